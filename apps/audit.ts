@@ -1,0 +1,38 @@
+/** `bun run audit`: checks in one snapshot that every credit, stock and total is explained. */
+import { audit, type Finding } from '../db/audit.ts';
+import { readArguments } from './arguments.ts';
+import { exitWith } from './service.ts';
+import { openTool } from './tool.ts';
+
+const HELP = `Checks the invariants of the store in one snapshot; it may run under full load.
+Exits 1 if anything is violated.
+
+  bun run audit [--data DIR] [--json]
+
+  --data DIR    the running dev store to check, if DATABASE_URL is not set (.data)
+  --json        the findings as JSON
+  --help        this text`;
+
+try {
+  const { data, json } = readArguments(HELP, {
+    data: { type: 'string', default: '.data' },
+    json: { type: 'boolean', default: false },
+  });
+  const connection = await openTool(data, 'audit');
+  const findings = await audit(connection);
+  await connection.close();
+  console.log(json ? JSON.stringify(findings, null, 2) : table(findings));
+  process.exit(findings.some((finding) => finding.violations > 0) ? 1 : 0);
+} catch (error) {
+  exitWith(error);
+}
+
+function table(findings: readonly Finding[]): string {
+  const lines = findings.flatMap(({ invariant, rows, violations, examples }) => [
+    `${String(rows).padStart(10)}  ${String(violations).padStart(10)}  ${invariant}`,
+    ...examples.map((example) => `${' '.repeat(24)}  ${example}`),
+  ]);
+  const sum = findings.reduce((total, finding) => total + finding.violations, 0);
+  const verdict = sum === 0 ? 'Every number is explained.' : `${sum} violations.`;
+  return ['      rows  violations  invariant', ...lines, '', verdict].join('\n');
+}

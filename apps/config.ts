@@ -1,0 +1,82 @@
+/** The configuration: the only reader of the environment. Read once, checked, and passed on. */
+import { z } from 'zod';
+import { Failure } from '../db/failure.ts';
+import type { StoreOptions } from '../db/store.ts';
+import { LEVELS } from './log.ts';
+
+const integer = (low: number, high: number, otherwise: number) =>
+  z.coerce
+    .number({ error: `must be a whole number from ${low} to ${high}` })
+    .int(`must be a whole number from ${low} to ${high}`)
+    .min(low, `must be at least ${low}`)
+    .max(high, `must be at most ${high}`)
+    .default(otherwise);
+
+const oneOf = <const T extends readonly [string, ...string[]]>(values: T, otherwise: T[number]) =>
+  z.enum(values, { error: `must be one of ${values.join(', ')}` }).default(otherwise as never);
+
+/** Every variable, its bounds, its default and what it is for. README's table is this table. */
+export const variables = z.object({
+  DATABASE_URL: z
+    .url({
+      protocol: /^postgres(ql)?$/,
+      error: 'must look like postgres://user:password@host:port/database',
+    })
+    .optional()
+    .describe('the store: CockroachDB or PostgreSQL'),
+  HOST: z
+    .string()
+    .regex(/^\S+$/, 'must be a host name or an address')
+    .default('127.0.0.1')
+    .describe('address to listen on; 0.0.0.0 for all'),
+  PORT: integer(1, 65535, 8000).describe('TCP port to listen on'),
+  BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
+  LANES: integer(1, 64, 1).describe('connections that carry transactions'),
+  BATCH_MAX: integer(1, 10_000, 512).describe('commands in one transaction, at most'),
+  QUEUE_MAX: integer(1, 1_000_000, 10_000).describe('commands that may wait; then 429'),
+  DEADLINE_MS: integer(100, 60_000, 8000).describe('from arrival to an answer'),
+  STATEMENT_TIMEOUT_MS: integer(100, 60_000, 5000).describe('for one statement, kept by the store'),
+  IDLE_IN_TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 3000).describe(
+    'after which the store ends a transaction whose service has stopped answering',
+  ),
+  CONNECT_TIMEOUT_MS: integer(100, 60_000, 3000).describe('for a new connection to the store'),
+  READ_POOL_SIZE: integer(1, 100, 4).describe('connections for reads'),
+  DRAIN_MS: integer(0, 600_000, 10_000).describe('for what is in flight when told to stop'),
+  LOG_LEVEL: oneOf(LEVELS, 'warn').describe('the least level that is logged'),
+});
+
+export type Config = z.infer<typeof variables>;
+export type Environment = Record<string, string | undefined>;
+
+/**
+ * Reads the environment. Empty means unset.
+ * @param defaults what is different where this is read, such as a service's own port
+ * @throws Failure naming every variable that is wrong
+ */
+export function readConfig(environment: Environment, defaults: Partial<Config> = {}): Config {
+  const set = Object.entries(environment).filter(([, value]) => value !== '');
+  const parsed = variables.safeParse({ ...defaults, ...Object.fromEntries(set) });
+  if (parsed.success) return parsed.data;
+  const wrong = parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  throw new Failure('invalid_parameter', `configuration: ${wrong.join('; ')}`);
+}
+
+export const environment = (): Environment => process.env;
+
+/** The part of the configuration that the store needs. */
+export const storeOptions = (
+  config: Config,
+  database_url: string,
+  name: string,
+): Omit<StoreOptions, 'log'> => ({
+  database_url,
+  application_name: `kassa-${name}`,
+  connect_timeout_ms: config.CONNECT_TIMEOUT_MS,
+  statement_timeout_ms: config.STATEMENT_TIMEOUT_MS,
+  idle_in_transaction_timeout_ms: config.IDLE_IN_TRANSACTION_TIMEOUT_MS,
+  lanes: config.LANES,
+  batch_max: config.BATCH_MAX,
+  queue_max: config.QUEUE_MAX,
+  deadline_ms: config.DEADLINE_MS,
+  read_pool_size: config.READ_POOL_SIZE,
+});

@@ -1,0 +1,38 @@
+/** Everything is carried in the path, and parsed here, once. */
+import type { Context } from 'hono';
+import { Failure } from '../../db/failure.ts';
+
+const AMOUNT_MAX = 10 ** 12;
+const ROWS_MAX = 1_000_000;
+
+/** 1-64 characters from `[A-Za-z0-9_-]`. @throws Failure invalid_parameter, like all here */
+export function id(c: Context, name: 'user_id' | 'item_id' | 'order_id'): string {
+  const text = c.req.param(name) ?? '';
+  if (/^[A-Za-z0-9_-]{1,64}$/.test(text)) return text;
+  throw new Failure('invalid_parameter', `${name} must be 1-64 of the characters A-Z a-z 0-9 _ -`);
+}
+
+/** 1 … 10^12 */
+export const amount = (c: Context, name: 'amount' | 'quantity'): number =>
+  integer(c, name, 1, AMOUNT_MAX);
+
+/** 0 … 10^12 */
+export const startingValue = (
+  c: Context,
+  name: 'price' | 'item_price' | 'starting_stock' | 'starting_money',
+): number => integer(c, name, 0, AMOUNT_MAX);
+
+/** 1 … 1,000,000 rows of a batch_init */
+export const rowCount = (c: Context, name: 'n' | 'n_items' | 'n_users'): number =>
+  integer(c, name, 1, ROWS_MAX);
+
+function integer(c: Context, name: string, low: number, high: number): number {
+  const text = c.req.param(name) ?? '';
+  const value = /^[0-9]{1,13}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= low && value <= high) return value;
+  throw new Failure('invalid_parameter', `${name} must be a whole number from ${low} to ${high}`);
+}
+
+/** The ids of a batch_init: "from" … "to - 1" */
+export const idsUpTo = (from: number, to: number): string[] =>
+  Array.from({ length: to - from }, (_, i) => String(from + i));

@@ -1,0 +1,56 @@
+/** The one renderer of what went wrong: API.md's codes as application/problem+json (RFC 9457). */
+import type { Code } from '../../db/failure.ts';
+
+const catalogue: Record<Code, { status: number; title: string }> = {
+  invalid_parameter: { status: 400, title: 'A parameter is malformed or out of range' },
+  batch_init_disabled: { status: 403, title: 'batch_init is switched off here' },
+  order_not_found: { status: 404, title: 'There is no such order' },
+  item_not_found: { status: 404, title: 'There is no such item' },
+  user_not_found: { status: 404, title: 'There is no such user' },
+  route_not_found: { status: 404, title: 'There is no such path' },
+  method_not_allowed: { status: 405, title: 'This path takes other methods' },
+  out_of_stock: { status: 409, title: 'There is not enough stock' },
+  insufficient_credit: { status: 409, title: 'There is not enough credit' },
+  order_empty: { status: 409, title: 'The order has no items' },
+  already_paid: { status: 409, title: 'The order is paid' },
+  not_paid: { status: 409, title: 'Nothing was paid for the order' },
+  amount_mismatch: { status: 409, title: 'Another amount was paid' },
+  limit_exceeded: { status: 409, title: 'An amount would pass the largest one' },
+  contention: { status: 409, title: 'Conflicts with other calls lasted too long' },
+  idempotency_key_reused: { status: 422, title: 'The idempotency key was used for another call' },
+  overloaded: { status: 429, title: 'The service has too much to do' },
+  internal: { status: 500, title: 'Something is wrong inside' },
+  store_unavailable: { status: 503, title: 'The store cannot be reached' },
+  outcome_unknown: { status: 503, title: 'It is not known whether the call took effect' },
+  not_ready: { status: 503, title: 'The service is not ready' },
+};
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** Codes of calls that may succeed when they are repeated a moment later. */
+const retryLater = new Set<Code>([
+  'overloaded',
+  'store_unavailable',
+  'outcome_unknown',
+  'not_ready',
+]);
+
+export interface Problem {
+  status: number;
+  body: string;
+  headers: Record<string, string>;
+}
+
+/** `detail` is for people and names the ids concerned; nothing of SQL, stack or host is in it. */
+export function problem(code: Code, detail: string, request_id: string): Problem {
+  const { status, title } = catalogue[code];
+  const type = `urn:kassa:problem:${code}`;
+  return {
+    status,
+    body: JSON.stringify({ type, title, status, detail, code, request_id }),
+    headers: {
+      'content-type': PROBLEM_TYPE,
+      ...(retryLater.has(code) ? { 'retry-after': '1' } : {}),
+    },
+  };
+}

@@ -1,0 +1,25 @@
+/** Log lines: one JSON object each, on standard error, without SQL values and without secrets. */
+import type { Log } from '../db/failure.ts';
+
+export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+
+export function logTo(
+  write: (line: string) => void,
+  least: (typeof LEVELS)[number],
+  service: string,
+): Log {
+  return (level, event, fields) => {
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(least)) return;
+    const line = { time: new Date().toISOString(), level, service, event, ...fields };
+    write(
+      `${JSON.stringify(line, (_, value) => (value instanceof Error ? plain(value) : value))}\n`,
+    );
+  };
+}
+
+/** Message, code and causes; the driver keeps query and values in properties that stay out. */
+function plain(error: Error): Record<string, unknown> {
+  const code = 'code' in error ? { code: error.code } : {};
+  const cause = error.cause instanceof Error ? { cause: plain(error.cause) } : {};
+  return { name: error.name, message: error.message, ...code, stack: error.stack, ...cause };
+}

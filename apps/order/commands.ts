@@ -1,0 +1,202 @@
+/** The decisions of the order service: baskets, and the checkout. */
+import {
+  accept,
+  type Changes,
+  type Command,
+  type Decision,
+  type Item,
+  keysOf,
+  type Line,
+  type Order,
+  passesLimit,
+  refuse,
+  type User,
+} from '../../db/command.ts';
+
+/** Each change of an order reads all its lines, so their number has a bound. */
+export const LINES_MAX = 1000;
+
+export const createOrder = (order_id: string, user_id: string): Command => ({
+  keys: { users: [user_id] },
+  decide(rows) {
+    if (!rows.user(user_id)) return refuse('user_not_found', `no user ${user_id}`);
+    return accept({ order_id }, { orders: [emptyOrder(order_id, user_id)] });
+  },
+});
+
+/** Adds to the line; its price is fixed when the line is first added. */
+export const addItem = (order_id: string, item_id: string, quantity: number): Command => ({
+  keys: { orders: [order_id], items: [item_id] },
+  decide(rows) {
+    const order = rows.order(order_id);
+    if (!order) return refuse('order_not_found', `no order ${order_id}`);
+    const item = rows.item(item_id);
+    if (!item) return refuse('item_not_found', `no item ${item_id}`);
+    if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
+    const old = order.lines.find((line) => line.item_id === item_id);
+    const line = {
+      item_id,
+      quantity: (old?.quantity ?? 0) + quantity,
+      unit_price: old?.unit_price ?? item.price,
+    };
+    const lines = [...order.lines.filter((other) => other !== old), line];
+    const total_cost = order.total_cost + quantity * line.unit_price;
+    if (passesLimit(line.quantity) || passesLimit(total_cost)) {
+      return refuse('limit_exceeded', `order ${order_id} would pass the largest amount`);
+    }
+    if (lines.length > LINES_MAX) {
+      return refuse('limit_exceeded', `order ${order_id} has ${LINES_MAX} lines already`);
+    }
+    return basket({ ...order, total_cost, lines });
+  },
+});
+
+/** Takes the whole line away. */
+export const removeItem = (order_id: string, item_id: string): Command => ({
+  keys: { orders: [order_id] },
+  decide(rows) {
+    const order = rows.order(order_id);
+    if (!order) return refuse('order_not_found', `no order ${order_id}`);
+    if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
+    const old = order.lines.find((line) => line.item_id === item_id);
+    if (!old) return refuse('item_not_found', `order ${order_id} has no item ${item_id}`);
+    const lines = order.lines.filter((line) => line !== old);
+    const total_cost = order.total_cost - old.quantity * old.unit_price;
+    return basket({ ...order, total_cost, lines });
+  },
+});
+
+export const removeOrder = (order_id: string): Command => ({
+  keys: { orders: [order_id] },
+  decide(rows) {
+    const order = rows.order(order_id);
+    if (!order) return refuse('order_not_found', `no order ${order_id}`);
+    if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
+    if (order.payment !== null) {
+      return refuse('already_paid', `order ${order_id} has a payment that stands: cancel it first`);
+    }
+    return accept({ order_id }, { removed_orders: [order_id] });
+  },
+});
+
+/**
+ * The order becomes paid, each item's stock falls by its line and the user's credit by the total,
+ * or nothing changes. A payment that was made towards the order counts: it is taken in, so that
+ * nobody pays twice. Repeated on a paid order it answers the same and does nothing.
+ */
+export const checkout = (order_id: string): Command => ({
+  keys: { orders: [order_id] },
+  follow: order_id,
+  decide(rows) {
+    const order = rows.order(order_id);
+    if (!order) return refuse('order_not_found', `no order ${order_id}`);
+    const { total_cost, lines } = order;
+    const body = { order_id, paid: true, total_cost };
+    if (order.paid) return accept(body);
+    if (lines.length === 0) return refuse('order_empty', `order ${order_id} has no items`);
+    if (!rows.hold(keysOf(order))) return { lock: keysOf(order) };
+
+    const user = rows.user(order.user_id);
+    if (!user) return refuse('user_not_found', `no user ${order.user_id}`);
+    const items: Item[] = [];
+    const short: string[] = [];
+    for (const { item_id, quantity } of lines) {
+      const item = rows.item(item_id);
+      if (!item) return refuse('item_not_found', `no item ${item_id}`);
+      if (item.stock < quantity) short.push(item_id);
+      items.push({ ...item, stock: item.stock - quantity });
+    }
+    if (short.length > 0) return refuse('out_of_stock', `not enough of ${short.sort().join(', ')}`);
+    return charge(order, user, items, body);
+  },
+});
+
+function charge(order: Order, user: User, items: Item[], body: Record<string, unknown>): Decision {
+  const { id: order_id, user_id, total_cost, payment } = order;
+  const credit = user.credit - total_cost + (payment ?? 0);
+  if (credit < 0) {
+    return refuse(
+      'insufficient_credit',
+      `user ${user_id} cannot pay ${total_cost} for ${order_id}`,
+    );
+  }
+  if (passesLimit(credit)) return refuse('limit_exceeded', `user ${user_id} has too much credit`);
+  const changes: Changes = {
+    orders: [{ ...order, paid: true, payment: null }],
+    users: [{ ...user, credit }],
+    items,
+  };
+  if (payment === null) return accept(body, changes);
+  const taken_in = { user_id, amount: payment, reason: 'payment_taken_in', order_id };
+  return accept(body, { ...changes, credit_movements: [taken_in] });
+}
+
+/** What batch_init puts in an order: one user, and lines made beforehand. */
+export interface Basket {
+  order_id: string;
+  user_id: string;
+  lines: Line[];
+}
+
+/**
+ * Makes orders, or makes them anew: what was paid for an old one stays spent, as movements, so that
+ * every balance and stock is still explained when the order that explained it is gone.
+ */
+export const initOrders = (baskets: readonly Basket[], msg: string): Command => ({
+  keys: { orders: baskets.map((basket) => basket.order_id) },
+  decide(rows) {
+    const old = baskets.flatMap(({ order_id }) => rows.order(order_id) ?? []);
+    return accept(
+      { msg },
+      {
+        orders: baskets.map(({ order_id, user_id, lines }) => ({
+          ...emptyOrder(order_id, user_id),
+          total_cost: lines.reduce((sum, line) => sum + line.quantity * line.unit_price, 0),
+          lines,
+        })),
+        credit_movements: old.flatMap(spentCredit),
+        stock_movements: old.filter((order) => order.paid).flatMap(spentStock),
+      },
+    );
+  },
+});
+
+function spentCredit(order: Order) {
+  const { id: order_id, user_id, total_cost, payment } = order;
+  const movement = { user_id, reason: 'batch_init', order_id: null };
+  if (order.paid) return [{ ...movement, amount: -total_cost }];
+  if (payment === null) return [];
+  return [
+    { ...movement, order_id, amount: payment },
+    { ...movement, amount: -payment },
+  ];
+}
+
+const spentStock = (order: Order) =>
+  order.lines.map(({ item_id, quantity }) => ({
+    item_id,
+    amount: -quantity,
+    reason: 'batch_init',
+    order_id: null,
+  }));
+
+const emptyOrder = (id: string, user_id: string): Order => ({
+  id,
+  user_id,
+  paid: false,
+  total_cost: 0,
+  payment: null,
+  lines: [],
+});
+
+const basket = (order: Order): Decision =>
+  accept(
+    { order_id: order.id, items: itemsOf(order), total_cost: order.total_cost },
+    { orders: [order] },
+  );
+
+/** [["item id", quantity], …], sorted by id in byte order: ids are ASCII, so plain `<` is that. */
+export const itemsOf = (order: Order): [string, number][] =>
+  order.lines
+    .map((line): [string, number] => [line.item_id, line.quantity])
+    .sort(([a], [b]) => (a < b ? -1 : 1));

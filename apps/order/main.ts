@@ -1,0 +1,6 @@
+/** Entry of the order service: `bun apps/order/main.ts`, or `deno serve` with the default export. */
+import { startService } from '../service.ts';
+import { orderRoutes } from './routes.ts';
+
+const listen = typeof Bun === 'undefined' ? undefined : Bun.serve;
+export default startService('order', 8001, orderRoutes, listen);

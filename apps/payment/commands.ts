@@ -1,0 +1,179 @@
+/** The decisions of the payment service: credit, payments towards orders, and giving back. */
+import {
+  accept,
+  type Changes,
+  type Command,
+  type Decision,
+  keysOf,
+  type Order,
+  passesLimit,
+  type Rows,
+  refuse,
+  type User,
+} from '../../db/command.ts';
+
+export const createUser = (user_id: string): Command => ({
+  keys: {},
+  decide: () => accept({ user_id }, { users: [{ id: user_id, credit: 0 }] }),
+});
+
+export const addFunds = (user_id: string, amount: number): Command => ({
+  keys: { users: [user_id] },
+  decide(rows) {
+    const user = rows.user(user_id);
+    if (!user) return refuse('user_not_found', `no user ${user_id}`);
+    const credit = user.credit + amount;
+    if (passesLimit(credit)) {
+      return refuse('limit_exceeded', `user ${user_id} would pass the largest amount`);
+    }
+    return accept(
+      { done: true, user_id, credit },
+      {
+        users: [{ ...user, credit }],
+        credit_movements: [{ user_id, amount, reason: 'add_funds', order_id: null }],
+      },
+    );
+  },
+});
+
+export const pay = (user_id: string, amount: number): Command => ({
+  keys: { users: [user_id] },
+  decide(rows) {
+    const user = rows.user(user_id);
+    if (!user) return refuse('user_not_found', `no user ${user_id}`);
+    return spend(user, amount, null, (credit) => ({ user_id, credit }));
+  },
+});
+
+/** A payment towards an order. It stands until it is cancelled or the checkout takes it in. */
+export const payOrder = (user_id: string, order_id: string, amount: number): Command => ({
+  keys: { orders: [order_id], users: [user_id] },
+  decide(rows) {
+    const { user, order, refusal } = orderOfUser(rows, user_id, order_id);
+    if (refusal) return refusal;
+    if (order.paid || order.payment !== null) {
+      return refuse('already_paid', `order ${order_id} is paid`);
+    }
+    const body = (credit: number) => ({ user_id, order_id, credit });
+    return spend(user, amount, { ...order, payment: amount }, body);
+  },
+});
+
+/** Gives back what was paid for the order, by `pay` or by checkout: then the stock returns too. */
+export const cancelPayment = (
+  user_id: string,
+  order_id: string,
+  amount: number | undefined,
+): Command => ({
+  keys: { orders: [order_id], users: [user_id] },
+  follow: order_id,
+  decide(rows) {
+    const { user, order, refusal } = orderOfUser(rows, user_id, order_id);
+    if (refusal) return refusal;
+    const paid = order.paid ? order.total_cost : order.payment;
+    if (paid === null) return refuse('not_paid', `nothing was paid for order ${order_id}`);
+    if (amount !== undefined && amount !== paid) {
+      return refuse('amount_mismatch', `${paid} was paid for order ${order_id}, not ${amount}`);
+    }
+    if (order.paid && !rows.hold(keysOf(order))) return { lock: keysOf(order) };
+    const credit = user.credit + paid;
+    const items = order.paid ? restock(rows, order) : [];
+    if (passesLimit(credit) || items.some((item) => passesLimit(item.stock))) {
+      return refuse('limit_exceeded', 'a credit or a stock would pass the largest amount');
+    }
+    return accept(
+      { user_id, order_id, credit },
+      {
+        orders: [{ ...order, paid: false, payment: null }],
+        users: [{ ...user, credit }],
+        items,
+        ...(order.paid ? undoneCheckout(order) : returned(order, paid)),
+      },
+    );
+  },
+});
+
+/** Whether a payment or a checkout of the order stands. */
+export const paymentStatus = (user_id: string, order_id: string): Command => ({
+  keys: { orders: [order_id], users: [user_id] },
+  decide(rows) {
+    const { order, refusal } = orderOfUser(rows, user_id, order_id);
+    return refusal ?? accept({ paid: isPaid(order) });
+  },
+});
+
+export const isPaid = (order: Order): boolean => order.paid || order.payment !== null;
+
+/** Makes users with this credit, or sets it: the difference is the movement. */
+export const initUsers = (user_ids: readonly string[], credit: number, msg: string): Command => ({
+  keys: { users: user_ids },
+  decide: (rows) =>
+    accept(
+      { msg },
+      {
+        users: user_ids.map((id) => ({ id, credit })),
+        credit_movements: user_ids
+          .map((user_id) => ({
+            user_id,
+            amount: credit - (rows.user(user_id)?.credit ?? 0),
+            reason: 'batch_init',
+            order_id: null,
+          }))
+          .filter((movement) => movement.amount !== 0),
+      },
+    ),
+});
+
+type Found =
+  | { user: User; order: Order; refusal?: undefined }
+  | { user?: undefined; order?: undefined; refusal: Decision };
+
+function orderOfUser(rows: Rows, user_id: string, order_id: string): Found {
+  const user = rows.user(user_id);
+  if (!user) return { refusal: refuse('user_not_found', `no user ${user_id}`) };
+  const order = rows.order(order_id);
+  if (order?.user_id !== user_id) {
+    return { refusal: refuse('order_not_found', `user ${user_id} has no order ${order_id}`) };
+  }
+  return { user, order };
+}
+
+function spend(
+  user: User,
+  amount: number,
+  order: Order | null,
+  body: (credit: number) => Record<string, unknown>,
+): Decision {
+  const credit = user.credit - amount;
+  if (credit < 0) {
+    return refuse('insufficient_credit', `user ${user.id} cannot pay ${amount}`);
+  }
+  const movement = { user_id: user.id, amount: -amount, reason: 'pay' };
+  return accept(body(credit), {
+    orders: order ? [order] : [],
+    users: [{ ...user, credit }],
+    credit_movements: [{ ...movement, order_id: order?.id ?? null }],
+  });
+}
+
+const restock = (rows: Rows, order: Order) =>
+  order.lines.flatMap(({ item_id, quantity }) => {
+    const item = rows.item(item_id);
+    return item ? [{ ...item, stock: item.stock + quantity }] : [];
+  });
+
+const returned = ({ id, user_id }: Order, amount: number): Changes => ({
+  credit_movements: [{ user_id, amount, reason: 'cancel', order_id: id }],
+});
+
+/** The order no longer says that it was checked out, so movements do: there and back, zero in all. */
+const undoneCheckout = ({ id: order_id, user_id, total_cost, lines }: Order): Changes => ({
+  credit_movements: [
+    { user_id, amount: -total_cost, reason: 'checkout', order_id },
+    { user_id, amount: total_cost, reason: 'cancel', order_id },
+  ],
+  stock_movements: lines.flatMap(({ item_id, quantity }) => [
+    { item_id, amount: -quantity, reason: 'checkout', order_id },
+    { item_id, amount: quantity, reason: 'cancel', order_id },
+  ]),
+});

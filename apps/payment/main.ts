@@ -1,0 +1,6 @@
+/** Entry of the payment service: `bun apps/payment/main.ts`, or `deno serve` with the default export. */
+import { startService } from '../service.ts';
+import { paymentRoutes } from './routes.ts';
+
+const listen = typeof Bun === 'undefined' ? undefined : Bun.serve;
+export default startService('payment', 8002, paymentRoutes, listen);

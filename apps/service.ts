@@ -1,0 +1,98 @@
+/** What the services' main.ts share: configuration, store, routes, and a stop that loses nothing. */
+import type { Hono } from 'hono';
+import { Failure } from '../db/failure.ts';
+import { openStore, type Store } from '../db/store.ts';
+import { type Config, environment, readConfig, storeOptions } from './config.ts';
+import { type Env, type Service, serveRoutes } from './http/serve.ts';
+import { logTo } from './log.ts';
+
+export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<Env>;
+
+/** As much of `Bun.serve` as is used; other runtimes take the default export instead. */
+export type Listen = (options: {
+  hostname: string;
+  port: number;
+  /** Seconds; the most that Bun takes, since a large batch_init answers late. */
+  idleTimeout: number;
+  maxRequestBodySize: number;
+  fetch: Service['fetch'];
+}) => { stop(): Promise<void> };
+
+/**
+ * Starts one service by itself, with its own port. Under Bun it listens through `listen`; without,
+ * it returns what `deno serve` and others take as the module's default export.
+ */
+export function startService(
+  name: string,
+  default_port: number,
+  routes: Routes,
+  listen: Listen | undefined,
+): { fetch: Service['fetch'] } | undefined {
+  try {
+    const config = readConfig(environment(), { PORT: default_port });
+    const { DATABASE_URL } = config;
+    if (!DATABASE_URL) throw new Failure('invalid_parameter', 'configuration: set DATABASE_URL');
+    const { service, store } = open(name, config, DATABASE_URL, [routes]);
+    const server = listen && listenOn(listen, config, service);
+    stopOnSignal(() => stop(config, service, store, server));
+    return listen ? undefined : { fetch: service.fetch };
+  } catch (error) {
+    return exitWith(error);
+  }
+}
+
+/** Store and service, not yet listening. */
+export function open(name: string, config: Config, database_url: string, routes: Routes[]) {
+  const log = logTo((line) => process.stderr.write(line), config.LOG_LEVEL, name);
+  const store = openStore({ ...storeOptions(config, database_url, name), log });
+  const batch_init = config.BATCH_INIT === 'on';
+  const service = serveRoutes(
+    routes.map((make) => make(store, { batch_init })),
+    store,
+    log,
+  );
+  return { service, store };
+}
+
+/** @throws Failure if the port is taken or the address is not ours */
+export function listenOn(listen: Listen, config: Config, service: Service) {
+  const [hostname, port] = [config.HOST, config.PORT];
+  try {
+    const bounds = { idleTimeout: 255, maxRequestBodySize: 64 * 1024 };
+    return listen({ hostname, port, ...bounds, fetch: service.fetch });
+  } catch (cause) {
+    const taken = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
+    const why = taken ? 'it is taken by another process' : String(cause);
+    throw new Failure('internal', `cannot listen on ${hostname}:${port}: ${why}`, { cause });
+  }
+}
+
+/** Readiness off, no new connections, what is in flight is answered, the store closed; bounded. */
+export async function stop(
+  config: Config,
+  service: Service,
+  store: Store,
+  server: { stop(): Promise<void> } | undefined,
+): Promise<void> {
+  service.turnReadinessOff();
+  const late = new Promise<void>((resolve) => setTimeout(resolve, config.DRAIN_MS));
+  await Promise.race([late, Promise.all([server?.stop(), service.idle()])]);
+  await Promise.race([late, store.close()]);
+}
+
+export function stopOnSignal(stopAll: () => Promise<void>): void {
+  let stopping = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (stopping) return;
+      stopping = true;
+      stopAll().then(() => process.exit(0), exitWith);
+    });
+  }
+}
+
+/** One clear sentence and a non-zero exit; a stack only for what is a bug. */
+export function exitWith(error: unknown): never {
+  console.error(error instanceof Failure ? `kassa: ${error.detail}` : error);
+  process.exit(1);
+}

@@ -1,0 +1,6 @@
+/** Entry of the stock service: `bun apps/stock/main.ts`, or `deno serve` with the default export. */
+import { startService } from '../service.ts';
+import { stockRoutes } from './routes.ts';
+
+const listen = typeof Bun === 'undefined' ? undefined : Bun.serve;
+export default startService('stock', 8003, stockRoutes, listen);

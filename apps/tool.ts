@@ -1,0 +1,26 @@
+/** How the command-line tools reach the store: DATABASE_URL, or the dev store that runs now. */
+import { type Connection, openConnection } from '../db/connect.ts';
+import { codeOf, Failure } from '../db/failure.ts';
+import { readOwner } from '../db/owner.ts';
+import { environment, readConfig, storeOptions } from './config.ts';
+
+/** @throws Failure with one sentence if there is no store or it doesn't answer */
+export async function openTool(data: string, name: string): Promise<Connection> {
+  const config = readConfig(environment());
+  const database_url = config.DATABASE_URL ?? (await readOwner(data))?.database_url;
+  if (!database_url) {
+    const detail = `no store: set DATABASE_URL, or start \`bun run dev\` (nothing runs on ${data})`;
+    throw new Failure('store_unavailable', detail);
+  }
+  return connectOrSay(storeOptions(config, database_url, name));
+}
+
+/** Opens a connection, or says in one sentence which store does not answer, and why. */
+export function connectOrSay(address: Parameters<typeof openConnection>[0]): Promise<Connection> {
+  return openConnection(address, 'tools').catch((cause) => {
+    const { host, pathname } = new URL(address.database_url);
+    const why = codeOf(cause.cause) || cause.detail;
+    const detail = `the store at ${host}${pathname} does not answer (${why})`;
+    throw new Failure('store_unavailable', detail, { cause });
+  });
+}

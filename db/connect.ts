@@ -1,0 +1,178 @@
+/** The driver, every option written out: one connection that connects once and never again. */
+import { connect as dial, type Socket } from 'node:net';
+import postgres from 'postgres';
+import { tuneSession } from './dialect.ts';
+import { assert, Failure } from './failure.ts';
+
+export type Sql = postgres.Sql<{ int8: number }>;
+/** A statement that has not been sent yet: the driver is lazy until `execute` or `await`. */
+export type Statement = postgres.PendingQuery<postgres.Row[]>;
+
+export interface StoreAddress {
+  /** postgres://user:password@host[:port][,host2…]/database[?sslmode=…] */
+  database_url: string;
+  application_name: string;
+  /** TCP, TLS and authentication together. */
+  connect_timeout_ms: number;
+  /** Kept by the server; the client waits a little longer and then gives the connection up. */
+  statement_timeout_ms: number;
+  /** How long the server lets a transaction wait for its client before it ends the session. */
+  idle_in_transaction_timeout_ms: number;
+}
+
+export interface Connection {
+  readonly sql: Sql;
+  /** False as soon as the connection is lost or closed; it never turns true again. */
+  readonly alive: boolean;
+  /**
+   * Sends the statements together, in order, and resolves with how each ended. Rejects if the
+   * connection is lost or the time is up (it is closed then): nothing is known of the answers.
+   */
+  flight(statements: Statement[], timeout_ms: number): Promise<Settled[]>;
+  /** Drops the socket at once; whatever is on its way is lost. */
+  destroy(): void;
+  close(): Promise<void>;
+}
+export type Settled = PromiseSettledResult<postgres.RowList<postgres.Row[]>>;
+
+/** `tools` (migrations, audit) read whole tables and take their time; the others go by key. */
+export type Purpose = 'transactions' | 'reads' | 'tools';
+
+/**
+ * Opens a connection to the store. A client with `max: 1` whose `socket` throws on its second call
+ * can never reconnect, so no statement of a dead transaction can run inside another one: the
+ * driver's own `begin` and `reserve` do not promise that.
+ * @throws Failure store_unavailable
+ */
+export async function openConnection(address: StoreAddress, purpose: Purpose): Promise<Connection> {
+  const loss = Promise.withResolvers<never>();
+  loss.promise.catch(() => {});
+  let socket: Socket | undefined;
+  let alive = true;
+
+  const options = {
+    ...driverOptions(address, purpose),
+    socket: async (target: Target) => {
+      if (socket || !alive) throw new Failure('store_unavailable', 'the connection was lost');
+      socket = await dialFirst(target, address.connect_timeout_ms);
+      return socket;
+    },
+    onclose: () => lose('the connection was lost'),
+  };
+  const sql = postgres<{ int8: postgres.PostgresType<number> }>(address.database_url, options);
+
+  const connection: Connection = {
+    sql,
+    get alive() {
+      return alive;
+    },
+    async flight(statements, timeout_ms) {
+      if (!alive) throw new Failure('store_unavailable', 'the connection was lost');
+      const timer = setTimeout(() => destroy('the store did not answer in time'), timeout_ms);
+      try {
+        const answers = Promise.allSettled(statements.map((statement) => statement.execute()));
+        return await Promise.race([answers, loss.promise]);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    destroy: () => destroy('the connection was closed'),
+    async close() {
+      alive = false;
+      await sql.end({ timeout: 1 });
+    },
+  };
+
+  try {
+    const steps = tuneSession(sql, purpose).then(
+      () => undefined,
+      (cause) => Promise.reject(new Failure('store_unavailable', 'cannot connect', { cause })),
+    );
+    const timer = setTimeout(() => destroy('connecting timed out'), address.connect_timeout_ms);
+    await Promise.race([steps, loss.promise]).finally(() => clearTimeout(timer));
+    return connection;
+  } catch (error) {
+    destroy('cannot connect');
+    throw error;
+  }
+
+  function lose(why: string) {
+    alive = false;
+    loss.reject(new Failure('store_unavailable', why));
+  }
+  function destroy(why: string) {
+    lose(why);
+    socket?.destroy();
+    sql.end({ timeout: 0 }).catch(() => {});
+  }
+}
+
+function driverOptions(
+  address: StoreAddress,
+  purpose: Purpose,
+): postgres.Options<{ int8: postgres.PostgresType<number> }> {
+  return {
+    max: 1,
+    prepare: true,
+    fetch_types: false,
+    idle_timeout: 0,
+    max_lifetime: 0,
+    connect_timeout: address.connect_timeout_ms / 1000,
+    backoff: false,
+    keep_alive: 15,
+    debug: false,
+    onnotice: () => {},
+    types: { int8: { to: 20, from: [20], serialize: String, parse: safeInteger } },
+    connection: {
+      application_name: address.application_name,
+      default_transaction_isolation: purpose === 'reads' ? 'read committed' : 'serializable',
+      statement_timeout: purpose === 'tools' ? 0 : address.statement_timeout_ms,
+      idle_in_transaction_session_timeout: address.idle_in_transaction_timeout_ms,
+    },
+  };
+}
+
+/** int8 arrives as text; no amount here may pass 2^53 - 1, and none may be rounded in silence. */
+function safeInteger(digits: string): number {
+  const value = Number(digits);
+  assert(Number.isSafeInteger(value), `${digits} is a safe integer`);
+  return value;
+}
+
+/** What the driver has made of the URL. */
+type Target = { host: string[]; port: number[]; path?: string | false };
+
+/** The first of the URL's hosts that answers, starting anywhere, so that connections spread. */
+async function dialFirst(target: Target, timeout_ms: number): Promise<Socket> {
+  const first = Math.floor(Math.random() * target.host.length);
+  let failure: unknown;
+  for (let i = 0; i < target.host.length; i++) {
+    const at = (first + i) % target.host.length;
+    try {
+      return await dialOne(target, at, timeout_ms / target.host.length);
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}
+
+function dialOne(target: Target, at: number, timeout_ms: number): Promise<Socket> {
+  const host = target.host[at] ?? 'localhost';
+  const port = Number(target.port[at] ?? target.port[0]);
+  return new Promise((resolve, reject) => {
+    const socket = target.path ? dial(target.path) : dial({ host, port, noDelay: true });
+    const give_up = (cause?: unknown) => {
+      clearTimeout(timer);
+      socket.destroy();
+      reject(new Failure('store_unavailable', `no answer from ${host}:${port}`, { cause }));
+    };
+    const timer = setTimeout(give_up, timeout_ms);
+    socket.once('error', give_up);
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      socket.off('error', give_up);
+      resolve(Object.assign(socket, { host, port })); // the driver takes the TLS name from here
+    });
+  });
+}

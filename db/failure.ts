@@ -1,0 +1,86 @@
+/** The vocabulary of what can go wrong: API.md's stable codes, one error class, SQLSTATE classes. */
+
+/** Codes that a rule gives: the call was decided, and the answer may be recorded. */
+export type Refusal =
+  | 'order_not_found'
+  | 'item_not_found'
+  | 'user_not_found'
+  | 'out_of_stock'
+  | 'insufficient_credit'
+  | 'order_empty'
+  | 'already_paid'
+  | 'not_paid'
+  | 'amount_mismatch'
+  | 'limit_exceeded';
+
+/** Codes of calls that no rule decided. */
+export type Code =
+  | Refusal
+  | 'invalid_parameter'
+  | 'route_not_found'
+  | 'method_not_allowed'
+  | 'batch_init_disabled'
+  | 'idempotency_key_reused'
+  | 'contention'
+  | 'overloaded'
+  | 'store_unavailable'
+  | 'outcome_unknown'
+  | 'not_ready'
+  | 'internal';
+
+/** The project's only error class: a code for programs, a detail for people, a cause for the log. */
+export class Failure extends Error {
+  constructor(
+    readonly code: Code,
+    readonly detail: string,
+    options?: { cause?: unknown; headers?: Record<string, string> },
+  ) {
+    super(`${code}: ${detail}`, options);
+    this.name = 'Failure';
+    this.headers = options?.headers ?? {};
+  }
+  readonly headers: Record<string, string>;
+}
+
+/** Throws if what must hold does not: an answer of 500 and a log line, never a guess. */
+export function assert(holds: unknown, what: string): asserts holds {
+  if (!holds) throw new Failure('internal', `assertion failed: ${what}`);
+}
+
+/** The SQLSTATE or the driver's code of an error, looked for along the causes, or ''. */
+export function codeOf(error: unknown): string {
+  for (let e = error; e instanceof Error; e = e.cause) {
+    if ('code' in e && typeof e.code === 'string') return e.code;
+  }
+  return '';
+}
+
+/** True if the server itself answered with this error, so the connection is in step with it. */
+export const isServerError = (error: unknown): boolean =>
+  error instanceof Error && error.name === 'PostgresError';
+
+/**
+ * Conflicts, after which the same transaction may well succeed: serialization failure, deadlock,
+ * lock and statement timeouts, and a unique violation, which says that somebody else made the row
+ * since it was looked for (the next try will see it).
+ */
+export const isConflict = (error: unknown): boolean =>
+  ['40001', '40P01', '55P03', '57014', '23505'].includes(codeOf(error));
+
+/** The store is away, going or full: class 08, shutdowns, too many clients, and a lost socket. */
+export const isUnavailable = (error: unknown): boolean =>
+  /^(08|57P0[1-5]|53300|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));
+
+/**
+ * Errors that a COMMIT answers and that certainly leave nothing behind. Everything else on a COMMIT
+ * (40003, class 08, 57P01, a lost socket, the unknown) is ambiguous.
+ */
+export const isCertainAbort = (error: unknown): boolean =>
+  isServerError(error) && /^(22|23|25P02|40001|40P01|40002|44|55P03)/.test(codeOf(error));
+
+/** Where the parts report what people should know: `event` is a stable name, errors go in fields. */
+export type Log = (
+  level: 'debug' | 'info' | 'warn' | 'error',
+  event: string,
+  fields: Record<string, unknown>,
+) => void;

@@ -1,0 +1,148 @@
+/**
+ * Applies migrations/*.sql: each statement alone (CockroachDB commits DDL by itself), written so
+ * that it may run twice, recorded with its hash, under a lease so that two runners take turns.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import journal from '../migrations/meta/_journal.json' with { type: 'json' };
+import type { Connection, Statement } from './connect.ts';
+import { codeOf, Failure, isConflict } from './failure.ts';
+
+export interface Migration {
+  name: string;
+  statements: string[];
+}
+
+const LEASE_SECONDS = 30;
+/** Of statements that two runners may start at once, before either has the lease. */
+const ALREADY_THERE = ['42P07', '42710', '42701', '23505'];
+
+/**
+ * Brings the store's schema up to date. Safe to run twice and by two runners at once.
+ * @returns how many statements were applied
+ * @throws Failure if a step that was applied has changed since, or an error of the store
+ */
+export async function migrate(
+  connection: Connection,
+  migrations: readonly Migration[],
+  report: (line: string) => void = () => {},
+): Promise<number> {
+  const { sql } = connection;
+  const holder = randomUUID();
+  await prepare(connection);
+  await takeLease(connection, holder, report);
+  const renewal = setInterval(() => {
+    renew(connection, holder).catch(() => {});
+  }, LEASE_SECONDS * 300);
+  try {
+    let applied = 0;
+    for (const { name, statements } of migrations) {
+      const rows = await sql`select step, hash from migrations where name = ${name}`;
+      const seen = new Map(rows.map((row) => [Number(row.step), String(row.hash)]));
+      for (const [i, statement] of statements.entries()) {
+        const step = i + 1;
+        const hash = hashOf(statement);
+        if (seen.has(step)) {
+          if (seen.get(step) === hash) continue;
+          const detail = `migration ${name}, statement ${step}, was applied and has changed since`;
+          throw new Failure('internal', `${detail}: write a new migration instead`);
+        }
+        report(`${name} ${step}/${statements.length}`);
+        await renew(connection, holder);
+        await sql.unsafe(statement);
+        await sql`insert into migrations (name, step, hash) values (${name}, ${step}, ${hash})`;
+        applied++;
+      }
+      if (!seen.has(0)) {
+        const whole = hashOf(statements.join('\n'));
+        await sql`insert into migrations (name, step, hash) values (${name}, 0, ${whole})`;
+      }
+    }
+    return applied;
+  } finally {
+    clearInterval(renewal);
+    if (connection.alive) {
+      await sql`update migration_lease set expires_at = now() where holder = ${holder}`;
+    }
+  }
+}
+
+/** The migrations of this version, in order, cut at drizzle-kit's breakpoints. */
+export async function readMigrations(): Promise<Migration[]> {
+  return Promise.all(
+    journal.entries.map(async ({ tag }) => {
+      const url = new URL(`../migrations/${tag}.sql`, import.meta.url);
+      const text = await readFile(url, 'utf8');
+      const statements = text.split('--> statement-breakpoint').map((part) => part.trim());
+      return { name: tag, statements: statements.filter((statement) => statement !== '') };
+    }),
+  );
+}
+
+/** @throws Failure not_ready if the store lacks a migration of this version */
+export function assertMigrated(complete: ReadonlySet<string>): void {
+  const missing = journal.entries.map((entry) => entry.tag).filter((tag) => !complete.has(tag));
+  if (missing.length > 0) {
+    throw new Failure('not_ready', `the store lacks migration ${missing.join(', ')}`);
+  }
+}
+
+async function prepare({ sql }: Connection): Promise<void> {
+  await once(
+    () => sql`
+    create table if not exists migrations (
+      name text not null, step int8 not null, hash text not null,
+      applied_at timestamptz not null default now(),
+      constraint migrations_pkey primary key (name, step))`,
+  );
+  await once(
+    () => sql`
+    create table if not exists migration_lease (
+      id int8 not null, holder text not null, expires_at timestamptz not null,
+      constraint migration_lease_pkey primary key (id))`,
+  );
+  await once(() => sql`insert into migration_lease (id, holder, expires_at) values (1, '', now())`);
+}
+
+async function once(statement: () => Statement): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      await statement();
+      return;
+    } catch (error) {
+      if (ALREADY_THERE.includes(codeOf(error))) return;
+      if (!isConflict(error) || tries === 20) throw error;
+    }
+  }
+}
+
+async function takeLease(
+  connection: Connection,
+  holder: string,
+  report: (line: string) => void,
+): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    const taken = await connection.sql`
+      update migration_lease set holder = ${holder},
+        expires_at = now() + ${LEASE_SECONDS} * interval '1 second'
+      where id = 1 and expires_at <= now() returning id`.catch(conflictAsNone);
+    if (taken.length > 0) return;
+    if (tries % 50 === 1) report('another runner is migrating; waiting for it');
+    await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 100));
+  }
+}
+
+/** @throws Failure if the lease went to another runner meanwhile */
+async function renew({ sql }: Connection, holder: string): Promise<void> {
+  const kept = await sql`
+    update migration_lease set expires_at = now() + ${LEASE_SECONDS} * interval '1 second'
+    where id = 1 and holder = ${holder} returning id`;
+  if (kept.length === 0) throw new Failure('contention', 'the migration lease was lost');
+}
+
+const conflictAsNone = (error: unknown): [] => {
+  if (isConflict(error)) return [];
+  throw error;
+};
+
+const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex');

@@ -1,0 +1,123 @@
+/** The reads of the GET endpoints: one statement each, on a pool of read-committed connections. */
+import { textArray } from './arrays.ts';
+import { type Item, type Keys, keysOf, type Line, type Order, type User } from './command.ts';
+import type { Connection, Sql, Statement } from './connect.ts';
+import { Failure, isConflict, isUnavailable } from './failure.ts';
+
+export interface Reads {
+  findOrder(order_id: string): Promise<Order | undefined>;
+  findUser(user_id: string): Promise<User | undefined>;
+  findItem(item_id: string): Promise<Item | undefined>;
+  /** For each order that exists: itself, its user and its items. */
+  followOrders(order_ids: readonly string[]): Promise<Map<string, Keys>>;
+  /** The migrations that this store has seen to the end. */
+  completeMigrations(): Promise<Set<string>>;
+  close(): Promise<void>;
+}
+
+export function reads(pool: ReadPool): Reads {
+  return {
+    async findOrder(order_id) {
+      return (await findOrders([order_id])).at(0);
+    },
+    async findUser(user_id) {
+      const rows = await pool.read(
+        (sql) => sql`select id, credit from users where id = ${user_id}`,
+      );
+      return rows.at(0) as User | undefined;
+    },
+    async findItem(item_id) {
+      const rows = await pool.read(
+        (sql) => sql`select id, price, stock from items where id = ${item_id}`,
+      );
+      return rows.at(0) as Item | undefined;
+    },
+    async followOrders(order_ids) {
+      return new Map((await findOrders(order_ids)).map((order) => [order.id, keysOf(order)]));
+    },
+    async completeMigrations() {
+      const rows = await pool.read((sql) => sql`select name from migrations where step = 0`);
+      return new Set(rows.map((row) => String(row.name)));
+    },
+    close: () => pool.close(),
+  };
+
+  /** Orders with their lines in one statement: a row for each line, one for an empty order. */
+  async function findOrders(order_ids: readonly string[]): Promise<Order[]> {
+    const rows = await pool.read(
+      (sql) =>
+        sql`select o.id, o.user_id, o.paid, o.total_cost, o.payment,
+                   l.item_id, l.quantity, l.unit_price
+            from orders o left join order_lines l on l.order_id = o.id
+            where o.id = any(${textArray(order_ids)}::text[])`,
+    );
+    const found = new Map<string, Order & { lines: Line[] }>();
+    for (const { item_id, quantity, unit_price, ...order } of rows as unknown as JoinedRow[]) {
+      const lines = found.get(order.id)?.lines ?? [];
+      if (item_id !== null) lines.push({ item_id, quantity, unit_price });
+      found.set(order.id, { ...order, lines });
+    }
+    return [...found.values()];
+  }
+}
+
+type JoinedRow = Omit<Order, 'lines'> & (Line | { [Column in keyof Line]: null });
+
+export interface ReadPool {
+  /** Runs one statement. @throws Failure store_unavailable after `deadline_ms` of trying */
+  read(statement: (sql: Sql) => Statement): Promise<readonly Record<string, unknown>[]>;
+  close(): Promise<void>;
+}
+
+/** Connections that never reconnect, opened when first needed and replaced when lost. */
+export function readPool(
+  open: () => Promise<Connection>,
+  limits: { read_pool_size: number; deadline_ms: number; statement_timeout_ms: number },
+): ReadPool {
+  const slots = Array.from({ length: limits.read_pool_size }, () => ({
+    under_way: 0,
+    opening: undefined as Promise<Connection> | undefined,
+    connection: undefined as Connection | undefined,
+  }));
+  return { read, close };
+
+  async function read(statement: (sql: Sql) => Statement) {
+    const deadline_at = performance.now() + limits.deadline_ms;
+    for (;;) {
+      try {
+        return await tryOnce(statement);
+      } catch (cause) {
+        if (!isConflict(cause) && !isUnavailable(cause)) throw cause;
+        if (performance.now() > deadline_at) {
+          throw new Failure('store_unavailable', 'the store cannot be reached', { cause });
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 100));
+    }
+  }
+
+  async function tryOnce(statement: (sql: Sql) => Statement) {
+    const slot = slots.reduce((least, next) => (next.under_way < least.under_way ? next : least));
+    slot.under_way++;
+    try {
+      if (!slot.connection?.alive) {
+        slot.opening ??= open().finally(() => {
+          slot.opening = undefined;
+        });
+        slot.connection = await slot.opening;
+      }
+      const { sql } = slot.connection;
+      const timeout_ms = limits.statement_timeout_ms + 1000;
+      const [answer] = await slot.connection.flight([statement(sql)], timeout_ms);
+      if (answer?.status !== 'fulfilled') throw answer?.reason;
+      return answer.value;
+    } finally {
+      slot.under_way--;
+    }
+  }
+
+  async function close() {
+    await Promise.allSettled(slots.map((slot) => slot.opening));
+    await Promise.all(slots.map((slot) => slot.connection?.close()));
+  }
+}

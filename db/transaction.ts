@@ -1,0 +1,228 @@
+/** One attempt at one transaction: begin and lock, decide, write and commit; and how it ended. */
+import { int8Array, textArray } from './arrays.ts';
+import { type Command, type Decision, type Keys, mergeKeys } from './command.ts';
+import type { Connection, Settled, Statement } from './connect.ts';
+import { assert, Failure, isCertainAbort, isServerError } from './failure.ts';
+import { LockedRows, lockStatements } from './rows.ts';
+
+/** A finished answer, as it will be sent and recorded. */
+export interface Answer {
+  status: number;
+  body: string;
+}
+
+/** A command on its way: what it needs locked, and the key under which its answer is recorded. */
+export interface Work {
+  command: Command<Answer>;
+  keys: Keys;
+  operation?: Operation | undefined;
+}
+export interface Operation {
+  /** The client's idempotency key: 1-255 printable characters. */
+  key: string;
+  /** Method and path: the same key for another call is refused. */
+  fingerprint: string;
+}
+
+/** What became of one command, if its transaction commits. */
+export type Result = { answer: Answer; replayed: boolean } | { lock: Keys } | { failure: Failure };
+
+/** How an attempt ended: for certain with all its effects, for certain without any, or unknown. */
+export type Attempt =
+  | { end: 'committed'; results: Result[] }
+  | { end: 'aborted'; error: unknown }
+  | { end: 'ambiguous'; results: Result[]; error: unknown };
+
+export interface Timeouts {
+  /** For the locks: other transactions may hold them. */
+  lock_ms: number;
+  /** For writes and commit. */
+  commit_ms: number;
+}
+
+/**
+ * Runs the works in one serializable transaction of two flights. `marker` is written with the
+ * effects, so that `settle` can find out later whether an ambiguous commit has happened.
+ * Never throws; a connection that is not in step with the server any more is destroyed.
+ */
+export async function transact(
+  lane: Connection,
+  works: readonly Work[],
+  marker: string,
+  timeouts: Timeouts,
+): Promise<Attempt> {
+  const { sql } = lane;
+  const keys = mergeKeys(...works.map((work) => work.keys));
+  const operation_keys = works.flatMap((work) => (work.operation ? [work.operation.key] : []));
+  const begin = sql`begin isolation level serializable`;
+  const reads = [...lockStatements(sql, keys), ...readOperations(sql, operation_keys)];
+
+  let results: Result[];
+  let writes: Statement[];
+  try {
+    const answers = reads.length > 0 ? await allOf(lane, [begin, ...reads], timeouts.lock_ms) : [];
+    const recorded = operation_keys.length > 0 ? answers.pop() : [];
+    const rows = new LockedRows(keys, answers.slice(1));
+    const operations = new Operations((recorded ?? []) as unknown as RecordedOperation[]);
+    results = works.map((work) => decide(work, rows, operations));
+    writes = [...rows.writes(sql), ...operations.writes(sql)];
+    if (writes.length > 0) writes.push(writeMarker(sql, marker, 'committed'));
+  } catch (error) {
+    await rollback(lane, timeouts.commit_ms);
+    return { end: 'aborted', error };
+  }
+
+  const commit = [...(reads.length > 0 ? [] : [begin]), ...writes, sql`commit`];
+  return ending(lane, commit, results, timeouts.commit_ms);
+}
+
+/** Sends the last flight and reads from its answers whether the transaction took place. */
+async function ending(
+  lane: Connection,
+  statements: Statement[],
+  results: Result[],
+  timeout_ms: number,
+): Promise<Attempt> {
+  let settled: Settled[];
+  try {
+    settled = await lane.flight(statements, timeout_ms);
+  } catch (error) {
+    return { end: 'ambiguous', results, error };
+  }
+  const commit = settled.at(-1);
+  if (commit?.status === 'fulfilled' && commit.value.command === 'COMMIT') {
+    return { end: 'committed', results };
+  }
+  const failed = settled.find((answer) => answer.status === 'rejected');
+  const error: unknown = failed?.reason ?? new Failure('internal', 'COMMIT answered ROLLBACK');
+  if (commit?.status === 'fulfilled') return { end: 'aborted', error };
+  // The server's own error before the COMMIT has ended the transaction: the COMMIT can't undo that.
+  if (failed !== commit && isServerError(error)) return { end: 'aborted', error };
+  if (failed === commit && isCertainAbort(error)) return { end: 'aborted', error };
+  lane.destroy();
+  return { end: 'ambiguous', results, error };
+}
+
+/**
+ * Finds out whether the transaction with this marker took place, by writing the marker: if it is
+ * there, it did; if it could be written, it did not and never will, since its own write must fail
+ * now. Reading alone would prove nothing: the lost commit may still be on its way.
+ * @throws if the store can't say: try again on another connection.
+ */
+export async function settle(
+  lane: Connection,
+  marker: string,
+  timeout_ms: number,
+): Promise<'committed' | 'undone'> {
+  const [mine] = await lane.flight([writeMarker(lane.sql, marker, 'undone')], timeout_ms);
+  if (mine?.status === 'fulfilled') return 'undone';
+  const read = lane.sql`select fingerprint from operations where key = ${markerKey(marker)}`;
+  const rows = (await allOf(lane, [read], timeout_ms)).at(0);
+  const found = rows?.at(0)?.fingerprint;
+  if (found !== 'committed' && found !== 'undone') throw mine?.reason;
+  return found;
+}
+
+/** Statements of a flight whose every answer is needed. @throws the first error, in order */
+async function allOf(lane: Connection, statements: Statement[], timeout_ms: number) {
+  const settled = await lane.flight(statements, timeout_ms);
+  return settled.map((answer) => {
+    if (answer.status === 'rejected') throw answer.reason;
+    return answer.value;
+  });
+}
+
+async function rollback(lane: Connection, timeout_ms: number): Promise<void> {
+  if (!lane.alive) return;
+  try {
+    await allOf(lane, [lane.sql`rollback`], timeout_ms);
+  } catch {
+    lane.destroy();
+  }
+}
+
+function decide(work: Work, rows: LockedRows, operations: Operations): Result {
+  const recorded = work.operation && operations.find(work.operation);
+  if (recorded) return recorded;
+  try {
+    const decision: Decision<Answer> = work.command.decide(rows);
+    if ('lock' in decision) return { lock: mergeKeys(work.keys, decision.lock) };
+    if (decision.changes) rows.apply(decision.changes);
+    if (work.operation) operations.record(work.operation, decision.outcome);
+    return { answer: decision.outcome, replayed: false };
+  } catch (cause) {
+    return {
+      failure:
+        cause instanceof Failure ? cause : new Failure('internal', 'a decision broke', { cause }),
+    };
+  }
+}
+
+const markerKey = (marker: string) => `t:${marker}`;
+const operationKey = (key: string) => `k:${key}`;
+
+interface RecordedOperation {
+  key: string;
+  fingerprint: string;
+  status: number;
+  answer: string;
+  live: boolean;
+}
+
+function readOperations(sql: Connection['sql'], keys: readonly string[]): Statement[] {
+  if (keys.length === 0) return [];
+  return [
+    sql`select key, fingerprint, status, answer, expires_at > now() as live from operations
+        where key = any(${textArray(keys.map(operationKey))}::text[])`,
+  ];
+}
+
+const writeMarker = (sql: Connection['sql'], marker: string, end: 'committed' | 'undone') =>
+  sql`insert into operations (key, fingerprint, status, answer, expires_at)
+      values (${markerKey(marker)}, ${end}, 0, '', now() + interval '1 hour')`;
+
+/** The recorded answers that a batch found, and those that it makes. */
+class Operations {
+  readonly #found = new Map<string, RecordedOperation>();
+  readonly #expired: string[] = [];
+  readonly #made: RecordedOperation[] = [];
+
+  constructor(rows: readonly RecordedOperation[]) {
+    for (const row of rows) {
+      if (row.live) this.#found.set(row.key, row);
+      else this.#expired.push(row.key);
+    }
+  }
+
+  find({ key, fingerprint }: Operation): Result | undefined {
+    const row = this.#found.get(operationKey(key));
+    if (!row) return undefined;
+    if (row.fingerprint !== fingerprint) {
+      const detail = 'this idempotency key was used for another method or path';
+      return { failure: new Failure('idempotency_key_reused', detail) };
+    }
+    return { answer: { status: row.status, body: row.answer }, replayed: true };
+  }
+
+  record({ key, fingerprint }: Operation, { status, body }: Answer): void {
+    const row = { key: operationKey(key), fingerprint, status, answer: body, live: true };
+    assert(!this.#found.has(row.key), `operation ${key} is recorded once`);
+    this.#found.set(row.key, row);
+    this.#made.push(row);
+  }
+
+  writes(sql: Connection['sql']): Statement[] {
+    if (this.#made.length === 0) return [];
+    const insert = sql`
+      insert into operations (key, fingerprint, status, answer, expires_at)
+      select n.key, n.fingerprint, n.status, n.answer, now() + interval '24 hours'
+      from unnest(${textArray(this.#made.map((row) => row.key))}::text[],
+                  ${textArray(this.#made.map((row) => row.fingerprint))}::text[],
+                  ${int8Array(this.#made.map((row) => row.status))}::int8[],
+                  ${textArray(this.#made.map((row) => row.answer))}::text[])
+        as n(key, fingerprint, status, answer)`;
+    const replaced = this.#expired.filter((key) => this.#found.has(key));
+    if (replaced.length === 0) return [insert];
+    return [sql`delete from operations where key = any(${textArray(replaced)}::text[])`, insert];
+  }
+}

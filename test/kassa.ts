@@ -1,0 +1,144 @@
+/** What the tests share: Kassa opened on the run's store, and short words for its calls. */
+import { expect } from 'bun:test';
+import type { Config } from '../apps/config.ts';
+import { readConfig, storeOptions } from '../apps/config.ts';
+import { serveRoutes } from '../apps/http/serve.ts';
+import { orderRoutes } from '../apps/order/routes.ts';
+import { paymentRoutes } from '../apps/payment/routes.ts';
+import { stockRoutes } from '../apps/stock/routes.ts';
+import { audit } from '../db/audit.ts';
+import { type Connection, openConnection } from '../db/connect.ts';
+import { migrate, readMigrations } from '../db/migrate.ts';
+import { openStore, type Store } from '../db/store.ts';
+
+export interface Reply {
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
+  body: any;
+  text: string;
+  headers: Headers;
+}
+
+export interface Kassa {
+  store: Store;
+  database_url: string;
+  /** Events that were logged, in order. */
+  events: string[];
+  call(method: string, path: string, headers?: Record<string, string>): Promise<Reply>;
+  post(path: string, headers?: Record<string, string>): Promise<Reply>;
+  get(path: string): Promise<Reply>;
+  close(): Promise<void>;
+}
+
+/** The three services on one store, without a port. Close it in afterAll. */
+export function openKassa(settings: Partial<Config> = {}): Kassa {
+  const config = readConfig({}, { BATCH_INIT: 'on', ...settings });
+  const database_url = settings.DATABASE_URL ?? storeUrl();
+  const events: string[] = [];
+  const log = (_: string, event: string) => events.push(event);
+  const store = openStore({ ...storeOptions(config, database_url, 'test'), log });
+  const options = { batch_init: config.BATCH_INIT === 'on' };
+  const routes = [orderRoutes, paymentRoutes, stockRoutes].map((make) => make(store, options));
+  const service = serveRoutes(routes, store, log);
+  const call = async (method: string, path: string, headers: Record<string, string> = {}) => {
+    const request = new Request(`http://kassa${path}`, { method, headers });
+    const response = await service.fetch(request);
+    const text = await response.text();
+    const body = text === '' ? undefined : JSON.parse(text);
+    return { status: response.status, body, text, headers: response.headers };
+  };
+  return {
+    store,
+    database_url,
+    events,
+    call,
+    post: (path, headers) => call('POST', path, headers),
+    get: (path) => call('GET', path),
+    close: () => store.close(),
+  };
+}
+
+/** The run's own database; test/setup.ts has made it. */
+export const storeUrl = (): string => {
+  const url = process.env.DATABASE_URL;
+  if (!url) throw new Error('run the tests with `bun test` at the top of the project');
+  return url;
+};
+
+/** A connection without the services' time limits, for looking at rows and for disturbing them. */
+export const connect = (database_url = storeUrl()): Promise<Connection> =>
+  openConnection({ ...storeOptions(readConfig({}), database_url, 'test') }, 'tools');
+
+/** A database of its own, migrated unless asked otherwise, on the server of `database_url`. */
+export async function newDatabase(database_url = storeUrl(), options = { migrated: true }) {
+  const name = `kassa_test_${crypto.randomUUID().replaceAll('-', '')}`;
+  const server = await connect(database_url);
+  await server.sql.unsafe(`create database ${name}`);
+  await server.close();
+  const url = new URL(database_url);
+  url.pathname = `/${name}`;
+  if (options.migrated) {
+    const connection = await connect(url.href);
+    await migrate(connection, await readMigrations());
+    await connection.close();
+  }
+  const drop = async () => {
+    const again = await connect(database_url);
+    await again.sql.unsafe(`drop database ${name}`);
+    await again.close();
+  };
+  return { database_url: url.href, drop };
+}
+
+export async function newUser(kassa: Kassa, credit = 0): Promise<string> {
+  const { user_id } = (await kassa.post('/payment/create_user')).body;
+  if (credit > 0)
+    expect((await kassa.post(`/payment/add_funds/${user_id}/${credit}`)).status).toBe(200);
+  return user_id;
+}
+
+export async function newItem(kassa: Kassa, price: number, stock = 0): Promise<string> {
+  const { item_id } = (await kassa.post(`/stock/item/create/${price}`)).body;
+  if (stock > 0) expect((await kassa.post(`/stock/add/${item_id}/${stock}`)).status).toBe(200);
+  return item_id;
+}
+
+export async function newOrder(
+  kassa: Kassa,
+  user_id: string,
+  lines: readonly (readonly [item_id: string, quantity: number])[] = [],
+): Promise<string> {
+  const { order_id } = (await kassa.post(`/orders/create/${user_id}`)).body;
+  for (const [item_id, quantity] of lines) {
+    const added = await kassa.post(`/orders/addItem/${order_id}/${item_id}/${quantity}`);
+    expect(added.status).toBe(200);
+  }
+  return order_id;
+}
+
+export const creditOf = async (kassa: Kassa, user_id: string): Promise<number> =>
+  (await kassa.get(`/payment/find_user/${user_id}`)).body.credit;
+
+export const stockOf = async (kassa: Kassa, item_id: string): Promise<number> =>
+  (await kassa.get(`/stock/find/${item_id}`)).body.stock;
+
+export const isPaid = async (kassa: Kassa, order_id: string): Promise<boolean> =>
+  (await kassa.get(`/orders/find/${order_id}`)).body.paid;
+
+/** How many replies had each status: { 200: 49, 409: 1 } */
+export function tally(replies: readonly Reply[]): Record<number, number> {
+  const counts: Record<number, number> = {};
+  for (const { status } of replies) counts[status] = (counts[status] ?? 0) + 1;
+  return counts;
+}
+
+export const times = <T>(n: number, make: (i: number) => Promise<T>): Promise<T[]> =>
+  Promise.all(Array.from({ length: n }, (_, i) => make(i)));
+
+/** Every invariant of the whole store holds, in one snapshot. */
+export async function expectCleanAudit(database_url = storeUrl()): Promise<void> {
+  const connection = await connect(database_url);
+  const findings = await audit(connection);
+  await connection.close();
+  expect(findings.filter((finding) => finding.violations > 0)).toEqual([]);
+}
