@@ -39,6 +39,9 @@ export const variables = z.object({
   IDLE_IN_TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 3000).describe(
     'after which the store ends a transaction whose service has stopped answering',
   ),
+  TRANSACTION_TIMEOUT_MS: integer(100, 120_000, 6000).describe(
+    'after which PostgreSQL (17 or later) ends a transaction, whatever its service does',
+  ),
   CONNECT_TIMEOUT_MS: integer(100, 60_000, 3000).describe('for a new connection to the store'),
   READ_POOL_SIZE: integer(1, 100, 4).describe('connections for reads'),
   DRAIN_MS: integer(0, 600_000, 10_000).describe('for what is in flight when told to stop'),
@@ -74,6 +77,7 @@ export const storeOptions = (
   connect_timeout_ms: config.CONNECT_TIMEOUT_MS,
   statement_timeout_ms: config.STATEMENT_TIMEOUT_MS,
   idle_in_transaction_timeout_ms: config.IDLE_IN_TRANSACTION_TIMEOUT_MS,
+  transaction_timeout_ms: config.TRANSACTION_TIMEOUT_MS,
   lanes: config.LANES,
   batch_max: config.BATCH_MAX,
   queue_max: config.QUEUE_MAX,

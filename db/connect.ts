@@ -18,6 +18,8 @@ export interface StoreAddress {
   statement_timeout_ms: number;
   /** How long the server lets a transaction wait for its client before it ends the session. */
   idle_in_transaction_timeout_ms: number;
+  /** How long the server lets a transaction last, whatever its client does. */
+  transaction_timeout_ms: number;
 }
 
 export interface Connection {
@@ -27,6 +29,7 @@ export interface Connection {
   /**
    * Sends the statements together, in order, and resolves with how each ended. Rejects if the
    * connection is lost or the time is up (it is closed then): nothing is known of the answers.
+   * A time-out is `contention` if the first statement was answered, so the store is not away.
    */
   flight(statements: Statement[], timeout_ms: number): Promise<Settled[]>;
   /** Drops the socket at once; whatever is on its way is lost. */
@@ -53,11 +56,11 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   const options = {
     ...driverOptions(address, purpose),
     socket: async (target: Target) => {
-      if (socket || !alive) throw new Failure('store_unavailable', 'the connection was lost');
+      if (socket || !alive) throw lostConnection();
       socket = await dialFirst(target, address.connect_timeout_ms);
       return socket;
     },
-    onclose: () => lose('the connection was lost'),
+    onclose: () => lose(lostConnection()),
   };
   const sql = postgres<{ int8: postgres.PostgresType<number> }>(address.database_url, options);
 
@@ -67,8 +70,17 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
       return alive;
     },
     async flight(statements, timeout_ms) {
-      if (!alive) throw new Failure('store_unavailable', 'the connection was lost');
-      const timer = setTimeout(() => destroy('the store did not answer in time'), timeout_ms);
+      if (!alive) throw lostConnection();
+      const [first] = statements;
+      let answered = false;
+      const timer = setTimeout(() => {
+        if (answered) destroy(new Failure('contention', 'others held a lock for too long'));
+        else destroy(new Failure('store_unavailable', 'the store did not answer in time'));
+      }, timeout_ms);
+      first?.execute().then(
+        () => (answered = true),
+        () => {},
+      );
       try {
         const answers = Promise.allSettled(statements.map((statement) => statement.execute()));
         return await Promise.race([answers, loss.promise]);
@@ -76,7 +88,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
         clearTimeout(timer);
       }
     },
-    destroy: () => destroy('the connection was closed'),
+    destroy: () => destroy(lostConnection()),
     async close() {
       alive = false;
       await sql.end({ timeout: 1 });
@@ -84,28 +96,31 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   };
 
   try {
-    const steps = tuneSession(sql, purpose).then(
+    const steps = tuneSession(sql, purpose, address.transaction_timeout_ms).then(
       () => undefined,
       (cause) => Promise.reject(new Failure('store_unavailable', 'cannot connect', { cause })),
     );
-    const timer = setTimeout(() => destroy('connecting timed out'), address.connect_timeout_ms);
+    const late = new Failure('store_unavailable', 'connecting timed out');
+    const timer = setTimeout(() => destroy(late), address.connect_timeout_ms);
     await Promise.race([steps, loss.promise]).finally(() => clearTimeout(timer));
     return connection;
   } catch (error) {
-    destroy('cannot connect');
+    destroy(lostConnection());
     throw error;
   }
 
-  function lose(why: string) {
+  function lose(why: Failure) {
     alive = false;
-    loss.reject(new Failure('store_unavailable', why));
+    loss.reject(why);
   }
-  function destroy(why: string) {
+  function destroy(why: Failure) {
     lose(why);
     socket?.destroy();
     sql.end({ timeout: 0 }).catch(() => {});
   }
 }
+
+const lostConnection = () => new Failure('store_unavailable', 'the connection was lost');
 
 function driverOptions(
   address: StoreAddress,

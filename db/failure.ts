@@ -65,7 +65,7 @@ export const isServerError = (error: unknown): boolean =>
  * since it was looked for (the next try will see it).
  */
 export const isConflict = (error: unknown): boolean =>
-  ['40001', '40P01', '55P03', '57014', '23505'].includes(codeOf(error));
+  ['40001', '40P01', '55P03', '57014', '23505', 'contention'].includes(codeOf(error));
 
 /** The store is away, going or full: class 08, shutdowns, too many clients, and a lost socket. */
 export const isUnavailable = (error: unknown): boolean =>

@@ -60,9 +60,10 @@ export async function transact(
   let results: Result[];
   let writes: Statement[];
   try {
-    const answers = reads.length > 0 ? await allOf(lane, [begin, ...reads], timeouts.lock_ms) : [];
+    // Nothing is written before `begin` is known to have worked: alone, each write would commit.
+    const [, ...answers] = await allOf(lane, [begin, ...reads], timeouts.lock_ms);
     const recorded = operation_keys.length > 0 ? answers.pop() : [];
-    const rows = new LockedRows(keys, answers.slice(1));
+    const rows = new LockedRows(keys, answers);
     const operations = new Operations((recorded ?? []) as unknown as RecordedOperation[]);
     results = works.map((work) => decide(work, rows, operations));
     writes = [...rows.writes(sql), ...operations.writes(sql)];
@@ -72,8 +73,7 @@ export async function transact(
     return { end: 'aborted', error };
   }
 
-  const commit = [...(reads.length > 0 ? [] : [begin]), ...writes, sql`commit`];
-  return ending(lane, commit, results, timeouts.commit_ms);
+  return ending(lane, [...writes, sql`commit`], results, timeouts.commit_ms);
 }
 
 /** Sends the last flight and reads from its answers whether the transaction took place. */

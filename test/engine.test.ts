@@ -1,0 +1,367 @@
+/** Group commit: batches, neighbours, queue, deadlines, and lanes that are killed under load. */
+import { afterAll, expect, setDefaultTimeout, test } from 'bun:test';
+import type { Command } from '../db/command.ts';
+import type { Connection } from '../db/connect.ts';
+import type { Answer } from '../db/transaction.ts';
+import {
+  connect,
+  creditOf,
+  expectCleanAudit,
+  isPaid,
+  type Kassa,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  stockOf,
+  tally,
+  times,
+} from './kassa.ts';
+
+setDefaultTimeout(60_000);
+const kassa = openKassa();
+afterAll(async () => {
+  await kassa.close();
+  await expectCleanAudit();
+});
+
+/** Locks rows from outside, as a stuck neighbour would, until `release`. */
+async function holdLock(table: 'users' | 'orders' | 'items', id: string) {
+  const connection = await connect();
+  await connection.sql`begin`;
+  await connection.sql.unsafe(`select id from ${table} where id = '${id}' for update`);
+  return {
+    connection,
+    async release() {
+      await connection.sql`rollback`;
+      await connection.close();
+    },
+  };
+}
+
+/** Calls that are sent while the lane is busy, so that they travel in one batch. */
+async function inOneBatch<T>(of: Kassa, calls: () => Promise<T>[]): Promise<T[]> {
+  const user = await newUser(of, 1);
+  const lock = await holdLock('users', user);
+  const first = of.post(`/payment/add_funds/${user}/1`);
+  await Bun.sleep(50); // the lane is waiting for the lock now
+  const rest = calls();
+  await Bun.sleep(50);
+  await lock.release();
+  expect((await first).status).toBe(200);
+  return Promise.all(rest);
+}
+
+test('in one batch good calls and refused ones do not disturb each other', async () => {
+  const [rich, poor] = [await newUser(kassa, 100), await newUser(kassa, 1)];
+  const [item, rare] = [await newItem(kassa, 10, 50), await newItem(kassa, 1, 1)];
+  const paid = await newOrder(kassa, rich, [[item, 2]]);
+  const unpaid = await newOrder(kassa, poor, [[item, 1]]);
+  const short = await newOrder(kassa, rich, [[rare, 20]]);
+  const empty = await newOrder(kassa, rich);
+  const replies = await inOneBatch(kassa, () => [
+    kassa.post(`/orders/checkout/${unpaid}`),
+    kassa.post(`/orders/checkout/${paid}`),
+    kassa.post(`/orders/checkout/${short}`),
+    kassa.post(`/orders/checkout/${empty}`),
+    kassa.post('/orders/checkout/nothing'),
+    kassa.post(`/payment/add_funds/${poor}/3`),
+    kassa.post(`/stock/subtract/${rare}/2`),
+    kassa.post(`/stock/add/${rare}/4`),
+    kassa.post('/payment/create_user'),
+  ]);
+  expect(replies.map((reply) => reply.body.code ?? reply.status)).toEqual([
+    'insufficient_credit',
+    200,
+    'out_of_stock',
+    'order_empty',
+    'order_not_found',
+    200,
+    'out_of_stock',
+    200,
+    200,
+  ]);
+  expect([await creditOf(kassa, rich), await creditOf(kassa, poor)]).toEqual([80, 4]);
+  expect([await stockOf(kassa, item), await stockOf(kassa, rare)]).toEqual([48, 5]);
+});
+
+test('in one batch each call sees the effects of those before it', async () => {
+  const user = await newUser(kassa, 10);
+  const item = await newItem(kassa, 1, 1);
+  const order = await newOrder(kassa, user, [[item, 1]]);
+  const replies = await inOneBatch(kassa, () =>
+    [3, 4, 5].map((amount) => kassa.post(`/payment/pay/${user}/${amount}`)),
+  );
+  expect(replies.map((reply) => reply.body.credit ?? reply.body.code)).toEqual([
+    7,
+    3,
+    'insufficient_credit',
+  ]);
+  const [paid, added, removed] = await inOneBatch(kassa, () => [
+    kassa.post(`/orders/checkout/${order}`),
+    kassa.post(`/orders/addItem/${order}/${item}/1`),
+    kassa.post(`/orders/remove/${order}`),
+  ]);
+  // The checkout is read ahead, so it may come after the others: either order of things is right.
+  const codes = [paid, added, removed].map((reply) => reply?.body.code ?? 200);
+  const gone = ['order_not_found', 200, 200];
+  expect([[200, 'already_paid', 'already_paid'], gone]).toContainEqual(codes);
+});
+
+/** Its write passes the decision's assertions and is refused by a CHECK: payment 0. */
+const refusedByStore = (): Command<Answer> => {
+  const id = crypto.randomUUID();
+  const order = { id, user_id: id, paid: false, total_cost: 0, payment: 0, lines: [] };
+  return {
+    keys: {},
+    decide: () => ({ outcome: { status: 200, body: '{}' }, changes: { orders: [order] } }),
+  };
+};
+
+test('a call that the store refuses fails alone: the batch is halved down to it', async () => {
+  const users = await times(20, () => newUser(kassa, 1));
+  kassa.events.length = 0;
+  const outcomes = await inOneBatch<unknown>(kassa, () =>
+    users.flatMap((user, i) => [
+      kassa.post(`/payment/add_funds/${user}/1`).then((reply) => reply.status),
+      ...(i % 10 === 3
+        ? [kassa.store.write(refusedByStore()).catch((error) => error.code as string)]
+        : []),
+    ]),
+  );
+  expect(outcomes.filter((outcome) => outcome === 'internal').length).toBe(2);
+  expect(outcomes.filter((outcome) => outcome === 200).length).toBe(20);
+  expect(kassa.events.filter((event) => event === 'batch_refused').length).toBeGreaterThan(2);
+  for (const user of users) expect(await creditOf(kassa, user)).toBe(2);
+});
+
+test('a decision that breaks fails alone, and its changes are dropped whole', async () => {
+  const user = await newUser(kassa, 5);
+  const broken: Command<Answer> = {
+    keys: { users: [user] },
+    decide: () => ({
+      outcome: { status: 200, body: '{}' },
+      changes: {
+        users: [
+          { id: user, credit: 99 },
+          { id: user, credit: -1 },
+        ],
+        credit_movements: [{ user_id: user, amount: 94, reason: 'test', order_id: null }],
+      },
+    }),
+  };
+  const thrown: Command<Answer> = {
+    keys: {},
+    decide() {
+      throw new Error('a bug');
+    },
+  };
+  const outcomes = await inOneBatch<unknown>(kassa, () => [
+    kassa.store.write(broken).catch((error) => error.code as string),
+    kassa.store.write(thrown).catch((error) => error.code as string),
+    kassa.post(`/payment/add_funds/${user}/1`).then((reply) => reply.status),
+  ]);
+  expect(outcomes).toEqual(['internal', 'internal', 200]);
+  expect(await creditOf(kassa, user)).toBe(6);
+});
+
+test('a full queue is 429 with Retry-After, nothing was tried, and the service recovers', async () => {
+  const small = openKassa({ QUEUE_MAX: 5 });
+  const user = await newUser(small, 1);
+  const lock = await holdLock('users', user);
+  const first = small.post(`/payment/add_funds/${user}/1`);
+  await Bun.sleep(50);
+  const waiting = Array.from({ length: 20 }, () => small.post(`/payment/add_funds/${user}/1`));
+  const refused = await Promise.all(waiting.slice(5));
+  for (const { status, body, headers } of refused) {
+    expect([status, body.code, headers.get('retry-after')]).toEqual([429, 'overloaded', '1']);
+  }
+  await lock.release();
+  expect(tally(await Promise.all([first, ...waiting.slice(0, 5)]))).toEqual({ 200: 6 });
+  expect(await creditOf(small, user)).toBe(7);
+  expect((await small.post(`/payment/add_funds/${user}/1`)).status).toBe(200);
+  await small.close();
+});
+
+test('a lock that is not released in time is 409 contention, and nothing has changed', async () => {
+  const hasty = openKassa({ DEADLINE_MS: 500 });
+  const user = await newUser(hasty, 1);
+  const lock = await holdLock('users', user);
+  const replies = await times(5, () => hasty.post(`/payment/add_funds/${user}/1`));
+  for (const { status, body } of replies) {
+    expect([status, body.code]).toEqual([409, 'contention']);
+  }
+  await lock.release();
+  expect(await creditOf(hasty, user)).toBe(1);
+  expect((await hasty.post(`/payment/add_funds/${user}/1`)).status).toBe(200);
+  await hasty.close();
+});
+
+test('a real conflict and a real deadlock are retried, and each call happens once', async () => {
+  const user = await newUser(kassa, 10);
+  const item = await newItem(kassa, 1, 10);
+  const order = await newOrder(kassa, user, [[item, 1]]);
+  // A writer outside locks the item, then wants the user: the checkout has it the other way round.
+  const outside = await holdLock('items', item);
+  const paid = kassa.post(`/orders/checkout/${order}`);
+  await Bun.sleep(100);
+  await outside.connection.sql`update users set credit = credit where id = ${user}`
+    .then(() => outside.connection.sql`update items set stock = stock where id = ${item}`)
+    .then(() => outside.connection.sql`commit`)
+    .catch(() => {});
+  await outside.release();
+  expect((await paid).status).toBe(200);
+  expect([await creditOf(kassa, user), await stockOf(kassa, item)]).toEqual([9, 9]);
+});
+
+test('crossed orders (a then b, b then a) from four processes finish without a deadlock', async () => {
+  const processes = Array.from({ length: 4 }, () => openKassa());
+  const [a, b] = [await newItem(kassa, 1, 1000), await newItem(kassa, 1, 1000)];
+  const user = await newUser(kassa, 1000);
+  const orders = await times(60, (i) =>
+    newOrder(
+      kassa,
+      user,
+      i % 2
+        ? ([
+            [a, 1],
+            [b, 1],
+          ] as const)
+        : ([
+            [b, 1],
+            [a, 1],
+          ] as const),
+    ),
+  );
+  const replies = await Promise.all(
+    orders.map((order, i) => (processes[i % 4] ?? kassa).post(`/orders/checkout/${order}`)),
+  );
+  expect(tally(replies)).toEqual({ 200: 60 });
+  expect([await stockOf(kassa, a), await stockOf(kassa, b)]).toEqual([940, 940]);
+  expect(await creditOf(kassa, user)).toBe(880);
+  await Promise.all(processes.map((process) => process.close()));
+});
+
+test('addItem racing checkout: a paid order has exactly the lines that were charged', async () => {
+  const other = openKassa();
+  for (let round = 0; round < 20; round++) {
+    const user = await newUser(kassa, 100);
+    const [first, second] = [await newItem(kassa, 10, 5), await newItem(kassa, 7, 5)];
+    const order = await newOrder(kassa, user, [[first, 1]]);
+    const [paid, added] = await Promise.all([
+      kassa.post(`/orders/checkout/${order}`),
+      other.post(`/orders/addItem/${order}/${second}/2`),
+    ]);
+    expect(paid.status).toBe(200);
+    const total = added.status === 200 ? 24 : 10;
+    expect([200, 409]).toContain(added.status);
+    expect(paid.body.total_cost).toBe(total);
+    expect(await creditOf(kassa, user)).toBe(100 - total);
+    expect(await stockOf(kassa, second)).toBe(added.status === 200 ? 3 : 5);
+  }
+  await other.close();
+});
+
+test('cancel racing checkout, and cancels racing each other: money and stock return once', async () => {
+  const other = openKassa();
+  for (let round = 0; round < 20; round++) {
+    const user = await newUser(kassa, 100);
+    const item = await newItem(kassa, 10, 5);
+    const order = await newOrder(kassa, user, [[item, 2]]);
+    const cancel = `/payment/cancel/${user}/${order}`;
+    const [paid, ...cancels] = await Promise.all([
+      kassa.post(`/orders/checkout/${order}`),
+      other.post(cancel),
+      kassa.post(cancel),
+    ]);
+    expect(paid.status).toBe(200);
+    const given_back = cancels.filter((reply) => reply.status === 200).length;
+    expect(given_back).toBeLessThanOrEqual(1);
+    expect(await creditOf(kassa, user)).toBe(given_back ? 100 : 80);
+    expect(await stockOf(kassa, item)).toBe(given_back ? 5 : 3);
+    expect(await isPaid(kassa, order)).toBe(given_back === 0);
+  }
+  await other.close();
+});
+
+test('several lanes in one process do not lose or double anything', async () => {
+  const wide = openKassa({ LANES: 4, BATCH_MAX: 3 });
+  const item = await newItem(wide, 1, 150);
+  const users = await times(20, () => newUser(wide, 20));
+  const orders = await times(200, (i) => newOrder(wide, users[i % 20] ?? '', [[item, 1]]));
+  const replies = await Promise.all(orders.map((order) => wide.post(`/orders/checkout/${order}`)));
+  expect(tally(replies)).toEqual({ 200: 150, 409: 50 });
+  expect(await stockOf(wide, item)).toBe(0);
+  const credits = await Promise.all(users.map((user) => creditOf(wide, user)));
+  expect(credits.reduce((sum, credit) => sum + credit, 0)).toBe(20 * 20 - 150);
+  await wide.close();
+});
+
+/** Ends all sessions of the services, as an operator or a failover would. */
+async function terminateSessions(connection: Connection): Promise<number> {
+  const [row] = await connection.sql.unsafe('select version() as version');
+  if (String(row?.version).startsWith('PostgreSQL')) {
+    const killed = await connection.sql.unsafe(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where application_name = 'kassa-test' and pid <> pg_backend_pid()
+         and datname = current_database()`,
+    );
+    return killed.length;
+  }
+  const killed = await connection.sql.unsafe(
+    `cancel sessions if exists (select session_id from [show cluster sessions]
+       where application_name = 'kassa-test' and session_id <> (show session_id))`,
+  );
+  return killed.count;
+}
+
+test('sessions killed several hundred times at random moments: nothing lost, nothing doubled', async () => {
+  const victim = openKassa();
+  const assassin = await connect();
+  const users = await times(20, () => newUser(kassa, 0));
+  const item = await newItem(kassa, 1, 1_000_000);
+  const expected = new Map(users.map((user) => [user, 0]));
+  const keyed = new Map<string, number>();
+  let done = false;
+  let sold = 0;
+
+  const client = async (user: string, number: number) => {
+    for (let i = 0; !done; i++) {
+      const key = i % 2 ? { 'idempotency-key': `${user}-${number}-${i}` } : undefined;
+      let reply = await victim.post(`/payment/add_funds/${user}/3`, key);
+      while (key && reply.status !== 200) {
+        reply = await victim.post(`/payment/add_funds/${user}/3`, key);
+      }
+      if (key) keyed.set(key['idempotency-key'], reply.body.credit);
+      expect([200, 409, 503]).toContain(reply.status);
+      expect(reply.body.code).not.toBe('outcome_unknown');
+      if (reply.status === 200) expected.set(user, (expected.get(user) ?? 0) + 3);
+      if (i % 5 !== 4) continue;
+      const created = await victim.post(`/orders/create/${user}`);
+      if (created.status !== 200) continue;
+      const { order_id } = created.body;
+      await victim.post(`/orders/addItem/${order_id}/${item}/2`, { 'idempotency-key': order_id });
+      const paid = await victim.post(`/orders/checkout/${order_id}`);
+      if (paid.status !== 200) continue;
+      sold += 2;
+      expected.set(user, (expected.get(user) ?? 0) - 2);
+    }
+  };
+  const clients = users.map((user, number) => client(user, number));
+  let kills = 0;
+  for (let round = 0; kills < 300 && round < 2000; round++) {
+    await Bun.sleep(Math.random() * 40);
+    kills += await terminateSessions(assassin);
+  }
+  done = true;
+  await Promise.all(clients);
+  await assassin.close();
+  await victim.close();
+
+  expect(kills).toBeGreaterThanOrEqual(300);
+  for (const user of users) expect(await creditOf(kassa, user)).toBe(expected.get(user) ?? 0);
+  expect(await stockOf(kassa, item)).toBe(1_000_000 - sold);
+  expect(victim.events).toContain('commit_ambiguous');
+  expect(victim.events).toContain('commit_settled');
+  expect(keyed.size).toBeGreaterThan(100);
+});

@@ -1,0 +1,197 @@
+/** A store that fails in the middle: what was answered is there, what was refused left nothing. */
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  expect,
+  setDefaultTimeout,
+  test,
+} from 'bun:test';
+import {
+  creditOf,
+  expectCleanAudit,
+  isPaid,
+  type Kassa,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  stockOf,
+  storeUrl,
+} from './kassa.ts';
+import { type Fault, type StoreProxy, startProxy } from './proxy.ts';
+
+setDefaultTimeout(20_000);
+let proxy: StoreProxy;
+let kassa: Kassa;
+
+beforeAll(async () => {
+  proxy = await startProxy(storeUrl());
+  kassa = openKassa({ DATABASE_URL: proxy.database_url, DEADLINE_MS: 1500 });
+});
+beforeEach(() => {
+  kassa.events.length = 0;
+});
+afterEach(async () => {
+  proxy.disturb = () => 'pass';
+  proxy.away = false;
+  await expectCleanAudit();
+});
+afterAll(async () => {
+  await kassa.close();
+  await proxy.close();
+});
+
+/** Disturbs the first `count` statements that begin with this text. */
+function onStatement(begins: string, fault: Fault, count = 1): void {
+  let left = count;
+  proxy.disturb = (text) => (text.startsWith(begins) && left-- > 0 ? fault : 'pass');
+}
+
+const PHASES = ['begin', 'select id, credit from users', 'update users', 'insert into operations'];
+
+for (const phase of PHASES) {
+  test(`a connection that breaks at "${phase}" is replaced and the call happens once`, async () => {
+    const user = await newUser(kassa, 5);
+    onStatement(phase, 'cut');
+    const reply = await kassa.post(`/payment/add_funds/${user}/7`);
+    expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
+    expect(await creditOf(kassa, user)).toBe(12);
+  });
+}
+
+for (const [fault, truth] of [
+  ['cut', 'undone'],
+  ['cut_after', 'committed'],
+] as const) {
+  test(`a COMMIT whose answer is lost (${fault}) is settled as ${truth}, and happens once`, async () => {
+    const user = await newUser(kassa, 5);
+    onStatement('commit', fault);
+    const reply = await kassa.post(`/payment/add_funds/${user}/7`);
+    expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
+    expect(await creditOf(kassa, user)).toBe(12);
+    expect(kassa.events).toContain('commit_ambiguous');
+    expect(kassa.events).toContain('commit_settled');
+  });
+
+  test(`the same (${fault}) for a checkout, a create and a recorded answer`, async () => {
+    const user = await newUser(kassa, 100);
+    const item = await newItem(kassa, 10, 5);
+    const order = await newOrder(kassa, user, [[item, 2]]);
+    onStatement('commit', fault);
+    const paid = await kassa.post(`/orders/checkout/${order}`, { 'idempotency-key': `c${order}` });
+    expect(paid.body).toEqual({ order_id: order, paid: true, total_cost: 20 });
+    const again = await kassa.post(`/orders/checkout/${order}`, { 'idempotency-key': `c${order}` });
+    expect([again.text, again.headers.get('idempotency-replayed')]).toEqual([paid.text, 'true']);
+    expect([await creditOf(kassa, user), await stockOf(kassa, item)]).toEqual([80, 3]);
+
+    onStatement('commit', fault);
+    const { user_id } = (await kassa.post('/payment/create_user')).body;
+    expect(await creditOf(kassa, user_id)).toBe(0);
+  });
+}
+
+test('a COMMIT that arrives after its call was settled as undone cannot take effect', async () => {
+  const user = await newUser(kassa, 5);
+  proxy.late_ms = 200;
+  onStatement('commit', 'late');
+  // The rows stay locked by the lost transaction until its COMMIT comes: the call waits for that.
+  const reply = await kassa.post(`/payment/add_funds/${user}/7`);
+  expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
+  await Bun.sleep(400);
+  expect(await creditOf(kassa, user)).toBe(12);
+});
+
+test('a COMMIT that answers ROLLBACK is not taken for a success', async () => {
+  const user = await newUser(kassa, 5);
+  onStatement('update users', { error: '40001' });
+  const reply = await kassa.post(`/payment/add_funds/${user}/7`);
+  expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
+  expect(await creditOf(kassa, user)).toBe(12);
+  expect(kassa.events).toContain('batch_retried');
+});
+
+for (const code of ['40001', '40P01', '55P03']) {
+  for (const phase of ['select id, credit', 'update users', 'commit']) {
+    test(`${code} at "${phase}" is tried again, and the call happens once`, async () => {
+      const user = await newUser(kassa, 5);
+      onStatement(phase, { error: code }, 3);
+      const reply = await kassa.post(`/payment/add_funds/${user}/7`);
+      expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
+      expect(await creditOf(kassa, user)).toBe(12);
+    });
+  }
+}
+
+test('conflicts to the deadline are 409 contention, and nothing has changed', async () => {
+  const user = await newUser(kassa, 5);
+  const item = await newItem(kassa, 1, 5);
+  const order = await newOrder(kassa, user, [[item, 2]]);
+  onStatement('commit', { error: '40001' }, Number.POSITIVE_INFINITY);
+  const [funds, checkout] = await Promise.all([
+    kassa.post(`/payment/add_funds/${user}/7`),
+    kassa.post(`/orders/checkout/${order}`),
+  ]);
+  for (const { status, body } of [funds, checkout]) {
+    expect([status, body.code]).toEqual([409, 'contention']);
+  }
+  proxy.disturb = () => 'pass';
+  expect([await creditOf(kassa, user), await isPaid(kassa, order)]).toEqual([5, false]);
+  expect((await kassa.post(`/orders/checkout/${order}`)).status).toBe(200);
+});
+
+test('a lost COMMIT that cannot be settled is 503 outcome_unknown, and its key tells later', async () => {
+  const user = await newUser(kassa, 5);
+  const key = { 'idempotency-key': `u${user}` };
+  proxy.disturb = (text) => {
+    if (text !== 'commit') return 'pass';
+    proxy.away = true;
+    return 'cut_after';
+  };
+  const reply = await kassa.post(`/payment/add_funds/${user}/7`, key);
+  expect([reply.status, reply.body.code]).toEqual([503, 'outcome_unknown']);
+  expect(reply.headers.get('retry-after')).toBe('1');
+  proxy.disturb = () => 'pass';
+  proxy.away = false;
+  const again = await kassa.post(`/payment/add_funds/${user}/7`, key);
+  expect(again.body).toEqual({ done: true, user_id: user, credit: 12 });
+  expect(again.headers.get('idempotency-replayed')).toBe('true');
+  expect(await creditOf(kassa, user)).toBe(12);
+});
+
+test('a store that is away is 503 store_unavailable; when it is back the service works', async () => {
+  const user = await newUser(kassa, 5);
+  proxy.away = true;
+  proxy.cutAll();
+  const [written, read] = await Promise.all([
+    kassa.post(`/payment/add_funds/${user}/7`),
+    kassa.get(`/payment/find_user/${user}`),
+  ]);
+  for (const { status, body, headers } of [written, read]) {
+    expect([status, body.code]).toEqual([503, 'store_unavailable']);
+    expect(headers.get('retry-after')).toBe('1');
+  }
+  proxy.away = false;
+  expect(await creditOf(kassa, user)).toBe(5);
+  expect((await kassa.post(`/payment/add_funds/${user}/7`)).body.credit).toBe(12);
+});
+
+for (const fault of ['stall', 'stall_within'] as const) {
+  test(`a connection that goes silent (${fault}) is given up, and the call happens once`, async () => {
+    const impatient = openKassa({
+      DATABASE_URL: proxy.database_url,
+      STATEMENT_TIMEOUT_MS: 500,
+      IDLE_IN_TRANSACTION_TIMEOUT_MS: 500,
+      TRANSACTION_TIMEOUT_MS: 1000,
+      DEADLINE_MS: 5000,
+    });
+    const user = await newUser(kassa, 5);
+    onStatement('commit', fault);
+    const reply = await impatient.post(`/payment/add_funds/${user}/7`);
+    expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
+    onStatement('select id, credit from users where id = ', fault);
+    expect(await creditOf(impatient, user)).toBe(12);
+    await impatient.close();
+  });
+}

@@ -1,0 +1,201 @@
+/**
+ * A TCP proxy between Kassa and its store that understands just enough of the PostgreSQL protocol
+ * (message frames, statement texts) to disturb a chosen statement: the lost answer of a COMMIT, a
+ * COMMIT that arrives late, a serialization failure.
+ * https://www.postgresql.org/docs/18/protocol-message-formats.html
+ */
+import { createServer, connect as dial, type Server, type Socket } from 'node:net';
+
+/**
+ * What happens to a statement:
+ * - `cut`: the connection breaks before the statement has gone;
+ * - `cut_after`: it breaks when the server has done it, before the answer is passed on;
+ * - `late`: the client loses the connection now, the server gets the statement `late_ms` later;
+ * - `stall`: neither side hears anything any more, the connection stays open;
+ * - `stall_within`: the same, and the server has half of the statement;
+ * - `{ error }`: the transaction fails (a COMMIT rolls back) and the client is told this SQLSTATE.
+ */
+export type Fault =
+  | 'pass'
+  | 'cut'
+  | 'cut_after'
+  | 'late'
+  | 'stall'
+  | 'stall_within'
+  | { error: string };
+
+export interface StoreProxy {
+  /** The store's address through the proxy. */
+  database_url: string;
+  /** Asked for each statement of each connection, in order; texts are lower case, blanks folded. */
+  disturb: (statement: string) => Fault;
+  /** Breaks all connections now. */
+  cutAll(): void;
+  /** Refuses new connections while true. */
+  away: boolean;
+  late_ms: number;
+  close(): Promise<void>;
+}
+
+/** Starts a proxy to the server of `database_url` on a free port of 127.0.0.1. */
+export async function startProxy(database_url: string): Promise<StoreProxy> {
+  const target = new URL(database_url);
+  const cuts = new Set<() => void>();
+  const server: Server = createServer((client) => {
+    if (proxy.away) {
+      client.destroy();
+      return;
+    }
+    const store = dial({
+      host: target.hostname,
+      port: Number(target.port || 5432),
+      noDelay: true,
+    });
+    const cut = () => {
+      cuts.delete(cut);
+      client.destroy();
+      store.destroy();
+    };
+    cuts.add(cut);
+    relay(client, store, proxy, cut);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const through = new URL(database_url);
+  through.hostname = '127.0.0.1';
+  through.port = String((server.address() as { port: number }).port);
+  const proxy: StoreProxy = {
+    database_url: through.href,
+    disturb: () => 'pass',
+    cutAll: () => {
+      for (const cut of cuts) cut();
+    },
+    away: false,
+    late_ms: 300,
+    async close() {
+      proxy.cutAll();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  return proxy;
+}
+
+function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void): void {
+  /** Texts of prepared statements by name. */
+  const texts = new Map<string, string>();
+  /** What to do at each ReadyForQuery that is still to come. */
+  const answers: Fault[] = [];
+  /** Messages of a disturbed statement, up to its Sync. */
+  let held: Buffer[] = [];
+  let fault: Fault = 'pass';
+  let text: string | undefined;
+  let silent = false;
+
+  client.on(
+    'data',
+    frames('client', (type, message) => {
+      if (silent) return;
+      const started = statementOf(type, message, texts);
+      if (started !== undefined) {
+        text = started;
+        fault = proxy.disturb(text);
+      }
+      held.push(message);
+      const whole = type === 'S' || type === 'Q' || type === undefined;
+      if (!whole && (fault !== 'pass' || !'HpX'.includes(type))) return;
+      if (whole) answers.push(fault);
+      send(Buffer.concat(held), fault, text);
+      held = [];
+      if (whole) fault = 'pass';
+    }),
+  );
+
+  store.on(
+    'data',
+    frames('store', (type, message) => {
+      if (silent) return;
+      const next = answers[0] ?? 'pass';
+      if (type === 'Z') {
+        answers.shift();
+        if (next === 'cut_after') {
+          cut();
+          return;
+        }
+        if (typeof next === 'object') client.write(failure(next.error));
+        client.write(message);
+      } else if (next === 'pass') client.write(message);
+    }),
+  );
+
+  for (const socket of [client, store]) {
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      if (!silent) cut();
+    });
+  }
+
+  function send(messages: Buffer, what: Fault, text: string | undefined): void {
+    if (what === 'stall' || what === 'stall_within' || what === 'late') silent = true;
+    if (what === 'cut') cut();
+    else if (what === 'late') {
+      client.destroy();
+      setTimeout(() => store.write(messages, () => setTimeout(cut, 100)), proxy.late_ms);
+    } else if (typeof what === 'object') {
+      store.write(query(text === 'commit' ? 'rollback' : 'select 1 / 0'));
+    } else if (what === 'stall_within') store.write(messages.subarray(0, messages.length >> 1));
+    else if (what !== 'stall') store.write(messages);
+  }
+}
+
+function query(text: string): Buffer {
+  const head = Buffer.alloc(5, 'Q');
+  head.writeInt32BE(text.length + 5, 1);
+  return Buffer.concat([head, Buffer.from(`${text}\0`, 'latin1')]);
+}
+
+/** The text that a message is about to run, if it runs one. */
+function statementOf(
+  type: string | undefined,
+  message: Buffer,
+  texts: Map<string, string>,
+): string | undefined {
+  if (type === 'P') {
+    const [name = '', text = ''] = strings(message);
+    texts.set(name, text.toLowerCase().replace(/\s+/g, ' ').trim());
+  }
+  if (type === 'B') return texts.get(strings(message)[1] ?? '');
+  if (type === 'Q') return strings(message)[0]?.toLowerCase().replace(/\s+/g, ' ').trim();
+  return undefined;
+}
+
+/** The zero-terminated strings at the head of a message. */
+const strings = (message: Buffer): string[] =>
+  message.toString('latin1', 5, Math.min(message.length, 4096)).split('\0');
+
+function failure(code: string): Buffer {
+  const fields = `SERROR\0VERROR\0C${code}\0Mforced by the test\0\0`;
+  const head = Buffer.alloc(5, 'E');
+  head.writeInt32BE(fields.length + 4, 1);
+  return Buffer.concat([head, Buffer.from(fields, 'latin1')]);
+}
+
+/** Cuts a byte stream into messages; only the first of a client has no type. */
+function frames(
+  from: 'client' | 'store',
+  each: (type: string | undefined, message: Buffer) => void,
+): (chunk: Buffer) => void {
+  let rest = Buffer.alloc(0);
+  let typed = from === 'store';
+  return (chunk) => {
+    rest = Buffer.concat([rest, chunk]);
+    for (;;) {
+      const at = typed ? 1 : 0;
+      if (rest.length < at + 4) return;
+      const length = at + rest.readInt32BE(at);
+      if (rest.length < length) return;
+      const message = rest.subarray(0, length);
+      rest = rest.subarray(length);
+      each(typed ? String.fromCharCode(message[0] ?? 0) : undefined, message);
+      typed = true;
+    }
+  };
+}
