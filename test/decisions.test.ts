@@ -1,0 +1,217 @@
+/** The pure decisions against the sequential model, over thousands of random histories. */
+import { expect, test } from 'bun:test';
+import fc from 'fast-check';
+import { addItem, checkout, createOrder, removeItem, removeOrder } from '../apps/order/commands.ts';
+import { addFunds, cancelPayment, pay, payOrder } from '../apps/payment/commands.ts';
+import { addStock, subtractStock } from '../apps/stock/commands.ts';
+import type { Changes, Command, Item, Keys, Order, Rows, User } from '../db/command.ts';
+import { type Call, emptyWorld, LIMIT, perform, totalOf, type World } from './model.ts';
+
+const commandFor = (call: Call): Command => {
+  switch (call.call) {
+    case 'addFunds':
+      return addFunds(call.user, call.amount);
+    case 'pay':
+      return pay(call.user, call.amount);
+    case 'payOrder':
+      return payOrder(call.user, call.order, call.amount);
+    case 'cancel':
+      return cancelPayment(call.user, call.order, call.amount);
+    case 'addStock':
+      return addStock(call.item, call.amount);
+    case 'subtractStock':
+      return subtractStock(call.item, call.amount);
+    case 'createOrder':
+      return createOrder(call.order, call.user);
+    case 'addItem':
+      return addItem(call.order, call.item, call.amount);
+    case 'removeItem':
+      return removeItem(call.order, call.item);
+    case 'removeOrder':
+      return removeOrder(call.order);
+    case 'checkout':
+      return checkout(call.order);
+  }
+};
+
+/** Tables in memory. A decision sees only what it has locked: asking for more is an error. */
+class Tables {
+  users = new Map<string, User>();
+  items = new Map<string, Item>();
+  orders = new Map<string, Order>();
+  movements: { owner: string; amount: number; order_id: string | null }[] = [];
+
+  /** @returns 'ok' or the refusal's code */
+  run(command: Command): string {
+    let { keys } = command;
+    for (let tries = 0; tries < 3; tries++) {
+      const decision = command.decide(this.locked(keys));
+      if ('lock' in decision) {
+        keys = decision.lock;
+        continue;
+      }
+      if ('refusal' in decision.outcome) {
+        expect(decision.changes).toBeUndefined();
+        return decision.outcome.refusal;
+      }
+      this.apply(decision.changes ?? {});
+      return 'ok';
+    }
+    throw new Error('the decision never had enough locked');
+  }
+
+  locked(keys: Keys): Rows {
+    const see = <T>(map: Map<string, T>, ids: readonly string[] | undefined, id: string) => {
+      if (!ids?.includes(id)) throw new Error(`${id} is not locked`);
+      return map.get(id);
+    };
+    return {
+      user: (id) => see(this.users, keys.users, id),
+      item: (id) => see(this.items, keys.items, id),
+      order: (id) => see(this.orders, keys.orders, id),
+      hold: (asked) =>
+        (['users', 'items', 'orders'] as const).every((kind) =>
+          (asked[kind] ?? []).every((id) => keys[kind]?.includes(id)),
+        ),
+    };
+  }
+
+  apply(changes: Changes): void {
+    for (const user of changes.users ?? []) this.users.set(user.id, user);
+    for (const item of changes.items ?? []) this.items.set(item.id, item);
+    for (const order of changes.orders ?? []) this.orders.set(order.id, order);
+    for (const id of changes.removed_orders ?? []) this.orders.delete(id);
+    for (const { user_id, ...movement } of changes.credit_movements ?? []) {
+      this.movements.push({ owner: `user ${user_id}`, ...movement });
+    }
+    for (const { item_id, ...movement } of changes.stock_movements ?? []) {
+      this.movements.push({ owner: `item ${item_id}`, ...movement });
+    }
+  }
+
+  moved = (owner: string): number =>
+    this.movements.filter((m) => m.owner === owner).reduce((sum, m) => sum + m.amount, 0);
+}
+
+const user = fc.constantFrom('u0', 'u1', 'nobody');
+const item = fc.constantFrom('i0', 'i1', 'i2', 'nothing');
+const order = fc.constantFrom('o0', 'o1', 'o2', 'nowhere');
+const amount = fc.oneof(
+  { weight: 8, arbitrary: fc.integer({ min: 1, max: 30 }) },
+  { weight: 1, arbitrary: fc.constantFrom(10 ** 12, LIMIT - 20, LIMIT) },
+);
+const call: fc.Arbitrary<Call> = fc.oneof(
+  fc.record({ call: fc.constantFrom('addFunds', 'pay'), user, amount }),
+  fc.record({ call: fc.constant('payOrder' as const), user, order, amount }),
+  fc.record({
+    call: fc.constant('cancel' as const),
+    user,
+    order,
+    amount: fc.option(amount, { nil: undefined }),
+  }),
+  fc.record({ call: fc.constantFrom('addStock', 'subtractStock'), item, amount }),
+  fc.record({
+    call: fc.constant('createOrder' as const),
+    user,
+    order: fc.constantFrom('o0', 'o1', 'o2'),
+  }),
+  fc.record({ call: fc.constant('addItem' as const), order, item, amount }),
+  fc.record({ call: fc.constant('removeItem' as const), order, item }),
+  fc.record({ call: fc.constant('removeOrder' as const), order }),
+  fc.record({ call: fc.constant('checkout' as const), order }),
+);
+
+/** Two users, three items (one free of charge) and an order for each of three ids. */
+function begin(): { world: World; tables: Tables } {
+  const world = emptyWorld();
+  const tables = new Tables();
+  for (const id of ['u0', 'u1']) {
+    world.users.set(id, 100);
+    tables.apply({
+      users: [{ id, credit: 100 }],
+      credit_movements: [{ user_id: id, amount: 100, reason: 'test', order_id: null }],
+    });
+  }
+  for (const [i, id] of ['i0', 'i1', 'i2'].entries()) {
+    world.items.set(id, { price: i * 7, stock: 40 });
+    tables.apply({
+      items: [{ id, price: i * 7, stock: 40 }],
+      stock_movements: [{ item_id: id, amount: 40, reason: 'test', order_id: null }],
+    });
+  }
+  return { world, tables };
+}
+
+/** New orders have new ids, as the service makes them. */
+const isFresh = (world: World, { call, ...rest }: Call): boolean =>
+  call !== 'createOrder' || !world.orders.has('order' in rest ? rest.order : '');
+
+test('every call answers and does what the sequential model says', () => {
+  const reached = new Map<string, number>();
+  fc.assert(
+    fc.property(fc.array(call, { minLength: 10, maxLength: 60 }), (calls) => {
+      const { world, tables } = begin();
+      for (const next of calls) {
+        if (!isFresh(world, next)) continue;
+        const outcome = tables.run(commandFor(next));
+        expect(outcome).toBe(perform(world, next));
+        const seen = `${next.call} ${outcome}`;
+        reached.set(seen, (reached.get(seen) ?? 0) + 1);
+      }
+      expectSame(world, tables);
+      expectExplained(tables);
+    }),
+    { numRuns: 2000 },
+  );
+  for (const rare of [
+    'checkout ok',
+    'checkout out_of_stock',
+    'checkout insufficient_credit',
+    'checkout order_empty',
+    'cancel ok',
+    'cancel amount_mismatch',
+    'payOrder ok',
+    'payOrder already_paid',
+    'addItem limit_exceeded',
+    'addFunds limit_exceeded',
+    'removeOrder already_paid',
+  ]) {
+    expect([rare, (reached.get(rare) ?? 0) > 0]).toEqual([rare, true]);
+  }
+});
+
+function expectSame(world: World, tables: Tables): void {
+  expect(new Map([...tables.users].map(([id, row]) => [id, row.credit]))).toEqual(world.users);
+  expect(
+    new Map([...tables.items].map(([id, { price, stock }]) => [id, { price, stock }])),
+  ).toEqual(world.items);
+  expect([...tables.orders.keys()].sort()).toEqual([...world.orders.keys()].sort());
+  for (const [id, modelled] of world.orders) {
+    const row = tables.orders.get(id);
+    expect(row?.paid).toBe(modelled.paid);
+    expect(row?.payment ?? 0).toBe(modelled.payment);
+    expect(row?.total_cost).toBe(totalOf(world, id));
+    const lines = row?.lines.map((line) => [
+      line.item_id,
+      { quantity: line.quantity, price: line.unit_price },
+    ]);
+    expect(new Map(lines as [])).toEqual(modelled.lines as never);
+  }
+}
+
+/** The invariants of the audit, on the tables in memory. */
+function expectExplained(tables: Tables): void {
+  const paid = [...tables.orders.values()].filter((row) => row.paid);
+  for (const { id, credit } of tables.users.values()) {
+    const spent = paid.filter((row) => row.user_id === id);
+    const total = spent.reduce((sum, row) => sum + row.total_cost, 0);
+    expect(credit).toBe(tables.moved(`user ${id}`) - total);
+    expect(credit).toBeGreaterThanOrEqual(0);
+  }
+  for (const { id, stock } of tables.items.values()) {
+    const lines = paid.flatMap((row) => row.lines).filter((line) => line.item_id === id);
+    const sold = lines.reduce((sum, line) => sum + line.quantity, 0);
+    expect(stock).toBe(tables.moved(`item ${id}`) - sold);
+    expect(stock).toBeGreaterThanOrEqual(0);
+  }
+}

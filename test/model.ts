@@ -1,0 +1,159 @@
+/**
+ * The plain sequential model of the API: what each call must answer and do, written as one would
+ * with a dictionary and no thought of databases. The decisions are compared with it.
+ */
+export interface World {
+  users: Map<string, number>;
+  items: Map<string, { price: number; stock: number }>;
+  orders: Map<
+    string,
+    {
+      user: string;
+      paid: boolean;
+      payment: number;
+      lines: Map<string, { quantity: number; price: number }>;
+    }
+  >;
+}
+
+export type Call =
+  | { call: 'addFunds' | 'pay'; user: string; amount: number }
+  | { call: 'payOrder'; user: string; order: string; amount: number }
+  | { call: 'cancel'; user: string; order: string; amount: number | undefined }
+  | { call: 'addStock' | 'subtractStock'; item: string; amount: number }
+  | { call: 'createOrder'; user: string; order: string }
+  | { call: 'addItem'; order: string; item: string; amount: number }
+  | { call: 'removeItem'; order: string; item: string }
+  | { call: 'removeOrder'; order: string }
+  | { call: 'checkout'; order: string };
+
+export const LIMIT = 2 ** 53 - 1;
+
+export const emptyWorld = (): World => ({ users: new Map(), items: new Map(), orders: new Map() });
+
+export const totalOf = (world: World, order: string): number =>
+  [...(world.orders.get(order)?.lines.values() ?? [])].reduce(
+    (sum, line) => sum + line.quantity * line.price,
+    0,
+  );
+
+/** Does the call to the world. @returns 'ok' or the code of the refusal, which changes nothing */
+export function perform(world: World, call: Call): string {
+  switch (call.call) {
+    case 'addFunds':
+      return setCredit(world, call.user, call.amount);
+    case 'pay':
+      return setCredit(world, call.user, -call.amount);
+    case 'payOrder':
+      return payOrder(world, call);
+    case 'cancel':
+      return cancel(world, call);
+    case 'addStock':
+      return setStock(world, call.item, call.amount);
+    case 'subtractStock':
+      return setStock(world, call.item, -call.amount);
+    case 'createOrder':
+      if (!world.users.has(call.user)) return 'user_not_found';
+      world.orders.set(call.order, { user: call.user, paid: false, payment: 0, lines: new Map() });
+      return 'ok';
+    case 'addItem':
+      return addItem(world, call);
+    case 'removeItem':
+    case 'removeOrder':
+      return remove(world, call);
+    case 'checkout':
+      return checkout(world, call.order);
+  }
+}
+
+function setCredit(world: World, user: string, change: number): string {
+  const credit = world.users.get(user);
+  if (credit === undefined) return 'user_not_found';
+  if (credit + change < 0) return 'insufficient_credit';
+  if (credit + change > LIMIT) return 'limit_exceeded';
+  world.users.set(user, credit + change);
+  return 'ok';
+}
+
+function setStock(world: World, id: string, change: number): string {
+  const item = world.items.get(id);
+  if (!item) return 'item_not_found';
+  if (item.stock + change < 0) return 'out_of_stock';
+  if (item.stock + change > LIMIT) return 'limit_exceeded';
+  item.stock += change;
+  return 'ok';
+}
+
+function ownOrder(world: World, { user, order }: { user: string; order: string }) {
+  if (!world.users.has(user)) return 'user_not_found';
+  const found = world.orders.get(order);
+  return found?.user === user ? found : 'order_not_found';
+}
+
+function payOrder(world: World, call: Extract<Call, { call: 'payOrder' }>): string {
+  const order = ownOrder(world, call);
+  if (typeof order === 'string') return order;
+  if (order.paid || order.payment > 0) return 'already_paid';
+  const result = setCredit(world, call.user, -call.amount);
+  if (result === 'ok') order.payment = call.amount;
+  return result;
+}
+
+function cancel(world: World, call: Extract<Call, { call: 'cancel' }>): string {
+  const order = ownOrder(world, call);
+  if (typeof order === 'string') return order;
+  if (!order.paid && order.payment === 0) return 'not_paid';
+  const amount = order.paid ? totalOf(world, call.order) : order.payment;
+  if (call.amount !== undefined && call.amount !== amount) return 'amount_mismatch';
+  const lines = order.paid ? [...order.lines] : [];
+  for (const [item, { quantity }] of lines) {
+    if ((world.items.get(item)?.stock ?? 0) + quantity > LIMIT) return 'limit_exceeded';
+  }
+  const result = setCredit(world, call.user, amount);
+  if (result !== 'ok') return result;
+  for (const [item, { quantity }] of lines) setStock(world, item, quantity);
+  order.paid = false;
+  order.payment = 0;
+  return 'ok';
+}
+
+function addItem(world: World, call: Extract<Call, { call: 'addItem' }>): string {
+  const order = world.orders.get(call.order);
+  if (!order) return 'order_not_found';
+  const item = world.items.get(call.item);
+  if (!item) return 'item_not_found';
+  if (order.paid) return 'already_paid';
+  const line = order.lines.get(call.item) ?? { quantity: 0, price: item.price };
+  const quantity = line.quantity + call.amount;
+  const total = BigInt(totalOf(world, call.order)) + BigInt(call.amount) * BigInt(line.price);
+  if (quantity > LIMIT || total > BigInt(LIMIT)) return 'limit_exceeded';
+  order.lines.set(call.item, { ...line, quantity });
+  return 'ok';
+}
+
+function remove(world: World, call: Extract<Call, { call: 'removeItem' | 'removeOrder' }>): string {
+  const order = world.orders.get(call.order);
+  if (!order) return 'order_not_found';
+  if (order.paid) return 'already_paid';
+  if (call.call === 'removeItem') return order.lines.delete(call.item) ? 'ok' : 'item_not_found';
+  if (order.payment > 0) return 'already_paid';
+  world.orders.delete(call.order);
+  return 'ok';
+}
+
+function checkout(world: World, id: string): string {
+  const order = world.orders.get(id);
+  if (!order) return 'order_not_found';
+  if (order.paid) return 'ok';
+  if (order.lines.size === 0) return 'order_empty';
+  const lines = [...order.lines];
+  for (const [item, { quantity }] of lines) {
+    if ((world.items.get(item)?.stock ?? 0) < quantity) return 'out_of_stock';
+  }
+  const result = setCredit(world, order.user, order.payment - totalOf(world, id));
+  if (result !== 'ok') return result;
+  for (const [item, { quantity }] of lines) setStock(world, item, -quantity);
+  order.paid = true;
+  order.payment = 0;
+  return 'ok';
+}
