@@ -67,9 +67,9 @@ export const isServerError = (error: unknown): boolean =>
 export const isConflict = (error: unknown): boolean =>
   ['40001', '40P01', '55P03', '57014', '23505', 'contention'].includes(codeOf(error));
 
-/** The store is away, going or full: class 08, shutdowns, too many clients, and a lost socket. */
+/** The store is away, going, full or read-only: classes 08, 53, 57P and 58, and a lost socket. */
 export const isUnavailable = (error: unknown): boolean =>
-  /^(08|57P0[1-5]|53300|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));
+  /^(08|53|57P0[1-5]|58|25006|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));
 
 /**
  * Errors that a COMMIT answers and that certainly leave nothing behind. Everything else on a COMMIT

@@ -27,7 +27,7 @@ export function openStore(options: StoreOptions): Store {
   const read = reads(pool);
   const engine = groupCommit(
     {
-      openLane: () => openConnection(options, 'transactions'),
+      connect: () => openConnection(options, 'transactions'),
       readAhead: read.followOrders,
       log: options.log,
     },

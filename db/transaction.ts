@@ -46,12 +46,12 @@ export interface Timeouts {
  * Never throws; a connection that is not in step with the server any more is destroyed.
  */
 export async function transact(
-  lane: Connection,
+  connection: Connection,
   works: readonly Work[],
   marker: string,
   timeouts: Timeouts,
 ): Promise<Attempt> {
-  const { sql } = lane;
+  const { sql } = connection;
   const keys = mergeKeys(...works.map((work) => work.keys));
   const operation_keys = works.flatMap((work) => (work.operation ? [work.operation.key] : []));
   const begin = sql`begin isolation level serializable`;
@@ -61,7 +61,7 @@ export async function transact(
   let writes: Statement[];
   try {
     // Nothing is written before `begin` is known to have worked: alone, each write would commit.
-    const [, ...answers] = await allOf(lane, [begin, ...reads], timeouts.lock_ms);
+    const [, ...answers] = await allOf(connection, [begin, ...reads], timeouts.lock_ms);
     const recorded = operation_keys.length > 0 ? answers.pop() : [];
     const rows = new LockedRows(keys, answers);
     const operations = new Operations((recorded ?? []) as unknown as RecordedOperation[]);
@@ -69,23 +69,23 @@ export async function transact(
     writes = [...rows.writes(sql), ...operations.writes(sql)];
     if (writes.length > 0) writes.push(writeMarker(sql, marker, 'committed'));
   } catch (error) {
-    await rollback(lane, timeouts.commit_ms);
+    await rollback(connection, timeouts.commit_ms);
     return { end: 'aborted', error };
   }
 
-  return ending(lane, [...writes, sql`commit`], results, timeouts.commit_ms);
+  return ending(connection, [...writes, sql`commit`], results, timeouts.commit_ms);
 }
 
 /** Sends the last flight and reads from its answers whether the transaction took place. */
 async function ending(
-  lane: Connection,
+  connection: Connection,
   statements: Statement[],
   results: Result[],
   timeout_ms: number,
 ): Promise<Attempt> {
   let settled: Settled[];
   try {
-    settled = await lane.flight(statements, timeout_ms);
+    settled = await connection.flight(statements, timeout_ms);
   } catch (error) {
     return { end: 'ambiguous', results, error };
   }
@@ -99,7 +99,7 @@ async function ending(
   // The server's own error before the COMMIT has ended the transaction: the COMMIT can't undo that.
   if (failed !== commit && isServerError(error)) return { end: 'aborted', error };
   if (failed === commit && isCertainAbort(error)) return { end: 'aborted', error };
-  lane.destroy();
+  connection.destroy();
   return { end: 'ambiguous', results, error };
 }
 
@@ -110,34 +110,37 @@ async function ending(
  * @throws if the store can't say: try again on another connection.
  */
 export async function settle(
-  lane: Connection,
+  connection: Connection,
   marker: string,
   timeout_ms: number,
 ): Promise<'committed' | 'undone'> {
-  const [mine] = await lane.flight([writeMarker(lane.sql, marker, 'undone')], timeout_ms);
+  const [mine] = await connection.flight(
+    [writeMarker(connection.sql, marker, 'undone')],
+    timeout_ms,
+  );
   if (mine?.status === 'fulfilled') return 'undone';
-  const read = lane.sql`select fingerprint from operations where key = ${markerKey(marker)}`;
-  const rows = (await allOf(lane, [read], timeout_ms)).at(0);
+  const read = connection.sql`select fingerprint from operations where key = ${markerKey(marker)}`;
+  const rows = (await allOf(connection, [read], timeout_ms)).at(0);
   const found = rows?.at(0)?.fingerprint;
   if (found !== 'committed' && found !== 'undone') throw mine?.reason;
   return found;
 }
 
 /** Statements of a flight whose every answer is needed. @throws the first error, in order */
-async function allOf(lane: Connection, statements: Statement[], timeout_ms: number) {
-  const settled = await lane.flight(statements, timeout_ms);
+async function allOf(connection: Connection, statements: Statement[], timeout_ms: number) {
+  const settled = await connection.flight(statements, timeout_ms);
   return settled.map((answer) => {
     if (answer.status === 'rejected') throw answer.reason;
     return answer.value;
   });
 }
 
-async function rollback(lane: Connection, timeout_ms: number): Promise<void> {
-  if (!lane.alive) return;
+async function rollback(connection: Connection, timeout_ms: number): Promise<void> {
+  if (!connection.alive) return;
   try {
-    await allOf(lane, [lane.sql`rollback`], timeout_ms);
+    await allOf(connection, [connection.sql`rollback`], timeout_ms);
   } catch {
-    lane.destroy();
+    connection.destroy();
   }
 }
 

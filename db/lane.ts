@@ -1,0 +1,179 @@
+/** One lane: a connection for transactions, one batch at a time, and what happens on it. */
+import type { Connection } from './connect.ts';
+import { codeOf, Failure, isConflict, isUnavailable, type Log } from './failure.ts';
+import {
+  type Answer,
+  type Attempt,
+  type Result,
+  settle,
+  transact,
+  type Work,
+} from './transaction.ts';
+
+/** A command with somebody who waits for its answer. */
+export interface Entry extends Work {
+  /** By performance.now(), in milliseconds. */
+  deadline_at: number;
+  resolve(submitted: Submitted): void;
+  reject(failure: Failure): void;
+}
+export interface Submitted {
+  answer: Answer;
+  /** It is the recorded answer of an earlier call with the same key. */
+  replayed: boolean;
+}
+
+export interface LaneGround {
+  connect(): Promise<Connection>;
+  /** For commands that turned out to need rows which were not locked: to the head of the queue. */
+  putBack(entries: Entry[]): void;
+  log: Log;
+}
+
+/** Tries until every command of a batch has its answer; the connection is replaced when lost. */
+export class Lane {
+  busy = false;
+  /** Why the last attempt failed, until one commits. */
+  trouble: Failure | undefined;
+  #connection: Connection | undefined;
+  readonly #ground: LaneGround;
+  readonly #commit_ms: number;
+
+  constructor(ground: LaneGround, limits: { statement_timeout_ms: number }) {
+    this.#ground = ground;
+    this.#commit_ms = limits.statement_timeout_ms + 1000;
+  }
+
+  async run(batch: Entry[]): Promise<void> {
+    this.busy = true;
+    try {
+      await this.#batch(batch);
+    } catch (cause) {
+      this.#ground.log('error', 'batch_broke', { error: cause });
+      for (const entry of batch) entry.reject(new Failure('internal', 'a batch broke', { cause }));
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#connection?.close();
+  }
+
+  /** Tries until every command is answered, put back or past its deadline. */
+  async #batch(batch: Entry[]): Promise<void> {
+    let entries = batch;
+    for (let tries = 0; ; tries++) {
+      if (tries > 0) await pause(jitter_ms(tries));
+      entries = entries.filter((entry) => inTime(entry) || giveUp(entry, this.trouble));
+      if (entries.length === 0) return;
+
+      const connection = await this.#open();
+      if (!connection) continue;
+      const marker = crypto.randomUUID();
+      const attempt = await transact(connection, entries, marker, {
+        lock_ms: Math.max(1, lastDeadline(entries) - performance.now()),
+        commit_ms: this.#commit_ms,
+      });
+      const end =
+        attempt.end === 'ambiguous' ? await this.#settle(attempt, marker, entries) : attempt;
+      if (end.end === 'committed') {
+        this.trouble = undefined;
+        return this.#answer(entries, end.results);
+      }
+      if (end.end === 'unknown') return;
+      if (!isConflict(end.error) && !isUnavailable(end.error))
+        return this.#halve(entries, end.error);
+      this.#note('debug', 'batch_retried', end.error, entries.length);
+    }
+  }
+
+  async #open(): Promise<Connection | undefined> {
+    if (this.#connection?.alive) return this.#connection;
+    try {
+      this.#connection = await this.#ground.connect();
+      return this.#connection;
+    } catch (error) {
+      this.#note('warn', 'store_unavailable', error);
+      return undefined;
+    }
+  }
+
+  /** Learns whether a commit whose answer was lost has happened, or answers `outcome_unknown`. */
+  async #settle(
+    attempt: Extract<Attempt, { end: 'ambiguous' }>,
+    marker: string,
+    entries: Entry[],
+  ): Promise<Exclude<Attempt, { end: 'ambiguous' }> | { end: 'unknown' }> {
+    this.#note('warn', 'commit_ambiguous', attempt.error, entries.length);
+    this.#connection?.destroy();
+    for (let tries = 1; ; tries++) {
+      const connection = await this.#open();
+      try {
+        const truth = connection && (await settle(connection, marker, this.#commit_ms));
+        if (truth) this.#ground.log('warn', 'commit_settled', { truth });
+        if (truth === 'committed') return { end: truth, results: attempt.results };
+        if (truth === 'undone') return { end: 'aborted', error: this.trouble };
+      } catch (error) {
+        connection?.destroy();
+        this.#note('warn', 'settle_failed', error);
+      }
+      if (performance.now() > lastDeadline(entries)) break;
+      await pause(jitter_ms(tries));
+    }
+    const detail = 'the answer of the commit was lost; repeat the call with the same key';
+    for (const entry of entries) entry.reject(new Failure('outcome_unknown', detail));
+    return { end: 'unknown' };
+  }
+
+  #answer(entries: readonly Entry[], results: readonly Result[]): void {
+    const again: Entry[] = [];
+    for (const [i, entry] of entries.entries()) {
+      const result = results[i];
+      if (!result) entry.reject(new Failure('internal', 'a command got no result'));
+      else if ('answer' in result) entry.resolve(result);
+      else if ('failure' in result) entry.reject(result.failure);
+      else again.push(Object.assign(entry, { keys: result.lock }));
+    }
+    if (again.length > 0) this.#ground.putBack(again);
+  }
+
+  /** An error that one command must have caused: it may not fail its neighbours. */
+  async #halve(entries: Entry[], cause: unknown): Promise<void> {
+    this.#ground.log('error', 'batch_refused', { error: cause, commands: entries.length });
+    const [first] = entries;
+    if (first && entries.length === 1) {
+      return first.reject(new Failure('internal', 'the store refused this call', { cause }));
+    }
+    await this.#batch(entries.slice(0, entries.length >> 1));
+    await this.#batch(entries.slice(entries.length >> 1));
+  }
+
+  #note(level: 'debug' | 'warn', event: string, cause: unknown, commands?: number): void {
+    this.trouble = isConflict(cause)
+      ? new Failure('contention', 'conflicts lasted past the deadline; nothing changed', { cause })
+      : new Failure('store_unavailable', 'the store cannot be reached; nothing was done', {
+          cause,
+        });
+    this.#ground.log(level, event, { code: codeOf(cause), error: cause, commands });
+  }
+}
+
+const inTime = (entry: Entry): boolean => entry.deadline_at > performance.now();
+const lastDeadline = (entries: readonly Entry[]): number =>
+  Math.max(...entries.map((entry) => entry.deadline_at));
+
+/** Nothing of it was done, or all of it was undone: says so. */
+export function giveUp(entry: Entry, trouble: Failure | undefined): false {
+  entry.reject(
+    trouble ??
+      new Failure('overloaded', 'waited in the queue past the deadline; nothing was tried'),
+  );
+  return false;
+}
+
+/** Full jitter: random(0, min(250 ms, 5 ms * 2^n)). */
+const jitter_ms = (tries: number): number => Math.random() * Math.min(250, 5 * 2 ** tries);
+
+export const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms));
