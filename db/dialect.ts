@@ -6,6 +6,7 @@ import type { Purpose, Sql } from './connect.ts';
  * plans are pinned to that, so a plan made while a table was small does not stay when it has grown.
  * A transaction whose client fell silent in the middle of a message is not idle for PostgreSQL, so
  * only a limit on the whole transaction (from version 17 on) frees its locks.
+ * A service whose machine is gone is found by keep-alives within about ten seconds.
  * CockroachDB plans by itself and sees the idle session; it needs none of it.
  */
 export async function tuneSession(
@@ -20,6 +21,7 @@ export async function tuneSession(
   await sql.unsafe(
     `set plan_cache_mode = force_generic_plan; set jit = off;
      set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
+     set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3;
      ${limited ? `set transaction_timeout = ${transaction_timeout_ms}` : ''}`,
   );
 }

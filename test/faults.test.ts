@@ -187,8 +187,15 @@ for (const fault of ['stall', 'stall_within'] as const) {
       DEADLINE_MS: 5000,
     });
     const user = await newUser(kassa, 5);
+    const key = { 'idempotency-key': `s${user}` };
     onStatement('commit', fault);
-    const reply = await impatient.post(`/payment/add_funds/${user}/7`);
+    let reply = await impatient.post(`/payment/add_funds/${user}/7`, key);
+    if (reply.body.code === 'outcome_unknown') {
+      // A server without a limit on whole transactions can't tell before the connection breaks.
+      expect(fault).toBe('stall_within');
+      proxy.cutAll();
+      reply = await impatient.post(`/payment/add_funds/${user}/7`, key);
+    }
     expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
     onStatement('select id, credit from users where id = ', fault);
     expect(await creditOf(impatient, user)).toBe(12);
