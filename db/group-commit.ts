@@ -11,6 +11,8 @@ export interface Limits {
   lanes: number;
   /** Commands in one transaction, at most. */
   batch_max: number;
+  /** Rows that a transaction is known to lock, at most, unless one command alone needs more. */
+  batch_rows_max: number;
   /** Commands that may wait; the next one is refused with `overloaded`. */
   queue_max: number;
   /** From arrival to an answer; after it a command is given up. */
@@ -94,8 +96,17 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   function depart(): void {
     for (const lane of lanes) {
       if (ready.length === 0) return;
-      if (!lane.busy) void lane.run(ready.splice(0, limits.batch_max)).finally(depart);
+      if (!lane.busy) void lane.run(ready.splice(0, batchSize())).finally(depart);
     }
+  }
+
+  function batchSize(): number {
+    let rows = 0;
+    const end = ready.findIndex(({ keys }, i) => {
+      rows += rowsOf(keys);
+      return i === limits.batch_max || (i > 0 && rows > limits.batch_rows_max);
+    });
+    return end === -1 ? ready.length : end;
   }
 
   function putBack(entries: Entry[]): void {
@@ -125,6 +136,9 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     await Promise.all(lanes.map((lane) => lane.close()));
   }
 }
+
+const rowsOf = ({ orders, users, items }: Keys): number =>
+  (orders?.length ?? 0) + (users?.length ?? 0) + (items?.length ?? 0);
 
 const refuse = (code: 'overloaded' | 'store_unavailable', detail: string): Promise<never> =>
   Promise.reject(new Failure(code, detail));
