@@ -365,3 +365,23 @@ test('sessions killed several hundred times at random moments: nothing lost, not
   expect(victim.events).toContain('commit_settled');
   expect(keyed.size).toBeGreaterThan(100);
 });
+
+for (const table of ['users', 'items', 'orders'] as const) {
+  test(`a decision waits for whoever holds a row of ${table} that it only reads`, async () => {
+    const hasty = openKassa({ DEADLINE_MS: 300 });
+    const user = await newUser(hasty, 1);
+    const order = await newOrder(hasty, user);
+    const item = await newItem(hasty, 1, 1);
+    const [id, call] = {
+      users: [user, `/orders/create/${user}`],
+      items: [item, `/orders/addItem/${order}/${item}`],
+      orders: [order, `/payment/status/${user}/${order}`],
+    }[table] as [string, string];
+    const lock = await holdLock(table, id);
+    const waiting = await hasty.post(call);
+    expect([waiting.status, waiting.body.code]).toEqual([409, 'contention']);
+    await lock.release();
+    expect((await hasty.post(call)).status).toBe(200);
+    await hasty.close();
+  });
+}

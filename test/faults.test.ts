@@ -202,3 +202,37 @@ for (const fault of ['stall', 'stall_within'] as const) {
     await impatient.close();
   });
 }
+
+test('a checkout is one serializable transaction: locks first, in one order, by id', async () => {
+  const user = await newUser(kassa, 100);
+  const [a, b] = [await newItem(kassa, 1, 5), await newItem(kassa, 1, 5)];
+  const order = await newOrder(kassa, user, [
+    [b, 1],
+    [a, 1],
+  ]);
+  const seen: string[] = [];
+  proxy.disturb = (text) => {
+    seen.push(text);
+    return 'pass';
+  };
+  expect((await kassa.post(`/orders/checkout/${order}`)).status).toBe(200);
+  const from = seen.findIndex((text) => text.startsWith('begin'));
+  const steps = seen.slice(from).map((text) =>
+    text
+      .replace(/select .* from (\w+) where id = any\(.*\) (order by id for update)$/, 'lock $1 $2')
+      .replace(/^select .* from (\w+) .*/, 'read $1')
+      .replace(/^(update \w+|insert into \w+) .*/, '$1'),
+  );
+  expect(steps).toEqual([
+    'begin isolation level serializable',
+    'lock orders order by id for update',
+    'read order_lines',
+    'lock users order by id for update',
+    'lock items order by id for update',
+    'update orders',
+    'update users',
+    'update items',
+    'insert into operations',
+    'commit',
+  ]);
+});
