@@ -78,8 +78,12 @@ export const cancelPayment = (
     if (order.paid && !rows.hold(keysOf(order))) return { lock: keysOf(order) };
     const credit = user.credit + paid;
     const items = order.paid ? restock(rows, order) : [];
-    if (passesLimit(credit) || items.some((item) => passesLimit(item.stock))) {
-      return refuse('limit_exceeded', 'a credit or a stock would pass the largest amount');
+    if (passesLimit(credit)) {
+      return refuse('limit_exceeded', `user ${user_id} would pass the largest amount`);
+    }
+    const full = items.filter((item) => passesLimit(item.stock)).map((item) => item.id);
+    if (full.length > 0) {
+      return refuse('limit_exceeded', `items ${full.join(', ')} would pass the largest amount`);
     }
     return accept(
       { user_id, order_id, credit },
@@ -129,12 +133,12 @@ type Found =
   | { user?: undefined; order?: undefined; refusal: Decision };
 
 function orderOfUser(rows: Rows, user_id: string, order_id: string): Found {
-  const user = rows.user(user_id);
-  if (!user) return { refusal: refuse('user_not_found', `no user ${user_id}`) };
   const order = rows.order(order_id);
   if (order?.user_id !== user_id) {
     return { refusal: refuse('order_not_found', `user ${user_id} has no order ${order_id}`) };
   }
+  const user = rows.user(user_id);
+  if (!user) return { refusal: refuse('user_not_found', `no user ${user_id}`) };
   return { user, order };
 }
 

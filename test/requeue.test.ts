@@ -1,0 +1,77 @@
+/** Reading ahead is a hint: what a command really needs is found under the lock. */
+import { afterAll, expect, test } from 'bun:test';
+import { readConfig, storeOptions } from '../apps/config.ts';
+import { checkout } from '../apps/order/commands.ts';
+import type { Command, Keys } from '../db/command.ts';
+import { openConnection } from '../db/connect.ts';
+import { groupCommit } from '../db/group-commit.ts';
+import type { Answer } from '../db/transaction.ts';
+import {
+  creditOf,
+  expectCleanAudit,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  stockOf,
+  storeUrl,
+} from './kassa.ts';
+
+const kassa = openKassa();
+afterAll(async () => {
+  await kassa.close();
+  await expectCleanAudit();
+});
+
+/** An engine whose hints come from the test. */
+function engineWithHints(readAhead: (ids: readonly string[]) => Promise<Map<string, Keys>>) {
+  const options = storeOptions(readConfig({}), storeUrl(), 'test');
+  const ground = { connect: () => openConnection(options, 'transactions'), readAhead, log() {} };
+  return groupCommit(ground, { ...options, deadline_ms: 3000 });
+}
+
+/** Counts the tries of a command, and answers with the bare outcome. */
+function counted(command: Command): { command: Command<Answer>; tries: () => number } {
+  let tries = 0;
+  return {
+    tries: () => tries,
+    command: {
+      ...command,
+      decide(rows) {
+        tries++;
+        const decision = command.decide(rows);
+        if ('lock' in decision) return decision;
+        const status = 'body' in decision.outcome ? 200 : 409;
+        return { ...decision, outcome: { status, body: JSON.stringify(decision.outcome) } };
+      },
+    },
+  };
+}
+
+for (const [what, hint] of [
+  ['no hint', async () => new Map()],
+  ['a hint that is out of date', async ([id = '']) => new Map([[id, { items: ['gone'] }]])],
+  [
+    'a reader that fails',
+    async () => {
+      throw new Error('the store is away');
+    },
+  ],
+] as [string, (ids: readonly string[]) => Promise<Map<string, Keys>>][]) {
+  test(`a checkout with ${what} goes again with the keys it needs, and happens once`, async () => {
+    const engine = engineWithHints(hint);
+    const user = await newUser(kassa, 100);
+    const items = [await newItem(kassa, 10, 5), await newItem(kassa, 7, 5)] as const;
+    const order = await newOrder(kassa, user, [
+      [items[0], 2],
+      [items[1], 1],
+    ]);
+    const { command, tries } = counted(checkout(order));
+    const { answer } = await engine.submit(command);
+    expect(answer.status).toBe(200);
+    expect(tries()).toBe(2);
+    expect(await creditOf(kassa, user)).toBe(73);
+    expect([await stockOf(kassa, items[0]), await stockOf(kassa, items[1])]).toEqual([3, 4]);
+    await engine.close();
+  });
+}
