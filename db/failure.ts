@@ -1,4 +1,4 @@
-/** The vocabulary of what can go wrong: API.md's stable codes, one error class, SQLSTATE classes. */
+/** The vocabulary of what can go wrong: the README's stable codes, one error class, SQLSTATE classes. */
 
 /** Codes that a rule gives: the call was decided, and the answer may be recorded. */
 export type Refusal =

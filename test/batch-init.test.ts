@@ -4,12 +4,12 @@ import {
   connect,
   creditOf,
   expectCleanAudit,
+  expectProblem,
   isPaid,
   type Kassa,
   newDatabase,
   newUser,
   openKassa,
-  type Reply,
   stockOf,
   tally,
   times,
@@ -24,20 +24,6 @@ afterAll(async () => {
   await forbidding.close();
   await drop();
 });
-
-function expectProblem(reply: Reply, status: number, code: string, ...named: string[]): void {
-  expect(reply.status).toBe(status);
-  expect(reply.headers.get('content-type')).toBe('application/problem+json');
-  expect(reply.body).toEqual({
-    type: expect.stringContaining(code),
-    title: expect.stringMatching(/\S/),
-    status,
-    detail: expect.stringMatching(/\S/),
-    code,
-    request_id: reply.headers.get('x-request-id'),
-  });
-  for (const id of named) expect(reply.body.detail).toContain(id);
-}
 
 async function init(path: string, at = kassa): Promise<void> {
   const reply = await at.post(path);

@@ -4,6 +4,7 @@ import {
   connect,
   creditOf,
   expectCleanAudit,
+  expectProblem,
   newDatabase,
   newItem,
   newOrder,
@@ -27,20 +28,6 @@ afterAll(async () => {
 
 const keyed = (key: string = crypto.randomUUID()) => ({ 'idempotency-key': key });
 const replayed = (reply: Reply) => reply.headers.get('idempotency-replayed');
-
-function expectProblem(reply: Reply, status: number, code: string): void {
-  expect(reply.status).toBe(status);
-  expect(reply.headers.get('content-type')).toBe('application/problem+json');
-  expect(reply.body).toEqual({
-    type: expect.stringContaining(code),
-    title: expect.stringMatching(/\S/),
-    status,
-    detail: expect.stringMatching(/\S/),
-    code,
-    request_id: reply.headers.get('x-request-id'),
-  });
-  expect(replayed(reply)).toBeNull();
-}
 
 function expectReplay(again: Reply, first: Reply): void {
   expect([again.status, again.text]).toEqual([first.status, first.text]);

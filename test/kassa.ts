@@ -125,6 +125,33 @@ export const stockOf = async (kassa: Kassa, item_id: string): Promise<number> =>
 export const isPaid = async (kassa: Kassa, order_id: string): Promise<boolean> =>
   (await kassa.get(`/orders/find/${order_id}`)).body.paid;
 
+/** A 200 with exactly this body. */
+export function expectBody(reply: Reply, body: Record<string, unknown>): void {
+  expect([reply.status, reply.body]).toEqual([200, body]);
+  expect(reply.headers.get('content-type')).toBe('application/json');
+}
+
+/** A problem with exactly the README's members, that is no replay and names these ids. */
+export function expectProblem(
+  reply: Reply,
+  status: number,
+  code: string,
+  ...named: readonly string[]
+): void {
+  expect(reply.status).toBe(status);
+  expect(reply.headers.get('content-type')).toBe('application/problem+json');
+  expect(reply.headers.get('idempotency-replayed')).toBeNull();
+  expect(reply.body).toEqual({
+    type: `urn:kassa:problem:${code}`,
+    title: expect.stringMatching(/\S/),
+    status,
+    detail: expect.stringMatching(/\S/),
+    code,
+    request_id: reply.headers.get('x-request-id'),
+  });
+  for (const id of named) expect(reply.body.detail).toContain(id);
+}
+
 /** How many replies had each status: { 200: 49, 409: 1 } */
 export function tally(replies: readonly Reply[]): Record<number, number> {
   const counts: Record<number, number> = {};

@@ -1,9 +1,11 @@
-/** Contract of the order service: every row of API.md's table, each success and each failure. */
+/** Contract of the order service: every row of the README's table, each success and each failure. */
 import { afterAll, expect, test } from 'bun:test';
 import {
   connect,
   creditOf,
+  expectBody,
   expectCleanAudit,
+  expectProblem,
   isPaid,
   type Kassa,
   newDatabase,
@@ -64,25 +66,6 @@ async function stateOf(ids: Ids, at: Kassa = kassa) {
   paths.push('/payment/status/{user_id}/{order_id}');
   const replies = await Promise.all(paths.map((path) => at.get(fill(path, ids))));
   return replies.map(({ text }) => text);
-}
-
-function expectProblem(reply: Reply, status: number, code: string, ...named: string[]): void {
-  expect(reply.status).toBe(status);
-  expect(reply.headers.get('content-type')).toBe('application/problem+json');
-  expect(reply.body).toEqual({
-    type: expect.stringContaining(code),
-    title: expect.stringMatching(/\S/),
-    status,
-    detail: expect.stringMatching(/\S/),
-    code,
-    request_id: reply.headers.get('x-request-id'),
-  });
-  for (const id of named) expect(reply.body.detail).toContain(id);
-}
-
-function expectBody(reply: Reply, body: Record<string, unknown>): void {
-  expect([reply.status, reply.body]).toEqual([200, body]);
-  expect(reply.headers.get('content-type')).toBe('application/json');
 }
 
 const ADD = 'POST /orders/addItem/{order_id}/{item_id}';

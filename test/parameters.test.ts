@@ -4,12 +4,12 @@ import {
   connect,
   creditOf,
   expectCleanAudit,
+  expectProblem,
   newDatabase,
   newItem,
   newOrder,
   newUser,
   openKassa,
-  type Reply,
 } from './kassa.ts';
 
 const own = await newDatabase();
@@ -21,19 +21,6 @@ afterAll(async () => {
   for (const opened of [kassa, unmigrated, away]) await opened.close();
   for (const database of [own, empty]) await database.drop();
 });
-
-function expectProblem(reply: Reply, status: number, code: string): void {
-  expect(reply.status).toBe(status);
-  expect(reply.headers.get('content-type')).toBe('application/problem+json');
-  expect(reply.body).toEqual({
-    type: expect.stringContaining(code),
-    title: expect.stringMatching(/\S/),
-    status,
-    detail: expect.stringMatching(/\S/),
-    code,
-    request_id: reply.headers.get('x-request-id'),
-  });
-}
 
 /** Every route with its methods; {a} amounts, {p} prices and starting values, {n} row counts. */
 const routes: [methods: string, path: string][] = [

@@ -1,9 +1,10 @@
-/** Contract of the payment service: every row of API.md's table, each success and each failure. */
+/** Contract of the payment service: every row of the README's table, each success and each failure. */
 import { afterAll, expect, test } from 'bun:test';
 import {
   connect,
   creditOf,
   expectCleanAudit,
+  expectProblem,
   type Kassa,
   newDatabase,
   newItem,
@@ -68,20 +69,6 @@ async function stateOf(ids: Ids, at: Kassa = kassa) {
     order_paid: order_paid.paid,
     status: status.paid,
   };
-}
-
-function expectProblem(reply: Reply, status: number, code: string, ...named: string[]): void {
-  expect(reply.status).toBe(status);
-  expect(reply.headers.get('content-type')).toBe('application/problem+json');
-  expect(reply.body).toEqual({
-    type: expect.stringContaining(code),
-    title: expect.stringMatching(/\S/),
-    status,
-    detail: expect.stringMatching(/\S/),
-    code,
-    request_id: reply.headers.get('x-request-id'),
-  });
-  for (const id of named) expect(reply.body.detail).toContain(id);
 }
 
 test('a new user has an id of its own and no credit', async () => {

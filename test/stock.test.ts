@@ -1,12 +1,12 @@
-/** Contract of the stock service: every row of API.md's table, each success and each failure. */
+/** Contract of the stock service: every row of the README's table, each success and each failure. */
 import { afterAll, expect, test } from 'bun:test';
 import {
   connect,
   expectCleanAudit,
+  expectProblem,
   newDatabase,
   newItem,
   openKassa,
-  type Reply,
   stockOf,
   tally,
   times,
@@ -23,20 +23,6 @@ afterAll(async () => {
 
 const AMOUNT_MAX = 2 ** 53 - 1;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-function expectProblem(reply: Reply, status: number, code: string, ...named: string[]): void {
-  expect(reply.status).toBe(status);
-  expect(reply.headers.get('content-type')).toBe('application/problem+json');
-  expect(reply.body).toEqual({
-    type: expect.stringContaining(code),
-    title: expect.stringMatching(/\S/),
-    status,
-    detail: expect.stringMatching(/\S/),
-    code,
-    request_id: reply.headers.get('x-request-id'),
-  });
-  for (const id of named) expect(reply.body.detail).toContain(id);
-}
 
 test.each([0, 1, 10 ** 12])('a new item has the price %d and no stock', async (price) => {
   const made = await kassa.post(`/stock/item/create/${price}`);

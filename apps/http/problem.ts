@@ -1,4 +1,4 @@
-/** The one renderer of what went wrong: API.md's codes as application/problem+json (RFC 9457). */
+/** The one renderer of what went wrong: the README's codes as application/problem+json (RFC 9457). */
 import type { Code } from '../../db/failure.ts';
 
 const catalogue: Record<Code, { status: number; title: string }> = {
