@@ -4,24 +4,31 @@ import { Failure } from '../db/failure.ts';
 import type { StoreOptions } from '../db/store.ts';
 import { LEVELS } from './log.ts';
 
-const integer = (low: number, high: number, otherwise: number) =>
-  z.coerce
-    .number({ error: `must be a whole number from ${low} to ${high}` })
-    .int(`must be a whole number from ${low} to ${high}`)
-    .min(low, `must be at least ${low}`)
-    .max(high, `must be at most ${high}`)
+const integer = (low: number, high: number, otherwise: number) => {
+  const error = `must be a whole number from ${low} to ${high}`;
+  return z
+    .string()
+    .regex(/^[0-9]{1,9}$/, error)
+    .transform(Number)
+    .pipe(z.number().min(low, error).max(high, error))
     .default(otherwise);
+};
 
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T, otherwise: T[number]) =>
   z.enum(values, { error: `must be one of ${values.join(', ')}` }).default(otherwise as never);
 
+/** Several hosts may stand where one does: a connection goes to the first that answers. */
+const STORE_URL = /^postgres(?:ql)?:\/\/(?:[^\s@/]*@)?([^\s@/?]+)(\/[^\s?]*)?(?:\?\S*)?$/;
+
+/** Host and database of a store's address, for people: without user, password and options. */
+export const describeStore = (database_url: string): string =>
+  STORE_URL.exec(database_url)?.slice(1).join('') ?? 'an address that cannot be read';
+
 /** Every variable, its bounds, its default and what it is for. README's table is this table. */
 export const variables = z.object({
   DATABASE_URL: z
-    .url({
-      protocol: /^postgres(ql)?$/,
-      error: 'must look like postgres://user:password@host:port/database',
-    })
+    .string()
+    .regex(STORE_URL, 'must look like postgres://user:password@host:port/database')
     .optional()
     .describe('the store: CockroachDB or PostgreSQL'),
   HOST: z
@@ -59,7 +66,8 @@ export type Environment = Record<string, string | undefined>;
  */
 export function readConfig(environment: Environment, defaults: Partial<Config> = {}): Config {
   const set = Object.entries(environment).filter(([, value]) => value !== '');
-  const parsed = variables.safeParse({ ...defaults, ...Object.fromEntries(set) });
+  const otherwise = Object.entries(defaults).map(([name, value]) => [name, String(value)]);
+  const parsed = variables.safeParse(Object.fromEntries([...otherwise, ...set]));
   if (parsed.success) return parsed.data;
   const wrong = parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
   throw new Failure('invalid_parameter', `configuration: ${wrong.join('; ')}`);

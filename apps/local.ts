@@ -7,7 +7,7 @@ import { migrate, readMigrations } from '../db/migrate.ts';
 import { dropOwnership, takeOwnership } from '../db/owner.ts';
 import type { Store } from '../db/store.ts';
 import { readArguments } from './arguments.ts';
-import { type Config, environment, readConfig, storeOptions } from './config.ts';
+import { type Config, describeStore, environment, readConfig, storeOptions } from './config.ts';
 import { idsUpTo } from './http/params.ts';
 import { orderRoutes } from './order/routes.ts';
 import { initUsers } from './payment/commands.ts';
@@ -165,7 +165,7 @@ async function assertFree({ HOST: host, PORT: port }: Config): Promise<void> {
 function banner({ HOST, PORT, DATABASE_URL }: Config, home: Home | undefined, demo: boolean) {
   const origin = `http://${HOST === '0.0.0.0' ? '127.0.0.1' : HOST}:${PORT}`;
   const store = DATABASE_URL
-    ? `DATABASE_URL (${new URL(DATABASE_URL).host})`
+    ? `DATABASE_URL (${describeStore(DATABASE_URL)})`
     : `embedded PostgreSQL, data in ${home?.directory}`;
   return `
   Kassa  ${origin}/orders  ${origin}/payment  ${origin}/stock

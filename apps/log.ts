@@ -17,9 +17,14 @@ export function logTo(
   };
 }
 
-/** Message, code and causes; the driver keeps query and values in properties that stay out. */
+/**
+ * Message, code, place and causes. The driver keeps query and values in properties that stay out;
+ * what the store says of a malformed value (class 22) ends with that value, which is cut off.
+ */
 function plain(error: Error): Record<string, unknown> {
-  const code = 'code' in error ? { code: error.code } : {};
+  const code = 'code' in error ? String(error.code) : '';
+  const message = code.startsWith('22') ? error.message.replace(/: ".*/s, '') : error.message;
+  const at = error.stack?.split('\n').filter((line) => /^\s+at /.test(line));
   const cause = error.cause instanceof Error ? { cause: plain(error.cause) } : {};
-  return { name: error.name, message: error.message, ...code, stack: error.stack, ...cause };
+  return { name: error.name, message, ...(code && { code }), at, ...cause };
 }

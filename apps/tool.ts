@@ -2,7 +2,7 @@
 import { type Connection, openConnection } from '../db/connect.ts';
 import { codeOf, Failure } from '../db/failure.ts';
 import { readOwner } from '../db/owner.ts';
-import { environment, readConfig, storeOptions } from './config.ts';
+import { describeStore, environment, readConfig, storeOptions } from './config.ts';
 
 /** @throws Failure with one sentence if there is no store or it doesn't answer */
 export async function openTool(data: string, name: string): Promise<Connection> {
@@ -18,9 +18,8 @@ export async function openTool(data: string, name: string): Promise<Connection> 
 /** Opens a connection, or says in one sentence which store does not answer, and why. */
 export function connectOrSay(address: Parameters<typeof openConnection>[0]): Promise<Connection> {
   return openConnection(address, 'tools').catch((cause) => {
-    const { host, pathname } = new URL(address.database_url);
     const why = codeOf(cause.cause) || cause.detail;
-    const detail = `the store at ${host}${pathname} does not answer (${why})`;
+    const detail = `the store at ${describeStore(address.database_url)} does not answer (${why})`;
     throw new Failure('store_unavailable', detail, { cause });
   });
 }

@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import journal from '../migrations/meta/_journal.json' with { type: 'json' };
-import type { Connection, Statement } from './connect.ts';
+import type { Connection, Sql, Statement } from './connect.ts';
 import { codeOf, Failure, isConflict } from './failure.ts';
 
 export interface Migration {
@@ -36,27 +36,19 @@ export async function migrate(
   }, LEASE_SECONDS * 300);
   try {
     let applied = 0;
-    for (const { name, statements } of migrations) {
-      const rows = await sql`select step, hash from migrations where name = ${name}`;
-      const seen = new Map(rows.map((row) => [Number(row.step), String(row.hash)]));
+    for (const migration of migrations) {
+      const { name, statements } = migration;
+      const seen = await appliedSteps(sql, migration);
       for (const [i, statement] of statements.entries()) {
         const step = i + 1;
-        const hash = hashOf(statement);
-        if (seen.has(step)) {
-          if (seen.get(step) === hash) continue;
-          const detail = `migration ${name}, statement ${step}, was applied and has changed since`;
-          throw new Failure('internal', `${detail}: write a new migration instead`);
-        }
+        if (seen.has(step)) continue;
         report(`${name} ${step}/${statements.length}`);
         await renew(connection, holder);
         await sql.unsafe(statement);
-        await sql`insert into migrations (name, step, hash) values (${name}, ${step}, ${hash})`;
+        await record(sql, name, step, statement);
         applied++;
       }
-      if (!seen.has(0)) {
-        const whole = hashOf(statements.join('\n'));
-        await sql`insert into migrations (name, step, hash) values (${name}, 0, ${whole})`;
-      }
+      if (!seen.has(WHOLE)) await record(sql, name, WHOLE, statements.join('\n'));
     }
     return applied;
   } finally {
@@ -86,6 +78,24 @@ export function assertMigrated(complete: ReadonlySet<string>): void {
     throw new Failure('not_ready', `the store lacks migration ${missing.join(', ')}`);
   }
 }
+
+/** The step that stands for a whole migration; it is recorded last. */
+const WHOLE = 0;
+
+/** Steps that are recorded already. @throws Failure if one of them reads differently now */
+async function appliedSteps(sql: Sql, { name, statements }: Migration): Promise<Set<number>> {
+  const rows = await sql`select step, hash from migrations where name = ${name}`;
+  for (const { step, hash } of rows) {
+    const text = step === WHOLE ? statements.join('\n') : statements[step - 1];
+    if (text !== undefined && hash === hashOf(text)) continue;
+    const what = `migration ${name} was applied and has changed since`;
+    throw new Failure('internal', `${what} (statement ${step}): write a new migration instead`);
+  }
+  return new Set(rows.map((row) => Number(row.step)));
+}
+
+const record = (sql: Sql, name: string, step: number, text: string) =>
+  sql`insert into migrations (name, step, hash) values (${name}, ${step}, ${hashOf(text)})`;
 
 async function prepare({ sql }: Connection): Promise<void> {
   await once(
