@@ -12,7 +12,7 @@ export function readArguments<const T extends ParseArgsOptionsConfig>(help: stri
   try {
     return parseArgs({ args, options, strict: true, allowPositionals: false }).values;
   } catch (error) {
-    const [why] = (error as Error).message.split('. ');
+    const [why] = (error as Error).message.split(/[.,]?\s*\n|\. /);
     throw new Failure('invalid_parameter', `${why}; --help lists what there is`);
   }
 }

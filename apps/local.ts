@@ -1,10 +1,9 @@
 /** `bun run dev`: embedded PostgreSQL, migrations, and the three services on one port. */
 import { createServer } from 'node:net';
 import type { Connection, StoreAddress } from '../db/connect.ts';
-import { type Embedded, eraseEmbedded, startEmbedded } from '../db/embedded.ts';
+import { type Embedded, startEmbedded } from '../db/embedded.ts';
 import { codeOf, Failure } from '../db/failure.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
-import { dropOwnership, takeOwnership } from '../db/owner.ts';
 import type { Store } from '../db/store.ts';
 import { readArguments } from './arguments.ts';
 import { type Config, describeStore, environment, readConfig, storeOptions } from './config.ts';
@@ -51,10 +50,17 @@ async function main(): Promise<void> {
     { BATCH_INIT: 'on' },
   );
   await assertFree(config);
-  const home = config.DATABASE_URL ? undefined : await startHome(flags.data, flags.fresh);
-  if (!home && flags.fresh) {
+  if (config.DATABASE_URL && flags.fresh) {
     throw new Failure('invalid_parameter', '--fresh erases the embedded store, not DATABASE_URL');
   }
+  const home = config.DATABASE_URL
+    ? undefined
+    : await startEmbedded({
+        directory: flags.data,
+        fresh: flags.fresh,
+        report: (line) => console.log(line),
+        failed: exitWith,
+      });
   try {
     await run(config, home, !flags.empty);
   } catch (error) {
@@ -63,7 +69,7 @@ async function main(): Promise<void> {
   }
 }
 
-async function run(config: Config, home: Home | undefined, demo: boolean): Promise<void> {
+async function run(config: Config, home: Embedded | undefined, demo: boolean): Promise<void> {
   const database_url = config.DATABASE_URL ?? home?.database_url ?? '';
   const fresh = await bringUpToDate(storeOptions(config, database_url, 'migrate'));
   const { service, store } = open('local', config, database_url, [
@@ -82,45 +88,12 @@ async function run(config: Config, home: Home | undefined, demo: boolean): Promi
   console.log(banner(config, home, fresh && demo));
 }
 
-interface Home {
-  database_url: string;
-  directory: string;
-  stop(): Promise<void>;
-}
-
-/** The embedded store, started again if it ends by itself, on the same port. */
-async function startHome(directory: string, fresh: boolean): Promise<Home> {
-  const report = (line: string) => console.log(line);
-  if (fresh) await eraseEmbedded(directory);
-  let embedded = await startEmbedded({ directory, report });
-  let stopping = false;
-  await takeOwnership(embedded.directory, embedded.database_url);
-  const keep = async (server: Embedded): Promise<void> => {
-    await server.ended;
-    if (stopping) return;
-    report('PostgreSQL has ended unexpectedly; starting it again');
-    embedded = await startEmbedded({ directory, port: server.port, report, mine: true });
-    if (stopping) return embedded.stop();
-    void keep(embedded).catch(exitWith);
-  };
-  void keep(embedded).catch(exitWith);
-  return {
-    database_url: embedded.database_url,
-    directory: embedded.directory,
-    async stop() {
-      stopping = true;
-      await embedded.stop();
-      await dropOwnership(embedded.directory);
-    },
-  };
-}
-
-/** Migrates. @returns true if the store was empty before @throws Failure if it doesn't answer */
+/** Migrates. @returns true if nothing was ever written @throws Failure if it doesn't answer */
 async function bringUpToDate(address: StoreAddress): Promise<boolean> {
   const connection = await connectOrSay(address);
   try {
-    const applied = await migrate(connection, await readMigrations());
-    return applied > 0 && (await isEmpty(connection));
+    await migrate(connection, await readMigrations());
+    return await isEmpty(connection);
   } finally {
     await connection.close();
   }
@@ -128,8 +101,9 @@ async function bringUpToDate(address: StoreAddress): Promise<boolean> {
 
 async function isEmpty({ sql }: Connection): Promise<boolean> {
   const [row] = await sql`
-    select (select count(*) from users) + (select count(*) from items) as rows`;
-  return Number(row?.rows) === 0;
+    select exists (select id from users) or exists (select id from items)
+        or exists (select id from orders) or exists (select key from operations) as used`;
+  return row?.used === false;
 }
 
 async function addDemoData(store: Store): Promise<void> {
@@ -162,7 +136,7 @@ async function assertFree({ HOST: host, PORT: port }: Config): Promise<void> {
   });
 }
 
-function banner({ HOST, PORT, DATABASE_URL }: Config, home: Home | undefined, demo: boolean) {
+function banner({ HOST, PORT, DATABASE_URL }: Config, home: Embedded | undefined, demo: boolean) {
   const origin = `http://${HOST === '0.0.0.0' ? '127.0.0.1' : HOST}:${PORT}`;
   const store = DATABASE_URL
     ? `DATABASE_URL (${describeStore(DATABASE_URL)})`

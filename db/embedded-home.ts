@@ -1,42 +1,89 @@
 /** Where the embedded PostgreSQL lives: its binaries, its data directory, the user it runs as. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { chown, cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import {
+  chmod,
+  chown,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { arch, platform, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Failure } from './failure.ts';
 
-export interface Place {
+export interface Home {
   directory: string;
+  /** The data directory itself. */
+  data: string;
+  log: string;
   postgres: string;
   initdb: string;
   user: { uid?: number; gid?: number };
 }
 
+const ELSEWHERE = '/var/lib/kassa';
+
 /** PostgreSQL refuses to run as root: then it runs as `postgres` or `nobody`, where those can go. */
-export async function prepare(asked: string, report: (line: string) => void): Promise<Place> {
+export async function prepare(asked: string, report: (line: string) => void): Promise<Home> {
   const native = await nativeFolder();
-  const inside = (folder: string, base: string) => ({
-    directory: folder,
-    postgres: join(base, 'bin', 'postgres'),
-    initdb: join(base, 'bin', 'initdb'),
-  });
   await mkdir(asked, { recursive: true }).catch(unwritable(asked));
-  if (userInfo().uid !== 0) return { ...inside(asked, native), user: {} };
+  if (userInfo().uid !== 0) return homeIn(asked, native, {});
 
   const user = unprivileged();
-  const place = { ...inside(asked, native), user };
-  if (mayPass(place.postgres, user) && mayPass(asked, user)) return place;
-  const hash = createHash('sha256').update(asked).digest('hex').slice(0, 12);
-  const elsewhere = join('/var/lib/kassa', hash);
-  const copy = join(
-    '/var/lib/kassa',
-    createHash('sha256').update(native).digest('hex').slice(0, 12),
-  );
-  await mkdir(elsewhere, { recursive: true, mode: 0o755 }).catch(unwritable(elsewhere));
-  await cp(native, copy, { recursive: true, force: false, verbatimSymlinks: true });
-  report(`PostgreSQL can't run as root, and ${asked} is closed to others: data in ${elsewhere}`);
-  return { ...inside(elsewhere, copy), user };
+  const home = homeIn(asked, native, user);
+  if (mayPass(home.postgres, user) && mayPass(asked, user)) return home;
+  const moved = join(ELSEWHERE, createHash('sha256').update(asked).digest('hex').slice(0, 12));
+  const copy = join(ELSEWHERE, await versionOf(native));
+  await mkdir(moved, { recursive: true }).catch(unwritable(moved));
+  for (const path of [ELSEWHERE, moved]) await chmod(path, 0o755);
+  await copyOnce(native, copy);
+  report(`PostgreSQL can't run as root, and ${asked} is closed to others: data in ${moved}`);
+  return homeIn(moved, copy, user);
+}
+
+const homeIn = (directory: string, native: string, user: Home['user']): Home => ({
+  directory,
+  data: join(directory, 'pg'),
+  log: join(directory, 'postgres.log'),
+  postgres: join(native, 'bin', 'postgres'),
+  initdb: join(native, 'bin', 'initdb'),
+  user,
+});
+
+/** Removes what the store has made in its directory, and nothing else that is there. */
+export async function erase({ directory, data, log }: Home): Promise<void> {
+  await removeUnfinished(data);
+  for (const path of [data, log, join(directory, 'password')]) {
+    await rm(path, { recursive: true, force: true }).catch(unwritable(directory));
+  }
+}
+
+/** Data directories whose making was cut short; one may still be written by its initdb. */
+async function removeUnfinished(data: string): Promise<void> {
+  for (const name of await readdir(dirname(data))) {
+    const path = join(dirname(data), name);
+    if (!path.startsWith(`${data}.new.`)) continue;
+    await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+async function versionOf(native: string): Promise<string> {
+  const text = await readFile(join(dirname(native), 'package.json'), 'utf8');
+  return `postgresql-${JSON.parse(text).version}`;
+}
+
+async function copyOnce(from: string, to: string): Promise<void> {
+  if (await stat(to).catch(() => undefined)) return;
+  const aside = `${to}.${randomUUID()}`;
+  await cp(from, aside, { recursive: true, verbatimSymlinks: true }).catch(unwritable(to));
+  await chmod(aside, 0o755);
+  await rename(aside, to).catch(() => rm(aside, { recursive: true })); // somebody was faster
 }
 
 async function nativeFolder(): Promise<string> {
@@ -69,37 +116,37 @@ const mayPass = (path: string, user: { uid: number; gid: number }): boolean =>
   spawnSync('/bin/sh', ['-c', 'test -x "$0"', path], { ...user, cwd: '/' }).status === 0;
 
 /** Makes the data directory beside its place and moves it there whole, so it is never half made. */
-export async function initialise(place: Place, data: string): Promise<string> {
-  const password_path = join(place.directory, 'password');
-  const have = await readFile(join(data, 'PG_VERSION'), 'utf8').catch(() => undefined);
-  if (have) return readFile(password_path, 'utf8');
+export async function initialise(home: Home): Promise<string> {
+  const password_path = join(home.directory, 'password');
+  const have = await readFile(join(home.data, 'PG_VERSION'), 'utf8').catch(() => undefined);
+  if (have) return readFile(password_path, 'utf8').catch(unreadable(password_path));
+  await removeUnfinished(home.data);
   const password = randomBytes(18).toString('base64url');
-  await writeFile(password_path, password, { mode: 0o600 }).catch(unwritable(place.directory));
-  const fresh = `${data}.new`;
-  await rm(fresh, { recursive: true, force: true });
-  await mkdir(fresh, { mode: 0o700 });
+  await writeFile(password_path, password, { mode: 0o600 }).catch(unwritable(home.directory));
+  const fresh = `${home.data}.new.${randomUUID()}`;
+  await mkdir(fresh, { mode: 0o700 }).catch(unwritable(home.directory));
   const secret = join(fresh, 'secret');
   const init = ['--username=kassa', '--auth=scram-sha-256', '--encoding=UTF8', '--no-instructions'];
   // A C locale, so that text sorts by bytes, as on CockroachDB.
   init.push('--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C');
-  if (place.user.uid !== undefined) await chown(fresh, place.user.uid, place.user.gid ?? 0);
+  if (home.user.uid !== undefined) await chown(fresh, home.user.uid, home.user.gid ?? 0);
   const made = spawnSync(
     '/bin/sh',
     [
       '-c',
       `umask 077; d=$1; s=$2; i=$0; shift 2
        mkdir "$d/pg" && cat >"$s" && "$i" --pgdata="$d/pg" --pwfile="$s" "$@" && rm "$s"`,
-      place.initdb,
+      home.initdb,
       fresh,
       secret,
       ...init,
     ],
-    { ...place.user, cwd: '/', input: password, env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' } },
+    { ...home.user, cwd: '/', input: password, env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' } },
   );
   if (made.status !== 0) {
     throw new Failure('internal', `initdb failed: ${String(made.stderr ?? made.error).trim()}`);
   }
-  await rename(join(fresh, 'pg'), data);
+  await rename(join(fresh, 'pg'), home.data);
   await rm(fresh, { recursive: true });
   return password;
 }
@@ -108,6 +155,15 @@ export async function initialise(place: Place, data: string): Promise<string> {
 export const unwritable =
   (path: string) =>
   (cause: unknown): never => {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new Failure('internal', `cannot write to ${path}: ${why}`, { cause });
+    if (cause instanceof Failure) throw cause;
+    throw new Failure('internal', `cannot write to ${path}: ${whyOf(cause)}`, { cause });
   };
+
+const unreadable =
+  (path: string) =>
+  (cause: unknown): never => {
+    const hint = 'bun run dev --fresh starts over';
+    throw new Failure('internal', `cannot read ${path}: ${whyOf(cause)} (${hint})`, { cause });
+  };
+
+const whyOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

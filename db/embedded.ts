@@ -1,30 +1,27 @@
 /** A real PostgreSQL 18 on this machine, from npm: the store of `bun run dev` and of the tests. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { open, readFile, rm } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
-import { initialise, prepare, unwritable } from './embedded-home.ts';
+import { join, resolve } from 'node:path';
+import { erase, type Home, initialise, prepare, unwritable } from './embedded-home.ts';
 import { Failure } from './failure.ts';
-import { commandOf, isOwned } from './owner.ts';
+import { announce, claim, commandOf, release } from './owner.ts';
 
 export interface EmbeddedOptions {
   /** Where data, password and log are kept. */
   directory: string;
-  /** TCP port on 127.0.0.1; a free one if left out. */
-  port?: number;
-  /** This process owns the directory already and starts its server again. */
-  mine?: boolean;
+  /** Erase what an earlier run has left there. */
+  fresh?: boolean;
   report(line: string): void;
+  /** Called if the server has ended by itself and can't be started again. */
+  failed(error: unknown): void;
 }
 
 export interface Embedded {
   database_url: string;
   /** Where the data really is; differs from the directory asked for if root's folders are closed. */
   directory: string;
-  port: number;
-  /** Resolves when the server has ended, asked or not. */
-  ended: Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -32,50 +29,95 @@ const STOP_MS = 15_000;
 const START_MS = 60_000;
 
 /**
- * Starts the server, making its data directory first if there is none. It ends with this process,
- * however that ends: a small watchdog stops it when this process is gone.
+ * Starts the server, making its data directory first if there is none. Ended by somebody else, it
+ * is started again on the same port. It ends with this process, however that ends: a small
+ * watchdog stops it when this process is gone.
  * @throws Failure internal, with one sentence for people
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const place = await prepare(resolve(options.directory), options.report);
-  const data = join(place.directory, 'pg');
-  await stopLeftover(data, options.report, options.mine);
-  const password = await initialise(place, data);
-  const port = options.port ?? (await freePort());
-  const log_path = join(place.directory, 'postgres.log');
-  const log = await open(log_path, 'a', 0o600).catch(unwritable(place.directory));
-  const server = spawn('/bin/sh', ['-c', WATCHDOG, place.postgres, '-D', data, ...settings(port)], {
-    ...place.user,
+  const { report, failed } = options;
+  const asked = resolve(options.directory);
+  const home = await prepare(asked, report);
+  await claim(asked).catch(unwritable(asked));
+  const port = await freePort();
+  let server: Server | undefined;
+  let stopping = false;
+  try {
+    await stopLeftover(home.data, report);
+    if (options.fresh) await erase(home);
+    const password = await initialise(home);
+    const database_url = `postgres://kassa:${password}@127.0.0.1:${port}/postgres`;
+    server = await start(home, port);
+    await announce(asked, database_url);
+    void keep(server).catch(failed);
+    return { database_url, directory: home.directory, stop };
+  } catch (error) {
+    await release(asked);
+    throw error;
+  }
+
+  async function keep(running: Server): Promise<void> {
+    await running.ended;
+    if (stopping) return;
+    report('PostgreSQL has ended unexpectedly; starting it again');
+    await stopLeftover(home.data, report);
+    server = await start(home, port);
+    if (stopping) return server.stop();
+    return keep(server);
+  }
+
+  async function stop(): Promise<void> {
+    stopping = true;
+    await server?.stop();
+    await release(asked);
+  }
+}
+
+interface Server {
+  /** Resolves when the server has ended, asked or not. */
+  ended: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Processes of a killed server may take a while to let go of its memory: tries until they have. */
+async function start(home: Home, port: number): Promise<Server> {
+  const deadline_at = performance.now() + START_MS;
+  for (;;) {
+    try {
+      return await tryStart(home, port, deadline_at);
+    } catch (error) {
+      const held = /shared memory block|lock file/.test(String(error));
+      if (!held || performance.now() > deadline_at) throw error;
+      await pause(200);
+    }
+  }
+}
+
+async function tryStart(home: Home, port: number, deadline_at: number): Promise<Server> {
+  const log = await open(home.log, 'w', 0o600).catch(unwritable(home.directory));
+  const args = ['-c', WATCHDOG, home.postgres, '-D', home.data, ...settings(port)];
+  const child = spawn('/bin/sh', args, {
+    ...home.user,
     cwd: '/',
     detached: true, // Ctrl-C is for this process, which stops the server last
     stdio: ['pipe', log.fd, log.fd],
     env: { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' },
   });
   await log.close();
-  const ended = once(server, 'exit').then(() => {
-    server.stdin?.destroy();
+  const ended = once(child, 'exit').then(() => {
+    child.stdin?.destroy();
   });
-  server.stdin?.on('error', () => {}); // the server may be gone already when it is told to stop
-  await ready(server, data, log_path);
+  child.stdin?.on('error', () => {}); // the server may be gone already when it is told to stop
+  await ready(child, home, deadline_at);
   return {
-    database_url: `postgres://kassa:${password}@127.0.0.1:${port}/postgres`,
-    directory: place.directory,
-    port,
     ended,
     async stop() {
-      server.stdin?.end();
-      const force = setTimeout(() => killGroup(server), STOP_MS);
+      child.stdin?.end();
+      const force = setTimeout(() => killGroup(child), STOP_MS);
       await ended;
       clearTimeout(force);
     },
   };
-}
-
-/** Removes the data of an embedded server that is not running. */
-export async function eraseEmbedded(directory: string): Promise<void> {
-  const place = await prepare(resolve(directory), () => {});
-  await stopLeftover(join(place.directory, 'pg'), () => {});
-  await rm(place.directory, { recursive: true, force: true });
 }
 
 /** Runs the server and, when its input ends (the parent is gone or wants it), stops it. */
@@ -105,19 +147,8 @@ const settings = (port: number): string[] => {
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 };
 
-/** Stops a server that outlived the process it belonged to; refuses if that process lives. */
-async function stopLeftover(
-  data: string,
-  report: (line: string) => void,
-  mine = false,
-): Promise<void> {
-  const owner = mine ? undefined : await isOwned(dirname(data));
-  if (owner) {
-    throw new Failure(
-      'internal',
-      `${dirname(data)} is in use by process ${owner}: stop that first`,
-    );
-  }
+/** Stops a server that outlived the process it belonged to. */
+async function stopLeftover(data: string, report: (line: string) => void): Promise<void> {
   const pid = await postmaster(data);
   if (pid === undefined) return;
   report(`stopping a PostgreSQL that was left behind (process ${pid})`);
@@ -138,9 +169,9 @@ async function postmaster(data: string): Promise<number | undefined> {
   return pid > 0 && commandOf(pid)?.includes(data) ? pid : undefined;
 }
 
-async function ready(server: ChildProcess, data: string, log_path: string): Promise<void> {
-  for (let waited = 0; waited < START_MS; waited += 20) {
-    if (server.exitCode !== null) break;
+async function ready(server: ChildProcess, home: Home, deadline_at: number): Promise<void> {
+  const { data, log: log_path } = home;
+  while (performance.now() < deadline_at && server.exitCode === null) {
     const file = await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '');
     if (file.split('\n').at(7)?.trim() === 'ready' && (await postmaster(data))) return;
     await pause(20);

@@ -1,6 +1,6 @@
 /** The store as the services see it: one door for writes, one for reads, one for its health. */
 import { openConnection, type StoreAddress } from './connect.ts';
-import { codeOf, type Log } from './failure.ts';
+import { codeOf, Failure, type Log } from './failure.ts';
 import { type Engine, groupCommit, type Limits } from './group-commit.ts';
 import { assertMigrated } from './migrate.ts';
 import { type Reads, readPool, reads } from './reads.ts';
@@ -38,11 +38,11 @@ export function openStore(options: StoreOptions): Store {
     write: engine.submit,
     read,
     async check() {
-      const complete = await read.completeMigrations().catch((error) => {
+      const complete = read.completeMigrations().catch((error) => {
         if (codeOf(error) === '42P01') return new Set<string>(); // there is no such table yet
         throw error;
       });
-      assertMigrated(complete);
+      assertMigrated(await inTime(complete));
     },
     async close() {
       stopSweeping();
@@ -50,4 +50,14 @@ export function openStore(options: StoreOptions): Store {
       await read.close();
     },
   };
+}
+
+/** A probe asks every few seconds and must not wait as long as a call may. */
+const CHECK_MS = 1000;
+
+function inTime<T>(work: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const failure = new Failure('store_unavailable', 'the store does not answer in time');
+  const timer = setTimeout(() => reject(failure), CHECK_MS);
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

@@ -3,7 +3,7 @@
  * which databases may be made), else an embedded PostgreSQL for this run alone.
  */
 import { afterAll } from 'bun:test';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbedded } from '../db/embedded.ts';
@@ -16,7 +16,8 @@ if (asked) {
   afterAll(drop);
 } else {
   const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
-  const embedded = await startEmbedded({ directory, report: () => {} });
+  await chmod(directory, 0o755); // as root the server runs as another user, who must get there
+  const embedded = await startEmbedded({ directory, report: () => {}, failed: console.error });
   const { database_url } = await newDatabase(embedded.database_url);
   process.env.DATABASE_URL = database_url;
   afterAll(async () => {
