@@ -112,16 +112,32 @@ test('a COMMIT that answers ROLLBACK is not taken for a success', async () => {
   expect(kassa.events).toContain('batch_retried');
 });
 
-for (const code of ['40001', '40P01', '55P03']) {
+for (const code of ['40001', '40P01', '55P03', '57014', '23505']) {
   for (const phase of ['select id, credit', 'update users', 'commit']) {
     test(`${code} at "${phase}" is tried again, and the call happens once`, async () => {
       const user = await newUser(kassa, 5);
-      onStatement(phase, { error: code }, 3);
+      onStatement(phase, { error: code }, 2);
       const reply = await kassa.post(`/payment/add_funds/${user}/7`);
       expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
       expect(await creditOf(kassa, user)).toBe(12);
     });
   }
+}
+
+for (const fault of [
+  { error: '40003' },
+  { error: '40003', done: true },
+  { error: '57P01', done: true },
+] as const) {
+  const what = `${fault.error}${'done' in fault ? ', done all the same' : ', not done'}`;
+  test(`an uncertain error on COMMIT (${what}) is settled, and the call happens once`, async () => {
+    const user = await newUser(kassa, 5);
+    onStatement('commit', fault);
+    const reply = await kassa.post(`/payment/add_funds/${user}/7`);
+    expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
+    expect(await creditOf(kassa, user)).toBe(12);
+    expect(kassa.events).toContain('commit_settled');
+  });
 }
 
 test('conflicts to the deadline are 409 contention, and nothing has changed', async () => {

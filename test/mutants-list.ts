@@ -240,8 +240,8 @@ export const mutants: Mutant[] = [
   mutant(
     'settling only reads',
     'db/transaction.ts',
-    "const [mine] = await connection.flight([writeMarker(connection.sql, marker, 'undone')], timeout_ms);",
-    "const [mine] = [{ status: 'rejected', reason: undefined }] as never[] as { status: string; reason: unknown }[];\n  if ((await connection.sql`select key from operations where key = ${markerKey(marker)}`).length === 0) return 'undone';",
+    "if (mine?.status === 'fulfilled') return 'undone';",
+    "if (mine?.status === 'fulfilled') {\n    await connection.sql`delete from operations where key = ${markerKey(marker)}`;\n    return 'undone';\n  }",
     engine,
   ),
   mutant(
@@ -388,7 +388,7 @@ export const mutants: Mutant[] = [
     'db/group-commit.ts',
     "mergeKeys(entry.keys, found.get(entry.command.follow ?? '') ?? {})",
     "mergeKeys(found.get(entry.command.follow ?? '') ?? entry.keys)",
-    ['payment', ...engine],
+    ['requeue'],
   ),
   mutant(
     'the queue has no end',

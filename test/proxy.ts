@@ -10,10 +10,12 @@ import { createServer, connect as dial, type Server, type Socket } from 'node:ne
  * What happens to a statement:
  * - `cut`: the connection breaks before the statement has gone;
  * - `cut_after`: it breaks when the server has done it, before the answer is passed on;
- * - `late`: the client loses the connection now, the server gets the statement `late_ms` later;
+ * - `late`: the client loses the connection now, the server gets this statement and all that were
+ *   sent with it `late_ms` later;
  * - `stall`: neither side hears anything any more, the connection stays open;
  * - `stall_within`: the same, and the server has half of the statement;
- * - `{ error }`: the transaction fails (a COMMIT rolls back) and the client is told this SQLSTATE.
+ * - `{ error }`: the transaction fails (a COMMIT rolls back) and the client is told this SQLSTATE;
+ * - `{ error, done }`: the client is told this SQLSTATE, but the server has done the statement.
  */
 export type Fault =
   | 'pass'
@@ -22,7 +24,7 @@ export type Fault =
   | 'late'
   | 'stall'
   | 'stall_within'
-  | { error: string };
+  | { error: string; done?: true };
 
 export interface StoreProxy {
   /** The store's address through the proxy. */
@@ -89,10 +91,12 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
   let fault: Fault = 'pass';
   let text: string | undefined;
   let silent = false;
+  let late: Buffer[] | undefined;
 
   client.on(
     'data',
     frames('client', (type, message) => {
+      if (late) late.push(message);
       if (silent) return;
       const started = statementOf(type, message, texts);
       if (started !== undefined) {
@@ -137,9 +141,12 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
     if (what === 'stall' || what === 'stall_within' || what === 'late') silent = true;
     if (what === 'cut') cut();
     else if (what === 'late') {
-      client.destroy();
-      setTimeout(() => store.write(messages, () => setTimeout(cut, 100)), proxy.late_ms);
-    } else if (typeof what === 'object') {
+      const all = [messages];
+      late = all;
+      setTimeout(() => client.destroy(), 10);
+      const deliver = () => store.write(Buffer.concat(all), () => setTimeout(cut, 100));
+      setTimeout(deliver, proxy.late_ms);
+    } else if (typeof what === 'object' && !what.done) {
       store.write(query(text === 'commit' ? 'rollback' : 'select 1 / 0'));
     } else if (what === 'stall_within') store.write(messages.subarray(0, messages.length >> 1));
     else if (what !== 'stall') store.write(messages);
