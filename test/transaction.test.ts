@@ -44,6 +44,8 @@ test('writes that arrive after the call was settled as undone change nothing', a
   const lane = await connect(proxy.database_url);
   const user_id = crypto.randomUUID();
   const marker = crypto.randomUUID();
+  // Once undisturbed, so that all statements are prepared and the next time go together.
+  await transact(lane, [append('warm')], crypto.randomUUID(), TIMEOUTS);
   proxy.late_ms = 300;
   proxy.disturb = (text) => (text.startsWith('insert into credit_movements') ? 'late' : 'pass');
   const attempt = await transact(lane, [append(user_id)], marker, TIMEOUTS);
