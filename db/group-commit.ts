@@ -1,8 +1,9 @@
 /** The engine: commands that wait at the same time travel in one transaction. */
+import { type Clock, systemClock } from './clock.ts';
 import { type Command, type Keys, mergeKeys } from './command.ts';
 import type { Connection } from './connect.ts';
 import { Failure, type Log } from './failure.ts';
-import { type Entry, giveUp, Lane, pause, type Submitted } from './lane.ts';
+import { type Entry, giveUp, Lane, type Submitted } from './lane.ts';
 import type { Answer, Operation } from './transaction.ts';
 
 /** Every bound of the write path. */
@@ -37,19 +38,22 @@ export interface Ground {
   /** For each order that exists: itself, its user and its items. Unlocked, so only a hint. */
   readAhead(order_ids: readonly string[]): Promise<Map<string, Keys>>;
   log: Log;
+  clock?: Clock;
 }
 
 export function groupCommit(ground: Ground, limits: Limits): Engine {
+  const { clock = systemClock } = ground;
   /** Arrived, but what they need locked is not known yet. */
   const following: Entry[] = [];
   const ready: Entry[] = [];
   const lanes = Array.from(
     { length: limits.lanes },
-    () => new Lane({ ...ground, putBack }, limits),
+    () => new Lane({ ...ground, clock, putBack }, limits),
   );
   let reading_ahead = false;
   let closing = false;
-  const sweeper = setInterval(sweep, 100);
+  let closed = false;
+  void sweep();
 
   return { submit, close };
 
@@ -59,7 +63,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
       return refuse('overloaded', 'the queue of this service is full; nothing was tried');
     }
     return new Promise((resolve, reject) => {
-      const deadline_at = performance.now() + limits.deadline_ms;
+      const deadline_at = clock.now() + limits.deadline_ms;
       const { keys } = command;
       const entry = { command, keys, operation, deadline_at, resolve, reject };
       if (command.follow === undefined) {
@@ -114,12 +118,14 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   }
 
   /** Gives up what has waited past its deadline, so that a store that is away can't hold it. */
-  function sweep(): void {
-    for (const list of [following, ready]) {
-      const late = list.findIndex((entry) => entry.deadline_at > performance.now());
-      const count = late === -1 ? list.length : late;
-      const trouble = lanes.find((lane) => lane.trouble)?.trouble;
-      for (const entry of list.splice(0, count)) giveUp(entry, trouble);
+  async function sweep(): Promise<void> {
+    for (; !closed; await clock.pause(SWEEP_MS)) {
+      for (const list of [following, ready]) {
+        const late = list.findIndex((entry) => entry.deadline_at > clock.now());
+        const count = late === -1 ? list.length : late;
+        const trouble = lanes.find((lane) => lane.trouble)?.trouble;
+        for (const entry of list.splice(0, count)) giveUp(entry, trouble);
+      }
     }
   }
 
@@ -130,12 +136,14 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
       reading_ahead ||
       lanes.some((lane) => lane.busy)
     ) {
-      await pause(5);
+      await clock.pause(5);
     }
-    clearInterval(sweeper);
+    closed = true;
     await Promise.all(lanes.map((lane) => lane.close()));
   }
 }
+
+const SWEEP_MS = 100;
 
 const rowsOf = ({ orders, users, items }: Keys): number =>
   (orders?.length ?? 0) + (users?.length ?? 0) + (items?.length ?? 0);

@@ -1,4 +1,5 @@
 /** One lane: a connection for transactions, one batch at a time, and what happens on it. */
+import type { Clock } from './clock.ts';
 import type { Connection } from './connect.ts';
 import { codeOf, Failure, isConflict, isUnavailable, type Log } from './failure.ts';
 import {
@@ -12,7 +13,7 @@ import {
 
 /** A command with somebody who waits for its answer. */
 export interface Entry extends Work {
-  /** By performance.now(), in milliseconds. */
+  /** By the engine's clock, in milliseconds. */
   deadline_at: number;
   resolve(submitted: Submitted): void;
   reject(failure: Failure): void;
@@ -28,6 +29,7 @@ export interface LaneGround {
   /** For commands that turned out to need rows which were not locked: to the head of the queue. */
   putBack(entries: Entry[]): void;
   log: Log;
+  clock: Clock;
 }
 
 /** Tries until every command of a batch has its answer; the connection is replaced when lost. */
@@ -64,15 +66,15 @@ export class Lane {
   async #batch(batch: Entry[]): Promise<void> {
     let entries = batch;
     for (let tries = 0; ; tries++) {
-      if (tries > 0) await pause(jitter_ms(tries));
-      entries = entries.filter((entry) => inTime(entry) || giveUp(entry, this.trouble));
+      if (tries > 0) await this.#jitter(tries);
+      entries = entries.filter((entry) => this.#inTime(entry) || giveUp(entry, this.trouble));
       if (entries.length === 0) return;
 
       const connection = await this.#open();
       if (!connection) continue;
-      const marker = crypto.randomUUID();
+      const marker = this.#ground.clock.uuid();
       const attempt = await transact(connection, entries, marker, {
-        lock_ms: Math.max(1, lastDeadline(entries) - performance.now()),
+        lock_ms: Math.max(1, lastDeadline(entries) - this.#ground.clock.now()),
         commit_ms: this.#commit_ms,
       });
       const end =
@@ -118,8 +120,8 @@ export class Lane {
         connection?.destroy();
         this.#note('warn', 'settle_failed', error);
       }
-      if (performance.now() > lastDeadline(entries)) break;
-      await pause(jitter_ms(tries));
+      if (this.#ground.clock.now() > lastDeadline(entries)) break;
+      await this.#jitter(tries);
     }
     const detail = 'the answer of the commit was lost; repeat the call with the same key';
     for (const entry of entries) entry.reject(new Failure('outcome_unknown', detail));
@@ -149,6 +151,16 @@ export class Lane {
     await this.#batch(entries.slice(entries.length >> 1));
   }
 
+  #inTime(entry: Entry): boolean {
+    return entry.deadline_at > this.#ground.clock.now();
+  }
+
+  /** Full jitter: random(0, min(250 ms, 5 ms * 2^n)). */
+  #jitter(tries: number): Promise<void> {
+    const { random, pause } = this.#ground.clock;
+    return pause(random() * Math.min(250, 5 * 2 ** tries));
+  }
+
   #note(level: 'debug' | 'warn', event: string, cause: unknown, commands?: number): void {
     this.trouble = isConflict(cause)
       ? new Failure('contention', 'conflicts lasted past the deadline; nothing changed', { cause })
@@ -159,7 +171,6 @@ export class Lane {
   }
 }
 
-const inTime = (entry: Entry): boolean => entry.deadline_at > performance.now();
 const lastDeadline = (entries: readonly Entry[]): number =>
   Math.max(...entries.map((entry) => entry.deadline_at));
 
@@ -171,9 +182,3 @@ export function giveUp(entry: Entry, trouble: Failure | undefined): false {
   );
   return false;
 }
-
-/** Full jitter: random(0, min(250 ms, 5 ms * 2^n)). */
-const jitter_ms = (tries: number): number => Math.random() * Math.min(250, 5 * 2 ** tries);
-
-export const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => setTimeout(resolve, ms));

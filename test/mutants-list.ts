@@ -351,8 +351,8 @@ export const mutants: Mutant[] = [
   mutant(
     'there is no deadline',
     'db/lane.ts',
-    'entry.deadline_at > performance.now();\nconst last',
-    'entry.deadline_at > 0;\nconst last',
+    'return entry.deadline_at > this.#ground.clock.now();',
+    'return entry.deadline_at > 0;',
     engine,
   ),
   mutant(

@@ -6,8 +6,8 @@ import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { type Mutant, mutants } from './mutants-list.ts';
+import { flags, numberFlag } from './report.ts';
 
 const HELP = `Breaks the safety code in many ways, one at a time, and shows which test notices.
 Exits 1 if a mutant survives.
@@ -18,17 +18,11 @@ Exits 1 if a mutant survives.
   --jobs N      copies at work at the same time (2)
   --help        this text`;
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', default: '' },
-    jobs: { type: 'string', default: '2' },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const values = flags(HELP, {
+  only: { type: 'string', default: '' },
+  jobs: { type: 'string', default: '2' },
 });
-if (values.help) {
-  console.log(HELP);
-  process.exit(0);
-}
+const jobs = numberFlag('jobs', values.jobs, 1, 16);
 
 const root = dirname(import.meta.dir);
 const chosen = mutants.filter((mutant) => mutant.name.includes(values.only));
@@ -43,7 +37,7 @@ const survivors: string[] = [];
 const started = performance.now();
 let done = 0;
 
-await Promise.all(Array.from({ length: Number(values.jobs) || 1 }, work));
+await Promise.all(Array.from({ length: jobs }, work));
 const seconds = Math.round((performance.now() - started) / 1000);
 console.log(`\n${chosen.length} mutants, ${survivors.length} survivors, ${seconds} s`);
 for (const name of survivors) console.log(`  survived: ${name}`);

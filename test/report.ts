@@ -1,5 +1,7 @@
 /** How the proofs speak: a live line while they run, a table, a verdict, and an exit code. */
-import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import type { ParseArgsOptionsConfig } from 'node:util';
+import { readArguments } from '../apps/arguments.ts';
+import { Failure } from '../db/failure.ts';
 
 /** A line that is rewritten in a terminal, and printed now and then elsewhere. */
 export interface Live {
@@ -47,16 +49,10 @@ export function verdict(violations: number, holds: string): never {
 
 /** Known flags only; `--help` prints the text and exits 0; a wrong one exits 2 with one sentence. */
 export function flags<const T extends ParseArgsOptionsConfig>(help: string, options: T) {
-  const args = process.argv.slice(2);
-  if (args.includes('--help') || args.includes('-h')) {
-    console.log(help);
-    process.exit(0);
-  }
   try {
-    return parseArgs({ args, options, strict: true, allowPositionals: false }).values;
+    return readArguments(help, options);
   } catch (error) {
-    const [why] = (error as Error).message.split(/[.,]?\s*\n|\. /);
-    return usage(`${why}; --help lists what there is`);
+    return usage(error instanceof Failure ? error.detail : String(error));
   }
 }
 
