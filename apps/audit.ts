@@ -1,5 +1,6 @@
 /** `bun run audit`: checks in one snapshot that every credit, stock and total is explained. */
 import { audit, type Finding } from '../db/audit.ts';
+import { isUnmigrated, notMigrated } from '../db/failure.ts';
 import { readArguments } from './arguments.ts';
 import { exitWith } from './service.ts';
 import { openTool } from './tool.ts';
@@ -19,7 +20,9 @@ try {
     json: { type: 'boolean', default: false },
   });
   const connection = await openTool(data, 'audit');
-  const findings = await audit(connection);
+  const findings = await audit(connection).catch((error) => {
+    throw isUnmigrated(error) ? notMigrated(error) : error;
+  });
   await connection.close();
   console.log(json ? JSON.stringify(findings, null, 2) : table(findings));
   process.exit(findings.some((finding) => finding.violations > 0) ? 1 : 0);

@@ -2,7 +2,7 @@
 import { createServer } from 'node:net';
 import type { Connection, StoreAddress } from '../db/connect.ts';
 import { type Embedded, startEmbedded } from '../db/embedded.ts';
-import { codeOf, Failure } from '../db/failure.ts';
+import { Failure } from '../db/failure.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import type { Store } from '../db/store.ts';
 import { readArguments } from './arguments.ts';
@@ -11,7 +11,7 @@ import { idsUpTo } from './http/params.ts';
 import { orderRoutes } from './order/routes.ts';
 import { initUsers } from './payment/commands.ts';
 import { paymentRoutes } from './payment/routes.ts';
-import { exitWith, listenOn, open, stop, stopOnSignal } from './service.ts';
+import { cannotListen, exitWith, listenOn, open, originOf, stop, stopOnSignal } from './service.ts';
 import { initItems } from './stock/commands.ts';
 import { stockRoutes } from './stock/routes.ts';
 import { connectOrSay } from './tool.ts';
@@ -41,14 +41,7 @@ async function main(): Promise<void> {
     fresh: { type: 'boolean', default: false },
     empty: { type: 'boolean', default: false },
   });
-  const config = readConfig(
-    {
-      ...environment(),
-      ...(flags.port === undefined ? {} : { PORT: flags.port }),
-      ...(flags.host === undefined ? {} : { HOST: flags.host }),
-    },
-    { BATCH_INIT: 'on' },
-  );
+  const config = readFlags(flags.port, flags.host);
   await assertFree(config);
   if (config.DATABASE_URL && flags.fresh) {
     throw new Failure('invalid_parameter', '--fresh erases the embedded store, not DATABASE_URL');
@@ -69,6 +62,24 @@ async function main(): Promise<void> {
   }
 }
 
+/** The flags stand in for PORT and HOST, and are named as flags where they are wrong. */
+function readFlags(port: string | undefined, host: string | undefined): Config {
+  const given = {
+    ...(port !== undefined && { PORT: port }),
+    ...(host !== undefined && { HOST: host }),
+  };
+  try {
+    return readConfig({ ...environment(), ...given }, { BATCH_INIT: 'on' });
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const named = Object.keys(given).reduce(
+      (text, name) => text.replace(`${name} must`, `--${name.toLowerCase()} must`),
+      error.detail,
+    );
+    throw new Failure(error.code, named, { cause: error });
+  }
+}
+
 async function run(config: Config, home: Embedded | undefined, demo: boolean): Promise<void> {
   const database_url = config.DATABASE_URL ?? home?.database_url ?? '';
   const fresh = await bringUpToDate(storeOptions(config, database_url, 'migrate'));
@@ -85,7 +96,7 @@ async function run(config: Config, home: Embedded | undefined, demo: boolean): P
     await stop(config, service, store, server);
     await home?.stop();
   });
-  console.log(banner(config, home, fresh && demo));
+  console.log(banner(config, home, (await store.read.findUser('1')) !== undefined));
 }
 
 /** Migrates. @returns true if nothing was ever written @throws Failure if it doesn't answer */
@@ -128,23 +139,21 @@ async function assertFree({ HOST: host, PORT: port }: Config): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const probe = createServer();
     probe.once('error', (cause) => {
-      const why = codeOf(cause) === 'EADDRINUSE' ? 'it is taken by another process' : cause.message;
-      const detail = `cannot listen on ${host}:${port}: ${why} (choose another with --port)`;
-      reject(new Failure('internal', detail, { cause }));
+      reject(cannotListen(host, port, cause));
     });
     probe.listen(port, host, () => probe.close(() => resolve()));
   });
 }
 
 function banner({ HOST, PORT, DATABASE_URL }: Config, home: Embedded | undefined, demo: boolean) {
-  const origin = `http://${HOST === '0.0.0.0' ? '127.0.0.1' : HOST}:${PORT}`;
+  const origin = originOf(HOST, PORT);
   const store = DATABASE_URL
     ? `DATABASE_URL (${describeStore(DATABASE_URL)})`
     : `embedded PostgreSQL, data in ${home?.directory}`;
   return `
   Kassa  ${origin}/orders  ${origin}/payment  ${origin}/stock
   store  ${store}
-  try    ${demo || !DATABASE_URL ? `curl -X POST ${origin}/orders/create/1` : `curl -X POST ${origin}/payment/create_user`}
+  try    ${`curl -X POST ${origin}/${demo ? 'orders/create/1' : 'payment/create_user'}`}
   Ctrl-C ends all of it.
 `;
 }

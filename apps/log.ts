@@ -12,7 +12,7 @@ export function logTo(
     if (LEVELS.indexOf(level) < LEVELS.indexOf(least)) return;
     const line = { time: new Date().toISOString(), level, service, event, ...fields };
     write(
-      `${JSON.stringify(line, (_, value) => (value instanceof Error ? plain(value) : value))}\n`,
+      `${JSON.stringify(line, (_, value) => (value instanceof Error ? plain(value, level) : value))}\n`,
     );
   };
 }
@@ -21,10 +21,11 @@ export function logTo(
  * Message, code, place and causes. The driver keeps query and values in properties that stay out;
  * what the store says of a malformed value (class 22) ends with that value, which is cut off.
  */
-function plain(error: Error): Record<string, unknown> {
+function plain(error: Error, level: string): Record<string, unknown> {
   const code = 'code' in error ? String(error.code) : '';
   const message = code.startsWith('22') ? error.message.replace(/: ".*/s, '') : error.message;
   const at = error.stack?.split('\n').filter((line) => /^\s+at /.test(line));
-  const cause = error.cause instanceof Error ? { cause: plain(error.cause) } : {};
-  return { name: error.name, message, ...(code && { code }), at, ...cause };
+  const cause = error.cause instanceof Error ? { cause: plain(error.cause, level) } : {};
+  const place = level === 'error' ? { at } : {};
+  return { name: error.name, message, ...(code && { code }), ...place, ...cause };
 }

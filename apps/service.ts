@@ -1,8 +1,16 @@
 /** What the services' main.ts share: configuration, store, routes, and a stop that loses nothing. */
 import type { Hono } from 'hono';
-import { Failure } from '../db/failure.ts';
+import { codeOf, Failure } from '../db/failure.ts';
 import { openStore, type Store } from '../db/store.ts';
-import { type Config, environment, readConfig, storeOptions } from './config.ts';
+import { readArguments } from './arguments.ts';
+import {
+  type Config,
+  describeStore,
+  environment,
+  readConfig,
+  storeOptions,
+  variables,
+} from './config.ts';
 import { type Env, type Service, serveRoutes } from './http/serve.ts';
 import { logTo } from './log.ts';
 
@@ -29,16 +37,31 @@ export function startService(
   listen: Listen | undefined,
 ): { fetch: Service['fetch'] } | undefined {
   try {
+    readArguments(help(name, default_port), {});
     const config = readConfig(environment(), { PORT: default_port });
     const { DATABASE_URL } = config;
     if (!DATABASE_URL) throw new Failure('invalid_parameter', 'configuration: set DATABASE_URL');
     const { service, store } = open(name, config, DATABASE_URL, [routes]);
     const server = listen && listenOn(listen, config, service);
+    if (listen) sayHello(name, config, DATABASE_URL);
     stopOnSignal(() => stop(config, service, store, server));
     return listen ? undefined : { fetch: service.fetch };
   } catch (error) {
     return exitWith(error);
   }
+}
+
+const help = (name: string, port: number): string => `Starts the ${name} service by itself.
+
+  DATABASE_URL=postgres://… bun apps/${name}/main.ts
+
+It is configured by the environment alone (PORT is ${port} if not set):
+${Object.entries(variables.shape)
+  .map(([variable, { description }]) => `  ${variable.padEnd(32)}${description}`)
+  .join('\n')}`;
+
+function sayHello(name: string, { HOST, PORT }: Config, database_url: string): void {
+  console.log(`kassa ${name} on ${originOf(HOST, PORT)}, store ${describeStore(database_url)}`);
 }
 
 /** Store and service, not yet listening. */
@@ -61,10 +84,25 @@ export function listenOn(listen: Listen, config: Config, service: Service) {
     const bounds = { idleTimeout: 255, maxRequestBodySize: 64 * 1024 };
     return listen({ hostname, port, ...bounds, fetch: service.fetch });
   } catch (cause) {
-    const taken = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
-    const why = taken ? 'it is taken by another process' : String(cause);
-    throw new Failure('internal', `cannot listen on ${hostname}:${port}: ${why}`, { cause });
+    throw cannotListen(hostname, port, cause);
   }
+}
+
+export function cannotListen(hostname: string, port: number, cause: unknown): Failure {
+  const known: Record<string, string> = {
+    EADDRINUSE: 'the port is taken by another process',
+    EACCES: 'permission denied',
+    EADDRNOTAVAIL: 'this machine has no such address',
+    ENOTFOUND: 'there is no such host',
+  };
+  const why = known[codeOf(cause)] ?? (cause instanceof Error ? cause.message : String(cause));
+  return new Failure('internal', `cannot listen on ${hostname}:${port}: ${why}`, { cause });
+}
+
+/** Where a browser or curl reaches this address. */
+export function originOf(hostname: string, port: number): string {
+  const host = hostname === '0.0.0.0' ? '127.0.0.1' : hostname === '::' ? '::1' : hostname;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** Readiness off, no new connections, what is in flight is answered, the store closed; bounded. */

@@ -18,8 +18,14 @@ export async function openTool(data: string, name: string): Promise<Connection> 
 /** Opens a connection, or says in one sentence which store does not answer, and why. */
 export function connectOrSay(address: Parameters<typeof openConnection>[0]): Promise<Connection> {
   return openConnection(address, 'tools').catch((cause) => {
-    const why = codeOf(cause.cause) || cause.detail;
-    const detail = `the store at ${describeStore(address.database_url)} does not answer (${why})`;
+    const store = describeStore(address.database_url);
+    const code = codeOf(cause.cause);
+    const said: Record<string, string> = {
+      '3D000': 'has no such database',
+      '28P01': 'refuses this password',
+      '28000': 'refuses this user',
+    };
+    const detail = `the store at ${store} ${said[code] ?? `does not answer (${code || cause.detail})`}`;
     throw new Failure('store_unavailable', detail, { cause });
   });
 }

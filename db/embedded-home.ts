@@ -15,7 +15,7 @@ import {
 } from 'node:fs/promises';
 import { arch, platform, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
-import { Failure } from './failure.ts';
+import { codeOf, Failure } from './failure.ts';
 
 export interface Home {
   directory: string;
@@ -36,15 +36,18 @@ export async function prepare(asked: string, report: (line: string) => void): Pr
   if (userInfo().uid !== 0) return homeIn(asked, native, {});
 
   const user = unprivileged();
-  const home = homeIn(asked, native, user);
-  if (mayPass(home.postgres, user) && mayPass(asked, user)) return home;
+  const binaries = mayPass(join(native, 'bin', 'postgres'), user) ? native : await copied(native);
+  if (mayPass(asked, user)) return homeIn(asked, binaries, user);
   const moved = join(ELSEWHERE, createHash('sha256').update(asked).digest('hex').slice(0, 12));
-  const copy = join(ELSEWHERE, await versionOf(native));
-  await mkdir(moved, { recursive: true }).catch(unwritable(moved));
-  for (const path of [ELSEWHERE, moved]) await chmod(path, 0o755);
-  await copyOnce(native, copy);
+  await openFolder(moved);
   report(`PostgreSQL can't run as root, and ${asked} is closed to others: data in ${moved}`);
-  return homeIn(moved, copy, user);
+  return homeIn(moved, binaries, user);
+}
+
+/** A folder below ELSEWHERE that others may pass, whatever the umask is. */
+async function openFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch(unwritable(path));
+  for (const part of [ELSEWHERE, path]) await chmod(part, 0o755);
 }
 
 const homeIn = (directory: string, native: string, user: Home['user']): Home => ({
@@ -73,17 +76,17 @@ async function removeUnfinished(data: string): Promise<void> {
   }
 }
 
-async function versionOf(native: string): Promise<string> {
+/** The binaries where everybody can run them, copied once for each version. */
+async function copied(native: string): Promise<string> {
   const text = await readFile(join(dirname(native), 'package.json'), 'utf8');
-  return `postgresql-${JSON.parse(text).version}`;
-}
-
-async function copyOnce(from: string, to: string): Promise<void> {
-  if (await stat(to).catch(() => undefined)) return;
+  const to = join(ELSEWHERE, `postgresql-${JSON.parse(text).version}`);
+  if (await stat(to).catch(() => undefined)) return to;
+  await openFolder(ELSEWHERE);
   const aside = `${to}.${randomUUID()}`;
-  await cp(from, aside, { recursive: true, verbatimSymlinks: true }).catch(unwritable(to));
+  await cp(native, aside, { recursive: true, verbatimSymlinks: true }).catch(unwritable(to));
   await chmod(aside, 0o755);
   await rename(aside, to).catch(() => rm(aside, { recursive: true })); // somebody was faster
+  return to;
 }
 
 async function nativeFolder(): Promise<string> {
@@ -166,4 +169,9 @@ const unreadable =
     throw new Failure('internal', `cannot read ${path}: ${whyOf(cause)} (${hint})`, { cause });
   };
 
-const whyOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+const whyOf = (cause: unknown): string => {
+  const code = codeOf(cause);
+  if (code === 'EEXIST' || code === 'ENOTDIR') return 'it is not a folder';
+  if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
+  return cause instanceof Error ? cause.message : String(cause);
+};

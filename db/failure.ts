@@ -71,6 +71,12 @@ export const isConflict = (error: unknown): boolean =>
 export const isUnavailable = (error: unknown): boolean =>
   /^(08|53|57P0[1-5]|58|25006|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));
 
+/** The store has no such table or column: it lacks a migration. */
+export const isUnmigrated = (error: unknown): boolean => /^(42P01|42703)$/.test(codeOf(error));
+
+export const notMigrated = (cause?: unknown): Failure =>
+  new Failure('not_ready', 'the store lacks a migration: run `bun run migrate`', { cause });
+
 /**
  * Errors that a COMMIT answers and that certainly leave nothing behind. Everything else on a COMMIT
  * (40003, class 08, 57P01, a lost socket, the unknown) is ambiguous.

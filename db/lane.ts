@@ -1,7 +1,15 @@
 /** One lane: a connection for transactions, one batch at a time, and what happens on it. */
 import type { Clock } from './clock.ts';
 import type { Connection } from './connect.ts';
-import { codeOf, Failure, isConflict, isUnavailable, type Log } from './failure.ts';
+import {
+  codeOf,
+  Failure,
+  isConflict,
+  isUnavailable,
+  isUnmigrated,
+  type Log,
+  notMigrated,
+} from './failure.ts';
 import {
   type Answer,
   type Attempt,
@@ -80,12 +88,18 @@ export class Lane {
       const end =
         attempt.end === 'ambiguous' ? await this.#settle(attempt, marker, entries) : attempt;
       if (end.end === 'committed') {
+        if (this.trouble?.code === 'store_unavailable') this.#ground.log('warn', 'store_back', {});
         this.trouble = undefined;
         return this.#answer(entries, end.results);
       }
       if (end.end === 'unknown') return;
-      if (!isConflict(end.error) && !isUnavailable(end.error))
+      if (isUnmigrated(end.error)) {
+        for (const entry of entries) entry.reject(notMigrated(end.error));
+        return;
+      }
+      if (!isConflict(end.error) && !isUnavailable(end.error)) {
         return this.#halve(entries, end.error);
+      }
       this.#note('debug', 'batch_retried', end.error, entries.length);
     }
   }
@@ -162,12 +176,19 @@ export class Lane {
   }
 
   #note(level: 'debug' | 'warn', event: string, cause: unknown, commands?: number): void {
+    const before = this.trouble?.code;
     this.trouble = isConflict(cause)
       ? new Failure('contention', 'conflicts lasted past the deadline; nothing changed', { cause })
       : new Failure('store_unavailable', 'the store cannot be reached; nothing was done', {
           cause,
         });
-    this.#ground.log(level, event, { code: codeOf(cause), error: cause, commands });
+    // The same trouble again is no news.
+    const news = event === 'commit_ambiguous' || this.trouble.code !== before;
+    this.#ground.log(news ? level : 'debug', event, {
+      code: codeOf(cause),
+      error: cause,
+      commands,
+    });
   }
 }
 

@@ -2,7 +2,7 @@
 import { textArray } from './arrays.ts';
 import { type Item, type Keys, keysOf, type Line, type Order, type User } from './command.ts';
 import type { Connection, Sql, Statement } from './connect.ts';
-import { Failure, isConflict, isUnavailable } from './failure.ts';
+import { Failure, isConflict, isUnavailable, isUnmigrated, notMigrated } from './failure.ts';
 
 export interface Reads {
   findOrder(order_id: string): Promise<Order | undefined>;
@@ -87,6 +87,7 @@ export function readPool(
       try {
         return await tryOnce(statement);
       } catch (cause) {
+        if (isUnmigrated(cause)) throw notMigrated(cause);
         if (!isConflict(cause) && !isUnavailable(cause)) throw cause;
         if (performance.now() > deadline_at) {
           throw new Failure('store_unavailable', 'the store cannot be reached', { cause });

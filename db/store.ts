@@ -1,6 +1,6 @@
 /** The store as the services see it: one door for writes, one for reads, one for its health. */
 import { openConnection, type StoreAddress } from './connect.ts';
-import { codeOf, Failure, type Log } from './failure.ts';
+import { Failure, type Log } from './failure.ts';
 import { type Engine, groupCommit, type Limits } from './group-commit.ts';
 import { assertMigrated } from './migrate.ts';
 import { type Reads, readPool, reads } from './reads.ts';
@@ -38,11 +38,7 @@ export function openStore(options: StoreOptions): Store {
     write: engine.submit,
     read,
     async check() {
-      const complete = read.completeMigrations().catch((error) => {
-        if (codeOf(error) === '42P01') return new Set<string>(); // there is no such table yet
-        throw error;
-      });
-      assertMigrated(await inTime(complete));
+      assertMigrated(await inTime(read.completeMigrations()));
     },
     async close() {
       stopSweeping();

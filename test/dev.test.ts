@@ -148,10 +148,10 @@ const wrong: [why: string, flags: string[], said: RegExp][] = [
   ['a stray word', ['fresh'], /fresh/],
   ['a flag without its value', ['--port'], /--port/],
   ['a negative port', ['--port', '-1'], /port/i],
-  ['a port that is no number', ['--port', 'abc'], /PORT/],
-  ['port 0', ['--port', '0'], /PORT/],
-  ['a port that is too high', ['--port', '65536'], /PORT/],
-  ['a fractional port', ['--port', '80.5'], /PORT/],
+  ['a port that is no number', ['--port', 'abc'], /--port must be/],
+  ['port 0', ['--port', '0'], /--port must be/],
+  ['a port that is too high', ['--port', '65536'], /--port must be/],
+  ['a fractional port', ['--port', '80.5'], /--port must be/],
   ['an address that is not ours', ['--host', '192.0.2.1'], /192\.0\.2\.1/],
 ];
 test.each(wrong)(
@@ -175,7 +175,7 @@ test('a taken port is named before anything is started or erased', async () => {
   const child = await stage.run(['apps/local.ts', ...flags]);
   taken.close();
   expect(child.code).toBe(1);
-  expect(sentenceOf(child)).toContain(`127.0.0.1:${number}: it is taken`);
+  expect(sentenceOf(child)).toContain(`127.0.0.1:${number}: the port is taken`);
   expect(await Bun.file(join(folder, 'mine')).exists()).toBe(true);
 }, 30_000);
 

@@ -179,14 +179,14 @@ test('drizzle-kit finds no difference between db/schema.ts and the migrations', 
   const folder = await stage.folder();
   const copy = join(folder, 'migrations');
   await cp(join(TOP, 'migrations'), copy, { recursive: true });
-  const files = await readdir(copy, { recursive: true });
+  const files = (await readdir(copy, { recursive: true })).sort();
   const args = ['generate', '--dialect', 'postgresql', '--schema', './db/schema.ts'];
   args.push('--out', relative(TOP, copy)); // drizzle-kit takes no absolute path here
   const kit = await stage.run(['node_modules/drizzle-kit/bin.cjs', ...args]);
   expect(kit.err).toBe('');
   expect(kit.out).toContain(`${tables.length} tables`);
   expect(kit.out).toContain('No schema changes');
-  expect(await readdir(copy, { recursive: true })).toEqual(files);
+  expect((await readdir(copy, { recursive: true })).sort()).toEqual(files);
 }, 30_000);
 
 test('a migrated store has the tables, columns, keys, checks and indexes of db/schema.ts', async () => {

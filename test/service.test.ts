@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import {
   connect,
+  expectProblem,
   isPaid,
   newDatabase,
   newItem,
@@ -47,12 +48,13 @@ test.each(services)(
 );
 
 test.each(services)(
-  '%s stops with code 0 and nothing to say',
+  '%s stops with code 0, having said where it listens, without the password',
   async (name) => {
     const { child } = await begin(name);
     child.signal('SIGTERM');
     expect(await child.ended).toBe(0);
-    expect([child.out, child.err]).toEqual(['', '']);
+    expect(child.err).toBe('');
+    expect(child.out.trim()).toMatch(/^kassa \w+ on http:\/\/127\.0\.0\.1:\d+, store [^@\s]+$/);
   },
   20_000,
 );
@@ -119,7 +121,7 @@ test('a taken port is named in one sentence', async () => {
   const env = { PORT: String(port), DATABASE_URL: storeUrl() };
   const child = await stage.run(['apps/payment/main.ts'], env);
   expect(child.code).toBe(1);
-  expect(sentenceOf(child)).toContain(`${port}: it is taken`);
+  expect(sentenceOf(child)).toContain(`${port}: the port is taken`);
 }, 20_000);
 
 test('a service is live but not ready until its store is migrated', async () => {
@@ -285,3 +287,21 @@ async function callsBehind(port: number): Promise<ReturnType<typeof call>[]> {
   }, 'a call that waits');
   return calls;
 }
+
+test('calls on a store that is not migrated are 503 not_ready, and tools say what to do', async () => {
+  const { database_url, drop } = await newDatabase(undefined, { migrated: false });
+  const kassa = openKassa({ DATABASE_URL: database_url });
+  for (const reply of [
+    await kassa.post('/payment/create_user'),
+    await kassa.get('/payment/find_user/1'),
+    await kassa.get('/health/ready'),
+  ]) {
+    expectProblem(reply, 503, 'not_ready');
+    expect(reply.headers.get('retry-after')).toBe('1');
+  }
+  await kassa.close();
+  const audit = await stage.run(['apps/audit.ts'], { DATABASE_URL: database_url });
+  expect(audit.code).toBe(1);
+  expect(sentenceOf(audit)).toContain('bun run migrate');
+  await drop();
+}, 30_000);

@@ -3,11 +3,27 @@
  * which databases may be made), else an embedded PostgreSQL for this run alone.
  */
 import { afterAll } from 'bun:test';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbedded } from '../db/embedded.ts';
+import { readOwner } from '../db/owner.ts';
 import { newDatabase } from './kassa.ts';
+
+/** Stores of runs that were killed; a living one has an owner. */
+async function removeLeftovers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const path = join(tmpdir(), name);
+    if (!name.startsWith('kassa-test-') || (await readOwner(path))) continue;
+    const age_ms =
+      Date.now() -
+      (await stat(path).then(
+        (s) => s.mtimeMs,
+        () => Date.now(),
+      ));
+    if (age_ms > 600_000) await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
+}
 
 const asked = process.env.DATABASE_URL;
 if (asked) {
@@ -15,6 +31,7 @@ if (asked) {
   process.env.DATABASE_URL = database_url;
   afterAll(drop);
 } else {
+  await removeLeftovers();
   const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
   await chmod(directory, 0o755); // as root the server runs as another user, who must get there
   const embedded = await startEmbedded({ directory, report: () => {}, failed: console.error });
@@ -22,6 +39,7 @@ if (asked) {
   process.env.DATABASE_URL = database_url;
   afterAll(async () => {
     await embedded.stop();
-    await rm(directory, { recursive: true });
+    for (const path of [directory, embedded.directory])
+      await rm(path, { recursive: true, force: true });
   });
 }
