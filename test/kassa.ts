@@ -125,6 +125,27 @@ export const stockOf = async (kassa: Kassa, item_id: string): Promise<number> =>
 export const isPaid = async (kassa: Kassa, order_id: string): Promise<boolean> =>
   (await kassa.get(`/orders/find/${order_id}`)).body.paid;
 
+/**
+ * Ends all sessions of the services in this database, as an operator or a failover would.
+ * @returns how many there were
+ */
+export async function terminateSessions(database_url = storeUrl()): Promise<number> {
+  const { sql, close } = await connect(database_url);
+  const [row] = await sql.unsafe('select version() as version');
+  const killed = String(row?.version).startsWith('PostgreSQL')
+    ? await sql.unsafe(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where application_name like 'kassa-%' and pid <> pg_backend_pid()
+           and datname = current_database()`,
+      )
+    : await sql.unsafe(
+        `cancel sessions if exists (select session_id from [show cluster sessions]
+           where application_name like 'kassa-%' and session_id <> (show session_id))`,
+      );
+  await close();
+  return killed.count;
+}
+
 /** A 200 with exactly this body. */
 export function expectBody(reply: Reply, body: Record<string, unknown>): void {
   expect([reply.status, reply.body]).toEqual([200, body]);

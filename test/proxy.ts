@@ -36,6 +36,8 @@ export interface StoreProxy {
   /** Refuses new connections while true. */
   away: boolean;
   late_ms: number;
+  /** Milliseconds by which each message is held up, in both directions. */
+  slow_ms: number;
   close(): Promise<void>;
 }
 
@@ -73,6 +75,7 @@ export async function startProxy(database_url: string): Promise<StoreProxy> {
     },
     away: false,
     late_ms: 300,
+    slow_ms: 0,
     async close() {
       proxy.cutAll();
       await new Promise((resolve) => server.close(resolve));
@@ -92,6 +95,8 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
   let text: string | undefined;
   let silent = false;
   let late: Buffer[] | undefined;
+  const toClient = writer(client, proxy);
+  const toStore = writer(store, proxy);
 
   client.on(
     'data',
@@ -124,9 +129,9 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
           cut();
           return;
         }
-        if (typeof next === 'object') client.write(failure(next.error));
-        client.write(message);
-      } else if (next === 'pass') client.write(message);
+        if (typeof next === 'object') toClient(failure(next.error));
+        toClient(message);
+      } else if (next === 'pass') toClient(message);
     }),
   );
 
@@ -147,10 +152,26 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
       const deliver = () => store.write(Buffer.concat(all), () => setTimeout(cut, 100));
       setTimeout(deliver, proxy.late_ms);
     } else if (typeof what === 'object' && !what.done) {
-      store.write(query(text === 'commit' ? 'rollback' : 'select 1 / 0'));
+      toStore(query(text === 'commit' ? 'rollback' : 'select 1 / 0'));
     } else if (what === 'stall_within') store.write(messages.subarray(0, messages.length >> 1));
-    else if (what !== 'stall') store.write(messages);
+    else if (what !== 'stall') toStore(messages);
   }
+}
+
+/** Writes at once, or holds each message up without changing their order. */
+function writer(socket: Socket, proxy: StoreProxy): (bytes: Buffer) => void {
+  let before: Promise<unknown> | undefined;
+  return (bytes) => {
+    if (proxy.slow_ms === 0 && !before) {
+      socket.write(bytes);
+      return;
+    }
+    const held = Promise.all([before, Bun.sleep(proxy.slow_ms)]).then(() => {
+      socket.write(bytes);
+      if (before === held) before = undefined;
+    });
+    before = held;
+  };
 }
 
 function query(text: string): Buffer {
