@@ -13,7 +13,8 @@ export interface Migration {
   statements: string[];
 }
 
-const LEASE_SECONDS = 30;
+/** A third of the 30 seconds that a lease lasts. */
+const RENEW_MS = 10_000;
 /** Of statements that two runners may start at once, before either has the lease. */
 const ALREADY_THERE = ['42P07', '42710', '42701', '23505'];
 
@@ -33,7 +34,7 @@ export async function migrate(
   await takeLease(connection, holder, report);
   const renewal = setInterval(() => {
     renew(connection, holder).catch(() => {});
-  }, LEASE_SECONDS * 300);
+  }, RENEW_MS);
   try {
     let applied = 0;
     for (const migration of migrations) {
@@ -134,7 +135,7 @@ async function takeLease(
   for (let tries = 0; ; tries++) {
     const taken = await connection.sql`
       update migration_lease set holder = ${holder},
-        expires_at = now() + ${LEASE_SECONDS} * interval '1 second'
+        expires_at = now() + interval '30 seconds'
       where id = 1 and expires_at <= now() returning id`.catch(conflictAsNone);
     if (taken.length > 0) return;
     if (tries % 50 === 1) report('another runner is migrating; waiting for it');
@@ -145,7 +146,7 @@ async function takeLease(
 /** @throws Failure if the lease went to another runner meanwhile */
 async function renew({ sql }: Connection, holder: string): Promise<void> {
   const kept = await sql`
-    update migration_lease set expires_at = now() + ${LEASE_SECONDS} * interval '1 second'
+    update migration_lease set expires_at = now() + interval '30 seconds'
     where id = 1 and holder = ${holder} returning id`;
   if (kept.length === 0) throw new Failure('contention', 'the migration lease was lost');
 }

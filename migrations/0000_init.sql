@@ -6,15 +6,15 @@ CREATE TABLE IF NOT EXISTS "credit_movements" (
 	"order_id" text,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "credit_movements_pkey" PRIMARY KEY("user_id","id"),
-	CONSTRAINT "credit_movements_amount" CHECK ("credit_movements"."amount" between -9007199254740991 and 9007199254740991)
+	CONSTRAINT "credit_movements_amount" CHECK ("amount" between -9007199254740991 and 9007199254740991)
 );
 --> statement-breakpoint
 CREATE TABLE IF NOT EXISTS "items" (
 	"id" text PRIMARY KEY NOT NULL,
 	"price" bigint NOT NULL,
 	"stock" bigint NOT NULL,
-	CONSTRAINT "items_price" CHECK ("items"."price" between 0 and 9007199254740991),
-	CONSTRAINT "items_stock" CHECK ("items"."stock" between 0 and 9007199254740991)
+	CONSTRAINT "items_price" CHECK ("price" between 0 and 9007199254740991),
+	CONSTRAINT "items_stock" CHECK ("stock" between 0 and 9007199254740991)
 );
 --> statement-breakpoint
 CREATE TABLE IF NOT EXISTS "operations" (
@@ -31,8 +31,8 @@ CREATE TABLE IF NOT EXISTS "order_lines" (
 	"quantity" bigint NOT NULL,
 	"unit_price" bigint NOT NULL,
 	CONSTRAINT "order_lines_pkey" PRIMARY KEY("order_id","item_id"),
-	CONSTRAINT "order_lines_quantity" CHECK ("order_lines"."quantity" between 1 and 9007199254740991),
-	CONSTRAINT "order_lines_unit_price" CHECK ("order_lines"."unit_price" between 0 and 9007199254740991)
+	CONSTRAINT "order_lines_quantity" CHECK ("quantity" between 1 and 9007199254740991),
+	CONSTRAINT "order_lines_unit_price" CHECK ("unit_price" between 0 and 9007199254740991)
 );
 --> statement-breakpoint
 CREATE TABLE IF NOT EXISTS "orders" (
@@ -41,9 +41,9 @@ CREATE TABLE IF NOT EXISTS "orders" (
 	"paid" boolean NOT NULL,
 	"total_cost" bigint NOT NULL,
 	"payment" bigint,
-	CONSTRAINT "orders_total_cost" CHECK ("orders"."total_cost" between 0 and 9007199254740991),
-	CONSTRAINT "orders_payment" CHECK ("orders"."payment" between 1 and 9007199254740991),
-	CONSTRAINT "orders_paid_once" CHECK (not ("orders"."paid" and "orders"."payment" is not null))
+	CONSTRAINT "orders_total_cost" CHECK ("total_cost" between 0 and 9007199254740991),
+	CONSTRAINT "orders_payment" CHECK ("payment" between 1 and 9007199254740991),
+	CONSTRAINT "orders_paid_once" CHECK (not ("paid" and "payment" is not null))
 );
 --> statement-breakpoint
 CREATE TABLE IF NOT EXISTS "stock_movements" (
@@ -54,13 +54,13 @@ CREATE TABLE IF NOT EXISTS "stock_movements" (
 	"order_id" text,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "stock_movements_pkey" PRIMARY KEY("item_id","id"),
-	CONSTRAINT "stock_movements_amount" CHECK ("stock_movements"."amount" between -9007199254740991 and 9007199254740991)
+	CONSTRAINT "stock_movements_amount" CHECK ("amount" between -9007199254740991 and 9007199254740991)
 );
 --> statement-breakpoint
 CREATE TABLE IF NOT EXISTS "users" (
 	"id" text PRIMARY KEY NOT NULL,
 	"credit" bigint NOT NULL,
-	CONSTRAINT "users_credit" CHECK ("users"."credit" between 0 and 9007199254740991)
+	CONSTRAINT "users_credit" CHECK ("credit" between 0 and 9007199254740991)
 );
 --> statement-breakpoint
 CREATE INDEX IF NOT EXISTS "operations_expires_at" ON "operations" USING btree ("expires_at");
