@@ -50,6 +50,9 @@ export const variables = z.object({
   TRANSACTION_TIMEOUT_MS: integer(100, 120_000, 6000).describe(
     'after which PostgreSQL (17 or later) ends a transaction, whatever its service does',
   ),
+  RESPONSE_TIMEOUT_MS: integer(100, 60_000, 2000).describe(
+    'for an answer that waits for no lock; after it a connection is taken for dead',
+  ),
   CONNECT_TIMEOUT_MS: integer(100, 60_000, 3000).describe('for a new connection to the store'),
   READ_POOL_SIZE: integer(1, 100, 4).describe('connections for reads'),
   DRAIN_MS: integer(0, 600_000, 10_000).describe('for what is in flight when told to stop'),
@@ -87,6 +90,7 @@ export const storeOptions = (
   statement_timeout_ms: config.STATEMENT_TIMEOUT_MS,
   idle_in_transaction_timeout_ms: config.IDLE_IN_TRANSACTION_TIMEOUT_MS,
   transaction_timeout_ms: config.TRANSACTION_TIMEOUT_MS,
+  response_timeout_ms: config.RESPONSE_TIMEOUT_MS,
   lanes: config.LANES,
   batch_max: config.BATCH_MAX,
   batch_rows_max: config.BATCH_ROWS_MAX,

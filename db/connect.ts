@@ -30,8 +30,9 @@ export interface Connection {
    * Sends the statements together, in order, and resolves with how each ended. Rejects if the
    * connection is lost or the time is up (it is closed then): nothing is known of the answers.
    * A time-out is `contention` if the first statement was answered, so the store is not away.
+   * @param first_ms for the first answer, if that waits for no lock: a dead connection shows early
    */
-  flight(statements: Statement[], timeout_ms: number): Promise<Settled[]>;
+  flight(statements: Statement[], timeout_ms: number, first_ms?: number): Promise<Settled[]>;
   /** Drops the socket at once; whatever is on its way is lost. */
   destroy(): void;
   close(): Promise<void>;
@@ -69,14 +70,19 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
     get alive() {
       return alive;
     },
-    async flight(statements, timeout_ms) {
+    async flight(statements, timeout_ms, first_ms = timeout_ms) {
       if (!alive) throw lostConnection();
       const [first] = statements;
       let answered = false;
+      const silent = () => {
+        if (!answered)
+          destroy(new Failure('store_unavailable', 'the store did not answer in time'));
+      };
       const timer = setTimeout(() => {
         if (answered) destroy(new Failure('contention', 'others held a lock for too long'));
-        else destroy(new Failure('store_unavailable', 'the store did not answer in time'));
+        else silent();
       }, timeout_ms);
+      const first_timer = setTimeout(silent, Math.min(first_ms, timeout_ms));
       first?.execute().then(
         () => (answered = true),
         () => {},
@@ -86,6 +92,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
         return await Promise.race([answers, loss.promise]);
       } finally {
         clearTimeout(timer);
+        clearTimeout(first_timer);
       }
     },
     destroy: () => destroy(lostConnection()),

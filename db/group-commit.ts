@@ -3,11 +3,11 @@ import { type Clock, systemClock } from './clock.ts';
 import { type Command, type Keys, mergeKeys } from './command.ts';
 import type { Connection } from './connect.ts';
 import { Failure, type Log } from './failure.ts';
-import { type Entry, giveUp, Lane, type Submitted } from './lane.ts';
+import { type Entry, giveUp, Lane, type LaneLimits, type Submitted } from './lane.ts';
 import type { Answer, Operation } from './transaction.ts';
 
 /** Every bound of the write path. */
-export interface Limits {
+export interface Limits extends LaneLimits {
   /** Connections that carry transactions, each one batch at a time. */
   lanes: number;
   /** Commands in one transaction, at most. */
@@ -18,7 +18,6 @@ export interface Limits {
   queue_max: number;
   /** From arrival to an answer; after it a command is given up. */
   deadline_ms: number;
-  statement_timeout_ms: number;
 }
 
 export interface Engine {

@@ -40,6 +40,12 @@ export interface LaneGround {
   clock: Clock;
 }
 
+export interface LaneLimits {
+  statement_timeout_ms: number;
+  /** For an answer that waits for no lock; after it the connection is taken for dead. */
+  response_timeout_ms: number;
+}
+
 /** Tries until every command of a batch has its answer; the connection is replaced when lost. */
 export class Lane {
   busy = false;
@@ -47,10 +53,12 @@ export class Lane {
   trouble: Failure | undefined;
   #connection: Connection | undefined;
   readonly #ground: LaneGround;
+  readonly #begin_ms: number;
   readonly #commit_ms: number;
 
-  constructor(ground: LaneGround, limits: { statement_timeout_ms: number }) {
+  constructor(ground: LaneGround, limits: LaneLimits) {
     this.#ground = ground;
+    this.#begin_ms = limits.response_timeout_ms;
     this.#commit_ms = limits.statement_timeout_ms + 1000;
   }
 
@@ -82,7 +90,8 @@ export class Lane {
       if (!connection) continue;
       const marker = this.#ground.clock.uuid();
       const attempt = await transact(connection, entries, marker, {
-        lock_ms: Math.max(1, lastDeadline(entries) - this.#ground.clock.now()),
+        begin_ms: this.#begin_ms,
+        lock_ms: Math.max(ATTEMPT_MIN_MS, lastDeadline(entries) - this.#ground.clock.now()),
         commit_ms: this.#commit_ms,
       });
       const end =
@@ -191,6 +200,9 @@ export class Lane {
     });
   }
 }
+
+/** What an attempt gets at least, so that the deadline itself does not look like a silent store. */
+const ATTEMPT_MIN_MS = 250;
 
 const lastDeadline = (entries: readonly Entry[]): number =>
   Math.max(...entries.map((entry) => entry.deadline_at));

@@ -72,7 +72,7 @@ export interface ReadPool {
 /** Connections that never reconnect, opened when first needed and replaced when lost. */
 export function readPool(
   open: () => Promise<Connection>,
-  limits: { read_pool_size: number; deadline_ms: number; statement_timeout_ms: number },
+  limits: { read_pool_size: number; deadline_ms: number; response_timeout_ms: number },
 ): ReadPool {
   const slots = Array.from({ length: limits.read_pool_size }, () => ({
     under_way: 0,
@@ -108,7 +108,7 @@ export function readPool(
         slot.connection = await slot.opening;
       }
       const { sql } = slot.connection;
-      const timeout_ms = limits.statement_timeout_ms + 1000;
+      const timeout_ms = limits.response_timeout_ms;
       const [answer] = await slot.connection.flight([statement(sql)], timeout_ms);
       if (answer?.status !== 'fulfilled') throw answer?.reason;
       return answer.value;

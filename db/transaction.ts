@@ -34,6 +34,8 @@ export type Attempt =
   | { end: 'ambiguous'; results: Result[]; error: unknown };
 
 export interface Timeouts {
+  /** For the answer to `begin`, which waits for nobody. */
+  begin_ms: number;
   /** For the locks: other transactions may hold them. */
   lock_ms: number;
   /** For writes and commit. */
@@ -61,7 +63,12 @@ export async function transact(
   let writes: Statement[];
   try {
     // Nothing is written before `begin` is known to have worked: alone, each write would commit.
-    const [, ...answers] = await allOf(connection, [begin, ...reads], timeouts.lock_ms);
+    const [, ...answers] = await allOf(
+      connection,
+      [begin, ...reads],
+      timeouts.lock_ms,
+      timeouts.begin_ms,
+    );
     const recorded = operation_keys.length > 0 ? answers.pop() : [];
     const rows = new LockedRows(keys, answers);
     const operations = new Operations((recorded ?? []) as unknown as RecordedOperation[]);
@@ -127,8 +134,13 @@ export async function settle(
 }
 
 /** Statements of a flight whose every answer is needed. @throws the first error, in order */
-async function allOf(connection: Connection, statements: Statement[], timeout_ms: number) {
-  const settled = await connection.flight(statements, timeout_ms);
+async function allOf(
+  connection: Connection,
+  statements: Statement[],
+  timeout_ms: number,
+  first_ms?: number,
+) {
+  const settled = await connection.flight(statements, timeout_ms, first_ms);
   return settled.map((answer) => {
     if (answer.status === 'rejected') throw answer.reason;
     return answer.value;

@@ -213,8 +213,12 @@ for (const fault of ['stall', 'stall_within'] as const) {
       reply = await impatient.post(`/payment/add_funds/${user}/7`, key);
     }
     expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
-    onStatement('select id, credit from users where id = ', fault);
-    expect(await creditOf(impatient, user)).toBe(12);
+    for (const silent of ['select id, credit from users where id = ', 'begin']) {
+      onStatement(silent, fault);
+      expect(await creditOf(impatient, user)).toBe(12);
+    }
+    onStatement('begin', fault);
+    expect((await impatient.post(`/payment/pay/${user}/2`)).body.credit).toBe(10);
     await impatient.close();
   });
 }
