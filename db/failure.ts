@@ -65,7 +65,7 @@ export const isServerError = (error: unknown): boolean =>
  * since it was looked for (the next try will see it).
  */
 export const isConflict = (error: unknown): boolean =>
-  ['40001', '40P01', '55P03', '57014', '23505', 'contention'].includes(codeOf(error));
+  ['40001', '40003', '40P01', '55P03', '57014', '23505', 'contention'].includes(codeOf(error));
 
 /** The store is away, going, full or read-only: classes 08, 53, 57P and 58, and a lost socket. */
 export const isUnavailable = (error: unknown): boolean =>

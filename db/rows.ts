@@ -170,6 +170,7 @@ function sift<T extends { id: string }>(map: Map<string, Row<T>>): Sifted<T> {
     else if (before) sifted.changed.push(now);
     else sifted.made.push(now);
   }
+  sifted.made.sort((a, b) => (a.id < b.id ? -1 : 1)); // as with locks: one order for all
   return sifted;
 }
 

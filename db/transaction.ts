@@ -228,6 +228,7 @@ class Operations {
 
   writes(sql: Connection['sql']): Statement[] {
     if (this.#made.length === 0) return [];
+    this.#made.sort((a, b) => (a.key < b.key ? -1 : 1)); // of two processes none waits in a circle
     const insert = sql`
       insert into operations (key, fingerprint, status, answer, expires_at)
       select n.key, n.fingerprint, n.status, n.answer, now() + interval '24 hours'

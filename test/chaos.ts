@@ -4,6 +4,7 @@ import { deploy } from './chaos-deployment.ts';
 import { faults } from './chaos-faults.ts';
 import { buy, type Load, prepare } from './chaos-load.ts';
 import { reconcile, replay, type Violation } from './chaos-verify.ts';
+import { judge, witness } from './chaos-witness.ts';
 import { openClient } from './client.ts';
 import { connect } from './kassa.ts';
 import { flags, live, numberFlag, seeded, table, usage, verdict } from './report.ts';
@@ -50,11 +51,14 @@ const ends_at = began + options.minutes * 60_000;
 const buyers = Array.from({ length: options.clients }, (_, i) =>
   buy(load, i, clients, seeded(options.seed * 1000 + i)),
 );
+const witnesses = witness(clients, seeded(options.seed + 7), () => load.stop);
 const watching = watch();
 await misbehave();
 load.stop = true;
 await Promise.all([...buyers, watching]);
+const testimony = judge(await witnesses);
 line.end();
+violations.push(...testimony.violations);
 violations.push(...(await reconcile(load, client)), ...(await replay(load, client, 500)));
 const database_url = deployment?.database_url ?? process.env.DATABASE_URL;
 if (database_url) await auditNow(database_url, true);
@@ -144,6 +148,8 @@ function print(): void {
   const calls = load.journal.length;
   const rate = Math.round(calls / options.minutes / 60);
   console.log(`\n${calls} calls (${rate}/s), ${audits.done} audits, ${audits.missed} not possible`);
+  const { operations, exact } = testimony;
+  console.log(`${operations} calls in histories searched for one serial order, ${exact} exactly`);
   for (const { where, what } of violations.slice(0, 20)) console.log(`VIOLATION ${where}: ${what}`);
 }
 

@@ -7,12 +7,15 @@ export type Read =
   | { call: 'findItem'; item: string }
   | { call: 'findOrder'; order: string };
 
-/** What a call showed of the state afterwards (writes) or at some moment (reads). */
-export type Seen =
-  | { credit: number }
-  | { stock: number; price?: number }
-  | { paid: boolean; total_cost: number; items: [string, number][] }
-  | Record<string, never>;
+/** What a call showed of the state afterwards (writes) or at some moment (reads), and no more. */
+export interface Seen {
+  credit?: number;
+  stock?: number;
+  price?: number;
+  paid?: boolean;
+  total_cost?: number;
+  items?: [string, number][];
+}
 
 export interface Operation {
   /** One client has one operation at a time. */

@@ -319,15 +319,15 @@ export const mutants: Mutant[] = [
   mutant(
     '40001 is not retried',
     'db/failure.ts',
-    "'40001', '40P01', '55P03'",
-    "'40P01', '55P03'",
+    "'40001', '40003', '40P01', '55P03'",
+    "'40003', '40P01', '55P03'",
     engine,
   ),
   mutant(
     '40P01 is not retried',
     'db/failure.ts',
-    "'40001', '40P01', '55P03'",
-    "'40001', '55P03'",
+    "'40001', '40003', '40P01', '55P03'",
+    "'40001', '40003', '55P03'",
     engine,
   ),
   mutant(

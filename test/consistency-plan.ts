@@ -1,0 +1,95 @@
+/** What the consistency test sets up: who orders what, with how much money and stock there is. */
+
+export interface Settings {
+  /** One item, with a hundred in stock, that everybody wants. */
+  hot: boolean;
+  items: number;
+  stock: number;
+  price: number;
+  users: number;
+  credit: number;
+  checkouts: number;
+}
+
+export interface PlannedOrder {
+  user: number;
+  lines: (readonly [item: number, quantity: number])[];
+  total_cost: number;
+}
+
+/** Users, items and orders go by their place in the list until they are made and have ids. */
+export interface Plan {
+  name: string;
+  items: { price: number; stock: number }[];
+  users: { credit: number }[];
+  orders: PlannedOrder[];
+  /** Checkouts of the same order at the same time. */
+  clicks: number;
+}
+
+type Random = () => number;
+
+/** The course's own: each order is one of one random item, so most must be refused. */
+export function planSingles(settings: Settings, random: Random): Plan {
+  const { price, stock, credit } = settings;
+  const items = Array.from({ length: settings.items }, () => ({ price, stock }));
+  const users = Array.from({ length: settings.users }, () => ({ credit }));
+  const orders = buyers(settings, random).map((user) => ({
+    user,
+    lines: [[below(items.length, random), 1] as const],
+    total_cost: price,
+  }));
+  return { name: 'singles', items, users, orders, clicks: 1 };
+}
+
+/**
+ * Orders of two to four items, one to three of each. Of each fourth item there is half of what is
+ * wanted, and each fourth user lacks one unit of money, so that both ends of a checkout refuse at
+ * times; the rest has plenty, so that a checkout which happens twice meets nothing in its way.
+ */
+export function planBaskets(settings: Settings, random: Random): Plan {
+  const n_items = settings.hot ? 4 : Math.max(4, settings.items);
+  const prices = Array.from({ length: n_items }, (_, i) => settings.price * (1 + (i % 3)));
+  const wanted = prices.map(() => 0);
+  const owed = Array.from({ length: settings.users }, () => 0);
+  const orders = buyers(settings, random).map((user) => {
+    const chosen = shuffled(n_items, random).slice(0, 2 + below(3, random));
+    const lines = chosen.map((item) => [item, 1 + below(3, random)] as const);
+    let total_cost = 0;
+    for (const [item, quantity] of lines) {
+      wanted[item] = (wanted[item] ?? 0) + quantity;
+      total_cost += quantity * (prices[item] ?? 0);
+    }
+    owed[user] = (owed[user] ?? 0) + total_cost;
+    return { user, lines, total_cost };
+  });
+  return {
+    name: 'baskets',
+    items: prices.map((price, i) => ({ price, stock: stockFor(wanted[i] ?? 0, i) })),
+    users: owed.map((sum, i) => ({
+      credit: i % 4 === 0 ? Math.max(0, sum - 1) : sum * 4,
+    })),
+    orders,
+    clicks: 2,
+  };
+}
+
+const stockFor = (wanted: number, i: number): number =>
+  i % 4 === 0 ? Math.ceil(wanted / 2) : wanted * 3;
+
+/** One user for each order, in random order; again from the start if there are fewer users. */
+function buyers({ users, checkouts }: Settings, random: Random): number[] {
+  const turns = shuffled(users, random);
+  return Array.from({ length: checkouts }, (_, i) => turns[i % users] ?? 0);
+}
+
+const below = (n: number, random: Random): number => Math.floor(random() * n);
+
+function shuffled(n: number, random: Random): number[] {
+  const places = Array.from({ length: n }, (_, i) => i);
+  for (let i = n - 1; i > 0; i--) {
+    const j = below(i + 1, random);
+    [places[i], places[j]] = [places[j] ?? 0, places[i] ?? 0];
+  }
+  return places;
+}

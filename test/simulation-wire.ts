@@ -1,0 +1,223 @@
+/** Connections of the simulation: flights that arrive, arrive late, in part, twice as slow or never. */
+import type { Connection, Settled } from '../db/connect.ts';
+import { Failure } from '../db/failure.ts';
+import { type Message, type Reply, Session, type SessionGround } from './simulation-session.ts';
+import { type SimStatement, sqlTag } from './simulation-sql.ts';
+import type { Schedule } from './simulation-time.ts';
+
+/** Probabilities for one seed, and its latency. */
+export interface Faults {
+  /** Of a connection that can't be made. */
+  refused: number;
+  /** Of a flight whose connection is lost somewhere on the way, and in the time after a flight. */
+  cut: number;
+  /** Of a flight that the server gets after the client has given it up. */
+  late: number;
+  /** Of a flight that is never answered, without a sign that the connection is gone. */
+  silent: number;
+  /** Of an error of the server that has a name, for one statement. */
+  error: number;
+  /** Of one that nobody knows. */
+  unknown_error: number;
+  latency_ms: number;
+  /** Of a lost connection of which the server never learns. */
+  untold: number;
+  /** Between these moments the store can't be reached. */
+  away_from: number;
+  away_until: number;
+}
+
+export interface WireGround extends SessionGround {
+  schedule: Schedule;
+  faults: Faults;
+  /** Takes the decisions that were made since the last call: they travel with the COMMIT. */
+  tag(): unknown;
+  trace(text: () => string): void;
+}
+
+const SERVER_ERRORS = ['40001', '40P01', '55P03', '57014', '57P01'];
+const COMMIT_ERRORS = ['40001', '40P01', '55P03', '57014', '40003', '57P01', '08006', 'XX000'];
+/** What a COMMIT may answer although it has happened. */
+const MAYBE_DONE = /^(40003|57P01|08006|XX000)$/;
+
+interface Fate {
+  /** Statements that reach the server, and answers that come back. */
+  received: number;
+  answered: number;
+  delay_ms: number;
+  /** How the client learns of the loss. */
+  end: 'fine' | 'cut' | 'silent';
+}
+
+export class Wire implements Connection {
+  readonly sql = sqlTag as unknown as Connection['sql'];
+  alive = true;
+  readonly name: string;
+  readonly #session: Session;
+  readonly #ground: WireGround;
+  #lost: ((why: Failure) => void) | undefined;
+  /** When the last flight reaches the server. */
+  #last_arrival = 0;
+  /** Nothing reaches the client any more, not even a reset. */
+  #dark = false;
+
+  constructor(ground: WireGround, name: string) {
+    this.#ground = ground;
+    this.name = name;
+    this.#session = new Session(ground);
+    this.#session.onend = () => {
+      if (!this.#dark) ground.schedule.after(this.#latency(), () => this.#lose(lost()));
+    };
+  }
+
+  flight(statements: unknown[], timeout_ms: number, first_ms = timeout_ms): Promise<Settled[]> {
+    const { schedule, tag, trace, broken } = this.#ground;
+    const sent = statements as SimStatement[];
+    const ends = sent.at(-1)?.text === 'commit';
+    const decided = tag();
+    if (!this.alive) return Promise.reject(lost());
+    if (this.#lost) broken('two flights at once on one connection');
+    if (ends) this.#session.tag = decided;
+    return new Promise((resolve, reject) => {
+      const fate = this.#fate(sent.length);
+      const settled: Settled[] = [];
+      this.#dark = fate.end === 'silent';
+      const silent = new Failure('store_unavailable', 'no answer in time');
+      const isAnswered = () => settled[0]?.status === 'fulfilled';
+      const early = schedule.after(Math.min(first_ms, timeout_ms), () => {
+        if (!isAnswered()) this.#lose(silent);
+      });
+      const timer = schedule.after(timeout_ms, () => {
+        this.#lose(isAnswered() ? new Failure('contention', 'too long') : silent);
+      });
+      const stopTimers = () => {
+        early.run = undefined;
+        timer.run = undefined;
+      };
+      this.#lost = (why) => {
+        stopTimers();
+        this.#lost = undefined;
+        if (fate.end !== 'cut' || schedule.chance(0.7)) return reject(why);
+        // Not what db/connect.ts does today, but what a driver may: each answer fails by itself.
+        const closed = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });
+        const left = sent.slice(settled.length).map(() => ({ status: 'rejected', reason: closed }));
+        resolve([...settled, ...(left as Settled[])]);
+      };
+      trace(() => `${this.name} sends ${sent.map(nameOf).join(', ')}: ${JSON.stringify(fate)}`);
+      const loseSoon = () => {
+        if (fate.end === 'cut') schedule.after(this.#latency(), () => this.#lose(lost()));
+      };
+      const underway: Reply[] = []; // answers arrive in order, each at its own moment
+      const messages = sent.slice(0, fate.received).map((statement, i): Message => {
+        const reply = (answer: Reply) => {
+          trace(() => `${this.name} ${nameOf(statement)} → ${wordFor(answer)}`);
+          if (i >= fate.answered) return;
+          underway.push(answer);
+          schedule.after(this.#latency(), () => {
+            const next = underway.shift();
+            if (!this.#lost || !next) return;
+            settled.push(settledOf(next));
+            if (settled.length === fate.answered) loseSoon();
+            if (settled.length < sent.length || fate.end !== 'fine') return;
+            stopTimers();
+            this.#lost = undefined;
+            resolve(settled);
+            this.#loseWhileIdle();
+          });
+        };
+        return { statement, fault: this.#fault(statement), reply };
+      });
+      if (fate.answered === 0) loseSoon();
+      this.#last_arrival = schedule.now + fate.delay_ms;
+      schedule.after(fate.delay_ms, () => this.#session.receive(...messages));
+    });
+  }
+
+  destroy(): void {
+    this.#lose(lost());
+  }
+
+  async close(): Promise<void> {
+    this.#lose(lost());
+  }
+
+  #latency = () => this.#ground.schedule.random() * this.#ground.faults.latency_ms;
+
+  #fate(count: number): Fate {
+    const { schedule, faults } = this.#ground;
+    const { random, below, between } = schedule;
+    const fine = { received: count, answered: count, delay_ms: this.#latency() };
+    if (isAway(this.#ground)) {
+      const end = schedule.chance(0.5) ? 'cut' : 'silent';
+      return { ...fine, received: schedule.chance(0.5) ? count : 0, answered: 0, end };
+    }
+    const dice = random();
+    if (dice < faults.late) {
+      const delay_ms = between(0, 60) ** 2; // up to 3.6 s
+      return { received: count, answered: 0, delay_ms, end: 'cut' };
+    }
+    if (dice < faults.late + faults.cut + faults.silent) {
+      const received = schedule.chance(0.5) ? count : below(count + 1);
+      const end = dice < faults.late + faults.cut ? 'cut' : 'silent';
+      return { ...fine, received, answered: below(received + 1), end };
+    }
+    return { ...fine, end: 'fine' };
+  }
+
+  #fault({ text }: SimStatement): Message['fault'] {
+    const { schedule, faults } = this.#ground;
+    if (text === 'rollback') return undefined;
+    const dice = schedule.random();
+    if (dice < faults.error) {
+      const code = schedule.pick(text === 'commit' ? COMMIT_ERRORS : SERVER_ERRORS);
+      return { code, done: MAYBE_DONE.test(code) && schedule.chance(0.5) };
+    }
+    if (dice < faults.error + faults.unknown_error) {
+      return { code: schedule.pick(['40003', 'XX000']), done: schedule.chance(0.5) };
+    }
+    return undefined;
+  }
+
+  #loseWhileIdle(): void {
+    const { schedule, faults } = this.#ground;
+    if (!schedule.chance(faults.cut / 4)) return;
+    schedule.after(schedule.between(0, 20 * faults.latency_ms), () => this.#lose(lost()));
+  }
+
+  #lose(why: Failure): void {
+    const { schedule, trace, faults } = this.#ground;
+    if (!this.alive) return;
+    trace(() => `${this.name} is lost: ${why.message}`);
+    this.alive = false;
+    this.#lost?.(why);
+    if (schedule.chance(faults.untold)) return;
+    const wait_ms = Math.max(0, this.#last_arrival - schedule.now) + 3 * this.#latency();
+    schedule.after(wait_ms, () => {
+      if (schedule.chance(0.3)) this.#session.kill();
+      else this.#session.receive('end');
+    });
+  }
+}
+
+export const isAway = ({ schedule, faults }: WireGround): boolean =>
+  schedule.now >= faults.away_from && schedule.now < faults.away_until;
+
+const lost = () => new Failure('store_unavailable', 'the connection was lost');
+
+const settledOf = (reply: Reply): Settled =>
+  'error' in reply
+    ? { status: 'rejected', reason: reply.error }
+    : {
+        status: 'fulfilled',
+        value: Object.assign(reply.rows, { command: reply.command }) as never,
+      };
+
+const nameOf = ({ text, args }: SimStatement): string => {
+  const [, start, table] =
+    /^(update|insert into|delete from|select .*? from) (\w+)/.exec(text) ?? [];
+  const [verb] = (start ?? '').split(' ');
+  if (!verb || !table) return text;
+  return `${verb} ${table}(${table.endsWith('movements') ? '…' : args.join()})`;
+};
+const wordFor = (reply: Reply): string =>
+  'error' in reply ? String(reply.error) : reply.command || `${reply.rows.length} rows`;
