@@ -1,5 +1,6 @@
 /** What the steps of a history do to each user's credit and each item's stock. */
 import type { Move } from './checker-projection.ts';
+import { keysOfOrders } from './checker-relax.ts';
 import type { Step } from './checker-step.ts';
 import { LIMIT, type World } from './model.ts';
 
@@ -26,7 +27,10 @@ export function balanceMoves(
   effects: ReadonlyMap<Step, readonly Effect[]>,
 ): Map<string, Move<number>[] | undefined> {
   const moves = new Map<string, Move<number>[] | undefined>();
-  const owners = ownersOf(steps, initial);
+  const orders = keysOfOrders(
+    steps.map((step) => step.operation),
+    initial,
+  );
   const add = (key: string, step: Step, next: Next) => {
     const { from, until, optional } = step;
     const known = moves.get(key) ?? [];
@@ -36,9 +40,8 @@ export function balanceMoves(
   for (const step of steps) {
     const { call } = step.operation;
     if (call.call === 'checkout' || call.call === 'cancel') {
-      const owner = owners.get(call.order);
       const possible = effects.get(step);
-      for (const key of owner?.keys ?? []) {
+      for (const key of orders.get(call.order) ?? []) {
         const next = possible && nextOfOrder(step, key, possible);
         if (next) add(key, step, next);
         else if (!possible) moves.set(key, undefined);
@@ -53,26 +56,6 @@ export function balanceMoves(
     }
   }
   return moves;
-}
-
-/** For each order the keys that its checkout may touch. */
-function ownersOf(steps: readonly Step[], initial: World): Map<string, { keys: Set<string> }> {
-  const owners = new Map<string, { keys: Set<string> }>();
-  const add = (order: string, key: string) => {
-    const owner = owners.get(order) ?? { keys: new Set() };
-    owners.set(order, owner);
-    owner.keys.add(key);
-  };
-  for (const [id, order] of initial.orders) {
-    add(id, `user ${order.user}`);
-    for (const item of order.lines.keys()) add(id, `item ${item}`);
-  }
-  for (const { operation } of steps) {
-    const { call } = operation;
-    if (call.call === 'createOrder') add(call.order, `user ${call.user}`);
-    if (call.call === 'addItem') add(call.order, `item ${call.item}`);
-  }
-  return owners;
 }
 
 /** A call whose amount stands in it, and the reads. */

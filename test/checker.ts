@@ -6,7 +6,7 @@
  */
 import { diagnose, type Violation, type Wrong } from './checker-diagnosis.ts';
 import { projections } from './checker-keys.ts';
-import { withoutItem } from './checker-relax.ts';
+import { isModest, keysOfOrders, relaxed } from './checker-relax.ts';
 import { search } from './checker-search.ts';
 import { keysOf, type Step, stepOf, tellsSomething } from './checker-step.ts';
 import type { Operation } from './history.ts';
@@ -19,16 +19,24 @@ export { pathOf, record } from './checker-record.ts';
  * How a component was decided.
  * `exact`: a serial order of it was found, or it was shown that there is none.
  * `necessary`: too large for that. Each key alone has a serial order, within windows narrowed by all
- * other keys; and what is left without the items in `without` was searched too, part by part. A
- * violation that only shows when those items are ordered together with the rest may be missed.
+ * other keys; and each of the views was searched exactly where it says so. What only shows when more
+ * keys than those of a view are ordered together may be missed.
  */
 export interface Component {
   keys: number;
   operations: number;
   method: 'exact' | 'necessary';
-  without: string[];
   /** Keys that were not even decided alone. */
   undecided: string[];
+  views: View[];
+}
+
+/** A component seen with some of its keys only, the others being taken to be endless and unseen. */
+export interface View {
+  kept: string;
+  /** The parts into which it falls, and how many of them were decided exactly. */
+  parts: number;
+  decided: number;
 }
 
 export interface Result {
@@ -75,15 +83,14 @@ function decide(operations: readonly Operation[], initial: World, budget: number
     keys: new Set(operations.flatMap(keysOf)).size,
     operations: operations.length,
     method: 'exact',
-    without: [],
     undecided: [],
+    views: [],
   };
   const { serial, wrong, undecided } = decideOnce(operations, initial, budget);
   if (serial !== 'undecided') return { component, wrong };
   const parts = decideParts(operations, initial, budget);
-  const { without } = parts;
   return {
-    component: { ...component, method: 'necessary' as const, without, undecided },
+    component: { ...component, method: 'necessary' as const, undecided, views: parts.views },
     wrong: parts.wrong,
   };
 }
@@ -107,43 +114,58 @@ function decideOnce(operations: readonly Operation[], initial: World, budget: nu
 }
 
 /**
- * What connects everything is an item that all buy. Without the hottest items, whose stock is then
- * taken to be endless and unseen, the rest falls into parts that can be decided.
+ * Weaker, but small enough: with some keys only the rest falls into parts that can be decided. All
+ * users without the items; each item alone with its orders; then all but the items that connect
+ * most, until everything that is left is decided.
  */
 function decideParts(operations: readonly Operation[], initial: World, budget: number) {
-  const without: string[] = [];
-  let [left, world] = [operations, initial];
-  for (let open = true; open && without.length < ITEMS_LEFT_OUT; ) {
-    const item = hottestItem(left, without);
-    if (item === undefined) break;
-    without.push(item);
-    ({ operations: left, initial: world } = withoutItem(left, world, item));
-    open = false;
-    for (const part of components(left, world, new Set(without))) {
-      const { serial, wrong } = decideOnce(part, world, budget / ITEMS_LEFT_OUT);
-      if (wrong) return { without, wrong };
-      open ||= serial === 'undecided';
+  const views: View[] = [];
+  const orders = keysOfOrders(operations, initial);
+  let wrong: Wrong | undefined;
+  const look = (kept: string, keeps: (key: string) => boolean): View => {
+    const view = { kept, parts: 0, decided: 0 };
+    const rest = relaxed(operations, initial, keeps);
+    const near = rest.operations.filter(({ call }) =>
+      'order' in call ? [...(orders.get(call.order) ?? [])].some(keeps) : true,
+    );
+    for (const part of components(near, rest.initial, keeps)) {
+      const found = decideOnce(part, rest.initial, budget / 4);
+      wrong ??= found.wrong;
+      view.parts++;
+      if (found.serial !== 'undecided') view.decided++;
     }
+    views.push(view);
+    return view;
+  };
+  if (!isModest(operations, initial)) return { views, wrong };
+  look('users', (key) => key.startsWith('user'));
+  const items = itemsByUse(operations);
+  for (const item of items) if (!wrong) look(item, (key) => key === item);
+  const out = new Set<string>();
+  for (const item of items.slice(0, ITEMS_LEFT_OUT)) {
+    if (wrong) break;
+    out.add(item);
+    const view = look(`all but ${[...out].join(', ')}`, (key) => !out.has(key));
+    if (view.decided === view.parts) break;
   }
-  return { without, wrong: undefined };
+  return { views, wrong };
 }
 
 const ITEMS_LEFT_OUT = 4;
 
-function hottestItem(operations: readonly Operation[], without: readonly string[]) {
+function itemsByUse(operations: readonly Operation[]): string[] {
   const counts = new Map<string, number>();
   for (const { call } of operations) {
-    if (!('item' in call) || without.includes(call.item)) continue;
-    counts.set(call.item, (counts.get(call.item) ?? 0) + 1);
+    if ('item' in call) counts.set(`item ${call.item}`, (counts.get(`item ${call.item}`) ?? 0) + 1);
   }
-  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
+  return [...counts].sort((a, b) => b[1] - a[1]).map(([key]) => key);
 }
 
 /** Operations by the keys that connect them: union and find. */
 function components(
   operations: readonly Operation[],
   initial: World,
-  without: ReadonlySet<string> = new Set(),
+  keeps: (key: string) => boolean = () => true,
 ): Operation[][] {
   const parents = new Map<string, string>();
   const find = (key: string): string => {
@@ -159,11 +181,11 @@ function components(
     }
   };
   const kept = (operation: Pick<Operation, 'call'>) =>
-    keysOf(operation).filter((key) => !without.has(key.replace('item ', '')));
+    keysOf(operation).filter((key) => key.startsWith('order') || keeps(key));
   for (const operation of operations) join(kept(operation));
   for (const [id, order] of initial.orders) {
-    const items = [...order.lines.keys()].filter((item) => !without.has(item));
-    join([`order ${id}`, `user ${order.user}`, ...items.map((item) => `item ${item}`)]);
+    const balances = [`user ${order.user}`, ...[...order.lines.keys()].map((key) => `item ${key}`)];
+    join([`order ${id}`, ...balances.filter(keeps)]);
   }
   const groups = new Map<string, Operation[]>();
   for (const operation of operations) {

@@ -310,8 +310,8 @@ export const mutants: Mutant[] = [
   mutant(
     'a silent connection is waited for',
     'db/connect.ts',
-    '      }, timeout_ms);\n      first',
-    '      }, 2 ** 30);\n      first',
+    '}, timeout_ms);\n      const first_timer = setTimeout(silent, Math.min(first_ms, timeout_ms));',
+    '}, 2 ** 30);\n      const first_timer = setTimeout(silent, 2 ** 30);',
     engine,
   ),
 
