@@ -79,6 +79,9 @@ interface Server {
   stop(): Promise<void>;
 }
 
+/** What a server says while processes of the killed one before it are still there. */
+const HELD = /shared memory block|lock file/;
+
 /** Processes of a killed server may take a while to let go of its memory: tries until they have. */
 async function start(home: Home, port: number): Promise<Server> {
   const deadline_at = performance.now() + START_MS;
@@ -86,15 +89,16 @@ async function start(home: Home, port: number): Promise<Server> {
     try {
       return await tryStart(home, port, deadline_at);
     } catch (error) {
-      const held = /shared memory block|lock file/.test(String(error));
-      if (!held || performance.now() > deadline_at) throw error;
+      if (!HELD.test(String(error)) || performance.now() > deadline_at) throw error;
       await pause(200);
     }
   }
 }
 
 async function tryStart(home: Home, port: number, deadline_at: number): Promise<Server> {
-  const log = await open(home.log, 'w', 0o600).catch(unwritable(home.directory));
+  // Appended to: processes of a killed server may still be writing to it.
+  const log = await open(home.log, 'a', 0o600).catch(unwritable(home.directory));
+  const { size: said_before } = await log.stat();
   const args = ['-c', WATCHDOG, home.postgres, '-D', home.data, ...settings(port)];
   const child = spawn('/bin/sh', args, {
     ...home.user,
@@ -108,7 +112,7 @@ async function tryStart(home: Home, port: number, deadline_at: number): Promise<
     child.stdin?.destroy();
   });
   child.stdin?.on('error', () => {}); // the server may be gone already when it is told to stop
-  await ready(child, home, deadline_at);
+  await ready(child, home, deadline_at, said_before);
   return {
     ended,
     async stop() {
@@ -169,7 +173,12 @@ async function postmaster(data: string): Promise<number | undefined> {
   return pid > 0 && commandOf(pid)?.includes(data) ? pid : undefined;
 }
 
-async function ready(server: ChildProcess, home: Home, deadline_at: number): Promise<void> {
+async function ready(
+  server: ChildProcess,
+  home: Home,
+  deadline_at: number,
+  said_before: number,
+): Promise<void> {
   const { data, log: log_path } = home;
   while (performance.now() < deadline_at && server.exitCode === null) {
     const file = await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '');
@@ -177,9 +186,12 @@ async function ready(server: ChildProcess, home: Home, deadline_at: number): Pro
     await pause(20);
   }
   killGroup(server);
-  const log = await readFile(log_path, 'utf8').catch(() => '');
+  const log = await readFile(log_path).catch(() => Buffer.alloc(0));
+  const lines = log.toString('utf8', said_before).split('\n');
   const said =
-    log.split('\n').findLast((line) => /FATAL|ERROR|PANIC/.test(line)) ?? 'no reason given';
+    lines.find((line) => HELD.test(line)) ??
+    lines.findLast((line) => /FATAL|ERROR|PANIC/.test(line)) ??
+    'no reason given';
   throw new Failure('internal', `PostgreSQL did not start: ${said.trim()} (see ${log_path})`);
 }
 

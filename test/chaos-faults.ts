@@ -51,7 +51,11 @@ export const faults: Record<string, Fault> = {
   'kill-payment': restart('payment'),
   'kill-stock': restart('stock'),
   'kill-all-in-one': restart('all'),
-  'terminate-sessions': ({ database_url }) => terminateSessions(database_url),
+  'terminate-sessions': async ({ database_url }) => {
+    let done = false;
+    const attempt = () => terminateSessions(database_url).then(() => (done = true));
+    while (!done) await attempt().catch(() => Bun.sleep(200)); // an earlier fault has it down
+  },
   'cut-connections': async ({ proxies }) => {
     for (const proxy of proxies) proxy.cutAll();
   },
