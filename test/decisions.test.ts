@@ -1,38 +1,9 @@
 /** The pure decisions against the sequential model, over thousands of random histories. */
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { addItem, checkout, createOrder, removeItem, removeOrder } from '../apps/order/commands.ts';
-import { addFunds, cancelPayment, pay, payOrder } from '../apps/payment/commands.ts';
-import { addStock, subtractStock } from '../apps/stock/commands.ts';
 import type { Changes, Command, Item, Keys, Order, Rows, User } from '../db/command.ts';
+import { commandFor } from './command-for.ts';
 import { type Call, emptyWorld, LIMIT, perform, totalOf, type World } from './model.ts';
-
-const commandFor = (call: Call): Command => {
-  switch (call.call) {
-    case 'addFunds':
-      return addFunds(call.user, call.amount);
-    case 'pay':
-      return pay(call.user, call.amount);
-    case 'payOrder':
-      return payOrder(call.user, call.order, call.amount);
-    case 'cancel':
-      return cancelPayment(call.user, call.order, call.amount);
-    case 'addStock':
-      return addStock(call.item, call.amount);
-    case 'subtractStock':
-      return subtractStock(call.item, call.amount);
-    case 'createOrder':
-      return createOrder(call.order, call.user);
-    case 'addItem':
-      return addItem(call.order, call.item, call.amount);
-    case 'removeItem':
-      return removeItem(call.order, call.item);
-    case 'removeOrder':
-      return removeOrder(call.order);
-    case 'checkout':
-      return checkout(call.order);
-  }
-};
 
 /** Tables in memory. A decision sees only what it has locked: asking for more is an error. */
 class Tables {

@@ -1,10 +1,8 @@
 /** The clients of a simulation: random calls, keys that repeat and collide, and calls that are bad. */
-import { addItem, checkout, createOrder, removeItem, removeOrder } from '../apps/order/commands.ts';
-import { addFunds, cancelPayment, pay, payOrder } from '../apps/payment/commands.ts';
-import { addStock, subtractStock } from '../apps/stock/commands.ts';
 import type { Changes, Command, Rows } from '../db/command.ts';
 import type { Engine } from '../db/group-commit.ts';
 import type { Answer } from '../db/transaction.ts';
+import { commandFor } from './command-for.ts';
 import { type Call, LIMIT } from './model.ts';
 import type { Judge, Kind, Submission } from './simulation-judge.ts';
 import type { Schedule } from './simulation-time.ts';
@@ -195,30 +193,3 @@ const CALLS = [
 
 const newOrderId = ({ judge, schedule }: ClientGround): string =>
   `n${judge.submissions.length}-${schedule.below(1e6)}`;
-
-function commandFor(call: Call): Command {
-  switch (call.call) {
-    case 'addFunds':
-      return addFunds(call.user, call.amount);
-    case 'pay':
-      return pay(call.user, call.amount);
-    case 'payOrder':
-      return payOrder(call.user, call.order, call.amount);
-    case 'cancel':
-      return cancelPayment(call.user, call.order, call.amount);
-    case 'addStock':
-      return addStock(call.item, call.amount);
-    case 'subtractStock':
-      return subtractStock(call.item, call.amount);
-    case 'createOrder':
-      return createOrder(call.order, call.user);
-    case 'addItem':
-      return addItem(call.order, call.item, call.amount);
-    case 'removeItem':
-      return removeItem(call.order, call.item);
-    case 'removeOrder':
-      return removeOrder(call.order);
-    case 'checkout':
-      return checkout(call.order);
-  }
-}
