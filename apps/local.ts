@@ -88,7 +88,6 @@ async function run(config: Config, home: Embedded | undefined, demo: boolean): P
     paymentRoutes,
     stockRoutes,
   ]);
-  await store.check();
   if (fresh && demo) await addDemoData(store);
   const server = listenOn(Bun.serve, config, service);
   stopOnSignal(async () => {
