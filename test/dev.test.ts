@@ -208,7 +208,8 @@ test('with DATABASE_URL dev uses that server, migrates it and embeds nothing', a
   expect(processesOf(folder)).toEqual([]);
   expect(await Bun.file(join(folder, 'password')).exists()).toBe(false);
   expect(child.out).toContain(new URL(database_url).host);
-  expect(child.out).not.toContain(new URL(database_url).password);
+  const { password } = new URL(database_url);
+  if (password !== '') expect(child.out).not.toContain(password);
   const connection = await connect(database_url);
   expect((await connection.sql`select count(*) as n from orders`)[0]?.n).toBe(1);
   await connection.close();
