@@ -89,13 +89,14 @@ async function run(config: Config, home: Embedded | undefined, demo: boolean): P
     stockRoutes,
   ]);
   if (fresh && demo) await addDemoData(store);
+  const has_demo = (await store.read.findUser('1')) !== undefined;
   const server = listenOn(Bun.serve, config, service);
+  console.log(banner(config, home, has_demo));
   stopOnSignal(async () => {
     console.log('\nstopping …');
     await stop(config, service, store, server);
     await home?.stop();
   });
-  console.log(banner(config, home, (await store.read.findUser('1')) !== undefined));
 }
 
 /** Migrates. @returns true if nothing was ever written @throws Failure if it doesn't answer */

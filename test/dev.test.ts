@@ -40,7 +40,8 @@ const post = (path: string) => call(port, 'POST', path);
 const get = (path: string) => call(port, 'GET', path);
 
 test('a fresh store has users and items 0 to 9, so the first call in the README works', async () => {
-  expect(dev.out).toContain(`curl -X POST http://127.0.0.1:${port}/orders/create/1`);
+  const hint = `curl -X POST http://127.0.0.1:${port}/orders/create/1`;
+  await until(() => dev.out.includes(hint), 'the banner');
   for (let id = 0; id < 10; id++) {
     expect((await get(`/payment/find_user/${id}`)).body.credit).toBeGreaterThan(0);
     const item = (await get(`/stock/find/${id}`)).body;
@@ -207,7 +208,7 @@ test('with DATABASE_URL dev uses that server, migrates it and embeds nothing', a
   expect((await call(first.port, 'POST', '/orders/create/1')).status).toBe(200);
   expect(processesOf(folder)).toEqual([]);
   expect(await Bun.file(join(folder, 'password')).exists()).toBe(false);
-  expect(child.out).toContain(new URL(database_url).host);
+  await until(() => child.out.includes(new URL(database_url).host), 'the banner');
   const { password } = new URL(database_url);
   if (password !== '') expect(child.out).not.toContain(password);
   const connection = await connect(database_url);
