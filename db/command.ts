@@ -66,15 +66,17 @@ export const keysOf = (order: Order): Keys => ({
   items: order.lines.map((line) => line.item_id),
 });
 
-export const mergeKeys = (...all: readonly Keys[]): Required<Keys> => ({
-  orders: union(all.map((keys) => keys.orders)),
-  users: union(all.map((keys) => keys.users)),
-  items: union(all.map((keys) => keys.items)),
-});
-
-const union = (lists: readonly (readonly string[] | undefined)[]): string[] => [
-  ...new Set(lists.flatMap((list) => list ?? [])),
-];
+export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
+  const orders = new Set<string>();
+  const users = new Set<string>();
+  const items = new Set<string>();
+  for (const keys of all) {
+    for (const id of keys.orders ?? []) orders.add(id);
+    for (const id of keys.users ?? []) users.add(id);
+    for (const id of keys.items ?? []) items.add(id);
+  }
+  return { orders: [...orders], users: [...users], items: [...items] };
+}
 
 export const refuse = (refusal: Refusal, detail: string): Decision => ({
   outcome: { refusal, detail },

@@ -29,6 +29,7 @@ export interface Connection {
   /**
    * Sends the statements together, in order, and resolves with how each ended. Rejects if the
    * connection is lost or the time is up (it is closed then): nothing is known of the answers.
+   * A flight may be sent before the one ahead of it is answered; its time begins with that answer.
    * A time-out is `contention` if the first statement was answered, so the store is not away.
    * @param first_ms for the first answer, if that waits for no lock: a dead connection shows early
    */
@@ -53,6 +54,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   loss.promise.catch(() => {});
   let socket: Socket | undefined;
   let alive = true;
+  let last_flight: Promise<unknown> | undefined;
 
   const options = {
     ...driverOptions(address, purpose),
@@ -72,27 +74,29 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
     },
     async flight(statements, timeout_ms, first_ms = timeout_ms) {
       if (!alive) throw lostConnection();
+      const before = last_flight;
       const [first] = statements;
       let answered = false;
-      const silent = () => {
-        if (!answered)
-          destroy(new Failure('store_unavailable', 'the store did not answer in time'));
-      };
-      const timer = setTimeout(() => {
-        if (answered) destroy(new Failure('contention', 'others held a lock for too long'));
-        else silent();
-      }, timeout_ms);
-      const first_timer = setTimeout(silent, Math.min(first_ms, timeout_ms));
-      first?.execute().then(
+      const answers = Promise.allSettled(statements.map((statement) => statement.execute()));
+      last_flight = answers;
+      first?.then(
         () => (answered = true),
         () => {},
       );
+      const silent = () => {
+        if (!answered) destroy(new Failure('store_unavailable', 'no answer in time'));
+      };
+      const late = () => {
+        if (answered) destroy(new Failure('contention', 'others held a lock for too long'));
+        else silent();
+      };
+      const timers: ReturnType<typeof setTimeout>[] = [];
       try {
-        const answers = Promise.allSettled(statements.map((statement) => statement.execute()));
+        await Promise.race([before, loss.promise]); // the time it takes is not this flight's
+        timers.push(setTimeout(late, timeout_ms), setTimeout(silent, first_ms));
         return await Promise.race([answers, loss.promise]);
       } finally {
-        clearTimeout(timer);
-        clearTimeout(first_timer);
+        timers.forEach(clearTimeout);
       }
     },
     destroy: () => destroy(lostConnection()),
@@ -157,7 +161,7 @@ function driverOptions(
 /** int8 arrives as text; no amount here may pass 2^53 - 1, and none may be rounded in silence. */
 function safeInteger(digits: string): number {
   const value = Number(digits);
-  assert(Number.isSafeInteger(value), `${digits} is a safe integer`);
+  assert(Number.isSafeInteger(value), 'a safe integer', digits);
   return value;
 }
 

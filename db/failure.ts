@@ -43,8 +43,12 @@ export class Failure extends Error {
 }
 
 /** Throws if what must hold does not: an answer of 500 and a log line, never a guess. */
-export function assert(holds: unknown, what: string): asserts holds {
-  if (!holds) throw new Failure('internal', `assertion failed: ${what}`);
+export function assert(holds: unknown, what: string, value?: unknown): asserts holds {
+  if (holds) return;
+  throw new Failure(
+    'internal',
+    `assertion failed: ${what}${value === undefined ? '' : `: ${value}`}`,
+  );
 }
 
 /** The SQLSTATE or the driver's code of an error, looked for along the causes, or ''. */
@@ -82,7 +86,7 @@ export const notMigrated = (cause?: unknown): Failure =>
  * (40003, class 08, 57P01, a lost socket, the unknown) is ambiguous.
  */
 export const isCertainAbort = (error: unknown): boolean =>
-  isServerError(error) && /^(22|23|25P02|40001|40P01|40002|44|55P03)/.test(codeOf(error));
+  isServerError(error) && /^(22|23|40001|40P01|40002|44|55P03)/.test(codeOf(error));
 
 /** Where the parts report what people should know: `event` is a stable name, errors go in fields. */
 export type Log = (

@@ -47,7 +47,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   const ready: Entry[] = [];
   const lanes = Array.from(
     { length: limits.lanes },
-    () => new Lane({ ...ground, clock, putBack }, limits),
+    () => new Lane({ ...ground, clock, putBack, depart }, limits),
   );
   let reading_ahead = false;
   let closing = false;
@@ -99,7 +99,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   function depart(): void {
     for (const lane of lanes) {
       if (ready.length === 0) return;
-      if (!lane.busy) void lane.run(ready.splice(0, batchSize())).finally(depart);
+      if (lane.free) void lane.run(ready.splice(0, batchSize()));
     }
   }
 
@@ -116,11 +116,14 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     ready.unshift(...entries);
   }
 
-  /** Gives up what has waited past its deadline, so that a store that is away can't hold it. */
+  /**
+   * Gives up what has waited past its deadline, so that a store that is away can't hold it: a
+   * moment after the lanes give up theirs, and so know what the trouble is.
+   */
   async function sweep(): Promise<void> {
     for (; !closed; await clock.pause(SWEEP_MS)) {
       for (const list of [following, ready]) {
-        const late = list.findIndex((entry) => entry.deadline_at > clock.now());
+        const late = list.findIndex((entry) => entry.deadline_at > clock.now() - SWEEP_MS / 2);
         const count = late === -1 ? list.length : late;
         const trouble = lanes.find((lane) => lane.trouble)?.trouble;
         for (const entry of list.splice(0, count)) giveUp(entry, trouble);
@@ -133,7 +136,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     while (
       following.length + ready.length > 0 ||
       reading_ahead ||
-      lanes.some((lane) => lane.busy)
+      lanes.some((lane) => !lane.idle)
     ) {
       await clock.pause(5);
     }

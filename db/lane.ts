@@ -36,6 +36,8 @@ export interface LaneGround {
   connect(): Promise<Connection>;
   /** For commands that turned out to need rows which were not locked: to the head of the queue. */
   putBack(entries: Entry[]): void;
+  /** The lane may be free again. */
+  depart(): void;
   log: Log;
   clock: Clock;
 }
@@ -46,31 +48,45 @@ export interface LaneLimits {
   response_timeout_ms: number;
 }
 
-/** Tries until every command of a batch has its answer; the connection is replaced when lost. */
+/**
+ * Tries until every command of a batch has its answer; the connection is replaced when lost.
+ * While one batch commits, the next is sent behind it: the store never waits for the client
+ * between two transactions. From `begin` until its commit is sent a transaction has the turn.
+ */
 export class Lane {
-  busy = false;
   /** Why the last attempt failed, until one commits. */
   trouble: Failure | undefined;
   #connection: Connection | undefined;
+  #under_way = 0;
+  readonly #turn: Turn;
   readonly #ground: LaneGround;
   readonly #begin_ms: number;
   readonly #commit_ms: number;
 
   constructor(ground: LaneGround, limits: LaneLimits) {
     this.#ground = ground;
+    this.#turn = new Turn(ground.depart);
     this.#begin_ms = limits.response_timeout_ms;
     this.#commit_ms = limits.statement_timeout_ms + 1000;
   }
 
+  get free(): boolean {
+    return this.#under_way < UNDER_WAY_MAX && this.#turn.free;
+  }
+  get idle(): boolean {
+    return this.#under_way === 0;
+  }
+
   async run(batch: Entry[]): Promise<void> {
-    this.busy = true;
+    this.#under_way++;
     try {
       await this.#batch(batch);
     } catch (cause) {
       this.#ground.log('error', 'batch_broke', { error: cause });
       for (const entry of batch) entry.reject(new Failure('internal', 'a batch broke', { cause }));
     } finally {
-      this.busy = false;
+      this.#under_way--;
+      this.#ground.depart();
     }
   }
 
@@ -81,19 +97,21 @@ export class Lane {
   /** Tries until every command is answered, put back or past its deadline. */
   async #batch(batch: Entry[]): Promise<void> {
     let entries = batch;
+    let trouble: Failure | undefined;
     for (let tries = 0; ; tries++) {
       if (tries > 0) await this.#jitter(tries);
-      entries = entries.filter((entry) => this.#inTime(entry) || giveUp(entry, this.trouble));
-      if (entries.length === 0) return;
+      const pass = await this.#turn.take();
+      entries = entries.filter(
+        (entry) => this.#inTime(entry) || giveUp(entry, trouble ?? this.trouble),
+      );
+      if (entries.length === 0) return pass();
 
-      const connection = await this.#open();
-      if (!connection) continue;
       const marker = this.#ground.clock.uuid();
-      const attempt = await transact(connection, entries, marker, {
-        begin_ms: this.#begin_ms,
-        lock_ms: Math.max(ATTEMPT_MIN_MS, lastDeadline(entries) - this.#ground.clock.now()),
-        commit_ms: this.#commit_ms,
-      });
+      const attempt = await this.#attempt(entries, marker, pass);
+      if (!attempt) {
+        trouble = this.trouble;
+        continue;
+      }
       const end =
         attempt.end === 'ambiguous' ? await this.#settle(attempt, marker, entries) : attempt;
       if (end.end === 'committed') {
@@ -109,7 +127,30 @@ export class Lane {
       if (!isConflict(end.error) && !isUnavailable(end.error)) {
         return this.#halve(entries, end.error);
       }
-      this.#note('debug', 'batch_retried', end.error, entries.length);
+      trouble = troubleOf(end.error);
+    }
+  }
+
+  /** @param pass gives the turn to the next batch, at the latest when this attempt has ended */
+  async #attempt(entries: Entry[], marker: string, pass: () => void): Promise<Attempt | undefined> {
+    try {
+      const connection = await this.#open();
+      if (!connection) return undefined;
+      const timeouts = {
+        begin_ms: this.#begin_ms,
+        lock_ms: Math.max(ATTEMPT_MIN_MS, lastDeadline(entries) - this.#ground.clock.now()),
+        commit_ms: this.#commit_ms,
+      };
+      const attempt = await transact(connection, entries, marker, timeouts, pass);
+      if (
+        attempt.end === 'aborted' &&
+        (isConflict(attempt.error) || isUnavailable(attempt.error))
+      ) {
+        this.#note('debug', 'batch_retried', attempt.error, entries.length);
+      }
+      return attempt;
+    } finally {
+      pass();
     }
   }
 
@@ -131,17 +172,14 @@ export class Lane {
     entries: Entry[],
   ): Promise<Exclude<Attempt, { end: 'ambiguous' }> | { end: 'unknown' }> {
     this.#note('warn', 'commit_ambiguous', attempt.error, entries.length);
-    this.#connection?.destroy();
     for (let tries = 1; ; tries++) {
-      const connection = await this.#open();
-      try {
-        const truth = connection && (await settle(connection, marker, this.#commit_ms));
-        if (truth) this.#ground.log('warn', 'commit_settled', { truth });
-        if (truth === 'committed') return { end: truth, results: attempt.results };
-        if (truth === 'undone') return { end: 'aborted', error: this.trouble };
-      } catch (error) {
-        connection?.destroy();
-        this.#note('warn', 'settle_failed', error);
+      const truth = await this.#trySettling(marker);
+      if (truth === 'committed') return { end: truth, results: attempt.results };
+      if (truth === 'undone') {
+        const error = new Failure('store_unavailable', 'the commit was lost', {
+          cause: attempt.error,
+        });
+        return { end: 'aborted', error };
       }
       if (this.#ground.clock.now() > lastDeadline(entries)) break;
       await this.#jitter(tries);
@@ -149,6 +187,22 @@ export class Lane {
     const detail = 'the answer of the commit was lost; repeat the call with the same key';
     for (const entry of entries) entry.reject(new Failure('outcome_unknown', detail));
     return { end: 'unknown' };
+  }
+
+  async #trySettling(marker: string): Promise<'committed' | 'undone' | undefined> {
+    const pass = await this.#turn.take();
+    const connection = await this.#open();
+    try {
+      const truth = connection && (await settle(connection, marker, this.#commit_ms));
+      if (truth) this.#ground.log('warn', 'commit_settled', { truth });
+      return truth;
+    } catch (error) {
+      connection?.destroy();
+      this.#note('warn', 'settle_failed', error);
+      return undefined;
+    } finally {
+      pass();
+    }
   }
 
   #answer(entries: readonly Entry[], results: readonly Result[]): void {
@@ -186,11 +240,7 @@ export class Lane {
 
   #note(level: 'debug' | 'warn', event: string, cause: unknown, commands?: number): void {
     const before = this.trouble?.code;
-    this.trouble = isConflict(cause)
-      ? new Failure('contention', 'conflicts lasted past the deadline; nothing changed', { cause })
-      : new Failure('store_unavailable', 'the store cannot be reached; nothing was done', {
-          cause,
-        });
+    this.trouble = troubleOf(cause);
     // The same trouble again is no news.
     const news = event === 'commit_ambiguous' || this.trouble.code !== before;
     this.#ground.log(news ? level : 'debug', event, {
@@ -201,8 +251,42 @@ export class Lane {
   }
 }
 
+/** Batches of a lane that are not answered yet: one that commits, one that locks. */
+const UNDER_WAY_MAX = 2;
+
+/** Whose transaction may be sent next: one at a time, in order of asking. */
+class Turn {
+  free = true;
+  readonly #waiting: (() => void)[] = [];
+  readonly #freed: () => void;
+
+  constructor(freed: () => void) {
+    this.#freed = freed;
+  }
+
+  /** Resolves with how to pass the turn on; passing it twice does no harm. */
+  async take(): Promise<() => void> {
+    if (this.free) this.free = false;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    let passed = false;
+    return () => {
+      if (passed) return;
+      passed = true;
+      const next = this.#waiting.shift();
+      if (next) return next();
+      this.free = true;
+      this.#freed();
+    };
+  }
+}
+
 /** What an attempt gets at least, so that the deadline itself does not look like a silent store. */
 const ATTEMPT_MIN_MS = 250;
+
+const troubleOf = (cause: unknown): Failure =>
+  isConflict(cause)
+    ? new Failure('contention', 'conflicts lasted past the deadline; nothing changed', { cause })
+    : new Failure('store_unavailable', 'the store cannot be reached; nothing was done', { cause });
 
 const lastDeadline = (entries: readonly Entry[]): number =>
   Math.max(...entries.map((entry) => entry.deadline_at));

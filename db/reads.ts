@@ -1,6 +1,6 @@
 /** The reads of the GET endpoints: one statement each, on a pool of read-committed connections. */
 import { textArray } from './arrays.ts';
-import { type Item, type Keys, keysOf, type Line, type Order, type User } from './command.ts';
+import type { Item, Keys, Line, Order, User } from './command.ts';
 import type { Connection, Sql, Statement } from './connect.ts';
 import { Failure, isConflict, isUnavailable, isUnmigrated, notMigrated } from './failure.ts';
 
@@ -33,7 +33,19 @@ export function reads(pool: ReadPool): Reads {
       return rows.at(0) as Item | undefined;
     },
     async followOrders(order_ids) {
-      return new Map((await findOrders(order_ids)).map((order) => [order.id, keysOf(order)]));
+      const rows = await pool.read(
+        (sql) =>
+          sql`select o.id, o.user_id, l.item_id
+              from orders o left join order_lines l on l.order_id = o.id
+              where o.id = any(${textArray(order_ids)}::text[])`,
+      );
+      const found = new Map<string, { orders: string[]; users: string[]; items: string[] }>();
+      for (const { id, user_id, item_id } of rows as unknown as Pointer[]) {
+        const keys = found.get(id) ?? { orders: [id], users: [user_id], items: [] };
+        if (keys.items.length === 0) found.set(id, keys);
+        if (item_id !== null) keys.items.push(item_id);
+      }
+      return found;
     },
     async completeMigrations() {
       const rows = await pool.read((sql) => sql`select name from migrations where step = 0`);
@@ -61,6 +73,7 @@ export function reads(pool: ReadPool): Reads {
   }
 }
 
+type Pointer = { id: string; user_id: string; item_id: string | null };
 type JoinedRow = Omit<Order, 'lines'> & (Line | { [Column in keyof Line]: null });
 
 export interface ReadPool {

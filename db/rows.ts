@@ -86,9 +86,9 @@ export class LockedRows implements Rows {
     }
   }
 
-  order = (id: string) => locked(this.#orders, 'order', id).now;
-  user = (id: string) => locked(this.#users, 'user', id).now;
-  item = (id: string) => locked(this.#items, 'item', id).now;
+  order = (id: string) => locked(this.#orders, 'a locked order', id).now;
+  user = (id: string) => locked(this.#users, 'a locked user', id).now;
+  item = (id: string) => locked(this.#items, 'a locked item', id).now;
   hold = (keys: Keys) =>
     (keys.orders ?? []).every((id) => this.#orders.has(id)) &&
     (keys.users ?? []).every((id) => this.#users.has(id)) &&
@@ -97,12 +97,12 @@ export class LockedRows implements Rows {
   /** All of a decision's changes or, if one of them cannot be, none: it throws then. */
   apply(changes: Changes): void {
     assertAmounts(changes);
-    for (const id of changes.removed_orders ?? []) locked(this.#orders, 'order', id);
+    for (const id of changes.removed_orders ?? []) locked(this.#orders, 'a locked order', id);
     for (const order of changes.orders ?? []) change(this.#orders, order);
     for (const user of changes.users ?? []) change(this.#users, user);
     for (const item of changes.items ?? []) change(this.#items, item);
     for (const id of changes.removed_orders ?? [])
-      locked(this.#orders, 'order', id).now = undefined;
+      locked(this.#orders, 'a locked order', id).now = undefined;
     this.#credit_movements.push(...(changes.credit_movements ?? []));
     this.#stock_movements.push(...(changes.stock_movements ?? []));
   }
@@ -134,14 +134,14 @@ const asLine = ({ item_id, quantity, unit_price }: Line): Line => ({
 
 function load<T extends { id: string }>(map: Map<string, Row<T>>, rows: readonly T[]): void {
   for (const row of rows) {
-    assert(map.has(row.id), `row ${row.id} was asked for`);
+    assert(map.has(row.id), 'the row was asked for', row.id);
     map.set(row.id, { before: row, now: row });
   }
 }
 
 function locked<T>(map: Map<string, Row<T>>, kind: string, id: string): Row<T> {
   const row = map.get(id);
-  assert(row, `${kind} ${id} is locked`);
+  assert(row, kind, id);
   return row;
 }
 

@@ -46,12 +46,14 @@ export interface Timeouts {
  * Runs the works in one serializable transaction of two flights. `marker` is written with the
  * effects, so that `settle` can find out later whether an ambiguous commit has happened.
  * Never throws; a connection that is not in step with the server any more is destroyed.
+ * @param leaving called when the commit is on its way: the next transaction may be sent behind it
  */
 export async function transact(
   connection: Connection,
   works: readonly Work[],
   marker: string,
   timeouts: Timeouts,
+  leaving = () => {},
 ): Promise<Attempt> {
   const { sql } = connection;
   const keys = mergeKeys(...works.map((work) => work.keys));
@@ -80,19 +82,20 @@ export async function transact(
     return { end: 'aborted', error };
   }
 
-  return ending(connection, [...writes, sql`commit`], results, timeouts.commit_ms);
+  const answers = connection.flight([...writes, sql`commit`], timeouts.commit_ms);
+  leaving();
+  return ending(connection, answers, results);
 }
 
-/** Sends the last flight and reads from its answers whether the transaction took place. */
+/** Reads from the answers to the last flight whether the transaction took place. */
 async function ending(
   connection: Connection,
-  statements: Statement[],
+  answers: Promise<Settled[]>,
   results: Result[],
-  timeout_ms: number,
 ): Promise<Attempt> {
   let settled: Settled[];
   try {
-    settled = await connection.flight(statements, timeout_ms);
+    settled = await answers;
   } catch (error) {
     return { end: 'ambiguous', results, error };
   }
@@ -103,10 +106,11 @@ async function ending(
   const failed = settled.find((answer) => answer.status === 'rejected');
   const error: unknown = failed?.reason ?? new Failure('internal', 'COMMIT answered ROLLBACK');
   if (commit?.status === 'fulfilled') return { end: 'aborted', error };
+  if (failed === commit && isCertainAbort(error)) return { end: 'aborted', error };
+  // Whatever was sent behind this COMMIT might find its transaction still open.
+  connection.destroy();
   // The server's own error before the COMMIT has ended the transaction: the COMMIT can't undo that.
   if (failed !== commit && isServerError(error)) return { end: 'aborted', error };
-  if (failed === commit && isCertainAbort(error)) return { end: 'aborted', error };
-  connection.destroy();
   return { end: 'ambiguous', results, error };
 }
 

@@ -261,9 +261,30 @@ export const mutants: Mutant[] = [
   mutant(
     'a COMMIT that failed in the dark counts as undone',
     'db/transaction.ts',
-    "connection.destroy();\n  return { end: 'ambiguous', results, error };",
-    "return { end: 'aborted', error };",
+    "return { end: 'ambiguous', results, error };\n}",
+    "return { end: 'aborted', error };\n}",
     engine,
+  ),
+  mutant(
+    'the next transaction is sent before the writes of the one ahead',
+    'db/transaction.ts',
+    'const answers = connection.flight([...writes, sql`commit`], timeouts.commit_ms);\n  leaving();',
+    'leaving();\n  await Promise.resolve();\n  const answers = connection.flight([...writes, sql`commit`], timeouts.commit_ms);',
+    engine,
+  ),
+  mutant(
+    'a settling writes its marker inside the transaction of another batch',
+    'db/lane.ts',
+    'const pass = await this.#turn.take();\n    const connection = await this.#open();',
+    'const pass = () => {};\n    const connection = await this.#open();',
+    [...engine, 'simulation'],
+  ),
+  mutant(
+    'a connection whose COMMIT failed goes on with what was sent behind it',
+    'db/transaction.ts',
+    '  connection.destroy();\n  // The server',
+    '  // The server',
+    [...engine, 'simulation'],
   ),
   mutant(
     'every error on COMMIT is a certain abort',
@@ -282,8 +303,8 @@ export const mutants: Mutant[] = [
   mutant(
     'what was settled as undone is answered',
     'db/lane.ts',
-    "if (truth === 'undone') return { end: 'aborted', error: this.trouble };",
-    "if (truth === 'undone') return { end: 'committed', results: attempt.results };",
+    "return { end: 'aborted', error };",
+    "return { end: 'committed', results: attempt.results };",
     engine,
   ),
   mutant(
@@ -310,8 +331,8 @@ export const mutants: Mutant[] = [
   mutant(
     'a silent connection is waited for',
     'db/connect.ts',
-    '}, timeout_ms);\n      const first_timer = setTimeout(silent, Math.min(first_ms, timeout_ms));',
-    '}, 2 ** 30);\n      const first_timer = setTimeout(silent, 2 ** 30);',
+    'timers.push(setTimeout(late, timeout_ms), setTimeout(silent, first_ms));',
+    '',
     engine,
   ),
 

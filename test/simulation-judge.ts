@@ -195,7 +195,7 @@ export class Judge {
   #inTime({ id, submitted_at, deadline_ms }: Submission, untried: boolean): void {
     const late_ms = this.#store.schedule.now - submitted_at - 2 * deadline_ms;
     const flights_ms = 3 * (this.#store.statement_timeout_ms + 1000) + 500 + ATTEMPT_MIN_MS;
-    if (late_ms <= (untried ? 150 : flights_ms)) return;
+    if (late_ms <= (untried ? 200 : flights_ms)) return;
     this.violated(`call ${id} is answered ${late_ms.toFixed()} ms after its neighbours' deadline`);
   }
 

@@ -3,7 +3,7 @@ import type { Connection, Settled } from '../db/connect.ts';
 import { Failure } from '../db/failure.ts';
 import { type Message, type Reply, Session, type SessionGround } from './simulation-session.ts';
 import { type SimStatement, sqlTag } from './simulation-sql.ts';
-import type { Schedule } from './simulation-time.ts';
+import type { Event, Schedule } from './simulation-time.ts';
 
 /** Probabilities for one seed, and its latency. */
 export interface Faults {
@@ -49,13 +49,29 @@ interface Fate {
   end: 'fine' | 'cut' | 'silent';
 }
 
+interface Flight {
+  fate: Fate;
+  /** All of it gets to the server. */
+  whole: boolean;
+  /** It ends its transaction. */
+  ends: boolean;
+  lose(why: Failure): void;
+  /** The client has its answers, or never will: the time of the next one begins. */
+  over: PromiseWithResolvers<void>;
+}
+
 export class Wire implements Connection {
   readonly sql = sqlTag as unknown as Connection['sql'];
   alive = true;
   readonly name: string;
   readonly #session: Session;
   readonly #ground: WireGround;
-  #lost: ((why: Failure) => void) | undefined;
+  /** Sent, and not answered yet: one, or a commit with the next transaction's locks behind it. */
+  readonly #flights: Flight[] = [];
+  /** Answers on their way to the client: in order, each arrives at its own moment. */
+  readonly #underway: (() => void)[] = [];
+  /** Flights on their way to the server: in order, too. */
+  readonly #arriving: Message[][] = [];
   /** When the last flight reaches the server. */
   #last_arrival = 0;
   /** Nothing reaches the client any more, not even a reset. */
@@ -76,60 +92,79 @@ export class Wire implements Connection {
     const ends = sent.at(-1)?.text === 'commit';
     const decided = tag();
     if (!this.alive) return Promise.reject(lost());
-    if (this.#lost) broken('two flights at once on one connection');
+    const before = this.#flights.at(-1);
+    if (before && !before.ends) broken('a flight behind one that does not end its transaction');
+    if (this.#flights.length > 1) broken('three flights at once on one connection');
     if (ends) this.#session.tag = decided;
     return new Promise((resolve, reject) => {
-      const fate = this.#fate(sent.length);
+      const fate = this.#fate(sent.length, before);
       const settled: Settled[] = [];
-      this.#dark = fate.end === 'silent';
+      if (fate.end === 'silent') this.#dark = true;
       const silent = new Failure('store_unavailable', 'no answer in time');
       const isAnswered = () => settled[0]?.status === 'fulfilled';
-      const early = schedule.after(Math.min(first_ms, timeout_ms), () => {
-        if (!isAnswered()) this.#lose(silent);
-      });
-      const timer = schedule.after(timeout_ms, () => {
-        this.#lose(isAnswered() ? new Failure('contention', 'too long') : silent);
-      });
-      const stopTimers = () => {
-        early.run = undefined;
-        timer.run = undefined;
+      const timers: Event[] = [];
+      const startTimers = () => {
+        if (!this.#flights.includes(flight)) return;
+        const early = schedule.after(Math.min(first_ms, timeout_ms), () => {
+          if (!isAnswered()) this.#lose(silent);
+        });
+        const late = schedule.after(timeout_ms, () => {
+          this.#lose(isAnswered() ? new Failure('contention', 'too long') : silent);
+        });
+        timers.push(early, late);
       };
-      this.#lost = (why) => {
-        stopTimers();
-        this.#lost = undefined;
-        if (fate.end !== 'cut' || schedule.chance(0.7)) return reject(why);
-        // Not what db/connect.ts does today, but what a driver may: each answer fails by itself.
-        const closed = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });
-        const left = sent.slice(settled.length).map(() => ({ status: 'rejected', reason: closed }));
-        resolve([...settled, ...(left as Settled[])]);
+      const finish = () => {
+        for (const timer of timers) timer.run = undefined;
+        this.#flights.splice(this.#flights.indexOf(flight), 1);
+        flight.over.resolve();
       };
+      const flight: Flight = {
+        fate,
+        whole: fate.received === sent.length,
+        ends,
+        over: Promise.withResolvers<void>(),
+        lose: (why) => {
+          finish();
+          if (fate.end !== 'cut' || schedule.chance(0.7)) return reject(why);
+          // Not what db/connect.ts does today, but what a driver may: each answer fails by itself.
+          const closed = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });
+          const left = sent
+            .slice(settled.length)
+            .map(() => ({ status: 'rejected', reason: closed }));
+          resolve([...settled, ...(left as Settled[])]);
+        },
+      };
+      this.#flights.push(flight);
+      if (before) void before.over.promise.then(startTimers);
+      else startTimers();
       trace(() => `${this.name} sends ${sent.map(nameOf).join(', ')}: ${JSON.stringify(fate)}`);
       const loseSoon = () => {
         if (fate.end === 'cut') schedule.after(this.#latency(), () => this.#lose(lost()));
       };
-      const underway: Reply[] = []; // answers arrive in order, each at its own moment
+      const arrive = (answer: Reply) => {
+        if (!this.#flights.includes(flight)) return;
+        settled.push(settledOf(answer));
+        if (settled.length === fate.answered) loseSoon();
+        if (settled.length < sent.length || fate.end !== 'fine') return;
+        finish();
+        resolve(settled);
+        this.#loseWhileIdle();
+      };
       const messages = sent.slice(0, fate.received).map((statement, i): Message => {
         const reply = (answer: Reply) => {
           trace(() => `${this.name} ${nameOf(statement)} → ${wordFor(answer)}`);
           if (i >= fate.answered) return;
-          underway.push(answer);
-          schedule.after(this.#latency(), () => {
-            const next = underway.shift();
-            if (!this.#lost || !next) return;
-            settled.push(settledOf(next));
-            if (settled.length === fate.answered) loseSoon();
-            if (settled.length < sent.length || fate.end !== 'fine') return;
-            stopTimers();
-            this.#lost = undefined;
-            resolve(settled);
-            this.#loseWhileIdle();
-          });
+          this.#underway.push(() => arrive(answer));
+          schedule.after(this.#latency(), () => this.#underway.shift()?.());
         };
         return { statement, fault: this.#fault(statement), reply };
       });
       if (fate.answered === 0) loseSoon();
-      this.#last_arrival = schedule.now + fate.delay_ms;
-      schedule.after(fate.delay_ms, () => this.#session.receive(...messages));
+      this.#last_arrival = Math.max(this.#last_arrival, schedule.now + fate.delay_ms);
+      this.#arriving.push(messages);
+      schedule.after(this.#last_arrival - schedule.now, () =>
+        this.#session.receive(...(this.#arriving.shift() ?? [])),
+      );
     });
   }
 
@@ -143,8 +178,14 @@ export class Wire implements Connection {
 
   #latency = () => this.#ground.schedule.random() * this.#ground.faults.latency_ms;
 
-  #fate(count: number): Fate {
+  #fate(count: number, before: Flight | undefined): Fate {
     const { schedule, faults } = this.#ground;
+    if (before && before.fate.end !== 'fine') {
+      // The same bytes, the same loss: nothing overtakes what was sent before it.
+      this.#ground.store.count('locks sent behind a commit that was lost');
+      const received = before.whole && schedule.chance(0.5) ? count : 0;
+      return { ...before.fate, received, answered: 0 };
+    }
     const { random, below, between } = schedule;
     const fine = { received: count, answered: count, delay_ms: this.#latency() };
     if (isAway(this.#ground)) {
@@ -189,7 +230,7 @@ export class Wire implements Connection {
     if (!this.alive) return;
     trace(() => `${this.name} is lost: ${why.message}`);
     this.alive = false;
-    this.#lost?.(why);
+    for (const flight of [...this.#flights]) flight.lose(why);
     if (schedule.chance(faults.untold)) return;
     const wait_ms = Math.max(0, this.#last_arrival - schedule.now) + 3 * this.#latency();
     schedule.after(wait_ms, () => {

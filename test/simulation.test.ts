@@ -27,6 +27,7 @@ const RARE = [
   'repeated after an unknown outcome',
   'idle transaction ended by the server',
   'statement timeout',
+  'locks sent behind a commit that was lost',
   'lock wait',
   'serialization failure at a lock',
   'injected 40003',
