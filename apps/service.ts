@@ -11,6 +11,7 @@ import {
   storeOptions,
   variables,
 } from './config.ts';
+import { collectMetrics } from './http/metrics.ts';
 import { type Env, type Service, serveRoutes } from './http/serve.ts';
 import { logTo } from './log.ts';
 
@@ -67,11 +68,14 @@ function sayHello(name: string, { HOST, PORT }: Config, database_url: string): v
 /** Store and service, not yet listening. */
 export function open(name: string, config: Config, database_url: string, routes: Routes[]) {
   const log = logTo((line) => process.stderr.write(line), config.LOG_LEVEL, name);
-  const store = openStore({ ...storeOptions(config, database_url, name), log });
+  const metrics = collectMetrics(name);
+  const { meter } = metrics;
+  const store = openStore({ ...storeOptions(config, database_url, name), meter, log });
   const batch_init = config.BATCH_INIT === 'on';
   const service = serveRoutes(
     routes.map((make) => make(store, { batch_init })),
     store,
+    metrics,
     log,
   );
   return { service, store };

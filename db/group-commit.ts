@@ -4,6 +4,7 @@ import { type Command, type Keys, mergeKeys } from './command.ts';
 import type { Connection } from './connect.ts';
 import { Failure, type Log } from './failure.ts';
 import { type Entry, giveUp, Lane, type LaneLimits, type Submitted } from './lane.ts';
+import { type Meter, silentMeter } from './meter.ts';
 import type { Answer, Operation } from './transaction.ts';
 
 /** Every bound of the write path. */
@@ -28,6 +29,8 @@ export interface Engine {
    *   idempotency_key_reused or internal; only `outcome_unknown` may have had an effect.
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
+  /** How many commands wait for a lane. */
+  queued(): number;
   /** Waits for what is under way, then closes the lanes. */
   close(): Promise<void>;
 }
@@ -38,33 +41,35 @@ export interface Ground {
   readAhead(order_ids: readonly string[]): Promise<Map<string, Keys>>;
   log: Log;
   clock?: Clock;
+  meter?: Meter;
 }
 
 export function groupCommit(ground: Ground, limits: Limits): Engine {
-  const { clock = systemClock } = ground;
+  const { clock = systemClock, meter = silentMeter } = ground;
   /** Arrived, but what they need locked is not known yet. */
   const following: Entry[] = [];
   const ready: Entry[] = [];
   const lanes = Array.from(
     { length: limits.lanes },
-    () => new Lane({ ...ground, clock, putBack, depart }, limits),
+    () => new Lane({ ...ground, clock, meter, putBack, depart }, limits),
   );
   let reading_ahead = false;
   let closing = false;
   let closed = false;
   void sweep();
 
-  return { submit, close };
+  return { submit, queued, close };
 
   function submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
     if (closing) return refuse('store_unavailable', 'the service is stopping');
-    if (following.length + ready.length >= limits.queue_max) {
+    if (queued() >= limits.queue_max) {
       return refuse('overloaded', 'the queue of this service is full; nothing was tried');
     }
     return new Promise((resolve, reject) => {
-      const deadline_at = clock.now() + limits.deadline_ms;
+      const arrived_at = clock.now();
+      const deadline_at = arrived_at + limits.deadline_ms;
       const { keys } = command;
-      const entry = { command, keys, operation, deadline_at, resolve, reject };
+      const entry = { command, keys, operation, arrived_at, deadline_at, resolve, reject };
       if (command.follow === undefined) {
         ready.push(entry);
         depart();
@@ -80,8 +85,10 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     reading_ahead = true;
     while (following.length > 0) {
       const entries = following.splice(0, limits.batch_max);
+      const sent_at = clock.now();
       try {
         const found = await ground.readAhead(entries.map((entry) => entry.command.follow ?? ''));
+        meter.flew('read_ahead', clock.now() - sent_at);
         for (const entry of entries) {
           entry.keys = mergeKeys(entry.keys, found.get(entry.command.follow ?? '') ?? {});
         }
@@ -99,8 +106,15 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   function depart(): void {
     for (const lane of lanes) {
       if (ready.length === 0) return;
-      if (lane.free) void lane.run(ready.splice(0, batchSize()));
+      if (!lane.free) continue;
+      const batch = ready.splice(0, batchSize());
+      meter.batchDeparted(batch.length, clock.now() - (batch[0]?.arrived_at ?? 0));
+      void lane.run(batch);
     }
+  }
+
+  function queued(): number {
+    return following.length + ready.length;
   }
 
   function batchSize(): number {
@@ -133,11 +147,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
 
   async function close(): Promise<void> {
     closing = true;
-    while (
-      following.length + ready.length > 0 ||
-      reading_ahead ||
-      lanes.some((lane) => !lane.idle)
-    ) {
+    while (queued() > 0 || reading_ahead || lanes.some((lane) => !lane.idle)) {
       await clock.pause(5);
     }
     closed = true;

@@ -10,6 +10,7 @@ import {
   type Log,
   notMigrated,
 } from './failure.ts';
+import type { Meter } from './meter.ts';
 import {
   type Answer,
   type Attempt,
@@ -21,7 +22,8 @@ import {
 
 /** A command with somebody who waits for its answer. */
 export interface Entry extends Work {
-  /** By the engine's clock, in milliseconds. */
+  /** By the engine's clock, in milliseconds, as is its deadline. */
+  arrived_at: number;
   deadline_at: number;
   resolve(submitted: Submitted): void;
   reject(failure: Failure): void;
@@ -40,6 +42,7 @@ export interface LaneGround {
   depart(): void;
   log: Log;
   clock: Clock;
+  meter: Meter;
 }
 
 export interface LaneLimits {
@@ -141,12 +144,22 @@ export class Lane {
         lock_ms: Math.max(ATTEMPT_MIN_MS, lastDeadline(entries) - this.#ground.clock.now()),
         commit_ms: this.#commit_ms,
       };
-      const attempt = await transact(connection, entries, marker, timeouts, pass);
+      const { clock, meter } = this.#ground;
+      const begun_at = clock.now();
+      let left_at = 0;
+      const leaving = () => {
+        left_at = clock.now();
+        meter.flew('lock', left_at - begun_at);
+        pass();
+      };
+      const attempt = await transact(connection, entries, marker, timeouts, leaving);
+      if (left_at > 0) meter.flew('commit', clock.now() - left_at);
       if (
         attempt.end === 'aborted' &&
         (isConflict(attempt.error) || isUnavailable(attempt.error))
       ) {
         this.#note('debug', 'batch_retried', attempt.error, entries.length);
+        meter.retried(codeOf(attempt.error));
       }
       return attempt;
     } finally {
@@ -157,7 +170,9 @@ export class Lane {
   async #open(): Promise<Connection | undefined> {
     if (this.#connection?.alive) return this.#connection;
     try {
+      const lost = this.#connection;
       this.#connection = await this.#ground.connect();
+      if (lost) this.#ground.meter.laneReplaced();
       return this.#connection;
     } catch (error) {
       this.#note('warn', 'store_unavailable', error);
@@ -172,6 +187,7 @@ export class Lane {
     entries: Entry[],
   ): Promise<Exclude<Attempt, { end: 'ambiguous' }> | { end: 'unknown' }> {
     this.#note('warn', 'commit_ambiguous', attempt.error, entries.length);
+    this.#ground.meter.commitAmbiguous();
     for (let tries = 1; ; tries++) {
       const truth = await this.#trySettling(marker);
       if (truth === 'committed') return { end: truth, results: attempt.results };
@@ -184,6 +200,7 @@ export class Lane {
       if (this.#ground.clock.now() > lastDeadline(entries)) break;
       await this.#jitter(tries);
     }
+    this.#ground.meter.commitSettled('unknown');
     const detail = 'the answer of the commit was lost; repeat the call with the same key';
     for (const entry of entries) entry.reject(new Failure('outcome_unknown', detail));
     return { end: 'unknown' };
@@ -192,12 +209,20 @@ export class Lane {
   async #trySettling(marker: string): Promise<'committed' | 'undone' | undefined> {
     const pass = await this.#turn.take();
     const connection = await this.#open();
+    if (!connection) {
+      pass();
+      return undefined;
+    }
+    const { clock, meter, log } = this.#ground;
+    const begun_at = clock.now();
     try {
-      const truth = connection && (await settle(connection, marker, this.#commit_ms));
-      if (truth) this.#ground.log('warn', 'commit_settled', { truth });
+      const truth = await settle(connection, marker, this.#commit_ms);
+      meter.flew('settle', clock.now() - begun_at);
+      meter.commitSettled(truth);
+      log('warn', 'commit_settled', { truth });
       return truth;
     } catch (error) {
-      connection?.destroy();
+      connection.destroy();
       this.#note('warn', 'settle_failed', error);
       return undefined;
     } finally {

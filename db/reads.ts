@@ -3,6 +3,7 @@ import { textArray } from './arrays.ts';
 import type { Item, Keys, Line, Order, User } from './command.ts';
 import type { Connection, Sql, Statement } from './connect.ts';
 import { Failure, isConflict, isUnavailable, isUnmigrated, notMigrated } from './failure.ts';
+import { type Meter, silentMeter } from './meter.ts';
 
 export interface Reads {
   findOrder(order_id: string): Promise<Order | undefined>;
@@ -15,23 +16,11 @@ export interface Reads {
   close(): Promise<void>;
 }
 
-export function reads(pool: ReadPool): Reads {
+export function reads(pool: ReadPool, meter: Meter = silentMeter): Reads {
   return {
-    async findOrder(order_id) {
-      return (await findOrders([order_id])).at(0);
-    },
-    async findUser(user_id) {
-      const rows = await pool.read(
-        (sql) => sql`select id, credit from users where id = ${user_id}`,
-      );
-      return rows.at(0) as User | undefined;
-    },
-    async findItem(item_id) {
-      const rows = await pool.read(
-        (sql) => sql`select id, price, stock from items where id = ${item_id}`,
-      );
-      return rows.at(0) as Item | undefined;
-    },
+    findOrder: together(findOrders, ORDERS_MAX, meter),
+    findUser: together(findUsers, ROWS_MAX, meter),
+    findItem: together(findItems, ROWS_MAX, meter),
     async followOrders(order_ids) {
       const rows = await pool.read(
         (sql) =>
@@ -71,6 +60,65 @@ export function reads(pool: ReadPool): Reads {
     }
     return [...found.values()];
   }
+
+  async function findUsers(ids: readonly string[]): Promise<User[]> {
+    const rows = await pool.read(
+      (sql) => sql`select id, credit from users where id = any(${textArray(ids)}::text[])`,
+    );
+    return rows as unknown as User[];
+  }
+
+  async function findItems(ids: readonly string[]): Promise<Item[]> {
+    const rows = await pool.read(
+      (sql) => sql`select id, price, stock from items where id = any(${textArray(ids)}::text[])`,
+    );
+    return rows as unknown as Item[];
+  }
+}
+
+/** Rows of one statement, at most; an order brings all its lines along. */
+const ROWS_MAX = 512;
+const ORDERS_MAX = 128;
+/** Statements of one kind under way at the same time: while one is answered, the next gathers. */
+const UNDER_WAY_MAX = 2;
+
+/**
+ * Reads that wait at the same moment are answered by one statement. Alone, none waits for another;
+ * each is sent after its call has arrived, so it sees all that was answered before.
+ */
+function together<Row extends { id: string }>(
+  find: (ids: readonly string[]) => Promise<Row[]>,
+  rows_max: number,
+  meter: Meter,
+): (id: string) => Promise<Row | undefined> {
+  type Wait = { id: string; resolve(row: Row | undefined): void; reject(error: unknown): void };
+  const waiting: Wait[] = [];
+  let under_way = 0;
+
+  return (id) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ id, resolve, reject });
+      if (under_way < UNDER_WAY_MAX && waiting.length === 1) setImmediate(depart);
+    });
+
+  function depart(): void {
+    if (waiting.length > 0 && under_way < UNDER_WAY_MAX) void answer(waiting.splice(0, rows_max));
+  }
+
+  async function answer(waits: Wait[]): Promise<void> {
+    under_way++;
+    try {
+      meter.readTogether(waits.length);
+      const rows = await find([...new Set(waits.map((wait) => wait.id))]);
+      const found = new Map(rows.map((row) => [row.id, row]));
+      for (const { id, resolve } of waits) resolve(found.get(id));
+    } catch (error) {
+      for (const { reject } of waits) reject(error);
+    } finally {
+      under_way--;
+      depart();
+    }
+  }
 }
 
 type Pointer = { id: string; user_id: string; item_id: string | null };
@@ -79,6 +127,7 @@ type JoinedRow = Omit<Order, 'lines'> & (Line | { [Column in keyof Line]: null }
 export interface ReadPool {
   /** Runs one statement. @throws Failure store_unavailable after `deadline_ms` of trying */
   read(statement: (sql: Sql) => Statement): Promise<readonly Record<string, unknown>[]>;
+  connections(): { open: number; busy: number };
   close(): Promise<void>;
 }
 
@@ -92,7 +141,12 @@ export function readPool(
     opening: undefined as Promise<Connection> | undefined,
     connection: undefined as Connection | undefined,
   }));
-  return { read, close };
+  return { read, connections, close };
+
+  function connections() {
+    const open = slots.filter((slot) => slot.connection?.alive);
+    return { open: open.length, busy: open.filter((slot) => slot.under_way > 0).length };
+  }
 
   async function read(statement: (sql: Sql) => Statement) {
     const deadline_at = performance.now() + limits.deadline_ms;

@@ -2,6 +2,7 @@
 import { openConnection, type StoreAddress } from './connect.ts';
 import { Failure, type Log } from './failure.ts';
 import { type Engine, groupCommit, type Limits } from './group-commit.ts';
+import { type Gauges, type Meter, silentMeter } from './meter.ts';
 import { assertMigrated } from './migrate.ts';
 import { type Reads, readPool, reads } from './reads.ts';
 import { startSweeping } from './sweep.ts';
@@ -9,6 +10,7 @@ import { startSweeping } from './sweep.ts';
 export interface Store {
   write: Engine['submit'];
   read: Reads;
+  gauges(): Gauges;
   /** Resolves if the store answers and is migrated. @throws Failure not_ready, store_unavailable */
   check(): Promise<void>;
   /** Finishes what is under way, then closes every connection. */
@@ -19,24 +21,28 @@ export interface StoreOptions extends StoreAddress, Limits {
   /** Connections for single-statement reads. */
   read_pool_size: number;
   log: Log;
+  meter?: Meter;
 }
 
 /** Connects lazily: a store that is away now is found when it is back. */
 export function openStore(options: StoreOptions): Store {
   const pool = readPool(() => openConnection(options, 'reads'), options);
-  const read = reads(pool);
+  const { log, meter = silentMeter } = options;
+  const read = reads(pool, meter);
   const engine = groupCommit(
     {
       connect: () => openConnection(options, 'transactions'),
       readAhead: read.followOrders,
-      log: options.log,
+      log,
+      meter,
     },
     options,
   );
-  const stopSweeping = startSweeping(pool, options.log);
+  const stopSweeping = startSweeping(pool, log);
   return {
     write: engine.submit,
     read,
+    gauges: () => ({ queued: engine.queued(), read_connections: pool.connections() }),
     async check() {
       assertMigrated(await inTime(read.completeMigrations()));
     },

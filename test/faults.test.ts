@@ -17,6 +17,7 @@ import {
   newOrder,
   newUser,
   openKassa,
+  sample,
   stockOf,
   storeUrl,
 } from './kassa.ts';
@@ -49,6 +50,13 @@ function onStatement(begins: string, fault: Fault, count = 1): void {
   proxy.disturb = (text) => (text.startsWith(begins) && left-- > 0 ? fault : 'pass');
 }
 
+const ambiguous = async () => (await sample(kassa, 'kassa_commits_ambiguous_total')) ?? 0;
+const settled = async (truth: string) =>
+  (await sample(kassa, 'kassa_commits_settled_total', { truth })) ?? 0;
+
+const retried = async (sqlstate: string) =>
+  (await sample(kassa, 'kassa_retries_total', { sqlstate })) ?? 0;
+
 const PHASES = ['begin', 'select id, credit from users', 'update users', 'insert into operations'];
 
 for (const phase of PHASES) {
@@ -67,12 +75,14 @@ for (const [fault, truth] of [
 ] as const) {
   test(`a COMMIT whose answer is lost (${fault}) is settled as ${truth}, and happens once`, async () => {
     const user = await newUser(kassa, 5);
+    const [lost, known] = await Promise.all([ambiguous(), settled(truth)]);
     onStatement('commit', fault);
     const reply = await kassa.post(`/payment/add_funds/${user}/7`);
     expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
     expect(await creditOf(kassa, user)).toBe(12);
     expect(kassa.events).toContain('commit_ambiguous');
     expect(kassa.events).toContain('commit_settled');
+    expect([await ambiguous(), await settled(truth)]).toEqual([lost + 1, known + 1]);
   });
 
   test(`the same (${fault}) for a checkout, a create and a recorded answer`, async () => {
@@ -116,10 +126,12 @@ for (const code of ['40001', '40P01', '55P03', '57014', '23505']) {
   for (const phase of ['select id, credit', 'update users', 'commit']) {
     test(`${code} at "${phase}" is tried again, and the call happens once`, async () => {
       const user = await newUser(kassa, 5);
+      const before = await retried(code);
       onStatement(phase, { error: code }, 2);
       const reply = await kassa.post(`/payment/add_funds/${user}/7`);
       expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
       expect(await creditOf(kassa, user)).toBe(12);
+      if (phase !== 'commit') expect(await retried(code)).toBe(before + 2); // else maybe settled
     });
   }
 }

@@ -2,6 +2,7 @@
 import { expect } from 'bun:test';
 import type { Config } from '../apps/config.ts';
 import { readConfig, storeOptions } from '../apps/config.ts';
+import { collectMetrics } from '../apps/http/metrics.ts';
 import { serveRoutes } from '../apps/http/serve.ts';
 import { orderRoutes } from '../apps/order/routes.ts';
 import { paymentRoutes } from '../apps/payment/routes.ts';
@@ -27,6 +28,8 @@ export interface Kassa {
   call(method: string, path: string, headers?: Record<string, string>): Promise<Reply>;
   post(path: string, headers?: Record<string, string>): Promise<Reply>;
   get(path: string): Promise<Reply>;
+  /** The text of `GET /metrics`. */
+  scrape(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -36,10 +39,12 @@ export function openKassa(settings: Partial<Config> = {}): Kassa {
   const database_url = settings.DATABASE_URL ?? storeUrl();
   const events: string[] = [];
   const log = (_: string, event: string) => events.push(event);
-  const store = openStore({ ...storeOptions(config, database_url, 'test'), log });
+  const metrics = collectMetrics('test');
+  const { meter } = metrics;
+  const store = openStore({ ...storeOptions(config, database_url, 'test'), meter, log });
   const options = { batch_init: config.BATCH_INIT === 'on' };
   const routes = [orderRoutes, paymentRoutes, stockRoutes].map((make) => make(store, options));
-  const service = serveRoutes(routes, store, log);
+  const service = serveRoutes(routes, store, metrics, log);
   const call = async (method: string, path: string, headers: Record<string, string> = {}) => {
     const request = new Request(`http://kassa${path}`, { method, headers });
     const response = await service.fetch(request);
@@ -54,6 +59,7 @@ export function openKassa(settings: Partial<Config> = {}): Kassa {
     call,
     post: (path, headers) => call('POST', path, headers),
     get: (path) => call('GET', path),
+    scrape: async () => (await service.fetch(new Request('http://kassa/metrics'))).text(),
     close: () => store.close(),
   };
 }
@@ -64,6 +70,19 @@ export const storeUrl = (): string => {
   if (!url) throw new Error('run the tests with `bun test` at the top of the project');
   return url;
 };
+
+/** The value of a metric's first sample with these labels, or undefined. */
+export async function sample(
+  from: Kassa,
+  name: string,
+  labels: Record<string, string | number> = {},
+): Promise<number | undefined> {
+  const line = (await from.scrape()).split('\n').find((candidate) => {
+    if (!candidate.startsWith(`${name}{`)) return false;
+    return Object.entries(labels).every(([key, value]) => candidate.includes(`${key}="${value}"`));
+  });
+  return line === undefined ? undefined : Number(line.split(' ').at(-1));
+}
 
 /** A connection without the services' time limits, for looking at rows and for disturbing them. */
 export const connect = (database_url = storeUrl()): Promise<Connection> =>

@@ -414,7 +414,7 @@ export const mutants: Mutant[] = [
   mutant(
     'the queue has no end',
     'db/group-commit.ts',
-    'if (following.length + ready.length >= limits.queue_max) {',
+    'if (queued() >= limits.queue_max) {',
     'if (false) {',
     engine,
   ),

@@ -35,7 +35,7 @@ const imports: Rule[] = [
   {
     what: 'the edge sees hono and the store, and no service',
     who: /^apps\/http\//,
-    sees: 'hono(?:/.+)?|apps/http/.+|db/.+',
+    sees: 'hono(?:/.+)?|prom-client|package\\.json|apps/http/.+|db/.+',
   },
   {
     what: 'what the services share sees no service',
@@ -55,7 +55,7 @@ const imports: Rule[] = [
   {
     what: 'the product runs on any runtime: no modules of Bun, no parts for development',
     who: PRODUCT,
-    sees: `node:.+|apps/.+|db/.+|migrations/.+|(?:${Object.keys(manifest.dependencies).join('|')})(?:/.+)?`,
+    sees: `node:.+|apps/.+|db/.+|migrations/.+|package\\.json|(?:${Object.keys(manifest.dependencies).join('|')})(?:/.+)?`,
   },
   { what: 'the product imports no tests', who: /^(?!test\/|stress-test\/)/, never: 'test/.+' },
   { what: 'nothing imports the load tests', who: /^(?!stress-test\/)/, never: 'stress-test/.+' },

@@ -55,7 +55,7 @@ function afterSome(error: unknown, rows: number): unknown {
 
 /** The bytes are made inside the transaction, since they are what is recorded. */
 function answering(c: Context<Env>, command: Command): Command<Answer> {
-  const request_id = c.get('requestId');
+  const { request_id } = c.env;
   return {
     ...command,
     decide(rows): Decision<Answer> {
