@@ -1,0 +1,175 @@
+/** Makes the rows that a workload calls for, through the API. */
+import type { Live } from '../../test/report.ts';
+import { type Options, type RowOptions, spread } from './options.ts';
+import { type Ids, listed, numbered, type Rows, type WorkloadName } from './workloads.ts';
+import { zipf } from './zipf.ts';
+
+const AT_ONCE = 64;
+/** Enough for every order of a run. */
+const STOCK = 1_000_000_000;
+const CREDIT = 1_000_000_000;
+const PRICE = 1;
+
+/** One call of the API while preparing. @throws Error, a sentence, unless the answer is 200 */
+type Ask = (method: 'GET' | 'POST', path: string) => Promise<Record<string, unknown>>;
+
+/** @throws Error, a sentence, if the deployment doesn't do its part */
+export async function prepare(
+  options: Options,
+  random: () => number,
+  line: Live,
+  say: (sentence: string) => void,
+): Promise<Rows> {
+  const { workload, rows, address } = options;
+  const nothing = numbered(0, 0);
+  if (workload === 'scenarios') return { orders: nothing, users: nothing, items: nothing };
+  const exist = { users: numbered(0, rows.users), items: numbered(0, rows.items) };
+  if (rows.how === 'prepared') {
+    return { ...exist, orders: numbered(rows.from, rows.from + rows.orders) };
+  }
+  const ask = asker(options);
+  if (rows.how === 'batch') {
+    say(`${address}: batch_init makes the rows "0" … "n-1" anew, whatever they were`);
+    const made = await byBatch(ask, workload, rows, line);
+    if (made) {
+      const by_batch = spread(rows, workload);
+      const orders = by_batch
+        ? numbered(0, rows.orders)
+        : await makeOrders(ask, workload, rows, exist.users, exist.items, random, line);
+      line.end();
+      return { ...exist, orders: needs(workload).orders ? orders : nothing };
+    }
+    say('batch_init is switched off there: the rows are made by single calls');
+  }
+  const made = await byCalls(ask, workload, rows, random, line);
+  line.end();
+  return made;
+}
+
+const needs = (name: WorkloadName) => ({
+  orders: name !== 'add_funds' && name !== 'create',
+  items: name !== 'add_funds' && name !== 'create',
+});
+
+/** @returns false if batch_init is switched off */
+async function byBatch(
+  ask: Ask,
+  name: WorkloadName,
+  rows: RowOptions,
+  line: Live,
+): Promise<boolean> {
+  const { users, items, orders } = rows;
+  line.show(`preparing: ${users} users by batch_init`);
+  try {
+    await ask('POST', `/payment/batch_init/${users}/${CREDIT}`);
+  } catch (error) {
+    if (error instanceof Error && error.message.includes('batch_init_disabled')) return false;
+    throw error;
+  }
+  if (!needs(name).orders) return true;
+  line.show(`preparing: ${items} items by batch_init`);
+  await ask('POST', `/stock/batch_init/${items}/${STOCK}/${PRICE}`);
+  if (!spread(rows, name)) return true;
+  line.show(`preparing: ${orders} orders by batch_init`);
+  await ask('POST', `/orders/batch_init/${orders}/${items}/${users}/${PRICE}`);
+  return true;
+}
+
+async function byCalls(
+  ask: Ask,
+  name: WorkloadName,
+  rows: RowOptions,
+  random: () => number,
+  line: Live,
+): Promise<Rows> {
+  const nothing = numbered(0, 0);
+  const users = await make(rows.users, 'users', line, async () => {
+    const { user_id } = await ask('POST', '/payment/create_user');
+    await ask('POST', `/payment/add_funds/${user_id}/${CREDIT}`);
+    return user_id;
+  });
+  if (!needs(name).orders) return { users, items: nothing, orders: nothing };
+  const items = await make(rows.items, 'items', line, async () => {
+    const { item_id } = await ask('POST', `/stock/item/create/${PRICE}`);
+    await ask('POST', `/stock/add/${item_id}/${STOCK}`);
+    return item_id;
+  });
+  return { users, items, orders: await makeOrders(ask, name, rows, users, items, random, line) };
+}
+
+function makeOrders(
+  ask: Ask,
+  name: WorkloadName,
+  rows: RowOptions,
+  users: Ids,
+  items: Ids,
+  random: () => number,
+  line: Live,
+): Promise<Ids> {
+  const choose = chooser(name, rows, random);
+  return make(rows.orders, 'orders', line, async (i) => {
+    const { order_id } = await ask('POST', `/orders/create/${users.id(i % users.count)}`);
+    for (const item of choose(i)) {
+      await ask('POST', `/orders/addItem/${order_id}/${items.id(item)}/1`);
+    }
+    return order_id;
+  });
+}
+
+/** Which items order i has. */
+function chooser(name: WorkloadName, rows: RowOptions, random: () => number) {
+  const { items, theta } = rows;
+  const lines = Math.min(items, rows.lines);
+  const draw = zipf(items, name === 'zipf' ? theta : 0, random);
+  return (i: number): number[] => {
+    if (name === 'distinct') return Array.from({ length: lines }, (_, k) => i * lines + k);
+    const chosen = new Set<number>();
+    while (chosen.size < lines) chosen.add(draw());
+    return [...chosen];
+  };
+}
+
+/** Makes n of something, some at a time. */
+async function make(
+  n: number,
+  what: string,
+  line: Live,
+  one: (i: number) => Promise<unknown>,
+): Promise<Ids> {
+  const ids = new Array<string>(n);
+  let next = 0;
+  let done = 0;
+  const work = async () => {
+    for (let i = next++; i < n; i = next++) {
+      ids[i] = String(await one(i));
+      line.show(`preparing: ${++done} of ${n} ${what} by calls`);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(n, AT_ONCE) }, work));
+  return listed(ids);
+}
+
+/** What didn't happen and may next time (429, 503, contention) is tried again for half a minute. */
+function asker({ address, target }: Options): Ask {
+  return async (method, path) => {
+    const until = performance.now() + 30_000;
+    for (;;) {
+      const response = await fetch(address + path, {
+        method,
+        tls: { rejectUnauthorized: !target.insecure },
+        ...(path.includes('batch_init') ? { timeout: false } : {}),
+      }).catch((error) => {
+        throw new Error(`${method} ${address}${path}: ${error.code ?? error.message}`);
+      });
+      const text = await response.text();
+      if (response.ok) return JSON.parse(text);
+      const passing = [429, 503].includes(response.status) || text.includes('"contention"');
+      if (!passing || performance.now() > until) {
+        throw new Error(
+          `${method} ${address}${path} answered ${response.status}: ${text.slice(0, 200)}`,
+        );
+      }
+      await Bun.sleep(100);
+    }
+  };
+}
