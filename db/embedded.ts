@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { erase, type Home, initialise, prepare, unwritable } from './embedded-home.ts';
 import { Failure } from './failure.ts';
@@ -142,7 +143,7 @@ const settings = (port: number): string[] => {
     synchronous_commit: 'on',
     full_page_writes: 'on',
     max_connections: 200,
-    shared_buffers: '256MB',
+    shared_buffers: `${sharedBuffersMb()}MB`,
     max_wal_size: '4GB',
     checkpoint_timeout: '15min',
     log_checkpoints: 'off',
@@ -150,6 +151,10 @@ const settings = (port: number): string[] => {
   };
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 };
+
+/** An eighth of the machine's memory, from 128 MB to 1 GB: the rest is for the page cache. */
+const sharedBuffersMb = (): number =>
+  Math.round(Math.min(1024, Math.max(128, totalmem() / 2 ** 20 / 8)));
 
 /** Stops a server that outlived the process it belonged to. */
 async function stopLeftover(data: string, report: (line: string) => void): Promise<void> {

@@ -6,6 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import journal from '../migrations/meta/_journal.json' with { type: 'json' };
 import type { Connection, Sql, Statement } from './connect.ts';
+import { tuneTables } from './dialect.ts';
 import { codeOf, Failure, isConflict } from './failure.ts';
 
 export interface Migration {
@@ -51,6 +52,7 @@ export async function migrate(
       }
       if (!seen.has(WHOLE)) await record(sql, name, WHOLE, statements.join('\n'));
     }
+    await tuneTables(sql);
     return applied;
   } finally {
     clearInterval(renewal);
