@@ -41,6 +41,9 @@ export const variables = z.object({
   LANES: integer(1, 64, 1).describe('connections that carry transactions'),
   BATCH_MAX: integer(1, 10_000, 512).describe('commands in one transaction, at most'),
   BATCH_ROWS_MAX: integer(1, 1_000_000, 5000).describe('rows that one transaction locks, at most'),
+  PIPELINE_MIN: integer(1, 10_000, 32).describe(
+    'commands that are sent behind a commit under way, at least',
+  ),
   QUEUE_MAX: integer(1, 1_000_000, 10_000).describe('commands that may wait; then 429'),
   DEADLINE_MS: integer(100, 60_000, 8000).describe('from arrival to an answer'),
   STATEMENT_TIMEOUT_MS: integer(100, 60_000, 5000).describe('for one statement, kept by the store'),
@@ -94,6 +97,7 @@ export const storeOptions = (
   lanes: config.LANES,
   batch_max: config.BATCH_MAX,
   batch_rows_max: config.BATCH_ROWS_MAX,
+  pipeline_min: config.PIPELINE_MIN,
   queue_max: config.QUEUE_MAX,
   deadline_ms: config.DEADLINE_MS,
   read_pool_size: config.READ_POOL_SIZE,

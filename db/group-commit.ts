@@ -106,7 +106,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   function depart(): void {
     for (const lane of lanes) {
       if (ready.length === 0) return;
-      if (!lane.free) continue;
+      if (!lane.free(ready.length)) continue;
       const batch = ready.splice(0, batchSize());
       meter.batchDeparted(batch.length, clock.now() - (batch[0]?.arrived_at ?? 0));
       void lane.run(batch);

@@ -49,6 +49,11 @@ export interface LaneLimits {
   statement_timeout_ms: number;
   /** For an answer that waits for no lock; after it the connection is taken for dead. */
   response_timeout_ms: number;
+  /**
+   * Commands that are sent behind a commit under way, at least: fewer wait for its answer and leave
+   * with those who come meanwhile, since a transaction costs as much as about thirty commands.
+   */
+  pipeline_min: number;
 }
 
 /**
@@ -65,16 +70,20 @@ export class Lane {
   readonly #ground: LaneGround;
   readonly #begin_ms: number;
   readonly #commit_ms: number;
+  readonly #pipeline_min: number;
 
   constructor(ground: LaneGround, limits: LaneLimits) {
     this.#ground = ground;
     this.#turn = new Turn(ground.depart);
     this.#begin_ms = limits.response_timeout_ms;
     this.#commit_ms = limits.statement_timeout_ms + 1000;
+    this.#pipeline_min = limits.pipeline_min;
   }
 
-  get free(): boolean {
-    return this.#under_way < UNDER_WAY_MAX && this.#turn.free;
+  /** Whether this many commands may leave now. */
+  free(commands: number): boolean {
+    if (!this.#turn.free || this.#under_way >= UNDER_WAY_MAX) return false;
+    return this.#under_way === 0 || commands >= this.#pipeline_min;
   }
   get idle(): boolean {
     return this.#under_way === 0;

@@ -35,7 +35,7 @@ export interface Kassa {
 
 /** The three services on one store, without a port. Close it in afterAll. */
 export function openKassa(settings: Partial<Config> = {}): Kassa {
-  const config = readConfig({}, { BATCH_INIT: 'on', ...settings });
+  const config = readConfig({}, { BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings });
   const database_url = settings.DATABASE_URL ?? storeUrl();
   const events: string[] = [];
   const log = (_: string, event: string) => events.push(event);

@@ -130,6 +130,7 @@ function newLimits({ chance, below, between }: Schedule): Limits {
     lanes: 1,
     batch_max: 1 + below(8),
     batch_rows_max: 3 + below(40),
+    pipeline_min: 1 + below(3),
     queue_max: chance(0.2) ? 1 + below(3) : 100,
     deadline_ms: chance(0.3) ? between(40, 200) : between(200, 3000),
     statement_timeout_ms: between(20, 500),
