@@ -1,0 +1,143 @@
+/** A side on its own database: opened with its services, measured again and again, then audited. */
+import type { Finding } from '../../db/audit.ts';
+import { Failure } from '../../db/failure.ts';
+import type { Stage } from '../../test/process.ts';
+import { openBudget } from './budget.ts';
+import { type Database, newDatabase } from './database.ts';
+import { runLoad } from './load.ts';
+import { runPgbench } from './pgbench.ts';
+import { BASKETS, type Deployment, type Run } from './plan.ts';
+import { highest, type Sample } from './sample.ts';
+import { type Service, startKassa, startOneTransactionEach } from './services.ts';
+
+export interface Open {
+  /** @param rate calls a second, of an open loop */
+  measure(run: Run, time: Time, rate?: number): Promise<Sample>;
+  close(): Promise<Closing>;
+  /** Removes the database, unless `close` has. */
+  drop(): Promise<void>;
+}
+
+export interface Time {
+  warmup_s: number;
+  seconds: number;
+}
+
+/** What a side was told, against what its database holds in the end. */
+export interface Closing {
+  deployment: Deployment;
+  /** Checkouts that were answered with success, and calls whose answer never came. */
+  answered: number;
+  unanswered: number;
+  paid: number;
+  findings: Finding[];
+}
+
+export interface Ground {
+  stage: Stage;
+  server_url: string;
+  pgbench: string | undefined;
+}
+
+export async function open(deployment: Deployment, ground: Ground): Promise<Open> {
+  const label = deployment.side.replaceAll(' ', '_');
+  const database = await newDatabase(ground.server_url, label, deployment.rows);
+  const services: Service[] = [];
+  const side = sideOf(deployment, ground, database, services);
+  try {
+    if (deployment.orders > 0) await database.addOrders(deployment.orders, BASKETS.distinct);
+    await database.settle(true);
+    for (let i = 0; i < deployment.processes && deployment.side !== 'pgbench'; i++) {
+      services.push(await start(deployment, ground.stage, database.database_url));
+    }
+    const cold = { ...WARM_UP, deployment };
+    if (services.length > 0) await side.measure(cold, { warmup_s: 0, seconds: WARM_UP_S });
+    return side;
+  } catch (error) {
+    await side.drop().catch(() => {});
+    throw error;
+  }
+}
+
+const start = ({ side, lanes }: Deployment, stage: Stage, database_url: string) =>
+  side === 'kassa'
+    ? startKassa(stage, database_url, lanes)
+    : startOneTransactionEach(stage, database_url);
+
+function sideOf(
+  deployment: Deployment,
+  ground: Ground,
+  database: Database,
+  services: readonly Service[],
+): Open {
+  const budget = openBudget();
+  let [answered, unanswered] = [0, 0];
+  let dropped = false;
+  return { measure, close, drop };
+
+  /** If the orders ran out before the time, it is done again with more. */
+  async function measure(run: Run, time: Time, rate?: number): Promise<Sample> {
+    const checks_out = run.call === 'checkout';
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const whole_s = time.warmup_s + time.seconds;
+      const due = rate === undefined ? budget.orders(run, whole_s) : rate * whole_s * 1.1;
+      const count = checks_out ? Math.ceil(due) : CALLED_ORDERS;
+      const sample = await measureOn(await database.addOrders(count, run.basket), run, time, rate);
+      if (checks_out) answered += sample.done;
+      if (checks_out) unanswered += sample.unanswered;
+      for (const service of services) service.assertAlive();
+      if (sample.ran_out) {
+        budget.double(run);
+        continue;
+      }
+      if (checks_out) budget.learn(run, sample.per_s);
+      const peak_mb = highest(await Promise.all(services.map((service) => service.peakMb())));
+      return peak_mb === undefined ? sample : { ...sample, peak_mb };
+    }
+    throw new Failure('internal', `${deployment.side}: the orders ran out ${TRIES_MAX} times`);
+  }
+
+  async function measureOn(
+    orders: { from: number; to: number },
+    run: Run,
+    { warmup_s, seconds }: Time,
+    rate: number | undefined,
+  ): Promise<Sample> {
+    const { stage, pgbench: program = '' } = ground;
+    const { database_url, rows } = database;
+    await database.settle();
+    await Promise.all(services.map((service) => service.forgetPeak()));
+    if (deployment.side === 'pgbench') {
+      const { clients } = run;
+      return runPgbench(stage, { program, database_url, clients, orders, warmup_s, seconds });
+    }
+    const addresses = services.map((service) => service.address);
+    return runLoad(stage, { run, addresses, orders, rows, rate, warmup_s, seconds });
+  }
+
+  async function close(): Promise<Closing> {
+    for (const service of services) await service.stop();
+    const paid = await database.paidOrders();
+    const findings = await database.audit();
+    await drop();
+    return { deployment, answered, unanswered, paid, findings };
+  }
+
+  async function drop(): Promise<void> {
+    if (dropped) return;
+    dropped = true;
+    await Promise.all(services.map((service) => service.kill()));
+    await database.drop();
+  }
+}
+
+const TRIES_MAX = 6;
+/** Open orders for the calls that need any: each is found, or added to, several times. */
+const CALLED_ORDERS = 20_000;
+/** A runtime compiles what it runs often, so no service is measured cold. */
+const WARM_UP_S = 1;
+const WARM_UP: Omit<Run, 'deployment'> = {
+  call: 'checkout',
+  basket: BASKETS.distinct,
+  clients: 64,
+};

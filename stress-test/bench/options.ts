@@ -1,0 +1,88 @@
+/** The command line of the bench. */
+import { flags, numberFlag, usage } from '../../test/report.ts';
+
+export const PARTS = [
+  'checkout',
+  'calls',
+  'size',
+  'lines',
+  'processes',
+  'lanes',
+  'open-loop',
+  'start',
+  'memory',
+] as const;
+export type Part = (typeof PARTS)[number];
+
+export interface Settings {
+  quick: boolean;
+  parts: readonly Part[];
+  clients: readonly number[];
+  repeat: number;
+  seconds: number;
+  warmup_s: number;
+  html: string;
+  json: string | undefined;
+}
+
+const HELP = `Kassa beside what people write and beside pgbench, on one machine, in one run: ratios.
+
+  bun run bench [options]
+
+  --quick          the main figures in under three minutes: fewer clients, no repeats
+  --only LIST      of ${PARTS.join(', ')}
+  --clients LIST   clients at the same time (1,16,64,256,1000)
+  --repeat N       measurements of each figure (3, quick: 1); tables show median and spread
+  --seconds S      of each measurement (4, quick: 1.3), after a warm-up of a third of it
+  --html FILE      the report with plots (.data/bench.html)
+  --json FILE      all figures
+  --help           this text
+
+It measures on an embedded PostgreSQL of its own or, with DATABASE_URL set, on that server, where
+it makes databases and drops them again. Exit code 0: measured; 1: a side's answers and its database
+disagree, or an audit found something; 2: it could not be run.`;
+
+const CLIENTS_MAX = 10_000;
+
+export function readSettings(): Settings {
+  const given = flags(HELP, {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    clients: { type: 'string' },
+    repeat: { type: 'string' },
+    seconds: { type: 'string' },
+    html: { type: 'string', default: '.data/bench.html' },
+    json: { type: 'string' },
+  });
+  const { quick } = given;
+  const seconds = numberFlag('seconds', given.seconds ?? (quick ? '1.3' : '4'), 0.2, 3600);
+  return {
+    quick,
+    parts: given.only === undefined ? PARTS : partsOf(given.only),
+    clients: clientsOf(given.clients ?? '1,16,64,256,1000'),
+    repeat: whole('repeat', given.repeat ?? (quick ? '1' : '3'), 1, 100),
+    seconds,
+    warmup_s: Math.round((seconds / 3) * 10) / 10,
+    html: given.html,
+    json: given.json,
+  };
+}
+
+function partsOf(list: string): Part[] {
+  const asked = list.split(',');
+  const unknown = asked.find((name) => !PARTS.includes(name as Part));
+  if (unknown !== undefined) {
+    return usage(`--only takes ${PARTS.join(', ')}, not ${unknown || 'nothing'}`);
+  }
+  return PARTS.filter((part) => asked.includes(part));
+}
+
+const clientsOf = (list: string): number[] =>
+  [...new Set(list.split(',').map((text) => whole('clients', text, 1, CLIENTS_MAX)))].sort(
+    (a, b) => a - b,
+  );
+
+function whole(name: string, text: string, low: number, high: number): number {
+  const value = numberFlag(name, text, low, high);
+  return Number.isInteger(value) ? value : usage(`--${name} must be a whole number, not ${text}`);
+}

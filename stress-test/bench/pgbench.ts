@@ -1,0 +1,126 @@
+/** The limit of one transaction per checkout: its statements from pgbench, without HTTP. */
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { Failure } from '../../db/failure.ts';
+import type { Child, Stage } from '../../test/process.ts';
+import { percentile, type Sample } from './sample.ts';
+import { lastLines } from './services.ts';
+
+export const HOW_TO_GET_PGBENCH = `pgbench is missing: the limit of one transaction each is not measured.
+It comes with PostgreSQL: \`apt install postgresql\` (Debian), \`brew install postgresql\` (macOS).`;
+
+/**
+ * Statement by statement, a round trip each, as pgbench does it and most drivers: no pipelining.
+ * Each client walks through order ids of its own. What fails to serialize is run again at once.
+ */
+const SCRIPT = `\\set i :i + 1
+\\if :i >= :block
+select 'the orders of this client ran out' as said where false \\gset
+\\endif
+\\set order_id :first + :client_id * :block + :i
+begin isolation level serializable;
+select user_id, paid, total_cost from orders where id = :order_id for update \\gset o_
+select item_id, quantity, unit_price from order_lines where order_id = :order_id;
+select credit from users where id = :o_user_id for update;
+select id, price, stock from items
+  where id in (select item_id from order_lines where order_id = :order_id) order by id for update;
+update orders set paid = true where id = :order_id;
+update users set credit = credit - :o_total_cost where id = :o_user_id;
+update items set stock = stock - quantity from order_lines
+  where order_id = :order_id and id = item_id;
+commit;
+`;
+
+/** The program, if this machine has it: on PATH, or where Debian puts it. */
+export async function findPgbench(): Promise<string | undefined> {
+  const debian = await Array.fromAsync(new Bun.Glob('*/bin/pgbench').scan('/usr/lib/postgresql'))
+    .then((paths) => paths.sort().map((path) => join('/usr/lib/postgresql', path)))
+    .catch(() => []);
+  const found = [debian.at(-1), Bun.which('pgbench')].filter((path) => path != null);
+  return found.find((path) => Bun.spawnSync([path, '--version']).exitCode === 0);
+}
+
+export interface PgbenchRun {
+  program: string;
+  database_url: string;
+  clients: number;
+  /** Ids of the orders, `to` not included. */
+  orders: { from: number; to: number };
+  warmup_s: number;
+  seconds: number;
+}
+
+/** @throws Failure with what pgbench said */
+export async function runPgbench(stage: Stage, run: PgbenchRun): Promise<Sample> {
+  const { clients, orders } = run;
+  const folder = await stage.folder();
+  const script = join(folder, 'checkout.sql');
+  await writeFile(script, SCRIPT);
+  const block = Math.floor((orders.to - orders.from) / clients);
+  const args = [
+    ...['--no-vacuum', '--protocol=prepared', `--file=${script}`, `--client=${clients}`],
+    `--jobs=${Math.min(clients, availableParallelism())}`,
+    ...[`--time=${Math.ceil(run.warmup_s + run.seconds)}`, '--max-tries=0'],
+    ...['--log', `--log-prefix=${join(folder, 'log')}`],
+    ...['-D', 'i=-1', '-D', `first=${orders.from}`, '-D', `block=${block}`],
+  ];
+  const child = stage.start(args, addressOf(run.database_url), run.program);
+  await child.ended;
+  const ran_out = child.err.includes('expected one row, got 0');
+  if (child.code !== 0 && !ran_out) throw broken(child);
+  const { done, failed } = countsOf(child.out);
+  const window = await readWindow(folder, run.warmup_s, run.seconds);
+  await rm(folder, { recursive: true });
+  const failures = failed > 0 ? { 'not serialized': failed } : {};
+  return { ...window, done, unanswered: 0, failures, ran_out };
+}
+
+/** Not on the command line, where everybody on this machine could read the password. */
+function addressOf(database_url: string): Record<string, string> {
+  const { hostname, port, username, password, pathname, searchParams } = new URL(database_url);
+  const sslmode = searchParams.get('sslmode');
+  return {
+    PGHOST: hostname,
+    PGPORT: port || '5432',
+    PGUSER: decodeURIComponent(username),
+    PGPASSWORD: decodeURIComponent(password),
+    PGDATABASE: pathname.slice(1),
+    ...(sslmode && { PGSSLMODE: sslmode }),
+  };
+}
+
+const broken = (child: Child): Failure =>
+  new Failure('internal', `pgbench ended with ${child.code}:${lastLines(child)}`);
+
+export function countsOf(out: string): { done: number; failed: number } {
+  const count = (name: string) =>
+    Number(new RegExp(`^number of ${name}: (\\d+)`, 'm').exec(out)?.[1] ?? 0);
+  return { done: count('transactions actually processed'), failed: count('failed transactions') };
+}
+
+/** pgbench knows no warm-up, but logs when each transaction ended, and after how long. */
+async function readWindow(folder: string, warmup_s: number, seconds: number) {
+  const names = (await readdir(folder)).filter((name) => name.startsWith('log'));
+  const logs = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+  return windowOf(logs.join(''), warmup_s, seconds);
+}
+
+/** Lines of client, number, microseconds, script, epoch seconds, microseconds (and retries). */
+export function windowOf(log: string, warmup_s: number, seconds: number) {
+  const ends = log.split('\n').flatMap((line) => {
+    const [, , took_us, , epoch_s, epoch_us] = line.split(' ').map(Number);
+    return took_us === undefined || epoch_s === undefined || epoch_us === undefined
+      ? []
+      : [{ at_ms: epoch_s * 1000 + epoch_us / 1000, took_ms: took_us / 1000 }];
+  });
+  const began_at = ends.reduce((least, end) => Math.min(least, end.at_ms - end.took_ms), Infinity);
+  const from = began_at + warmup_s * 1000;
+  const inside = ends.filter(({ at_ms }) => at_ms >= from && at_ms < from + seconds * 1000);
+  const took = inside.map((end) => end.took_ms).sort((a, b) => a - b);
+  return {
+    per_s: took.length / seconds,
+    p50_ms: percentile(took, 0.5),
+    p99_ms: percentile(took, 0.99),
+  };
+}

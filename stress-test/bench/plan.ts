@@ -1,0 +1,201 @@
+/** What is measured, in which order: groups of runs that are compared, so they are interleaved. */
+import type { Basket } from './database.ts';
+import type { Part, Settings } from './options.ts';
+
+export type Side = 'kassa' | 'one transaction each' | 'pgbench';
+
+/** One side with its own database, and its services if it has any. */
+export interface Deployment {
+  side: Side;
+  /** Users, items and orders that are there before the first measurement; of orders none by 0. */
+  rows: number;
+  orders: number;
+  processes: number;
+  lanes: number;
+}
+
+export type Call = 'checkout' | 'find' | 'add_funds' | 'add_item' | 'create';
+
+export interface Run {
+  deployment: Deployment;
+  call: Call;
+  basket: Basket;
+  clients: number;
+  /** Fewer clients than others of its group: there are no more, or more are no faster. */
+  fewer?: boolean;
+  /** Open loop: calls begin at this share of the most that was reached, whatever is answered. */
+  rate_share?: number;
+}
+
+export interface Group {
+  part: Part;
+  name: string;
+  runs: Run[];
+}
+
+export interface Limits {
+  pgbench: boolean;
+  /** Connections that the server has for a side. */
+  connections_max: number;
+}
+
+/** So many items that of 256 orders under way hardly any two share one. */
+const ROWS = 100_000;
+export const SIDES: readonly Side[] = ['kassa', 'one transaction each', 'pgbench'];
+export const NAMES: Record<Side, string> = {
+  kassa: 'Kassa',
+  'one transaction each': 'one transaction each',
+  pgbench: 'pgbench',
+};
+export const IDLE_CLIENTS = 1;
+export const FULL_CLIENTS = 256;
+export const OPEN_LOOP_SHARE = 0.7;
+const DISTINCT: Basket = { demand: 'distinct', lines: 2 };
+export const BASKETS: Record<Basket['demand'], Basket> = {
+  distinct: DISTINCT,
+  zipf: { demand: 'zipf', lines: 2 },
+  hot: { demand: 'hot', lines: 1 },
+};
+
+export function planRuns(settings: Settings, limits: Limits): Group[] {
+  const groups: Record<Part, () => Group[]> = {
+    checkout: () => checkouts(settings, limits),
+    calls: () => calls(settings),
+    size: () => sizes(settings),
+    lines: () => orderSizes(settings, limits),
+    processes: () => processes(settings),
+    lanes: () => lanes(settings),
+    'open-loop': () => openLoop(settings),
+    start: () => [],
+    memory: () => memory(settings),
+  };
+  return settings.parts.flatMap((part) => groups[part]());
+}
+
+function checkouts({ quick, clients }: Settings, limits: Limits): Group[] {
+  const leave_out: Record<Basket['demand'], number[]> = {
+    distinct: [1000],
+    zipf: [1, 16, 256, 1000],
+    hot: [16],
+  };
+  return (['distinct', 'zipf', 'hot'] as const).flatMap((demand) => {
+    const seen = new Set<number>();
+    return clients
+      .filter((n) => !(quick && leave_out[demand].includes(n)))
+      .map((n) => {
+        const runs = SIDES.flatMap((side): Run[] => {
+          const run = { ...checkout(side, n), basket: BASKETS[demand] };
+          if (side !== 'pgbench') return quick && n === 1000 && side !== 'kassa' ? [] : [run];
+          const connections = Math.min(n, limits.connections_max);
+          if (!limits.pgbench || seen.has(connections) || (quick && n > 64)) return [];
+          seen.add(connections);
+          return [{ ...run, clients: connections, fewer: connections < n }];
+        });
+        return { part: 'checkout' as const, name: `${DEMANDS[demand]}, ${clientsText(n)}`, runs };
+      });
+  });
+}
+
+export const DEMANDS: Record<Basket['demand'], string> = {
+  distinct: 'distinct items',
+  zipf: 'Zipf 0.99',
+  hot: 'one hot item',
+};
+
+const clientsText = (n: number): string => `${n} client${n === 1 ? '' : 's'}`;
+
+function calls({ quick }: Settings): Group[] {
+  const counts = quick ? [FULL_CLIENTS] : [IDLE_CLIENTS, 64, FULL_CLIENTS];
+  return (['find', 'add_funds', 'add_item', 'create'] as const).flatMap((call) =>
+    counts.map((n) => ({
+      part: 'calls' as const,
+      name: `${call}, ${clientsText(n)}`,
+      runs: SIDES.filter((side) => side !== 'pgbench').map((side) => ({
+        ...checkout(side, n),
+        call,
+      })),
+    })),
+  );
+}
+
+function sizes({ quick }: Settings): Group[] {
+  const counts = quick ? [10_000, 100_000] : [10_000, 100_000, 1_000_000];
+  const runs = counts.map((rows) => ({
+    ...checkout('kassa', FULL_CLIENTS),
+    deployment: { ...deployed('kassa'), rows, orders: rows },
+  }));
+  return [{ part: 'size', name: 'rows', runs }];
+}
+
+function orderSizes({ quick }: Settings, limits: Limits): Group[] {
+  const sides = SIDES.filter((side) => side !== 'pgbench' || limits.pgbench);
+  return (quick ? [10] : [1, 2, 10, 50]).map((lines) => ({
+    part: 'lines' as const,
+    name: `${lines} line${lines === 1 ? '' : 's'}`,
+    runs: sides.map((side) => ({
+      ...checkout(side, side === 'pgbench' ? 16 : FULL_CLIENTS),
+      basket: { demand: 'distinct' as const, lines },
+      fewer: side === 'pgbench',
+    })),
+  }));
+}
+
+function processes({ quick }: Settings): Group[] {
+  const runs = (quick ? [1, 2] : [1, 2, 3]).map((count) => ({
+    ...checkout('kassa', FULL_CLIENTS),
+    deployment: { ...deployed('kassa'), processes: count },
+  }));
+  return [{ part: 'processes', name: 'processes', runs }];
+}
+
+function lanes({ quick }: Settings): Group[] {
+  const demands = quick ? (['distinct'] as const) : (['distinct', 'hot'] as const);
+  return demands.map((demand) => ({
+    part: 'lanes' as const,
+    name: DEMANDS[demand],
+    runs: (quick ? [1, 2] : [1, 2, 4]).map((count) => ({
+      ...checkout('kassa', FULL_CLIENTS),
+      basket: BASKETS[demand],
+      deployment: { ...deployed('kassa'), lanes: count },
+    })),
+  }));
+}
+
+/** Without the part `checkout`, what the shares are of has to be measured first. */
+function openLoop({ quick, parts, clients }: Settings): Group[] {
+  const known = parts.includes('checkout') && [IDLE_CLIENTS, FULL_CLIENTS].every(has(clients));
+  const closed = [IDLE_CLIENTS, FULL_CLIENTS].map((n) => checkout('kassa', n));
+  const shares = quick ? [OPEN_LOOP_SHARE] : [0.1, 0.3, 0.5, OPEN_LOOP_SHARE, 0.8, 0.9];
+  const runs = shares.map((rate_share) => ({ ...checkout('kassa', 1000), rate_share }));
+  return [
+    ...(known ? [] : [{ part: 'open-loop' as const, name: 'closed loop', runs: closed }]),
+    { part: 'open-loop', name: 'open loop', runs },
+  ];
+}
+
+/** A service under full load; the part `checkout` is that already, if it goes as far. */
+function memory({ parts, clients }: Settings): Group[] {
+  if (parts.includes('checkout') && has(clients)(1000)) return [];
+  const runs = [BASKETS.distinct, BASKETS.hot].map((basket) => ({
+    ...checkout('kassa', 1000),
+    basket,
+  }));
+  return [{ part: 'memory', name: '1000 clients', runs }];
+}
+
+const has = (list: readonly number[]) => (n: number) => list.includes(n);
+
+const checkout = (side: Side, clients: number): Run => ({
+  deployment: deployed(side),
+  call: 'checkout',
+  basket: DISTINCT,
+  clients,
+});
+
+const deployed = (side: Side): Deployment => ({
+  side,
+  rows: ROWS,
+  orders: 0,
+  processes: 1,
+  lanes: 1,
+});

@@ -1,0 +1,136 @@
+/** Carries out the plan: each group's runs in turn, as often as asked, on open deployments. */
+import type { Live } from '../../test/report.ts';
+import { type Closing, type Ground, type Open, open, type Time } from './deployment.ts';
+import { type Deployment, FULL_CLIENTS, type Group, NAMES, type Run } from './plan.ts';
+import { type Sample, summarise } from './sample.ts';
+import type { Result } from './targets.ts';
+
+export interface Outcome {
+  results: (Result & { part: Group['part'] })[];
+  closings: Closing[];
+}
+
+export interface Work extends Time {
+  groups: readonly Group[];
+  repeat: number;
+}
+
+/** @param outcome is filled as the work goes on, so that what was measured is there if it ends */
+export async function runAll(
+  work: Work,
+  ground: Ground,
+  line: Live,
+  outcome: Outcome,
+): Promise<void> {
+  const opened = new Map<string, Open>();
+  const progress = startProgress(work, line);
+  try {
+    for (const [at, group] of work.groups.entries()) {
+      const samples = new Map<Run, Sample[]>(group.runs.map((run) => [run, []]));
+      try {
+        for (let turn = 1; turn <= work.repeat; turn++) {
+          for (const run of group.runs) {
+            progress.show(`${group.name}, ${labelOf(run)}`, turn);
+            const rate = rateOf(run, outcome.results);
+            samples.get(run)?.push(await (await get(run.deployment)).measure(run, work, rate));
+            progress.done();
+          }
+        }
+      } finally {
+        for (const [run, found] of samples) {
+          const result = { part: group.part, group: group.name, run, summary: summarise(found) };
+          if (found.length > 0) outcome.results.push(result);
+        }
+      }
+      for (const key of unused(opened.keys(), work.groups.slice(at + 1))) {
+        line.show(`auditing ${key}`);
+        const closing = await opened.get(key)?.close();
+        if (closing) outcome.closings.push(closing);
+        opened.delete(key);
+      }
+    }
+  } finally {
+    for (const one of opened.values()) await one.drop().catch(() => {});
+  }
+
+  async function get(deployment: Deployment): Promise<Open> {
+    const found = opened.get(keyOf(deployment)) ?? (await open(deployment, ground));
+    opened.set(keyOf(deployment), found);
+    return found;
+  }
+}
+
+const keyOf = ({ side, rows, orders, processes, lanes }: Deployment): string =>
+  `${side}: ${rows} rows, ${orders} orders, ${processes} processes, ${lanes} lanes`;
+
+const unused = (keys: Iterable<string>, groups: readonly Group[]): string[] => {
+  const needed = new Set(groups.flatMap((group) => group.runs.map((run) => keyOf(run.deployment))));
+  return [...keys].filter((key) => !needed.has(key));
+};
+
+/** What tells a run from the others of its group. */
+export function labelOf({ deployment, rate_share, clients, fewer }: Run): string {
+  const { side, orders, processes, lanes } = deployment;
+  if (rate_share !== undefined) return `${Math.round(rate_share * 100)} % of the most`;
+  if (orders > 0) return `${orders.toLocaleString('en')} rows`;
+  if (processes > 1) return `${processes} processes`;
+  if (lanes > 1) return `${lanes} lanes`;
+  return fewer ? `${NAMES[side]}, ${clients} clients` : NAMES[side];
+}
+
+/** The share of an open loop is of what the same service reached with so many clients, closed. */
+function rateOf(run: Run, results: Outcome['results']): number | undefined {
+  if (run.rate_share === undefined) return undefined;
+  const closed = results.find(
+    (result) =>
+      result.run.clients === FULL_CLIENTS &&
+      result.run.call === run.call &&
+      result.run.basket.demand === run.basket.demand &&
+      keyOf(result.run.deployment) === keyOf(run.deployment),
+  );
+  return run.rate_share * (closed?.summary.per_s.median ?? 0);
+}
+
+/** What one measurement takes besides its time: fresh orders, a checkpoint, a process. */
+const AROUND_S = 1;
+const OPENING_S = 3;
+const ROWS_PER_S = 40_000;
+
+export function estimateSeconds({ groups, repeat, seconds, warmup_s }: Work): number {
+  const runs = groups.flatMap((group) => group.runs);
+  const deployments = new Map(runs.map((run) => [keyOf(run.deployment), run.deployment]));
+  const opening = [...deployments.values()].map(
+    ({ rows, orders }) => OPENING_S + (rows + orders) / ROWS_PER_S,
+  );
+  const measuring = runs.length * repeat * (seconds + warmup_s + AROUND_S);
+  return measuring + opening.reduce((sum, one) => sum + one, 0);
+}
+
+export const timesOf = ({ groups, repeat }: Work): number =>
+  repeat * groups.reduce((sum, group) => sum + group.runs.length, 0);
+
+function startProgress(work: Work, line: Live) {
+  const total = timesOf(work);
+  const estimate_s = estimateSeconds(work);
+  const began = performance.now();
+  let done = 0;
+  return {
+    show(what: string, turn: number) {
+      const took_s = (performance.now() - began) / 1000;
+      // The plan's estimate at first, more and more what it really takes.
+      const whole_s = done > 0 ? (took_s * total) / done : estimate_s;
+      const trust = done / total;
+      const left_s = trust * whole_s + (1 - trust) * estimate_s - took_s;
+      const turns = work.repeat > 1 ? ` (${turn}/${work.repeat})` : '';
+      line.show(`${done + 1} of ${total}: ${what}${turns} … ${minutes(left_s)} left`);
+    },
+    done() {
+      done++;
+    },
+  };
+}
+
+export const minutes = (seconds: number): string =>
+  seconds < 90
+    ? `about ${Math.max(10, Math.round(seconds / 10) * 10)} s`
+    : `about ${Math.round(seconds / 60)} min`;
