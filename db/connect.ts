@@ -54,7 +54,9 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   loss.promise.catch(() => {});
   let socket: Socket | undefined;
   let alive = true;
-  let last_flight: Promise<unknown> | undefined;
+  let last_flight: Promise<unknown> = Promise.resolve();
+  /** How the flights that are not answered yet learn of a loss. */
+  const under_way = new Set<(why: Failure) => void>();
 
   const options = {
     ...driverOptions(address, purpose),
@@ -77,12 +79,6 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
       const before = last_flight;
       const [first] = statements;
       let answered = false;
-      const answers = Promise.allSettled(statements.map((statement) => statement.execute()));
-      last_flight = answers;
-      first?.then(
-        () => (answered = true),
-        () => {},
-      );
       const silent = () => {
         if (!answered) destroy(new Failure('store_unavailable', 'no answer in time'));
       };
@@ -91,11 +87,24 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
         else silent();
       };
       const timers: ReturnType<typeof setTimeout>[] = [];
-      try {
-        await Promise.race([before, loss.promise]); // the time it takes is not this flight's
+      // Not a race with one promise of the loss: that would keep every answer until the loss.
+      const { promise, resolve, reject } = Promise.withResolvers<Settled[]>();
+      under_way.add(reject);
+      const answers = Promise.allSettled(statements.map((statement) => statement.execute()));
+      answers.then(resolve);
+      last_flight = answers;
+      first?.then(
+        () => (answered = true),
+        () => {},
+      );
+      before.then(() => {
+        if (!under_way.has(reject)) return;
         timers.push(setTimeout(late, timeout_ms), setTimeout(silent, first_ms));
-        return await Promise.race([answers, loss.promise]);
+      });
+      try {
+        return await promise;
       } finally {
+        under_way.delete(reject);
         timers.forEach(clearTimeout);
       }
     },
@@ -123,6 +132,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   function lose(why: Failure) {
     alive = false;
     loss.reject(why);
+    for (const reject of under_way) reject(why);
   }
   function destroy(why: Failure) {
     lose(why);
