@@ -1,0 +1,158 @@
+/** The rules of the manifests can fail: each is broken here, once, and has to say so. */
+import { expect, test } from 'bun:test';
+import { complaints, overlay } from './manifests-all.ts';
+import { reachable } from './manifests-network.ts';
+import { type Manifest, nameOf } from './manifests-read.ts';
+import { unknownKeys, wrongValues } from './manifests-schema.ts';
+
+const POD = 'spec.template.spec';
+const BOX = `${POD}.containers.0`;
+const bad: [object: string, path: string, value: unknown, said: string][] = [
+  ['Deployment order', `${BOX}.image`, 'kassa', 'runs kassa, which is not pinned'],
+  ['Deployment order', `${BOX}.image`, 'kassa:latest', 'not pinned'],
+  ['Deployment order', `${BOX}.resources.limits`, undefined, 'no limit of memory'],
+  ['Deployment order', `${BOX}.securityContext.capabilities.drop`, [], 'has capabilities'],
+  ['Deployment order', `${POD}.securityContext.runAsNonRoot`, false, 'may run as root'],
+  ['Deployment order', `${POD}.securityContext.runAsUser`, 2000, 'runs as another user'],
+  ['Job migrate', `${POD}.automountServiceAccountToken`, true, 'Job migrate gets a token'],
+  ['ServiceAccount stock', 'automountServiceAccountToken', true, 'without a token'],
+  ['Deployment stock', `${POD}.serviceAccountName`, 'clerk', 'has no account clerk'],
+  [
+    'Deployment stock',
+    `${BOX}.readinessProbe.httpGet.path`,
+    '/health',
+    'readinessProbe on /health',
+  ],
+  ['Deployment stock', `${BOX}.livenessProbe.httpGet.port`, 'web', 'livenessProbe without a port'],
+  ['Deployment stock', `${BOX}.lifecycle`, undefined, 'stops before the gateway knows'],
+  ['Deployment stock', `${POD}.terminationGracePeriodSeconds`, 15, 'is killed 0 s after its drain'],
+  [
+    'Deployment stock',
+    `${BOX}.ports.0.containerPort`,
+    8004,
+    'Deployment stock is not on port 8003',
+  ],
+  ['Deployment stock', `${BOX}.args.0`, 'stocks', 'runs stocks, which the image does not have'],
+  [
+    'Deployment stock',
+    `${BOX}.env.0.name`,
+    'PROT',
+    'sets PROT, which apps/config.ts does not have',
+  ],
+  ['Deployment stock', `${BOX}.env.1.valueFrom.configMapKeyRef.key`, 'order', 'is kassa_order to'],
+  ['Deployment stock', `${BOX}.env.1.valueFrom.configMapKeyRef.key`, 'stack', 'reads no stack of'],
+  ['Deployment stock', `${BOX}.envFrom.0.configMapRef.name`, 'kasse', 'reads no ConfigMap kasse'],
+  [
+    'Deployment stock',
+    `${BOX}.volumeMounts.0.name`,
+    'certificates',
+    'mounts no volume certificates',
+  ],
+  ['Deployment stock', `${BOX}.volumeMounts.0.mountPath`, '/certs', 'no certificate is mounted'],
+  ['Deployment stock', 'spec.replicas', 3, 'and its autoscaler both count'],
+  ['ConfigMap kassa', 'data.LANES', 'two', 'LANES must be a whole number from 1 to 64'],
+  ['ConfigMap kassa', 'data.DATABASE_CA_FILE', undefined, 'has no certificates'],
+  ['Certificate kassa-stock-client', 'spec.secretName', 'other', 'a Secret that nobody makes'],
+  ['Certificate kassa-stock-client', 'spec.commonName', 'root', 'is of root'],
+  ['Certificate kassa-stock-client', 'spec.issuerRef.name', 'nobody', 'is issued by nobody'],
+  ['Certificate kassa-cockroachdb-ca', 'spec.isCA', false, 'comes from no authority of ours'],
+  ['Service order', 'spec.selector', { 'app.kubernetes.io/name': 'kassa' }, 'selects 4 workloads'],
+  ['Service order', 'spec.ports.0.targetPort', 'web', 'sends to no port web'],
+  ['Ingress kassa', 'metadata.annotations', { a: 'b' }, 'the Ingress has annotations'],
+  ['Ingress kassa', 'spec.ingressClassName', 'nginx', 'the Ingress names a class'],
+  [
+    'Ingress kassa',
+    'spec.rules.0.http.paths.0.backend.service.name',
+    'orders',
+    'leads to no Service',
+  ],
+  ['HorizontalPodAutoscaler order', 'spec.scaleTargetRef.name', 'orders', 'order: no autoscaler'],
+  ['HorizontalPodAutoscaler order', 'spec.minReplicas', 9, 'a minimum over its maximum'],
+  ['PodDisruptionBudget order', 'spec.selector.matchLabels', { a: 'b' }, '0 disruption budgets'],
+  ['PodDisruptionBudget order', 'spec.maxUnavailable', 0, 'is not maxUnavailable 1'],
+  ['NetworkPolicy services', 'spec.ingress.0.ports.0.port', 'web', 'names no port web'],
+];
+test.each(bad)('the rules catch %s with %s %j', (name, path, value, said) => {
+  expect(complaints(broken(overlay('production'), name, path, value)).join('\n')).toContain(said);
+});
+
+const ways: [object: string, path: string, value: unknown, way: string, open: boolean][] = [
+  ['NetworkPolicy default-deny', 'spec.policyTypes', ['Egress'], 'elsewhere → stranger 80', true],
+  [
+    'NetworkPolicy services',
+    'spec.ingress.0.from',
+    [{ podSelector: {} }],
+    'traefik → order 8001',
+    false,
+  ],
+  ['NetworkPolicy services', 'spec.podSelector', {}, 'traefik → cockroachdb 8080', true],
+  [
+    'NetworkPolicy database',
+    'spec.ingress.0.from.0',
+    { namespaceSelector: {} },
+    'traefik → cockroachdb 26257',
+    true,
+  ],
+  [
+    'NetworkPolicy database',
+    'spec.podSelector.matchLabels',
+    { a: 'b' },
+    'order → cockroachdb 26257',
+    false,
+  ],
+  [
+    'NetworkPolicy database-clients',
+    'spec.egress.0.ports.0.port',
+    8080,
+    'order → cockroachdb 26257',
+    false,
+  ],
+  [
+    'NetworkPolicy database-peers',
+    'spec.podSelector.matchLabels',
+    { a: 'b' },
+    'init → cockroachdb 26257',
+    false,
+  ],
+  ['NetworkPolicy dns', 'spec.egress.0.to.0.podSelector', {}, 'order → kube-system 443', false],
+  [
+    'NetworkPolicy dns',
+    'spec.egress.0.to',
+    [{ ipBlock: { cidr: '0.0.0.0/0' } }],
+    'order → dns 53',
+    false,
+  ],
+];
+test.each(ways)('when %s has %s %j', (name, path, value, way, open) => {
+  const after = reachable(broken(overlay('production'), name, path, value));
+  expect([way, after.includes(way)]).toEqual([way, open]);
+});
+
+test('the schemas catch wrong types, missing fields and keys that do not exist', async () => {
+  const wrong = broken(overlay('production'), 'Deployment order', 'spec.selector', undefined);
+  expect((await wrongValues(wrong)).join()).toContain('must have required property selector');
+  const path = 'spec.rules.0.matches.0.path.type';
+  const route = broken(overlay('production-gateway-api'), 'HTTPRoute kassa', path, 'Prefix');
+  expect((await wrongValues(route)).join()).toContain('HTTPRoute kassa');
+  const stranger: Manifest = { apiVersion: 'v2', kind: 'Pod', metadata: { name: 'a' } };
+  expect(await wrongValues([stranger])).toEqual(['Pod a: no schema for v2 Pod']);
+  const misspelt = broken(
+    overlay('minikube'),
+    'Deployment order',
+    `${BOX}.imagePullPolice`,
+    'Always',
+  );
+  expect((await unknownKeys(misspelt)).join()).toContain('imagePullPolice');
+});
+
+/** A copy in which one field of one object has another value, or is gone. */
+function broken(objects: Manifest[], name: string, path: string, value: unknown): Manifest[] {
+  const copy = structuredClone(objects);
+  const keys = path.split('.');
+  const last = keys.pop() ?? '';
+  let inside = copy.find((object) => nameOf(object) === name) as unknown as Record<string, unknown>;
+  for (const key of keys) inside = inside[key] as Record<string, unknown>;
+  if (value === undefined) delete inside[last];
+  else inside[last] = value;
+  return copy;
+}

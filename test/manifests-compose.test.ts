@@ -1,0 +1,74 @@
+/** compose.yaml: valid, bounded, and of one mind with the product and with Kubernetes. */
+import { expect, test } from 'bun:test';
+import { product, tools } from './manifests-all.ts';
+import {
+  type Compose,
+  looseCompose,
+  misconfiguredCompose,
+  unset,
+  upstreams,
+} from './manifests-compose.ts';
+import { podsOf } from './manifests-pods.ts';
+import { readYaml, text } from './manifests-read.ts';
+import { violations } from './manifests-values.ts';
+
+const [compose = { services: {} }] = await readYaml<Compose>('compose.yaml');
+const schema = JSON.parse(await text('test/data/compose-spec.schema.json'));
+const complaints = (file: Compose): string[] => [
+  ...looseCompose(file),
+  ...misconfiguredCompose(file, product),
+];
+
+test('compose.yaml is what Compose takes, and nothing is wrong with it', () => {
+  expect(violations(compose, schema)).toEqual([]);
+  expect(complaints(compose)).toEqual([]);
+});
+
+test('its gateway sends to the ports of the services, and all of them are there', () => {
+  const expected = Object.entries(product.ports).map(([name, port]) => `${name}:${port}`);
+  expect(upstreams(compose)).toEqual(expected.sort());
+  for (const name of [...Object.keys(product.ports), 'migrate']) {
+    expect(Object.keys(compose.services)).toContain(name);
+  }
+});
+
+test('it runs the CockroachDB that Kubernetes runs', () => {
+  const images = Object.values(compose.services).map(({ image }) => image);
+  const theirs = podsOf(tools).flatMap(({ spec }) => spec.containers.map(({ image }) => image));
+  expect([...new Set(images.filter((image) => image.startsWith('cockroachdb/')))]).toEqual(theirs);
+});
+
+test('what nobody has set is what stands behind it', () => {
+  const [port = ''] = compose.services.gateway?.ports ?? [];
+  expect([port.startsWith('$'), unset(port)]).toEqual([true, '127.0.0.1:8000:8000']);
+});
+
+const bad: [service: string, field: string, value: unknown, said: string][] = [
+  ['order', 'image', 'kassa:latest', 'runs kassa:latest, which is not pinned'],
+  ['order', 'deploy', {}, 'has no limit of memory'],
+  ['order', 'depends_on', { nobody: {} }, 'waits for nobody'],
+  ['order', 'networks', ['internet'], 'is in no network internet'],
+  ['order', 'volumes', ['./deploy/none:/none'], 'mounts ./deploy/none, which is not there'],
+  ['order', 'volumes', ['none:/none'], 'mounts none, which is not there'],
+  ['order', 'ports', ['8001:8001'], 'shows 8001:8001 to the network'],
+  ['order', 'user', '0:0', 'runs as another user'],
+  ['order', 'command', ['orders'], 'runs orders, which the image does not have'],
+  ['order', 'command', ['stock'], 'is stock under another name'],
+  ['order', 'environment', { PROT: '1' }, 'sets PROT, which apps/config.ts does not have'],
+  ['order', 'environment', { LANES: 'two' }, 'LANES must be a whole number from 1 to 64'],
+  ['order', 'environment', { PORT: '8000' }, 'is not on port 8001'],
+  ['order', 'environment', { HOST: '127.0.0.1' }, 'listens to itself alone'],
+  ['order', 'environment', { DATABASE_URL: 'postgres://root@roach1/kassa' }, 'is root'],
+  ['order', 'stop_grace_period', '10s', 'is killed less than 5 s after its drain'],
+  ['order', 'healthcheck', { disable: true }, "does without the image's health check"],
+];
+test.each(bad)('the rules catch %s with %s %j', (service, field, value, said) => {
+  const file = structuredClone(compose);
+  Object.assign(file.services[service] ?? {}, { [field]: value });
+  expect(complaints(file).join('\n')).toContain(said);
+});
+
+test('the schema catches a key that Compose does not know', () => {
+  const services = { ...compose.services, more: { image: 'a:1', restrat: 'always' } };
+  expect(violations({ ...compose, services }, schema).join()).toContain('/services/more');
+});

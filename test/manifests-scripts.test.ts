@@ -1,0 +1,168 @@
+/** deploy/minikube and deploy/cluster, with stand-ins for the programs that they call. */
+import { afterAll, expect, test } from 'bun:test';
+import { mkdtempSync } from 'node:fs';
+import { chmod, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run } from './manifests-read.ts';
+import { versionOf } from './manifests-values.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'kassa-scripts-'));
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Writes down how it was called, and answers as the real ones do where somebody listens. */
+const STANDIN = `#!/bin/sh
+name=\${0##*/}
+echo "$name $*" >> "$CALLS"
+case "$name $*" in
+  "minikube status"*) exit 1 ;;
+  *jsonpath*) echo "$MIGRATION" ;;
+  *" get crd "*) [ -z "$NO_CRD" ] ;;
+  *"SHOW GRANTS"*) [ -z "$UNPROVISIONED" ] ;;
+  "kubectl kustomize"*) printf 'image: kassa:0.1.0\\nimage: other:1\\n' ;;
+  *"apply -f -") cat >> "$CALLS" ;;
+esac
+`;
+for (const name of ['minikube', 'kubectl', 'helm', 'docker']) {
+  await writeFile(join(folder, name), STANDIN);
+  await chmod(join(folder, name), 0o755);
+}
+
+interface Run {
+  code: number;
+  out: string;
+  err: string;
+  calls: string[];
+}
+let runs = 0;
+async function script(args: string, env: Record<string, string> = {}): Promise<Run> {
+  const log = join(folder, `calls-${runs++}`);
+  await writeFile(log, '');
+  const path = env.PATH ?? `${folder}:${process.env.PATH}`;
+  const base = {
+    CALLS: log,
+    MIGRATION: 'SuccessCriteriaMet Complete',
+    NO_CRD: '',
+    UNPROVISIONED: '',
+  };
+  const end = await run(['/bin/sh', ...args.split(' ')], { ...base, ...env, PATH: path });
+  return { ...end, calls: (await readFile(log, 'utf8')).trim().split('\n').filter(Boolean) };
+}
+
+const MINIKUBE = 'deploy/minikube';
+const CLUSTER = 'deploy/cluster --context somewhere --image example.com/kassa:1.2.3';
+
+test.each([MINIKUBE, CLUSTER, `${MINIKUBE} --down`, 'deploy/cluster --context a --down'])(
+  'a dry run of %s prints commands and runs none',
+  async (command) => {
+    const { code, out, calls } = await script(`${command} --dry-run`);
+    expect([code, calls]).toEqual([0, []]);
+    expect(out).toMatch(/^\+ /m);
+  },
+);
+
+test('minikube: the image, both charts at their versions, the overlay, the addresses', async () => {
+  const { code, out, calls } = await script(MINIKUBE);
+  expect(code).toBe(0);
+  const steps = ['minikube start', 'image build', 'upgrade --install traefik', '--install kassa'];
+  const places = [...steps, 'apply -f -', 'get job migrate', 'rollout status deployment/order'].map(
+    (step) => calls.findIndex((call) => call.includes(step)),
+  );
+  expect(places).not.toContain(-1);
+  expect(places).toEqual(places.toSorted((a, b) => a - b));
+  const charts = calls.filter((call) => call.startsWith('helm upgrade'));
+  expect(charts[0]).toContain(`--version ${await versionOf('traefik')} --kube-context kassa`);
+  expect(charts[1]).toContain(`--version ${await versionOf('cockroachdb')} --kube-context kassa`);
+  expect(charts.length).toBe(2);
+  expect(charts.join()).not.toContain('--wait');
+  expect(charts[0]).toContain('--install traefik traefik');
+  expect(charts[0]).toContain('--namespace traefik ');
+  expect(calls).toContain('image: kassa:dev');
+  expect(calls).toContain('image: other:1');
+  expect(out).toContain('port-forward service/traefik 8000:80');
+  expect(out).toContain('port-forward service/kassa-cockroachdb-public 8080:8080');
+});
+
+test('minikube: an init job that made no roles is repeated once, then it is an error', async () => {
+  const { code, calls } = await script(MINIKUBE, { UNPROVISIONED: 'yes' });
+  expect(code).toBe(1);
+  expect(calls.filter((call) => call.includes('--install kassa')).length).toBe(2);
+  expect(calls.some((call) => call.includes('apply -f -'))).toBe(false);
+});
+
+test.each([MINIKUBE, `${CLUSTER} --yes`])(
+  '%s says so when the migration fails',
+  async (command) => {
+    const { code, err, calls } = await script(command, { MIGRATION: 'FailureTarget Failed' });
+    expect(code).toBe(1);
+    expect(err).toContain('The migration failed.');
+    expect(calls.at(-1)).toContain('logs --selector');
+  },
+);
+
+test('cluster: the certificate authority comes before the chart; the image is put in', async () => {
+  const { code, calls } = await script(`${CLUSTER} --yes --gateway-api`);
+  expect(code).toBe(0);
+  const at = (words: string) => calls.findIndex((call) => call.includes(words));
+  expect(at('apply -k k8s/overlays/production/database-ca')).toBeGreaterThan(-1);
+  expect(at('certificate/kassa-cockroachdb-ca')).toBeLessThan(at('--install kassa'));
+  expect(at('kustomize k8s/overlays/production-gateway-api')).toBeGreaterThan(
+    at('--install kassa'),
+  );
+  expect(calls).toContain('image: example.com/kassa:1.2.3');
+  expect(calls.filter((call) => !call.startsWith('image:')).every(inCluster)).toBe(true);
+});
+const inCluster = (call: string) =>
+  / somewhere( |$)/.test(call) || call.startsWith('kubectl kustomize');
+
+test('cluster: nothing is done unless somebody says y', async () => {
+  const { code, out, calls } = await script(CLUSTER);
+  expect([code, calls]).toEqual([1, []]);
+  expect(out).toContain('Cluster: somewhere. Install example.com/kassa:1.2.3 into it? [y/N]');
+});
+
+test('cluster: without cert-manager it says where to get it', async () => {
+  const { code, err } = await script(`${CLUSTER} --yes`, { NO_CRD: 'yes' });
+  expect(code).toBe(1);
+  expect(err).toContain('cert-manager: https://cert-manager.io');
+});
+
+test.each([
+  '',
+  ' --image kassa',
+  ' --image kassa:latest',
+  ' --image r:5000/kassa',
+  ' --wrong',
+  ' --image',
+])('cluster refuses:%s', async (args) => {
+  const { code, calls } = await script(`deploy/cluster --context a${args}`);
+  expect([code, calls]).toEqual([2, []]);
+});
+
+test('cluster: the way back keeps the data', async () => {
+  const { code, out, calls } = await script('deploy/cluster --context somewhere --yes --down');
+  expect(code).toBe(0);
+  expect(calls.join()).not.toMatch(/delete[^,]*(?:namespace|persistentvolume|pvc|secret)/);
+  expect(calls.some((call) => call.startsWith('helm uninstall kassa'))).toBe(true);
+  expect(out).toContain('delete namespace kassa');
+});
+
+test('each names all that is missing and where it is to be had, and stops', async () => {
+  const bare = mkdtempSync(join(folder, 'bare-'));
+  for (const tool of ['dirname', 'cat']) await symlink(Bun.which(tool) ?? '', join(bare, tool));
+  for (const [command, tools] of [
+    [MINIKUBE, ['minikube', 'kubectl', 'helm', 'docker']],
+    [CLUSTER, ['kubectl', 'helm']],
+  ] as const) {
+    const { code, err, out } = await script(command, { PATH: bare });
+    expect([code, out]).toEqual([1, '']);
+    expect(err.match(/(?<=^missing: )\w+(?= \(https:)/gm)).toEqual([...tools]);
+  }
+});
+
+test('the scripts are clean shell', async () => {
+  if (!Bun.which('shellcheck'))
+    return console.log('not checked: shell scripts (no shellcheck here)');
+  const { out } = await run(['shellcheck', MINIKUBE, 'deploy/cluster', 'helm-config/charts.sh']);
+  expect(out).toBe('');
+});
