@@ -51,7 +51,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   const ready: Entry[] = [];
   const lanes = Array.from(
     { length: limits.lanes },
-    () => new Lane({ ...ground, clock, meter, putBack, depart }, limits),
+    () => new Lane({ ...ground, clock, meter, putBack, turnFreed }, limits),
   );
   let reading_ahead = false;
   let closing = false;
@@ -75,15 +75,24 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
         depart();
       } else {
         following.push(entry);
-        if (!reading_ahead) void readAhead();
+        if (!reading_ahead && isReadingDue()) void readAhead();
       }
     });
+  }
+
+  /**
+   * A statement for each call would cost more than it saves: while the lanes are busy the calls
+   * gather, until a commit is sent or there are many.
+   */
+  function isReadingDue(): boolean {
+    if (following.length >= limits.pipeline_min) return true;
+    return following.length > 0 && lanes.some((lane) => lane.idle);
   }
 
   /** Reads for all that wait, while the lanes are busy with the batch before. */
   async function readAhead(): Promise<void> {
     reading_ahead = true;
-    while (following.length > 0) {
+    do {
       const entries = following.splice(0, limits.batch_max);
       const sent_at = clock.now();
       try {
@@ -98,8 +107,14 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
       }
       ready.push(...entries);
       depart();
-    }
+    } while (isReadingDue());
     reading_ahead = false;
+  }
+
+  /** A lane has sent its commit, or has nothing more to do. */
+  function turnFreed(): void {
+    depart();
+    if (!reading_ahead && following.length > 0) void readAhead();
   }
 
   /** A free lane takes all that waits, in order of arrival. No timer: alone, nobody waits. */

@@ -38,8 +38,8 @@ export interface LaneGround {
   connect(): Promise<Connection>;
   /** For commands that turned out to need rows which were not locked: to the head of the queue. */
   putBack(entries: Entry[]): void;
-  /** The lane may be free again. */
-  depart(): void;
+  /** A commit was sent, or all is answered: the next batch may leave. */
+  turnFreed(): void;
   log: Log;
   clock: Clock;
   meter: Meter;
@@ -74,7 +74,7 @@ export class Lane {
 
   constructor(ground: LaneGround, limits: LaneLimits) {
     this.#ground = ground;
-    this.#turn = new Turn(ground.depart);
+    this.#turn = new Turn(ground.turnFreed);
     this.#begin_ms = limits.response_timeout_ms;
     this.#commit_ms = limits.statement_timeout_ms + 1000;
     this.#pipeline_min = limits.pipeline_min;
@@ -98,7 +98,7 @@ export class Lane {
       for (const entry of batch) entry.reject(new Failure('internal', 'a batch broke', { cause }));
     } finally {
       this.#under_way--;
-      this.#ground.depart();
+      this.#ground.turnFreed();
     }
   }
 
