@@ -24,6 +24,8 @@ export interface StoreAddress {
 
 export interface Connection {
   readonly sql: Sql;
+  /** Transactions take the store's gate first, which lets one in after the other: see dialect.ts. */
+  readonly gated: boolean;
   /** False as soon as the connection is lost or closed; it never turns true again. */
   readonly alive: boolean;
   /**
@@ -69,8 +71,12 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   };
   const sql = postgres<{ int8: postgres.PostgresType<number> }>(address.database_url, options);
 
+  let gated = false;
   const connection: Connection = {
     sql,
+    get gated() {
+      return gated;
+    },
     get alive() {
       return alive;
     },
@@ -117,7 +123,9 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
 
   try {
     const steps = tuneSession(sql, purpose, address.transaction_timeout_ms).then(
-      () => undefined,
+      (features) => {
+        gated = features.gated;
+      },
       (cause) => Promise.reject(new Failure('store_unavailable', 'cannot connect', { cause })),
     );
     const late = new Failure('store_unavailable', 'connecting timed out');

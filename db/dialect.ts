@@ -13,9 +13,10 @@ export async function tuneSession(
   sql: Sql,
   purpose: Purpose,
   transaction_timeout_ms: number,
-): Promise<void> {
+): Promise<Features> {
   const postgresql = await postgresqlVersion(sql); // the first statement: it connects
-  if (purpose === 'tools' || postgresql === undefined) return;
+  const features = { gated: postgresql !== undefined };
+  if (purpose === 'tools' || postgresql === undefined) return features;
   const limited = postgresql >= 17;
   await sql.unsafe(
     `set plan_cache_mode = force_generic_plan; set jit = off;
@@ -23,7 +24,23 @@ export async function tuneSession(
      set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3;
      ${limited ? `set transaction_timeout = ${transaction_timeout_ms}` : ''}`,
   );
+  return features;
 }
+
+/** What the engine does differently on this server. */
+export interface Features {
+  gated: boolean;
+}
+
+/**
+ * PostgreSQL only: transactions of all processes go in one after the other, in order of asking.
+ * There, at SERIALIZABLE, whoever waits for a row fails as soon as its holder commits, and then
+ * finds it taken again by the holder's next batch: two processes that sell one item starve each
+ * other. `lock table` waits before the snapshot is taken (PostgreSQL's manual, LOCK), so nobody
+ * fails for having waited, and the lock ends with the transaction, however that ends. CockroachDB
+ * reads a row as it is when the wait for it is over, and needs none of it.
+ */
+export const takeGate = (sql: Sql) => sql`lock table write_gate in exclusive mode`;
 
 /**
  * Settings of the tables beyond the common schema; does nothing where they are set already.

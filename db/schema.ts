@@ -121,3 +121,6 @@ export const operations = pgTable(
   },
   (t) => [index('operations_expires_at').on(t.expires_at)],
 );
+
+/** Always empty: transactions lock it to go in one after the other (`takeGate` in dialect.ts). */
+export const write_gate = pgTable('write_gate', { id: int8().primaryKey() });

@@ -2,6 +2,7 @@
 import { int8Array, textArray } from './arrays.ts';
 import { type Command, type Decision, type Keys, mergeKeys } from './command.ts';
 import type { Connection, Settled, Statement } from './connect.ts';
+import { takeGate } from './dialect.ts';
 import { assert, Failure, isCertainAbort, isServerError } from './failure.ts';
 import { LockedRows, lockStatements } from './rows.ts';
 
@@ -58,19 +59,21 @@ export async function transact(
   const { sql } = connection;
   const keys = mergeKeys(...works.map((work) => work.keys));
   const operation_keys = works.flatMap((work) => (work.operation ? [work.operation.key] : []));
-  const begin = sql`begin isolation level serializable`;
+  const opening = [sql`begin isolation level serializable`];
+  if (connection.gated) opening.push(takeGate(sql));
   const reads = [...lockStatements(sql, keys), ...readOperations(sql, operation_keys)];
 
   let results: Result[];
   let writes: Statement[];
   try {
     // Nothing is written before `begin` is known to have worked: alone, each write would commit.
-    const [, ...answers] = await allOf(
+    const answered = await allOf(
       connection,
-      [begin, ...reads],
+      [...opening, ...reads],
       timeouts.lock_ms,
       timeouts.begin_ms,
     );
+    const answers = answered.slice(opening.length);
     const recorded = operation_keys.length > 0 ? answers.pop() : [];
     const rows = new LockedRows(keys, answers);
     const operations = new Operations((recorded ?? []) as unknown as RecordedOperation[]);

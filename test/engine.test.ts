@@ -12,6 +12,7 @@ import {
   newOrder,
   newUser,
   openKassa,
+  sample,
   stockOf,
   tally,
   terminateSessions,
@@ -282,6 +283,24 @@ test('cancel racing checkout, and cancels racing each other: money and stock ret
     expect(await isPaid(kassa, order)).toBe(given_back === 0);
   }
   await other.close();
+});
+
+test('two processes that sell one item neither starve each other nor fail for having waited', async () => {
+  const processes = [openKassa(), openKassa()];
+  const user = await newUser(kassa, 1000);
+  const item = await newItem(kassa, 1, 1000);
+  const orders = await times(200, () => newOrder(kassa, user, [[item, 1]]));
+  const replies = await Promise.all(
+    orders.map((order, i) => processes[i % 2]?.post(`/orders/checkout/${order}`)),
+  );
+  expect(replies.filter((reply) => reply?.status !== 200)).toEqual([]);
+  expect([await creditOf(kassa, user), await stockOf(kassa, item)]).toEqual([800, 800]);
+  const outside = await connect();
+  for (const process of processes) {
+    if (outside.gated) expect(await sample(process, 'kassa_retries_total')).toBeUndefined();
+    await process.close();
+  }
+  await outside.close();
 });
 
 test('several lanes in one process do not lose or double anything', async () => {

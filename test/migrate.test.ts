@@ -247,6 +247,9 @@ const rows = [
   `insert into stock_movements values ('i', 'm', 0, 'test', null)`,
 ];
 
+/** Numbers that are no amounts; a new amount needs a guard. */
+const UNGUARDED = ['operations.status', 'write_gate.id'];
+
 test('every amount is guarded, from its lowest value to 2^53 - 1', async () => {
   const connection = await open();
   await migrate(connection, migrations);
@@ -270,5 +273,5 @@ test('every amount is guarded, from its lowest value to 2^53 - 1', async () => {
     columns.filter((column) => column.getSQLType() === 'bigint').map((c) => `${name}.${c.name}`),
   );
   const known = guarded.map(([table, column]) => `${table}.${column}`);
-  expect(amounts.sort()).toEqual([...known, 'operations.status'].sort()); // a new one needs a guard
+  expect(amounts.sort()).toEqual([...known, ...UNGUARDED].sort());
 }, 20_000);

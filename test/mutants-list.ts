@@ -266,6 +266,13 @@ export const mutants: Mutant[] = [
     engine,
   ),
   mutant(
+    'nobody takes the gate',
+    'db/transaction.ts',
+    'if (connection.gated) opening.push(takeGate(sql));',
+    '',
+    ['engine'],
+  ),
+  mutant(
     'the next transaction is sent before the writes of the one ahead',
     'db/transaction.ts',
     'const answers = connection.flight([...writes, sql`commit`], timeouts.commit_ms);\n  leaving();',

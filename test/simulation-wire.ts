@@ -61,6 +61,7 @@ interface Flight {
 }
 
 export class Wire implements Connection {
+  readonly gated = false;
   readonly sql = sqlTag as unknown as Connection['sql'];
   alive = true;
   readonly name: string;
