@@ -46,6 +46,9 @@ export const variables = z.object({
   ),
   QUEUE_MAX: integer(1, 1_000_000, 10_000).describe('commands that may wait; then 429'),
   DEADLINE_MS: integer(100, 60_000, 8000).describe('from arrival to an answer'),
+  AWAY_MS: integer(0, 60_000, 2000).describe(
+    'how long calls wait for a store that cannot be reached; then 503 at once',
+  ),
   STATEMENT_TIMEOUT_MS: integer(100, 60_000, 5000).describe('for one statement, kept by the store'),
   IDLE_IN_TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 3000).describe(
     'after which the store ends a transaction whose service has stopped answering',
@@ -100,5 +103,6 @@ export const storeOptions = (
   pipeline_min: config.PIPELINE_MIN,
   queue_max: config.QUEUE_MAX,
   deadline_ms: config.DEADLINE_MS,
+  away_ms: config.AWAY_MS,
   read_pool_size: config.READ_POOL_SIZE,
 });

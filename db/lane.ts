@@ -54,6 +54,8 @@ export interface LaneLimits {
    * with those who come meanwhile, since a transaction costs as much as about thirty commands.
    */
   pipeline_min: number;
+  /** How long calls wait for a store that can't be reached; then they are refused at once. */
+  away_ms: number;
 }
 
 /**
@@ -66,11 +68,15 @@ export class Lane {
   trouble: Failure | undefined;
   #connection: Connection | undefined;
   #under_way = 0;
+  /** Since when no connection could be made. */
+  #away_since: number | undefined;
+  #last_refusal = Number.NEGATIVE_INFINITY;
   readonly #turn: Turn;
   readonly #ground: LaneGround;
   readonly #begin_ms: number;
   readonly #commit_ms: number;
   readonly #pipeline_min: number;
+  readonly #away_ms: number;
 
   constructor(ground: LaneGround, limits: LaneLimits) {
     this.#ground = ground;
@@ -78,6 +84,7 @@ export class Lane {
     this.#begin_ms = limits.response_timeout_ms;
     this.#commit_ms = limits.statement_timeout_ms + 1000;
     this.#pipeline_min = limits.pipeline_min;
+    this.#away_ms = limits.away_ms;
   }
 
   /** Whether this many commands may leave now. */
@@ -121,8 +128,10 @@ export class Lane {
       const marker = this.#ground.clock.uuid();
       const attempt = await this.#attempt(entries, marker, pass);
       if (!attempt) {
-        trouble = this.trouble;
-        continue;
+        trouble = this.trouble ?? troubleOf(undefined);
+        if (!this.#isAway()) continue;
+        for (const entry of entries) entry.reject(trouble);
+        return;
       }
       const end =
         attempt.end === 'ambiguous' ? await this.#settle(attempt, marker, entries) : attempt;
@@ -176,17 +185,29 @@ export class Lane {
     }
   }
 
+  /** Asked too soon after a failure, it fails at once: a store that is away costs no call much. */
   async #open(): Promise<Connection | undefined> {
     if (this.#connection?.alive) return this.#connection;
+    const { clock, connect, meter } = this.#ground;
+    const asked_at = clock.now();
+    if (this.#isAway() && asked_at < this.#last_refusal + PROBE_MS) return undefined;
+    this.#away_since ??= asked_at;
     try {
       const lost = this.#connection;
-      this.#connection = await this.#ground.connect();
-      if (lost) this.#ground.meter.laneReplaced();
+      this.#connection = await connect();
+      if (lost) meter.laneReplaced();
+      this.#away_since = undefined;
       return this.#connection;
     } catch (error) {
+      this.#last_refusal = clock.now();
       this.#note('warn', 'store_unavailable', error);
       return undefined;
     }
+  }
+
+  #isAway(): boolean {
+    const since = this.#away_since ?? Number.POSITIVE_INFINITY;
+    return this.#ground.clock.now() >= since + this.#away_ms;
   }
 
   /** Learns whether a commit whose answer was lost has happened, or answers `outcome_unknown`. */
@@ -313,6 +334,9 @@ class Turn {
     };
   }
 }
+
+/** Between two attempts to reach a store that is away. */
+const PROBE_MS = 250;
 
 /** What an attempt gets at least, so that the deadline itself does not look like a silent store. */
 const ATTEMPT_MIN_MS = 250;

@@ -16,11 +16,12 @@ export interface Reads {
   close(): Promise<void>;
 }
 
-export function reads(pool: ReadPool, meter: Meter = silentMeter): Reads {
+/** @param queue_max reads of one kind that may wait; the next one is refused with `overloaded` */
+export function reads(pool: ReadPool, queue_max: number, meter: Meter = silentMeter): Reads {
   return {
-    findOrder: together(findOrders, ORDERS_MAX, meter),
-    findUser: together(findUsers, ROWS_MAX, meter),
-    findItem: together(findItems, ROWS_MAX, meter),
+    findOrder: together(findOrders, ORDERS_MAX, queue_max, meter),
+    findUser: together(findUsers, ROWS_MAX, queue_max, meter),
+    findItem: together(findItems, ROWS_MAX, queue_max, meter),
     async followOrders(order_ids) {
       const rows = await pool.read(
         (sql) =>
@@ -89,6 +90,7 @@ const UNDER_WAY_MAX = 2;
 function together<Row extends { id: string }>(
   find: (ids: readonly string[]) => Promise<Row[]>,
   rows_max: number,
+  queue_max: number,
   meter: Meter,
 ): (id: string) => Promise<Row | undefined> {
   type Wait = { id: string; resolve(row: Row | undefined): void; reject(error: unknown): void };
@@ -97,6 +99,9 @@ function together<Row extends { id: string }>(
 
   return (id) =>
     new Promise((resolve, reject) => {
+      if (waiting.length >= queue_max) {
+        return reject(new Failure('overloaded', 'too many reads wait; nothing was tried'));
+      }
       waiting.push({ id, resolve, reject });
       if (under_way < UNDER_WAY_MAX && waiting.length === 1) setImmediate(depart);
     });
@@ -125,7 +130,7 @@ type Pointer = { id: string; user_id: string; item_id: string | null };
 type JoinedRow = Omit<Order, 'lines'> & (Line | { [Column in keyof Line]: null });
 
 export interface ReadPool {
-  /** Runs one statement. @throws Failure store_unavailable after `deadline_ms` of trying */
+  /** Runs one statement. @throws Failure store_unavailable `away_ms` after it has failed first */
   read(statement: (sql: Sql) => Statement): Promise<readonly Record<string, unknown>[]>;
   connections(): { open: number; busy: number };
   close(): Promise<void>;
@@ -134,7 +139,7 @@ export interface ReadPool {
 /** Connections that never reconnect, opened when first needed and replaced when lost. */
 export function readPool(
   open: () => Promise<Connection>,
-  limits: { read_pool_size: number; deadline_ms: number; response_timeout_ms: number },
+  limits: { read_pool_size: number; away_ms: number; response_timeout_ms: number },
 ): ReadPool {
   const slots = Array.from({ length: limits.read_pool_size }, () => ({
     under_way: 0,
@@ -149,14 +154,15 @@ export function readPool(
   }
 
   async function read(statement: (sql: Sql) => Statement) {
-    const deadline_at = performance.now() + limits.deadline_ms;
+    let failed_at: number | undefined;
     for (;;) {
       try {
         return await tryOnce(statement);
       } catch (cause) {
         if (isUnmigrated(cause)) throw notMigrated(cause);
         if (!isConflict(cause) && !isUnavailable(cause)) throw cause;
-        if (performance.now() > deadline_at) {
+        failed_at ??= performance.now();
+        if (performance.now() >= failed_at + limits.away_ms) {
           throw new Failure('store_unavailable', 'the store cannot be reached', { cause });
         }
       }

@@ -28,7 +28,7 @@ export interface StoreOptions extends StoreAddress, Limits {
 export function openStore(options: StoreOptions): Store {
   const pool = readPool(() => openConnection(options, 'reads'), options);
   const { log, meter = silentMeter } = options;
-  const read = reads(pool, meter);
+  const read = reads(pool, options.queue_max, meter);
   const engine = groupCommit(
     {
       connect: () => openConnection(options, 'transactions'),

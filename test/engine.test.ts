@@ -184,6 +184,18 @@ test('a full queue is 429 with Retry-After, nothing was tried, and the service r
   await small.close();
 });
 
+test('reads that find too many others waiting are 429 too', async () => {
+  const small = openKassa({ QUEUE_MAX: 5 });
+  const user = await newUser(small, 1);
+  const replies = await times(50, () => small.get(`/payment/find_user/${user}`));
+  const { 200: answered = 0, 429: refused = 0 } = tally(replies);
+  expect(answered + refused).toBe(50);
+  expect(answered).toBeGreaterThanOrEqual(5);
+  expect(refused).toBeGreaterThan(0);
+  expect((await small.get(`/payment/find_user/${user}`)).status).toBe(200);
+  await small.close();
+});
+
 test('a lock that is not released in time is 409 contention, and nothing has changed', async () => {
   const hasty = openKassa({ DEADLINE_MS: 500 });
   const user = await newUser(hasty, 1);

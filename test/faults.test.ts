@@ -20,6 +20,7 @@ import {
   sample,
   stockOf,
   storeUrl,
+  times,
 } from './kassa.ts';
 import { type Fault, type StoreProxy, startProxy } from './proxy.ts';
 
@@ -203,6 +204,30 @@ test('a store that is away is 503 store_unavailable; when it is back the service
   proxy.away = false;
   expect(await creditOf(kassa, user)).toBe(5);
   expect((await kassa.post(`/payment/add_funds/${user}/7`)).body.credit).toBe(12);
+});
+
+test('while the store is away calls fail long before their deadline, and soon work again', async () => {
+  const patient = openKassa({
+    ...{ DATABASE_URL: proxy.database_url, DEADLINE_MS: 60_000, AWAY_MS: 200, QUEUE_MAX: 50 },
+  });
+  const user = await newUser(patient, 5);
+  const order = await newOrder(patient, user, [[await newItem(patient, 1, 5), 1]]);
+  proxy.away = true;
+  proxy.cutAll();
+  // Sixty seconds each, if they waited for their deadline: the test would end first.
+  for (let turn = 0; turn < 3; turn++) {
+    const replies = await times(40, (i) =>
+      i % 2 ? patient.post(`/orders/checkout/${order}`) : patient.get(`/payment/find_user/${user}`),
+    );
+    for (const { status, body, headers } of replies) {
+      expect([status, body.code]).toEqual([503, 'store_unavailable']);
+      expect(headers.get('retry-after')).toBe('1');
+    }
+  }
+  proxy.away = false;
+  while ((await patient.post(`/orders/checkout/${order}`)).status === 503) await Bun.sleep(20);
+  expect(await creditOf(patient, user)).toBe(4);
+  await patient.close();
 });
 
 for (const fault of ['stall', 'stall_within'] as const) {

@@ -131,6 +131,7 @@ function newLimits({ chance, below, between }: Schedule): Limits {
     batch_max: 1 + below(8),
     batch_rows_max: 3 + below(40),
     pipeline_min: 1 + below(3),
+    away_ms: between(0, 1000),
     queue_max: chance(0.2) ? 1 + below(3) : 100,
     deadline_ms: chance(0.3) ? between(40, 200) : between(200, 3000),
     statement_timeout_ms: between(20, 500),
