@@ -50,6 +50,9 @@ export const variables = z.object({
     'how long calls wait for a store that cannot be reached; then 503 at once',
   ),
   STATEMENT_TIMEOUT_MS: integer(100, 60_000, 5000).describe('for one statement, kept by the store'),
+  LOCK_TIMEOUT_MS: integer(10, 60_000, 500).describe(
+    'for a lock that others hold (PostgreSQL): then the batch is split, to find who needs it',
+  ),
   IDLE_IN_TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 3000).describe(
     'after which the store ends a transaction whose service has stopped answering',
   ),
@@ -94,6 +97,7 @@ export const storeOptions = (
   application_name: `kassa-${name}`,
   connect_timeout_ms: config.CONNECT_TIMEOUT_MS,
   statement_timeout_ms: config.STATEMENT_TIMEOUT_MS,
+  lock_timeout_ms: config.LOCK_TIMEOUT_MS,
   idle_in_transaction_timeout_ms: config.IDLE_IN_TRANSACTION_TIMEOUT_MS,
   transaction_timeout_ms: config.TRANSACTION_TIMEOUT_MS,
   response_timeout_ms: config.RESPONSE_TIMEOUT_MS,

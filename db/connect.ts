@@ -18,6 +18,8 @@ export interface StoreAddress {
   statement_timeout_ms: number;
   /** How long the server lets a transaction wait for its client before it ends the session. */
   idle_in_transaction_timeout_ms: number;
+  /** How long PostgreSQL lets a statement wait for a lock: then its batch is split. */
+  lock_timeout_ms: number;
   /** How long the server lets a transaction last, whatever its client does. */
   transaction_timeout_ms: number;
 }
@@ -122,7 +124,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   };
 
   try {
-    const steps = tuneSession(sql, purpose, address.transaction_timeout_ms).then(
+    const steps = tuneSession(sql, purpose, address).then(
       (features) => {
         gated = features.gated;
       },

@@ -12,7 +12,7 @@ import type { Purpose, Sql } from './connect.ts';
 export async function tuneSession(
   sql: Sql,
   purpose: Purpose,
-  transaction_timeout_ms: number,
+  limits: { transaction_timeout_ms: number; lock_timeout_ms: number },
 ): Promise<Features> {
   const postgresql = await postgresqlVersion(sql); // the first statement: it connects
   const features = { gated: postgresql !== undefined };
@@ -22,7 +22,8 @@ export async function tuneSession(
     `set plan_cache_mode = force_generic_plan; set jit = off;
      set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
      set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3;
-     ${limited ? `set transaction_timeout = ${transaction_timeout_ms}` : ''}`,
+     set lock_timeout = ${limits.lock_timeout_ms};
+     ${limited ? `set transaction_timeout = ${limits.transaction_timeout_ms}` : ''}`,
   );
   return features;
 }

@@ -71,6 +71,9 @@ export const isServerError = (error: unknown): boolean =>
 export const isConflict = (error: unknown): boolean =>
   ['40001', '40003', '40P01', '55P03', '57014', '23505', 'contention'].includes(codeOf(error));
 
+/** Somebody else holds a row for longer than `lock_timeout`. */
+export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P03';
+
 /** The store is away, going, full or read-only: classes 08, 53, 57P and 58, and a lost socket. */
 export const isUnavailable = (error: unknown): boolean =>
   /^(08|53|57P0[1-5]|58|25006|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));

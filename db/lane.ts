@@ -5,6 +5,7 @@ import {
   codeOf,
   Failure,
   isConflict,
+  isLockTimeout,
   isUnavailable,
   isUnmigrated,
   type Log,
@@ -148,6 +149,7 @@ export class Lane {
       if (!isConflict(end.error) && !isUnavailable(end.error)) {
         return this.#halve(entries, end.error);
       }
+      if (isLockTimeout(end.error) && entries.length > 1) return this.#split(entries);
       trouble = troubleOf(end.error);
     }
   }
@@ -281,6 +283,12 @@ export class Lane {
     }
     await this.#batch(entries.slice(0, entries.length >> 1));
     await this.#batch(entries.slice(entries.length >> 1));
+  }
+
+  /** A row that somebody else holds may not hold up who does not need it: the halves go apart. */
+  async #split(entries: Entry[]): Promise<void> {
+    const middle = entries.length >> 1;
+    await Promise.all([entries.slice(0, middle), entries.slice(middle)].map((h) => this.#batch(h)));
   }
 
   #inTime(entry: Entry): boolean {

@@ -184,6 +184,21 @@ test('a full queue is 429 with Retry-After, nothing was tried, and the service r
   await small.close();
 });
 
+test('a row that somebody else holds holds up nobody who does not need it', async () => {
+  const brisk = openKassa({ DEADLINE_MS: 2000, LOCK_TIMEOUT_MS: 50 });
+  const users = await times(32, () => newUser(brisk, 1));
+  const [stuck = '', ...others] = users;
+  const lock = await holdLock('users', stuck);
+  const fund = (user: string) => brisk.post(`/payment/add_funds/${user}/1`);
+  const first = fund(others[0] ?? ''); // travels alone; all the others travel together
+  const [late, ...replies] = await Promise.all([fund(stuck), first, ...others.slice(1).map(fund)]);
+  expect(tally(replies)).toEqual({ 200: 31 });
+  expect([late?.status, late?.body.code]).toEqual([409, 'contention']);
+  await lock.release();
+  expect((await fund(stuck)).body.credit).toBe(2);
+  await brisk.close();
+});
+
 test('reads that find too many others waiting are 429 too', async () => {
   const small = openKassa({ QUEUE_MAX: 5 });
   const user = await newUser(small, 1);

@@ -266,6 +266,13 @@ export const mutants: Mutant[] = [
     engine,
   ),
   mutant(
+    'a batch that waits for a foreign lock is not split',
+    'db/lane.ts',
+    'if (isLockTimeout(end.error) && entries.length > 1) return this.#split(entries);',
+    '',
+    ['engine'],
+  ),
+  mutant(
     'nobody takes the gate',
     'db/transaction.ts',
     'if (connection.gated) opening.push(takeGate(sql));',
