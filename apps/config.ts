@@ -1,5 +1,6 @@
 /** The configuration: the only reader of the environment. Read once, checked, and passed on. */
 import { z } from 'zod';
+import { readCredentials } from '../db/credentials.ts';
 import { Failure } from '../db/failure.ts';
 import type { StoreOptions } from '../db/store.ts';
 import { LEVELS } from './log.ts';
@@ -17,6 +18,14 @@ const integer = (low: number, high: number, otherwise: number) => {
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T, otherwise: T[number]) =>
   z.enum(values, { error: `must be one of ${values.join(', ')}` }).default(otherwise as never);
 
+/** A path, not looked at here: the file is read for each connection. */
+const file = (what: string) =>
+  z
+    .string()
+    .regex(/^\S(?:.*\S)?$/, 'must be a path')
+    .optional()
+    .describe(what);
+
 /** Several hosts may stand where one does: a connection goes to the first that answers. */
 const STORE_URL = /^postgres(?:ql)?:\/\/(?:[^\s@/]*@)?([^\s@/?]+)(\/[^\s?]*)?(?:\?\S*)?$/;
 
@@ -31,6 +40,10 @@ export const variables = z.object({
     .regex(STORE_URL, 'must look like postgres://user:password@host:port/database')
     .optional()
     .describe('the store: CockroachDB or PostgreSQL'),
+  DATABASE_PASSWORD_FILE: file('file with the password; stands above one in DATABASE_URL'),
+  DATABASE_CA_FILE: file('file of authorities (PEM) that issue the certificate of the store'),
+  DATABASE_CERT_FILE: file('file with our certificate (PEM) for the store'),
+  DATABASE_KEY_FILE: file('file with the key (PEM) of that certificate'),
   HOST: z
     .string()
     .regex(/^\S+$/, 'must be a host name or an address')
@@ -87,13 +100,26 @@ export function readConfig(environment: Environment, defaults: Partial<Config> =
 
 export const environment = (): Environment => process.env;
 
-/** The part of the configuration that the store needs. */
-export const storeOptions = (
+/**
+ * The part of the configuration that the store needs.
+ * @throws Failure naming a variable whose file cannot be read or does not hold what it should
+ */
+export function storeOptions(
   config: Config,
   database_url: string,
   name: string,
-): Omit<StoreOptions, 'log'> => ({
-  database_url,
+): Omit<StoreOptions, 'log'> {
+  const files = {
+    password_file: config.DATABASE_PASSWORD_FILE,
+    ca_file: config.DATABASE_CA_FILE,
+    cert_file: config.DATABASE_CERT_FILE,
+    key_file: config.DATABASE_KEY_FILE,
+  };
+  readCredentials(database_url, files); // said at the start, not at the first call
+  return { database_url, files, ...limits(config, name) };
+}
+
+const limits = (config: Config, name: string) => ({
   application_name: `kassa-${name}`,
   connect_timeout_ms: config.CONNECT_TIMEOUT_MS,
   statement_timeout_ms: config.STATEMENT_TIMEOUT_MS,

@@ -19,13 +19,36 @@ export async function openTool(data: string, name: string): Promise<Connection> 
 export function connectOrSay(address: Parameters<typeof openConnection>[0]): Promise<Connection> {
   return openConnection(address, 'tools').catch((cause) => {
     const store = describeStore(address.database_url);
-    const code = codeOf(cause.cause);
-    const said: Record<string, string> = {
+    const { code, detail } = rootOf(cause);
+    const known: Record<string, string> = {
       '3D000': 'has no such database',
       '28P01': 'refuses this password',
       '28000': 'refuses this user',
+      ...Object.fromEntries(NOT_TRUSTED.map((one) => [one, `is not trusted (${one})`])),
+      ERR_TLS_CERT_ALTNAME_INVALID: 'has a certificate for another host',
+      CERT_HAS_EXPIRED: 'has a certificate that has expired',
     };
-    const detail = `the store at ${store} ${said[code] ?? `does not answer (${code || cause.detail})`}`;
-    throw new Failure('store_unavailable', detail, { cause });
+    const why = known[code] ?? `does not answer (${code || detail})`;
+    throw new Failure('store_unavailable', `the store at ${store} ${why}`, { cause });
   });
+}
+
+/** What a certificate is refused for whose authority is none of ours. */
+const NOT_TRUSTED = [
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_SIGNATURE_FAILURE',
+];
+
+/** The code that the store, the network or TLS gave; else what the innermost Failure says. */
+function rootOf(error: unknown): { code: string; detail: string } {
+  let detail = '';
+  for (let e = error; e instanceof Error; e = e.cause) {
+    if (e instanceof Failure) detail = e.detail;
+    else if (codeOf(e) !== '') return { code: codeOf(e), detail };
+  }
+  return { code: '', detail };
 }

@@ -1,8 +1,15 @@
 /** The driver, every option written out: one connection that connects once and never again. */
 import { connect as dial, type Socket } from 'node:net';
 import postgres from 'postgres';
+import {
+  type CredentialFiles,
+  type Credentials,
+  readCredentials,
+  type Tls,
+} from './credentials.ts';
 import { tuneSession } from './dialect.ts';
 import { assert, Failure } from './failure.ts';
+import { encrypt } from './tls.ts';
 
 export type Sql = postgres.Sql<{ int8: number }>;
 /** A statement that has not been sent yet: the driver is lazy until `execute` or `await`. */
@@ -11,6 +18,7 @@ export type Statement = postgres.PendingQuery<postgres.Row[]>;
 export interface StoreAddress {
   /** postgres://user:password@host[:port][,host2…]/database[?sslmode=…] */
   database_url: string;
+  files?: CredentialFiles;
   application_name: string;
   /** TCP, TLS and authentication together. */
   connect_timeout_ms: number;
@@ -54,6 +62,7 @@ export type Purpose = 'transactions' | 'reads' | 'tools';
  * @throws Failure store_unavailable
  */
 export async function openConnection(address: StoreAddress, purpose: Purpose): Promise<Connection> {
+  const credentials = readCredentials(address.database_url, address.files);
   const loss = Promise.withResolvers<never>();
   loss.promise.catch(() => {});
   let socket: Socket | undefined;
@@ -63,15 +72,15 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   const under_way = new Set<(why: Failure) => void>();
 
   const options = {
-    ...driverOptions(address, purpose),
+    ...driverOptions(address, credentials, purpose),
     socket: async (target: Target) => {
       if (socket || !alive) throw lostConnection();
-      socket = await dialFirst(target, address.connect_timeout_ms);
+      socket = await dialFirst(target, credentials.tls, address.connect_timeout_ms);
       return socket;
     },
     onclose: () => lose(lostConnection()),
   };
-  const sql = postgres<{ int8: postgres.PostgresType<number> }>(address.database_url, options);
+  const sql = postgres<{ int8: postgres.PostgresType<number> }>(credentials.database_url, options);
 
   let gated = false;
   const connection: Connection = {
@@ -155,10 +164,13 @@ const lostConnection = () => new Failure('store_unavailable', 'the connection wa
 
 function driverOptions(
   address: StoreAddress,
+  { password }: Credentials,
   purpose: Purpose,
 ): postgres.Options<{ int8: postgres.PostgresType<number> }> {
   return {
     max: 1,
+    ssl: false, // the socket that the driver is given is encrypted already
+    ...(password !== undefined && { pass: password }),
     prepare: true,
     fetch_types: false,
     idle_timeout: 0,
@@ -189,13 +201,17 @@ function safeInteger(digits: string): number {
 type Target = { host: string[]; port: number[]; path?: string | false };
 
 /** The first of the URL's hosts that answers, starting anywhere, so that connections spread. */
-async function dialFirst(target: Target, timeout_ms: number): Promise<Socket> {
+async function dialFirst(
+  target: Target,
+  tls: Tls | undefined,
+  timeout_ms: number,
+): Promise<Socket> {
   const first = Math.floor(Math.random() * target.host.length);
   let failure: unknown;
   for (let i = 0; i < target.host.length; i++) {
     const at = (first + i) % target.host.length;
     try {
-      return await dialOne(target, at, timeout_ms / target.host.length);
+      return await dialOne(target, at, tls, timeout_ms / target.host.length);
     } catch (error) {
       failure = error;
     }
@@ -203,7 +219,13 @@ async function dialFirst(target: Target, timeout_ms: number): Promise<Socket> {
   throw failure;
 }
 
-function dialOne(target: Target, at: number, timeout_ms: number): Promise<Socket> {
+/** A socket in the file system is never encrypted, as with libpq. */
+function dialOne(
+  target: Target,
+  at: number,
+  tls: Tls | undefined,
+  timeout_ms: number,
+): Promise<Socket> {
   const host = target.host[at] ?? 'localhost';
   const port = Number(target.port[at] ?? target.port[0]);
   return new Promise((resolve, reject) => {
@@ -211,14 +233,20 @@ function dialOne(target: Target, at: number, timeout_ms: number): Promise<Socket
     const give_up = (cause?: unknown) => {
       clearTimeout(timer);
       socket.destroy();
-      reject(new Failure('store_unavailable', `no answer from ${host}:${port}`, { cause }));
+      const none = new Failure('store_unavailable', `no answer from ${host}:${port}`, { cause });
+      reject(cause instanceof Failure ? cause : none);
     };
     const timer = setTimeout(give_up, timeout_ms);
-    socket.once('error', give_up);
-    socket.once('connect', () => {
-      clearTimeout(timer);
-      socket.off('error', give_up);
-      resolve(Object.assign(socket, { host, port })); // the driver takes the TLS name from here
+    socket.on('error', give_up);
+    socket.once('connect', async () => {
+      try {
+        const ready = tls && !target.path ? await encrypt(socket, host, tls) : socket;
+        clearTimeout(timer);
+        if (ready === socket) socket.off('error', give_up);
+        resolve(ready);
+      } catch (cause) {
+        give_up(cause);
+      }
     });
   });
 }

@@ -14,6 +14,8 @@ export interface EmbeddedOptions {
   directory: string;
   /** Erase what an earlier run has left there. */
   fresh?: boolean;
+  /** Settings of the server beyond the usual ones, such as TLS. */
+  settings?: Record<string, string>;
   report(line: string): void;
   /** Called if the server has ended by itself and can't be started again. */
   failed(error: unknown): void;
@@ -38,7 +40,7 @@ const START_MS = 60_000;
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { report, failed } = options;
   const asked = resolve(options.directory);
-  const home = await prepare(asked, report);
+  const home = { ...(await prepare(asked, report)), settings: options.settings ?? {} };
   await claim(asked).catch(unwritable(asked));
   const port = await freePort();
   let server: Server | undefined;
@@ -74,6 +76,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   }
 }
 
+type Configured = Home & { settings: Record<string, string> };
 interface Server {
   /** Resolves when the server has ended, asked or not. */
   ended: Promise<void>;
@@ -84,7 +87,7 @@ interface Server {
 const HELD = /shared memory block|lock file/;
 
 /** Processes of a killed server may take a while to let go of its memory: tries until they have. */
-async function start(home: Home, port: number): Promise<Server> {
+async function start(home: Configured, port: number): Promise<Server> {
   const deadline_at = performance.now() + START_MS;
   for (;;) {
     try {
@@ -96,11 +99,11 @@ async function start(home: Home, port: number): Promise<Server> {
   }
 }
 
-async function tryStart(home: Home, port: number, deadline_at: number): Promise<Server> {
+async function tryStart(home: Configured, port: number, deadline_at: number): Promise<Server> {
   // Appended to: processes of a killed server may still be writing to it.
   const log = await open(home.log, 'a', 0o600).catch(unwritable(home.directory));
   const { size: said_before } = await log.stat();
-  const args = ['-c', WATCHDOG, home.postgres, '-D', home.data, ...settings(port)];
+  const args = ['-c', WATCHDOG, home.postgres, '-D', home.data, ...settings(port, home.settings)];
   const child = spawn('/bin/sh', args, {
     ...home.user,
     cwd: '/',
@@ -134,7 +137,7 @@ exec 3<&-
 wait $pid`;
 
 /** Durable, like production: an answer of 200 survives kill -9 and a power cut. */
-const settings = (port: number): string[] => {
+const settings = (port: number, others: Record<string, string>): string[] => {
   const values = {
     listen_addresses: '127.0.0.1',
     port,
@@ -148,6 +151,7 @@ const settings = (port: number): string[] => {
     checkpoint_timeout: '15min',
     log_checkpoints: 'off',
     log_min_error_statement: 'panic', // no statements, so no values, in the log
+    ...others,
   };
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 };
