@@ -1,21 +1,31 @@
 /** `bun run migrate`: brings the schema of DATABASE_URL, or of the running dev store, up to date. */
+import { makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import { readArguments } from './arguments.ts';
 import { exitWith } from './service.ts';
 import { openTool } from './tool.ts';
 
 const HELP = `Applies the migrations that the store lacks. Safe to run twice and by two at once.
+At its end the services' SQL roles, where they exist, are given exactly what each needs.
 
-  bun run migrate [--data DIR]
+  bun run migrate [--roles] [--data DIR]
 
+  --roles       make the SQL roles of the services that are missing, without passwords
   --data DIR    the running dev store to migrate, if DATABASE_URL is not set (.data)
   --help        this text`;
 
 try {
-  const { data } = readArguments(HELP, { data: { type: 'string', default: '.data' } });
+  const { data, roles } = readArguments(HELP, {
+    data: { type: 'string', default: '.data' },
+    roles: { type: 'boolean', default: false },
+  });
   const connection = await openTool(data, 'migrate');
-  const applied = await migrate(connection, await readMigrations(), (line) => console.log(line));
-  console.log(applied === 0 ? 'the schema is up to date' : `${applied} statements applied`);
+  const say = (line: string) => console.log(line);
+  if (roles) await makeRoles(connection.sql, say);
+  const applied = await migrate(connection, await readMigrations(), say);
+  say(applied === 0 ? 'the schema is up to date' : `${applied} statements applied`);
+  const missing = await missingRoles(connection.sql);
+  if (missing.length > 0) say(`no roles ${missing.join(', ')} here: nothing granted to them`);
   await connection.close();
 } catch (error) {
   exitWith(error);

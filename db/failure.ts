@@ -78,11 +78,18 @@ export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P
 export const isUnavailable = (error: unknown): boolean =>
   /^(08|53|57P0[1-5]|58|25006|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));
 
-/** The store has no such table or column: it lacks a migration. */
-export const isUnmigrated = (error: unknown): boolean => /^(42P01|42703)$/.test(codeOf(error));
+/** No such table or column, or our role may not touch it: what `bun run migrate` brings is missing. */
+export const isUnmigrated = (error: unknown): boolean =>
+  /^(42P01|42703|42501)$/.test(codeOf(error));
 
 export const notMigrated = (cause?: unknown): Failure =>
-  new Failure('not_ready', 'the store lacks a migration: run `bun run migrate`', { cause });
+  new Failure(
+    'not_ready',
+    codeOf(cause) === '42501'
+      ? "the store refuses this service's role: check the user of DATABASE_URL, run `bun run migrate`"
+      : 'the store lacks a migration: run `bun run migrate`',
+    { cause },
+  );
 
 /**
  * Errors that a COMMIT answers and that certainly leave nothing behind. Everything else on a COMMIT

@@ -143,6 +143,7 @@ export class Lane {
       }
       if (end.end === 'unknown') return;
       if (isUnmigrated(end.error)) {
+        this.#note('warn', 'store_not_ready', end.error, entries.length);
         for (const entry of entries) entry.reject(notMigrated(end.error));
         return;
       }

@@ -8,6 +8,7 @@ import journal from '../migrations/meta/_journal.json' with { type: 'json' };
 import type { Connection, Sql, Statement } from './connect.ts';
 import { tuneTables } from './dialect.ts';
 import { codeOf, Failure, isConflict } from './failure.ts';
+import { grantRoles } from './grant.ts';
 
 export interface Migration {
   name: string;
@@ -20,7 +21,7 @@ const RENEW_MS = 10_000;
 const ALREADY_THERE = ['42P07', '42710', '42701', '23505'];
 
 /**
- * Brings the store's schema up to date. Safe to run twice and by two runners at once.
+ * Brings the store's schema up to date, and what the services' roles may do with it. Safe to run twice and by two runners at once.
  * @returns how many statements were applied
  * @throws Failure if a step that was applied has changed since, or an error of the store
  */
@@ -53,6 +54,7 @@ export async function migrate(
       if (!seen.has(WHOLE)) await record(sql, name, WHOLE, statements.join('\n'));
     }
     await tuneTables(sql);
+    await grantRoles(sql, report);
     return applied;
   } finally {
     clearInterval(renewal);

@@ -1,0 +1,54 @@
+/** The SQL roles of the services and what each may do: no more than its commands need. */
+
+export type Privilege = 'select' | 'insert' | 'update' | 'delete';
+export type Grants = Readonly<Record<string, readonly Privilege[]>>;
+
+/** Idempotency keys and markers of commits; the sweeper deletes what has expired. */
+const ENGINE: Grants = {
+  operations: ['select', 'insert', 'delete'],
+  migrations: ['select'], // readiness
+  write_gate: ['update'], // what it takes to lock it, on PostgreSQL; it has no rows
+};
+
+/**
+ * By role, then table. Neither database lets a role lock a row (`select … for update`) that it may
+ * not update, and an update needs select. Movements are append-only: nobody reads, changes or
+ * deletes them but who audits. `kassa_migrate`, which owns the tables, is made by the operator.
+ */
+export const ROLES: Readonly<Record<string, Grants>> = {
+  kassa_order: {
+    ...ENGINE,
+    orders: ['select', 'insert', 'update', 'delete'],
+    order_lines: ['select', 'insert', 'update', 'delete'],
+    // A checkout charges the user and takes the stock; making an order locks its user, adding an
+    // item locks that. The engine writes price and stock together, so stock alone is not enough.
+    users: ['select', 'update'],
+    items: ['select', 'update'],
+    credit_movements: ['insert'], // a checkout that takes a payment in; batch_init over paid orders
+    stock_movements: ['insert'], // batch_init over paid orders
+  },
+  kassa_payment: {
+    ...ENGINE,
+    users: ['select', 'insert', 'update'],
+    credit_movements: ['insert'],
+    orders: ['select', 'update'], // a payment towards an order, and its cancel
+    order_lines: ['select'], // what a cancelled checkout has to give back …
+    items: ['select', 'update'], // … to the stock,
+    stock_movements: ['insert'], // … there and back
+  },
+  kassa_stock: {
+    ...ENGINE,
+    items: ['select', 'insert', 'update'],
+    stock_movements: ['insert'],
+  },
+  /** `bun run audit`, and people who look: all that is business, no recorded answers. */
+  kassa_reader: {
+    users: ['select'],
+    items: ['select'],
+    orders: ['select'],
+    order_lines: ['select'],
+    credit_movements: ['select'],
+    stock_movements: ['select'],
+    migrations: ['select'],
+  },
+};

@@ -1,0 +1,203 @@
+/** The SQL roles: each service can do all of its work as its own role, and nothing beyond. */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { rm } from 'node:fs/promises';
+import type { Connection } from '../db/connect.ts';
+import { type Embedded, startEmbedded } from '../db/embedded.ts';
+import { grantRoles, makeRoles, missingRoles } from '../db/grant.ts';
+import { migrate, readMigrations } from '../db/migrate.ts';
+import { ROLES } from '../db/roles.ts';
+import { connect, expectCleanAudit, expectProblem, newDatabase, openKassa } from './kassa.ts';
+import { openStage } from './process.ts';
+import { type Crew, openCrew, type Service, walk } from './roles-walk.ts';
+
+const PASSWORD = 'for-the-test';
+const PRIVILEGES = ['select', 'insert', 'update', 'delete', 'truncate'];
+const stage = openStage();
+/** Roles are a server's, not a database's: so this server is of this test alone. */
+let server: Embedded;
+let database: Awaited<ReturnType<typeof newDatabase>>;
+let owner: Connection;
+let crew: Crew;
+
+const urlOf = (role: string): string => {
+  const url = new URL(database.database_url);
+  [url.username, url.password] = [role, PASSWORD];
+  return url.href;
+};
+const lines: string[] = [];
+const report = (line: string) => lines.push(line);
+const said = () => lines.splice(0);
+
+beforeAll(async () => {
+  const directory = await stage.folder();
+  const settings = { shared_buffers: '32MB' };
+  server = await startEmbedded({ directory, settings, report: () => {}, failed: console.error });
+  database = await newDatabase(server.database_url);
+  owner = await connect(database.database_url);
+}, 60_000);
+afterAll(async () => {
+  if (crew) await Promise.all(Object.values(crew).map((kassa) => kassa.close()));
+  await owner.close();
+  await server.stop();
+  await rm(server.directory, { recursive: true, force: true });
+  await stage.clear();
+});
+
+test('without roles a migration grants nothing; with --roles it makes them; both say so', async () => {
+  const run = (...args: string[]) =>
+    stage.run(['apps/migrate.ts', ...args], { DATABASE_URL: database.database_url });
+  const without = await run();
+  expect(without.out).toBe(
+    `the schema is up to date\nno roles ${Object.keys(ROLES).join(', ')} here: nothing granted to them\n`,
+  );
+  const made = await run('--roles');
+  expect([made.code, made.err]).toEqual([0, '']);
+  for (const role of Object.keys(ROLES)) expect(made.out).toContain(`made the role ${role}`);
+  expect(made.out).toContain('grant select, insert, update on users to kassa_payment');
+  expect(made.out).not.toContain('no roles');
+  expect((await run('--roles')).out).toBe('the schema is up to date\n');
+
+  for (const role of Object.keys(ROLES)) {
+    await owner.sql.unsafe(`alter role ${role} password '${PASSWORD}'`);
+  }
+  crew = openCrew(urlOf);
+}, 20_000);
+
+test('each role has exactly the privileges of the list, on every table', async () => {
+  const tables = await owner.sql`select table_name from information_schema.tables
+                                 where table_schema = 'public'`;
+  expect(tables.length).toBeGreaterThan(8);
+  for (const [role, grants] of Object.entries(ROLES)) {
+    for (const { table_name } of tables) {
+      const has: string[] = [];
+      for (const privilege of PRIVILEGES) {
+        const [row] = await owner.sql`
+          select has_table_privilege(${role}, ${table_name}, ${privilege}) as has`;
+        if (row?.has) has.push(privilege);
+      }
+      expect([role, table_name, has]).toEqual([role, table_name, [...(grants[table_name] ?? [])]]);
+    }
+  }
+});
+
+const services: Service[] = ['stock', 'payment', 'order']; // items and users come first
+test.each(services)('the %s service does all of its work as its own role', async (service) => {
+  const replies = await walk(crew, service);
+  expect(replies.filter(({ status }) => status !== 200).map(({ body }) => body)).toEqual([]);
+  expect(replies.length).toBeGreaterThan(5);
+});
+
+test.each(services)(
+  'the %s service needs each of its privileges',
+  async (service) => {
+    const role = `kassa_${service}`;
+    const needless: string[] = [];
+    for (const [table, privileges] of Object.entries(ROLES[role] ?? {})) {
+      for (const privilege of privileges) {
+        await owner.sql.unsafe(`revoke ${privilege} on ${table} from ${role}`);
+        const refused = await walk(crew, service).then(
+          (replies) => replies.find(({ body }) => body.code === 'not_ready'),
+          (error) => (error.code === 'not_ready' ? error : undefined),
+        );
+        if (!refused) needless.push(`${privilege} on ${table}`);
+        await owner.sql.unsafe(`grant ${privilege} on ${table} to ${role}`);
+      }
+    }
+    expect(needless).toEqual([]);
+  },
+  60_000,
+);
+
+const refused: [role: string, statement: string][] = [
+  ['kassa_payment', `insert into items (id, price, stock) values ('x', 1, 1)`],
+  ['kassa_payment', 'delete from items'],
+  ['kassa_payment', 'select * from stock_movements'],
+  ['kassa_payment', 'update stock_movements set amount = 0'],
+  ['kassa_payment', 'delete from stock_movements'],
+  ['kassa_payment', 'delete from orders'],
+  ['kassa_payment', 'update order_lines set quantity = 1'],
+  ['kassa_stock', 'select * from users'],
+  ['kassa_stock', 'update users set credit = 0'],
+  ['kassa_stock', 'select * from orders'],
+  ['kassa_stock', 'delete from items'],
+  ['kassa_order', `insert into users (id, credit) values ('x', 1)`],
+  ['kassa_order', `insert into items (id, price, stock) values ('x', 1, 1)`],
+  ['kassa_order', 'update credit_movements set amount = 0'],
+  ['kassa_order', `update migrations set hash = ''`],
+  ['kassa_order', `update operations set answer = ''`],
+  ['kassa_order', `update migration_lease set holder = 'me'`],
+  ['kassa_order', 'create table mine (id text)'],
+  ['kassa_order', 'truncate orders'],
+  ['kassa_order', 'drop table orders'],
+  ['kassa_reader', 'update users set credit = 0'],
+  ['kassa_reader', 'delete from credit_movements'],
+  ['kassa_reader', 'select answer from operations'],
+];
+test('what is not granted is refused', async () => {
+  for (const role of Object.keys(ROLES)) {
+    const { sql, close } = await connect(urlOf(role));
+    for (const [who, statement] of refused) {
+      if (who !== role) continue;
+      const code = await sql.unsafe(statement).then(
+        () => 'done',
+        (error) => error.code,
+      );
+      expect([who, statement, code]).toEqual([who, statement, '42501']);
+    }
+    await close();
+  }
+});
+
+test('the reader can audit', async () => {
+  await expectCleanAudit(urlOf('kassa_reader'));
+});
+
+test('a service with the role of another is 503 not_ready, and its log says why', async () => {
+  const wrong = openKassa({ DATABASE_URL: urlOf('kassa_stock') });
+  const [write, read] = [
+    await wrong.post('/payment/create_user'),
+    await wrong.get('/orders/find/1'),
+  ];
+  for (const reply of [write, read]) {
+    expectProblem(reply, 503, 'not_ready', 'DATABASE_URL', 'bun run migrate');
+    expect(reply.headers.get('retry-after')).toMatch(/^\d+$/);
+  }
+  expect(wrong.events).toContain('store_not_ready');
+  expect((await wrong.post('/stock/item/create/1')).status).toBe(200); // its lane is whole
+  await wrong.close();
+});
+
+test('a migration gives back what is lacking and takes back what is too much, and says it', async () => {
+  await owner.sql`revoke insert on users from kassa_payment`;
+  await owner.sql`grant delete, truncate on users to kassa_stock`;
+  await owner.sql`grant all on items to kassa_reader`;
+  await migrate(owner, await readMigrations(), report);
+  expect(said().sort()).toEqual([
+    'grant insert on users to kassa_payment',
+    'revoke delete, truncate on users from kassa_stock',
+    'revoke insert, update, delete, truncate on items from kassa_reader',
+  ]);
+  await migrate(owner, await readMigrations(), report);
+  expect(said()).toEqual([]);
+});
+
+test('in a schema of its own where everybody may make tables, the owner ends that', async () => {
+  await owner.sql`create schema open_to_all`;
+  await owner.sql`grant create, usage on schema open_to_all to public`;
+  await owner.sql`set search_path = open_to_all`;
+  await grantRoles(owner.sql, report);
+  await grantRoles(owner.sql, report);
+  await owner.sql`set search_path = public`;
+  expect(said()).toEqual(['revoke create on schema open_to_all from public']);
+});
+
+test('a role that may not make others is told to ask an administrator', async () => {
+  await owner.sql`drop owned by kassa_reader`;
+  await owner.sql`drop role kassa_reader`;
+  expect(await missingRoles(owner.sql)).toEqual(['kassa_reader']);
+  const { sql, close } = await connect(urlOf('kassa_order'));
+  expect(makeRoles(sql, report)).rejects.toThrow('make kassa_reader as an administrator');
+  await close();
+  await migrate(owner, await readMigrations(), report);
+  expect(said()).toEqual([]);
+});
