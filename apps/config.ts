@@ -76,6 +76,9 @@ export const variables = z.object({
     'for an answer that waits for no lock; after it a connection is taken for dead',
   ),
   CONNECT_TIMEOUT_MS: integer(100, 60_000, 3000).describe('for a new connection to the store'),
+  CONNECTION_LIFETIME_MS: integer(0, 86_400_000, 300_000).describe(
+    'after which a connection is replaced, give or take a tenth; 0: never',
+  ),
   READ_POOL_SIZE: integer(1, 100, 4).describe('connections for reads'),
   DRAIN_MS: integer(0, 600_000, 10_000).describe('for what is in flight when told to stop'),
   LOG_LEVEL: oneOf(LEVELS, 'warn').describe('the least level that is logged'),
@@ -121,6 +124,7 @@ export function storeOptions(
 
 const limits = (config: Config, name: string) => ({
   application_name: `kassa-${name}`,
+  connection_lifetime_ms: config.CONNECTION_LIFETIME_MS,
   connect_timeout_ms: config.CONNECT_TIMEOUT_MS,
   statement_timeout_ms: config.STATEMENT_TIMEOUT_MS,
   lock_timeout_ms: config.LOCK_TIMEOUT_MS,

@@ -1,15 +1,10 @@
 /** The driver, every option written out: one connection that connects once and never again. */
-import { connect as dial, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import postgres from 'postgres';
-import {
-  type CredentialFiles,
-  type Credentials,
-  readCredentials,
-  type Tls,
-} from './credentials.ts';
+import { type CredentialFiles, type Credentials, readCredentials } from './credentials.ts';
+import { dialFirst, type Target } from './dial.ts';
 import { tuneSession } from './dialect.ts';
 import { assert, Failure } from './failure.ts';
-import { encrypt } from './tls.ts';
 
 export type Sql = postgres.Sql<{ int8: number }>;
 /** A statement that has not been sent yet: the driver is lazy until `execute` or `await`. */
@@ -30,6 +25,8 @@ export interface StoreAddress {
   lock_timeout_ms: number;
   /** How long the server lets a transaction last, whatever its client does. */
   transaction_timeout_ms: number;
+  /** After about this time a connection is stale; 0 is never. */
+  connection_lifetime_ms: number;
 }
 
 export interface Connection {
@@ -38,6 +35,10 @@ export interface Connection {
   readonly gated: boolean;
   /** False as soon as the connection is lost or closed; it never turns true again. */
   readonly alive: boolean;
+  /** It has served long enough: to be replaced when convenient, so that load moves to new nodes. */
+  readonly stale: boolean;
+  /** Not stale for a while: there is no other to be had. */
+  keep(): void;
   /**
    * Sends the statements together, in order, and resolves with how each ended. Rejects if the
    * connection is lost or the time is up (it is closed then): nothing is known of the answers.
@@ -48,6 +49,7 @@ export interface Connection {
   flight(statements: Statement[], timeout_ms: number, first_ms?: number): Promise<Settled[]>;
   /** Drops the socket at once; whatever is on its way is lost. */
   destroy(): void;
+  /** Takes no more flights, waits for those under way, and says goodbye to the store. */
   close(): Promise<void>;
 }
 export type Settled = PromiseSettledResult<postgres.RowList<postgres.Row[]>>;
@@ -67,6 +69,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   loss.promise.catch(() => {});
   let socket: Socket | undefined;
   let alive = true;
+  let stale_at = performance.now() + lifetimeOf(address);
   let last_flight: Promise<unknown> = Promise.resolve();
   /** How the flights that are not answered yet learn of a loss. */
   const under_way = new Set<(why: Failure) => void>();
@@ -90,6 +93,12 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
     },
     get alive() {
       return alive;
+    },
+    get stale() {
+      return performance.now() > stale_at;
+    },
+    keep() {
+      stale_at = performance.now() + KEEP_MS;
     },
     async flight(statements, timeout_ms, first_ms = timeout_ms) {
       if (!alive) throw lostConnection();
@@ -128,6 +137,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
     destroy: () => destroy(lostConnection()),
     async close() {
       alive = false;
+      await Promise.race([last_flight, loss.promise]).catch(() => {}); // each has its time limit
       await sql.end({ timeout: 1 });
     },
   };
@@ -159,6 +169,12 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
     sql.end({ timeout: 0 }).catch(() => {});
   }
 }
+
+/** Ten percent more or less, so that the connections of a fleet don't end together. */
+const lifetimeOf = ({ connection_lifetime_ms: ms }: StoreAddress): number =>
+  ms === 0 ? Number.POSITIVE_INFINITY : ms * (0.9 + 0.2 * Math.random());
+
+const KEEP_MS = 30_000;
 
 const lostConnection = () => new Failure('store_unavailable', 'the connection was lost');
 
@@ -195,58 +211,4 @@ function safeInteger(digits: string): number {
   const value = Number(digits);
   assert(Number.isSafeInteger(value), 'a safe integer', digits);
   return value;
-}
-
-/** What the driver has made of the URL. */
-type Target = { host: string[]; port: number[]; path?: string | false };
-
-/** The first of the URL's hosts that answers, starting anywhere, so that connections spread. */
-async function dialFirst(
-  target: Target,
-  tls: Tls | undefined,
-  timeout_ms: number,
-): Promise<Socket> {
-  const first = Math.floor(Math.random() * target.host.length);
-  let failure: unknown;
-  for (let i = 0; i < target.host.length; i++) {
-    const at = (first + i) % target.host.length;
-    try {
-      return await dialOne(target, at, tls, timeout_ms / target.host.length);
-    } catch (error) {
-      failure = error;
-    }
-  }
-  throw failure;
-}
-
-/** A socket in the file system is never encrypted, as with libpq. */
-function dialOne(
-  target: Target,
-  at: number,
-  tls: Tls | undefined,
-  timeout_ms: number,
-): Promise<Socket> {
-  const host = target.host[at] ?? 'localhost';
-  const port = Number(target.port[at] ?? target.port[0]);
-  return new Promise((resolve, reject) => {
-    const socket = target.path ? dial(target.path) : dial({ host, port, noDelay: true });
-    const give_up = (cause?: unknown) => {
-      clearTimeout(timer);
-      socket.destroy();
-      const none = new Failure('store_unavailable', `no answer from ${host}:${port}`, { cause });
-      reject(cause instanceof Failure ? cause : none);
-    };
-    const timer = setTimeout(give_up, timeout_ms);
-    socket.on('error', give_up);
-    socket.once('connect', async () => {
-      try {
-        const ready = tls && !target.path ? await encrypt(socket, host, tls) : socket;
-        clearTimeout(timer);
-        if (ready === socket) socket.off('error', give_up);
-        resolve(ready);
-      } catch (cause) {
-        give_up(cause);
-      }
-    });
-  });
 }

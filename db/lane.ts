@@ -12,6 +12,7 @@ import {
   notMigrated,
 } from './failure.ts';
 import type { Meter } from './meter.ts';
+import { renew } from './renew.ts';
 import {
   type Answer,
   type Attempt,
@@ -91,7 +92,8 @@ export class Lane {
   /** Whether this many commands may leave now. */
   free(commands: number): boolean {
     if (!this.#turn.free || this.#under_way >= UNDER_WAY_MAX) return false;
-    return this.#under_way === 0 || commands >= this.#pipeline_min;
+    if (this.#under_way === 0) return true;
+    return commands >= this.#pipeline_min && !this.#connection?.stale; // which ends between batches
   }
   get idle(): boolean {
     return this.#under_way === 0;
@@ -190,7 +192,12 @@ export class Lane {
 
   /** Asked too soon after a failure, it fails at once: a store that is away costs no call much. */
   async #open(): Promise<Connection | undefined> {
-    if (this.#connection?.alive) return this.#connection;
+    const held = this.#connection;
+    if (held?.alive) {
+      if (!held.stale || this.#under_way > 1) return held;
+      this.#connection = await renew(held, this.#ground.connect, this.#ground.log);
+      return this.#connection;
+    }
     const { clock, connect, meter } = this.#ground;
     const asked_at = clock.now();
     if (this.#isAway() && asked_at < this.#last_refusal + PROBE_MS) return undefined;

@@ -2,8 +2,16 @@
 import { textArray } from './arrays.ts';
 import type { Item, Keys, Line, Order, User } from './command.ts';
 import type { Connection, Sql, Statement } from './connect.ts';
-import { Failure, isConflict, isUnavailable, isUnmigrated, notMigrated } from './failure.ts';
+import {
+  Failure,
+  isConflict,
+  isUnavailable,
+  isUnmigrated,
+  type Log,
+  notMigrated,
+} from './failure.ts';
 import { type Meter, silentMeter } from './meter.ts';
+import { renew } from './renew.ts';
 
 export interface Reads {
   findOrder(order_id: string): Promise<Order | undefined>;
@@ -136,16 +144,23 @@ export interface ReadPool {
   close(): Promise<void>;
 }
 
-/** Connections that never reconnect, opened when first needed and replaced when lost. */
+interface Slot {
+  under_way: number;
+  opening: Promise<Connection> | undefined;
+  connection: Connection | undefined;
+}
+
+/** Connections that never reconnect, opened when first needed and replaced when lost or stale. */
 export function readPool(
   open: () => Promise<Connection>,
   limits: { read_pool_size: number; away_ms: number; response_timeout_ms: number },
+  log: Log = () => {},
 ): ReadPool {
-  const slots = Array.from({ length: limits.read_pool_size }, () => ({
-    under_way: 0,
-    opening: undefined as Promise<Connection> | undefined,
-    connection: undefined as Connection | undefined,
-  }));
+  const slots = Array.from(
+    { length: limits.read_pool_size },
+    (): Slot => ({ under_way: 0, opening: undefined, connection: undefined }),
+  );
+  let ready = true;
   return { read, connections, close };
 
   function connections() {
@@ -157,9 +172,15 @@ export function readPool(
     let failed_at: number | undefined;
     for (;;) {
       try {
-        return await tryOnce(statement);
+        const rows = await tryOnce(statement);
+        ready = true;
+        return rows;
       } catch (cause) {
-        if (isUnmigrated(cause)) throw notMigrated(cause);
+        if (isUnmigrated(cause)) {
+          log(ready ? 'warn' : 'debug', 'store_not_ready', { error: cause }); // said once
+          ready = false;
+          throw notMigrated(cause);
+        }
         if (!isConflict(cause) && !isUnavailable(cause)) throw cause;
         failed_at ??= performance.now();
         if (performance.now() >= failed_at + limits.away_ms) {
@@ -174,20 +195,30 @@ export function readPool(
     const slot = slots.reduce((least, next) => (next.under_way < least.under_way ? next : least));
     slot.under_way++;
     try {
-      if (!slot.connection?.alive) {
-        slot.opening ??= open().finally(() => {
-          slot.opening = undefined;
-        });
-        slot.connection = await slot.opening;
+      const held = slot.connection;
+      if (held?.alive && held.stale && !slot.opening) {
+        fill(slot, renew(held, open, log)).catch(() => {}); // it goes on until the other is there
       }
-      const { sql } = slot.connection;
+      const connection = held?.alive ? held : await (slot.opening ?? fill(slot, open()));
       const timeout_ms = limits.response_timeout_ms;
-      const [answer] = await slot.connection.flight([statement(sql)], timeout_ms);
+      const [answer] = await connection.flight([statement(connection.sql)], timeout_ms);
       if (answer?.status !== 'fulfilled') throw answer?.reason;
       return answer.value;
     } finally {
       slot.under_way--;
     }
+  }
+
+  function fill(slot: Slot, opened: Promise<Connection>): Promise<Connection> {
+    slot.opening = opened
+      .then((connection) => {
+        slot.connection = connection;
+        return connection;
+      })
+      .finally(() => {
+        slot.opening = undefined;
+      });
+    return slot.opening;
   }
 
   async function close() {

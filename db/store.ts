@@ -26,8 +26,8 @@ export interface StoreOptions extends StoreAddress, Limits {
 
 /** Connects lazily: a store that is away now is found when it is back. */
 export function openStore(options: StoreOptions): Store {
-  const pool = readPool(() => openConnection(options, 'reads'), options);
   const { log, meter = silentMeter } = options;
+  const pool = readPool(() => openConnection(options, 'reads'), options, log);
   const read = reads(pool, options.queue_max, meter);
   const engine = groupCommit(
     {

@@ -322,6 +322,20 @@ export const mutants: Mutant[] = [
     engine,
   ),
   mutant(
+    'a stale connection is replaced under a commit',
+    'db/lane.ts',
+    'if (!held.stale || this.#under_way > 1) return held;',
+    'if (!held.stale) return held;',
+    ['simulation'],
+  ),
+  mutant(
+    'a busy lane keeps its connection for ever',
+    'db/lane.ts',
+    ' && !this.#connection?.stale;',
+    ';',
+    ['lifetime'],
+  ),
+  mutant(
     'a lost connection connects again',
     'db/connect.ts',
     'if (socket || !alive) throw lostConnection();',

@@ -75,6 +75,8 @@ export class Wire implements Connection {
   readonly #arriving: Message[][] = [];
   /** When the last flight reaches the server. */
   #last_arrival = 0;
+  /** When it has served long enough. */
+  #stale_at: number;
   /** Nothing reaches the client any more, not even a reset. */
   #dark = false;
 
@@ -82,6 +84,8 @@ export class Wire implements Connection {
     this.#ground = ground;
     this.name = name;
     this.#session = new Session(ground);
+    const { now, below } = ground.schedule;
+    this.#stale_at = now + below(4000);
     this.#session.onend = () => {
       if (!this.#dark) ground.schedule.after(this.#latency(), () => this.#lose(lost()));
     };
@@ -173,7 +177,18 @@ export class Wire implements Connection {
     this.#lose(lost());
   }
 
+  get stale(): boolean {
+    return this.#ground.schedule.now > this.#stale_at;
+  }
+
+  keep(): void {
+    this.#stale_at = Number.POSITIVE_INFINITY;
+  }
+
   async close(): Promise<void> {
+    const { broken, store } = this.#ground;
+    if (this.#flights.length > 0) broken('a connection closed under a flight');
+    if (this.alive && this.stale) store.count('connections replaced for their age');
     this.#lose(lost());
   }
 

@@ -1,0 +1,132 @@
+/** Connections are replaced when they have served their time, and no call notices. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
+import type { Config } from '../apps/config.ts';
+import {
+  connect,
+  creditOf,
+  expectCleanAudit,
+  type Kassa,
+  newDatabase,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  sample,
+  stockOf,
+  tally,
+  times,
+} from './kassa.ts';
+import { until } from './process.ts';
+import { type StoreProxy, startProxy } from './proxy.ts';
+
+let database: Awaited<ReturnType<typeof newDatabase>>;
+let proxy: StoreProxy;
+let opened = 0;
+let kassa: Kassa | undefined;
+
+beforeAll(async () => {
+  database = await newDatabase();
+});
+afterAll(() => database.drop());
+beforeEach(async () => {
+  opened = 0;
+  proxy = await startProxy(database.database_url);
+  proxy.disturb = (statement) => {
+    if (statement === 'select version() as version') opened++; // the first of each connection
+    return 'pass';
+  };
+});
+afterEach(async () => {
+  await kassa?.close();
+  await proxy.close();
+});
+
+function open(settings: Partial<Config>): Kassa {
+  kassa = openKassa({ DATABASE_URL: proxy.database_url, LANES: 2, ...settings });
+  return kassa;
+}
+
+/** Clients who buy and look without a pause. @returns how many replies had each status */
+async function load(kassa: Kassa, clients: number, ms: number) {
+  const user_id = await newUser(kassa, 1_000_000);
+  const item_id = await newItem(kassa, 1, 1_000_000);
+  const until_at = performance.now() + ms;
+  let bought = 0;
+  const replies = await times(clients, async () => {
+    const mine = [];
+    while (performance.now() < until_at) {
+      const order_id = await newOrder(kassa, user_id, [[item_id, 1]]);
+      mine.push(await kassa.post(`/orders/checkout/${order_id}`));
+      bought++;
+      mine.push(await kassa.get(`/orders/find/${order_id}`));
+    }
+    return mine;
+  });
+  expect(await creditOf(kassa, user_id)).toBe(1_000_000 - bought);
+  expect(await stockOf(kassa, item_id)).toBe(1_000_000 - bought);
+  return { bought, statuses: tally(replies.flat()) };
+}
+
+test.each([1, 40])(
+  'with %i clients connections change all the time and no call fails',
+  async (clients) => {
+    const kassa = open({ CONNECTION_LIFETIME_MS: 60, DEADLINE_MS: 1000 });
+    const { bought, statuses } = await load(kassa, clients, 2000);
+    expect(statuses).toEqual({ 200: 2 * bought });
+    expect(opened).toBeGreaterThan(30);
+    expect(await sample(kassa, 'kassa_lanes_replaced_total')).toBe(0); // none was lost
+    expect(kassa.events.filter((event) => event !== 'batch_retried')).toEqual([]);
+    await kassa.close();
+    await expectCleanAudit(database.database_url);
+  },
+  20_000,
+);
+
+test('a lane that always has a batch to send behind another is replaced too', async () => {
+  const kassa = open({ CONNECTION_LIFETIME_MS: 60, LANES: 1 });
+  const user_id = await newUser(kassa);
+  const until_at = performance.now() + 1500;
+  const added = await times(40, async () => {
+    let n = 0;
+    for (; performance.now() < until_at; n++) {
+      expect((await kassa.post(`/payment/add_funds/${user_id}/1`)).status).toBe(200);
+    }
+    return n;
+  });
+  expect(opened).toBeGreaterThan(10); // without a read there are no other connections
+  const sum = added.reduce((total, n) => total + n, 0);
+  expect(await creditOf(kassa, user_id)).toBe(sum);
+}, 20_000);
+
+test('no more connections are open than are configured, and in the end none', async () => {
+  const { sql, close } = await connect();
+  const sessions = async () => {
+    const [row] = await sql`select count(*)::int4 as n from pg_stat_activity
+      where datname = ${new URL(database.database_url).pathname.slice(1)}`;
+    return Number(row?.n);
+  };
+  const kassa = open({ CONNECTION_LIFETIME_MS: 60 });
+  await load(kassa, 10, 1000);
+  expect(opened).toBeGreaterThan(10);
+  await until(async () => (await sessions()) <= 2 + 4, 'the old connections to end');
+  await kassa.close();
+  await until(async () => (await sessions()) === 0, 'all connections to end');
+  await close();
+}, 20_000);
+
+test('a lifetime of 0 is for ever', async () => {
+  const kassa = open({ CONNECTION_LIFETIME_MS: 0 });
+  await load(kassa, 10, 500);
+  expect(opened).toBeLessThanOrEqual(2 + 4);
+}, 20_000);
+
+test('old connections go on while no new ones are to be had', async () => {
+  const kassa = open({ CONNECTION_LIFETIME_MS: 300, LANES: 1, READ_POOL_SIZE: 1 });
+  await load(kassa, 4, 50);
+  const before = opened;
+  proxy.away = true;
+  const { bought, statuses } = await load(kassa, 4, 1000);
+  expect(statuses).toEqual({ 200: 2 * bought });
+  expect(kassa.events).toContain('connection_not_renewed');
+  expect(opened).toBe(before);
+}, 20_000);
