@@ -1,5 +1,6 @@
 /** What differs between PostgreSQL and CockroachDB, asked of the server, in one place. */
-import type { Purpose, Sql } from './connect.ts';
+import type { Purpose, Sql, Statement } from './connect.ts';
+import { codeOf } from './failure.ts';
 
 /**
  * Settings of a fresh session. The services' statements all go by primary key: on PostgreSQL the
@@ -47,9 +48,11 @@ export const takeGate = (sql: Sql) => sql`lock table write_gate in exclusive mod
  * Settings of the tables beyond the common schema; does nothing where they are set already.
  * On PostgreSQL rows that change in place leave room on their page for the next version: then an
  * update touches no index (measured: a sixth less of the server's time for a checkout).
+ * CockroachDB (22.2 or later) deletes expired operations by itself.
+ * https://www.cockroachlabs.com/docs/v25.4/row-level-ttl
  */
 export async function tuneTables(sql: Sql): Promise<void> {
-  if ((await postgresqlVersion(sql)) === undefined) return;
+  if ((await postgresqlVersion(sql)) === undefined) return expireOperations(sql);
   const untuned = await sql`
     select relname from pg_class
     where relnamespace = current_schema()::regnamespace and relkind = 'r' and reloptions is null
@@ -58,6 +61,33 @@ export async function tuneTables(sql: Sql): Promise<void> {
     await sql.unsafe(`alter table ${relname} set (fillfactor = 70)`);
   }
 }
+
+async function expireOperations(sql: Sql): Promise<void> {
+  if (await operationsExpire(sql)) return;
+  try {
+    await sql.unsafe(
+      `alter table operations
+       set (ttl_expiration_expression = 'expires_at', ttl_job_cron = '*/10 * * * *')`,
+    );
+  } catch (error) {
+    // No such setting: an older version, where the services go on sweeping. Or no such table yet.
+    if (!['0A000', '22023', '42601', '42P01'].includes(codeOf(error))) throw error;
+  }
+}
+
+/** Whether the server deletes expired operations by itself; else the services do. */
+export async function operationsExpire(sql: Sql): Promise<boolean> {
+  return expires(await operationsOptions(sql));
+}
+
+/** The question alone, for a pool of reads; `expires` reads its answer. */
+export const operationsOptions = (sql: Sql): Statement => sql`
+  select c.reloptions::text as options
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = current_schema() and c.relname = 'operations'`;
+
+export const expires = (rows: readonly Record<string, unknown>[]): boolean =>
+  /\bttl_expiration_expression\b/.test(String(rows[0]?.options));
 
 /** 18, or undefined if the server is not PostgreSQL. */
 async function postgresqlVersion(sql: Sql): Promise<number | undefined> {

@@ -1,11 +1,15 @@
-/** Removes operations that have expired, a few at a time, so that the table stays small. */
+/** Removes operations that have expired, a few at a time, where the store does not. */
+import { expires, operationsOptions } from './dialect.ts';
 import type { Log } from './failure.ts';
 import type { ReadPool } from './reads.ts';
 
 const EVERY_MS = 60_000;
 const ROWS_MAX = 10_000;
 
-/** Starts sweeping, at a random moment of each minute. Returns how to stop it. */
+/**
+ * Starts sweeping, at a random moment of each minute, until the store is seen to do it by itself.
+ * Returns how to stop it.
+ */
 export function startSweeping(pool: ReadPool, log: Log): () => void {
   let timer = setTimeout(sweep, EVERY_MS * Math.random());
   let stopped = false;
@@ -15,15 +19,22 @@ export function startSweeping(pool: ReadPool, log: Log): () => void {
   };
 
   async function sweep() {
-    await sweepExpired(pool).catch((error) => log('warn', 'sweep_failed', { error }));
+    try {
+      if (!(await sweepExpired(pool))) return;
+    } catch (error) {
+      log('warn', 'sweep_failed', { error });
+    }
     if (!stopped) timer = setTimeout(sweep, EVERY_MS * (0.5 + Math.random()));
   }
 }
 
-export async function sweepExpired(pool: ReadPool): Promise<void> {
+/** @returns false if there is no need, since the store removes what has expired */
+export async function sweepExpired(pool: ReadPool): Promise<boolean> {
+  if (expires(await pool.read(operationsOptions))) return false;
   await pool.read(
     (sql) => sql`
       delete from operations where key in
         (select key from operations where expires_at < now() order by expires_at limit ${ROWS_MAX})`,
   );
+  return true;
 }

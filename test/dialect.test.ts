@@ -1,0 +1,72 @@
+/** What differs between the stores: who deletes expired operations, and that older ones are served. */
+import { afterAll, expect, test } from 'bun:test';
+import { readConfig, storeOptions } from '../apps/config.ts';
+import { openConnection, type Sql } from '../db/connect.ts';
+import { operationsExpire, tuneTables } from '../db/dialect.ts';
+import { readPool } from '../db/reads.ts';
+import { sweepExpired } from '../db/sweep.ts';
+import { connect, newDatabase } from './kassa.ts';
+
+const database = await newDatabase();
+const { sql, close } = await connect(database.database_url);
+const [row] = await sql.unsafe('select version() as version');
+const is_postgresql = String(row?.version).startsWith('PostgreSQL');
+const options = storeOptions(readConfig({}), database.database_url, 'test');
+const pool = readPool(() => openConnection(options, 'reads'), options);
+afterAll(async () => {
+  await pool.close();
+  await close();
+  await database.drop();
+});
+
+test('expired operations are swept, unless the store deletes them by itself', async () => {
+  await sql`insert into operations (key, fingerprint, status, answer, expires_at)
+            values ('old', '', 0, '', now() - interval '1 minute'),
+                   ('new', '', 0, '', now() + interval '1 minute')`;
+  expect(await sweepExpired(pool)).toBe(!(await operationsExpire(sql)));
+  const left = await sql`select key from operations order by key`;
+  if (is_postgresql) expect(left.map(({ key }) => key)).toEqual(['new']);
+  else expect(left.map(({ key }) => key)).toContain('new');
+});
+
+/** A server of which only words are known: what it answers, and what it was told. */
+function serverThat(version: string, options: string | null, refuses?: string) {
+  const told: string[] = [];
+  const answer = (text: string) => {
+    if (text.includes('version()')) return [{ version }];
+    if (text.includes('reloptions')) return [{ options }];
+    told.push(text.replace(/\s+/g, ' '));
+    if (refuses) throw Object.assign(new Error('no'), { code: refuses });
+    return [];
+  };
+  const tag = async (parts: TemplateStringsArray) => answer(parts.join('?'));
+  return { told, sql: Object.assign(tag, { unsafe: async (text: string) => answer(text) }) };
+}
+const as = (server: { sql: unknown }) => server.sql as Sql;
+const COCKROACH = 'CockroachDB CCL v25.4.11 (x86_64-pc-linux-gnu)';
+const SET = `alter table operations set (ttl_expiration_expression = 'expires_at', ttl_job_cron = '*/10 * * * *')`;
+
+test('CockroachDB is told once to delete expired operations', async () => {
+  const fresh = serverThat(COCKROACH, null);
+  await tuneTables(as(fresh));
+  expect(fresh.told).toEqual([SET]);
+  const told = serverThat(COCKROACH, `{ttl='on',ttl_expiration_expression='expires_at'}`);
+  await tuneTables(as(told));
+  expect(told.told).toEqual([]);
+  expect(await operationsExpire(as(told))).toBe(true);
+});
+
+test.each(['0A000', '22023', '42601', '42P01'])(
+  'a CockroachDB that answers %s to that is left to the sweeper',
+  async (code) => {
+    const old = serverThat('CockroachDB OSS v20.2.0', null, code);
+    await tuneTables(as(old));
+    expect(old.told).toEqual([SET]);
+    expect(await operationsExpire(as(old))).toBe(false);
+  },
+);
+
+test('any other error of that fails the migration', async () => {
+  const broken = serverThat(COCKROACH, null, '42501');
+  expect(tuneTables(as(broken))).rejects.toThrow('no');
+});
