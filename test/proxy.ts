@@ -31,6 +31,8 @@ export interface StoreProxy {
   database_url: string;
   /** Asked for each statement of each connection, in order; texts are lower case, blanks folded. */
   disturb: (statement: string) => Fault;
+  /** Told of each statement that the store has answered, with the SQLSTATE if it refused. */
+  observe: (statement: string, refused: string | undefined) => void;
   /** Breaks all connections now. */
   cutAll(): void;
   /** Refuses new connections while true. */
@@ -70,6 +72,7 @@ export async function startProxy(database_url: string): Promise<StoreProxy> {
   const proxy: StoreProxy = {
     database_url: through.href,
     disturb: () => 'pass',
+    observe: () => {},
     cutAll: () => {
       for (const cut of cuts) cut();
     },
@@ -88,7 +91,10 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
   /** Texts of prepared statements by name. */
   const texts = new Map<string, string>();
   /** What to do at each ReadyForQuery that is still to come. */
-  const answers: Fault[] = [];
+  const answers: { fault: Fault; text: string }[] = [];
+  /** The statement that was parsed, bound or sent last. */
+  let last = '';
+  let refused: string | undefined;
   /** Messages of a disturbed statement, up to its Sync. */
   let held: Buffer[] = [];
   let fault: Fault = 'pass';
@@ -104,6 +110,8 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
       if (late) late.push(message);
       if (silent) return;
       const started = statementOf(type, message, texts);
+      if (type === 'P') last = texts.get(strings(message)[0] ?? '') ?? '';
+      else last = started ?? last;
       if (started !== undefined) {
         text = started;
         fault = proxy.disturb(text);
@@ -111,7 +119,7 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
       held.push(message);
       const whole = type === 'S' || type === 'Q' || type === undefined;
       if (!whole && (fault !== 'pass' || !'HpX'.includes(type))) return;
-      if (whole) answers.push(fault);
+      if (whole) answers.push({ fault, text: last });
       send(Buffer.concat(held), fault, text);
       held = [];
       if (whole) fault = 'pass';
@@ -122,9 +130,12 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
     'data',
     frames('store', (type, message) => {
       if (silent) return;
-      const next = answers[0] ?? 'pass';
+      const next = answers[0]?.fault ?? 'pass';
+      if (type === 'E') refused = /\0C(\w{5})\0/.exec(message.toString('latin1'))?.[1];
       if (type === 'Z') {
-        answers.shift();
+        const answered = answers.shift();
+        if (answered?.text) proxy.observe(answered.text, refused);
+        refused = undefined;
         if (next === 'cut_after') {
           cut();
           return;

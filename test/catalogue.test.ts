@@ -1,0 +1,157 @@
+/**
+ * Every SQL text of the product, executed once on the run's server: with DATABASE_URL set to a
+ * foreign one, the table that this prints says at a glance what that server cannot do.
+ */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { audit } from '../db/audit.ts';
+import { grantRoles, makeRoles, missingRoles } from '../db/grant.ts';
+import { migrate, readMigrations } from '../db/migrate.ts';
+import { sourceTexts } from './catalogue-sources.ts';
+import { connect, type Kassa, newDatabase, newUser, openKassa } from './kassa.ts';
+import { answers, freePort, openStage } from './process.ts';
+import { type StoreProxy, startProxy } from './proxy.ts';
+import { walk } from './roles-walk.ts';
+
+/** What only the other kind of server is told. */
+const ELSEWHERE = {
+  postgresql: [/ttl_expiration_expression/],
+  others: [/fillfactor/, /^lock table/, /plan_cache_mode/, /relkind = 'r' and reloptions/],
+};
+
+let database: Awaited<ReturnType<typeof newDatabase>>;
+let proxy: StoreProxy;
+let kassa: Kassa;
+let is_postgresql: boolean;
+/** Roles of ours that this server did not have: made here, and dropped again. */
+let made: string[] = [];
+const stage = openStage();
+/** By text: undefined if it has worked once, else what it was refused with. */
+const seen = new Map<string, string | undefined>();
+const failed: string[] = [];
+
+beforeAll(async () => {
+  database = await newDatabase(undefined, { migrated: false });
+  proxy = await startProxy(database.database_url);
+  proxy.observe = (text, refused) => {
+    if (!seen.has(text) || refused === undefined) seen.set(text, refused);
+  };
+  kassa = openKassa({ DATABASE_URL: proxy.database_url });
+  const { sql, close } = await connect();
+  const [row] = await sql.unsafe('select version() as version');
+  is_postgresql = String(row?.version).startsWith('PostgreSQL');
+  made = await missingRoles(sql);
+  await close();
+});
+afterAll(async () => {
+  await kassa.close();
+  await stage.clear();
+  await proxy.close();
+  await database.drop();
+  const { sql, close } = await connect();
+  for (const role of made) await sql.unsafe(`drop role if exists ${role}`);
+  await close();
+});
+
+async function connected<T>(work: (opened: Awaited<ReturnType<typeof connect>>) => Promise<T>) {
+  const opened = await connect(proxy.database_url);
+  try {
+    return await work(opened);
+  } finally {
+    await opened.close();
+  }
+}
+
+/** The next transaction whose statement begins like this is disturbed once. */
+function disturbOnce(start: string, fault: 'cut_after' | { error: string }): void {
+  proxy.disturb = (statement) => {
+    if (!statement.startsWith(start)) return 'pass';
+    proxy.disturb = () => 'pass';
+    return fault;
+  };
+}
+
+/** All kinds of statements; each goes as far as it can. */
+const drives: Record<string, () => Promise<unknown>> = {
+  async migrate() {
+    await connected(async (opened) => migrate(opened, await readMigrations()));
+  },
+  async roles() {
+    await connected(async ({ sql }) => {
+      await makeRoles(sql, () => {});
+      await grantRoles(sql, () => {});
+      await sql.unsafe('grant delete on users to kassa_reader');
+      await grantRoles(sql, () => {});
+    });
+  },
+  async dev() {
+    const PORT = await freePort();
+    const env = { DATABASE_URL: proxy.database_url, PORT: String(PORT) };
+    await answers(stage.start(['apps/local.ts'], env), PORT);
+    await stage.clear();
+  },
+  async calls() {
+    const crew = { order: kassa, payment: kassa, stock: kassa };
+    for (const service of ['stock', 'payment', 'order'] as const) {
+      const replies = await walk(crew, service);
+      expect(replies.filter(({ status }) => status !== 200).map(({ body }) => body)).toEqual([]);
+    }
+  },
+  async 'a repeated key, and one that has expired'() {
+    const path = `/payment/add_funds/${await newUser(kassa)}/1`;
+    const key = { 'idempotency-key': crypto.randomUUID() };
+    await kassa.post(path, key);
+    const replay = await kassa.post(path, key);
+    expect(replay.headers.get('idempotency-replayed')).toBe('true');
+    const { sql, close } = await connect(database.database_url);
+    await sql`update operations set expires_at = now() - interval '1 hour'`;
+    await close();
+    expect((await kassa.post(path, key)).body.credit).toBe(2);
+  },
+  async 'a conflict, and a lost commit'() {
+    const path = `/payment/add_funds/${await newUser(kassa)}/1`;
+    disturbOnce('select id, credit from users', { error: '40001' });
+    expect((await kassa.post(path)).status).toBe(200);
+    disturbOnce('commit', 'cut_after');
+    expect((await kassa.post(path)).body.credit).toBe(2);
+  },
+  async audit() {
+    const findings = await connected((opened) => audit(opened));
+    expect(findings.filter(({ violations }) => violations > 0)).toEqual([]);
+  },
+};
+
+test.each(Object.keys(drives))(
+  'drive: %s',
+  async (name) => {
+    await drives[name]?.().catch((error) => {
+      failed.push(name);
+      throw error;
+    });
+  },
+  60_000,
+);
+
+test('every SQL text of the sources was executed, and the server takes each', async () => {
+  const elsewhere = is_postgresql ? ELSEWHERE.postgresql : ELSEWHERE.others;
+  const optional = [...elsewhere, ...(made.length === 0 ? [/^create role/] : [])];
+  const sources = await sourceTexts();
+  expect(sources.length).toBeGreaterThan(50);
+  const executed = [...seen.keys()];
+  const missing = sources
+    .filter(({ text }) => !optional.some((pattern) => pattern.test(text)))
+    .filter(({ pattern }) => !executed.some((text) => pattern.test(text)));
+  const refused = [...seen].filter(([, code]) => code !== undefined);
+  if (missing.length + refused.length + failed.length > 0) console.error(table(missing));
+  expect({ refused, missing: missing.map(({ file, text }) => `${file}: ${text}`) }).toEqual({
+    refused: [],
+    missing: [],
+  });
+});
+
+function table(missing: readonly { text: string }[]): string {
+  const row = (word: string, text: string) => `  ${word.padEnd(6)} ${text.slice(0, 150)}`;
+  return [
+    ...[...seen].map(([text, code]) => row(code ?? 'ok', text)),
+    ...missing.map(({ text }) => row('never', text)),
+  ].join('\n');
+}
