@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { readCredentials } from '../db/credentials.ts';
 import { Failure } from '../db/failure.ts';
 import type { StoreOptions } from '../db/store.ts';
-import { LEVELS } from './log.ts';
+import { FORMATS, LEVELS } from './log.ts';
 
 const integer = (low: number, high: number, otherwise: number) => {
   const error = `must be a whole number from ${low} to ${high}`;
@@ -80,8 +80,14 @@ export const variables = z.object({
     'after which a connection is replaced, give or take a tenth; 0: never',
   ),
   READ_POOL_SIZE: integer(1, 100, 4).describe('connections for reads'),
+  DRAIN_DELAY_MS: integer(0, 600_000, 0).describe(
+    'from not ready to closing the port: as long as load balancers take to notice',
+  ),
   DRAIN_MS: integer(0, 600_000, 10_000).describe('for what is in flight when told to stop'),
   LOG_LEVEL: oneOf(LEVELS, 'warn').describe('the least level that is logged'),
+  LOG_FORMAT: oneOf(FORMATS, 'auto').describe(
+    'of log lines; auto: pretty on a terminal, else json',
+  ),
 });
 
 export type Config = z.infer<typeof variables>;

@@ -13,7 +13,7 @@ import {
 } from './config.ts';
 import { collectMetrics } from './http/metrics.ts';
 import { type Env, type Service, serveRoutes } from './http/serve.ts';
-import { logTo } from './log.ts';
+import { LEVELS, openLog } from './log.ts';
 
 export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<Env>;
 
@@ -21,7 +21,7 @@ export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<En
 export type Listen = (options: {
   hostname: string;
   port: number;
-  /** Seconds; the most that Bun takes, since a large batch_init answers late. */
+  /** Seconds that a connection may be silent, be it that nobody asks or that nobody answers. */
   idleTimeout: number;
   maxRequestBodySize: number;
   fetch: Service['fetch'];
@@ -67,7 +67,8 @@ function sayHello(name: string, { HOST, PORT }: Config, database_url: string): v
 
 /** Store and service, not yet listening. */
 export function open(name: string, config: Config, database_url: string, routes: Routes[]) {
-  const log = logTo((line) => process.stderr.write(line), config.LOG_LEVEL, name);
+  const log = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
+  const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
   const metrics = collectMetrics(name);
   const { meter } = metrics;
   const store = openStore({ ...storeOptions(config, database_url, name), meter, log });
@@ -77,15 +78,25 @@ export function open(name: string, config: Config, database_url: string, routes:
     store,
     metrics,
     log,
+    { log_requests },
   );
   return { service, store };
 }
+
+/**
+ * Longer than any call but batch_init takes, and than proxies keep idle connections (nginx 30 s as
+ * we set it, Traefik 90 s), who then never send on one that is being closed here. It is no gift to
+ * slow clients: Bun gives a request 12 s to arrive, however often a byte of it comes.
+ */
+const IDLE_S = 120;
+/** Bodies are empty, so this is generous; more is a bare 413. Bun bounds URL and headers (16 KB: 431). */
+const BODY_MAX_BYTES = 64 * 1024;
 
 /** @throws Failure if the port is taken or the address is not ours */
 export function listenOn(listen: Listen, config: Config, service: Service) {
   const [hostname, port] = [config.HOST, config.PORT];
   try {
-    const bounds = { idleTimeout: 255, maxRequestBodySize: 64 * 1024 };
+    const bounds = { idleTimeout: IDLE_S, maxRequestBodySize: BODY_MAX_BYTES };
     return listen({ hostname, port, ...bounds, fetch: service.fetch });
   } catch (cause) {
     throw cannotListen(hostname, port, cause);
@@ -109,14 +120,18 @@ export function originOf(hostname: string, port: number): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** Readiness off, no new connections, what is in flight is answered, the store closed; bounded. */
+/**
+ * Readiness off; DRAIN_DELAY_MS later, when nobody sends here any more, the port and idle connections
+ * are closed, what is in flight is answered, and the store closed, within DRAIN_MS.
+ */
 export async function stop(
   config: Config,
   service: Service,
   store: Store,
   server: { stop(): Promise<void> } | undefined,
 ): Promise<void> {
-  service.turnReadinessOff();
+  service.startDraining();
+  await new Promise((resolve) => setTimeout(resolve, config.DRAIN_DELAY_MS));
   const late = new Promise<void>((resolve) => setTimeout(resolve, config.DRAIN_MS));
   await Promise.race([late, Promise.all([server?.stop(), service.idle()])]);
   await Promise.race([late, store.close()]);

@@ -64,7 +64,7 @@ test('every variable says what it is for, and times say their unit', () => {
   for (const name of names) expect(variables.shape[name].description).toMatch(/^\S.{8,}/);
   expect(names.filter((name) => /(TIMEOUT|DEADLINE|DRAIN)$/.test(name))).toEqual([]);
   expect(numbers.length).toBeGreaterThan(8);
-  expect(choices.length).toBe(2);
+  expect(choices.length).toBe(3);
 });
 
 test.each(numbers)(

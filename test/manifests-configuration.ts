@@ -7,7 +7,7 @@ import { type Manifest, ofKind, text } from './manifests-read.ts';
  * Variables that manifests may set already, though apps/config.ts does not have them yet. To be
  * deleted, name by name, as they come: a test says which.
  */
-export const COMING = ['LOG_FORMAT', 'CONNECTION_LIFETIME_MS'];
+export const COMING: string[] = [];
 export const known = (name: string): boolean => name in variables.shape || COMING.includes(name);
 
 /** The product's side: ports, prefixes and paths of the services, the parts of the image. */

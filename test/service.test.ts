@@ -243,10 +243,11 @@ async function begin(
   return { child, port };
 }
 
-/** The order service on Deno, with the least permissions that it needs: network and environment. */
+/** The order service on Deno, with the least permissions that it needs. */
 async function beginOnDeno() {
   const port = await freePort();
   const args = ['serve', '--quiet', '--no-prompt', '--allow-net', '--allow-env'];
+  args.push('--allow-sys=hostname'); // pino asks for it on import
   args.push('--host', '127.0.0.1', '--port', String(port), 'apps/order/main.ts');
   const env = {
     DATABASE_URL: storeUrl(),

@@ -40,7 +40,7 @@ const imports: Rule[] = [
   {
     what: 'what the services share sees no service',
     who: SHARED,
-    sees: `hono(?:/.+)?|zod|node:.+|apps/http/.+|${SHARED.source.slice(1, -1)}|db/.+`,
+    sees: `hono(?:/.+)?|zod|pino|node:.+|apps/http/.+|${SHARED.source.slice(1, -1)}|db/.+`,
   },
   {
     what: 'no service imports another',
@@ -163,7 +163,9 @@ const bad: [path: string, code: string, said: string][] = [
   ['apps/order/main.ts', `import { stockRoutes } from '../stock/routes.ts';`, 'apps/stock/routes'],
   ['apps/http/serve.ts', `await import('../order/routes.ts');`, 'apps/order/routes.ts'],
   ['apps/service.ts', `import type { x } from "./order/routes.ts";`, 'apps/order/routes.ts'],
-  ['apps/log.ts', `import 'pino';`, 'imports pino'],
+  ['apps/http/serve.ts', `import 'pino';`, 'imports pino'],
+  ['db/lane.ts', `import type { Logger } from 'pino';`, 'imports pino'],
+  ['apps/log.ts', `import pretty from 'pino-pretty';`, 'imports pino-pretty'],
   ['db/store.ts', `import type { Config } from '../apps/config.ts';`, 'apps/config.ts'],
   ['db/store.ts', `export type { Context } from 'hono';`, 'imports hono'],
   ['db/store.ts', `import { sql } from 'bun';`, 'imports bun'],

@@ -5,14 +5,31 @@ import { Failure, type Log } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
 import type { Metrics } from './metrics.ts';
 import { problem } from './problem.ts';
+import { logRequests } from './request-log.ts';
 
 /** What each request carries beside itself. */
-export type Env = { Bindings: { request_id: string } };
+export interface Exchange {
+  request_id: string;
+  server?: Server | undefined;
+  /** What went wrong, if it was thrown; else the bytes of a refusal. */
+  failure?: Failure;
+  problem?: string;
+}
+export type Env = { Bindings: Exchange };
+
+/** As much of Bun's server as is used; on other runtimes it is something else. */
+export interface Server {
+  /** How many seconds this request's connection may be silent. */
+  timeout?(request: Request, seconds: number): void;
+}
 
 export interface Service {
-  fetch(request: Request): Promise<Response>;
-  /** From now on `GET /health/ready` says 503, so that no new traffic is sent here. */
-  turnReadinessOff(): void;
+  fetch(request: Request, server?: Server): Promise<Response>;
+  /**
+   * From now on `GET /health/ready` says 503 and every answer closes its connection, so that what
+   * sends requests here goes elsewhere. They are answered all the same.
+   */
+  startDraining(): void;
   /** Resolves when no request is in flight. */
   idle(): Promise<void>;
 }
@@ -26,6 +43,7 @@ export function serveRoutes(
   store: Store,
   metrics: Metrics,
   log: Log,
+  options: { log_requests: boolean } = { log_requests: false },
 ): Service {
   const app = new Hono<Env>();
   let in_flight = 0;
@@ -49,35 +67,34 @@ export function serveRoutes(
     return fail(c, new Failure('method_not_allowed', `${path} takes ${methods.join(', ')}`));
   });
   app.onError((error, c) => {
-    const failure = error instanceof Failure ? error : asInternal(error);
-    if (failure.code === 'internal') {
-      const { request_id } = c.env;
-      log('error', 'request_failed', { request_id, path: c.req.path, error: failure });
-    }
-    return fail(c, failure);
+    return fail(c, error instanceof Failure ? error : asInternal(error));
   });
   const routeOf = routeNames(app);
+  const logRequest = logRequests(log, options.log_requests);
 
   return {
-    async fetch(request) {
+    async fetch(request, server) {
       in_flight++;
       const begun_at = performance.now();
-      const request_id = requestIdOf(request);
+      const exchange: Exchange = { request_id: requestIdOf(request), server };
       try {
-        const response = await app.fetch(request, { request_id });
-        response.headers.set('x-request-id', request_id);
-        // Bun closes then, but does not say so, as RFC 9112 (9.6) asks.
-        if (request.headers.get('connection') === 'close') {
+        const response = await answer(app, request, exchange);
+        for (const [name, value] of HEADERS) response.headers.set(name, value);
+        response.headers.set('x-request-id', exchange.request_id);
+        // Bun closes if the caller asks for it, but does not say so, as RFC 9112 (9.6) wants.
+        if (draining || request.headers.get('connection') === 'close') {
           response.headers.set('connection', 'close');
         }
         const ms = performance.now() - begun_at;
-        metrics.requested(request.method, routeOf(request.url), response.status, ms);
+        const route = routeOf(request.url);
+        metrics.requested(request.method, route, response.status, ms);
+        logRequest(request, response, exchange, route, ms);
         return response;
       } finally {
         if (--in_flight === 0) becameIdle();
       }
     },
-    turnReadinessOff() {
+    startDraining() {
       draining = true;
     },
     async idle() {
@@ -87,6 +104,24 @@ export function serveRoutes(
 }
 
 const METHODS = ['GET', 'POST', 'DELETE'];
+
+/** Answers are nobody's to keep, to guess the type of, or to show as a page. */
+const HEADERS: [string, string][] = [
+  ['cache-control', 'no-store'],
+  ['x-content-type-options', 'nosniff'],
+  ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
+];
+
+/** HEAD is GET without the body, but with its length, which Hono would leave out. */
+async function answer(app: Hono<Env>, request: Request, exchange: Exchange): Promise<Response> {
+  if (request.method !== 'HEAD') return app.fetch(request, exchange);
+  const { url, headers } = request;
+  const full = await app.fetch(new Request(url, { headers }), exchange);
+  const { byteLength } = await full.arrayBuffer();
+  const response = new Response(null, full);
+  response.headers.set('content-length', String(byteLength));
+  return response;
+}
 
 /** The caller's, if it is a harmless one, so that a trace goes through; or a new one. */
 function requestIdOf(request: Request): string {
@@ -110,7 +145,9 @@ function routeNames(app: Hono<Env>): (url: string) => string {
 const asInternal = (cause: unknown) =>
   new Failure('internal', 'an error that nobody expected', { cause });
 
-function fail(c: Context<Env>, { code, detail }: Failure): Response {
+function fail(c: Context<Env>, failure: Failure): Response {
+  const { code, detail } = failure;
+  c.env.failure = failure;
   const said = code === 'internal' ? 'the request id leads to the log line that says more' : detail;
   const { status, body, headers } = problem(code, said, c.env.request_id);
   return c.body(body, status as ContentfulStatusCode, headers);

@@ -1,0 +1,44 @@
+/** One line for each request: all of them at level `info`, what failed at `warn` and `error`. */
+import type { Log } from '../../db/failure.ts';
+import type { Exchange } from './serve.ts';
+
+export type RequestLog = (
+  request: Request,
+  response: Response,
+  exchange: Exchange,
+  route: string,
+  ms: number,
+) => void;
+
+/** Probes and scrapes say nothing that their caller does not know. */
+const QUIET = ['/health/live', '/health/ready', '/metrics'];
+
+/** @param all whether `info` is logged at all, so that at other levels no line is even made */
+export function logRequests(log: Log, all: boolean): RequestLog {
+  return (request, response, exchange, route, ms) => {
+    const { status } = response;
+    if (status < 500 && !all) return;
+    if (status !== 500 && QUIET.includes(route)) return;
+    const { request_id, failure } = exchange;
+    const code = failure?.code ?? codeOf(exchange.problem);
+    const level = status === 500 ? 'error' : status > 500 ? 'warn' : 'info';
+    log(level, status < 500 ? 'request' : 'request_failed', {
+      request_id,
+      method: request.method,
+      route,
+      path: pathOf(request.url),
+      status,
+      ...(code && { code }),
+      duration_ms: Math.round(ms * 1000) / 1000,
+      ...(response.headers.has('idempotency-replayed') && { replayed: true }),
+      ...(status >= 500 && failure && { error: failure }),
+    });
+  };
+}
+
+/** What a rule has refused is known by its bytes, which may come from the record of a key. */
+const codeOf = (problem: string | undefined): string | undefined =>
+  problem === undefined ? undefined : JSON.parse(problem).code;
+
+/** Without the query, which no route reads. */
+export const pathOf = (url: string): string => url.slice(url.indexOf('/', 8)).replace(/\?.*/s, '');
