@@ -1,0 +1,101 @@
+/** The HTTP edge: headers of every answer, bounds on what a client may send, and how slowly. */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { connect } from 'node:net';
+import { newOrder, newUser, openKassa, storeUrl } from './kassa.ts';
+import { answers, call, freePort, openStage } from './process.ts';
+
+const stage = openStage();
+const kassa = openKassa();
+let port = 0;
+beforeAll(async () => {
+  port = await freePort();
+  const env = { DATABASE_URL: storeUrl(), PORT: String(port) };
+  await answers(stage.start(['apps/order/main.ts'], env), port);
+}, 20_000);
+afterAll(async () => {
+  await kassa.close();
+  await stage.clear();
+}, 20_000);
+
+test.each([
+  ['GET', '/health/live', 200],
+  ['GET', '/metrics', 200],
+  ['GET', '/orders/find/nobody', 404],
+  ['POST', '/orders/create/nobody', 404],
+  ['POST', '/orders/create/no%20body', 400],
+  ['PUT', '/orders/find/nobody', 405],
+  ['GET', '/elsewhere', 404],
+] as const)('%s %s carries the headers that every answer has', async (method, path, status) => {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, { method });
+  expect(response.status).toBe(status);
+  expect(Object.fromEntries(response.headers)).toMatchObject({
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    'x-request-id': expect.stringMatching(/^[\w-]{36}$/),
+  });
+});
+
+test('HEAD says what GET says, its length too, without the body', async () => {
+  const path = `/orders/find/${await newOrder(kassa, await newUser(kassa))}`;
+  const get = await fetch(`http://127.0.0.1:${port}${path}`);
+  const length = (await get.text()).length;
+  expect(get.headers.get('content-length')).toBe(String(length));
+  const { text } = await say(`HEAD ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+  expect(text).toStartWith('HTTP/1.1 200 OK\r\n');
+  expect(text.toLowerCase()).toContain(`content-length: ${length}\r\n`);
+  expect(text).toEndWith('\r\n\r\n');
+});
+
+const A = 'a'.repeat(17_000);
+test.each([
+  ['a URL over 16 KB', `GET /${A} HTTP/1.1\r\nHost: a\r\n\r\n`, 431],
+  ['headers over 16 KB', `GET / HTTP/1.1\r\nHost: a\r\nx: ${A}\r\n\r\n`, 431],
+  ['a body over 64 KiB', `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n`, 413],
+  [
+    'two lengths',
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n',
+    400,
+  ],
+  ['no HTTP', 'EHLO kassa\r\n\r\n', 400],
+])('%s is refused, and the connection closed', async (_, request, status) => {
+  const { text } = await say(request);
+  expect(text).toStartWith(`HTTP/1.1 ${status} `);
+});
+
+test('a body that nobody asked for does no harm to the next request of its connection', async () => {
+  const url = `http://127.0.0.1:${port}/orders/create/nobody`;
+  for (const body of ['{}', 'x'.repeat(60_000), '']) {
+    expect((await fetch(url, { method: 'POST', body })).status).toBe(404);
+  }
+});
+
+test('who sends a request byte by byte, or none at all, is cut off within 15 s', async () => {
+  const head = `GET /health/live HTTP/1.1\r\nHost: a\r\nx: ${'a'.repeat(500)}`;
+  const [slow, silent, live] = await Promise.all([
+    say(head, 100),
+    say(''),
+    Bun.sleep(5000).then(() => call(port, 'GET', '/health/live')),
+  ]);
+  expect([slow.text, silent.text, live.status]).toEqual(['', '', 200]);
+  for (const { took_ms } of [slow, silent]) expect(took_ms).toBeLessThan(15_000);
+}, 25_000);
+
+/** Sends bytes, all at once or one every `pause_ms`; what came back when the connection was closed. */
+function say(bytes: string, pause_ms = 0): Promise<{ text: string; took_ms: number }> {
+  const begun_at = performance.now();
+  return new Promise((resolve) => {
+    let text = '';
+    let sent = 0;
+    const socket = connect(port, '127.0.0.1', () => {
+      if (pause_ms === 0) socket.write(bytes);
+    });
+    const timer = setInterval(() => pause_ms && socket.write(bytes.slice(sent, ++sent)), pause_ms);
+    socket.on('data', (data) => (text += data));
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      clearInterval(timer);
+      resolve({ text, took_ms: performance.now() - begun_at });
+    });
+  });
+}
