@@ -1,0 +1,112 @@
+/** The documentation keeps to what is there: links, anchors, scripts, variables, metrics, paths. */
+import { expect, test } from 'bun:test';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { variables } from '../apps/config.ts';
+import manifest from '../package.json' with { type: 'json' };
+import { TOP } from './process.ts';
+
+const read = (path: string): string => readFileSync(join(TOP, path), 'utf8');
+const paths = [...new Bun.Glob('**/*.md').scanSync({ cwd: TOP, dot: true })]
+  .filter((path) => !/(^|\/)(node_modules|\.data|\.git)\//.test(path))
+  .sort();
+const pages = paths.map((path) => ({ path, text: read(path) }));
+
+test('the pages that people start from are there', () => {
+  expect(paths).toEqual(expect.arrayContaining(['README.md', 'ARCHITECTURE.md', 'RUNBOOK.md']));
+});
+
+test('every relative link leads to a file, and every anchor to a heading', () => {
+  const broken = pages.flatMap(({ path, text }) =>
+    linksOf(text)
+      .filter((link) => !/^[a-z]+:/.test(link))
+      .filter((link) => !leadsSomewhere(path, link))
+      .map((link) => `${path}: ${link}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+test('every alert has its section in the runbook', () => {
+  if (!existsSync(join(TOP, 'deploy/alerts.yml'))) return;
+  const links = [...read('deploy/alerts.yml').matchAll(/^\s*runbook(?:_url)?: (\S+)$/gm)];
+  expect(links.length).toBeGreaterThan(0);
+  const broken = links.map(([, link = '']) => link).filter((link) => !leadsSomewhere('.', link));
+  expect(broken).toEqual([]);
+});
+
+test('every `bun run …` is a script', () => {
+  const named = pages.flatMap(({ text }) =>
+    [...text.matchAll(/\bbun(?:@[\d.]+)? run ([\w:-]+)/g)].map(([, script = '']) => script),
+  );
+  expect(new Set(named).size).toBeGreaterThan(5);
+  expect([...new Set(named)].filter((script) => !(script in manifest.scripts))).toEqual([]);
+});
+
+test('the README has a row for every variable, with its default', () => {
+  const rows = new Map(
+    [...read('README.md').matchAll(/^\| `([A-Z_]+)` \| (.+?) \|/gm)].map(([, name, otherwise]) => [
+      name,
+      otherwise,
+    ]),
+  );
+  for (const [name, schema] of Object.entries(variables.shape)) {
+    const otherwise = schema.safeParse(undefined).data;
+    expect([name, rows.get(name)]).toEqual([name, expect.any(String)]);
+    if (otherwise !== undefined && name !== 'PORT' && name !== 'BATCH_INIT') {
+      expect(rows.get(name)?.split(' (')[0]?.replaceAll('`', '')).toBe(String(otherwise));
+    }
+  }
+  expect([...rows.keys()].filter((name = '') => !(name in variables.shape))).toEqual([]);
+});
+
+test('every metric that a page names is collected', () => {
+  const collected = new Set(read('apps/http/metrics.ts').match(/\bkassa_\w+/g));
+  const named = pages.flatMap(
+    ({ text }) =>
+      text.match(/`kassa_\w+_(?:total|seconds|commands|length|connections|statement)\b/g) ?? [],
+  );
+  expect(named.length).toBeGreaterThan(10);
+  expect([...new Set(named)].filter((name) => !collected.has(name.slice(1)))).toEqual([]);
+});
+
+test('every file that a page names is there', () => {
+  const named = pages.flatMap(({ path, text }) =>
+    [
+      ...text.matchAll(/`((?:apps|db|test|deploy|k8s|helm-config|stress-test)\/[\w./-]+\.\w+)`/g),
+    ].map(([, file = '']) => `${path}: ${file}`),
+  );
+  expect(named.length).toBeGreaterThan(10);
+  expect(named.filter((line) => !existsSync(join(TOP, line.split(': ')[1] ?? '')))).toEqual([]);
+});
+
+/** Targets of `[text](target)`, outside of code. */
+const linksOf = (text: string): string[] =>
+  [...withoutCode(text).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link);
+
+const withoutCode = (text: string): string =>
+  text.replaceAll(/^ *```[\s\S]*?^ *```$/gm, '').replaceAll(/`[^`\n]*`/g, '');
+
+function leadsSomewhere(from: string, link: string): boolean {
+  const [file = '', anchor] = link.split('#');
+  const path = file === '' ? from : join(dirname(from), file);
+  if (!existsSync(join(TOP, path))) return false;
+  return anchor === undefined || anchorsOf(read(path)).has(anchor);
+}
+
+/** As GitHub makes them: lower case, blanks to hyphens, other signs left out, doubles counted. */
+function anchorsOf(text: string): Set<string> {
+  const anchors = new Set<string>();
+  for (const [, heading = ''] of text
+    .replaceAll(/^ *```[\s\S]*?^ *```$/gm, '')
+    .matchAll(/^#+ (.+)$/gm)) {
+    const slug = heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+      .trim()
+      .replaceAll(' ', '-');
+    let anchor = slug;
+    for (let i = 1; anchors.has(anchor); i++) anchor = `${slug}-${i}`;
+    anchors.add(anchor);
+  }
+  return anchors;
+}
