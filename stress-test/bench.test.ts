@@ -18,7 +18,7 @@ const made: Database[] = [];
 afterAll(async () => {
   await stage.clear();
   for (const database of made) await database.drop();
-});
+}, 60_000);
 
 const seeded = async (rows: number): Promise<Database> => {
   const database = await newDatabase(storeUrl(), 'test', rows);

@@ -3,12 +3,7 @@ import { type Environment, readConfig, variables } from '../apps/config.ts';
 import { type Container, podsOf } from './manifests-pods.ts';
 import { type Manifest, ofKind, text } from './manifests-read.ts';
 
-/**
- * Variables that manifests may set already, though apps/config.ts does not have them yet. To be
- * deleted, name by name, as they come: a test says which.
- */
-export const COMING: string[] = [];
-export const known = (name: string): boolean => name in variables.shape || COMING.includes(name);
+export const known = (name: string): boolean => name in variables.shape;
 
 /** The product's side: ports, prefixes and paths of the services, the parts of the image. */
 export async function readProduct() {
@@ -104,9 +99,7 @@ export function forgotten(overlays: Manifest[][], kustomization: string): string
   );
   const comments = kustomization.split('\n').filter((line) => line.trim().startsWith('#'));
   const named = new Set(comments.join(' ').match(/\b[A-Z][A-Z_]+\b/g));
-  return [...Object.keys(variables.shape), ...COMING].filter(
-    (name) => !set.includes(name) && !named.has(name),
-  );
+  return Object.keys(variables.shape).filter((name) => !set.includes(name) && !named.has(name));
 }
 
 /** Roles with a client certificate: the common name has to be the role of the same workload. */

@@ -1,6 +1,5 @@
 /** The Kubernetes manifests: valid, tight, and of one mind with the product and with themselves. */
 import { expect, test } from 'bun:test';
-import { variables } from '../apps/config.ts';
 import {
   built,
   complaints,
@@ -11,7 +10,7 @@ import {
   settings,
   tools,
 } from './manifests-all.ts';
-import { COMING, forgotten } from './manifests-configuration.ts';
+import { forgotten } from './manifests-configuration.ts';
 import { deadServices, podsAtMost, routesOf } from './manifests-links.ts';
 import { reachable } from './manifests-network.ts';
 import { danglingReferences, looseEnds } from './manifests-pods.ts';
@@ -83,10 +82,6 @@ test('who may speak with whom', () => {
 test('every variable of the configuration is set, or left alone on purpose', async () => {
   expect(forgotten(OVERLAYS.map(overlay), await text('k8s/base/kustomization.yaml'))).toEqual([]);
   expect(forgotten(OVERLAYS.map(overlay), '').length).toBeGreaterThan(5); // it binds
-});
-
-test('what was said to be coming has not come yet: take it out of the list when it has', () => {
-  expect(COMING.filter((name) => name in variables.shape)).toEqual([]);
 });
 
 test('all pods at their most stay below 4 connections for each vCPU of the database', async () => {
