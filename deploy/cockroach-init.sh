@@ -1,5 +1,6 @@
 #!/bin/bash
-# Makes a cluster of the nodes, and in it the database and the user of the services. It may run any number of times:
+# Makes a cluster of the nodes, and in it the database and the users of the services, whom the migration
+# gives what each needs. It may run any number of times:
 # what is there already is a success. For compose.yaml only: the cluster is insecure, users have no passwords.
 set -euo pipefail
 
@@ -30,9 +31,10 @@ initialize() {
 prepare() {
   timeout 60 cockroach sql --insecure --host="$host" <<SQL
 CREATE DATABASE IF NOT EXISTS kassa;
-CREATE USER IF NOT EXISTS kassa;
-USE kassa;
-ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO kassa;
+CREATE USER IF NOT EXISTS kassa_order;
+CREATE USER IF NOT EXISTS kassa_payment;
+CREATE USER IF NOT EXISTS kassa_stock;
+CREATE USER IF NOT EXISTS kassa_reader;
 SET CLUSTER SETTING server.shutdown.initial_wait = '5s';
 $license
 SQL
@@ -49,4 +51,4 @@ fi
 
 again initialize
 again prepare
-echo 'the cluster, the database kassa and the user kassa are there'
+echo 'the cluster, the database kassa and its users are there'
