@@ -109,6 +109,9 @@ export function readConfig(environment: Environment, defaults: Partial<Config> =
 
 export const environment = (): Environment => process.env;
 
+/** Of `bun run cluster` alone: where the binary of CockroachDB is. The services don't know it. */
+export const cockroachIn = ({ COCKROACH, PATH }: Environment) => ({ given: COCKROACH, path: PATH });
+
 /**
  * The part of the configuration that the store needs.
  * @throws Failure naming a variable whose file cannot be read or does not hold what it should

@@ -16,7 +16,7 @@ interface Rule {
 }
 
 const SERVICE = '(?:order|payment|stock)';
-const ENTRIES = new RegExp(`^apps/(?:local|audit|migrate|${SERVICE}/main)\\.ts$`);
+const ENTRIES = new RegExp(`^apps/(?:local|cluster|audit|migrate|${SERVICE}/main)\\.ts$`);
 const SHARED = /^apps\/(?:arguments|config|log|service|tool)\.ts$/;
 const TESTS = /^(?:test|stress-test)\//;
 const PRODUCT = /^(?:apps|db)\//;
