@@ -1,5 +1,6 @@
 /** `bun run dev`: embedded PostgreSQL, migrations, and the three services on one port. */
 import { createServer } from 'node:net';
+import { readRunningCluster, urlOf } from '../db/cluster.ts';
 import type { Connection, StoreAddress } from '../db/connect.ts';
 import { type Embedded, startEmbedded } from '../db/embedded.ts';
 import { Failure } from '../db/failure.ts';
@@ -22,13 +23,16 @@ const HELP = `Starts order, payment and stock on one port, on an embedded Postgr
 
   --port N      port to listen on (8000, or PORT)
   --host H      address to listen on (127.0.0.1, or HOST); 0.0.0.0 for all
-  --data DIR    where the embedded store keeps its data (.data)
+  --cluster     use the CockroachDB cluster that \`bun run cluster\` has started
+  --data DIR    where the embedded store keeps its data, or the cluster is (.data)
   --fresh       erase the embedded store's data first
   --empty       no demo data in a fresh store
   --help        this text
 
 With DATABASE_URL set that server is the store, and nothing is embedded.`;
 
+/** Two lanes were best on CockroachDB, one on PostgreSQL. */
+const CLUSTER_DEFAULTS: Partial<Config> = { LANES: 2 };
 const DEMO = { rows: 10, credit: 1000, stock: 100, price: 10 };
 
 await main().catch(exitWith);
@@ -37,14 +41,17 @@ async function main(): Promise<void> {
   const flags = readArguments(HELP, {
     port: { type: 'string' },
     host: { type: 'string' },
+    cluster: { type: 'boolean', default: false },
     data: { type: 'string', default: '.data' },
     fresh: { type: 'boolean', default: false },
     empty: { type: 'boolean', default: false },
   });
-  const config = readFlags(flags.port, flags.host);
+  const config = readFlags(flags.port, flags.host, flags.cluster ? CLUSTER_DEFAULTS : {});
+  if (flags.cluster) config.DATABASE_URL = await findCluster(config, flags.data);
   await assertFree(config);
   if (config.DATABASE_URL && flags.fresh) {
-    throw new Failure('invalid_parameter', '--fresh erases the embedded store, not DATABASE_URL');
+    const other = flags.cluster ? 'a cluster' : 'DATABASE_URL';
+    throw new Failure('invalid_parameter', `--fresh erases the embedded store, not ${other}`);
   }
   const home = config.DATABASE_URL
     ? undefined
@@ -63,13 +70,17 @@ async function main(): Promise<void> {
 }
 
 /** The flags stand in for PORT and HOST, and are named as flags where they are wrong. */
-function readFlags(port: string | undefined, host: string | undefined): Config {
+function readFlags(
+  port: string | undefined,
+  host: string | undefined,
+  defaults: Partial<Config>,
+): Config {
   const given = {
     ...(port !== undefined && { PORT: port }),
     ...(host !== undefined && { HOST: host }),
   };
   try {
-    return readConfig({ ...environment(), ...given }, { BATCH_INIT: 'on' });
+    return readConfig({ ...environment(), ...given }, { BATCH_INIT: 'on', ...defaults });
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     const named = Object.keys(given).reduce(
@@ -78,6 +89,12 @@ function readFlags(port: string | undefined, host: string | undefined): Config {
     );
     throw new Failure(error.code, named, { cause: error });
   }
+}
+
+/** @throws Failure if none runs, or another store is named as well */
+async function findCluster(config: Config, data: string): Promise<string> {
+  if (!config.DATABASE_URL) return urlOf(await readRunningCluster(data));
+  throw new Failure('invalid_parameter', '--cluster and DATABASE_URL name two stores');
 }
 
 async function run(config: Config, home: Embedded | undefined, demo: boolean): Promise<void> {
@@ -148,7 +165,7 @@ async function assertFree({ HOST: host, PORT: port }: Config): Promise<void> {
 function banner({ HOST, PORT, DATABASE_URL }: Config, home: Embedded | undefined, demo: boolean) {
   const origin = originOf(HOST, PORT);
   const store = DATABASE_URL
-    ? `DATABASE_URL (${describeStore(DATABASE_URL)})`
+    ? describeStore(DATABASE_URL)
     : `embedded PostgreSQL, data in ${home?.directory}`;
   return `
   Kassa  ${origin}/orders  ${origin}/payment  ${origin}/stock
