@@ -1,7 +1,7 @@
 /** Gives the services' roles exactly what db/roles.ts says, after each migration. */
 import { textArray } from './arrays.ts';
 import type { Sql } from './connect.ts';
-import { codeOf, Failure } from './failure.ts';
+import { codeOf, Failure, isServerError } from './failure.ts';
 import { type Grants, ROLES } from './roles.ts';
 
 const NAMES = Object.keys(ROLES);
@@ -80,14 +80,19 @@ function changes(role: string, table: string, grants: Grants, has: readonly stri
 
 /**
  * Nobody but its owner makes tables in our schema. PostgreSQL from 15 on has it so; before, and on
- * CockroachDB, everybody may. Where the schema is not ours, that is left to who owns it.
+ * CockroachDB, everybody may. Where the schema is not ours, that is left to who owns it; a migration
+ * does not fail for it.
  */
 async function closeSchema(sql: Sql, report: (line: string) => void): Promise<void> {
   const [row] = await sql`
     select n.nspname as name, has_schema_privilege('public', n.nspname, 'create') as open,
            r.rolname = current_user as ours
     from pg_namespace n left join pg_roles r on r.oid = n.nspowner
-    where n.nspname = current_schema()`;
+    where n.nspname = current_schema()`.catch((error) => {
+    if (!isServerError(error)) throw error;
+    report(`the store does not say who may make tables here (${codeOf(error)})`);
+    return [];
+  });
   if (!row?.open) return;
   const statement = `revoke create on schema ${row.name} from public`;
   report(row.ours ? statement : `everybody may make tables here; its owner should: ${statement}`);
