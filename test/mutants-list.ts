@@ -322,6 +322,27 @@ export const mutants: Mutant[] = [
     engine,
   ),
   mutant(
+    'any issuer is trusted',
+    'db/tls.ts',
+    'rejectUnauthorized: tls.verify_issuer',
+    'rejectUnauthorized: false',
+    ['tls'],
+  ),
+  mutant(
+    'any host is taken for the store',
+    'db/tls.ts',
+    'tls.verify_host ? checkServerIdentity(host, certificate) : undefined',
+    'void [host, certificate, checkServerIdentity]',
+    ['tls'],
+  ),
+  mutant(
+    'what a role has too much is left to it',
+    'db/grant.ts',
+    '...(surplus.length > 0 ?',
+    '...(surplus.length > 99 ?',
+    ['roles'],
+  ),
+  mutant(
     'a stale connection is replaced under a commit',
     'db/lane.ts',
     'if (!held.stale || this.#under_way > 1) return held;',
