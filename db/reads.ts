@@ -161,6 +161,7 @@ export function readPool(
     (): Slot => ({ under_way: 0, opening: undefined, connection: undefined }),
   );
   let ready = true;
+  let closed = false;
   return { read, connections, close };
 
   function connections() {
@@ -171,6 +172,8 @@ export function readPool(
   async function read(statement: (sql: Sql) => Statement) {
     let failed_at: number | undefined;
     for (;;) {
+      // Whoever waits between two tries while this closes must not open a connection afterwards.
+      if (closed) throw new Failure('store_unavailable', 'the store is closed');
       try {
         const rows = await tryOnce(statement);
         ready = true;
@@ -222,6 +225,7 @@ export function readPool(
   }
 
   async function close() {
+    closed = true;
     await Promise.allSettled(slots.map((slot) => slot.opening));
     await Promise.all(slots.map((slot) => slot.connection?.close()));
   }

@@ -130,3 +130,16 @@ test('old connections go on while no new ones are to be had', async () => {
   expect(kassa.events).toContain('connection_not_renewed');
   expect(opened).toBe(before);
 }, 20_000);
+
+test('a read that is still trying when the store closes opens nothing afterwards', async () => {
+  const kassa = open({ LANES: 1, READ_POOL_SIZE: 1 });
+  proxy.away = true;
+  const trying = times(20, (i) =>
+    kassa.store.read.findUser(`nobody-${i}`).catch(({ code }) => code),
+  );
+  await Bun.sleep(50);
+  await kassa.close();
+  proxy.away = false;
+  expect(new Set(await trying)).toEqual(new Set(['store_unavailable']));
+  expect(opened).toBe(0);
+}, 20_000);
