@@ -1,0 +1,144 @@
+/** deploy/nginx.conf when calls are bad or a service fails; nginx itself, before stand-ins. */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  exchange,
+  expectOnce,
+  type Gateway,
+  installed,
+  openGateway,
+  openStandIn,
+  request,
+} from './gateway.ts';
+import { text } from './manifests-read.ts';
+import { freePort, openStage } from './process.ts';
+
+const nginx = installed('nginx', 'nginx-light');
+const check = nginx ? test : () => {};
+
+const SLOW_MS = 2500;
+const PATIENCE = 'proxy_read_timeout 1s;';
+
+const stage = openStage();
+const good = await openStandIn((asked, reply) => {
+  setTimeout(() => reply.end('{}'), asked.url?.includes('slow') ? SLOW_MS : 0);
+});
+/** Takes a call in and goes away without a word. */
+const bad = await openStandIn((asked: IncomingMessage, _: ServerResponse) => {
+  asked.socket.destroy();
+});
+let gateway: Gateway;
+
+if (nginx) {
+  beforeAll(async () => {
+    const servers = {
+      order: good.address,
+      payment: `${bad.address} max_fails=0; server ${good.address}`,
+      stock: `127.0.0.1:${await freePort()}`,
+    };
+    const inShort = (file: string) => file.replaceAll('proxy_read_timeout 20s;', PATIENCE);
+    gateway = await openGateway(nginx, stage, servers, inShort);
+  }, 30_000);
+}
+afterAll(async () => {
+  await gateway?.close();
+  await stage.clear();
+  good.close();
+  bad.close();
+});
+
+const bodyOf = (length: number) => `Content-Length: ${length}\r\n\r\n${'x'.repeat(length)}`;
+const SIZE = 65_536;
+const CHUNKS = `Transfer-Encoding: chunked\r\n\r\n10001\r\n${'x'.repeat(SIZE + 1)}\r\n0\r\n`;
+const LONG = 'x'.repeat(9000);
+const refusals: [what: string, bytes: string, status: number, code: string][] = [
+  ['an unknown path', request('GET', '/nowhere'), 404, 'route_not_found'],
+  ['a larger body', request('POST', '/orders/a', bodyOf(SIZE + 1)), 413, 'invalid_parameter'],
+  ['a larger body in chunks', request('POST', '/orders/a', CHUNKS), 413, 'invalid_parameter'],
+  ['a path that goes up', request('GET', '/orders/a/\\..'), 400, 'invalid_parameter'],
+  ['a long path', request('GET', `/orders/${LONG}`), 400, 'invalid_parameter'],
+  ['a long header', request('GET', '/orders/a', `A: ${LONG}\r\n`), 400, 'invalid_parameter'],
+  ['a method of no one', request('TRACE', '/orders/a'), 405, 'method_not_allowed'],
+  ['what is no HTTP', 'kassa\r\n\r\n', 400, 'invalid_parameter'],
+  ['a service that is not there', request('GET', '/stock/a'), 503, 'not_ready'],
+  ['an answer that takes too long', request('POST', '/orders/slow'), 503, 'outcome_unknown'],
+];
+for (const [what, bytes, status, code] of refusals) {
+  check(`${what} is a problem in the services' form: ${status} ${code}`, async () => {
+    const raw = await exchange(gateway.port, bytes);
+    const headers = new Headers(raw.headers);
+    expect([raw.status, headers.get('content-type')]).toEqual([status, 'application/problem+json']);
+    expect(JSON.parse(raw.body)).toEqual({
+      type: `urn:kassa:problem:${code}`,
+      title: expect.stringMatching(/\S/),
+      status,
+      detail: expect.stringMatching(/\S/),
+      code,
+      request_id: headers.get('x-request-id'),
+    });
+    expect(headers.get('retry-after')).toBe(status === 503 ? '1' : null);
+    expectOnce(raw);
+  });
+}
+
+check('a body of 64 KiB is let through', async () => {
+  expect((await exchange(gateway.port, request('POST', '/orders/a', bodyOf(SIZE)))).status).toBe(
+    200,
+  );
+});
+
+check('batch_init has the time that it needs, with a key and without', async () => {
+  const key = 'Idempotency-Key: a\r\n';
+  const calls = ['', key].map((more) => request('POST', '/orders/batch_init/slow', more));
+  const raws = await Promise.all(calls.map((bytes) => exchange(gateway.port, bytes)));
+  expect(raws.map(({ status }) => status)).toEqual([200, 200]);
+});
+
+check('calls of a client travel on one connection to the service, with their headers', async () => {
+  const [before, asked] = [good.connections(), good.asked.length];
+  for (let i = 0; i < 50; i++) {
+    const headers = { 'x-request-id': `call-${i}`, 'idempotency-key': `key-${i}` };
+    const reply = await fetch(`${gateway.origin}/orders/a?${i}`, { method: 'POST', headers });
+    await reply.text();
+  }
+  expect(good.connections() - before).toBeLessThanOrEqual(2);
+  const calls = good.asked.slice(asked).map(({ url, headers }) => ({ url, headers }));
+  expect(calls.length).toBe(50);
+  for (const [i, { url, headers }] of calls.entries()) {
+    expect(url).toBe(`/orders/a?${i}`);
+    expect(headers).toMatchObject({ 'x-request-id': `call-${i}`, 'idempotency-key': `key-${i}` });
+    expect(headers.connection).not.toBe('close');
+  }
+});
+
+/** Which of the calls' tries were lost, and how many tries there were. */
+async function tries(method: string, more = '') {
+  const before = bad.asked.length + good.asked.length;
+  const statuses: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    statuses.push((await exchange(gateway.port, request(method, '/payment/a', more))).status);
+  }
+  const lost = statuses.filter((status) => status === 503).length;
+  return { lost, tries: bad.asked.length + good.asked.length - before };
+}
+
+check('a call that can have taken effect is sent again only if it bears that', async () => {
+  for (const method of ['POST', 'DELETE']) {
+    const once = await tries(method);
+    expect([method, once]).toEqual([method, { lost: expect.any(Number), tries: 8 }]);
+    expect(once.lost).toBeGreaterThan(0);
+    const repeated = await tries(method, 'Idempotency-Key: a\r\n');
+    expect([method, repeated.lost]).toEqual([method, 0]);
+    expect(repeated.tries).toBeGreaterThan(8);
+  }
+  const reads = await tries('GET');
+  expect([reads.lost, reads.tries > 8]).toEqual([0, true]);
+});
+
+test('the file does what stands above only in time: limits that tests do not wait for', async () => {
+  const file = await text('deploy/nginx.conf');
+  const seconds = (name: string) =>
+    [...file.matchAll(new RegExp(`^\\s*${name} (\\d+)s;`, 'gm'))].map(([, value]) => Number(value));
+  expect(seconds('proxy_read_timeout')).toEqual([20, 260]);
+  for (const idle of seconds('keepalive_timeout').slice(0, 3)) expect(idle).toBeLessThan(120);
+});
