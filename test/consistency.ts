@@ -88,7 +88,7 @@ try {
   await (stopping ?? stage.clear());
   usage(error instanceof Failure ? error.detail : String(error));
 }
-await stage.clear();
+await (stopping ?? stage.clear()); // told to stop, it ends there
 line.end();
 const not_serial = judgements.flatMap((judgement) => judgement.violations).length;
 const violations = violationsOf(columns) + not_serial;
