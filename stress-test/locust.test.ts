@@ -77,7 +77,13 @@ interface Row {
 }
 
 /** Runs one file for some seconds at full speed; its exit code and its counts by name. */
+/** On a busy machine a few seconds may pass without a call: then it gets more of them. */
 async function runLocust(file: string, address: string, seconds: number, options: string[] = []) {
+  const short = await runOnce(file, address, seconds, options);
+  return short.rows.Aggregated?.requests ? short : runOnce(file, address, 5 * seconds, options);
+}
+
+async function runOnce(file: string, address: string, seconds: number, options: string[]) {
   const csv = join(await stage.folder(), 'run');
   const size = ['-u', '5', '-r', '5', '-t', `${seconds}s`];
   const common = ['-f', file, '--headless', '--csv', csv, '--host', address, ...size];
@@ -171,7 +177,7 @@ test('against Kassa no call fails, and repeats and refusals are counted apart', 
   const counted = checkouts.rows[CHECKOUT]?.requests ?? 0;
   expect(counted).toBeLessThanOrEqual(paid);
   expect(counted).toBeGreaterThanOrEqual(paid - 5); // what each user had in flight at the end
-}, 15_000);
+}, 60_000);
 
 test('answers of 500 and broken connections are failures, and the exit code is 1', async () => {
   if (!(await hasLocust())) return;
@@ -197,4 +203,4 @@ test('answers of 500 and broken connections are failures, and the exit code is 1
   }
   await broken.stop(true);
   closing.close();
-}, 15_000);
+}, 60_000);
