@@ -135,7 +135,7 @@ check('a call that can have taken effect is sent again only if it bears that', a
   expect([reads.lost, reads.tries > 8]).toEqual([0, true]);
 });
 
-test('the file does what stands above only in time: limits that tests do not wait for', async () => {
+test('limits that no test waits for: 20 s, 260 s for batch_init, idle below 120 s', async () => {
   const file = await text('deploy/nginx.conf');
   const seconds = (name: string) =>
     [...file.matchAll(new RegExp(`^\\s*${name} (\\d+)s;`, 'gm'))].map(([, value]) => Number(value));

@@ -14,7 +14,6 @@ import { readYaml, text } from './manifests-read.ts';
 import { answers, type Child, freePort, openStage } from './process.ts';
 
 const nginx = installed('nginx', 'nginx-light');
-/** What needs nginx; without it, installed() has said so. */
 const check = nginx ? test : () => {};
 
 const stage = openStage();
