@@ -130,6 +130,7 @@ export async function openStandIn(answer: (asked: IncomingMessage, reply: Server
     answer(incoming, reply);
   });
   server.on('connection', () => connections++);
+  server.keepAliveTimeout = 120_000; // as long as a service's
   const port = await freePort();
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
