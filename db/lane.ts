@@ -34,6 +34,9 @@ export interface Submitted {
   answer: Answer;
   /** It is the recorded answer of an earlier call with the same key. */
   replayed: boolean;
+  /** Commands in its transaction, and which try of that was the last. */
+  batch: number;
+  attempt: number;
 }
 
 export interface LaneGround {
@@ -141,7 +144,7 @@ export class Lane {
       if (end.end === 'committed') {
         if (this.trouble?.code === 'store_unavailable') this.#ground.log('warn', 'store_back', {});
         this.trouble = undefined;
-        return this.#answer(entries, end.results);
+        return this.#answer(entries, end.results, tries + 1);
       }
       if (end.end === 'unknown') return;
       if (isUnmigrated(end.error)) {
@@ -270,12 +273,12 @@ export class Lane {
     }
   }
 
-  #answer(entries: readonly Entry[], results: readonly Result[]): void {
+  #answer(entries: readonly Entry[], results: readonly Result[], attempt: number): void {
     const again: Entry[] = [];
     for (const [i, entry] of entries.entries()) {
       const result = results[i];
       if (!result) entry.reject(new Failure('internal', 'a command got no result'));
-      else if ('answer' in result) entry.resolve(result);
+      else if ('answer' in result) entry.resolve({ ...result, batch: entries.length, attempt });
       else if ('failure' in result) entry.reject(result.failure);
       else again.push(Object.assign(entry, { keys: result.lock }));
     }

@@ -22,7 +22,7 @@ test('at level info each request is one line with its route, outcome and time', 
   const path = `/orders/checkout/${order_id}`;
   const refused = { method: 'POST', route: '/orders/checkout', path, status: 409 };
   expect(lines).toMatchObject([
-    { ...refused, code: 'order_empty', request_id: 'mine' },
+    { ...refused, code: 'order_empty', request_id: 'mine', batch: 1 },
     { ...refused, code: 'order_empty', replayed: true },
     { method: 'GET', route: '/orders/find', status: 200 },
     { method: 'GET', route: 'none', path: '/elsewhere', status: 404, code: 'route_not_found' },

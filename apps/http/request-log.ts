@@ -19,7 +19,7 @@ export function logRequests(log: Log, all: boolean): RequestLog {
     const { status } = response;
     if (status < 500 && !all) return;
     if (status !== 500 && QUIET.includes(route)) return;
-    const { request_id, failure } = exchange;
+    const { request_id, failure, batch, attempt = 1 } = exchange;
     const code = failure?.code ?? codeOf(exchange.problem);
     const level = status === 500 ? 'error' : status > 500 ? 'warn' : 'info';
     log(level, status < 500 ? 'request' : 'request_failed', {
@@ -30,6 +30,8 @@ export function logRequests(log: Log, all: boolean): RequestLog {
       status,
       ...(code && { code }),
       duration_ms: Math.round(ms * 1000) / 1000,
+      ...(batch && { batch }),
+      ...(attempt > 1 && { attempt }),
       ...(response.headers.has('idempotency-replayed') && { replayed: true }),
       ...(status >= 500 && failure && { error: failure }),
     });

@@ -14,6 +14,9 @@ export interface Exchange {
   /** What went wrong, if it was thrown; else the bytes of a refusal. */
   failure?: Failure;
   problem?: string;
+  /** Of a write: commands in its transaction, and which try of that was the last. */
+  batch?: number;
+  attempt?: number;
 }
 export type Env = { Bindings: Exchange };
 

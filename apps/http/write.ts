@@ -10,7 +10,9 @@ import type { Env } from './serve.ts';
 
 /** Runs one command. With an Idempotency-Key its answer is recorded, or a recorded one repeated. */
 export async function write(c: Context<Env>, store: Store, command: Command): Promise<Response> {
-  const { answer, replayed } = await store.write(answering(c, command), operationOf(c));
+  const submitted = await store.write(answering(c, command), operationOf(c));
+  const { answer, replayed, batch, attempt } = submitted;
+  Object.assign(c.env, { batch, attempt });
   return send(c, answer, replayed);
 }
 
