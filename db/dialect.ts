@@ -18,13 +18,13 @@ export async function tuneSession(
   const postgresql = await postgresqlVersion(sql); // the first statement: it connects
   const features = { gated: postgresql !== undefined };
   if (purpose === 'tools' || postgresql === undefined) return features;
-  const limited = postgresql >= 17;
+  const lasting =
+    postgresql >= 17 ? ` set transaction_timeout = ${limits.transaction_timeout_ms};` : '';
   await sql.unsafe(
-    `set plan_cache_mode = force_generic_plan; set jit = off;
+    `set plan_cache_mode = force_generic_plan; set jit = off;${lasting}
      set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
      set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3;
-     set lock_timeout = ${limits.lock_timeout_ms};
-     ${limited ? `set transaction_timeout = ${limits.transaction_timeout_ms}` : ''}`,
+     set lock_timeout = ${limits.lock_timeout_ms}`,
   );
   return features;
 }
