@@ -1,6 +1,6 @@
 /** What differs between PostgreSQL and CockroachDB, asked of the server, in one place. */
 import type { Purpose, Sql, Statement } from './connect.ts';
-import { codeOf } from './failure.ts';
+import { isServerError } from './failure.ts';
 
 /**
  * Settings of a fresh session. The services' statements all go by primary key: on PostgreSQL the
@@ -63,15 +63,15 @@ export async function tuneTables(sql: Sql): Promise<void> {
 }
 
 async function expireOperations(sql: Sql): Promise<void> {
-  if (await operationsExpire(sql)) return;
   try {
+    if (await operationsExpire(sql)) return;
     await sql.unsafe(
       `alter table operations
        set (ttl_expiration_expression = 'expires_at', ttl_job_cron = '*/10 * * * *')`,
     );
   } catch (error) {
-    // No such setting: an older version, where the services go on sweeping. Or no such table yet.
-    if (!['0A000', '22023', '42601', '42P01'].includes(codeOf(error))) throw error;
+    // An older version, where the services go on sweeping: not worth failing a migration for.
+    if (!isServerError(error)) throw error;
   }
 }
 
@@ -82,7 +82,7 @@ export async function operationsExpire(sql: Sql): Promise<boolean> {
 
 /** The question alone, for a pool of reads; `expires` reads its answer. */
 export const operationsOptions = (sql: Sql): Statement => sql`
-  select c.reloptions::text as options
+  select c.reloptions as options
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = current_schema() and c.relname = 'operations'`;
 

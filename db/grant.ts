@@ -11,7 +11,7 @@ const OURS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'ALL'];
 /** The roles that this server does not have. */
 export async function missingRoles(sql: Sql): Promise<string[]> {
   const rows = await sql`
-    select rolname from pg_roles where rolname = any(${textArray(NAMES)}::text[])`;
+    select rolname from pg_roles where rolname::text = any(${textArray(NAMES)}::text[])`;
   const there = rows.map((row) => row.rolname);
   return NAMES.filter((name) => !there.includes(name));
 }
