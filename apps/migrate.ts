@@ -1,4 +1,6 @@
 /** `bun run migrate`: brings the schema of DATABASE_URL, or of the running dev store, up to date. */
+
+import { Failure, isServerError } from '../db/failure.ts';
 import { makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import { readArguments } from './arguments.ts';
@@ -28,5 +30,11 @@ try {
   if (missing.length > 0) say(`no roles ${missing.join(', ')} here: nothing granted to them`);
   await connection.close();
 } catch (error) {
-  exitWith(error);
+  exitWith(isServerError(error) ? refused(error) : error);
+}
+
+/** What the store has against it is for people, not a bug of ours. */
+function refused(cause: unknown): Failure {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  return new Failure('not_ready', `the store refuses the migration: ${said}`, { cause });
 }

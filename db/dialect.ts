@@ -90,7 +90,7 @@ export const expires = (rows: readonly Record<string, unknown>[]): boolean =>
   /\bttl_expiration_expression\b/.test(String(rows[0]?.options));
 
 /** 18, or undefined if the server is not PostgreSQL. */
-async function postgresqlVersion(sql: Sql): Promise<number | undefined> {
+export async function postgresqlVersion(sql: Sql): Promise<number | undefined> {
   const [row] = await sql.unsafe('select version() as version');
   const version = /^PostgreSQL (\d+)/.exec(String(row?.version))?.[1];
   return version === undefined ? undefined : Number(version);

@@ -181,6 +181,25 @@ test('a migration gives back what is lacking and takes back what is too much, an
   expect(said()).toEqual([]);
 });
 
+test('what the connected role may not grant is not said to be granted', async () => {
+  await owner.sql`revoke update on items from kassa_payment`;
+  const other = await connect(urlOf('kassa_order'));
+  await expect(grantRoles(other.sql, report)).rejects.toThrow('as the role that owns the tables');
+  await other.close();
+  await grantRoles(owner.sql, report);
+  said();
+});
+
+test('a role that may not change the schema is told so in one sentence', async () => {
+  await owner.sql`delete from migrations`;
+  const env = { DATABASE_URL: urlOf('kassa_reader') };
+  const child = await stage.run(['apps/migrate.ts'], env);
+  expect([child.code, child.err.trim().split('\n').length]).toEqual([1, 1]);
+  expect(child.err).toContain('kassa: the store refuses the migration: permission denied');
+  await migrate(owner, await readMigrations(), report);
+  said();
+});
+
 test('in a schema of its own where everybody may make tables, the owner ends that', async () => {
   await owner.sql`create schema open_to_all`;
   await owner.sql`grant create, usage on schema open_to_all to public`;
