@@ -6,7 +6,7 @@ import { exitWith } from './service.ts';
 import { openTool } from './tool.ts';
 
 const HELP = `Checks the invariants of the store in one snapshot; it may run under full load.
-Exits 1 if anything is violated.
+Exits 1 if anything is violated, 2 if it could not look.
 
   bun run audit [--data DIR] [--json]
 
@@ -27,7 +27,7 @@ try {
   console.log(json ? JSON.stringify(findings, null, 2) : table(findings));
   process.exit(findings.some((finding) => finding.violations > 0) ? 1 : 0);
 } catch (error) {
-  exitWith(error);
+  exitWith(error, 2);
 }
 
 function table(findings: readonly Finding[]): string {

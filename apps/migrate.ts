@@ -1,5 +1,5 @@
 /** `bun run migrate`: brings the schema of DATABASE_URL, or of the running dev store, up to date. */
-
+import type { Connection } from '../db/connect.ts';
 import { Failure, isServerError } from '../db/failure.ts';
 import { makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
@@ -22,15 +22,19 @@ try {
     roles: { type: 'boolean', default: false },
   });
   const connection = await openTool(data, 'migrate');
+  await connection.whileAlive(bringUp(connection, roles));
+  await connection.close();
+} catch (error) {
+  exitWith(isServerError(error) ? refused(error) : error);
+}
+
+async function bringUp(connection: Connection, roles: boolean): Promise<void> {
   const say = (line: string) => console.log(line);
   if (roles) await makeRoles(connection.sql, say);
   const applied = await migrate(connection, await readMigrations(), say);
   say(applied === 0 ? 'the schema is up to date' : `${applied} statements applied`);
   const missing = await missingRoles(connection.sql);
   if (missing.length > 0) say(`no roles ${missing.join(', ')} here: nothing granted to them`);
-  await connection.close();
-} catch (error) {
-  exitWith(isServerError(error) ? refused(error) : error);
 }
 
 /** What the store has against it is for people, not a bug of ours. */

@@ -148,8 +148,9 @@ export function stopOnSignal(stopAll: () => Promise<void>): void {
   }
 }
 
-/** One clear sentence and a non-zero exit; a stack only for what is a bug. */
-export function exitWith(error: unknown): never {
+/** One clear sentence and a non-zero exit, 2 for a wrong call; a stack only for what is a bug. */
+export function exitWith(error: unknown, otherwise = 1): never {
   console.error(error instanceof Failure ? `kassa: ${error.detail}` : error);
-  process.exit(1);
+  const misused = error instanceof Failure && error.code === 'invalid_parameter';
+  process.exit(misused ? 2 : otherwise);
 }

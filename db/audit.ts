@@ -14,14 +14,20 @@ export interface Finding {
 
 const EXAMPLES_MAX = 10;
 
-/** Checks everything in one read-only snapshot, so it may run under full load. */
-export async function audit(connection: Connection, tries_max = 10): Promise<Finding[]> {
-  const { sql } = connection;
+/**
+ * Checks everything in one read-only snapshot, so it may run under full load.
+ * @throws Failure store_unavailable if the connection is lost on the way, or an error of the store
+ */
+export function audit(connection: Connection, tries_max = 10): Promise<Finding[]> {
+  return connection.whileAlive(tryAuditing(connection, tries_max));
+}
+
+async function tryAuditing({ sql }: Connection, tries_max: number): Promise<Finding[]> {
   for (let tries = 1; ; tries++) {
     await sql`begin isolation level repeatable read read only`;
     try {
       const findings: Finding[] = [];
-      for (const { invariant, over, violations } of checks(connection.sql)) {
+      for (const { invariant, over, violations } of checks(sql)) {
         const [count] = await over;
         const wrong = await violations;
         const examples = wrong.slice(0, EXAMPLES_MAX).map((row) => `${row.id}: ${row.found}`);

@@ -47,6 +47,12 @@ export interface Connection {
    * @param first_ms for the first answer, if that waits for no lock: a dead connection shows early
    */
   flight(statements: Statement[], timeout_ms: number, first_ms?: number): Promise<Settled[]>;
+  /**
+   * Ends when the work does, or rejects when the connection is lost: the driver never settles a
+   * statement that is sent between a socket's end and the driver's notice of it. For work that
+   * sends its statements through `sql`.
+   */
+  whileAlive<T>(work: Promise<T>): Promise<T>;
   /** Drops the socket at once; whatever is on its way is lost. */
   destroy(): void;
   /** Takes no more flights, waits for those under way, and says goodbye to the store. */
@@ -71,7 +77,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
   let alive = true;
   let stale_at = performance.now() + lifetimeOf(address);
   let last_flight: Promise<unknown> = Promise.resolve();
-  /** How the flights that are not answered yet learn of a loss. */
+  /** How those who wait for an answer learn of a loss. */
   const under_way = new Set<(why: Failure) => void>();
 
   const options = {
@@ -133,6 +139,13 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
         under_way.delete(reject);
         timers.forEach(clearTimeout);
       }
+    },
+    whileAlive<T>(work: Promise<T>) {
+      if (!alive) return Promise.reject(lostConnection());
+      const { promise, resolve, reject } = Promise.withResolvers<T>();
+      under_way.add(reject);
+      work.then(resolve, reject);
+      return promise.finally(() => under_way.delete(reject));
     },
     destroy: () => destroy(lostConnection()),
     async close() {

@@ -85,15 +85,20 @@ interface Server {
 
 /** What a server says while processes of the killed one before it are still there. */
 const HELD = /shared memory block|lock file/;
+const KILLED = 'it was killed while it started';
 
-/** Processes of a killed server may take a while to let go of its memory: tries until they have. */
+/**
+ * Processes of a killed server may take a while to let go of its memory: tries until they have. So
+ * it does if somebody kills the server before it is ready.
+ */
 async function start(home: Configured, port: number): Promise<Server> {
   const deadline_at = performance.now() + START_MS;
   for (;;) {
     try {
       return await tryStart(home, port, deadline_at);
     } catch (error) {
-      if (!HELD.test(String(error)) || performance.now() > deadline_at) throw error;
+      const passes = HELD.test(String(error)) || String(error).includes(KILLED);
+      if (!passes || performance.now() > deadline_at) throw error;
       await pause(200);
     }
   }
@@ -199,6 +204,7 @@ async function ready(
   const lines = log.toString('utf8', said_before).split('\n');
   const said =
     lines.find((line) => HELD.test(line)) ??
+    (Number(server.exitCode) > 128 ? KILLED : undefined) ?? // by the shell: 128 and the signal
     lines.findLast((line) => /FATAL|ERROR|PANIC/.test(line)) ??
     'no reason given';
   throw new Failure('internal', `PostgreSQL did not start: ${said.trim()} (see ${log_path})`);

@@ -21,22 +21,32 @@ const RENEW_MS = 10_000;
 const ALREADY_THERE = ['42P07', '42710', '42701', '23505'];
 
 /**
- * Brings the store's schema up to date, and what the services' roles may do with it. Safe to run twice and by two runners at once.
+ * Brings the store's schema up to date, and what the services' roles may do with it. Safe to run
+ * twice and by two runners at once.
  * @returns how many statements were applied
- * @throws Failure if a step that was applied has changed since, or an error of the store
+ * @throws Failure if a step that was applied has changed since or the connection is lost on the
+ *   way (run it again), or an error of the store
  */
-export async function migrate(
+export function migrate(
   connection: Connection,
   migrations: readonly Migration[],
   report: (line: string) => void = () => {},
 ): Promise<number> {
-  const { sql } = connection;
   const holder = randomUUID();
+  const renewal = setInterval(() => renew(connection, holder).catch(() => {}), RENEW_MS);
+  const work = underLease(connection, migrations, holder, report);
+  return connection.whileAlive(work).finally(() => clearInterval(renewal));
+}
+
+async function underLease(
+  connection: Connection,
+  migrations: readonly Migration[],
+  holder: string,
+  report: (line: string) => void,
+): Promise<number> {
+  const { sql } = connection;
   await prepare(connection);
   await takeLease(connection, holder, report);
-  const renewal = setInterval(() => {
-    renew(connection, holder).catch(() => {});
-  }, RENEW_MS);
   try {
     let applied = 0;
     for (const migration of migrations) {
@@ -57,7 +67,6 @@ export async function migrate(
     await grantRoles(sql, report);
     return applied;
   } finally {
-    clearInterval(renewal);
     if (connection.alive) {
       await sql`update migration_lease set expires_at = now() where holder = ${holder}`;
     }

@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { audit } from '../db/audit.ts';
 import type { Connection } from '../db/connect.ts';
+import { isUnavailable } from '../db/failure.ts';
+import { migrate, readMigrations } from '../db/migrate.ts';
 import {
   connect,
   type Kassa,
@@ -10,6 +12,7 @@ import {
   newOrder,
   newUser,
   openKassa,
+  terminateSessions,
 } from './kassa.ts';
 
 let database: Awaited<ReturnType<typeof newDatabase>>;
@@ -142,5 +145,22 @@ test('an audit under load sees whole transactions only', async () => {
   await Promise.all(load);
   await busy.close();
   await reader.close();
+  await other.drop();
+});
+
+test('an audit or a migration whose session is ended fails at once, at any moment', async () => {
+  const other = await newDatabase();
+  const { database_url } = other;
+  const migrations = await readMigrations();
+  for (let i = 0; i < 40; i++) {
+    const connection = await connect(database_url);
+    const lasting = (async () => {
+      for (;;) await (i % 2 ? migrate(connection, migrations) : audit(connection));
+    })();
+    const [ended] = await Promise.allSettled([lasting, terminateSessions(database_url)]);
+    expect(ended.status).toBe('rejected');
+    expect(isUnavailable((ended as PromiseRejectedResult).reason)).toBe(true);
+    connection.destroy();
+  }
   await other.drop();
 });

@@ -124,13 +124,13 @@ test.each(wrong)('%s is named in one sentence without secrets', (_, query, names
 });
 
 test.each(['apps/order/main.ts', 'apps/audit.ts', 'apps/migrate.ts', 'apps/local.ts'])(
-  '%s ends with 1 and names the variable and the path',
+  '%s ends and names the variable and the path',
   async (entry) => {
     const DATABASE_URL = `postgres://kassa:in-the-url@127.0.0.1:${await freePort()}/kassa`;
     const PORT = String(await freePort());
     const env = { DATABASE_URL, PORT, DATABASE_PASSWORD_FILE: path('no-such-file') };
     const child = await stage.run([entry], env);
-    expect(child.code).toBe(1);
+    expect(child.code).toBe(entry === 'apps/audit.ts' ? 2 : 1); // 1 is a violation there
     expect(sentenceOf(child)).toContain(`DATABASE_PASSWORD_FILE ${path('no-such-file')} cannot be`);
     expect(child.out + child.err).not.toContain('in-the-url');
   },

@@ -89,7 +89,7 @@ test.each(services)(
   'without DATABASE_URL %s says so in one sentence',
   async (name) => {
     const child = await stage.run([`apps/${name}/main.ts`], { PORT: String(await freePort()) });
-    expect(child.code).toBe(1);
+    expect(child.code).toBe(2);
     expect(sentenceOf(child)).toContain('DATABASE_URL');
   },
   20_000,
@@ -109,7 +109,7 @@ test.each(wrong)(
   '%j is named in one sentence',
   async (env, said) => {
     const child = await stage.run(['apps/stock/main.ts'], { DATABASE_URL: storeUrl(), ...env });
-    expect(child.code).toBe(1);
+    expect(child.code).toBe(2);
     expect(sentenceOf(child)).toMatch(said);
     expect(child.err).not.toContain('secret');
   },
@@ -302,7 +302,7 @@ test('calls on a store that is not migrated are 503 not_ready, and tools say wha
   }
   await kassa.close();
   const audit = await stage.run(['apps/audit.ts'], { DATABASE_URL: database_url });
-  expect(audit.code).toBe(1);
+  expect(audit.code).toBe(2);
   expect(sentenceOf(audit)).toContain('bun run migrate');
   await drop();
 }, 30_000);

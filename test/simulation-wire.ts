@@ -91,6 +91,10 @@ export class Wire implements Connection {
     };
   }
 
+  whileAlive(): never {
+    throw new Error('the engine sends nothing past its flights');
+  }
+
   flight(statements: unknown[], timeout_ms: number, first_ms = timeout_ms): Promise<Settled[]> {
     const { schedule, tag, trace, broken } = this.#ground;
     const sent = statements as SimStatement[];
