@@ -3,7 +3,7 @@ import { int8Array, textArray } from './arrays.ts';
 import { type Command, type Decision, type Keys, mergeKeys } from './command.ts';
 import type { Connection, Settled, Statement } from './connect.ts';
 import { takeGate } from './dialect.ts';
-import { assert, Failure, isCertainAbort, isServerError } from './failure.ts';
+import { assert, Failure, isCertainAbort, isLockTimeout, isServerError } from './failure.ts';
 import { LockedRows, lockStatements } from './rows.ts';
 
 /** A finished answer, as it will be sent and recorded. */
@@ -67,13 +67,10 @@ export async function transact(
   let writes: Statement[];
   try {
     // Nothing is written before `begin` is known to have worked: alone, each write would commit.
-    const answered = await allOf(
-      connection,
-      [...opening, ...reads],
-      timeouts.lock_ms,
-      timeouts.begin_ms,
-    );
-    const answers = answered.slice(opening.length);
+    const flight = [...opening, ...reads];
+    const settled = await connection.flight(flight, timeouts.lock_ms, timeouts.begin_ms);
+    valuesOf(settled.slice(0, opening.length), 'others had the gate for too long');
+    const answers = valuesOf(settled.slice(opening.length));
     const recorded = operation_keys.length > 0 ? answers.pop() : [];
     const rows = new LockedRows(keys, answers);
     const operations = new Operations((recorded ?? []) as unknown as RecordedOperation[]);
@@ -134,30 +131,30 @@ export async function settle(
   );
   if (mine?.status === 'fulfilled') return 'undone';
   const read = connection.sql`select fingerprint from operations where key = ${markerKey(marker)}`;
-  const rows = (await allOf(connection, [read], timeout_ms)).at(0);
+  const rows = valuesOf(await connection.flight([read], timeout_ms)).at(0);
   const found = rows?.at(0)?.fingerprint;
   if (found !== 'committed' && found !== 'undone') throw mine?.reason;
   return found;
 }
 
-/** Statements of a flight whose every answer is needed. @throws the first error, in order */
-async function allOf(
-  connection: Connection,
-  statements: Statement[],
-  timeout_ms: number,
-  first_ms?: number,
-) {
-  const settled = await connection.flight(statements, timeout_ms, first_ms);
+/**
+ * The answers to statements that all must have worked. @throws the first error, in order
+ * @param waited said of a lock time-out that is nobody's row: no smaller batch would help
+ */
+function valuesOf(settled: readonly Settled[], waited?: string) {
   return settled.map((answer) => {
-    if (answer.status === 'rejected') throw answer.reason;
-    return answer.value;
+    if (answer.status === 'fulfilled') return answer.value;
+    const { reason } = answer;
+    throw waited && isLockTimeout(reason)
+      ? new Failure('contention', waited, { cause: reason })
+      : reason;
   });
 }
 
 async function rollback(connection: Connection, timeout_ms: number): Promise<void> {
   if (!connection.alive) return;
   try {
-    await allOf(connection, [connection.sql`rollback`], timeout_ms);
+    valuesOf(await connection.flight([connection.sql`rollback`], timeout_ms));
   } catch {
     connection.destroy();
   }

@@ -1,6 +1,7 @@
 /** Group commit: batches, neighbours, queue, deadlines, and lanes that are killed under load. */
 import { afterAll, expect, setDefaultTimeout, test } from 'bun:test';
 import type { Command } from '../db/command.ts';
+import { takeGate } from '../db/dialect.ts';
 import type { Answer } from '../db/transaction.ts';
 import {
   connect,
@@ -8,6 +9,7 @@ import {
   expectCleanAudit,
   isPaid,
   type Kassa,
+  newDatabase,
   newItem,
   newOrder,
   newUser,
@@ -197,6 +199,29 @@ test('a row that somebody else holds holds up nobody who does not need it', asyn
   await lock.release();
   expect((await fund(stuck)).body.credit).toBe(2);
   await brisk.close();
+});
+
+/** Locks a user and changes nothing. */
+const looking = (user: string): Command<Answer> => ({
+  keys: { users: [user] },
+  decide: () => ({ outcome: { status: 200, body: '{}' } }),
+});
+
+test('a batch that others keep from the store for long stays one batch', async () => {
+  const own = await newDatabase(); // the gate is the whole store's
+  const brisk = openKassa({ DATABASE_URL: own.database_url, LOCK_TIMEOUT_MS: 20 });
+  const users = await times(32, () => newUser(brisk, 1));
+  const other = await connect(own.database_url);
+  await other.sql`begin`;
+  if (other.gated) await takeGate(other.sql);
+  const [first, ...rest] = users.map((user) => brisk.store.write(looking(user)));
+  const retries = () => brisk.events.filter((event) => event === 'batch_retried').length;
+  while (other.gated && retries() < 4) await Bun.sleep(5);
+  await other.sql`rollback`;
+  expect((await first)?.batch).toBe(1);
+  expect(new Set((await Promise.all(rest)).map(({ batch }) => batch))).toEqual(new Set([31]));
+  await Promise.all([brisk.close(), other.close()]);
+  await own.drop();
 });
 
 test('reads that find too many others waiting are 429 too', async () => {

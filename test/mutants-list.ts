@@ -273,6 +273,13 @@ export const mutants: Mutant[] = [
     ['engine'],
   ),
   mutant(
+    'a batch that waits for the gate is split',
+    'db/transaction.ts',
+    'throw waited && isLockTimeout(reason)',
+    'throw false',
+    ['engine'],
+  ),
+  mutant(
     'nobody takes the gate',
     'db/transaction.ts',
     'if (connection.gated) opening.push(takeGate(sql));',
