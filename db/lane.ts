@@ -1,6 +1,4 @@
 /** One lane: a connection for transactions, one batch at a time, and what happens on it. */
-import type { Clock } from './clock.ts';
-import type { Connection } from './connect.ts';
 import {
   codeOf,
   Failure,
@@ -8,11 +6,9 @@ import {
   isLockTimeout,
   isUnavailable,
   isUnmigrated,
-  type Log,
   notMigrated,
 } from './failure.ts';
-import type { Meter } from './meter.ts';
-import { renew } from './renew.ts';
+import { type ConnectionGround, LaneConnection } from './lane-connection.ts';
 import {
   type Answer,
   type Attempt,
@@ -21,6 +17,7 @@ import {
   transact,
   type Work,
 } from './transaction.ts';
+import { Turn } from './turn.ts';
 
 /** A command with somebody who waits for its answer. */
 export interface Entry extends Work {
@@ -39,15 +36,11 @@ export interface Submitted {
   attempt: number;
 }
 
-export interface LaneGround {
-  connect(): Promise<Connection>;
+export interface LaneGround extends ConnectionGround {
   /** For commands that turned out to need rows which were not locked: to the head of the queue. */
   putBack(entries: Entry[]): void;
   /** A commit was sent, or all is answered: the next batch may leave. */
   turnFreed(): void;
-  log: Log;
-  clock: Clock;
-  meter: Meter;
 }
 
 export interface LaneLimits {
@@ -71,17 +64,13 @@ export interface LaneLimits {
 export class Lane {
   /** Why the last attempt failed, until one commits. */
   trouble: Failure | undefined;
-  #connection: Connection | undefined;
   #under_way = 0;
-  /** Since when no connection could be made. */
-  #away_since: number | undefined;
-  #last_refusal = Number.NEGATIVE_INFINITY;
+  readonly #connection: LaneConnection;
   readonly #turn: Turn;
   readonly #ground: LaneGround;
   readonly #begin_ms: number;
   readonly #commit_ms: number;
   readonly #pipeline_min: number;
-  readonly #away_ms: number;
 
   constructor(ground: LaneGround, limits: LaneLimits) {
     this.#ground = ground;
@@ -89,14 +78,16 @@ export class Lane {
     this.#begin_ms = limits.response_timeout_ms;
     this.#commit_ms = limits.statement_timeout_ms + 1000;
     this.#pipeline_min = limits.pipeline_min;
-    this.#away_ms = limits.away_ms;
+    this.#connection = new LaneConnection(ground, limits.away_ms, (error) =>
+      this.#note('warn', 'store_unavailable', error),
+    );
   }
 
   /** Whether this many commands may leave now. */
   free(commands: number): boolean {
     if (!this.#turn.free || this.#under_way >= UNDER_WAY_MAX) return false;
     if (this.#under_way === 0) return true;
-    return commands >= this.#pipeline_min && !this.#connection?.stale; // which ends between batches
+    return commands >= this.#pipeline_min && !this.#connection.stale; // which ends between batches
   }
   get idle(): boolean {
     return this.#under_way === 0;
@@ -116,7 +107,7 @@ export class Lane {
   }
 
   async close(): Promise<void> {
-    await this.#connection?.close();
+    await this.#connection.close();
   }
 
   /** Tries until every command is answered, put back or past its deadline. */
@@ -135,7 +126,7 @@ export class Lane {
       const attempt = await this.#attempt(entries, marker, pass);
       if (!attempt) {
         trouble = this.trouble ?? troubleOf(undefined);
-        if (!this.#isAway()) continue;
+        if (!this.#connection.away) continue;
         for (const entry of entries) entry.reject(trouble);
         return;
       }
@@ -163,7 +154,7 @@ export class Lane {
   /** @param pass gives the turn to the next batch, at the latest when this attempt has ended */
   async #attempt(entries: Entry[], marker: string, pass: () => void): Promise<Attempt | undefined> {
     try {
-      const connection = await this.#open();
+      const connection = await this.#connection.open(this.#under_way > 1);
       if (!connection) return undefined;
       const timeouts = {
         begin_ms: this.#begin_ms,
@@ -191,36 +182,6 @@ export class Lane {
     } finally {
       pass();
     }
-  }
-
-  /** Asked too soon after a failure, it fails at once: a store that is away costs no call much. */
-  async #open(): Promise<Connection | undefined> {
-    const held = this.#connection;
-    if (held?.alive) {
-      if (!held.stale || this.#under_way > 1) return held;
-      this.#connection = await renew(held, this.#ground.connect, this.#ground.log);
-      return this.#connection;
-    }
-    const { clock, connect, meter } = this.#ground;
-    const asked_at = clock.now();
-    if (this.#isAway() && asked_at < this.#last_refusal + PROBE_MS) return undefined;
-    this.#away_since ??= asked_at;
-    try {
-      const lost = this.#connection;
-      this.#connection = await connect();
-      if (lost) meter.laneReplaced();
-      this.#away_since = undefined;
-      return this.#connection;
-    } catch (error) {
-      this.#last_refusal = clock.now();
-      this.#note('warn', 'store_unavailable', error);
-      return undefined;
-    }
-  }
-
-  #isAway(): boolean {
-    const since = this.#away_since ?? Number.POSITIVE_INFINITY;
-    return this.#ground.clock.now() >= since + this.#away_ms;
   }
 
   /** Learns whether a commit whose answer was lost has happened, or answers `outcome_unknown`. */
@@ -251,7 +212,7 @@ export class Lane {
 
   async #trySettling(marker: string): Promise<'committed' | 'undone' | undefined> {
     const pass = await this.#turn.take();
-    const connection = await this.#open();
+    const connection = await this.#connection.open(this.#under_way > 1);
     if (!connection) {
       pass();
       return undefined;
@@ -327,35 +288,6 @@ export class Lane {
 
 /** Batches of a lane that are not answered yet: one that commits, one that locks. */
 const UNDER_WAY_MAX = 2;
-
-/** Whose transaction may be sent next: one at a time, in order of asking. */
-class Turn {
-  free = true;
-  readonly #waiting: (() => void)[] = [];
-  readonly #freed: () => void;
-
-  constructor(freed: () => void) {
-    this.#freed = freed;
-  }
-
-  /** Resolves with how to pass the turn on; passing it twice does no harm. */
-  async take(): Promise<() => void> {
-    if (this.free) this.free = false;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    let passed = false;
-    return () => {
-      if (passed) return;
-      passed = true;
-      const next = this.#waiting.shift();
-      if (next) return next();
-      this.free = true;
-      this.#freed();
-    };
-  }
-}
-
-/** Between two attempts to reach a store that is away. */
-const PROBE_MS = 250;
 
 /** What an attempt gets at least, so that the deadline itself does not look like a silent store. */
 const ATTEMPT_MIN_MS = 250;

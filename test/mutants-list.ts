@@ -296,8 +296,8 @@ export const mutants: Mutant[] = [
   mutant(
     'a settling writes its marker inside the transaction of another batch',
     'db/lane.ts',
-    'const pass = await this.#turn.take();\n    const connection = await this.#open();',
-    'const pass = () => {};\n    const connection = await this.#open();',
+    'const pass = await this.#turn.take();\n    const connection = await',
+    'const pass = () => {};\n    const connection = await',
     [...engine, 'simulation'],
   ),
   mutant(
@@ -351,15 +351,15 @@ export const mutants: Mutant[] = [
   ),
   mutant(
     'a stale connection is replaced under a commit',
-    'db/lane.ts',
-    'if (!held.stale || this.#under_way > 1) return held;',
+    'db/lane-connection.ts',
+    'if (!held.stale || in_use) return held;',
     'if (!held.stale) return held;',
     ['simulation'],
   ),
   mutant(
     'a busy lane keeps its connection for ever',
     'db/lane.ts',
-    ' && !this.#connection?.stale;',
+    ' && !this.#connection.stale;',
     ';',
     ['lifetime'],
   ),

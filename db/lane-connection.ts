@@ -1,0 +1,78 @@
+/** The connection of a lane: made when it is needed, replaced when it is lost or has grown old. */
+import type { Clock } from './clock.ts';
+import type { Connection } from './connect.ts';
+import type { Log } from './failure.ts';
+import type { Meter } from './meter.ts';
+import { renew } from './renew.ts';
+
+export interface ConnectionGround {
+  connect(): Promise<Connection>;
+  log: Log;
+  clock: Clock;
+  meter: Meter;
+}
+
+export class LaneConnection {
+  #held: Connection | undefined;
+  /** Since when no connection could be made. */
+  #away_since = Number.POSITIVE_INFINITY;
+  #last_refusal = Number.NEGATIVE_INFINITY;
+  readonly #ground: ConnectionGround;
+  readonly #away_ms: number;
+  readonly #refused: (error: unknown) => void;
+
+  /**
+   * @param away_ms for so long the store may be out of reach before it counts as away
+   * @param refused is told why no connection could be made
+   */
+  constructor(ground: ConnectionGround, away_ms: number, refused: (error: unknown) => void) {
+    this.#ground = ground;
+    this.#away_ms = away_ms;
+    this.#refused = refused;
+  }
+
+  /** It is to be replaced before it is used again. */
+  get stale(): boolean {
+    return this.#held?.stale ?? false;
+  }
+
+  /** The store has been out of reach for so long that nobody should wait for it. */
+  get away(): boolean {
+    return this.#ground.clock.now() >= this.#away_since + this.#away_ms;
+  }
+
+  /**
+   * The connection, or undefined if there is none to be had. Asked too soon after a failure, that
+   * is said at once: a store that is away costs no call much.
+   * @param in_use an answer is still on its way on it: it is not replaced now, however old
+   */
+  async open(in_use: boolean): Promise<Connection | undefined> {
+    const held = this.#held;
+    const { clock, connect, meter, log } = this.#ground;
+    if (held?.alive) {
+      if (!held.stale || in_use) return held;
+      this.#held = await renew(held, connect, log);
+      return this.#held;
+    }
+    const asked_at = clock.now();
+    if (this.away && asked_at < this.#last_refusal + PROBE_MS) return undefined;
+    this.#away_since = Math.min(this.#away_since, asked_at);
+    try {
+      this.#held = await connect();
+      if (held) meter.laneReplaced();
+      this.#away_since = Number.POSITIVE_INFINITY;
+      return this.#held;
+    } catch (error) {
+      this.#last_refusal = clock.now();
+      this.#refused(error);
+      return undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#held?.close();
+  }
+}
+
+/** Between two attempts to reach a store that is away. */
+const PROBE_MS = 250;
