@@ -1,4 +1,5 @@
 /** One lane: a connection for transactions, one batch at a time, and what happens on it. */
+import type { Connection } from './connect.ts';
 import {
   codeOf,
   Failure,
@@ -65,6 +66,8 @@ export class Lane {
   /** Why the last attempt failed, until one commits. */
   trouble: Failure | undefined;
   #under_way = 0;
+  /** Transactions that are on the connection now: at most one that commits and one that locks. */
+  #in_use = 0;
   readonly #connection: LaneConnection;
   readonly #turn: Turn;
   readonly #ground: LaneGround;
@@ -153,8 +156,9 @@ export class Lane {
 
   /** @param pass gives the turn to the next batch, at the latest when this attempt has ended */
   async #attempt(entries: Entry[], marker: string, pass: () => void): Promise<Attempt | undefined> {
+    const in_use = this.#in_use++ > 0;
     try {
-      const connection = await this.#connection.open(this.#under_way > 1);
+      const connection = await this.#connection.open(in_use);
       if (!connection) return undefined;
       const timeouts = {
         begin_ms: this.#begin_ms,
@@ -180,6 +184,7 @@ export class Lane {
       }
       return attempt;
     } finally {
+      this.#in_use--;
       pass();
     }
   }
@@ -212,24 +217,24 @@ export class Lane {
 
   async #trySettling(marker: string): Promise<'committed' | 'undone' | undefined> {
     const pass = await this.#turn.take();
-    const connection = await this.#connection.open(this.#under_way > 1);
-    if (!connection) {
-      pass();
-      return undefined;
-    }
-    const { clock, meter, log } = this.#ground;
-    const begun_at = clock.now();
+    const in_use = this.#in_use++ > 0;
+    let connection: Connection | undefined;
     try {
+      connection = await this.#connection.open(in_use);
+      if (!connection) return undefined;
+      const { clock, meter, log } = this.#ground;
+      const begun_at = clock.now();
       const truth = await settle(connection, marker, this.#commit_ms);
       meter.flew('settle', clock.now() - begun_at);
       meter.commitSettled(truth);
       log('warn', 'commit_settled', { truth });
       return truth;
     } catch (error) {
-      connection.destroy();
+      connection?.destroy();
       this.#note('warn', 'settle_failed', error);
       return undefined;
     } finally {
+      this.#in_use--;
       pass();
     }
   }

@@ -296,8 +296,8 @@ export const mutants: Mutant[] = [
   mutant(
     'a settling writes its marker inside the transaction of another batch',
     'db/lane.ts',
-    'const pass = await this.#turn.take();\n    const connection = await',
-    'const pass = () => {};\n    const connection = await',
+    'const pass = await this.#turn.take();\n    const in_use',
+    'const pass = () => {};\n    const in_use',
     [...engine, 'simulation'],
   ),
   mutant(
