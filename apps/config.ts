@@ -4,6 +4,7 @@ import { readCredentials } from '../db/credentials.ts';
 import { Failure } from '../db/failure.ts';
 import type { StoreOptions } from '../db/store.ts';
 import { FORMATS, LEVELS } from './log.ts';
+import { misspelt } from './misspelt.ts';
 
 const integer = (low: number, high: number, otherwise: number) => {
   const error = `must be a whole number from ${low} to ${high}`;
@@ -107,7 +108,16 @@ export function readConfig(environment: Environment, defaults: Partial<Config> =
   throw new Failure('invalid_parameter', `configuration: ${wrong.join('; ')}`);
 }
 
-export const environment = (): Environment => process.env;
+/** The environment of this process; what looks misspelt there is said, once, on standard error. */
+export function environment(): Environment {
+  const unsaid = misspelt(Object.keys(process.env), Object.keys(variables.shape)).filter(
+    (line) => !said.has(line),
+  );
+  for (const line of unsaid) console.warn(`kassa: ${line}`);
+  for (const line of unsaid) said.add(line);
+  return process.env;
+}
+const said = new Set<string>();
 
 /** Of `bun run cluster` alone: where the binary of CockroachDB is. The services don't know it. */
 export const cockroachIn = ({ COCKROACH, PATH }: Environment) => ({ given: COCKROACH, path: PATH });

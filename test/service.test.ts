@@ -116,6 +116,17 @@ test.each(wrong)(
   20_000,
 );
 
+test('a variable whose name is misspelt is named, with the one that may be meant', async () => {
+  const env = { DATABSE_URL: 'postgres://a', DEADLINES_MS: '5', HOSTS: 'a', PATHS: 'b' };
+  const child = await stage.run(['apps/order/main.ts'], env);
+  expect(child.code).toBe(2);
+  expect(child.err.trim().split('\n')).toEqual([
+    'kassa: DATABSE_URL is no variable of ours; is DATABASE_URL meant?',
+    'kassa: DEADLINES_MS is no variable of ours; is DEADLINE_MS meant?',
+    'kassa: configuration: set DATABASE_URL',
+  ]);
+}, 30_000);
+
 test('a taken port is named in one sentence', async () => {
   const { port } = await begin('stock');
   const env = { PORT: String(port), DATABASE_URL: storeUrl() };
