@@ -72,11 +72,13 @@ function plain(value: unknown, level: Level): unknown {
 
 /**
  * Message, code, place and causes. The driver keeps query and values in properties that stay out;
- * what the store says of a malformed value (class 22) ends with that value, which is cut off.
+ * what the store says of a malformed value (class 22), and older ones of a key that is there
+ * already (23505), ends with that value, which is cut off.
  */
 function plainError(error: Error, level: Level): Record<string, unknown> {
   const code = 'code' in error ? String(error.code) : '';
-  const message = code.startsWith('22') ? error.message.replace(/: ".*/s, '') : error.message;
+  const values = code.startsWith('22') ? /:? ?".*/s : code === '23505' ? /[: ]*\(.*\)=\(.*/s : /$/;
+  const message = error.message.replace(values, '');
   const at = error.stack?.split('\n').filter((line) => /^\s+at /.test(line));
   const cause = error.cause instanceof Error ? { cause: plainError(error.cause, level) } : {};
   const place = level === 'error' ? { at } : {};

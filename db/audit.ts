@@ -1,5 +1,6 @@
 /** The invariants that make every number explainable, checked in one snapshot of the store. */
 import type { Connection, Statement } from './connect.ts';
+import { beginAudit } from './dialect.ts';
 import { isConflict } from './failure.ts';
 
 export interface Finding {
@@ -22,9 +23,9 @@ export function audit(connection: Connection, tries_max = 10): Promise<Finding[]
   return connection.whileAlive(tryAuditing(connection, tries_max));
 }
 
-async function tryAuditing({ sql }: Connection, tries_max: number): Promise<Finding[]> {
+async function tryAuditing({ sql, gated }: Connection, tries_max: number): Promise<Finding[]> {
   for (let tries = 1; ; tries++) {
-    await sql`begin isolation level repeatable read read only`;
+    await beginAudit(sql, gated, tries);
     try {
       const findings: Finding[] = [];
       for (const { invariant, over, violations } of checks(sql)) {
@@ -39,6 +40,7 @@ async function tryAuditing({ sql }: Connection, tries_max: number): Promise<Find
       await sql`rollback`.catch(() => {});
       if (!isConflict(error) || tries === tries_max) throw error;
     }
+    await new Promise((resolve) => setTimeout(resolve, 50 + 150 * Math.random()));
   }
 }
 

@@ -50,7 +50,7 @@ export interface Connection {
   /**
    * Ends when the work does, or rejects when the connection is lost: the driver never settles a
    * statement that is sent between a socket's end and the driver's notice of it. For work that
-   * sends its statements through `sql`.
+   * sends its statements otherwise than in a flight.
    */
   whileAlive<T>(work: Promise<T>): Promise<T>;
   /** Drops the socket at once; whatever is on its way is lost. */
@@ -214,7 +214,6 @@ function driverOptions(
       application_name: address.application_name,
       default_transaction_isolation: purpose === 'reads' ? 'read committed' : 'serializable',
       statement_timeout: purpose === 'tools' ? 0 : address.statement_timeout_ms,
-      idle_in_transaction_session_timeout: address.idle_in_transaction_timeout_ms,
     },
   };
 }

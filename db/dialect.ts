@@ -2,32 +2,65 @@
 import type { Purpose, Sql, Statement } from './connect.ts';
 import { isServerError } from './failure.ts';
 
-/**
- * Settings of a fresh session. The services' statements all go by primary key: on PostgreSQL the
- * plans are pinned to that, so a plan made while a table was small does not stay when it has grown.
- * A transaction whose client fell silent in the middle of a message is not idle for PostgreSQL, so
- * only a limit on the whole transaction (from version 17 on) frees its locks.
- * A service whose machine is gone is found by keep-alives within about ten seconds.
- * CockroachDB plans by itself and sees the idle session; it needs none of it.
- */
-export async function tuneSession(
-  sql: Sql,
-  purpose: Purpose,
-  limits: { transaction_timeout_ms: number; lock_timeout_ms: number },
-): Promise<Features> {
+interface Limits {
+  idle_in_transaction_timeout_ms: number;
+  transaction_timeout_ms: number;
+  lock_timeout_ms: number;
+}
+
+/** Settings of a fresh session, beyond those that every server takes when it is connected to. */
+export async function tuneSession(sql: Sql, purpose: Purpose, limits: Limits): Promise<Features> {
   const postgresql = await postgresqlVersion(sql); // the first statement: it connects
-  const features = { gated: postgresql !== undefined };
-  if (purpose === 'tools' || postgresql === undefined) return features;
+  if (postgresql === undefined) await tuneCockroach(sql, limits);
+  else await tunePostgresql(sql, postgresql, purpose, limits);
+  return { gated: postgresql !== undefined };
+}
+
+/**
+ * The services' statements all go by primary key: the plans are pinned to that, so a plan made
+ * while a table was small does not stay when it has grown. A transaction whose client fell silent
+ * in the middle of a message is not idle for PostgreSQL, so only a limit on the whole transaction
+ * (from version 17 on) frees its locks. A service whose machine is gone is found by keep-alives
+ * within about ten seconds.
+ */
+async function tunePostgresql(sql: Sql, version: number, purpose: Purpose, limits: Limits) {
+  const idle = `set idle_in_transaction_session_timeout = ${limits.idle_in_transaction_timeout_ms}`;
+  if (purpose === 'tools') return sql.unsafe(idle);
   const lasting =
-    postgresql >= 17 ? ` set transaction_timeout = ${limits.transaction_timeout_ms};` : '';
-  await sql.unsafe(
-    `set plan_cache_mode = force_generic_plan; set jit = off;${lasting}
+    version >= 17 ? ` set transaction_timeout = ${limits.transaction_timeout_ms};` : '';
+  return sql.unsafe(
+    `${idle}; set plan_cache_mode = force_generic_plan; set jit = off;${lasting}
      set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
      set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3;
      set lock_timeout = ${limits.lock_timeout_ms}`,
   );
-  return features;
 }
+
+/**
+ * A plan that does not see the keys (generic, from 25.2 on) may find rows by a join, which does not
+ * lock them reliably. What an older version does not know, it refuses; it goes on without.
+ * Before 20.2 nothing ends a transaction whose service is frozen.
+ */
+async function tuneCockroach(sql: Sql, limits: Limits): Promise<void> {
+  for (const setting of [
+    `set idle_in_transaction_session_timeout = ${limits.idle_in_transaction_timeout_ms}`,
+    'set plan_cache_mode = force_custom_plan',
+  ]) {
+    await sql.unsafe(setting).catch((error) => {
+      if (!isServerError(error)) throw error;
+    });
+  }
+}
+
+/**
+ * How an audit begins: it sees one snapshot and holds nobody up. On CockroachDB the clocks of the
+ * nodes differ a little, and a snapshot of now may have to begin again whenever a busy table is
+ * first looked at on another node; one of a second ago never has to.
+ */
+export const beginAudit = (sql: Sql, gated: boolean, tries: number): Statement =>
+  gated || tries <= 2
+    ? sql`begin isolation level repeatable read read only`
+    : sql`begin isolation level serializable, read only, as of system time '-1s'`;
 
 /** What the engine does differently on this server. */
 export interface Features {
@@ -80,11 +113,12 @@ export async function operationsExpire(sql: Sql): Promise<boolean> {
   return expires(await operationsOptions(sql));
 }
 
-/** The question alone, for a pool of reads; `expires` reads its answer. */
+/**
+ * The question alone, for a pool of reads; `expires` reads its answer. By oid: asked by name, an
+ * older CockroachDB puts the descriptors of all tables of all databases together.
+ */
 export const operationsOptions = (sql: Sql): Statement => sql`
-  select c.reloptions as options
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = current_schema() and c.relname = 'operations'`;
+  select reloptions as options from pg_class where oid = 'operations'::regclass`;
 
 export const expires = (rows: readonly Record<string, unknown>[]): boolean =>
   /\bttl_expiration_expression\b/.test(String(rows[0]?.options));

@@ -74,9 +74,23 @@ export const isConflict = (error: unknown): boolean =>
 /** Somebody else holds a row for longer than `lock_timeout`. */
 export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P03';
 
-/** The store is away, going, full or read-only: classes 08, 53, 57P and 58, and a lost socket. */
+/**
+ * The store is away, going, full or read-only: classes 08, 53, 57P and 58, and a lost socket; or
+ * CockroachDB lets nobody in for want of a licence (XXC02).
+ */
 export const isUnavailable = (error: unknown): boolean =>
-  /^(08|53|57P0[1-5]|58|25006|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));
+  /^(08|53|57P0[1-5]|58|25006|XXC02|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));
+
+/**
+ * The store has failed within. CockroachDB answers so where a node is lost under a statement, as
+ * well as where it has a bug with it: worth a few tries, but not to the deadline.
+ */
+export const isStoreFault = (error: unknown): boolean =>
+  isServerError(error) && /^XX(000|UUU)$/.test(codeOf(error));
+
+/** The same transaction may succeed when it is tried again. */
+export const isTransient = (error: unknown): boolean =>
+  isConflict(error) || isUnavailable(error) || isStoreFault(error);
 
 /** No such table or column, or our role may not touch it: what `bun run migrate` brings is missing. */
 export const isUnmigrated = (error: unknown): boolean =>

@@ -5,7 +5,8 @@ import {
   Failure,
   isConflict,
   isLockTimeout,
-  isUnavailable,
+  isStoreFault,
+  isTransient,
   isUnmigrated,
   notMigrated,
 } from './failure.ts';
@@ -117,6 +118,7 @@ export class Lane {
   async #batch(batch: Entry[]): Promise<void> {
     let entries = batch;
     let trouble: Failure | undefined;
+    let faults = 0;
     for (let tries = 0; ; tries++) {
       if (tries > 0) await this.#jitter(tries);
       const pass = await this.#turn.take();
@@ -146,7 +148,11 @@ export class Lane {
         for (const entry of entries) entry.reject(notMigrated(end.error));
         return;
       }
-      if (!isConflict(end.error) && !isUnavailable(end.error)) {
+      if (isStoreFault(end.error)) faults++;
+      if (
+        !isTransient(end.error) ||
+        faults > (entries.length > 1 ? FAULTS_MAX : FAULTS_MAX_ALONE)
+      ) {
         return this.#halve(entries, end.error);
       }
       if (isLockTimeout(end.error) && entries.length > 1) return this.#split(entries);
@@ -175,10 +181,7 @@ export class Lane {
       };
       const attempt = await transact(connection, entries, marker, timeouts, leaving);
       if (left_at > 0) meter.flew('commit', clock.now() - left_at);
-      if (
-        attempt.end === 'aborted' &&
-        (isConflict(attempt.error) || isUnavailable(attempt.error))
-      ) {
+      if (attempt.end === 'aborted' && isTransient(attempt.error)) {
         this.#note('debug', 'batch_retried', attempt.error, entries.length);
         meter.retried(codeOf(attempt.error));
       }
@@ -293,6 +296,10 @@ export class Lane {
 
 /** Batches of a lane that are not answered yet: one that commits, one that locks. */
 const UNDER_WAY_MAX = 2;
+
+/** Tries that a fault of the store gets: some for a batch, about two seconds for a lone command. */
+const FAULTS_MAX = 4;
+const FAULTS_MAX_ALONE = 20;
 
 /** What an attempt gets at least, so that the deadline itself does not look like a silent store. */
 const ATTEMPT_MIN_MS = 250;

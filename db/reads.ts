@@ -2,14 +2,7 @@
 import { textArray } from './arrays.ts';
 import type { Item, Keys, Line, Order, User } from './command.ts';
 import type { Connection, Sql, Statement } from './connect.ts';
-import {
-  Failure,
-  isConflict,
-  isUnavailable,
-  isUnmigrated,
-  type Log,
-  notMigrated,
-} from './failure.ts';
+import { Failure, isTransient, isUnmigrated, type Log, notMigrated } from './failure.ts';
 import { type Meter, silentMeter } from './meter.ts';
 import { renew } from './renew.ts';
 
@@ -184,7 +177,7 @@ export function readPool(
           ready = false;
           throw notMigrated(cause);
         }
-        if (!isConflict(cause) && !isUnavailable(cause)) throw cause;
+        if (!isTransient(cause)) throw cause;
         failed_at ??= performance.now();
         if (performance.now() >= failed_at + limits.away_ms) {
           throw new Failure('store_unavailable', 'the store cannot be reached', { cause });

@@ -4,7 +4,8 @@ import { isServerError, type Log } from './failure.ts';
 import type { ReadPool } from './reads.ts';
 
 const EVERY_MS = 60_000;
-const ROWS_MAX = 10_000;
+/** Of one statement: it must be done long before a read is given up. */
+const ROWS_MAX = 1000;
 
 /**
  * Starts sweeping, at a random moment of each minute, until the store is seen to do it by itself.
@@ -37,10 +38,14 @@ function isNotSaid(error: unknown): false {
 /** @returns false if there is no need, since the store removes what has expired */
 export async function sweepExpired(pool: ReadPool): Promise<boolean> {
   if (await pool.read(operationsOptions).then(expires, isNotSaid)) return false;
-  await pool.read(
-    (sql) => sql`
-      delete from operations where key in
-        (select key from operations where expires_at < now() order by expires_at limit ${ROWS_MAX})`,
-  );
+  for (let removed = ROWS_MAX; removed === ROWS_MAX; ) {
+    const keys = await pool.read(
+      (sql) => sql`
+        delete from operations where key in
+          (select key from operations where expires_at < now() order by expires_at limit ${ROWS_MAX})
+        returning key`,
+    );
+    removed = keys.length;
+  }
   return true;
 }

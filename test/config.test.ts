@@ -187,3 +187,16 @@ test.each(Object.entries(refused))(
   },
   10_000,
 );
+
+/** What other servers say, which put the value elsewhere. */
+const words = [
+  ['22P02', 'could not parse "private-id" as type int: strconv.ParseInt: parsing "private-id": no'],
+  ['23505', `duplicate key value (id)=('private-id') violates unique constraint "users_pkey"`],
+] as const;
+test.each(words)('the log of %s in the words of CockroachDB does not tell values', (code, said) => {
+  const { lines, log } = collect();
+  log('error', 'batch_refused', { error: Object.assign(new Error(said), { code }) });
+  expect(lines.join('')).toContain(code);
+  expect(lines.join('')).toContain(said.slice(0, 15));
+  expect(lines.join('')).not.toContain('private-id');
+});

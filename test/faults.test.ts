@@ -123,7 +123,7 @@ test('a COMMIT that answers ROLLBACK is not taken for a success', async () => {
   expect(kassa.events).toContain('batch_retried');
 });
 
-for (const code of ['40001', '40P01', '55P03', '57014', '23505']) {
+for (const code of ['40001', '40P01', '55P03', '57014', '23505', 'XXUUU', 'XX000']) {
   for (const phase of ['select id, credit', 'update users', 'commit']) {
     test(`${code} at "${phase}" is tried again, and the call happens once`, async () => {
       const user = await newUser(kassa, 5);
