@@ -10,7 +10,7 @@ The load
   --arrivals A      of the open loop: fixed intervals, or poisson (fixed)
   --connections N   of the open loop, at most (1024)
   --seconds N       how long is measured (10)      --warmup N   before that, not counted (2)
-  --timeout N       seconds a call may take once it is sent (10)
+  --timeout N       seconds a call may take once it is sent (15)
   --seed N          of all that is drawn at random (random)
 
 What it calls: --workload W (distinct)

@@ -45,7 +45,7 @@ const FLAGS = {
   connections: { type: 'string' },
   seconds: { type: 'string', default: '10' },
   warmup: { type: 'string', default: '2' },
-  timeout: { type: 'string', default: '10' },
+  timeout: { type: 'string', default: '15' },
   seed: { type: 'string' },
   prepare: { type: 'string' },
   prepared: { type: 'string' },
