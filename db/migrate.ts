@@ -15,8 +15,6 @@ export interface Migration {
   statements: string[];
 }
 
-/** A third of the 30 seconds that a lease lasts. */
-const RENEW_MS = 10_000;
 /** Of statements that two runners may start at once, before either has the lease. */
 const ALREADY_THERE = ['42P07', '42710', '42701', '23505'];
 
@@ -32,10 +30,7 @@ export function migrate(
   migrations: readonly Migration[],
   report: (line: string) => void = () => {},
 ): Promise<number> {
-  const holder = randomUUID();
-  const renewal = setInterval(() => renew(connection, holder).catch(() => {}), RENEW_MS);
-  const work = underLease(connection, migrations, holder, report);
-  return connection.whileAlive(work).finally(() => clearInterval(renewal));
+  return connection.whileAlive(underLease(connection, migrations, randomUUID(), report));
 }
 
 async function underLease(
@@ -156,7 +151,11 @@ async function takeLease(
   }
 }
 
-/** @throws Failure if the lease went to another runner meanwhile */
+/**
+ * Before each statement. One that lasts longer than the lease may be begun by another runner too:
+ * it is written so that it may run twice, and this runner then ends here.
+ * @throws Failure if the lease went to another runner meanwhile
+ */
 async function renew({ sql }: Connection, holder: string): Promise<void> {
   const kept = await sql`
     update migration_lease set expires_at = now() + interval '30 seconds'
