@@ -11,6 +11,7 @@ import { audit } from '../db/audit.ts';
 import { type Connection, openConnection } from '../db/connect.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import { openStore, type Store } from '../db/store.ts';
+import { withDatabase } from './store-address.ts';
 
 export interface Reply {
   status: number;
@@ -94,10 +95,9 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
   const server = await connect(database_url);
   await server.sql.unsafe(`create database ${name}`);
   await server.close();
-  const url = new URL(database_url);
-  url.pathname = `/${name}`;
+  const own = withDatabase(database_url, name);
   if (options.migrated) {
-    const connection = await connect(url.href);
+    const connection = await connect(own);
     await migrate(connection, await readMigrations());
     await connection.close();
   }
@@ -106,7 +106,7 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
     await again.sql.unsafe(`drop database ${name}`);
     await again.close();
   };
-  return { database_url: url.href, drop };
+  return { database_url: own, drop };
 }
 
 export async function newUser(kassa: Kassa, credit = 0): Promise<string> {

@@ -4,7 +4,12 @@
  * COMMIT that arrives late, a serialization failure.
  * https://www.postgresql.org/docs/18/protocol-message-formats.html
  */
-import { createServer, connect as dial, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
+import { type CredentialFiles, readCredentials } from '../db/credentials.ts';
+import { dialFirst } from '../db/dial.ts';
+import { targetOf, withPort } from './store-address.ts';
+
+const DIAL_MS = 3000;
 
 /**
  * What happens to a statement:
@@ -27,7 +32,7 @@ export type Fault =
   | { error: string; done?: true };
 
 export interface StoreProxy {
-  /** The store's address through the proxy. */
+  /** The store's address through the proxy, without TLS. */
   database_url: string;
   /** Asked for each statement of each connection, in order; texts are lower case, blanks folded. */
   disturb: (statement: string) => Fault;
@@ -43,34 +48,43 @@ export interface StoreProxy {
   close(): Promise<void>;
 }
 
-/** Starts a proxy to the server of `database_url` on a free port of 127.0.0.1. */
-export async function startProxy(database_url: string): Promise<StoreProxy> {
-  const target = new URL(database_url);
+/**
+ * Starts a proxy to the server of `database_url` on a free port of 127.0.0.1. To read statements it
+ * has to end TLS itself: it speaks it with the store, as address and files ask for, and plain text
+ * with Kassa. So a certificate is verified against the name of the store, not of the proxy.
+ */
+export async function startProxy(
+  database_url: string,
+  files: CredentialFiles = {},
+): Promise<StoreProxy> {
+  const target = targetOf(database_url);
   const cuts = new Set<() => void>();
-  const server: Server = createServer((client) => {
-    if (proxy.away) {
-      client.destroy();
-      return;
-    }
-    const store = dial({
-      host: target.hostname,
-      port: Number(target.port || 5432),
-      noDelay: true,
-    });
+  const server: Server = createServer(async (client) => {
+    let store: Socket | undefined;
     const cut = () => {
       cuts.delete(cut);
       client.destroy();
-      store.destroy();
+      store?.destroy();
     };
     cuts.add(cut);
-    relay(client, store, proxy, cut);
+    client.on('error', () => {});
+    client.on('close', () => {
+      if (!store) cut();
+    });
+    if (proxy.away) return cut();
+    try {
+      const { tls } = readCredentials(database_url, files);
+      store = await dialFirst(target, tls, DIAL_MS);
+      if (client.destroyed) return cut();
+      relay(client, store, proxy, cut);
+    } catch {
+      cut(); // the store is away
+    }
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const through = new URL(database_url);
-  through.hostname = '127.0.0.1';
-  through.port = String((server.address() as { port: number }).port);
+  const { port } = server.address() as { port: number };
   const proxy: StoreProxy = {
-    database_url: through.href,
+    database_url: withPort(readCredentials(database_url, files).database_url, port),
     disturb: () => 'pass',
     observe: () => {},
     cutAll: () => {

@@ -5,6 +5,7 @@ import { connectOrSay } from '../../apps/tool.ts';
 import { audit, type Finding } from '../../db/audit.ts';
 import type { Connection, Sql } from '../../db/connect.ts';
 import { migrate, readMigrations } from '../../db/migrate.ts';
+import { withDatabase } from '../../test/store-address.ts';
 
 /** What the orders of a measurement have in common. */
 export interface Basket {
@@ -43,16 +44,15 @@ export async function newDatabase(
 ): Promise<Database> {
   const name = `kassa_bench_${label.replaceAll('-', '_')}_${randomUUID().slice(0, 8)}`;
   await on(server_url, (sql) => sql.unsafe(`create database ${name}`));
-  const url = new URL(server_url);
-  url.pathname = `/${name}`;
-  const connection = await open(url.href);
+  const database_url = withDatabase(server_url, name);
+  const connection = await open(database_url);
   const { sql } = connection;
   await migrate(connection, await readMigrations());
   await addPeopleAndThings(sql, rows);
   const postgresql = await isPostgresql(sql);
   let next = 0;
   return {
-    database_url: url.href,
+    database_url,
     rows,
     async addOrders(count, basket) {
       const from = next;
