@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { FIGURES, type Figure } from './consistency-figures.ts';
 import type { Judgement } from './consistency-history.ts';
 import type { Column } from './consistency-print.ts';
-import { type Kassa, openKassa, storeUrl } from './kassa.ts';
+import { hasDatabase, type Kassa, openKassa, storeUrl } from './kassa.ts';
 import { freePort, openStage, processesOf, until } from './process.ts';
 import { startProxy } from './proxy.ts';
 import { type Fault, startRacyServer } from './racy-server.ts';
@@ -148,6 +148,65 @@ test('told to stop in the middle, it takes its services and its store along', as
   child.signal('SIGTERM');
   expect(await child.ended).toBe(143);
   expect([readdirSync(TMPDIR), processesOf(TMPDIR)]).toEqual([[], []]);
+});
+
+const OWN = /^on a new database of its own: \S+\/(kassa_consistency_\w+)$/m;
+const password = decodeURIComponent(new URL(storeUrl().replace(/,[^/]*/, '')).password);
+
+test('Kassa has zeros only, on a new database of a foreign server, which is removed', async () => {
+  const proxy = await startProxy(storeUrl());
+  cleanUp.push(() => proxy.close());
+  let commits = 0;
+  proxy.observe = (text) => {
+    if (text === 'commit') commits++;
+  };
+  const TMPDIR = await stage.folder();
+  const env = { TMPDIR, DATABASE_URL: proxy.database_url };
+  const { code, out, err } = await stage.run(['test/consistency.ts', ...SMALL], env);
+  expect([code, out]).toEqual([0, expect.stringMatching(/told done \(2xx\) +20 +20 /)]);
+  const [first = '', name = ''] = OWN.exec(err) ?? [];
+  expect(err).toStartWith(first);
+  expect([name.length > 0, await hasDatabase(name), commits > 20]).toEqual([true, false, true]);
+  if (password) expect(out + err).not.toContain(password);
+  expect(readdirSync(TMPDIR)).toEqual([]);
+});
+
+test('told to stop in the middle, it removes its database from a foreign server', async () => {
+  const args = ['test/consistency.ts', '--rounds', '100', ...SMALL];
+  const child = stage.start(args, { DATABASE_URL: storeUrl() });
+  await until(() => OWN.test(child.err), 'its database');
+  const [, name = ''] = OWN.exec(child.err) ?? [];
+  expect(await hasDatabase(name)).toBe(true);
+  await until(() => {
+    child.signal('SIGINT'); // more than once, as a terminal and `bun run` may do together
+    return child.code !== undefined;
+  }, 'its end');
+  expect([child.code, await hasDatabase(name)]).toEqual([130, false]);
+});
+
+test('a run that cannot begin removes its database and ends with one sentence', async () => {
+  const proxy = await startProxy(storeUrl());
+  cleanUp.push(() => proxy.close());
+  let made = '';
+  proxy.disturb = (text) => {
+    made ||= /^create database (\w+)/.exec(text)?.[1] ?? '';
+    return text.startsWith('create table') ? { error: '53100' } : 'pass';
+  };
+  const env = { DATABASE_URL: proxy.database_url };
+  const { code, out, err } = await stage.run(['test/consistency.ts', ...SMALL], env);
+  expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
+  expect([made.length > 0, await hasDatabase(made)]).toEqual([true, false]);
+});
+
+test('a foreign server that is not there, or no address, ends with exit code 2', async () => {
+  const nobody = `postgres://127.0.0.1:${await freePort()}/postgres`;
+  for (const [DATABASE_URL, said] of [
+    [nobody, /^the store at 127\.0\.0\.1:\d+\/postgres does not answer \(ECONNREFUSED\)$/],
+    ['nonsense', /^configuration: DATABASE_URL must look like/],
+  ] as const) {
+    const { code, out, err } = await stage.run(['test/consistency.ts'], { DATABASE_URL });
+    expect([code, out, err.trim()]).toEqual([2, '', expect.stringMatching(said)]);
+  }
 });
 
 test('Kassa has zeros only when all want one item, three origins or one', async () => {

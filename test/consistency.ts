@@ -6,15 +6,18 @@ import { type Judgement, judge, sentenceOf } from './consistency-history.ts';
 import { planBaskets, planSingles, type Settings } from './consistency-plan.ts';
 import { addUp, type Column, columnsOf, tablesOf, violationsOf } from './consistency-print.ts';
 import { runPlan } from './consistency-run.ts';
+import { foreignStore, newOwnDatabase, storeLine } from './own-database.ts';
 import { answers, freePort, openStage } from './process.ts';
-import { flags, live, numberFlag, seeded, usage, verdict } from './report.ts';
+import { flags, live, numberFlag, seeded, sentenceFor, usage, verdict } from './report.ts';
+import { openTeardown } from './teardown.ts';
 
 const HELP = `Many checkouts at the same time, then: does the store hold what the clients were told?
 
   bun run consistency [options]
 
   --address URL    the deployment: one origin, or orders=URL,payment=URL,stock=URL
-                   (without: services of its own, on an embedded store, removed afterwards)
+                   (without: services of its own, on a store of their own: an embedded one or,
+                   with DATABASE_URL set, a new database on that server; removed afterwards)
   --hot            one item with a stock of 100, which everybody wants
   --items N        items (100)            --stock N      of each item (1)
   --price N        of each item (1)       --users N      users (1000)
@@ -67,28 +70,18 @@ const width = whole('width', asked.width, 1, 60_000);
 const rounds = whole('rounds', asked.rounds, 1, 1000);
 const seed = whole('seed', asked.seed, 0, 2 ** 32 - 1);
 const operations_max = historyFlag(asked.history);
-const stage = openStage();
+const teardown = openTeardown();
 const line = live();
 
-let stopping: Promise<never> | undefined;
-
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  process.once(signal, () => {
-    stopping ??= stage.clear().then(() => process.exit(code));
-  });
-}
 let columns: Column[] = [];
 const judgements: Judgement[] = [];
 try {
   await main();
 } catch (error) {
-  await (stopping ?? stage.clear());
-  usage(error instanceof Failure ? error.detail : String(error));
+  await teardown.run();
+  usage(sentenceFor(error));
 }
-await (stopping ?? stage.clear()); // told to stop, it ends there
+await teardown.run(); // told to stop, it ends there
 line.end();
 const not_serial = judgements.flatMap((judgement) => judgement.violations).length;
 const violations = violationsOf(columns) + not_serial;
@@ -121,11 +114,18 @@ async function main(): Promise<void> {
 
 /** The services on a store of their own, as a process of its own: its address. */
 async function startOwn(): Promise<string> {
-  line.show('starting services on an embedded store');
-  const [port, folder] = [await freePort(), await stage.folder()];
-  const data = join(folder, 'data');
-  const args = ['apps/local.ts', '--port', String(port), '--data', data, '--empty'];
-  await answers(stage.start(args), port);
+  const server_url = foreignStore();
+  const database = server_url
+    ? await newOwnDatabase('consistency', server_url, teardown)
+    : undefined;
+  console.error(storeLine(database?.database_url));
+  line.show('starting services');
+  const stage = openStage();
+  teardown.add(stage.close);
+  const data = database ? [] : ['--data', join(await stage.folder(), 'data')];
+  const port = await freePort();
+  const args = ['apps/local.ts', '--port', String(port), '--empty', ...data];
+  await answers(stage.start(args, database?.env), port);
   return `http://127.0.0.1:${port}`;
 }
 

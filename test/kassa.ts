@@ -109,6 +109,14 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
   return { database_url: own, drop };
 }
 
+/** Whether the run's server has a database of this name. */
+export async function hasDatabase(name: string): Promise<boolean> {
+  const { sql, close } = await connect();
+  const found = await sql`select datname from pg_database where datname = ${name}`;
+  await close();
+  return found.length > 0;
+}
+
 export async function newUser(kassa: Kassa, credit = 0): Promise<string> {
   const { user_id } = (await kassa.post('/payment/create_user')).body;
   if (credit > 0)

@@ -29,17 +29,21 @@ export interface Stage {
   folder(): Promise<string>;
   /** Kills all that was started, stores as well, and removes the folders. */
   clear(): Promise<void>;
+  /** The same for good: nothing starts any more, whoever still wants to. */
+  close(): Promise<void>;
 }
 
 export function openStage(): Stage {
   const children: Child[] = [];
   const folders: string[] = [];
+  let closed = false;
   const start: Stage['start'] = (args, env = {}, program = process.execPath) => {
+    if (closed) throw new Error('nothing starts here any more');
     const child = spawnChild([program, ...args], env);
     children.push(child);
     return child;
   };
-  return {
+  const stage: Stage = {
     start,
     async run(args, env) {
       const child = start(args, env);
@@ -67,7 +71,12 @@ export function openStage(): Stage {
       }
       children.length = folders.length = 0;
     },
+    close() {
+      closed = true;
+      return stage.clear();
+    },
   };
+  return stage;
 }
 
 function spawnChild(command: string[], env: Record<string, string>): Child {

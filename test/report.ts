@@ -52,7 +52,7 @@ export function flags<const T extends ParseArgsOptionsConfig>(help: string, opti
   try {
     return readArguments(help, options);
   } catch (error) {
-    return usage(error instanceof Failure ? error.detail : String(error));
+    return usage(sentenceFor(error));
   }
 }
 
@@ -68,6 +68,10 @@ export function usage(sentence: string): never {
   console.error(sentence);
   process.exit(2);
 }
+
+/** What went wrong, for people. */
+export const sentenceFor = (error: unknown): string =>
+  error instanceof Failure ? error.detail : String(error);
 
 /** A generator of numbers in [0, 1) that repeats for the same seed (mulberry32). */
 export function seeded(seed: number): () => number {
