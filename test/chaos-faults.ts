@@ -1,6 +1,7 @@
 /** The faults of the chaos test, each with a name, done to a deployment at a moment. */
 import type { Deployment } from './chaos-deployment.ts';
-import { terminateSessions } from './kassa.ts';
+import { endSessions } from './kassa.ts';
+import { connectStore } from './own-database.ts';
 import { signalProcess } from './process.ts';
 import type { Fault as Disturbance } from './proxy.ts';
 
@@ -45,16 +46,31 @@ async function freeze(pids: number[], for_ms: number): Promise<void> {
   for (const pid of pids) signalProcess(pid, 'SIGCONT');
 }
 
+/** @throws what it threw last, if it does not work for a while */
+async function insist(attempt: () => Promise<unknown>): Promise<void> {
+  const give_up_at = performance.now() + 60_000;
+  for (;;) {
+    try {
+      return void (await attempt());
+    } catch (error) {
+      if (performance.now() > give_up_at) throw error;
+      await Bun.sleep(200);
+    }
+  }
+}
+
 export const faults: Record<string, Fault> = {
-  'kill-store': async (deployment) => deployment.killStore(),
+  'kill-store': async ({ server }) => server?.kill(),
   'kill-order': restart('order'),
   'kill-payment': restart('payment'),
   'kill-stock': restart('stock'),
   'kill-all-in-one': restart('all'),
-  'terminate-sessions': async ({ database_url }) => {
-    let done = false;
-    const attempt = () => terminateSessions(database_url).then(() => (done = true));
-    while (!done) await attempt().catch(() => Bun.sleep(200)); // an earlier fault has it down
+  'terminate-sessions': async ({ database_url, application_name }) => {
+    const attempt = async () => {
+      const connection = await connectStore(database_url);
+      await endSessions(connection, application_name).finally(connection.close);
+    };
+    await insist(attempt); // an earlier fault has it down
   },
   'cut-connections': async ({ proxies }) => {
     for (const proxy of proxies) proxy.cutAll();
@@ -110,6 +126,12 @@ export const faults: Record<string, Fault> = {
     const victim = services[Math.floor(random() * services.length)];
     return freeze(victim ? [victim.pid()] : [], seconds(random, 1, 4));
   },
-  'freeze-store': (deployment, random) =>
-    freeze(deployment.storeProcesses(), seconds(random, 0.5, 2)),
+  'freeze-store': ({ server }, random) =>
+    freeze(server?.processes() ?? [], seconds(random, 0.5, 2)),
 };
+
+/** What can be done to the processes of a database server of our own only. */
+export const TO_OUR_SERVER: readonly string[] = ['kill-store', 'freeze-store'];
+
+/** What only a limit on whole transactions ends, which PostgreSQL has from version 17 on. */
+export const TO_A_LIMIT: readonly string[] = ['half-a-message'];

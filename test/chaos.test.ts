@@ -1,12 +1,16 @@
 /** A short run of the chaos command, and its command line. The long ones are `bun run chaos`. */
 import { afterAll, expect, test } from 'bun:test';
-import { openStage } from './process.ts';
+import { deploy } from './chaos-deployment.ts';
+import { connect, endSessions, hasDatabase, storeUrl } from './kassa.ts';
+import { openStage, until } from './process.ts';
+import { withParameter } from './store-address.ts';
 
 const stage = openStage();
 afterAll(() => stage.clear());
 
-const run = async (...args: string[]) => {
-  const child = stage.start(['test/chaos.ts', ...args]);
+const run = (...args: string[]) => runWith({}, ...args);
+const runWith = async (env: Record<string, string>, ...args: string[]) => {
+  const child = stage.start(['test/chaos.ts', ...args], env);
   await child.ended;
   return child;
 };
@@ -19,6 +23,60 @@ test('a quarter of a minute of faults of every kind: nothing lost, nothing doubl
   expect(faults.length).toBeGreaterThan(5);
   expect(Number(/(\d+) audits/.exec(child.out)?.[1])).toBeGreaterThan(2);
 }, 120_000);
+
+const OWN = /^on a new database of its own: (\S+)\/(kassa_chaos_\w+)$/m;
+
+test('a server that is not ours: faults that leave its processes alone, and nothing stays', async () => {
+  const env = { DATABASE_URL: storeUrl() };
+  const args = ['--minutes', '0.1', '--every', '0.4', '--seed', '11', '--clients', '8'];
+  const child = await runWith(env, ...args);
+  expect(child.out).toContain('Nothing was lost and nothing was doubled.');
+  expect(child.code).toBe(0);
+  const [, host, name = ''] = OWN.exec(child.err) ?? [];
+  const spared = `left out, since the store at ${host} is not ours: kill-store, freeze-store\n`;
+  expect(child.out).toStartWith(spared);
+  expect(child.out).not.toMatch(/^(kill|freeze)-store +\d/m);
+  expect([...child.out.matchAll(/^[a-z-]+ +(\d+) +\d+$/gm)].length).toBeGreaterThan(2);
+  expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
+}, 120_000);
+
+test('faults by name on a server that is not ours: those of sessions and services only', async () => {
+  const env = { DATABASE_URL: storeUrl() };
+  const refused = await runWith(env, '--faults', 'kill-order,kill-store');
+  expect([refused.code, refused.out]).toEqual([2, '']);
+  expect(refused.err).toMatch(/^--faults: kill-store cannot be done, since .* is not ours\n$/);
+  const args = ['--minutes', '0.05', '--every', '0.3', '--clients', '4'];
+  const done = await runWith(env, '--faults', 'terminate-sessions', ...args);
+  expect(done.out).toMatch(/^terminate-sessions +[1-9]/m);
+  expect([done.code, done.out]).toEqual([0, expect.not.stringContaining('left out')]);
+}, 60_000);
+
+test("the services' sessions bear a name of the run alone, by which they are ended", async () => {
+  const undo: (() => Promise<unknown>)[] = [];
+  const teardown = {
+    add: (step: () => Promise<unknown>) => void undo.push(step),
+    run: async () => {},
+  };
+  try {
+    const { database_url, application_name } = await deploy(storeUrl(), teardown, () => {});
+    const mine = await connect(withParameter(database_url, 'application_name', 'kassa-chaos'));
+    const admin = await connect(database_url);
+    expect(await endSessions(admin, application_name)).toBeGreaterThan(0);
+    await mine.flight([mine.sql`select 1`], 5000); // rejects if it was lost
+    await Promise.all([mine.close(), admin.close()]);
+  } finally {
+    for (const step of undo.reverse()) await step();
+  }
+}, 60_000);
+
+test('told to stop, it takes services and database along', async () => {
+  const child = stage.start(['test/chaos.ts', '--minutes', '5'], { DATABASE_URL: storeUrl() });
+  await until(() => /calls known/.test(child.err), 'faults');
+  const [, , name = ''] = OWN.exec(child.err) ?? [];
+  expect(await hasDatabase(name)).toBe(true);
+  child.signal('SIGTERM');
+  expect([await child.ended, await hasDatabase(name)]).toEqual([143, false]);
+}, 60_000);
 
 test.each([
   ['--minutes', 'soon'],

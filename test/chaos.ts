@@ -1,92 +1,77 @@
 /** `bun run chaos`: load from many clients, faults of every kind, and then the whole journal. */
 import { audit } from '../db/audit.ts';
-import { deploy } from './chaos-deployment.ts';
-import { faults } from './chaos-faults.ts';
+import { Failure } from '../db/failure.ts';
+import { type Deployment, deploy } from './chaos-deployment.ts';
+import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './chaos-faults.ts';
 import { buy, type Load, prepare } from './chaos-load.ts';
+import { leaveOut, readOptions } from './chaos-options.ts';
 import { reconcile, replay, type Violation } from './chaos-verify.ts';
 import { judge, witness } from './chaos-witness.ts';
-import { openClient } from './client.ts';
-import { connect } from './kassa.ts';
-import { flags, live, numberFlag, seeded, table, usage, verdict } from './report.ts';
-
-const names = Object.keys(faults);
-const HELP = `Runs Kassa on an embedded store (three services and one process that serves all), puts load on
-it from many clients, does a fault every few seconds, audits all the while, and at the end compares
-the journals of the clients with the store: every 200 is there, every refusal left nothing, every
-unknown became one or none.
-
-  bun run chaos [options]
-
-  --minutes N       how long (2)
-  --seed N          choice of faults and calls (random); the same seed makes the same choices
-  --clients N       clients at the same time (24)
-  --every N         seconds between faults, on average (3)
-  --faults A,B      only these: ${names.slice(0, 7).join(', ')},
-                    ${names.slice(7, 13).join(', ')},
-                    ${names.slice(13).join(', ')}
-                    or none
-  --address A       an address in place of a deployment of our own: load and journal, no faults
-                    (http://host:port, or orders=http://…,payment=http://…,stock=http://…)
-  --help            this text
-
-With --address and DATABASE_URL the store of that deployment is audited too.`;
+import { type Client, openClient } from './client.ts';
+import { connectStore as connect, hostOf } from './own-database.ts';
+import { live, seeded, table, usage, verdict } from './report.ts';
+import { openTeardown } from './teardown.ts';
 
 const options = readOptions();
-console.log(`seed ${options.seed}`);
 const random = seeded(options.seed);
-const deployment = options.address ? undefined : await deploy((line) => console.error(line));
-const addresses = deployment?.addresses ?? [options.address];
-const clients = addresses.map((address) => openClient(address, 15_000));
-const [client] = clients;
-if (!client) throw new Error('there is no address');
-process.on('SIGINT', () => void deployment?.close().finally(() => process.exit(130)));
-const load = await prepare(client).catch((error) => usage(`${addresses[0]}: ${error.message}`));
+const teardown = openTeardown();
 const done: { name: string; at: number }[] = [];
 const audits = { done: 0, missed: 0 };
 const violations: Violation[] = [];
 const line = live();
-const began = performance.now();
-const ends_at = began + options.minutes * 60_000;
+let deployment: Deployment | undefined;
+let load: Load;
+let testimony: ReturnType<typeof judge>;
+let [began, ends_at] = [0, 0];
 
-const buyers = Array.from({ length: options.clients }, (_, i) =>
-  buy(load, i, clients, seeded(options.seed * 1000 + i)),
-);
-const witnesses = witness(clients, seeded(options.seed + 7), () => load.stop);
-const watching = watch();
-await misbehave();
-load.stop = true;
-await Promise.all([...buyers, watching]);
-const testimony = judge(await witnesses);
-line.end();
-violations.push(...testimony.violations);
-violations.push(...(await reconcile(load, client)), ...(await replay(load, client, 500)));
-const database_url = deployment?.database_url ?? process.env.DATABASE_URL;
-if (database_url) await auditNow(database_url, true);
-await deployment?.close();
+try {
+  await main();
+} catch (error) {
+  await teardown.run();
+  if (error instanceof Failure) usage(error.detail);
+  throw error;
+}
+await teardown.run(); // told to stop, it ends there
 print();
 verdict(violations.length, 'Nothing was lost and nothing was doubled.');
 
-function readOptions() {
-  const given = flags(HELP, {
-    minutes: { type: 'string', default: '2' },
-    seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
-    clients: { type: 'string', default: '24' },
-    every: { type: 'string', default: '3' },
-    faults: { type: 'string', default: '' },
-    address: { type: 'string', default: '' },
+async function main(): Promise<void> {
+  const clients = await openClients();
+  const [client] = clients;
+  if (!client) throw new Error('there is no address');
+  load = await prepare(client).catch((error) => {
+    throw new Failure('store_unavailable', `${client.origin}: ${error.message}`);
   });
-  const chosen =
-    given.faults === '' ? names : given.faults === 'none' ? [] : given.faults.split(',');
-  const unknown = chosen.find((name) => !names.includes(name));
-  if (unknown !== undefined) usage(`--faults: there is no ${unknown}; --help lists what there is`);
-  return {
-    minutes: numberFlag('minutes', given.minutes, 0.05, 600),
-    seed: numberFlag('seed', given.seed, 0, 1e9),
-    clients: numberFlag('clients', given.clients, 1, 1000),
-    every: numberFlag('every', given.every, 0.1, 600),
-    faults: given.address ? [] : chosen,
-    address: given.address,
-  };
+  began = performance.now();
+  ends_at = began + options.minutes * 60_000;
+  const [chapters] = await Promise.all([
+    witness(clients, seeded(options.seed + 7), () => load.stop),
+    watch(),
+    misbehave().finally(() => (load.stop = true)),
+    ...Array.from({ length: options.clients }, (_, i) =>
+      buy(load, i, clients, seeded(options.seed * 1000 + i)),
+    ),
+  ]);
+  testimony = judge(chapters);
+  line.end();
+  violations.push(...testimony.violations);
+  violations.push(...(await reconcile(load, client)), ...(await replay(load, client, 500)));
+  const database_url = database();
+  if (database_url) await auditNow(database_url, true);
+}
+
+/** Of the deployment that was asked for, or of our own, which is started. */
+async function openClients(): Promise<Client[]> {
+  const { address, server_url, seed } = options;
+  const where = hostOf(server_url ?? '');
+  if (server_url) leaveOut(options, TO_OUR_SERVER, `the store at ${where} is not ours`);
+  console.log(`seed ${seed}`);
+  if (!address) deployment = await deploy(server_url, teardown, console.error);
+  const version = deployment?.postgresql ?? Number.POSITIVE_INFINITY;
+  const no_limit = `PostgreSQL ${version} has no limit on a transaction`;
+  if (version < 17) leaveOut(options, TO_A_LIMIT, no_limit);
+  const addresses = deployment?.addresses ?? [address];
+  return addresses.map((one) => openClient(one, 15_000));
 }
 
 /** One fault after the other; every kind comes before one comes again. */
@@ -121,7 +106,7 @@ async function watch(): Promise<void> {
 }
 
 function database(): string | undefined {
-  return deployment?.database_url ?? process.env.DATABASE_URL;
+  return deployment?.database_url ?? options.server_url;
 }
 
 async function auditNow(url: string, must: boolean): Promise<void> {

@@ -9,6 +9,7 @@ import { paymentRoutes } from '../apps/payment/routes.ts';
 import { stockRoutes } from '../apps/stock/routes.ts';
 import { audit } from '../db/audit.ts';
 import { type Connection, openConnection } from '../db/connect.ts';
+import { postgresqlVersion } from '../db/dialect.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import { openStore, type Store } from '../db/store.ts';
 import { withDatabase } from './store-address.ts';
@@ -157,19 +158,27 @@ export const isPaid = async (kassa: Kassa, order_id: string): Promise<boolean> =
  * @returns how many there were
  */
 export async function terminateSessions(database_url = storeUrl()): Promise<number> {
-  const { sql, close } = await connect(database_url);
-  const [row] = await sql.unsafe('select version() as version');
-  const killed = String(row?.version).startsWith('PostgreSQL')
+  const connection = await connect(database_url);
+  return endSessions(connection, 'kassa-%').finally(connection.close);
+}
+
+/**
+ * Ends the other sessions that are called like `name`. CockroachDB does not tell which database a
+ * session is in: there it is all of that name in the cluster.
+ * @returns how many there were
+ */
+export async function endSessions({ sql }: Connection, name: string): Promise<number> {
+  const postgresql = await postgresqlVersion(sql);
+  const killed = postgresql
     ? await sql.unsafe(
         `select pg_terminate_backend(pid) from pg_stat_activity
-         where application_name like 'kassa-%' and pid <> pg_backend_pid()
+         where application_name like '${name}' and pid <> pg_backend_pid()
            and datname = current_database()`,
       )
     : await sql.unsafe(
         `cancel sessions if exists (select session_id from [show cluster sessions]
-           where application_name like 'kassa-%' and session_id <> (show session_id))`,
+           where application_name like '${name}' and session_id <> (show session_id))`,
       );
-  await close();
   return killed.count;
 }
 

@@ -24,7 +24,7 @@ import {
   terminateSessions,
   times,
 } from './kassa.ts';
-import { until } from './process.ts';
+import { openStage, until } from './process.ts';
 import { startTlsServer, type TlsServer } from './tls-server.ts';
 
 let server: TlsServer;
@@ -211,6 +211,38 @@ test('the services work over TLS, outlive their sessions, and take a renewed cer
     await drop();
   }
 }, 60_000);
+
+test('the proofs take the certificates and the password of the environment along', async () => {
+  const stage = openStage();
+  const url = new URL(urlOf({ mode: 'verify-full' }));
+  url.password = '';
+  const password = {
+    DATABASE_URL: url.href,
+    DATABASE_CA_FILE: ca_file,
+    DATABASE_PASSWORD_FILE: await server.put('password', `${server.password}\n`),
+  };
+  const certificate = {
+    DATABASE_URL: shop(),
+    DATABASE_CA_FILE: ca_file,
+    DATABASE_CERT_FILE: mine.cert_file ?? '',
+    DATABASE_KEY_FILE: mine.key_file ?? '',
+  };
+  const few = ['--items', '10', '--users', '50', '--checkouts', '50'];
+  const brief = ['--minutes', '0.05', '--every', '0.4', '--seed', '11', '--clients', '8'];
+  try {
+    for (const env of [password, certificate]) {
+      const consistency = await stage.run(['test/consistency.ts', ...few], env);
+      expect([consistency.code, consistency.err]).toEqual([0, expect.not.stringContaining('ERR')]);
+      const chaos = await stage.run(['test/chaos.ts', ...brief], env);
+      expect([chaos.code, chaos.out]).toEqual([
+        0,
+        expect.stringMatching(/\d audits, 0 not possible/),
+      ]);
+    }
+  } finally {
+    await stage.clear();
+  }
+}, 90_000);
 
 test('an expired certificate of the store is refused', async () => {
   await server.wear({ name: 'store', hosts: ['localhost'], days: -1 });
