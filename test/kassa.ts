@@ -35,6 +35,9 @@ export interface Kassa {
   close(): Promise<void>;
 }
 
+/** What this run's sessions are called, and nobody else's on a server that others use too. */
+const RUN = `test-${crypto.randomUUID().slice(0, 8)}`;
+
 /** The three services on one store, without a port. Close it in afterAll. */
 export function openKassa(settings: Partial<Config> = {}): Kassa {
   const config = readConfig({}, { BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings });
@@ -43,7 +46,7 @@ export function openKassa(settings: Partial<Config> = {}): Kassa {
   const log = (_: string, event: string) => events.push(event);
   const metrics = collectMetrics('test');
   const { meter } = metrics;
-  const store = openStore({ ...storeOptions(config, database_url, 'test'), meter, log });
+  const store = openStore({ ...storeOptions(config, database_url, RUN), meter, log });
   const options = { batch_init: config.BATCH_INIT === 'on' };
   const routes = [orderRoutes, paymentRoutes, stockRoutes].map((make) => make(store, options));
   const service = serveRoutes(routes, store, metrics, log);
@@ -88,11 +91,15 @@ export async function sample(
 
 /** A connection without the services' time limits, for looking at rows and for disturbing them. */
 export const connect = (database_url = storeUrl()): Promise<Connection> =>
-  openConnection({ ...storeOptions(readConfig({}), database_url, 'test') }, 'tools');
+  openConnection({ ...storeOptions(readConfig({}), database_url, RUN) }, 'tools');
 
-/** A database of its own, migrated unless asked otherwise, on the server of `database_url`. */
+/**
+ * A database of its own, migrated unless asked otherwise, on the server of `database_url`.
+ * TEST_DATABASES is how its name begins, so that whoever runs the tests finds what they leave.
+ */
 export async function newDatabase(database_url = storeUrl(), options = { migrated: true }) {
-  const name = `kassa_test_${crypto.randomUUID().replaceAll('-', '')}`;
+  const run = process.env.TEST_DATABASES ?? 'kassa_test';
+  const name = `${run}_${crypto.randomUUID().replaceAll('-', '')}`;
   const server = await connect(database_url);
   await server.sql.unsafe(`create database ${name}`);
   await server.close();
@@ -110,12 +117,11 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
   return { database_url: own, drop };
 }
 
-/** Whether the run's server has a database of this name. */
+/** Whether the run's server has a database whose name is, or begins with, this. */
 export async function hasDatabase(name: string): Promise<boolean> {
   const { sql, close } = await connect();
-  const found = await sql`select datname from pg_database where datname = ${name}`;
-  await close();
-  return found.length > 0;
+  const all = await sql`select datname from pg_database`.finally(close);
+  return all.some(({ datname }) => datname.startsWith(name));
 }
 
 export async function newUser(kassa: Kassa, credit = 0): Promise<string> {
@@ -154,16 +160,16 @@ export const isPaid = async (kassa: Kassa, order_id: string): Promise<boolean> =
   (await kassa.get(`/orders/find/${order_id}`)).body.paid;
 
 /**
- * Ends all sessions of the services in this database, as an operator or a failover would.
+ * Ends all sessions of this run in this database, as an operator or a failover would.
  * @returns how many there were
  */
 export async function terminateSessions(database_url = storeUrl()): Promise<number> {
   const connection = await connect(database_url);
-  return endSessions(connection, 'kassa-%').finally(connection.close);
+  return endSessions(connection, `kassa-${RUN}`).finally(connection.close);
 }
 
 /**
- * Ends the other sessions that are called like `name`. CockroachDB does not tell which database a
+ * Ends the other sessions of this name. CockroachDB does not tell which database a
  * session is in: there it is all of that name in the cluster.
  * @returns how many there were
  */
@@ -172,12 +178,12 @@ export async function endSessions({ sql }: Connection, name: string): Promise<nu
   const killed = postgresql
     ? await sql.unsafe(
         `select pg_terminate_backend(pid) from pg_stat_activity
-         where application_name like '${name}' and pid <> pg_backend_pid()
+         where application_name = '${name}' and pid <> pg_backend_pid()
            and datname = current_database()`,
       )
     : await sql.unsafe(
         `cancel sessions if exists (select session_id from [show cluster sessions]
-           where application_name like '${name}' and session_id <> (show session_id))`,
+           where application_name = '${name}' and session_id <> (show session_id))`,
       );
   return killed.count;
 }

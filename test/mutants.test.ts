@@ -1,9 +1,13 @@
-/** The list of mutants fits the code: each text that `bun run mutants` breaks stands there once. */
-import { expect, test } from 'bun:test';
+/** `bun run mutants`: each text that it breaks stands there once; it cleans up on a foreign server. */
+import { afterAll, expect, test } from 'bun:test';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { hasDatabase, storeUrl } from './kassa.ts';
 import { mutants } from './mutants-list.ts';
-import { TOP } from './process.ts';
+import { openStage, TOP } from './process.ts';
+
+const stage = openStage();
+afterAll(() => stage.clear());
 
 test('every mutant still finds the code that it breaks', async () => {
   expect(mutants.length).toBeGreaterThan(60);
@@ -15,3 +19,19 @@ test('every mutant still finds the code that it breaks', async () => {
   }
   expect(lost).toEqual([]);
 });
+
+test('on a foreign server a mutant is killed, and no database of a run that bailed out stays', async () => {
+  const args = ['test/mutants.ts', '--only', 'checkout charges'];
+  const child = await stage.run(args, { DATABASE_URL: storeUrl() });
+  expect([child.code, child.out]).toEqual([0, expect.stringMatching(/^3 mutants, 0 survivors/m)]);
+  const [, name = ''] =
+    /^on databases of their own at \S+: (kassa_mutants_\w+)…$/m.exec(child.err) ?? [];
+  expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
+}, 60_000);
+
+test('a server that cannot be reached is not taken for tests that fail', async () => {
+  const env = { DATABASE_URL: 'postgres://127.0.0.1:1/kassa' };
+  const { code, out, err } = await stage.run(['test/mutants.ts', '--only', 'charges'], env);
+  expect([code, out]).toEqual([2, '']);
+  expect(err).toMatch(/^the store at 127\.0\.0\.1:1\/kassa does not answer .*\n$/);
+}, 30_000);

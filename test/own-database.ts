@@ -12,6 +12,7 @@ import { withDatabase } from './store-address.ts';
 import type { Teardown } from './teardown.ts';
 
 export interface OwnDatabase {
+  name: string;
   database_url: string;
   /** Who the store has to be, and who we are to it: as the environment says. */
   files: CredentialFiles | undefined;
@@ -55,11 +56,11 @@ export async function newOwnDatabase(
   const database_url = withDatabase(server_url, name);
   const server = await connectStore(server_url);
   const postgresql = await postgresqlVersion(server.sql);
-  const made = server.sql.unsafe(`create database ${name}`).execute();
+  const made = server.whileAlive(server.sql.unsafe(`create database ${name}`));
   teardown.add(async () => {
     // One that is being made is not there yet, and would be left behind.
     await Promise.race([made.catch(() => {}), Bun.sleep(MAKE_MS)]);
-    await drop(name, server_url, postgresql);
+    await drop(name, server_url);
   });
   await made.catch((cause) => {
     const why = `no database can be made on ${hostOf(server_url)}: ${cause.message}`;
@@ -70,6 +71,7 @@ export async function newOwnDatabase(
   await migrate(connection, await readMigrations()).finally(connection.close);
   const { files } = storeOptions(configured(), database_url, 'proof');
   return {
+    name,
     database_url,
     files,
     env: { DATABASE_URL: database_url, ...fileVariables() },
@@ -81,15 +83,12 @@ const MAKE_MS = 10_000;
 const DROP_MS = 30_000;
 const DROP_TRIES = 5;
 
-/** `force` ends sessions whose services were killed a moment ago, which the server may not know. */
-async function drop(name: string, server_url: string, postgresql = 0): Promise<void> {
-  const how = postgresql >= 13 ? ' with (force)' : '';
+/** @throws Failure that names the database, if it has to be dropped by hand */
+async function drop(name: string, server_url: string): Promise<void> {
   for (let tried = 1; ; tried++) {
     try {
-      const { sql, close } = await connectStore(server_url);
-      const dropped = sql.unsafe(`drop database if exists ${name}${how}`).execute();
       const late = Bun.sleep(DROP_MS).then(() => Promise.reject(new Error('no answer')));
-      return await Promise.race([dropped.then(close), late]);
+      return await Promise.race([tryDrop(name, server_url), late]);
     } catch (cause) {
       if (tried < DROP_TRIES) {
         await Bun.sleep(500 * tried);
@@ -98,6 +97,22 @@ async function drop(name: string, server_url: string, postgresql = 0): Promise<v
       const left = `the database ${name} is left behind on ${hostOf(server_url)}; drop it by hand`;
       throw new Failure('store_unavailable', `${left}: ${sentenceFor(cause)}`, { cause });
     }
+  }
+}
+
+/** `force` ends sessions whose services were killed a moment ago, which the server may not know. */
+async function tryDrop(name: string, server_url: string): Promise<void> {
+  const { sql, close, whileAlive } = await connectStore(server_url);
+  const how = ((await postgresqlVersion(sql)) ?? 0) >= 13 ? ' with (force)' : '';
+  await whileAlive(sql.unsafe(`drop database if exists ${name}${how}`)).finally(close);
+}
+
+/** Removes all databases of these first letters, whoever has made them. */
+export async function dropDatabases(prefix: string, server_url: string): Promise<void> {
+  const { sql, close } = await connectStore(server_url);
+  const found = await sql`select datname from pg_database`.finally(close);
+  for (const { datname } of found) {
+    if (datname.startsWith(prefix)) await drop(datname, server_url);
   }
 }
 
