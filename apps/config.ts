@@ -131,7 +131,7 @@ export function storeOptions(
   config: Config,
   database_url: string,
   name: string,
-): Omit<StoreOptions, 'log'> {
+): Omit<StoreOptions, 'log' | 'needs'> {
   const files = {
     password_file: config.DATABASE_PASSWORD_FILE,
     ca_file: config.DATABASE_CA_FILE,

@@ -100,11 +100,11 @@ async function findCluster(config: Config, data: string): Promise<string> {
 async function run(config: Config, home: Embedded | undefined, demo: boolean): Promise<void> {
   const database_url = config.DATABASE_URL ?? home?.database_url ?? '';
   const fresh = await bringUpToDate(storeOptions(config, database_url, 'migrate'));
-  const { service, store } = open('local', config, database_url, [
-    orderRoutes,
-    paymentRoutes,
-    stockRoutes,
-  ]);
+  const { service, store } = open('local', config, database_url, {
+    order: orderRoutes,
+    payment: paymentRoutes,
+    stock: stockRoutes,
+  });
   if (fresh && demo) await addDemoData(store);
   const has_demo = (await store.read.findUser('1')) !== undefined;
   const server = listenOn(Bun.serve, config, service);

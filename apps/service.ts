@@ -1,6 +1,7 @@
 /** What the services' main.ts share: configuration, store, routes, and a stop that loses nothing. */
 import type { Hono } from 'hono';
 import { codeOf, Failure } from '../db/failure.ts';
+import { needsOf } from '../db/roles.ts';
 import { openStore, type Store } from '../db/store.ts';
 import { readArguments } from './arguments.ts';
 import {
@@ -42,7 +43,7 @@ export function startService(
     const config = readConfig(environment(), { PORT: default_port });
     const { DATABASE_URL } = config;
     if (!DATABASE_URL) throw new Failure('invalid_parameter', 'configuration: set DATABASE_URL');
-    const { service, store } = open(name, config, DATABASE_URL, [routes]);
+    const { service, store } = open(name, config, DATABASE_URL, { [name]: routes });
     const server = listen && listenOn(listen, config, service);
     if (listen) sayHello(name, config, DATABASE_URL);
     stopOnSignal(() => stop(config, service, store, server));
@@ -65,16 +66,22 @@ function sayHello(name: string, { HOST, PORT }: Config, database_url: string): v
   console.log(`kassa ${name} on ${originOf(HOST, PORT)}, store ${describeStore(database_url)}`);
 }
 
-/** Store and service, not yet listening. */
-export function open(name: string, config: Config, database_url: string, routes: Routes[]) {
+/** Store and service, not yet listening. @param parts the routes of each service that it serves */
+export function open(
+  name: string,
+  config: Config,
+  database_url: string,
+  parts: Record<string, Routes>,
+) {
   const log = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
   const metrics = collectMetrics(name);
   const { meter } = metrics;
-  const store = openStore({ ...storeOptions(config, database_url, name), meter, log });
+  const needs = needsOf(Object.keys(parts));
+  const store = openStore({ ...storeOptions(config, database_url, name), needs, meter, log });
   const batch_init = config.BATCH_INIT === 'on';
   const service = serveRoutes(
-    routes.map((make) => make(store, { batch_init })),
+    Object.values(parts).map((make) => make(store, { batch_init })),
     store,
     metrics,
     log,

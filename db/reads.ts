@@ -12,8 +12,6 @@ export interface Reads {
   findItem(item_id: string): Promise<Item | undefined>;
   /** For each order that exists: itself, its user and its items. */
   followOrders(order_ids: readonly string[]): Promise<Map<string, Keys>>;
-  /** The migrations that this store has seen to the end. */
-  completeMigrations(): Promise<Set<string>>;
   close(): Promise<void>;
 }
 
@@ -37,10 +35,6 @@ export function reads(pool: ReadPool, queue_max: number, meter: Meter = silentMe
         if (item_id !== null) keys.items.push(item_id);
       }
       return found;
-    },
-    async completeMigrations() {
-      const rows = await pool.read((sql) => sql`select name from migrations where step = 0`);
-      return new Set(rows.map((row) => String(row.name)));
     },
     close: () => pool.close(),
   };

@@ -1,4 +1,5 @@
 /** The SQL roles of the services and what each may do: no more than its commands need. */
+import { assert } from './failure.ts';
 
 export type Privilege = 'select' | 'insert' | 'update' | 'delete';
 export type Grants = Readonly<Record<string, readonly Privilege[]>>;
@@ -52,3 +53,16 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     migrations: ['select'],
   },
 };
+
+/** What a process needs that serves these services, as one role. */
+export function needsOf(services: readonly string[]): Grants {
+  const needs: Record<string, readonly Privilege[]> = {};
+  for (const service of services) {
+    const own = ROLES[`kassa_${service}`];
+    assert(own, 'a service that has a role', service);
+    for (const [table, privileges] of Object.entries(own)) {
+      needs[table] = [...new Set([...(needs[table] ?? []), ...privileges])];
+    }
+  }
+  return needs;
+}

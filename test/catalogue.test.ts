@@ -94,6 +94,7 @@ const drives: Record<string, () => Promise<unknown>> = {
   },
   async calls() {
     const crew = { order: kassa, payment: kassa, stock: kassa };
+    expect((await kassa.get('/health/ready')).body).toEqual({ status: 'ready' });
     for (const service of ['stock', 'payment', 'order'] as const) {
       const replies = await walk(crew, service);
       expect(replies.filter(({ status }) => status !== 200).map(({ body }) => body)).toEqual([]);
@@ -116,6 +117,15 @@ const drives: Record<string, () => Promise<unknown>> = {
     expect((await kassa.post(path)).status).toBe(200);
     disturbOnce('commit', 'cut_after');
     expect((await kassa.post(path)).body.credit).toBe(2);
+  },
+  async 'readiness where privileges cannot be asked for'() {
+    const other = openKassa({ DATABASE_URL: proxy.database_url });
+    disturbOnce('select name as migration', { error: '42883' });
+    for (const _ of [1, 2]) {
+      expect((await other.get('/health/ready')).body).toEqual({ status: 'ready' });
+    }
+    expect(other.events).toEqual(['privileges_not_checked']);
+    await other.close();
   },
   async audit() {
     const findings = await connected((opened) => audit(opened));

@@ -11,6 +11,7 @@ import { audit } from '../db/audit.ts';
 import { type Connection, openConnection } from '../db/connect.ts';
 import { postgresqlVersion } from '../db/dialect.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
+import { needsOf } from '../db/roles.ts';
 import { openStore, type Store } from '../db/store.ts';
 import { withDatabase } from './store-address.ts';
 
@@ -38,15 +39,22 @@ export interface Kassa {
 /** What this run's sessions are called, and nobody else's on a server that others use too. */
 const RUN = `test-${crypto.randomUUID().slice(0, 8)}`;
 
-/** The three services on one store, without a port. Close it in afterAll. */
-export function openKassa(settings: Partial<Config> = {}): Kassa {
+/**
+ * The three services on one store, without a port. Close it in afterAll.
+ * @param ready_as the services whose privileges it takes to be ready
+ */
+export function openKassa(
+  settings: Partial<Config> = {},
+  ready_as: readonly string[] = ['order', 'payment', 'stock'],
+): Kassa {
   const config = readConfig({}, { BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings });
   const database_url = settings.DATABASE_URL ?? storeUrl();
   const events: string[] = [];
   const log = (_: string, event: string) => events.push(event);
   const metrics = collectMetrics('test');
   const { meter } = metrics;
-  const store = openStore({ ...storeOptions(config, database_url, RUN), meter, log });
+  const needs = needsOf(ready_as);
+  const store = openStore({ ...storeOptions(config, database_url, RUN), needs, meter, log });
   const options = { batch_init: config.BATCH_INIT === 'on' };
   const routes = [orderRoutes, paymentRoutes, stockRoutes].map((make) => make(store, options));
   const service = serveRoutes(routes, store, metrics, log);

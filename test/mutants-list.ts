@@ -350,6 +350,13 @@ export const mutants: Mutant[] = [
     ['roles'],
   ),
   mutant(
+    'a service is ready whatever its role may do',
+    'db/readiness.ts',
+    'assertGranted(seen ? seen.lacking : [MIGRATIONS]);',
+    'void [assertGranted, MIGRATIONS];',
+    ['roles'],
+  ),
+  mutant(
     'a stale connection is replaced under a commit',
     'db/lane-connection.ts',
     'if (!held.stale || in_use) return held;',
