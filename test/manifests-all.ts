@@ -6,6 +6,7 @@ import {
   misconfigured,
   readProduct,
 } from './manifests-configuration.ts';
+import { badJobs } from './manifests-jobs.ts';
 import { badRoutes, badTargets, deadServices } from './manifests-links.ts';
 import { unknownPorts } from './manifests-network.ts';
 import { danglingReferences, looseEnds, podsOf, unprobed } from './manifests-pods.ts';
@@ -38,6 +39,7 @@ export const complaints = (objects: Manifest[]): string[] => [
   ...looseEnds(objects),
   ...unprobed(objects, Number(settings.DRAIN_MS), product.paths),
   ...danglingReferences(objects),
+  ...badJobs(objects),
   ...deadServices(objects),
   ...badRoutes(objects),
   ...badTargets(objects),

@@ -7,6 +7,7 @@ import { unknownKeys, wrongValues } from './manifests-schema.ts';
 
 const POD = 'spec.template.spec';
 const BOX = `${POD}.containers.0`;
+const JOB = 'spec.jobTemplate.spec';
 const bad: [object: string, path: string, value: unknown, said: string][] = [
   ['Deployment order', `${BOX}.image`, 'kassa', 'runs kassa, which is not pinned'],
   ['Deployment order', `${BOX}.image`, 'kassa:latest', 'not pinned'],
@@ -56,7 +57,49 @@ const bad: [object: string, path: string, value: unknown, said: string][] = [
   ['Certificate kassa-stock-client', 'spec.commonName', 'root', 'is of root'],
   ['Certificate kassa-stock-client', 'spec.issuerRef.name', 'nobody', 'is issued by nobody'],
   ['Certificate kassa-cockroachdb-ca', 'spec.isCA', false, 'comes from no authority of ours'],
-  ['Service order', 'spec.selector', { 'app.kubernetes.io/name': 'kassa' }, 'selects 4 workloads'],
+  ['Deployment stock', `${POD}.volumes.0.secret.optional`, true, 'starts without certificate'],
+  [
+    'Deployment stock',
+    `${POD}.volumes.0.secret.secretName`,
+    'kassa-order-client',
+    'mounts kassa-order-client, not kassa-stock-client',
+  ],
+  ['Job migrate', 'spec.activeDeadlineSeconds', undefined, 'Job migrate has no deadline'],
+  ['Job migrate', 'spec.backoffLimit', 0, 'is tried once'],
+  ['Job migrate', 'spec.ttlSecondsAfterFinished', undefined, 'stays when it is over'],
+  ['Job migrate', `${POD}.restartPolicy`, 'OnFailure', 'loses the log of a try'],
+  ['CronJob audit', `${JOB}.activeDeadlineSeconds`, undefined, 'CronJob audit has no deadline'],
+  ['CronJob audit', `${JOB}.backoffLimit`, 0, 'is tried once'],
+  ['CronJob audit', `${JOB}.ttlSecondsAfterFinished`, undefined, 'stays when it is over'],
+  [
+    'CronJob audit',
+    `${JOB}.podFailurePolicy.rules.1.onExitCodes.containerName`,
+    'kassa',
+    'looks at the end of kassa',
+  ],
+  ['CronJob audit', `${JOB}.template.spec.containers.0.args.0`, 'adit', 'runs adit, which'],
+  ['CronJob audit', `${JOB}.template.spec.containers.0.image`, 'kassa', 'which is not pinned'],
+  [
+    'CronJob audit',
+    `${JOB}.template.spec.containers.0.env.0.valueFrom.configMapKeyRef.key`,
+    'migrate',
+    'is kassa_migrate to the database',
+  ],
+  [
+    'CronJob audit',
+    `${JOB}.template.spec.volumes.0.secret.secretName`,
+    'kassa-migrate-client',
+    'mounts kassa-migrate-client, not kassa-reader-client',
+  ],
+  ['CronJob audit', `${JOB}.template.spec.securityContext`, {}, 'CronJob audit may run as root'],
+  ['CronJob audit', 'spec.schedule', '@daily', 'is not daily: @daily'],
+  ['CronJob audit', 'spec.timeZone', undefined, 'at a time that moves'],
+  ['CronJob audit', 'spec.concurrencyPolicy', 'Allow', 'may run twice at once'],
+  ['CronJob audit', 'spec.startingDeadlineSeconds', undefined, 'may start at any time'],
+  ['CronJob audit', 'spec.failedJobsHistoryLimit', 0, 'forgets'],
+  ['CronJob audit', 'spec.suspend', true, 'never runs'],
+  ['Certificate kassa-reader-client', 'spec.commonName', 'root', 'is of root'],
+  ['Service order', 'spec.selector', { 'app.kubernetes.io/name': 'kassa' }, 'selects 5 workloads'],
   ['Service order', 'spec.ports.0.targetPort', 'web', 'sends to no port web'],
   ['Ingress kassa', 'metadata.annotations', { a: 'b' }, 'the Ingress has annotations'],
   ['Ingress kassa', 'spec.ingressClassName', 'nginx', 'the Ingress names a class'],
@@ -105,6 +148,13 @@ const ways: [object: string, path: string, value: unknown, way: string, open: bo
     'spec.egress.0.ports.0.port',
     8080,
     'order → cockroachdb 26257',
+    false,
+  ],
+  [
+    'NetworkPolicy database-clients',
+    'spec.egress.0.ports.0.port',
+    443,
+    'audit → cockroachdb 26257',
     false,
   ],
   [

@@ -107,15 +107,23 @@ function set(folder: string, object: Manifest, { op, path, value }: Operation): 
   at[last] = value;
 }
 
+interface Template {
+  metadata: Manifest['metadata'];
+  spec: { containers: Image[] };
+}
 interface Templated {
-  spec?: { template?: { metadata: Manifest['metadata']; spec: { containers: Image[] } } };
+  spec?: {
+    template?: Template;
+    jobTemplate?: { metadata: Manifest['metadata']; spec: { template: Template } };
+  };
 }
 interface Image {
   image: string;
 }
 
 function transform(spec: Kustomization, object: Manifest & Templated): void {
-  const template = object.spec?.template;
+  const job = object.spec?.jobTemplate;
+  const template = object.spec?.template ?? job?.spec.template;
   for (const { name, newName = name, newTag } of spec.images ?? []) {
     for (const container of template?.spec.containers ?? []) {
       if (container.image.replace(/:[^/]*$/, '') === name) container.image = `${newName}:${newTag}`;
@@ -123,8 +131,9 @@ function transform(spec: Kustomization, object: Manifest & Templated): void {
   }
   for (const { pairs, includeTemplates } of spec.labels ?? []) {
     object.metadata.labels = { ...object.metadata.labels, ...pairs };
-    if (template && includeTemplates) {
-      template.metadata.labels = { ...template.metadata.labels, ...pairs };
+    if (!includeTemplates) continue;
+    for (const inside of [job, template]) {
+      if (inside) inside.metadata.labels = { ...inside.metadata.labels, ...pairs };
     }
   }
   if (spec.namespace && object.kind !== 'Namespace') object.metadata.namespace = spec.namespace;

@@ -1,5 +1,6 @@
 /** compose.yaml: valid, bounded, and of one mind with the product and with Kubernetes. */
 import { expect, test } from 'bun:test';
+import { ROLES } from '../db/roles.ts';
 import { product, tools } from './manifests-all.ts';
 import {
   type Compose,
@@ -7,6 +8,7 @@ import {
   misconfiguredCompose,
   unset,
   upstreams,
+  usersOf,
 } from './manifests-compose.ts';
 import { podsOf } from './manifests-pods.ts';
 import { readYaml, text } from './manifests-read.ts';
@@ -27,9 +29,14 @@ test('compose.yaml is what Compose takes, and nothing is wrong with it', () => {
 test('its gateway sends to the ports of the services, and all of them are there', () => {
   const expected = Object.entries(product.ports).map(([name, port]) => `${name}:${port}`);
   expect(upstreams(compose)).toEqual(expected.sort());
-  for (const name of [...Object.keys(product.ports), 'migrate']) {
-    expect(Object.keys(compose.services)).toContain(name);
-  }
+  for (const name of product.parts) expect(Object.keys(compose.services)).toContain(name);
+});
+
+test('the init script makes each SQL user that connects', async () => {
+  const script = await text('deploy/cockroach-init.sh');
+  const made = [...script.matchAll(/^CREATE USER IF NOT EXISTS (\w+);$/gm)].map(([, user]) => user);
+  expect(made.sort()).toEqual(usersOf(compose));
+  expect(usersOf(compose)).toEqual(Object.keys(ROLES).sort());
 });
 
 test('it runs the CockroachDB that Kubernetes runs', () => {
@@ -58,7 +65,13 @@ const bad: [service: string, field: string, value: unknown, said: string][] = [
   ['order', 'environment', { LANES: 'two' }, 'LANES must be a whole number from 1 to 64'],
   ['order', 'environment', { PORT: '8000' }, 'is not on port 8001'],
   ['order', 'environment', { HOST: '127.0.0.1' }, 'listens to itself alone'],
-  ['order', 'environment', { DATABASE_URL: 'postgres://root@roach1/kassa' }, 'is root'],
+  ['order', 'environment', { DATABASE_URL: 'postgres://root@roach1/kassa' }, 'order is root to'],
+  ['audit', 'environment', { DATABASE_URL: 'postgres://root@roach1/kassa' }, 'audit is root to'],
+  ['audit', 'environment', {}, 'audit is nobody to the store, not kassa_reader'],
+  ['audit', 'command', ['adit'], 'runs adit, which the image does not have'],
+  ['audit', 'restart', 'unless-stopped', 'is started again when it is done'],
+  ['audit', 'healthcheck', {}, 'is asked for its health'],
+  ['audit', 'profiles', [], 'is looked for at each start'],
   ['order', 'stop_grace_period', '10s', 'is killed less than 5 s after its drain'],
   ['order', 'healthcheck', { disable: true }, "does without the image's health check"],
 ];

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readConfig } from '../apps/config.ts';
-import { known, type Product } from './manifests-configuration.ts';
+import { known, type Product, roleOf } from './manifests-configuration.ts';
 import { pinned } from './manifests-pods.ts';
 import { TOP } from './process.ts';
 
@@ -13,6 +13,8 @@ export interface Compose {
 }
 interface Service {
   image: string;
+  profiles?: string[];
+  restart?: string;
   command?: string[];
   user?: string;
   environment?: Record<string, string | number>;
@@ -79,17 +81,37 @@ function misconfigured(name: string, service: Service, product: Product): string
   } catch (error) {
     wrong.push(error instanceof Error ? error.message : String(error));
   }
-  const port = product.ports[part];
-  if (!port) return wrong;
   if (name !== part) wrong.push(`is ${part} under another name`);
+  // Of all, the migration alone is root: there is nobody else to own what it makes.
+  const user = new URL(environment.DATABASE_URL ?? 'none:').username;
+  const role = part === 'migrate' ? 'root' : roleOf(part);
+  if (user !== role) wrong.push(`is ${user || 'nobody'} to the store, not ${role}`);
+  const port = product.ports[part];
+  if (!port) return [...wrong, ...endless(part, service)];
   if (environment.PORT !== String(port)) wrong.push(`is not on port ${port}`);
   if (environment.HOST !== '0.0.0.0') wrong.push('listens to itself alone');
-  if (new URL(environment.DATABASE_URL ?? 'none:').username === 'root') wrong.push('is root');
   const grace_s = Number(service.stop_grace_period?.match(/^(\d+)s$/)?.[1] ?? 10);
   if (grace_s < drain_ms / 1000 + 5) wrong.push('is killed less than 5 s after its drain');
   if (service.healthcheck?.disable) wrong.push("does without the image's health check");
   return wrong;
 }
+
+/** What ends by itself: it is not started again, and has no port to be asked on. */
+function endless(part: string, { profiles, restart, healthcheck }: Service): string[] {
+  const wrong = restart === 'no' ? [] : ['is started again when it is done'];
+  if (!healthcheck?.disable) wrong.push('is asked for its health');
+  if (part === 'audit' && !profiles?.length) wrong.push('is looked for at each start');
+  return wrong;
+}
+
+/** The SQL users that connect, without root, who is there from the beginning. */
+export const usersOf = ({ services }: Compose): string[] => {
+  const urls = Object.values(services).flatMap(
+    ({ environment }) => environment?.DATABASE_URL ?? [],
+  );
+  const users = urls.map((url) => new URL(unset(url)).username).filter((user) => user !== 'root');
+  return [...new Set(users)].sort();
+};
 
 /** Where the gateway sends the services' calls, `order:8001`. */
 export const upstreams = ({ services }: Compose): string[] =>

@@ -1,6 +1,6 @@
 /** What the manifests and the product say of the same thing: variables, ports, roles, paths. */
 import { type Environment, readConfig, variables } from '../apps/config.ts';
-import { type Container, podsOf } from './manifests-pods.ts';
+import { type Container, type PodSpec, podsOf } from './manifests-pods.ts';
 import { type Manifest, ofKind, text } from './manifests-read.ts';
 
 export const known = (name: string): boolean => name in variables.shape;
@@ -39,6 +39,9 @@ export function environmentOf(container: Container, objects: Manifest[]): Enviro
   return all;
 }
 
+/** The SQL role of a part of the image: an audit reads as the reader. */
+export const roleOf = (part: string): string => `kassa_${part === 'audit' ? 'reader' : part}`;
+
 /** Containers of our image that are told what the product does not understand, or too little. */
 export function misconfigured(objects: Manifest[], product: Product): string[] {
   return podsOf(objects).flatMap(({ name, spec }) =>
@@ -57,11 +60,23 @@ export function misconfigured(objects: Manifest[], product: Product): string[] {
         const its = product.ports[part];
         if (its && !ports.every((port) => Number(port) === its))
           wrong.push(`is not on port ${its}`);
+        wrong.push(...badClient(spec, part, environment));
         return [...wrong, ...misread(environment, part, container)].map(
           (what) => `${name} ${what}`,
         );
       }),
   );
+}
+
+/** The certificate that is mounted: its own role's, and there before the container starts. */
+function badClient({ volumes = [] }: PodSpec, part: string, environment: Environment): string[] {
+  const own = `${roleOf(part).replace('_', '-')}-client`;
+  return volumes.flatMap(({ secret }) => {
+    if (!secret) return [];
+    const wrong = secret.secretName === own ? [] : [`mounts ${secret.secretName}, not ${own}`];
+    if (environment.DATABASE_KEY_FILE && secret.optional) wrong.push('starts without certificate');
+    return wrong;
+  });
 }
 
 /** What the configuration's own reader says, and the address of the database. */
@@ -73,8 +88,7 @@ function misread(environment: Environment, part: string, container: Container): 
     wrong.push(error instanceof Error ? error.message : String(error));
   }
   const url = new URL(environment.DATABASE_URL ?? 'none:');
-  if (url.username !== `kassa_${part}`)
-    wrong.push(`is ${url.username || 'nobody'} to the database`);
+  if (url.username !== roleOf(part)) wrong.push(`is ${url.username || 'nobody'} to the database`);
   if (url.host !== 'kassa-cockroachdb-public:26257') wrong.push(`looks for the database at ${url}`);
   const files = Object.entries(environment).filter(([name]) => name.endsWith('_FILE'));
   if (url.searchParams.get('sslmode') === 'verify-full' && files.length < 3) {

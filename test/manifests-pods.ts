@@ -8,7 +8,8 @@ export interface Pod {
   labels: Record<string, string>;
   spec: PodSpec;
 }
-interface PodSpec {
+export interface PodSpec {
+  restartPolicy?: string;
   serviceAccountName?: string;
   automountServiceAccountToken?: boolean;
   enableServiceLinks?: boolean;
@@ -54,20 +55,24 @@ interface Variable {
   value?: string;
   valueFrom?: { configMapKeyRef?: { name: string; key: string } };
 }
-type Workload = { spec: { template: { metadata: Manifest['metadata']; spec: PodSpec } } };
+interface Workload {
+  spec: { template: { metadata: Manifest['metadata']; spec: PodSpec } };
+}
 
 /** The pods that the objects make, or are. */
 export const podsOf = (objects: Manifest[]): Pod[] => [
   ...['Deployment', 'Job'].flatMap((kind) =>
-    ofKind<Workload>(objects, kind).map((object) => {
-      const { metadata, spec } = object.spec.template;
-      return pod(object, metadata.labels, spec);
-    }),
+    ofKind<Workload>(objects, kind).map((object) => templated(object, object)),
+  ),
+  ...ofKind<{ spec: { jobTemplate: Workload } }>(objects, 'CronJob').map((object) =>
+    templated(object, object.spec.jobTemplate),
   ),
   ...ofKind<{ spec: PodSpec }>(objects, 'Pod').map((object) =>
     pod(object, object.metadata.labels, object.spec),
   ),
 ];
+const templated = (object: Manifest, { spec }: Workload): Pod =>
+  pod(object, spec.template.metadata.labels, spec.template.spec);
 const pod = (object: Manifest, labels: Record<string, string> = {}, spec: PodSpec): Pod => {
   return { name: nameOf(object), namespace: object.metadata.namespace, labels, spec };
 };

@@ -18,6 +18,7 @@ const MODULES: Record<string, string> = {
   'apps/v1 Deployment': 'kubernetes-models/apps/v1/Deployment',
   'autoscaling/v2 HorizontalPodAutoscaler':
     'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler',
+  'batch/v1 CronJob': 'kubernetes-models/batch/v1/CronJob',
   'batch/v1 Job': 'kubernetes-models/batch/v1/Job',
   'cert-manager.io/v1 Certificate': `${CERT_MANAGER}/Certificate`,
   'cert-manager.io/v1 Issuer': `${CERT_MANAGER}/Issuer`,

@@ -61,10 +61,10 @@ test('who may speak with whom', () => {
       `traefik → ${name} ${port}`,
       `prometheus → ${name} ${port}`,
     ]),
-    ...[...Object.keys(product.ports), 'migrate', 'init', 'cockroachdb'].map(
+    ...[...Object.keys(product.ports), 'migrate', 'audit', 'init', 'cockroachdb'].map(
       (name) => `${name} → cockroachdb 26257`,
     ),
-    ...[...Object.keys(product.ports), 'migrate', 'init', 'cockroachdb', 'stranger'].map(
+    ...[...Object.keys(product.ports), 'migrate', 'audit', 'init', 'cockroachdb', 'stranger'].map(
       (name) => `${name} → dns 53`,
     ),
     'prometheus → cockroachdb 8080',

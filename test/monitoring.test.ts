@@ -123,7 +123,7 @@ test('alerts that look at jobs find some', () => {
   const jobs = scrape_configs.flatMap(({ job_name, dns_sd_configs = [] }) =>
     dns_sd_configs.length > 0 ? dns_sd_configs.flatMap(({ names }) => names) : [job_name],
   );
-  const asked = alerts.flatMap(({ expr }) => [...expr.matchAll(/job=~?"([^"]+)"/g)]);
+  const asked = alerts.flatMap(({ expr }) => [...expr.matchAll(/\bjob=~?"([^"]+)"/g)]);
   expect(asked.length).toBeGreaterThan(1);
   for (const [, pattern] of asked) {
     expect([pattern, jobs.some((job) => new RegExp(`^(?:${pattern})$`).test(job))]).toEqual([

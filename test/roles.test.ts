@@ -197,9 +197,17 @@ test('what is not granted is refused', async () => {
   }
 });
 
-test('the reader can audit', async () => {
+test('the reader can audit; the image says by its exit code how that ended', async () => {
   await expectCleanAudit(urlOf('kassa_reader'));
-});
+  const audit = (role: string) =>
+    stage.run(['--no-install', 'deploy/entry.ts', 'audit'], { DATABASE_URL: urlOf(role) });
+  expect(await audit('kassa_reader')).toMatchObject({ code: 0, err: '' });
+  expect(await audit('kassa_stock')).toMatchObject({ code: 2, out: '' }); // it could not look
+  await owner.sql`update users set credit = credit + 1 where id = '0'`;
+  const found = await audit('kassa_reader');
+  expect([found.code, found.out]).toEqual([1, expect.stringContaining('1 violations.')]);
+  await owner.sql`update users set credit = credit - 1 where id = '0'`;
+}, 20_000);
 
 test('a service with the role of another is 503 not_ready, and its log says why', async () => {
   const wrong = openKassa({ DATABASE_URL: urlOf('kassa_stock') }, ['payment']);
