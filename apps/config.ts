@@ -6,15 +6,16 @@ import type { StoreOptions } from '../db/store.ts';
 import { FORMATS, LEVELS } from './log.ts';
 import { misspelt } from './misspelt.ts';
 
-const integer = (low: number, high: number, otherwise: number) => {
+const whole = (low: number, high: number) => {
   const error = `must be a whole number from ${low} to ${high}`;
   return z
     .string()
     .regex(/^[0-9]{1,9}$/, error)
     .transform(Number)
-    .pipe(z.number().min(low, error).max(high, error))
-    .default(otherwise);
+    .pipe(z.number().min(low, error).max(high, error));
 };
+const integer = (low: number, high: number, otherwise: number) =>
+  whole(low, high).default(otherwise);
 
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T, otherwise: T[number]) =>
   z.enum(values, { error: `must be one of ${values.join(', ')}` }).default(otherwise as never);
@@ -51,6 +52,9 @@ export const variables = z.object({
     .default('127.0.0.1')
     .describe('address to listen on; 0.0.0.0 for all'),
   PORT: integer(1, 65535, 8000).describe('TCP port to listen on'),
+  METRICS_PORT: whole(1, 65535)
+    .optional()
+    .describe('TCP port for /metrics alone, which PORT then does not have'),
   BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
   LANES: integer(1, 64, 1).describe('connections that carry transactions'),
   BATCH_MAX: integer(1, 10_000, 512).describe('commands in one transaction, at most'),

@@ -151,15 +151,17 @@ async function addDemoData(store: Store): Promise<void> {
   }
 }
 
-/** Looked at before the store is started or erased, so that a taken port costs nothing. */
-async function assertFree({ HOST: host, PORT: port }: Config): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', (cause) => {
-      reject(cannotListen(host, port, cause));
+/** Ports are looked at before the store is started or erased, so that a taken one costs nothing. */
+async function assertFree({ HOST: host, PORT, METRICS_PORT = PORT }: Config): Promise<void> {
+  for (const port of new Set([PORT, METRICS_PORT])) {
+    await new Promise<void>((resolve, reject) => {
+      const probe = createServer();
+      probe.once('error', (cause) => {
+        reject(cannotListen(host, port, cause));
+      });
+      probe.listen(port, host, () => probe.close(() => resolve()));
     });
-    probe.listen(port, host, () => probe.close(() => resolve()));
-  });
+  }
 }
 
 function banner({ HOST, PORT, DATABASE_URL }: Config, home: Embedded | undefined, demo: boolean) {

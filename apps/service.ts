@@ -26,7 +26,12 @@ export type Listen = (options: {
   idleTimeout: number;
   maxRequestBodySize: number;
   fetch: Service['fetch'];
-}) => { stop(): Promise<void> };
+}) => Listening;
+
+export interface Listening {
+  /** Takes no more connections, ends those that are idle, and waits for what is in flight. */
+  stop(): Promise<void>;
+}
 
 /**
  * Starts one service by itself, with its own port. Under Bun it listens through `listen`; without,
@@ -44,6 +49,10 @@ export function startService(
     const { DATABASE_URL } = config;
     if (!DATABASE_URL) throw new Failure('invalid_parameter', 'configuration: set DATABASE_URL');
     const { service, store } = open(name, config, DATABASE_URL, { [name]: routes });
+    if (!listen && service.fetchMetrics) {
+      const detail = 'configuration: METRICS_PORT takes Bun; here one port has all';
+      throw new Failure('invalid_parameter', detail);
+    }
     const server = listen && listenOn(listen, config, service);
     if (listen) sayHello(name, config, DATABASE_URL);
     stopOnSignal(() => stop(config, service, store, server));
@@ -62,9 +71,15 @@ ${Object.entries(variables.shape)
   .map(([variable, { description }]) => `  ${variable.padEnd(32)}${description}`)
   .join('\n')}`;
 
-function sayHello(name: string, { HOST, PORT }: Config, database_url: string): void {
-  console.log(`kassa ${name} on ${originOf(HOST, PORT)}, store ${describeStore(database_url)}`);
+function sayHello(name: string, config: Config, database_url: string): void {
+  const { HOST, PORT, METRICS_PORT } = config;
+  const metrics = metricsApart(config) ? `, metrics on port ${METRICS_PORT}` : '';
+  const store = describeStore(database_url);
+  console.log(`kassa ${name} on ${originOf(HOST, PORT)}${metrics}, store ${store}`);
 }
+
+const metricsApart = ({ PORT, METRICS_PORT }: Config): boolean =>
+  METRICS_PORT !== undefined && METRICS_PORT !== PORT;
 
 /** Store and service, not yet listening. @param parts the routes of each service that it serves */
 export function open(
@@ -85,7 +100,7 @@ export function open(
     store,
     metrics,
     log,
-    { log_requests },
+    { log_requests, metrics_apart: metricsApart(config) },
   );
   return { service, store };
 }
@@ -99,15 +114,24 @@ const IDLE_S = 120;
 /** Bodies are empty, so this is generous; more is a bare 413. Bun bounds URL and headers (16 KB: 431). */
 const BODY_MAX_BYTES = 64 * 1024;
 
-/** @throws Failure if the port is taken or the address is not ours */
-export function listenOn(listen: Listen, config: Config, service: Service) {
-  const [hostname, port] = [config.HOST, config.PORT];
-  try {
-    const bounds = { idleTimeout: IDLE_S, maxRequestBodySize: BODY_MAX_BYTES };
-    return listen({ hostname, port, ...bounds, fetch: service.fetch });
-  } catch (cause) {
-    throw cannotListen(hostname, port, cause);
-  }
+/** @throws Failure if a port is taken or the address is not ours */
+export function listenOn(listen: Listen, config: Config, service: Service): Listening {
+  const { HOST: hostname, PORT, METRICS_PORT } = config;
+  const at = (port: number, fetch: Service['fetch']) => {
+    try {
+      const bounds = { idleTimeout: IDLE_S, maxRequestBodySize: BODY_MAX_BYTES };
+      return listen({ hostname, port, ...bounds, fetch });
+    } catch (cause) {
+      throw cannotListen(hostname, port, cause);
+    }
+  };
+  const servers = [at(PORT, service.fetch)];
+  if (METRICS_PORT && service.fetchMetrics) servers.push(at(METRICS_PORT, service.fetchMetrics));
+  return {
+    async stop() {
+      await Promise.all(servers.map((server) => server.stop()));
+    },
+  };
 }
 
 export function cannotListen(hostname: string, port: number, cause: unknown): Failure {
@@ -135,7 +159,7 @@ export async function stop(
   config: Config,
   service: Service,
   store: Store,
-  server: { stop(): Promise<void> } | undefined,
+  server: Listening | undefined,
 ): Promise<void> {
   service.startDraining();
   await new Promise((resolve) => setTimeout(resolve, config.DRAIN_DELAY_MS));

@@ -7,7 +7,7 @@ import {
   readProduct,
 } from './manifests-configuration.ts';
 import { badJobs } from './manifests-jobs.ts';
-import { badRoutes, badTargets, deadServices } from './manifests-links.ts';
+import { badMonitors, badRoutes, badTargets, deadServices } from './manifests-links.ts';
 import { unknownPorts } from './manifests-network.ts';
 import { danglingReferences, looseEnds, podsOf, unprobed } from './manifests-pods.ts';
 import { type Manifest, readYaml } from './manifests-read.ts';
@@ -42,6 +42,7 @@ export const complaints = (objects: Manifest[]): string[] => [
   ...badJobs(objects),
   ...deadServices(objects),
   ...badRoutes(objects),
+  ...badMonitors(objects, product.paths),
   ...badTargets(objects),
   ...unknownPorts(objects),
   ...misconfigured(objects, product),

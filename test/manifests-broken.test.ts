@@ -8,6 +8,7 @@ import { unknownKeys, wrongValues } from './manifests-schema.ts';
 const POD = 'spec.template.spec';
 const BOX = `${POD}.containers.0`;
 const JOB = 'spec.jobTemplate.spec';
+const PATH = 'spec.rules.0.http.paths.0.backend';
 const bad: [object: string, path: string, value: unknown, said: string][] = [
   ['Deployment order', `${BOX}.image`, 'kassa', 'runs kassa, which is not pinned'],
   ['Deployment order', `${BOX}.image`, 'kassa:latest', 'not pinned'],
@@ -33,6 +34,9 @@ const bad: [object: string, path: string, value: unknown, said: string][] = [
     8004,
     'Deployment stock is not on port 8003',
   ],
+  ['Deployment stock', `${BOX}.ports.1.containerPort`, 9001, 'has no port 9000 for metrics'],
+  ['ConfigMap kassa', 'data.METRICS_PORT', undefined, 'shows its metrics to all who call'],
+  ['ConfigMap kassa', 'data.METRICS_PORT', '8002', 'payment shows its metrics to all who call'],
   ['Deployment stock', `${BOX}.args.0`, 'stocks', 'runs stocks, which the image does not have'],
   [
     'Deployment stock',
@@ -109,6 +113,10 @@ const bad: [object: string, path: string, value: unknown, said: string][] = [
     'orders',
     'leads to no Service',
   ],
+  ['Ingress kassa', `${PATH}.service.port.name`, 'metrics', 'leads to the port metrics'],
+  ['ServiceMonitor kassa', 'spec.endpoints.0.port', 'http', 'asks on port http'],
+  ['ServiceMonitor kassa', 'spec.endpoints.0.path', '/metric', 'asks for /metric'],
+  ['ServiceMonitor kassa', 'spec.selector.matchLabels', { a: 'b' }, 'nobody scrapes Service order'],
   ['HorizontalPodAutoscaler order', 'spec.scaleTargetRef.name', 'orders', 'order: no autoscaler'],
   ['HorizontalPodAutoscaler order', 'spec.minReplicas', 9, 'a minimum over its maximum'],
   ['PodDisruptionBudget order', 'spec.selector.matchLabels', { a: 'b' }, '0 disruption budgets'],
@@ -129,6 +137,14 @@ const ways: [object: string, path: string, value: unknown, way: string, open: bo
     false,
   ],
   ['NetworkPolicy services', 'spec.podSelector', {}, 'traefik → cockroachdb 8080', true],
+  [
+    'NetworkPolicy services',
+    'spec.ingress.0.ports.0.port',
+    'metrics',
+    'traefik → order 9000',
+    true,
+  ],
+  ['NetworkPolicy services', 'spec.ingress.1.ports', [], 'prometheus → order 9000', false],
   [
     'NetworkPolicy database',
     'spec.ingress.0.from.0',

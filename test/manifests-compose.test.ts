@@ -64,6 +64,7 @@ const bad: [service: string, field: string, value: unknown, said: string][] = [
   ['order', 'environment', { PROT: '1' }, 'sets PROT, which apps/config.ts does not have'],
   ['order', 'environment', { LANES: 'two' }, 'LANES must be a whole number from 1 to 64'],
   ['order', 'environment', { PORT: '8000' }, 'is not on port 8001'],
+  ['order', 'environment', { METRICS_PORT: '8001', PORT: '8001' }, 'shows its metrics to all'],
   ['order', 'environment', { HOST: '127.0.0.1' }, 'listens to itself alone'],
   ['order', 'environment', { DATABASE_URL: 'postgres://root@roach1/kassa' }, 'order is root to'],
   ['audit', 'environment', { DATABASE_URL: 'postgres://root@roach1/kassa' }, 'audit is root to'],

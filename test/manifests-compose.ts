@@ -89,6 +89,8 @@ function misconfigured(name: string, service: Service, product: Product): string
   const port = product.ports[part];
   if (!port) return [...wrong, ...endless(part, service)];
   if (environment.PORT !== String(port)) wrong.push(`is not on port ${port}`);
+  const { METRICS_PORT } = environment;
+  if (!METRICS_PORT || METRICS_PORT === environment.PORT) wrong.push('shows its metrics to all');
   if (environment.HOST !== '0.0.0.0') wrong.push('listens to itself alone');
   const grace_s = Number(service.stop_grace_period?.match(/^(\d+)s$/)?.[1] ?? 10);
   if (grace_s < drain_ms / 1000 + 5) wrong.push('is killed less than 5 s after its drain');

@@ -16,7 +16,8 @@ export async function readProduct() {
     routes.push(`${prefix} → ${service}`);
   }
   const serve = await text('apps/http/serve.ts');
-  const paths = new Set([...serve.matchAll(/app\.get\('([^']+)'/g)].map(([, path = '']) => path));
+  const found = serve.matchAll(/\b(?:app|scrapes)\.get\('([^']+)'/g);
+  const paths = new Set([...found].map(([, path = '']) => path));
   const entry = await text('deploy/entry.ts');
   const parts = [...entry.matchAll(/^ {2}(\w+): \(\) =>/gm)].map(([, part = '']) => part);
   const user = (await text('deploy/Dockerfile')).match(/^USER (\d+)/m)?.[1];
@@ -56,16 +57,26 @@ export function misconfigured(objects: Manifest[], product: Product): string[] {
         if (!product.parts.includes(part))
           wrong.push(`runs ${part}, which the image does not have`);
         if (spec.securityContext?.runAsUser !== product.user) wrong.push('runs as another user');
-        const ports = [environment.PORT, ...(container.ports ?? []).map((p) => p.containerPort)];
         const its = product.ports[part];
-        if (its && !ports.every((port) => Number(port) === its))
-          wrong.push(`is not on port ${its}`);
+        if (its) wrong.push(...misplaced(environment, its, container));
         wrong.push(...badClient(spec, part, environment));
         return [...wrong, ...misread(environment, part, container)].map(
           (what) => `${name} ${what}`,
         );
       }),
   );
+}
+
+/** Calls come in on the service's own port, and scrapes on another, so that no route leads there. */
+function misplaced(environment: Environment, its: number, { ports = [] }: Container): string[] {
+  const { PORT, METRICS_PORT } = environment;
+  const wrong: string[] = [];
+  const named = Object.fromEntries(ports.map(({ name, containerPort }) => [name, containerPort]));
+  if (Number(PORT) !== its || named.http !== its) wrong.push(`is not on port ${its}`);
+  if (!METRICS_PORT || METRICS_PORT === PORT) wrong.push('shows its metrics to all who call');
+  if (named.metrics !== Number(METRICS_PORT)) wrong.push(`has no port ${METRICS_PORT} for metrics`);
+  if (ports.length !== 2) wrong.push('has other ports');
+  return wrong;
 }
 
 /** The certificate that is mounted: its own role's, and there before the container starts. */

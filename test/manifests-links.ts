@@ -81,8 +81,9 @@ export function badRoutes(objects: Manifest[]): string[] {
   const wrong = routes(objects).flatMap(({ path, backend }) => {
     const service = services.find(({ metadata }) => metadata.name === backend.name);
     const { port } = backend;
-    const found = service?.spec.ports.some((each) => each.name === port || each.port === port);
-    return found ? [] : [`${path} leads to no Service ${backend.name} with a port ${port}`];
+    const found = service?.spec.ports.find((each) => each.name === port || each.port === port);
+    if (!found) return [`${path} leads to no Service ${backend.name} with a port ${port}`];
+    return found.targetPort === 'http' ? [] : [`${path} leads to the port ${found.targetPort}`];
   });
   for (const ingress of ofKind<Ingress>(objects, 'Ingress')) {
     if (ingress.metadata.annotations) wrong.push('the Ingress has annotations');
@@ -93,6 +94,34 @@ export function badRoutes(objects: Manifest[]): string[] {
   }
   const rules = ofKind<HttpRoute>(objects, 'HTTPRoute').flatMap(({ spec }) => spec.rules);
   if (rules.some(({ filters }) => filters)) wrong.push('the HTTPRoute filters');
+  return wrong;
+}
+
+interface Monitor {
+  spec: { selector: Selector; endpoints: { port: string; path: string }[] };
+}
+
+/** Monitors of our Services: all of them, on the port of the metrics, and nothing else of them. */
+export function badMonitors(objects: Manifest[], paths: Set<string>): string[] {
+  const services = ofKind<Service>(objects, 'Service');
+  const monitors = ofKind<Monitor>(objects, 'ServiceMonitor');
+  const wrong: string[] = [];
+  const scraped: Service[] = [];
+  for (const monitor of monitors) {
+    const its = services.filter(({ metadata }) =>
+      selects(monitor.spec.selector, metadata.labels ?? {}),
+    );
+    scraped.push(...its);
+    for (const { port, path } of its.length > 0 ? monitor.spec.endpoints : []) {
+      if (!paths.has(path)) wrong.push(`${nameOf(monitor)} asks for ${path}`);
+      for (const service of its) {
+        const at = service.spec.ports.find(({ name }) => name === port);
+        if (at?.targetPort !== 'metrics') wrong.push(`${nameOf(monitor)} asks on port ${port}`);
+      }
+    }
+  }
+  const forgotten = services.filter((service) => !scraped.includes(service));
+  if (monitors.length > 0) wrong.push(...forgotten.map((each) => `nobody scrapes ${nameOf(each)}`));
   return wrong;
 }
 

@@ -59,7 +59,7 @@ test('who may speak with whom', () => {
   const expected = [
     ...services.flatMap(([name, port]) => [
       `traefik → ${name} ${port}`,
-      `prometheus → ${name} ${port}`,
+      `prometheus → ${name} ${settings.METRICS_PORT}`,
     ]),
     ...[...Object.keys(product.ports), 'migrate', 'audit', 'init', 'cockroachdb'].map(
       (name) => `${name} → cockroachdb 26257`,

@@ -1,9 +1,16 @@
 /** What `GET /metrics` tells: of requests by route, of batches, of retries and of lost answers. */
 import { afterAll, expect, test } from 'bun:test';
-import { newItem, newOrder, newUser, openKassa, sample, times } from './kassa.ts';
+import { join } from 'node:path';
+import { exchange, request } from './gateway.ts';
+import { newItem, newOrder, newUser, openKassa, sample, storeUrl, times } from './kassa.ts';
+import { answers, freePort, openStage, sentenceOf, TOP } from './process.ts';
 
 const kassa = openKassa();
-afterAll(() => kassa.close());
+const stage = openStage();
+afterAll(async () => {
+  await kassa.close();
+  await stage.clear();
+});
 
 const requests = (method: string, route: string, status: number) =>
   sample(kassa, 'kassa_http_request_duration_seconds_count', { method, route, status });
@@ -52,3 +59,87 @@ test('the store at rest has an empty queue, and says what runs', async () => {
   expect(await sample(kassa, 'process_resident_memory_bytes')).toBeGreaterThan(1e6);
   expect(await sample(kassa, 'kassa_commits_settled_total', { truth: 'unknown' })).toBe(0);
 });
+
+/** Ways to write `/metrics` that a proxy takes for paths of the API, which it lets through. */
+const DISGUISES = [
+  '/orders/\\..\\..\\metrics',
+  '/orders/../metrics',
+  '/orders/%2e%2e/metrics',
+  '/orders/.%2E\\metrics',
+  '/orders/find/.\t./.\t./../metrics',
+  '/orders/..//../metrics',
+  '/metrics?/orders/',
+  '/metrics#/orders/',
+  'http://kassa/metrics',
+];
+
+async function begin(more: Record<string, string> = {}) {
+  const port = Number(more.PORT ?? (await freePort()));
+  const env = { DATABASE_URL: storeUrl(), PORT: String(port), ...more };
+  const child = stage.start(['apps/order/main.ts'], env);
+  await answers(child, port);
+  return { port, child };
+}
+const isScrape = (body: string) => body.includes('kassa_build_info');
+
+test('on a port of their own the metrics are there alone, and nowhere else, however it is asked', async () => {
+  const METRICS_PORT = String(await freePort());
+  const { port, child } = await begin({ METRICS_PORT });
+  expect(child.out).toContain(`, metrics on port ${METRICS_PORT}, store `);
+  for (const target of ['/metrics', ...DISGUISES]) {
+    const { status, body } = await exchange(port, request('GET', target));
+    expect([target, status >= 400, isScrape(body)]).toEqual([target, true, false]);
+  }
+  const scrape = (method: string, target: string) =>
+    exchange(Number(METRICS_PORT), request(method, target));
+  const { status, body, headers } = await scrape('GET', '/metrics');
+  expect([status, isScrape(body)]).toEqual([200, true]);
+  expect(headers.map(([name]) => name)).toEqual(expect.arrayContaining(['x-request-id']));
+  expect(body).toContain('route="none",status="404"');
+  for (const target of ['/health/live', '/health/ready', '/orders/find/one', '/']) {
+    expect([target, (await scrape('GET', target)).status]).toEqual([target, 404]);
+  }
+  expect((await scrape('POST', '/metrics')).status).toBe(405);
+  child.signal('SIGTERM');
+  expect(await child.ended).toBe(0);
+}, 20_000);
+
+test('without METRICS_PORT, or with the same, one port has all', async () => {
+  const same = String(await freePort());
+  for (const more of [{}, { PORT: same, METRICS_PORT: same }]) {
+    const { port, child } = await begin(more);
+    const { status, body } = await exchange(
+      more.PORT ? Number(same) : port,
+      request('GET', '/metrics'),
+    );
+    expect([status, isScrape(body)]).toEqual([200, true]);
+    expect(child.out).not.toContain('metrics');
+  }
+  // What the other port is for: here the disguises would reach them.
+  const { port } = await begin();
+  expect((await exchange(port, request('GET', DISGUISES[0] ?? ''))).status).toBe(200);
+}, 20_000);
+
+test('a port for metrics that is taken, or that the runtime does not open, is said', async () => {
+  const { port } = await begin();
+  const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()) };
+  const taken = await stage.run(['apps/order/main.ts'], { ...env, METRICS_PORT: String(port) });
+  expect([taken.code, sentenceOf(taken)]).toEqual([
+    1,
+    expect.stringContaining(`:${port}: the port is taken`),
+  ]);
+  const dev = await stage.run(['apps/local.ts'], { ...env, METRICS_PORT: String(port) });
+  expect([dev.code, sentenceOf(dev)]).toEqual([
+    1,
+    expect.stringContaining(`:${port}: the port is taken`),
+  ]);
+  const args = ['serve', '--quiet', '--no-prompt', '--allow-net', '--allow-env'];
+  args.push('--allow-sys=hostname', '--host', '127.0.0.1', '--port', env.PORT);
+  const deno = stage.start(
+    [...args, 'apps/order/main.ts'],
+    { ...env, METRICS_PORT: '9000', DENO_DIR: await stage.folder(), DENO_NO_UPDATE_CHECK: '1' },
+    join(TOP, 'node_modules/deno/deno'),
+  );
+  expect(await deno.ended).toBe(2);
+  expect(sentenceOf(deno)).toContain('METRICS_PORT takes Bun');
+}, 30_000);

@@ -97,12 +97,15 @@ test('texts name labels that the expression keeps', () => {
   expect(wrong).toEqual([]);
 });
 
-test('Prometheus looks where the services listen', async () => {
+test('Prometheus looks where the services show their metrics', async () => {
   const { ports } = await readProduct();
   const asked = scrape_configs.flatMap(({ dns_sd_configs = [] }) =>
-    dns_sd_configs.flatMap(({ names, port }) => names.map((name) => [name, port])),
+    dns_sd_configs.flatMap(({ names, port }) => names.map((name) => [name, String(port)])),
   );
-  expect(Object.fromEntries(asked)).toEqual(ports);
+  const shown = Object.keys(ports).map((name) => {
+    return [name, compose?.services[name]?.environment?.METRICS_PORT];
+  });
+  expect(Object.fromEntries(asked)).toEqual(Object.fromEntries(shown));
   const fixed = scrape_configs.flatMap(({ static_configs = [] }) =>
     static_configs.flatMap((each) => each.targets),
   );

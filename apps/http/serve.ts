@@ -29,6 +29,12 @@ export interface Server {
 export interface Service {
   fetch(request: Request, server?: Server): Promise<Response>;
   /**
+   * `GET /metrics` and nothing else, for a port of its own; `fetch` does not know the path then. A
+   * request's URL is resolved before anybody here sees it, so `/orders/\..\..\metrics`, which a
+   * proxy takes for an order's, can't be told from `/metrics`: only another port keeps them apart.
+   */
+  fetchMetrics?: (request: Request, server?: Server) => Promise<Response>;
+  /**
    * From now on `GET /health/ready` says 503 and every answer closes its connection, so that what
    * sends requests here goes elsewhere. They are answered all the same.
    */
@@ -46,9 +52,10 @@ export function serveRoutes(
   store: Store,
   metrics: Metrics,
   log: Log,
-  options: { log_requests: boolean } = { log_requests: false },
+  options = { log_requests: false, metrics_apart: false },
 ): Service {
   const app = new Hono<Env>();
+  const scrapes = options.metrics_apart ? new Hono<Env>() : app;
   let in_flight = 0;
   let draining = false;
   let becameIdle = () => {};
@@ -59,24 +66,26 @@ export function serveRoutes(
     await store.check();
     return c.json({ status: 'ready' });
   });
-  app.get('/metrics', (c) => metrics.scrape(c, store.gauges));
+  scrapes.get('/metrics', (c) => metrics.scrape(c, store.gauges));
   for (const part of routes) app.route('/', part);
-  app.notFound((c) => {
-    const { path } = c.req;
-    const taken = METHODS.filter((method) => app.router.match(method, path)[0].length > 0);
-    const methods = taken.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
-    if (methods.length === 0) return fail(c, new Failure('route_not_found', `no route ${path}`));
-    c.header('allow', methods.join(', '));
-    return fail(c, new Failure('method_not_allowed', `${path} takes ${methods.join(', ')}`));
-  });
-  app.onError((error, c) => {
-    return fail(c, error instanceof Failure ? error : asInternal(error));
-  });
-  const routeOf = routeNames(app);
   const logRequest = logRequests(log, options.log_requests);
 
   return {
-    async fetch(request, server) {
+    fetch: through(app),
+    ...(options.metrics_apart && { fetchMetrics: through(scrapes) }),
+    startDraining() {
+      draining = true;
+    },
+    async idle() {
+      while (in_flight > 0) await new Promise<void>((resolve) => (becameIdle = resolve));
+    },
+  };
+
+  /** What happens to each request on its way through a router. */
+  function through(app: Hono<Env>): Service['fetch'] {
+    refuse(app);
+    const routeOf = routeNames(app);
+    return async (request, server) => {
       in_flight++;
       const begun_at = performance.now();
       const exchange: Exchange = { request_id: requestIdOf(request), server };
@@ -96,14 +105,23 @@ export function serveRoutes(
       } finally {
         if (--in_flight === 0) becameIdle();
       }
-    },
-    startDraining() {
-      draining = true;
-    },
-    async idle() {
-      while (in_flight > 0) await new Promise<void>((resolve) => (becameIdle = resolve));
-    },
-  };
+    };
+  }
+}
+
+/** What is no route, and what a handler throws, are answered as problems. */
+function refuse(app: Hono<Env>): void {
+  app.notFound((c) => {
+    const { path } = c.req;
+    const taken = METHODS.filter((method) => app.router.match(method, path)[0].length > 0);
+    const methods = taken.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+    if (methods.length === 0) return fail(c, new Failure('route_not_found', `no route ${path}`));
+    c.header('allow', methods.join(', '));
+    return fail(c, new Failure('method_not_allowed', `${path} takes ${methods.join(', ')}`));
+  });
+  app.onError((error, c) => {
+    return fail(c, error instanceof Failure ? error : asInternal(error));
+  });
 }
 
 const METHODS = ['GET', 'POST', 'DELETE'];
