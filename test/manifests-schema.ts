@@ -23,6 +23,7 @@ const MODULES: Record<string, string> = {
   'cert-manager.io/v1 Certificate': `${CERT_MANAGER}/Certificate`,
   'cert-manager.io/v1 Issuer': `${CERT_MANAGER}/Issuer`,
   'gateway.networking.k8s.io/v1 HTTPRoute': `${GATEWAY}/HTTPRoute`,
+  'monitoring.coreos.com/v1 PrometheusRule': `${PROMETHEUS}/PrometheusRule`,
   'monitoring.coreos.com/v1 ServiceMonitor': `${PROMETHEUS}/ServiceMonitor`,
   'networking.k8s.io/v1 Ingress': 'kubernetes-models/networking.k8s.io/v1/Ingress',
   'networking.k8s.io/v1 NetworkPolicy': 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy',

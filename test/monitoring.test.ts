@@ -10,20 +10,13 @@ import {
   collected,
   dashboards,
   groupedBy,
+  jobsOf,
   misplaced,
+  type Prometheus,
   type Source,
   unknownIn,
 } from './monitoring.ts';
 
-interface Prometheus {
-  global: { scrape_interval: string; scrape_timeout: string; evaluation_interval: string };
-  rule_files: string[];
-  scrape_configs: {
-    job_name: string;
-    dns_sd_configs?: { names: string[]; type: string; port: number }[];
-    static_configs?: { targets: string[] }[];
-  }[];
-}
 const [prometheus] = await readYaml<Prometheus>('deploy/prometheus.yml');
 if (!prometheus) throw new Error('deploy/prometheus.yml is empty');
 const { global, rule_files, scrape_configs } = prometheus;
@@ -123,9 +116,7 @@ test('Prometheus looks where the services show their metrics', async () => {
 });
 
 test('alerts that look at jobs find some', () => {
-  const jobs = scrape_configs.flatMap(({ job_name, dns_sd_configs = [] }) =>
-    dns_sd_configs.length > 0 ? dns_sd_configs.flatMap(({ names }) => names) : [job_name],
-  );
+  const jobs = jobsOf(prometheus);
   const asked = alerts.flatMap(({ expr }) => [...expr.matchAll(/\bjob=~?"([^"]+)"/g)]);
   expect(asked.length).toBeGreaterThan(1);
   for (const [, pattern] of asked) {

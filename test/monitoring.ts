@@ -9,12 +9,30 @@ export interface Alert {
   labels: Record<string, string>;
   annotations: Record<string, string>;
 }
-interface Rules {
+export interface Rules {
   groups: { name: string; rules: Alert[] }[];
 }
-export const alerts = (await readYaml<Rules>('deploy/alerts.yml')).flatMap(({ groups }) =>
-  groups.flatMap(({ rules }) => rules),
-);
+export const [rules = { groups: [] }] = await readYaml<Rules>('deploy/alerts.yml');
+export const alerts = rules.groups.flatMap((group) => group.rules);
+
+export interface Prometheus {
+  global: { scrape_interval: string; scrape_timeout: string; evaluation_interval: string };
+  rule_files: string[];
+  scrape_configs: {
+    job_name: string;
+    dns_sd_configs?: { names: string[]; type: string; port: number }[];
+    static_configs?: { targets: string[] }[];
+    relabel_configs?: { source_labels: string[]; target_label: string; replacement: string }[];
+  }[];
+}
+
+/** The jobs that a Prometheus calls so; those of names in DNS after them. */
+export const jobsOf = ({ scrape_configs }: Prometheus): string[] =>
+  scrape_configs.flatMap(({ job_name, dns_sd_configs = [], relabel_configs = [] }) => {
+    const to = relabel_configs.find(({ target_label }) => target_label === 'job')?.replacement;
+    const names = dns_sd_configs.flatMap((config) => config.names);
+    return names.length > 0 ? names.map((name) => (to ?? '$1').replace('$1', name)) : [job_name];
+  });
 
 export interface Panel {
   id: number;
