@@ -18,6 +18,8 @@ interface Generator {
   behavior?: 'merge';
   literals?: string[];
   files?: string[];
+  /** A hash is left out of names here anyway. */
+  options?: { disableNameSuffixHash?: boolean; labels?: Record<string, string> };
 }
 interface Operation {
   op: string;
@@ -70,7 +72,9 @@ async function generate(folder: string, made: Generator, objects: Manifest[]): P
     return;
   }
   if (base) throw new Error(`${folder}: there is a ConfigMap ${made.name} already`);
-  const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: made.name }, data };
+  const { labels } = made.options ?? {};
+  const metadata = { name: made.name, ...(labels && { labels: { ...labels } }) };
+  const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data };
   objects.push(object);
 }
 

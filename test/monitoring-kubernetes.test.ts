@@ -1,7 +1,8 @@
 /** The same monitoring on Kubernetes: the rules, the names of jobs, what an operator looks for. */
 import { expect, test } from 'bun:test';
+import { basename } from 'node:path';
 import { overlay } from './manifests-all.ts';
-import { type Manifest, ofKind, readYaml, run, selects, text } from './manifests-read.ts';
+import { type Manifest, ofKind, pathsOf, readYaml, run, selects, text } from './manifests-read.ts';
 import { alerts, dashboards, jobsOf, type Prometheus, type Rules, rules } from './monitoring.ts';
 
 interface Monitor {
@@ -105,4 +106,21 @@ test('an operator of kube-prometheus-stack sees it: all of it has its release', 
   const theirs = production.filter(({ apiVersion }) => apiVersion.startsWith('monitoring.'));
   expect(theirs.length).toBe(3);
   for (const { metadata } of theirs) expect(metadata.labels?.release).toMatch(/^[a-z-]+$/);
+});
+
+test("Grafana's sidecar finds each dashboard of compose, under one name for ever", async () => {
+  const maps = ofKind<{ data: Record<string, string> }>(production, 'ConfigMap');
+  const found = maps.filter(({ metadata }) => metadata.labels?.grafana_dashboard === '1');
+  const given = Object.assign({}, ...found.map(({ data }) => data));
+  const files = pathsOf('deploy/grafana/dashboards/*.json');
+  expect(Object.keys(given)).toEqual(files.map((path) => basename(path)));
+  for (const path of files) expect(given[basename(path)]).toBe(await text(path));
+  // What `kubectl apply` notes down of an object may have 256 KiB.
+  for (const content of Object.values(given)) expect(String(content).length).toBeLessThan(200_000);
+  const [made] = await readYaml<{ configMapGenerator: { options: object }[] }>(
+    'deploy/grafana/kustomization.yaml',
+  );
+  for (const { options } of made?.configMapGenerator ?? []) {
+    expect(options).toMatchObject({ disableNameSuffixHash: true });
+  }
 });
