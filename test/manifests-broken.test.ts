@@ -1,8 +1,8 @@
 /** The rules of the manifests can fail: each is broken here, once, and has to say so. */
 import { expect, test } from 'bun:test';
 import { complaints, overlay } from './manifests-all.ts';
-import { reachable } from './manifests-network.ts';
-import { type Manifest, nameOf } from './manifests-read.ts';
+import { broken } from './manifests-break.ts';
+import type { Manifest } from './manifests-read.ts';
 import { unknownKeys, wrongValues } from './manifests-schema.ts';
 
 const POD = 'spec.template.spec';
@@ -127,73 +127,6 @@ test.each(bad)('the rules catch %s with %s %j', (name, path, value, said) => {
   expect(complaints(broken(overlay('production'), name, path, value)).join('\n')).toContain(said);
 });
 
-const ways: [object: string, path: string, value: unknown, way: string, open: boolean][] = [
-  ['NetworkPolicy default-deny', 'spec.policyTypes', ['Egress'], 'elsewhere → stranger 80', true],
-  [
-    'NetworkPolicy services',
-    'spec.ingress.0.from',
-    [{ podSelector: {} }],
-    'traefik → order 8001',
-    false,
-  ],
-  ['NetworkPolicy services', 'spec.podSelector', {}, 'traefik → cockroachdb 8080', true],
-  [
-    'NetworkPolicy services',
-    'spec.ingress.0.ports.0.port',
-    'metrics',
-    'traefik → order 9000',
-    true,
-  ],
-  ['NetworkPolicy services', 'spec.ingress.1.ports', [], 'prometheus → order 9000', false],
-  [
-    'NetworkPolicy database',
-    'spec.ingress.0.from.0',
-    { namespaceSelector: {} },
-    'traefik → cockroachdb 26257',
-    true,
-  ],
-  [
-    'NetworkPolicy database',
-    'spec.podSelector.matchLabels',
-    { a: 'b' },
-    'order → cockroachdb 26257',
-    false,
-  ],
-  [
-    'NetworkPolicy database-clients',
-    'spec.egress.0.ports.0.port',
-    8080,
-    'order → cockroachdb 26257',
-    false,
-  ],
-  [
-    'NetworkPolicy database-clients',
-    'spec.egress.0.ports.0.port',
-    443,
-    'audit → cockroachdb 26257',
-    false,
-  ],
-  [
-    'NetworkPolicy database-peers',
-    'spec.podSelector.matchLabels',
-    { a: 'b' },
-    'init → cockroachdb 26257',
-    false,
-  ],
-  ['NetworkPolicy dns', 'spec.egress.0.to.0.podSelector', {}, 'order → kube-system 443', false],
-  [
-    'NetworkPolicy dns',
-    'spec.egress.0.to',
-    [{ ipBlock: { cidr: '0.0.0.0/0' } }],
-    'order → dns 53',
-    false,
-  ],
-];
-test.each(ways)('when %s has %s %j', (name, path, value, way, open) => {
-  const after = reachable(broken(overlay('production'), name, path, value));
-  expect([way, after.includes(way)]).toEqual([way, open]);
-});
-
 test('the schemas catch wrong types, missing fields and keys that do not exist', async () => {
   const wrong = broken(overlay('production'), 'Deployment order', 'spec.selector', undefined);
   expect((await wrongValues(wrong)).join()).toContain('must have required property selector');
@@ -210,15 +143,3 @@ test('the schemas catch wrong types, missing fields and keys that do not exist',
   );
   expect((await unknownKeys(misspelt)).join()).toContain('imagePullPolice');
 });
-
-/** A copy in which one field of one object has another value, or is gone. */
-function broken(objects: Manifest[], name: string, path: string, value: unknown): Manifest[] {
-  const copy = structuredClone(objects);
-  const keys = path.split('.');
-  const last = keys.pop() ?? '';
-  let inside = copy.find((object) => nameOf(object) === name) as unknown as Record<string, unknown>;
-  for (const key of keys) inside = inside[key] as Record<string, unknown>;
-  if (value === undefined) delete inside[last];
-  else inside[last] = value;
-  return copy;
-}
