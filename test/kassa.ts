@@ -191,7 +191,7 @@ export async function endSessions({ sql }: Connection, name: string): Promise<nu
       )
     : await sql.unsafe(
         `cancel sessions if exists (select session_id from [show cluster sessions]
-           where application_name = '${name}' and session_id <> (show session_id))`,
+           where application_name = '${name}' and session_id <> (select session_id from [show session_id]))`,
       );
   return killed.count;
 }
