@@ -1,6 +1,6 @@
 /** A short run of the chaos command, and its command line. The long ones are `bun run chaos`. */
 import { afterAll, expect, test } from 'bun:test';
-import { deploy } from './chaos-deployment.ts';
+import { deploy } from './chaos/deployment.ts';
 import { connect, endSessions, hasDatabase, storeUrl } from './kassa.ts';
 import { openStage, until } from './process.ts';
 import { withParameter } from './store-address.ts';

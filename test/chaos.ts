@@ -1,12 +1,12 @@
 /** `bun run chaos`: load from many clients, faults of every kind, and then the whole journal. */
 import { audit } from '../db/audit.ts';
 import { Failure } from '../db/failure.ts';
-import { type Deployment, deploy } from './chaos-deployment.ts';
-import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './chaos-faults.ts';
-import { buy, type Load, prepare } from './chaos-load.ts';
-import { leaveOut, readOptions } from './chaos-options.ts';
-import { reconcile, replay, type Violation } from './chaos-verify.ts';
-import { judge, witness } from './chaos-witness.ts';
+import { type Deployment, deploy } from './chaos/deployment.ts';
+import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './chaos/faults.ts';
+import { buy, type Load, prepare } from './chaos/load.ts';
+import { leaveOut, readOptions } from './chaos/options.ts';
+import { reconcile, replay, type Violation } from './chaos/verify.ts';
+import { judge, witness } from './chaos/witness.ts';
 import { type Client, openClient } from './client.ts';
 import { connectStore as connect, hostOf } from './own-database.ts';
 import { live, seeded, table, usage, verdict } from './report.ts';

@@ -1,9 +1,9 @@
 /** The checker of histories: bad ones are caught and named, right ones pass, however concurrent. */
 import { afterAll, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { cases, history, world } from './checker/cases.ts';
+import { firstWorld, type Plan, randomHistory } from './checker/histories.ts';
 import { check, record } from './checker.ts';
-import { cases, history, world } from './checker-cases.ts';
-import { firstWorld, type Plan, randomHistory } from './checker-histories.ts';
 import type { Operation, Read } from './history.ts';
 import { newItem, newUser, openKassa } from './kassa.ts';
 import { type Call, emptyWorld, perform, type World } from './model.ts';

@@ -4,16 +4,16 @@
  * orders that calls connect) is decided apart, since what is true of each is true of the whole
  * (P-compositionality: Horn and Kroening, "Faster linearizability checking", 2015).
  */
-import { diagnose, type Violation, type Wrong } from './checker-diagnosis.ts';
-import { projections } from './checker-keys.ts';
-import { isModest, keysOfOrders, relaxed } from './checker-relax.ts';
-import { search } from './checker-search.ts';
-import { keysOf, type Step, stepOf, tellsSomething } from './checker-step.ts';
+import { diagnose, type Violation, type Wrong } from './checker/diagnosis.ts';
+import { projections } from './checker/keys.ts';
+import { isModest, keysOfOrders, relaxed } from './checker/relax.ts';
+import { search } from './checker/search.ts';
+import { keysOf, type Step, stepOf, tellsSomething } from './checker/step.ts';
 import type { Operation } from './history.ts';
 import type { World } from './model.ts';
 
-export type { Violation } from './checker-diagnosis.ts';
-export { pathOf, record } from './checker-record.ts';
+export type { Violation } from './checker/diagnosis.ts';
+export { pathOf, record } from './checker/record.ts';
 
 /**
  * How a component was decided.

@@ -1,7 +1,7 @@
 /** The figures of made-up runs: unknown answers widen what is allowed, and hide no contradiction. */
 import { expect, test } from 'bun:test';
-import type { Evidence, Sample, Snapshot } from './consistency-evidence.ts';
-import { figuresOf } from './consistency-figures.ts';
+import type { Evidence, Sample, Snapshot } from './consistency/evidence.ts';
+import { figuresOf } from './consistency/figures.ts';
 
 const unanswered = (time: number) => ({
   order: 0,

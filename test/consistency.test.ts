@@ -1,9 +1,9 @@
 /** The consistency test itself: it finds each classic fault, and accuses nobody who is honest. */
 import { afterAll, afterEach, expect, setDefaultTimeout, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
-import { FIGURES, type Figure } from './consistency-figures.ts';
-import type { Judgement } from './consistency-history.ts';
-import type { Column } from './consistency-print.ts';
+import { FIGURES, type Figure } from './consistency/figures.ts';
+import type { Judgement } from './consistency/history.ts';
+import type { Column } from './consistency/print.ts';
 import { hasDatabase, type Kassa, openKassa, storeUrl } from './kassa.ts';
 import { freePort, openStage, processesOf, until } from './process.ts';
 import { startProxy } from './proxy.ts';

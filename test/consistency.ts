@@ -2,10 +2,10 @@
 import { join } from 'node:path';
 import { Failure } from '../db/failure.ts';
 import { type Client, isAnswer, openClient } from './client.ts';
-import { type Judgement, judge, sentenceOf } from './consistency-history.ts';
-import { planBaskets, planSingles, type Settings } from './consistency-plan.ts';
-import { addUp, type Column, columnsOf, tablesOf, violationsOf } from './consistency-print.ts';
-import { runPlan } from './consistency-run.ts';
+import { type Judgement, judge, sentenceOf } from './consistency/history.ts';
+import { planBaskets, planSingles, type Settings } from './consistency/plan.ts';
+import { addUp, type Column, columnsOf, tablesOf, violationsOf } from './consistency/print.ts';
+import { runPlan } from './consistency/run.ts';
 import { foreignStore, newOwnDatabase, storeLine } from './own-database.ts';
 import { answers, freePort, openStage } from './process.ts';
 import { flags, live, numberFlag, seeded, sentenceFor, usage, verdict } from './report.ts';

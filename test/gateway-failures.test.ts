@@ -10,7 +10,7 @@ import {
   openStandIn,
   request,
 } from './gateway.ts';
-import { text } from './manifests-read.ts';
+import { text } from './manifests/read.ts';
 import { freePort, openStage } from './process.ts';
 
 const nginx = installed('nginx', 'nginx-light');

@@ -10,7 +10,7 @@ import {
   variablesOf,
 } from './gateway.ts';
 import { expectBody, expectCleanAudit, expectProblem, newDatabase, type Reply } from './kassa.ts';
-import { readYaml, text } from './manifests-read.ts';
+import { readYaml, text } from './manifests/read.ts';
 import { answers, type Child, freePort, openStage } from './process.ts';
 
 const nginx = installed('nginx', 'nginx-light');

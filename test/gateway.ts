@@ -4,7 +4,7 @@ import { chmod } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { text } from './manifests-read.ts';
+import { text } from './manifests/read.ts';
 import { type Child, freePort, type Stage, until } from './process.ts';
 
 /** The path of an installed program, also of one that only root has on PATH. */

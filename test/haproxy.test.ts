@@ -3,7 +3,7 @@ import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { exchange, installed, openStandIn, request } from './gateway.ts';
 import { creditOf, newUser, openKassa, storeUrl } from './kassa.ts';
-import { run, text } from './manifests-read.ts';
+import { run, text } from './manifests/read.ts';
 import { alerts, dashboards } from './monitoring.ts';
 import { freePort, openStage, until } from './process.ts';
 

@@ -1,9 +1,9 @@
 /** The rules of the manifests can fail: each is broken here, once, and has to say so. */
 import { expect, test } from 'bun:test';
-import { complaints, overlay } from './manifests-all.ts';
-import { broken } from './manifests-break.ts';
-import type { Manifest } from './manifests-read.ts';
-import { unknownKeys, wrongValues } from './manifests-schema.ts';
+import { complaints, overlay } from './manifests/all.ts';
+import { broken } from './manifests/break.ts';
+import type { Manifest } from './manifests/read.ts';
+import { unknownKeys, wrongValues } from './manifests/schema.ts';
 
 const POD = 'spec.template.spec';
 const BOX = `${POD}.containers.0`;

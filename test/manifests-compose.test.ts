@@ -1,7 +1,7 @@
 /** compose.yaml: valid, bounded, and of one mind with the product and with Kubernetes. */
 import { expect, test } from 'bun:test';
 import { ROLES } from '../db/roles.ts';
-import { product, tools } from './manifests-all.ts';
+import { product, tools } from './manifests/all.ts';
 import {
   type Compose,
   looseCompose,
@@ -9,10 +9,10 @@ import {
   unset,
   upstreams,
   usersOf,
-} from './manifests-compose.ts';
-import { podsOf } from './manifests-pods.ts';
-import { readYaml, text } from './manifests-read.ts';
-import { violations } from './manifests-values.ts';
+} from './manifests/compose.ts';
+import { podsOf } from './manifests/pods.ts';
+import { readYaml, text } from './manifests/read.ts';
+import { violations } from './manifests/values.ts';
 
 const [compose = { services: {} }] = await readYaml<Compose>('compose.yaml');
 const schema = JSON.parse(await text('test/data/compose-spec.schema.json'));

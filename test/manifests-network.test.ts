@@ -1,8 +1,8 @@
 /** Network policies that are broken open or shut, and whether the working-out of ways sees it. */
 import { expect, test } from 'bun:test';
-import { overlay } from './manifests-all.ts';
-import { broken } from './manifests-break.ts';
-import { reachable } from './manifests-network.ts';
+import { overlay } from './manifests/all.ts';
+import { broken } from './manifests/break.ts';
+import { reachable } from './manifests/network.ts';
 
 const ways: [object: string, path: string, value: unknown, way: string, open: boolean][] = [
   ['NetworkPolicy default-deny', 'spec.policyTypes', ['Egress'], 'elsewhere → stranger 80', true],

@@ -4,9 +4,9 @@ import { mkdtempSync } from 'node:fs';
 import { chmod, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { overlay } from './manifests-all.ts';
-import { run } from './manifests-read.ts';
-import { versionOf } from './manifests-values.ts';
+import { overlay } from './manifests/all.ts';
+import { run } from './manifests/read.ts';
+import { versionOf } from './manifests/values.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kassa-scripts-'));
 afterAll(() => rm(folder, { recursive: true }));

@@ -1,8 +1,8 @@
 /** The values for the Helm charts, and what they and the manifests say of each other. */
 import { expect, test } from 'bun:test';
-import { built, overlay, settings, tools } from './manifests-all.ts';
-import { podsOf } from './manifests-pods.ts';
-import { ofKind, pathsOf, text } from './manifests-read.ts';
+import { built, overlay, settings, tools } from './manifests/all.ts';
+import { podsOf } from './manifests/pods.ts';
+import { ofKind, pathsOf, text } from './manifests/read.ts';
 import {
   at,
   INSTALLS,
@@ -13,7 +13,7 @@ import {
   unknownValues,
   type Values,
   versionOf,
-} from './manifests-values.ts';
+} from './manifests/values.ts';
 
 const development = await readValues(['cockroachdb', 'cockroachdb-development']);
 const production = await readValues(['cockroachdb', 'cockroachdb-production']);

@@ -9,11 +9,11 @@ import {
   product,
   settings,
   tools,
-} from './manifests-all.ts';
-import { forgotten } from './manifests-configuration.ts';
-import { deadServices, podsAtMost, routesOf } from './manifests-links.ts';
-import { reachable } from './manifests-network.ts';
-import { danglingReferences, looseEnds } from './manifests-pods.ts';
+} from './manifests/all.ts';
+import { forgotten } from './manifests/configuration.ts';
+import { deadServices, podsAtMost, routesOf } from './manifests/links.ts';
+import { reachable } from './manifests/network.ts';
+import { danglingReferences, looseEnds } from './manifests/pods.ts';
 import {
   type Manifest,
   nameOf,
@@ -23,9 +23,9 @@ import {
   readYaml,
   run,
   text,
-} from './manifests-read.ts';
-import { unknownKeys, wrongValues } from './manifests-schema.ts';
-import { at, INSTALLS, readValues } from './manifests-values.ts';
+} from './manifests/read.ts';
+import { unknownKeys, wrongValues } from './manifests/schema.ts';
+import { at, INSTALLS, readValues } from './manifests/values.ts';
 
 test('every YAML file of the manifests and values can be read', async () => {
   const paths = ['k8s/**/*.yaml', 'helm-config/*.yaml', 'stress-test/kubernetes/*.yaml'];

@@ -1,8 +1,8 @@
 /** The same monitoring on Kubernetes: the rules, the names of jobs, what an operator looks for. */
 import { expect, test } from 'bun:test';
 import { basename } from 'node:path';
-import { overlay } from './manifests-all.ts';
-import { type Manifest, ofKind, pathsOf, readYaml, run, selects, text } from './manifests-read.ts';
+import { overlay } from './manifests/all.ts';
+import { type Manifest, ofKind, pathsOf, readYaml, run, selects, text } from './manifests/read.ts';
 import { alerts, dashboards, jobsOf, type Prometheus, type Rules, rules } from './monitoring.ts';
 
 interface Monitor {

@@ -1,9 +1,9 @@
 /** Alerts and dashboards ask for what is there: series, labels, ports, sections, data sources. */
 import { expect, test } from 'bun:test';
 import { installed } from './gateway.ts';
-import type { Compose } from './manifests-compose.ts';
-import { readProduct } from './manifests-configuration.ts';
-import { pathsOf, readYaml, run, text } from './manifests-read.ts';
+import type { Compose } from './manifests/compose.ts';
+import { readProduct } from './manifests/configuration.ts';
+import { pathsOf, readYaml, run, text } from './manifests/read.ts';
 import {
   ADDED,
   alerts,

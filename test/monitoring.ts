@@ -1,6 +1,6 @@
 /** What is watched: the alerts, the panels, and the series that a service really shows. */
 import { collectMetrics } from '../apps/http/metrics.ts';
-import { pathsOf, readYaml, text } from './manifests-read.ts';
+import { pathsOf, readYaml, text } from './manifests/read.ts';
 
 export interface Alert {
   alert: string;

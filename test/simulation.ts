@@ -7,12 +7,12 @@ import { Failure, isServerError, type Log } from '../db/failure.ts';
 import { groupCommit, type Limits } from '../db/group-commit.ts';
 import { emptyWorld, type World } from './model.ts';
 import { seeded } from './report.ts';
-import { type ClientGround, client, type Service } from './simulation-clients.ts';
-import { hintsOf } from './simulation-hints.ts';
-import { type Decided, Judge } from './simulation-judge.ts';
-import { ModelStore, type Row, type Table, Transaction } from './simulation-store.ts';
-import { Schedule } from './simulation-time.ts';
-import { type Faults, isAway, Wire, type WireGround } from './simulation-wire.ts';
+import { type ClientGround, client, type Service } from './simulation/clients.ts';
+import { hintsOf } from './simulation/hints.ts';
+import { type Decided, Judge } from './simulation/judge.ts';
+import { ModelStore, type Row, type Table, Transaction } from './simulation/store.ts';
+import { Schedule } from './simulation/time.ts';
+import { type Faults, isAway, Wire, type WireGround } from './simulation/wire.ts';
 
 export interface Simulated {
   violations: string[];
