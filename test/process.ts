@@ -61,12 +61,13 @@ export function openStage(): Stage {
       await Promise.all(children.map((child) => child.ended));
       const homes = [...folders, ...children.flatMap((child) => homeOf(child) ?? [])];
       for (const home of new Set(homes)) {
-        for (const pid of processesOf(home)) signalProcess(pid, 'SIGQUIT');
-        await until(
-          () => processesOf(home).length === 0,
-          `the end of the store in ${home}`,
-          20_000,
-        );
+        const ended = () => {
+          const pids = processesOf(home);
+          // Again and again: a server that has just been started does not listen to it yet.
+          for (const pid of pids) signalProcess(pid, 'SIGQUIT');
+          return pids.length === 0;
+        };
+        await until(ended, `the end of the store in ${home}`, 20_000);
         await rm(home, { recursive: true, force: true });
       }
       children.length = folders.length = 0;
