@@ -48,11 +48,11 @@ async function main(): Promise<void> {
   });
   const config = readFlags(flags.port, flags.host, flags.cluster ? CLUSTER_DEFAULTS : {});
   if (flags.cluster) config.DATABASE_URL = await findCluster(config, flags.data);
-  await assertFree(config);
   if (config.DATABASE_URL && flags.fresh) {
     const other = flags.cluster ? 'a cluster' : 'DATABASE_URL';
     throw new Failure('invalid_parameter', `--fresh erases the embedded store, not ${other}`);
   }
+  await assertFree(config);
   const home = config.DATABASE_URL
     ? undefined
     : await startEmbedded({
