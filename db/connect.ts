@@ -2,9 +2,10 @@
 import type { Socket } from 'node:net';
 import postgres from 'postgres';
 import { type CredentialFiles, type Credentials, readCredentials } from './credentials.ts';
-import { dialFirst, type Target } from './dial.ts';
+import { dial, type Target } from './dial.ts';
 import { tuneSession } from './dialect.ts';
 import { assert, Failure } from './failure.ts';
+import { firstOf } from './first-of.ts';
 
 export type Sql = postgres.Sql<{ int8: number }>;
 /** A statement that has not been sent yet: the driver is lazy until `execute` or `await`. */
@@ -64,12 +65,34 @@ export type Settled = PromiseSettledResult<postgres.RowList<postgres.Row[]>>;
 export type Purpose = 'transactions' | 'reads' | 'tools';
 
 /**
- * Opens a connection to the store. A client with `max: 1` whose `socket` throws on its second call
+ * Opens a connection to the first of the address's hosts that answers in SQL, starting with any of
+ * them, so that connections spread. One that has the port open and is silent costs little.
+ * @throws Failure store_unavailable
+ */
+export function openConnection(address: StoreAddress, purpose: Purpose): Promise<Connection> {
+  const [, hosts = ''] = /^\w+:\/\/(?:[^@/]*@)?([^/?]*)/.exec(address.database_url) ?? [];
+  const count = hosts.split(',').length;
+  const first = Math.floor(Math.random() * count);
+  const ways = Array.from({ length: count }, (_, i) => {
+    return () => connectTo((first + i) % count, address, purpose);
+  });
+  return firstOf(ways, NEXT_HOST_MS, (late) => late.destroy());
+}
+
+/** How long a host may be silent before the next is tried too. */
+const NEXT_HOST_MS = 500;
+
+/**
+ * Opens a connection to one of the address's hosts. A client with `max: 1` whose `socket` throws on its second call
  * can never reconnect, so no statement of a dead transaction can run inside another one: the
  * driver's own `begin` and `reserve` do not promise that.
  * @throws Failure store_unavailable
  */
-export async function openConnection(address: StoreAddress, purpose: Purpose): Promise<Connection> {
+async function connectTo(
+  host: number,
+  address: StoreAddress,
+  purpose: Purpose,
+): Promise<Connection> {
   const credentials = readCredentials(address.database_url, address.files);
   const loss = Promise.withResolvers<never>();
   loss.promise.catch(() => {});
@@ -84,7 +107,7 @@ export async function openConnection(address: StoreAddress, purpose: Purpose): P
     ...driverOptions(address, credentials, purpose),
     socket: async (target: Target) => {
       if (socket || !alive) throw lostConnection();
-      socket = await dialFirst(target, credentials.tls, address.connect_timeout_ms);
+      socket = await dial(target, host, credentials.tls, address.connect_timeout_ms);
       return socket;
     },
     onclose: () => lose(lostConnection()),

@@ -1,5 +1,5 @@
 /** A socket to one of the store's hosts: TCP or a path, and TLS. */
-import { connect as dial, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { Tls } from './credentials.ts';
 import { Failure } from './failure.ts';
 import { encrypt } from './tls.ts';
@@ -7,27 +7,11 @@ import { encrypt } from './tls.ts';
 /** What the driver has made of the URL. */
 export type Target = { host: string[]; port: number[]; path?: string | false };
 
-/** The first of the URL's hosts that answers, starting anywhere, so that connections spread. */
-export async function dialFirst(
-  target: Target,
-  tls: Tls | undefined,
-  timeout_ms: number,
-): Promise<Socket> {
-  const first = Math.floor(Math.random() * target.host.length);
-  let failure: unknown;
-  for (let i = 0; i < target.host.length; i++) {
-    const at = (first + i) % target.host.length;
-    try {
-      return await dialOne(target, at, tls, timeout_ms / target.host.length);
-    } catch (error) {
-      failure = error;
-    }
-  }
-  throw failure;
-}
-
-/** A socket in the file system is never encrypted, as with libpq. */
-function dialOne(
+/**
+ * A socket to the host at this place in the URL. One in the file system is never encrypted, as with
+ * libpq. @throws Failure store_unavailable
+ */
+export function dial(
   target: Target,
   at: number,
   tls: Tls | undefined,
@@ -36,7 +20,7 @@ function dialOne(
   const host = target.host[at] ?? 'localhost';
   const port = Number(target.port[at] ?? target.port[0]);
   return new Promise((resolve, reject) => {
-    const socket = target.path ? dial(target.path) : dial({ host, port, noDelay: true });
+    const socket = target.path ? connect(target.path) : connect({ host, port, noDelay: true });
     const give_up = (cause?: unknown) => {
       clearTimeout(timer);
       socket.destroy();

@@ -166,9 +166,11 @@ export class Lane {
     try {
       const connection = await this.#connection.open(in_use);
       if (!connection) return undefined;
+      const left_ms = lastDeadline(entries) - this.#ground.clock.now();
       const timeouts = {
         begin_ms: this.#begin_ms,
-        lock_ms: Math.max(ATTEMPT_MIN_MS, lastDeadline(entries) - this.#ground.clock.now()),
+        // A server that lives has answered by the statement timeout, be it with an error.
+        lock_ms: Math.min(this.#commit_ms, Math.max(ATTEMPT_MIN_MS, left_ms)),
         commit_ms: this.#commit_ms,
       };
       const { clock, meter } = this.#ground;

@@ -6,7 +6,8 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { type CredentialFiles, readCredentials } from '../db/credentials.ts';
-import { dialFirst } from '../db/dial.ts';
+import { dial } from '../db/dial.ts';
+import { firstOf } from '../db/first-of.ts';
 import { targetOf, withPort } from './store-address.ts';
 
 const DIAL_MS = 3000;
@@ -18,7 +19,8 @@ const DIAL_MS = 3000;
  * - `late`: the client loses the connection now, the server gets this statement and all that were
  *   sent with it `late_ms` later;
  * - `stall`: neither side hears anything any more, the connection stays open;
- * - `stall_within`: the same, and the server has half of the statement;
+ * - `mute`: the store gets this statement and all after it, and is not heard any more;
+ * - `stall_within`: as `stall`, and the server has half of the statement;
  * - `{ error }`: the transaction fails (a COMMIT rolls back) and the client is told this SQLSTATE;
  * - `{ error, done }`: the client is told this SQLSTATE, but the server has done the statement.
  */
@@ -28,6 +30,7 @@ export type Fault =
   | 'cut_after'
   | 'late'
   | 'stall'
+  | 'mute'
   | 'stall_within'
   | { error: string; done?: true };
 
@@ -74,7 +77,8 @@ export async function startProxy(
     if (proxy.away) return cut();
     try {
       const { tls } = readCredentials(database_url, files);
-      store = await dialFirst(target, tls, DIAL_MS);
+      const ways = target.host.map((_, at) => () => dial(target, at, tls, DIAL_MS));
+      store = await firstOf(ways, DIAL_MS, (late) => late.destroy());
       if (client.destroyed) return cut();
       relay(client, store, proxy, cut);
     } catch {
@@ -143,8 +147,9 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
   store.on(
     'data',
     frames('store', (type, message) => {
-      if (silent) return;
       const next = answers[0]?.fault ?? 'pass';
+      if (next === 'mute') silent = true;
+      if (silent) return;
       if (type === 'E') refused = /\0C(\w{5})\0/.exec(message.toString('latin1'))?.[1];
       if (type === 'Z') {
         const answered = answers.shift();

@@ -13,6 +13,12 @@ export function withPort(database_url: string, port: number): string {
   return `${user}127.0.0.1:${port}${database}${query}`;
 }
 
+/** The same database, at these hosts as well; they stand first. */
+export function withHosts(database_url: string, others: readonly string[]): string {
+  const { user, hosts, database, query } = partsOf(database_url);
+  return `${user}${[...others, hosts].join(',')}${database}${query}`;
+}
+
 /** One more parameter of the session, which stands above what the services set. */
 export const withParameter = (database_url: string, name: string, value: string): string =>
   `${database_url}${database_url.includes('?') ? '&' : '?'}${name}=${value}`;

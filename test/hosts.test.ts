@@ -1,0 +1,75 @@
+/** A store of several hosts, of which one is silent: frozen, or cut off without a word. */
+import { afterAll, expect, test } from 'bun:test';
+import { createServer, type Socket } from 'node:net';
+import { firstOf } from '../db/first-of.ts';
+import { creditOf, newUser, openKassa, storeUrl } from './kassa.ts';
+import { startProxy } from './proxy.ts';
+import { withHosts } from './store-address.ts';
+
+const never = () => new Promise<never>(() => {});
+const failing = async () => Promise.reject(new Error('refused'));
+
+test('the first way that arrives wins, and what arrives later is dropped', async () => {
+  const dropped: string[] = [];
+  const late = Promise.withResolvers<string>();
+  const ways = [() => late.promise, async () => 'second', async () => 'third'];
+  expect(await firstOf(ways, 1, (it) => dropped.push(it))).toBe('second');
+  late.resolve('first');
+  await late.promise;
+  expect(dropped).toEqual(['first']);
+});
+
+test('a way that fails leads to the next at once, and the last error is told', async () => {
+  const begun: number[] = [];
+  const note = (n: number, way: () => Promise<string>) => () => {
+    begun.push(n);
+    return way();
+  };
+  const ways = [note(1, failing), note(2, failing), note(3, async () => 'third'), note(4, never)];
+  expect(await firstOf(ways, 1e9, () => {})).toBe('third');
+  expect(begun).toEqual([1, 2, 3]);
+  const last = () => Promise.reject(new Error('the last'));
+  await expect(firstOf([failing, last], 1e9, () => {})).rejects.toThrow('the last');
+});
+
+/** Takes connections, as the kernel does for a frozen server, and says nothing. */
+const sockets = new Set<Socket>();
+const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1');
+const proxies = await Promise.all([startProxy(storeUrl()), startProxy(storeUrl())]);
+afterAll(async () => {
+  for (const socket of sockets) socket.destroy();
+  silent.close();
+  await Promise.all(proxies.map((proxy) => proxy.close()));
+});
+
+test('a host that is silent keeps no connection from being made', async () => {
+  const { port } = silent.address() as { port: number };
+  const DATABASE_URL = withHosts(storeUrl(), [`127.0.0.1:${port}`]);
+  for (let i = 0; i < 4; i++) {
+    const kassa = openKassa({ DATABASE_URL, CONNECT_TIMEOUT_MS: 60_000 });
+    const user = await newUser(kassa, 3);
+    expect(await creditOf(kassa, user)).toBe(3);
+    await kassa.close();
+  }
+}, 15_000);
+
+test('a host that falls silent in a transaction is left for another, long before the deadline', async () => {
+  const [one, other] = proxies;
+  if (!one || !other) throw new Error('two proxies');
+  const DATABASE_URL = withHosts(one.database_url, [new URL(other.database_url).host]);
+  const kassa = openKassa({
+    ...{ DATABASE_URL, DEADLINE_MS: 60_000, STATEMENT_TIMEOUT_MS: 100 },
+    ...{ RESPONSE_TIMEOUT_MS: 500, IDLE_IN_TRANSACTION_TIMEOUT_MS: 500 },
+  });
+  for (const statement of ['begin', 'select id, credit from users', 'update users', 'commit']) {
+    const user = await newUser(kassa, 3);
+    let left = 1;
+    for (const proxy of proxies) {
+      proxy.disturb = (text) => (text.startsWith(statement) && left-- > 0 ? 'mute' : 'pass');
+    }
+    expect((await kassa.post(`/payment/add_funds/${user}/4`)).status).toBe(200);
+    expect(left).toBeLessThan(1);
+    expect(await creditOf(kassa, user)).toBe(7);
+  }
+  await kassa.close();
+}, 30_000);
