@@ -280,6 +280,20 @@ export const mutants: Mutant[] = [
     ['engine'],
   ),
   mutant(
+    'a host that is silent is waited for',
+    'db/connect.ts',
+    'const NEXT_HOST_MS = 500;',
+    'const NEXT_HOST_MS = 1e8;',
+    ['hosts'],
+  ),
+  mutant(
+    'locks are waited for to the deadline, also from a server that is frozen',
+    'db/lane.ts',
+    'lock_ms: Math.min(this.#commit_ms, ',
+    'lock_ms: Math.min(1e9, ',
+    ['hosts'],
+  ),
+  mutant(
     'nobody takes the gate',
     'db/transaction.ts',
     'if (connection.gated) opening.push(takeGate(sql));',
