@@ -1,6 +1,6 @@
 /** `bun run audit`: checks in one snapshot that every credit, stock and total is explained. */
 import { audit, type Finding } from '../db/audit.ts';
-import { isUnmigrated, notMigrated } from '../db/failure.ts';
+import { codeOf, Failure, isUnmigrated, notMigrated } from '../db/failure.ts';
 import { readArguments } from './arguments.ts';
 import { exitWith } from './service.ts';
 import { openTool } from './tool.ts';
@@ -14,6 +14,9 @@ Exits 1 if anything is violated, 2 if it could not look.
   --json        the findings as JSON
   --help        this text`;
 
+const FORBIDDEN =
+  'this role may not read every table: audit as kassa_reader, or as the owner of the tables';
+
 try {
   const { data, json } = readArguments(HELP, {
     data: { type: 'string', default: '.data' },
@@ -21,6 +24,7 @@ try {
   });
   const connection = await openTool(data, 'audit');
   const findings = await audit(connection).catch((error) => {
+    if (codeOf(error) === '42501') throw new Failure('not_ready', FORBIDDEN, { cause: error });
     throw isUnmigrated(error) ? notMigrated(error) : error;
   });
   await connection.close();

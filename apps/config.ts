@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { readCredentials } from '../db/credentials.ts';
 import { Failure } from '../db/failure.ts';
 import type { StoreOptions } from '../db/store.ts';
+import manifest from '../package.json' with { type: 'json' };
 import { FORMATS, LEVELS } from './log.ts';
 import { misspelt } from './misspelt.ts';
 
@@ -90,6 +91,11 @@ export const variables = z.object({
     'from not ready to closing the port: as long as load balancers take to notice',
   ),
   DRAIN_MS: integer(0, 600_000, 10_000).describe('for what is in flight when told to stop'),
+  VERSION: z
+    .string()
+    .regex(/^[\w.+-]{1,64}$/, 'must be a version')
+    .default(manifest.version)
+    .describe('the release that runs, as metrics tell it'),
   LOG_LEVEL: oneOf(LEVELS, 'warn').describe('the least level that is logged'),
   LOG_FORMAT: oneOf(FORMATS, 'auto').describe(
     'of log lines; auto: pretty on a terminal, else json',

@@ -15,7 +15,7 @@ import { paymentRoutes } from './payment/routes.ts';
 import { cannotListen, exitWith, listenOn, open, originOf, stop, stopOnSignal } from './service.ts';
 import { initItems } from './stock/commands.ts';
 import { stockRoutes } from './stock/routes.ts';
-import { connectOrSay } from './tool.ts';
+import { connectOrSay, refusedMigration } from './tool.ts';
 
 const HELP = `Starts order, payment and stock on one port, on an embedded PostgreSQL or on DATABASE_URL.
 
@@ -122,6 +122,8 @@ async function bringUpToDate(address: StoreAddress): Promise<boolean> {
   try {
     await migrate(connection, await readMigrations());
     return await isEmpty(connection);
+  } catch (error) {
+    throw refusedMigration(error);
   } finally {
     await connection.close();
   }

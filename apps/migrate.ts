@@ -1,11 +1,10 @@
 /** `bun run migrate`: brings the schema of DATABASE_URL, or of the running dev store, up to date. */
 import type { Connection } from '../db/connect.ts';
-import { Failure, isServerError } from '../db/failure.ts';
 import { makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import { readArguments } from './arguments.ts';
 import { exitWith } from './service.ts';
-import { openTool } from './tool.ts';
+import { openTool, refusedMigration } from './tool.ts';
 
 const HELP = `Applies the migrations that the store lacks. Safe to run twice and by two at once.
 At its end the services' SQL roles, where they exist, are given exactly what each needs.
@@ -25,7 +24,7 @@ try {
   await connection.whileAlive(bringUp(connection, roles));
   await connection.close();
 } catch (error) {
-  exitWith(isServerError(error) ? refused(error) : error);
+  exitWith(refusedMigration(error));
 }
 
 async function bringUp(connection: Connection, roles: boolean): Promise<void> {
@@ -35,10 +34,4 @@ async function bringUp(connection: Connection, roles: boolean): Promise<void> {
   say(applied === 0 ? 'the schema is up to date' : `${applied} statements applied`);
   const missing = await missingRoles(connection.sql);
   if (missing.length > 0) say(`no roles ${missing.join(', ')} here: nothing granted to them`);
-}
-
-/** What the store has against it is for people, not a bug of ours. */
-function refused(cause: unknown): Failure {
-  const said = cause instanceof Error ? cause.message : String(cause);
-  return new Failure('not_ready', `the store refuses the migration: ${said}`, { cause });
 }

@@ -1,13 +1,20 @@
 /** Variables of the environment whose names are almost one of ours. */
 
-/** One sentence for each name that is not known, and is a letter or, if long, two from one that is. */
+/**
+ * One sentence for each name that is not known, and is the beginning of one that is, or a letter
+ * (if long, two) from it.
+ */
 export function misspelt(names: readonly string[], known: readonly string[]): string[] {
   return names.flatMap((name) => {
     if (known.includes(name)) return [];
-    const meant = known.find((ours) => distance(name, ours) <= Math.min(2, (ours.length / 5) | 0));
+    const meant = known.find((ours) => isNear(name, ours));
     return meant === undefined ? [] : [`${name} is no variable of ours; is ${meant} meant?`];
   });
 }
+
+const isNear = (name: string, ours: string): boolean =>
+  (name.length > 6 && ours.startsWith(`${name}_`)) ||
+  distance(name, ours) <= Math.min(2, Math.floor(ours.length / 5));
 
 /** Levenshtein's: letters to put in, take out or change to make `b` of `a`. */
 function distance(a: string, b: string): number {

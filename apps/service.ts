@@ -90,7 +90,7 @@ export function open(
 ) {
   const log = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
-  const metrics = collectMetrics(name);
+  const metrics = collectMetrics(name, config.VERSION);
   const { meter } = metrics;
   const needs = needsOf(Object.keys(parts));
   const store = openStore({ ...storeOptions(config, database_url, name), needs, meter, log });

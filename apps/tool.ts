@@ -1,6 +1,6 @@
 /** How the command-line tools reach the store: DATABASE_URL, or the dev store that runs now. */
 import { type Connection, openConnection } from '../db/connect.ts';
-import { codeOf, Failure } from '../db/failure.ts';
+import { codeOf, Failure, isServerError } from '../db/failure.ts';
 import { readOwner } from '../db/owner.ts';
 import { describeStore, environment, readConfig, storeOptions } from './config.ts';
 
@@ -14,6 +14,14 @@ export async function openTool(data: string, name: string): Promise<Connection> 
   }
   return connectOrSay(storeOptions(config, database_url, name));
 }
+
+/** What the store has against a migration is for people, not a bug of ours. */
+export const refusedMigration = (error: unknown): unknown =>
+  isServerError(error) && error instanceof Error
+    ? new Failure('not_ready', `the store refuses the migration: ${error.message}`, {
+        cause: error,
+      })
+    : error;
 
 /** Opens a connection, or says in one sentence which store does not answer, and why. */
 export function connectOrSay(address: Parameters<typeof openConnection>[0]): Promise<Connection> {

@@ -59,6 +59,10 @@ export function codeOf(error: unknown): string {
   return '';
 }
 
+/** The innermost code, or '': what the store, the network or TLS gave. */
+export const rootCodeOf = (error: unknown): string =>
+  (error instanceof Error && rootCodeOf(error.cause)) || codeOf(error);
+
 /** True if the server itself answered with this error, so the connection is in step with it. */
 export const isServerError = (error: unknown): boolean =>
   error instanceof Error && error.name === 'PostgresError';

@@ -1,6 +1,6 @@
 /** Whether a service could do its work now: the store answers, is migrated, and lets it. */
 import { textArray } from './arrays.ts';
-import { codeOf, Failure, isServerError, type Log } from './failure.ts';
+import { codeOf, Failure, isServerError, type Log, rootCodeOf } from './failure.ts';
 import { assertMigrated } from './migrate.ts';
 import type { ReadPool } from './reads.ts';
 import type { Grants } from './roles.ts';
@@ -21,10 +21,9 @@ export function readiness(pool: ReadPool, needs: Grants, log: Log): () => Promis
   let said = '';
   let answers = true;
   return async () => {
-    const seen = await inTime(
-      answers ? look(pool, wanted).catch(unanswered) : lookForMigrations(pool),
-    );
     try {
+      const looking = answers ? look(pool, wanted).catch(unanswered) : lookForMigrations(pool);
+      const seen = await inTime(looking, pool.trouble);
       if (seen) assertMigrated(seen.migrations);
       assertGranted(seen ? seen.lacking : [MIGRATIONS]);
       said = '';
@@ -104,9 +103,14 @@ function assertGranted(lacking: readonly Wanted[]): void {
   throw new Failure('not_ready', `the role of this service lacks ${list.join('; ')}: ${advice}`);
 }
 
-function inTime<T>(work: Promise<T>): Promise<T> {
+/** @param trouble why the tries of the meantime have failed */
+function inTime<T>(work: Promise<T>, trouble: () => unknown): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
-  const failure = new Failure('store_unavailable', 'the store does not answer in time');
-  const timer = setTimeout(() => reject(failure), CHECK_MS);
+  const timer = setTimeout(() => {
+    const cause = trouble();
+    const code = rootCodeOf(cause);
+    const detail = `the store does not answer in time${code && ` (${code})`}`;
+    reject(new Failure('store_unavailable', detail, { cause }));
+  }, CHECK_MS);
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

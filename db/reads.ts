@@ -128,6 +128,8 @@ export interface ReadPool {
   /** Runs one statement. @throws Failure store_unavailable `away_ms` after it has failed first */
   read(statement: (sql: Sql) => Statement): Promise<readonly Record<string, unknown>[]>;
   connections(): { open: number; busy: number };
+  /** Why the last try has failed, if none has worked since. */
+  trouble(): unknown;
   close(): Promise<void>;
 }
 
@@ -149,7 +151,8 @@ export function readPool(
   );
   let ready = true;
   let closed = false;
-  return { read, connections, close };
+  let trouble: unknown;
+  return { read, connections, trouble: () => trouble, close };
 
   function connections() {
     const open = slots.filter((slot) => slot.connection?.alive);
@@ -164,8 +167,10 @@ export function readPool(
       try {
         const rows = await tryOnce(statement);
         ready = true;
+        trouble = undefined;
         return rows;
       } catch (cause) {
+        trouble = cause;
         if (isUnmigrated(cause)) {
           log(ready ? 'warn' : 'debug', 'store_not_ready', { error: cause }); // said once
           ready = false;

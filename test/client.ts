@@ -1,4 +1,5 @@
 /** A small HTTP client for any deployment of the API: what was answered, or that nothing was. */
+import { Failure } from '../db/failure.ts';
 
 export interface Answered {
   status: number;
@@ -52,6 +53,16 @@ export function openClient(address: string, timeout_ms = 30_000): Client {
     post: (path, headers) => call('POST', path, headers),
     get: (path) => call('GET', path),
   };
+}
+
+/** @throws Failure invalid_parameter if it is no address that `openClient` takes */
+export function assertAddress(address: string): void {
+  const parts = address.split(',').map((part) => part.replace(/^(orders|payment|stock)=/, ''));
+  const named = address.includes('=');
+  if (parts.every((url) => /^https?:\/\/[^/\s?#]+\/?$/.test(url)) && (named || parts.length === 1))
+    return;
+  const example = 'http://host:port, or orders=http://…,payment=http://…,stock=http://…';
+  throw new Failure('invalid_parameter', `--address must look like ${example}, not ${address}`);
 }
 
 function origins(address: string): (path: string) => string {

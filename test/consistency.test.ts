@@ -209,6 +209,16 @@ test('a foreign server that is not there, or no address, ends with exit code 2',
   }
 });
 
+test('an address that is none is named by both tools, and ends with exit code 2', async () => {
+  for (const tool of ['consistency', 'chaos']) {
+    for (const address of ['foo', 'http://', 'orders=http://a,payment=b', 'http://a,http://b']) {
+      const { code, out, err } = await stage.run([`test/${tool}.ts`, '--address', address]);
+      expect([code, out]).toEqual([2, '']);
+      expect(err).toContain(`not ${address}`);
+    }
+  }
+}, 30_000);
+
 test('Kassa has zeros only when all want one item, three origins or one', async () => {
   const origin = served(openKassa());
   const address = ['orders', 'payment', 'stock'].map((name) => `${name}=${origin}`).join();
@@ -246,7 +256,11 @@ const wrong: [what: string, args: string[], said: RegExp][] = [
   ['a fraction', ['--width', '1.5'], /--width must be a whole number/],
   ['a number out of bounds', ['--users', '0'], /--users must be a number from 1 to/],
   ['neither on nor off', ['--history', 'maybe'], /--history must be on or off/],
-  ['an address that nobody has', ['--address', 'nonsense'], /nonsense does not answer/],
+  [
+    'an address that nobody has',
+    ['--address', 'http://127.0.0.1:1'],
+    /127.0.0.1:1 does not answer/,
+  ],
   ['an address for one service only', ['--address', 'orders=http://127.0.0.1:1'], /not answer/],
 ];
 for (const [what, args, said] of wrong) {

@@ -1,7 +1,7 @@
 /** `bun run consistency`: the course's consistency test, and what it leaves out, on any deployment. */
 import { join } from 'node:path';
 import { Failure } from '../db/failure.ts';
-import { type Client, isAnswer, openClient } from './client.ts';
+import { assertAddress, type Client, isAnswer, openClient } from './client.ts';
 import { type Judgement, judge, sentenceOf } from './consistency/history.ts';
 import { planBaskets, planSingles, type Settings } from './consistency/plan.ts';
 import { addUp, type Column, columnsOf, tablesOf, violationsOf } from './consistency/print.ts';
@@ -131,6 +131,7 @@ async function startOwn(): Promise<string> {
 
 /** @throws Failure if one of the services doesn't answer at all */
 async function connect(address: string): Promise<Client> {
+  assertAddress(address);
   const paths = ['/orders/find/0', '/payment/find_user/0', '/stock/find/0'];
   const probe = openClient(address, PROBE_MS);
   for (const known of await Promise.all(paths.map(probe.get))) {

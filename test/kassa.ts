@@ -51,7 +51,7 @@ export function openKassa(
   const database_url = settings.DATABASE_URL ?? storeUrl();
   const events: string[] = [];
   const log = (_: string, event: string) => events.push(event);
-  const metrics = collectMetrics('test');
+  const metrics = collectMetrics('test', config.VERSION);
   const { meter } = metrics;
   const needs = needsOf(ready_as);
   const store = openStore({ ...storeOptions(config, database_url, RUN), needs, meter, log });

@@ -63,7 +63,7 @@ export type Series = Map<string, Map<string, Set<string>>>;
 export async function collected(): Promise<Series> {
   const series: Series = new Map();
   for (const service of ['order', 'payment', 'stock']) {
-    const metrics = collectMetrics(service);
+    const metrics = collectMetrics(service, '1');
     const { meter } = metrics;
     metrics.requested('GET', '/stock/find', 200, 1);
     meter.batchDeparted(1, 1);

@@ -202,7 +202,14 @@ test('the reader can audit; the image says by its exit code how that ended', asy
   const audit = (role: string) =>
     stage.run(['--no-install', 'deploy/entry.ts', 'audit'], { DATABASE_URL: urlOf(role) });
   expect(await audit('kassa_reader')).toMatchObject({ code: 0, err: '' });
-  expect(await audit('kassa_stock')).toMatchObject({ code: 2, out: '' }); // it could not look
+  const blind = await audit('kassa_stock');
+  expect(blind).toMatchObject({ code: 2, out: '' }); // it could not look
+  expect(blind.err).toContain('audit as kassa_reader');
+  const dev = await stage.run(['apps/local.ts', '--port', String(await freePort())], {
+    DATABASE_URL: urlOf('kassa_stock'),
+  });
+  expect([dev.code, dev.err.trim().split('\n').length]).toEqual([1, 1]);
+  expect(dev.err).toContain('the store refuses the migration');
   await owner.sql`update users set credit = credit + 1 where id = '0'`;
   const found = await audit('kassa_reader');
   expect([found.code, found.out]).toEqual([1, expect.stringContaining('1 violations.')]);

@@ -116,12 +116,28 @@ test.each(wrong)(
   20_000,
 );
 
+test('readiness says with which code the store refuses, and the log too', async () => {
+  const url = new URL(storeUrl());
+  url.pathname = '/no_such_database';
+  const { child, port } = await begin('order', { DATABASE_URL: url.href }, '/health/live');
+  const probe = () => fetch(`http://127.0.0.1:${port}/health/ready`);
+  for (let i = 0; i < 2; i++) {
+    const reply = await probe();
+    const { detail } = (await reply.json()) as { detail: string };
+    expect([reply.status, detail]).toEqual([503, NO_DATABASE]);
+  }
+  expect(child.err.split(NO_DATABASE).length).toBe(2); // said once
+  child.signal('SIGTERM');
+}, 30_000);
+const NO_DATABASE = 'the store does not answer in time (3D000)';
+
 test('a variable whose name is misspelt is named, with the one that may be meant', async () => {
-  const env = { DATABSE_URL: 'postgres://a', DEADLINES_MS: '5', HOSTS: 'a', PATHS: 'b' };
+  const env = { DATABSE_URL: 'postgres://a', DATABASE_CA: 'a', DEADLINES_MS: '5', HOSTS: 'a' };
   const child = await stage.run(['apps/order/main.ts'], env);
   expect(child.code).toBe(2);
   expect(child.err.trim().split('\n')).toEqual([
     'kassa: DATABSE_URL is no variable of ours; is DATABASE_URL meant?',
+    'kassa: DATABASE_CA is no variable of ours; is DATABASE_CA_FILE meant?',
     'kassa: DEADLINES_MS is no variable of ours; is DEADLINE_MS meant?',
     'kassa: configuration: set DATABASE_URL',
   ]);

@@ -40,7 +40,7 @@ const imports: Rule[] = [
   {
     what: 'what the services share sees no service',
     who: SHARED,
-    sees: `hono(?:/.+)?|zod|pino|node:.+|apps/http/.+|${SHARED.source.slice(1, -1)}|db/.+`,
+    sees: `hono(?:/.+)?|zod|pino|package\\.json|node:.+|apps/http/.+|${SHARED.source.slice(1, -1)}|db/.+`,
   },
   {
     what: 'no service imports another',

@@ -2,7 +2,6 @@
 import type { Context } from 'hono';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Gauges, Meter } from '../../db/meter.ts';
-import manifest from '../../package.json' with { type: 'json' };
 
 export interface Metrics {
   /** For the store to report to. */
@@ -17,7 +16,7 @@ const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 const COUNTS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
 /** @param service label of every metric: order, payment, stock, or local for all three */
-export function collectMetrics(service: string): Metrics {
+export function collectMetrics(service: string, version: string): Metrics {
   const registry = new Registry();
   const registers = [registry];
   registry.setDefaultLabels({ service });
@@ -34,7 +33,7 @@ export function collectMetrics(service: string): Metrics {
     help: 'Always 1',
     labelNames: ['version', 'runtime'] as const,
     registers,
-  }).set({ version: manifest.version, runtime: runtimeOf(navigator.userAgent) }, 1);
+  }).set({ version, runtime: runtimeOf(navigator.userAgent) }, 1);
   const lag = eventLoopLag(registers);
   const showGauges = storeGauges(registers);
 

@@ -1,5 +1,6 @@
 /** The command line of the chaos test: its text, and which faults are done where. */
 import { Failure } from '../../db/failure.ts';
+import { assertAddress } from '../client.ts';
 import { foreignStore } from '../own-database.ts';
 import { flags, numberFlag, sentenceFor, usage } from '../report.ts';
 import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './faults.ts';
@@ -56,6 +57,7 @@ export function readOptions(): Options {
   const chosen =
     given.faults === '' ? names : given.faults === 'none' ? [] : given.faults.split(',');
   const unknown = chosen.find((name) => !names.includes(name));
+  if (given.address) sayOrDo(() => assertAddress(given.address));
   if (unknown !== undefined) usage(`--faults: there is no ${unknown}; --help lists what there is`);
   return {
     minutes: numberFlag('minutes', given.minutes, 0.05, 600),
@@ -65,7 +67,7 @@ export function readOptions(): Options {
     faults: given.address ? [] : chosen,
     by_name: given.faults !== '',
     address: given.address,
-    server_url: storeOrSay(),
+    server_url: sayOrDo(foreignStore),
   };
 }
 
@@ -84,9 +86,9 @@ export function leaveOut(options: Options, which: readonly string[], why: string
   console.log(`left out, since ${why}: ${out.join(', ')}`);
 }
 
-function storeOrSay(): string | undefined {
+function sayOrDo<T>(work: () => T): T {
   try {
-    return foreignStore();
+    return work();
   } catch (error) {
     return usage(sentenceFor(error));
   }
