@@ -47,15 +47,38 @@ helm_install() {
     --kube-context "$context" --namespace "$release" --create-namespace --timeout 15m "$@"
 }
 
-# Applies an overlay with an image in the place of its own. The Job of the last time makes way.
-apply_overlay() { # overlay, image
-  kube -n kassa delete job migrate --ignore-not-found
-  printf '+ kubectl kustomize %s | (image: %s) | kubectl --context %s apply -f -\n' \
-    "$1" "$2" "$context"
+manifests='' # what build_overlay has built
+build_overlay() { # overlay, image to put in the place of its own
+  printf '+ kubectl kustomize %s | (image: %s)\n' "$1" "$2"
   [ -z "$dry_run" ] || return 0
   manifests=$(kubectl kustomize "$1")
-  printf '%s\n' "$manifests" | sed "s|image: kassa:.*|image: $2|" |
-    kubectl --context "$context" apply -f -
+  manifests=$(printf '%s\n' "$manifests" | put_image "$2") || {
+    printf '%s: the Job migrate has no image in whose place %s could be put\n' "$1" "$2" >&2
+    return 1
+  }
+}
+# Our image has the name that the overlay gives it, with a tag, a digest or both. The migration runs
+# it, so that Job tells the name.
+put_image() { # image
+  awk -v new="$1" '
+    function name(image) { sub(/@.*/, "", image); sub(/:[^:\/]*$/, "", image); return image }
+    { line[NR] = $0 }
+    /^kind:/ { job = $2 == "Job" }
+    job && old == "" && match($0, /^ *(- )?image: /) { old = name(substr($0, RLENGTH + 1)) }
+    END {
+      for (i = 1; i <= NR; i++) {
+        lead = match(line[i], /^ *(- )?image: /) ? RLENGTH : 0
+        if (lead && name(substr(line[i], lead + 1)) == old) line[i] = substr(line[i], 1, lead) new
+        print line[i]
+      }
+      exit old == ""
+    }'
+}
+# The Job of the last time makes way.
+apply_overlay() {
+  kube -n kassa delete job migrate --ignore-not-found
+  printf '+ kubectl --context %s apply -f -\n' "$context"
+  [ -n "$dry_run" ] || printf '%s\n' "$manifests" | kubectl --context "$context" apply -f -
 }
 
 wait_for_kassa() {
@@ -73,9 +96,17 @@ wait_for_kassa() {
     esac
     sleep 3
   done
+  asleep=''
   for service in order payment stock; do
     kube -n kassa rollout status "deployment/$service" --timeout=5m
+    [ -n "$dry_run" ] || [ "$(kubectl --context "$context" -n kassa get deployment "$service" \
+      -o 'jsonpath={.spec.replicas}')" != 0 ] || asleep="$asleep $service"
   done
+  [ -z "$asleep" ] || { # where no autoscaler wakes them
+    printf 'All is applied, but nobody answers for%s, scaled to 0. To start: %s%s --replicas 2\n' \
+      "$asleep" "kubectl --context $context -n kassa scale deployment" "$asleep" >&2
+    return 1
+  }
 }
 
 show_addresses() { # scheme of the DB Console

@@ -17,13 +17,26 @@ name=\${0##*/}
 echo "$name $*" >> "$CALLS"
 case "$name $*" in
   "minikube status"*) exit 1 ;;
+  *spec.replicas*) echo "$REPLICAS" ;;
   *jsonpath*) echo "$MIGRATION" ;;
-  *" get crd "*) [ -z "$NO_CRD" ] ;;
+  *" get crd "*"$NO_CRD"*) [ -z "$NO_CRD" ] ;;
   *"SHOW GRANTS"*) [ -z "$UNPROVISIONED" ] ;;
-  "kubectl kustomize"*) printf 'image: kassa:0.1.0\\nimage: other:1\\n' ;;
+  "kubectl kustomize"*) echo "$BUILT" ;;
   *"apply -f -") cat >> "$CALLS" ;;
 esac
 `;
+/** What kustomize makes of an overlay that calls our image so. */
+const built = (image: string, more = '') => `kind: Deployment
+        image: ${image}
+      - image: other:1
+---
+kind: CronJob
+          - image: ${image}
+---
+kind: Job
+      - image: ${image}
+${more}`;
+
 for (const name of ['minikube', 'kubectl', 'helm', 'docker']) {
   await writeFile(join(folder, name), STANDIN);
   await chmod(join(folder, name), 0o755);
@@ -44,6 +57,8 @@ async function script(args: string, env: Record<string, string> = {}): Promise<R
     CALLS: log,
     MIGRATION: 'SuccessCriteriaMet Complete',
     NO_CRD: '',
+    BUILT: built('kassa:0.1.0'),
+    REPLICAS: '2',
     UNPROVISIONED: '',
   };
   const end = await run(['/bin/sh', ...args.split(' ')], { ...base, ...env, PATH: path });
@@ -78,11 +93,13 @@ test('minikube: the image, both charts at their versions, the overlay, the addre
   expect(charts.join()).not.toContain('--wait');
   expect(charts[0]).toContain('--install traefik traefik');
   expect(charts[0]).toContain('--namespace traefik ');
-  expect(calls).toContain('image: kassa:dev');
-  expect(calls).toContain('image: other:1');
+  expect(imagesIn(calls)).toEqual(['kassa:dev', 'other:1', 'kassa:dev', 'kassa:dev']);
   expect(out).toContain('port-forward service/traefik 8000:80');
   expect(out).toContain('port-forward service/kassa-cockroachdb-public 8080:8080');
 });
+
+const imagesIn = (calls: string[]) =>
+  calls.flatMap((call) => call.match(/(?<=^ *(?:- )?image: ).+/) ?? []);
 
 test('minikube: an init job that made no roles is repeated once, then it is an error', async () => {
   const { code, calls } = await script(MINIKUBE, { UNPROVISIONED: 'yes' });
@@ -107,14 +124,39 @@ test('cluster: the certificate authority comes before the chart; the image is pu
   const at = (words: string) => calls.findIndex((call) => call.includes(words));
   expect(at('apply -k k8s/overlays/production/database-ca')).toBeGreaterThan(-1);
   expect(at('certificate/kassa-cockroachdb-ca')).toBeLessThan(at('--install kassa'));
-  expect(at('kustomize k8s/overlays/production-gateway-api')).toBeGreaterThan(
-    at('--install kassa'),
-  );
-  expect(calls).toContain('image: example.com/kassa:1.2.3');
-  expect(calls.filter((call) => !call.startsWith('image:')).every(inCluster)).toBe(true);
+  expect(at('apply -f -')).toBeGreaterThan(at('--install kassa'));
+  expect(at('kustomize k8s/overlays/production-gateway-api')).toBeGreaterThan(-1);
+  expect(calls.filter((call) => /^(?:kubectl|helm) /.test(call)).every(inCluster)).toBe(true);
 });
 const inCluster = (call: string) =>
   / somewhere( |$)/.test(call) || call.startsWith('kubectl kustomize');
+
+test.each([
+  'kassa:0.1.0',
+  'registry.example.com/shop/kassa:0.1.0',
+  'r:5000/kassa-eu',
+  `kassa@sha256:${'0'.repeat(64)}`,
+  `r:5000/kassa:1@sha256:${'0'.repeat(64)}`,
+])('cluster: the image takes the place of %s, whatever the overlay calls it', async (image) => {
+  const { code, calls } = await script(`${CLUSTER} --yes`, { BUILT: built(image) });
+  const ours = 'example.com/kassa:1.2.3';
+  expect([code, imagesIn(calls)]).toEqual([0, [ours, 'other:1', ours, ours]]);
+});
+
+test('cluster: an image that would end up nowhere is an error before anything is changed', async () => {
+  const BUILT = built('kassa:0.1.0').replace('kind: Job', 'kind: Other');
+  const { code, err, calls } = await script(`${CLUSTER} --yes`, { BUILT });
+  expect(code).toBe(1);
+  expect(err).toContain('no image in whose place example.com/kassa:1.2.3 could be put');
+  expect(calls.filter((call) => !/ get crd |kustomize/.test(call))).toEqual([]);
+});
+
+test('cluster: services that are scaled to 0 are not said to run', async () => {
+  const { code, out, err } = await script(`${CLUSTER} --yes`, { REPLICAS: '0' });
+  expect(code).toBe(1);
+  expect(out).not.toContain('Kassa runs');
+  expect(err).toContain('-n kassa scale deployment order payment stock --replicas 2');
+});
 
 test('cluster: nothing is done unless somebody says y', async () => {
   const { code, out, calls } = await script(CLUSTER);
@@ -123,10 +165,24 @@ test('cluster: nothing is done unless somebody says y', async () => {
 });
 
 test('cluster: without cert-manager it says where to get it', async () => {
-  const { code, err } = await script(`${CLUSTER} --yes`, { NO_CRD: 'yes' });
+  const { code, err } = await script(`${CLUSTER} --yes`, { NO_CRD: 'cert-manager' });
   expect(code).toBe(1);
   expect(err).toContain('cert-manager: https://cert-manager.io');
 });
+
+test.each(['ServiceMonitor', 'PrometheusRule'])(
+  'cluster: the Prometheus operator is asked for where the overlay has a %s',
+  async (kind) => {
+    const NO_CRD = 'monitoring.coreos.com';
+    const without = await script(`${CLUSTER} --yes`, { NO_CRD });
+    expect([without.code, without.err]).toEqual([0, '']);
+    const BUILT = built('kassa:0.1.0', `---\nkind: ${kind}`);
+    const { code, err, calls } = await script(`${CLUSTER} --yes`, { NO_CRD, BUILT });
+    expect(code).toBe(1);
+    expect(err).toContain(`${kind.toLowerCase()}s.monitoring.coreos.com (Prometheus operator`);
+    expect(calls.some((call) => call.includes(' apply '))).toBe(false);
+  },
+);
 
 test.each([
   '',
@@ -170,6 +226,7 @@ test('each names all that is missing and where it is to be had, and stops', asyn
   for (const tool of ['dirname', 'cat']) await symlink(Bun.which(tool) ?? '', join(bare, tool));
   for (const [command, tools] of [
     [MINIKUBE, ['minikube', 'kubectl', 'helm', 'docker']],
+    [`${MINIKUBE} --down`, ['minikube']],
     [CLUSTER, ['kubectl', 'helm']],
   ] as const) {
     const { code, err, out } = await script(command, { PATH: bare });
