@@ -57,6 +57,9 @@ build_overlay() { # overlay, image to put in the place of its own
     return 1
   }
 }
+overlay_has() { # kind
+  printf '%s\n' "$manifests" | grep -q "^kind: $1\$"
+}
 # Our image has the name that the overlay gives it, with a tag, a digest or both. The migration runs
 # it, so that Job tells the name.
 put_image() { # image
