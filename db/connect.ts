@@ -83,9 +83,9 @@ export function openConnection(address: StoreAddress, purpose: Purpose): Promise
 const NEXT_HOST_MS = 500;
 
 /**
- * Opens a connection to one of the address's hosts. A client with `max: 1` whose `socket` throws on its second call
- * can never reconnect, so no statement of a dead transaction can run inside another one: the
- * driver's own `begin` and `reserve` do not promise that.
+ * Opens a connection to one of the address's hosts. A client with `max: 1` whose `socket` throws on
+ * its second call can never reconnect, so no statement of a dead transaction can run inside another
+ * one: the driver's own `begin` and `reserve` do not promise that.
  * @throws Failure store_unavailable
  */
 async function connectTo(
@@ -164,10 +164,10 @@ async function connectTo(
       }
     },
     whileAlive<T>(work: Promise<T>) {
-      if (!alive) return Promise.reject(lostConnection());
       const { promise, resolve, reject } = Promise.withResolvers<T>();
-      under_way.add(reject);
       work.then(resolve, reject);
+      if (alive) under_way.add(reject);
+      else reject(lostConnection());
       return promise.finally(() => under_way.delete(reject));
     },
     destroy: () => destroy(lostConnection()),

@@ -14,6 +14,8 @@ export interface ConnectionGround {
 
 export class LaneConnection {
   #held: Connection | undefined;
+  /** Transactions on it now: at most one that commits and one that locks. */
+  #in_use = 0;
   /** Since when no connection could be made. */
   #away_since = Number.POSITIVE_INFINITY;
   #last_refusal = Number.NEGATIVE_INFINITY;
@@ -42,11 +44,26 @@ export class LaneConnection {
   }
 
   /**
-   * The connection, or undefined if there is none to be had. Asked too soon after a failure, that
-   * is said at once: a store that is away costs no call much.
-   * @param in_use an answer is still on its way on it: it is not replaced now, however old
+   * Does a transaction's work on the connection. While an answer is on its way on it, it is not
+   * replaced, however old.
+   * @returns undefined if there is no connection to be had
    */
-  async open(in_use: boolean): Promise<Connection | undefined> {
+  async use<T>(work: (connection: Connection) => Promise<T>): Promise<T | undefined> {
+    const in_use = this.#in_use++ > 0;
+    try {
+      const connection = await this.#open(in_use);
+      return connection && (await work(connection));
+    } finally {
+      this.#in_use--;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#held?.close();
+  }
+
+  /** Asked too soon after a failure, it fails at once: a store that is away costs no call much. */
+  async #open(in_use: boolean): Promise<Connection | undefined> {
     const held = this.#held;
     const { clock, connect, meter, log } = this.#ground;
     if (held?.alive) {
@@ -67,10 +84,6 @@ export class LaneConnection {
       this.#refused(error);
       return undefined;
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#held?.close();
   }
 }
 

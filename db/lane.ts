@@ -1,5 +1,4 @@
 /** One lane: a connection for transactions, one batch at a time, and what happens on it. */
-import type { Connection } from './connect.ts';
 import {
   codeOf,
   Failure,
@@ -67,8 +66,6 @@ export class Lane {
   /** Why the last attempt failed, until one commits. */
   trouble: Failure | undefined;
   #under_way = 0;
-  /** Transactions that are on the connection now: at most one that commits and one that locks. */
-  #in_use = 0;
   readonly #connection: LaneConnection;
   readonly #turn: Turn;
   readonly #ground: LaneGround;
@@ -162,36 +159,32 @@ export class Lane {
 
   /** @param pass gives the turn to the next batch, at the latest when this attempt has ended */
   async #attempt(entries: Entry[], marker: string, pass: () => void): Promise<Attempt | undefined> {
-    const in_use = this.#in_use++ > 0;
-    try {
-      const connection = await this.#connection.open(in_use);
-      if (!connection) return undefined;
-      const left_ms = lastDeadline(entries) - this.#ground.clock.now();
-      const timeouts = {
-        begin_ms: this.#begin_ms,
-        // A server that lives has answered by the statement timeout, be it with an error.
-        lock_ms: Math.min(this.#commit_ms, Math.max(ATTEMPT_MIN_MS, left_ms)),
-        commit_ms: this.#commit_ms,
-      };
-      const { clock, meter } = this.#ground;
-      const begun_at = clock.now();
-      let left_at = 0;
-      const leaving = () => {
-        left_at = clock.now();
-        meter.flew('lock', left_at - begun_at);
-        pass();
-      };
-      const attempt = await transact(connection, entries, marker, timeouts, leaving);
-      if (left_at > 0) meter.flew('commit', clock.now() - left_at);
-      if (attempt.end === 'aborted' && isTransient(attempt.error)) {
-        this.#note('debug', 'batch_retried', attempt.error, entries.length);
-        meter.retried(codeOf(attempt.error));
-      }
-      return attempt;
-    } finally {
-      this.#in_use--;
-      pass();
-    }
+    return this.#connection
+      .use(async (connection) => {
+        const left_ms = lastDeadline(entries) - this.#ground.clock.now();
+        const timeouts = {
+          begin_ms: this.#begin_ms,
+          // A server that lives has answered by the statement timeout, be it with an error.
+          lock_ms: Math.min(this.#commit_ms, Math.max(ATTEMPT_MIN_MS, left_ms)),
+          commit_ms: this.#commit_ms,
+        };
+        const { clock, meter } = this.#ground;
+        const begun_at = clock.now();
+        let left_at = 0;
+        const leaving = () => {
+          left_at = clock.now();
+          meter.flew('lock', left_at - begun_at);
+          pass();
+        };
+        const attempt = await transact(connection, entries, marker, timeouts, leaving);
+        if (left_at > 0) meter.flew('commit', clock.now() - left_at);
+        if (attempt.end === 'aborted' && isTransient(attempt.error)) {
+          this.#note('debug', 'batch_retried', attempt.error, entries.length);
+          meter.retried(codeOf(attempt.error));
+        }
+        return attempt;
+      })
+      .finally(pass);
   }
 
   /** Learns whether a commit whose answer was lost has happened, or answers `outcome_unknown`. */
@@ -222,26 +215,23 @@ export class Lane {
 
   async #trySettling(marker: string): Promise<'committed' | 'undone' | undefined> {
     const pass = await this.#turn.take();
-    const in_use = this.#in_use++ > 0;
-    let connection: Connection | undefined;
-    try {
-      connection = await this.#connection.open(in_use);
-      if (!connection) return undefined;
-      const { clock, meter, log } = this.#ground;
-      const begun_at = clock.now();
-      const truth = await settle(connection, marker, this.#commit_ms);
-      meter.flew('settle', clock.now() - begun_at);
-      meter.commitSettled(truth);
-      log('warn', 'commit_settled', { truth });
-      return truth;
-    } catch (error) {
-      connection?.destroy();
-      this.#note('warn', 'settle_failed', error);
-      return undefined;
-    } finally {
-      this.#in_use--;
-      pass();
-    }
+    const { clock, meter, log } = this.#ground;
+    return this.#connection
+      .use(async (connection) => {
+        const begun_at = clock.now();
+        try {
+          const truth = await settle(connection, marker, this.#commit_ms);
+          meter.flew('settle', clock.now() - begun_at);
+          meter.commitSettled(truth);
+          log('warn', 'commit_settled', { truth });
+          return truth;
+        } catch (error) {
+          connection.destroy();
+          this.#note('warn', 'settle_failed', error);
+          return undefined;
+        }
+      })
+      .finally(pass);
   }
 
   #answer(entries: readonly Entry[], results: readonly Result[], attempt: number): void {

@@ -148,6 +148,14 @@ test('an audit under load sees whole transactions only', async () => {
   await other.drop();
 });
 
+test('on a connection that is lost already an audit and a migration fail, once', async () => {
+  const gone = await connect();
+  gone.destroy();
+  await expect(audit(gone)).rejects.toThrow('store_unavailable');
+  await expect(migrate(gone, await readMigrations())).rejects.toThrow('store_unavailable');
+  await Bun.sleep(10); // an error that nobody has taken fails the test here
+});
+
 test('an audit or a migration whose session is ended fails at once, at any moment', async () => {
   const other = await newDatabase();
   const { database_url } = other;

@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../apps/config.ts';
 import { openConnection, type Sql } from '../db/connect.ts';
-import { operationsExpire, tuneTables } from '../db/dialect.ts';
+import { operationsExpire, tuneSession, tuneTables } from '../db/dialect.ts';
 import { readPool } from '../db/reads.ts';
 import { sweepExpired } from '../db/sweep.ts';
 import { connect, newDatabase } from './kassa.ts';
@@ -69,7 +69,31 @@ test.each(['0A000', '22023', '42601', '42P01'])(
   },
 );
 
+const limits = {
+  idle_in_transaction_timeout_ms: 3000,
+  transaction_timeout_ms: 6000,
+  lock_timeout_ms: 500,
+};
+const SETTINGS = [
+  'set idle_in_transaction_session_timeout = 3000',
+  'set plan_cache_mode = force_custom_plan',
+];
+
+test.each([undefined, '22023', '42704'])(
+  'a session of CockroachDB gets its settings, and goes on where one is refused (%s)',
+  async (code) => {
+    const server = serverThat(COCKROACH, null, code);
+    expect(await tuneSession(as(server), 'transactions', limits)).toEqual({ gated: false });
+    expect(server.told).toEqual(SETTINGS);
+  },
+);
+
+test('a connection that is lost meanwhile is not taken for a refusal', async () => {
+  const broken = serverThat(COCKROACH, null, 'CONNECTION_CLOSED');
+  await expect(tuneSession(as(broken), 'reads', limits)).rejects.toThrow('no');
+});
+
 test('a connection that is lost meanwhile fails the migration', async () => {
   const broken = serverThat(COCKROACH, null, 'CONNECTION_CLOSED');
-  expect(tuneTables(as(broken))).rejects.toThrow('no');
+  await expect(tuneTables(as(broken))).rejects.toThrow('no');
 });

@@ -137,6 +137,19 @@ for (const code of ['40001', '40P01', '55P03', '57014', '23505', 'XXUUU', 'XX000
   }
 }
 
+for (const code of ['XXUUU', 'XX000', '40001']) {
+  test(`${code} for a GET is tried again`, async () => {
+    const user = await newUser(kassa, 5);
+    let seen = 0;
+    proxy.disturb = (text) =>
+      text.startsWith('select') && text.includes('from users') && seen++ < 2
+        ? { error: code }
+        : 'pass';
+    expect((await kassa.get(`/payment/find_user/${user}`)).body.credit).toBe(5);
+    expect(seen).toBe(3);
+  });
+}
+
 for (const fault of [
   { error: '40003' },
   { error: '40003', done: true },

@@ -238,6 +238,7 @@ test('each names all that is missing and where it is to be had, and stops', asyn
 test('the scripts are clean shell', async () => {
   if (!Bun.which('shellcheck'))
     return console.log('not checked: shell scripts (no shellcheck here)');
-  const { out } = await run(['shellcheck', MINIKUBE, 'deploy/cluster', 'helm-config/charts.sh']);
+  const scripts = ['helm-config/charts.sh', 'deploy/cockroach-init.sh', '.ci/run'];
+  const { out } = await run(['shellcheck', MINIKUBE, 'deploy/cluster', ...scripts]);
   expect(out).toBe('');
 });

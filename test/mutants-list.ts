@@ -310,8 +310,8 @@ export const mutants: Mutant[] = [
   mutant(
     'a settling writes its marker inside the transaction of another batch',
     'db/lane.ts',
-    'const pass = await this.#turn.take();\n    const in_use',
-    'const pass = () => {};\n    const in_use',
+    'const pass = await this.#turn.take();\n    const { clock',
+    'const pass = () => {};\n    const { clock',
     [...engine, 'simulation'],
   ),
   mutant(
