@@ -1,7 +1,8 @@
 /** `bun run dev`: embedded PostgreSQL, migrations, and the three services on one port. */
 import { createServer } from 'node:net';
 import { readRunningCluster, urlOf } from '../db/cluster.ts';
-import type { Connection, StoreAddress } from '../db/connect.ts';
+import type { StoreAddress } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { type Embedded, startEmbedded } from '../db/embedded.ts';
 import { Failure } from '../db/failure.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';

@@ -1,5 +1,5 @@
 /** `bun run migrate`: brings the schema of DATABASE_URL, or of the running dev store, up to date. */
-import type { Connection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import { readArguments } from './arguments.ts';

@@ -1,5 +1,6 @@
 /** How the command-line tools reach the store: DATABASE_URL, or the dev store that runs now. */
-import { type Connection, openConnection } from '../db/connect.ts';
+import { openConnection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { codeOf, Failure, isServerError } from '../db/failure.ts';
 import { readOwner } from '../db/owner.ts';
 import { describeStore, environment, readConfig, storeOptions } from './config.ts';

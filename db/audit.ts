@@ -1,5 +1,5 @@
 /** The invariants that make every number explainable, checked in one snapshot of the store. */
-import type { Connection, Statement } from './connect.ts';
+import type { Connection, Statement } from './connection.ts';
 import { beginAudit } from './dialect.ts';
 import { isConflict } from './failure.ts';
 

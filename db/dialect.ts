@@ -1,5 +1,6 @@
 /** What differs between PostgreSQL and CockroachDB, asked of the server, in one place. */
-import type { Purpose, Sql, Statement } from './connect.ts';
+import type { Purpose } from './connect.ts';
+import type { Features, Sql, Statement } from './connection.ts';
 import { isServerError } from './failure.ts';
 
 interface Limits {
@@ -61,11 +62,6 @@ export const beginAudit = (sql: Sql, gated: boolean, tries: number): Statement =
   gated || tries <= 2
     ? sql`begin isolation level repeatable read read only`
     : sql`begin isolation level serializable, read only, as of system time '-1s'`;
-
-/** What the engine does differently on this server. */
-export interface Features {
-  gated: boolean;
-}
 
 /**
  * PostgreSQL only: transactions of all processes go in one after the other, in order of asking.

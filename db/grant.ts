@@ -1,6 +1,6 @@
 /** Gives the services' roles exactly what db/roles.ts says, after each migration. */
 import { textArray } from './arrays.ts';
-import type { Sql } from './connect.ts';
+import type { Sql } from './connection.ts';
 import { postgresqlVersion } from './dialect.ts';
 import { codeOf, Failure, isServerError } from './failure.ts';
 import { type Grants, ROLES } from './roles.ts';

@@ -1,7 +1,7 @@
 /** The engine: commands that wait at the same time travel in one transaction. */
 import { type Clock, systemClock } from './clock.ts';
 import { type Command, type Keys, mergeKeys } from './command.ts';
-import type { Connection } from './connect.ts';
+import type { Connection } from './connection.ts';
 import { Failure, type Log } from './failure.ts';
 import { type Entry, giveUp, Lane, type LaneLimits, type Submitted } from './lane.ts';
 import { type Meter, silentMeter } from './meter.ts';

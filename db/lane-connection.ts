@@ -1,6 +1,6 @@
 /** The connection of a lane: made when it is needed, replaced when it is lost or has grown old. */
 import type { Clock } from './clock.ts';
-import type { Connection } from './connect.ts';
+import type { Connection } from './connection.ts';
 import type { Log } from './failure.ts';
 import type { Meter } from './meter.ts';
 import { renew } from './renew.ts';

@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import journal from '../migrations/meta/_journal.json' with { type: 'json' };
-import type { Connection, Sql, Statement } from './connect.ts';
+import type { Connection, Sql, Statement } from './connection.ts';
 import { tuneTables } from './dialect.ts';
 import { codeOf, Failure, isConflict } from './failure.ts';
 import { grantRoles } from './grant.ts';

@@ -1,7 +1,7 @@
 /** The reads of the GET endpoints: one statement each, on a pool of read-committed connections. */
 import { textArray } from './arrays.ts';
 import type { Item, Keys, Line, Order, User } from './command.ts';
-import type { Connection, Sql, Statement } from './connect.ts';
+import type { Connection, Sql, Statement } from './connection.ts';
 import { Failure, isTransient, isUnmigrated, type Log, notMigrated } from './failure.ts';
 import { type Meter, silentMeter } from './meter.ts';
 import { renew } from './renew.ts';

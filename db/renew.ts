@@ -1,5 +1,5 @@
 /** A connection that has served its time gives way to a new one. */
-import type { Connection } from './connect.ts';
+import type { Connection } from './connection.ts';
 import type { Log } from './failure.ts';
 
 /** Opens a connection in place of a stale one, which goes on if there is none to be had. */

@@ -12,7 +12,7 @@ import type {
   StockMovement,
   User,
 } from './command.ts';
-import type { Sql, Statement } from './connect.ts';
+import type { Sql, Statement } from './connection.ts';
 import { assert } from './failure.ts';
 import {
   appendCreditMovements,

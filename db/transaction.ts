@@ -1,7 +1,7 @@
 /** One attempt at one transaction: begin and lock, decide, write and commit; and how it ended. */
 import { int8Array, textArray } from './arrays.ts';
 import { type Command, type Decision, type Keys, mergeKeys } from './command.ts';
-import type { Connection, Settled, Statement } from './connect.ts';
+import type { Connection, Settled, Statement } from './connection.ts';
 import { takeGate } from './dialect.ts';
 import { assert, Failure, isCertainAbort, isLockTimeout, isServerError } from './failure.ts';
 import { LockedRows, lockStatements } from './rows.ts';

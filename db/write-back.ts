@@ -1,7 +1,7 @@
 /** The write-back statements of the engine: set-based, one table each, rows given as arrays. */
 import { boolArray, int8Array, textArray } from './arrays.ts';
 import type { CreditMovement, Item, Line, Order, StockMovement, User } from './command.ts';
-import type { Sql, Statement } from './connect.ts';
+import type { Sql, Statement } from './connection.ts';
 
 /** What became of the rows of one table. */
 export interface Sifted<T> {

@@ -1,7 +1,7 @@
 /** The audit itself: each invariant, once broken by hand, is reported with the row's id. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { audit } from '../db/audit.ts';
-import type { Connection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { isUnavailable } from '../db/failure.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import {

@@ -1,7 +1,8 @@
 /** What differs between the stores: who deletes expired operations, and that older ones are served. */
 import { afterAll, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../apps/config.ts';
-import { openConnection, type Sql } from '../db/connect.ts';
+import { openConnection } from '../db/connect.ts';
+import type { Sql } from '../db/connection.ts';
 import { operationsExpire, tuneSession, tuneTables } from '../db/dialect.ts';
 import { readPool } from '../db/reads.ts';
 import { sweepExpired } from '../db/sweep.ts';

@@ -1,6 +1,6 @@
 /** What was answered is let go of: a service's memory stays flat however long it runs. */
 import { expect, test } from 'bun:test';
-import type { Connection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { connect } from './kassa.ts';
 
 const FLIGHTS = 50;

@@ -4,7 +4,7 @@ import { cp, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { is } from 'drizzle-orm';
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core';
-import type { Connection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { type Migration, migrate, readMigrations } from '../db/migrate.ts';
 import * as schema from '../db/schema.ts';
 import { connect, newDatabase, openKassa, times } from './kassa.ts';

@@ -387,7 +387,7 @@ export const mutants: Mutant[] = [
   mutant(
     'a lost connection connects again',
     'db/connect.ts',
-    'if (socket || !alive) throw lostConnection();',
+    'if (socket || lost) throw lostConnection();',
     '',
     engine,
   ),
@@ -400,8 +400,8 @@ export const mutants: Mutant[] = [
   ),
   mutant(
     'a silent connection is waited for',
-    'db/connect.ts',
-    'timers.push(setTimeout(late, timeout_ms), setTimeout(silent, first_ms));',
+    'db/connection.ts',
+    'if (!over()) timers.push(clock.after(first_ms, silent), clock.after(timeout_ms, late));',
     '',
     engine,
   ),

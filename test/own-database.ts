@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { describeStore, environment, readConfig, storeOptions } from '../apps/config.ts';
 import { connectOrSay } from '../apps/tool.ts';
-import type { Connection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import type { CredentialFiles } from '../db/credentials.ts';
 import { postgresqlVersion } from '../db/dialect.ts';
 import { Failure } from '../db/failure.ts';

@@ -1,7 +1,7 @@
 /** The SQL roles: each service can do all of its work as its own role, and nothing beyond. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { rm } from 'node:fs/promises';
-import type { Connection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { type Embedded, startEmbedded } from '../db/embedded.ts';
 import { grantRoles, makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';

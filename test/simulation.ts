@@ -2,7 +2,7 @@
  * A deterministic simulation of the engine: clients, engines and a store in virtual time. A seed
  * chooses the order of everything that happens, and which answers are lost, late or errors.
  */
-import type { Connection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { Failure, isServerError, type Log } from '../db/failure.ts';
 import { groupCommit, type Limits } from '../db/group-commit.ts';
 import { emptyWorld, type World } from './model.ts';
@@ -68,7 +68,7 @@ export function simulate(seed: number, tracing = false): Simulated {
   const ended = schedule.run(500_000);
   if (!ended) judge.violated('it never ends');
   if (!over) judge.violated('somebody still waits');
-  for (const wire of wires) if (wire.alive) judge.violated(`${wire.name} is still open`);
+  for (const wire of wires) if (wire.connection.alive) judge.violated(`${wire.name} is still open`);
   judge.close();
   const digest = `${schedule.now} ${store.seq} ${schedule.random()}`;
   return { violations: judge.violations, paths, trace, digest };
@@ -84,7 +84,7 @@ function startServices(ground: WireGround, wires: Wire[], limits: Limits, log: L
     if (refused) throw new Failure('store_unavailable', 'the store refused the connection');
     const wire = new Wire(ground, `c${wires.length}`);
     wires.push(wire);
-    return wire;
+    return wire.connection;
   };
   const readAhead = hintsOf(ground);
   return Array.from({ length: 1 + schedule.below(3) }, () => {

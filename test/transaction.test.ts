@@ -1,7 +1,7 @@
 /** One transaction and the truth about it: markers, settling, certain and uncertain ends. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { Command } from '../db/command.ts';
-import type { Connection } from '../db/connect.ts';
+import type { Connection } from '../db/connection.ts';
 import { type Answer, settle, transact, type Work } from '../db/transaction.ts';
 import { connect, newDatabase } from './kassa.ts';
 import { type StoreProxy, startProxy } from './proxy.ts';

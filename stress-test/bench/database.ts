@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readConfig, storeOptions } from '../../apps/config.ts';
 import { connectOrSay } from '../../apps/tool.ts';
 import { audit, type Finding } from '../../db/audit.ts';
-import type { Connection, Sql } from '../../db/connect.ts';
+import type { Connection, Sql } from '../../db/connection.ts';
 import { migrate, readMigrations } from '../../db/migrate.ts';
 import { withDatabase } from '../../test/store-address.ts';
 

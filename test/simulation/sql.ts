@@ -10,8 +10,22 @@ export type Perform = (transaction: Transaction, args: string[], now: number) =>
 
 const texts = new Map<string, string>();
 
-/** The driver's tag: a statement that was not sent, or a part of one. */
-export function sqlTag(parts: readonly string[], ...values: unknown[]): SimStatement {
+/** The driver's tag: a statement that is sent when it is executed, or a part of one. */
+export const sqlTag =
+  (execute: (statement: SimStatement) => Promise<unknown>) =>
+  (parts: readonly string[], ...values: unknown[]) => {
+    const statement = assemble(parts, values);
+    let answer: Promise<unknown> | undefined;
+    const executed = () => (answer ??= execute(statement));
+    return {
+      ...statement,
+      execute: executed,
+      // biome-ignore lint/suspicious/noThenProperty: as the driver's statements
+      then: (...how: Parameters<Promise<unknown>['then']>) => executed().then(...how),
+    };
+  };
+
+function assemble(parts: readonly string[], values: readonly unknown[]): SimStatement {
   let text = parts[0] ?? '';
   const args: unknown[] = [];
   for (const [i, value] of values.entries()) {

@@ -53,6 +53,12 @@ export class Schedule {
     return {
       now: () => this.now,
       pause: this.pause,
+      after: (ms, run) => {
+        const event = this.after(ms, run);
+        return () => {
+          event.run = undefined;
+        };
+      },
       random: this.random,
       uuid: () => `${++ids}-${this.below(1e9)}`,
     };

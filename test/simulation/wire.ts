@@ -1,9 +1,12 @@
-/** Connections of the simulation: flights that arrive, arrive late, in part, twice as slow or never. */
-import type { Connection, Settled } from '../../db/connect.ts';
-import { Failure } from '../../db/failure.ts';
+/**
+ * What a simulated connection runs on: flights that arrive, arrive late, in part, twice as slow or
+ * never. The connection itself, its time limits included, is the product's.
+ */
+import { type Connection, connectionOn, lostConnection, type Sql } from '../../db/connection.ts';
+import type { Failure } from '../../db/failure.ts';
 import { type Message, type Reply, Session, type SessionGround } from './session.ts';
 import { type SimStatement, sqlTag } from './sql.ts';
-import type { Event, Schedule } from './time.ts';
+import type { Schedule } from './time.ts';
 
 /** Probabilities for one seed, and its latency. */
 export interface Faults {
@@ -49,162 +52,140 @@ interface Fate {
   end: 'fine' | 'cut' | 'silent';
 }
 
-interface Flight {
-  fate: Fate;
-  /** All of it gets to the server. */
-  whole: boolean;
-  /** It ends its transaction. */
-  ends: boolean;
-  lose(why: Failure): void;
-  /** The client has its answers, or never will: the time of the next one begins. */
-  over: PromiseWithResolvers<void>;
+/** A statement that was executed, and who waits for its answer. */
+interface Sent extends SimStatement {
+  resolve(rows: unknown): void;
+  reject(error: Error): void;
 }
 
-export class Wire implements Connection {
-  readonly gated = false;
-  readonly sql = sqlTag as unknown as Connection['sql'];
-  alive = true;
+interface Flight {
+  fate: Fate;
+  sent: Sent[];
+  answers: number;
+  /** It ends its transaction. */
+  ends: boolean;
+}
+
+export class Wire {
+  readonly connection: Connection;
   readonly name: string;
   readonly #session: Session;
   readonly #ground: WireGround;
+  readonly #tellLoss: (why: Failure) => void;
+  /** Executed at this moment: they leave together. */
+  #gathered: Sent[] = [];
+  /** The decisions that were made before the gathered statements. */
+  #decided: unknown;
   /** Sent, and not answered yet: one, or a commit with the next transaction's locks behind it. */
   readonly #flights: Flight[] = [];
+  /** The flight that was sent last. */
+  #last: Flight | undefined;
   /** Answers on their way to the client: in order, each arrives at its own moment. */
   readonly #underway: (() => void)[] = [];
   /** Flights on their way to the server: in order, too. */
   readonly #arriving: Message[][] = [];
   /** When the last flight reaches the server. */
   #last_arrival = 0;
-  /** When it has served long enough. */
-  #stale_at: number;
   /** Nothing reaches the client any more, not even a reset. */
   #dark = false;
+  #gone = false;
 
   constructor(ground: WireGround, name: string) {
+    const { schedule } = ground;
     this.#ground = ground;
     this.name = name;
     this.#session = new Session(ground);
-    const { now, below } = ground.schedule;
-    this.#stale_at = now + below(4000);
     this.#session.onend = () => {
-      if (!this.#dark) ground.schedule.after(this.#latency(), () => this.#lose(lost()));
+      if (!this.#dark) schedule.after(this.#latency(), () => this.#lose());
     };
+    const { connection, lose } = connectionOn({
+      sql: sqlTag((statement) => this.#execute(statement)) as unknown as Sql,
+      features: { gated: false },
+      clock: schedule.clock(),
+      stale_at: schedule.now + schedule.below(4000),
+      drop: () => this.#end(),
+      end: () => this.#goodbye(),
+    });
+    this.connection = connection;
+    this.#tellLoss = lose;
   }
 
-  whileAlive(): never {
-    throw new Error('the engine sends nothing past its flights');
+  /** What is executed at the same moment is one flight; nothing travels with a COMMIT but behind it. */
+  #execute(statement: SimStatement): Promise<unknown> {
+    if (this.#gathered.at(-1)?.text === 'commit') this.#depart();
+    if (this.#gathered.length === 0) {
+      this.#decided = this.#ground.tag();
+      queueMicrotask(() => this.#depart());
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    this.#gathered.push({ ...statement, resolve, reject });
+    return promise;
   }
 
-  flight(statements: unknown[], timeout_ms: number, first_ms = timeout_ms): Promise<Settled[]> {
-    const { schedule, tag, trace, broken } = this.#ground;
-    const sent = statements as SimStatement[];
+  #depart(): void {
+    const { schedule, trace, broken } = this.#ground;
+    const sent = this.#gathered.splice(0);
+    if (sent.length === 0 || this.#gone) return;
     const ends = sent.at(-1)?.text === 'commit';
-    const decided = tag();
-    if (!this.alive) return Promise.reject(lost());
     const before = this.#flights.at(-1);
     if (before && !before.ends) broken('a flight behind one that does not end its transaction');
     if (this.#flights.length > 1) broken('three flights at once on one connection');
-    if (ends) this.#session.tag = decided;
-    return new Promise((resolve, reject) => {
-      const fate = this.#fate(sent.length, before);
-      const settled: Settled[] = [];
-      if (fate.end === 'silent') this.#dark = true;
-      const silent = new Failure('store_unavailable', 'no answer in time');
-      const isAnswered = () => settled[0]?.status === 'fulfilled';
-      const timers: Event[] = [];
-      const startTimers = () => {
-        if (!this.#flights.includes(flight)) return;
-        const early = schedule.after(Math.min(first_ms, timeout_ms), () => {
-          if (!isAnswered()) this.#lose(silent);
-        });
-        const late = schedule.after(timeout_ms, () => {
-          this.#lose(isAnswered() ? new Failure('contention', 'too long') : silent);
-        });
-        timers.push(early, late);
-      };
-      const finish = () => {
-        for (const timer of timers) timer.run = undefined;
-        this.#flights.splice(this.#flights.indexOf(flight), 1);
-        flight.over.resolve();
-      };
-      const flight: Flight = {
-        fate,
-        whole: fate.received === sent.length,
-        ends,
-        over: Promise.withResolvers<void>(),
-        lose: (why) => {
-          finish();
-          if (fate.end !== 'cut' || schedule.chance(0.7)) return reject(why);
-          // Not what db/connect.ts does today, but what a driver may: each answer fails by itself.
-          const closed = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });
-          const left = sent
-            .slice(settled.length)
-            .map(() => ({ status: 'rejected', reason: closed }));
-          resolve([...settled, ...(left as Settled[])]);
-        },
-      };
-      this.#flights.push(flight);
-      if (before) void before.over.promise.then(startTimers);
-      else startTimers();
-      trace(() => `${this.name} sends ${sent.map(nameOf).join(', ')}: ${JSON.stringify(fate)}`);
-      const loseSoon = () => {
-        if (fate.end === 'cut') schedule.after(this.#latency(), () => this.#lose(lost()));
-      };
-      const arrive = (answer: Reply) => {
-        if (!this.#flights.includes(flight)) return;
-        settled.push(settledOf(answer));
-        if (settled.length === fate.answered) loseSoon();
-        if (settled.length < sent.length || fate.end !== 'fine') return;
-        finish();
-        resolve(settled);
-        this.#loseWhileIdle();
-      };
-      const messages = sent.slice(0, fate.received).map((statement, i): Message => {
-        const reply = (answer: Reply) => {
-          trace(() => `${this.name} ${nameOf(statement)} → ${wordFor(answer)}`);
-          if (i >= fate.answered) return;
-          this.#underway.push(() => arrive(answer));
-          schedule.after(this.#latency(), () => this.#underway.shift()?.());
-        };
-        return { statement, fault: this.#fault(statement), reply };
-      });
-      if (fate.answered === 0) loseSoon();
-      this.#last_arrival = Math.max(this.#last_arrival, schedule.now + fate.delay_ms);
-      this.#arriving.push(messages);
-      schedule.after(this.#last_arrival - schedule.now, () =>
-        this.#session.receive(...(this.#arriving.shift() ?? [])),
-      );
-    });
+    if (ends) this.#session.tag = this.#decided;
+    const fate = this.#fate(sent.length);
+    if (fate.end === 'silent') this.#dark = true;
+    const flight = { fate, sent, answers: 0, ends };
+    this.#flights.push(flight);
+    this.#last = flight;
+    trace(() => `${this.name} sends ${sent.map(nameOf).join(', ')}: ${JSON.stringify(fate)}`);
+    const messages = sent
+      .slice(0, fate.received)
+      .map((statement, i) => this.#message(flight, statement, i));
+    if (fate.answered === 0) this.#loseSoon(flight);
+    this.#last_arrival = Math.max(this.#last_arrival, schedule.now + fate.delay_ms);
+    this.#arriving.push(messages);
+    schedule.after(this.#last_arrival - schedule.now, () =>
+      this.#session.receive(...(this.#arriving.shift() ?? [])),
+    );
   }
 
-  destroy(): void {
-    this.#lose(lost());
+  #message(flight: Flight, statement: Sent, i: number): Message {
+    const { schedule, trace } = this.#ground;
+    const reply = (answer: Reply) => {
+      trace(() => `${this.name} ${nameOf(statement)} → ${wordFor(answer)}`);
+      if (i >= flight.fate.answered) return;
+      this.#underway.push(() => this.#arrive(flight, statement, answer));
+      schedule.after(this.#latency(), () => this.#underway.shift()?.());
+    };
+    return { statement, fault: this.#fault(statement), reply };
   }
 
-  get stale(): boolean {
-    return this.#ground.schedule.now > this.#stale_at;
+  #arrive(flight: Flight, statement: Sent, answer: Reply): void {
+    if (this.#gone) return;
+    if ('error' in answer) statement.reject(answer.error);
+    else statement.resolve(Object.assign(answer.rows, { command: answer.command }));
+    flight.answers++;
+    if (flight.answers === flight.fate.answered) this.#loseSoon(flight);
+    if (flight.answers < flight.sent.length) return;
+    this.#flights.splice(this.#flights.indexOf(flight), 1);
+    if (flight.fate.end === 'fine') this.#loseWhileIdle();
   }
 
-  keep(): void {
-    this.#stale_at = Number.POSITIVE_INFINITY;
-  }
-
-  async close(): Promise<void> {
-    const { broken, store } = this.#ground;
-    if (this.#flights.length > 0) broken('a connection closed under a flight');
-    if (this.alive && this.stale) store.count('connections replaced for their age');
-    this.#lose(lost());
+  #loseSoon({ fate }: Flight): void {
+    const { schedule } = this.#ground;
+    if (fate.end === 'cut') schedule.after(this.#latency(), () => this.#lose());
   }
 
   #latency = () => this.#ground.schedule.random() * this.#ground.faults.latency_ms;
 
-  #fate(count: number, before: Flight | undefined): Fate {
+  #fate(count: number): Fate {
     const { schedule, faults } = this.#ground;
-    if (before && before.fate.end !== 'fine') {
+    const last = this.#last;
+    if (last && last.fate.end !== 'fine') {
       // The same bytes, the same loss: nothing overtakes what was sent before it.
-      this.#ground.store.count('locks sent behind a commit that was lost');
-      const received = before.whole && schedule.chance(0.5) ? count : 0;
-      return { ...before.fate, received, answered: 0 };
+      if (last.ends) this.#ground.store.count('locks sent behind a commit that was lost');
+      const whole = last.fate.received === last.sent.length;
+      const received = whole && schedule.chance(0.5) ? count : 0;
+      return { ...last.fate, received, answered: 0 };
     }
     const { random, below, between } = schedule;
     const fine = { received: count, answered: count, delay_ms: this.#latency() };
@@ -242,15 +223,30 @@ export class Wire implements Connection {
   #loseWhileIdle(): void {
     const { schedule, faults } = this.#ground;
     if (!schedule.chance(faults.cut / 4)) return;
-    schedule.after(schedule.between(0, 20 * faults.latency_ms), () => this.#lose(lost()));
+    schedule.after(schedule.between(0, 20 * faults.latency_ms), () => this.#lose());
   }
 
-  #lose(why: Failure): void {
+  /**
+   * The socket has ended. The driver fails every statement that waits; a reset is told to the
+   * connection only a moment later, and what is sent in between is never answered.
+   */
+  #lose(): void {
+    const { schedule } = this.#ground;
+    if (this.#gone) return;
+    const closed = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });
+    const left = this.#flights.flatMap(({ sent, answers }) => sent.slice(answers));
+    this.#end();
+    for (const statement of left) statement.reject(closed);
+    if (schedule.chance(0.7)) this.#tellLoss(lostConnection());
+    else schedule.after(this.#latency(), () => this.#tellLoss(lostConnection()));
+  }
+
+  /** The client has no socket any more; the server learns of it sooner, later or never. */
+  #end(): void {
     const { schedule, trace, faults } = this.#ground;
-    if (!this.alive) return;
-    trace(() => `${this.name} is lost: ${why.message}`);
-    this.alive = false;
-    for (const flight of [...this.#flights]) flight.lose(why);
+    if (this.#gone) return;
+    this.#gone = true;
+    trace(() => `${this.name} is lost`);
     if (schedule.chance(faults.untold)) return;
     const wait_ms = Math.max(0, this.#last_arrival - schedule.now) + 3 * this.#latency();
     schedule.after(wait_ms, () => {
@@ -258,20 +254,18 @@ export class Wire implements Connection {
       else this.#session.receive('end');
     });
   }
+
+  async #goodbye(): Promise<void> {
+    const { broken, store } = this.#ground;
+    if (this.#gone) return;
+    if (this.#flights.length > 0) broken('a connection closed under a flight');
+    if (this.connection.stale) store.count('connections replaced for their age');
+    this.#end();
+  }
 }
 
 export const isAway = ({ schedule, faults }: WireGround): boolean =>
   schedule.now >= faults.away_from && schedule.now < faults.away_until;
-
-const lost = () => new Failure('store_unavailable', 'the connection was lost');
-
-const settledOf = (reply: Reply): Settled =>
-  'error' in reply
-    ? { status: 'rejected', reason: reply.error }
-    : {
-        status: 'fulfilled',
-        value: Object.assign(reply.rows, { command: reply.command }) as never,
-      };
 
 const nameOf = ({ text, args }: SimStatement): string => {
   const [, start, table] =
