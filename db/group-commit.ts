@@ -5,7 +5,8 @@ import type { Connection } from './connection.ts';
 import { Failure, type Log } from './failure.ts';
 import { type Entry, giveUp, Lane, type LaneLimits, type Submitted } from './lane.ts';
 import { type Meter, silentMeter } from './meter.ts';
-import type { Answer, Operation } from './transaction.ts';
+import type { Operation } from './operations.ts';
+import type { Answer } from './transaction.ts';
 
 /** Every bound of the write path. */
 export interface Limits extends LaneLimits {

@@ -10,14 +10,8 @@ import {
   notMigrated,
 } from './failure.ts';
 import { type ConnectionGround, LaneConnection } from './lane-connection.ts';
-import {
-  type Answer,
-  type Attempt,
-  type Result,
-  settle,
-  transact,
-  type Work,
-} from './transaction.ts';
+import { settle } from './operations.ts';
+import { type Answer, type Attempt, type Result, transact, type Work } from './transaction.ts';
 import { Turn } from './turn.ts';
 
 /** A command with somebody who waits for its answer. */

@@ -1,9 +1,15 @@
 /** One attempt at one transaction: begin and lock, decide, write and commit; and how it ended. */
-import { int8Array, textArray } from './arrays.ts';
 import { type Command, type Decision, type Keys, mergeKeys } from './command.ts';
 import type { Connection, Settled, Statement } from './connection.ts';
 import { takeGate } from './dialect.ts';
-import { assert, Failure, isCertainAbort, isLockTimeout, isServerError } from './failure.ts';
+import { Failure, isCertainAbort, isLockTimeout, isServerError } from './failure.ts';
+import {
+  type Operation,
+  Operations,
+  type RecordedOperation,
+  readOperations,
+  writeMarker,
+} from './operations.ts';
 import { LockedRows, lockStatements } from './rows.ts';
 
 /** A finished answer, as it will be sent and recorded. */
@@ -17,12 +23,6 @@ export interface Work {
   command: Command<Answer>;
   keys: Keys;
   operation?: Operation | undefined;
-}
-export interface Operation {
-  /** The client's idempotency key: 1-255 printable characters. */
-  key: string;
-  /** Method and path: the same key for another call is refused. */
-  fingerprint: string;
 }
 
 /** What became of one command, if its transaction commits. */
@@ -115,29 +115,6 @@ async function ending(
 }
 
 /**
- * Finds out whether the transaction with this marker took place, by writing the marker: if it is
- * there, it did; if it could be written, it did not and never will, since its own write must fail
- * now. Reading alone would prove nothing: the lost commit may still be on its way.
- * @throws if the store can't say: try again on another connection.
- */
-export async function settle(
-  connection: Connection,
-  marker: string,
-  timeout_ms: number,
-): Promise<'committed' | 'undone'> {
-  const [mine] = await connection.flight(
-    [writeMarker(connection.sql, marker, 'undone')],
-    timeout_ms,
-  );
-  if (mine?.status === 'fulfilled') return 'undone';
-  const read = connection.sql`select fingerprint from operations where key = ${markerKey(marker)}`;
-  const rows = valuesOf(await connection.flight([read], timeout_ms)).at(0);
-  const found = rows?.at(0)?.fingerprint;
-  if (found !== 'committed' && found !== 'undone') throw mine?.reason;
-  return found;
-}
-
-/**
  * The answers to statements that all must have worked. @throws the first error, in order
  * @param waited said of a lock time-out that is nobody's row: no smaller batch would help
  */
@@ -174,75 +151,5 @@ function decide(work: Work, rows: LockedRows, operations: Operations): Result {
       failure:
         cause instanceof Failure ? cause : new Failure('internal', 'a decision broke', { cause }),
     };
-  }
-}
-
-const markerKey = (marker: string) => `t:${marker}`;
-const operationKey = (key: string) => `k:${key}`;
-
-interface RecordedOperation {
-  key: string;
-  fingerprint: string;
-  status: number;
-  answer: string;
-  live: boolean;
-}
-
-function readOperations(sql: Connection['sql'], keys: readonly string[]): Statement[] {
-  if (keys.length === 0) return [];
-  return [
-    sql`select key, fingerprint, status, answer, expires_at > now() as live from operations
-        where key = any(${textArray(keys.map(operationKey))}::text[])`,
-  ];
-}
-
-const writeMarker = (sql: Connection['sql'], marker: string, end: 'committed' | 'undone') =>
-  sql`insert into operations (key, fingerprint, status, answer, expires_at)
-      values (${markerKey(marker)}, ${end}, 0, '', now() + interval '1 hour')`;
-
-/** The recorded answers that a batch found, and those that it makes. */
-class Operations {
-  readonly #found = new Map<string, RecordedOperation>();
-  readonly #expired: string[] = [];
-  readonly #made: RecordedOperation[] = [];
-
-  constructor(rows: readonly RecordedOperation[]) {
-    for (const row of rows) {
-      if (row.live) this.#found.set(row.key, row);
-      else this.#expired.push(row.key);
-    }
-  }
-
-  find({ key, fingerprint }: Operation): Result | undefined {
-    const row = this.#found.get(operationKey(key));
-    if (!row) return undefined;
-    if (row.fingerprint !== fingerprint) {
-      const detail = 'this idempotency key was used for another method or path';
-      return { failure: new Failure('idempotency_key_reused', detail) };
-    }
-    return { answer: { status: row.status, body: row.answer }, replayed: true };
-  }
-
-  record({ key, fingerprint }: Operation, { status, body }: Answer): void {
-    const row = { key: operationKey(key), fingerprint, status, answer: body, live: true };
-    assert(!this.#found.has(row.key), `operation ${key} is recorded once`);
-    this.#found.set(row.key, row);
-    this.#made.push(row);
-  }
-
-  writes(sql: Connection['sql']): Statement[] {
-    if (this.#made.length === 0) return [];
-    this.#made.sort((a, b) => (a.key < b.key ? -1 : 1)); // of two processes none waits in a circle
-    const insert = sql`
-      insert into operations (key, fingerprint, status, answer, expires_at)
-      select n.key, n.fingerprint, n.status, n.answer, now() + interval '24 hours'
-      from unnest(${textArray(this.#made.map((row) => row.key))}::text[],
-                  ${textArray(this.#made.map((row) => row.fingerprint))}::text[],
-                  ${int8Array(this.#made.map((row) => row.status))}::int8[],
-                  ${textArray(this.#made.map((row) => row.answer))}::text[])
-        as n(key, fingerprint, status, answer)`;
-    const replaced = this.#expired.filter((key) => this.#found.has(key));
-    if (replaced.length === 0) return [insert];
-    return [sql`delete from operations where key = any(${textArray(replaced)}::text[])`, insert];
   }
 }

@@ -239,7 +239,7 @@ export const mutants: Mutant[] = [
   ),
   mutant(
     'settling only reads',
-    'db/transaction.ts',
+    'db/operations.ts',
     "if (mine?.status === 'fulfilled') return 'undone';",
     "if (mine?.status === 'fulfilled') {\n    await connection.sql`delete from operations where key = ${markerKey(marker)}`;\n    return 'undone';\n  }",
     engine,
@@ -499,7 +499,7 @@ export const mutants: Mutant[] = [
   // Idempotency.
   mutant(
     'recorded answers are not found',
-    'db/transaction.ts',
+    'db/operations.ts',
     'if (!row) return undefined;',
     'return undefined;',
     ['idempotency'],
@@ -513,7 +513,7 @@ export const mutants: Mutant[] = [
   ),
   mutant(
     'the fingerprint is not compared',
-    'db/transaction.ts',
+    'db/operations.ts',
     'if (row.fingerprint !== fingerprint) {',
     'if (false) {',
     ['idempotency'],
@@ -527,7 +527,7 @@ export const mutants: Mutant[] = [
   ),
   mutant(
     'expired answers are repeated',
-    'db/transaction.ts',
+    'db/operations.ts',
     'if (row.live) this.#found',
     'if (true) this.#found',
     ['idempotency'],

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { Command } from '../db/command.ts';
 import type { Connection } from '../db/connection.ts';
-import { type Answer, settle, transact, type Work } from '../db/transaction.ts';
+import { settle } from '../db/operations.ts';
+import { type Answer, transact, type Work } from '../db/transaction.ts';
 import { connect, newDatabase } from './kassa.ts';
 import { type StoreProxy, startProxy } from './proxy.ts';
 

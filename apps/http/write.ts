@@ -3,8 +3,9 @@ import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Command, Decision, Outcome } from '../../db/command.ts';
 import { Failure } from '../../db/failure.ts';
+import type { Operation } from '../../db/operations.ts';
 import type { Store } from '../../db/store.ts';
-import type { Answer, Operation } from '../../db/transaction.ts';
+import type { Answer } from '../../db/transaction.ts';
 import { PROBLEM_TYPE, problem } from './problem.ts';
 import type { Env } from './serve.ts';
 
