@@ -59,7 +59,9 @@ export const variables = z.object({
   BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
   LANES: integer(1, 64, 1).describe('connections that carry transactions'),
   BATCH_MAX: integer(1, 10_000, 512).describe('commands in one transaction, at most'),
-  BATCH_ROWS_MAX: integer(1, 1_000_000, 5000).describe('rows that one transaction locks, at most'),
+  BATCH_ROWS_MAX: integer(1, 1_000_000, 10_000).describe(
+    'rows that one transaction locks and order lines that it reads, at most',
+  ),
   PIPELINE_MIN: integer(1, 10_000, 32).describe(
     'commands that are sent behind a commit under way, at least',
   ),
@@ -71,7 +73,7 @@ export const variables = z.object({
   ),
   STATEMENT_TIMEOUT_MS: integer(100, 60_000, 5000).describe('for one statement, kept by the store'),
   LOCK_TIMEOUT_MS: integer(10, 60_000, 500).describe(
-    'for a lock that others hold (PostgreSQL): then the batch is split, to find who needs it',
+    'for a lock that another session holds; then only calls that need the row wait for it',
   ),
   IDLE_IN_TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 3000).describe(
     'after which the store ends a transaction whose service has stopped answering',

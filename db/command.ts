@@ -78,6 +78,10 @@ export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
   return { orders: [...orders], users: [...users], items: [...items] };
 }
 
+/** Rows that these keys name. */
+export const countKeys = ({ orders, users, items }: Keys): number =>
+  (orders?.length ?? 0) + (users?.length ?? 0) + (items?.length ?? 0);
+
 export const refuse = (refusal: Refusal, detail: string): Decision => ({
   outcome: { refusal, detail },
 });

@@ -39,6 +39,12 @@ export interface Connection {
   close(): Promise<void>;
 }
 
+/** The rows of a statement that must have worked. @throws its error */
+export function rowsOf(answer: Settled): postgres.RowList<postgres.Row[]> {
+  if (answer.status === 'rejected') throw answer.reason;
+  return answer.value;
+}
+
 /** What the engine does differently on this server: see dialect.ts. */
 export type Features = Pick<Connection, 'gated'>;
 

@@ -12,7 +12,7 @@ interface Limits {
 /** Settings of a fresh session, beyond those that every server takes when it is connected to. */
 export async function tuneSession(sql: Sql, purpose: Purpose, limits: Limits): Promise<Features> {
   const postgresql = await postgresqlVersion(sql); // the first statement: it connects
-  if (postgresql === undefined) await tuneCockroach(sql, limits);
+  if (postgresql === undefined) await tuneCockroach(sql, purpose, limits);
   else await tunePostgresql(sql, postgresql, purpose, limits);
   return { gated: postgresql !== undefined };
 }
@@ -33,7 +33,7 @@ async function tunePostgresql(sql: Sql, version: number, purpose: Purpose, limit
     `${idle}; set plan_cache_mode = force_generic_plan; set jit = off;${lasting}
      set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
      set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3;
-     set lock_timeout = ${limits.lock_timeout_ms}`,
+     set lock_timeout = ${purpose === 'transactions' ? 0 : limits.lock_timeout_ms}`,
   );
 }
 
@@ -42,14 +42,30 @@ async function tunePostgresql(sql: Sql, version: number, purpose: Purpose, limit
  * lock them reliably. What an older version does not know, it refuses; it goes on without.
  * Before 20.2 nothing ends a transaction whose service is frozen.
  */
-async function tuneCockroach(sql: Sql, limits: Limits): Promise<void> {
-  for (const setting of [
-    `set idle_in_transaction_session_timeout = ${limits.idle_in_transaction_timeout_ms}`,
-    'set plan_cache_mode = force_custom_plan',
-  ]) {
-    await sql.unsafe(setting).catch((error) => {
-      if (!isServerError(error)) throw error;
-    });
+async function tuneCockroach(sql: Sql, purpose: Purpose, limits: Limits): Promise<void> {
+  await trySetting(
+    sql,
+    'idle_in_transaction_session_timeout',
+    limits.idle_in_transaction_timeout_ms,
+  );
+  await trySetting(sql, 'plan_cache_mode', 'force_custom_plan');
+  if (purpose !== 'transactions') return;
+  if (await trySetting(sql, 'lock_timeout', limits.lock_timeout_ms)) return;
+  // Before 21.2 only a statement as a whole has a limit.
+  await trySetting(sql, 'statement_timeout', Math.max(limits.lock_timeout_ms, STATEMENT_MIN_MS));
+}
+
+/** A statement of a large batch may take so long although no row is held. */
+const STATEMENT_MIN_MS = 2000;
+
+/** @returns false if the server does not know the setting */
+async function trySetting(sql: Sql, name: string, value: string | number): Promise<boolean> {
+  try {
+    await sql.unsafe(`set ${name} = ${value}`);
+    return true;
+  } catch (error) {
+    if (isServerError(error)) return false;
+    throw error;
   }
 }
 
@@ -71,7 +87,14 @@ export const beginAudit = (sql: Sql, gated: boolean, tries: number): Statement =
  * fails for having waited, and the lock ends with the transaction, however that ends. CockroachDB
  * reads a row as it is when the wait for it is over, and needs none of it.
  */
-export const takeGate = (sql: Sql) => sql`lock table write_gate in exclusive mode`;
+export const takeGate = (sql: Sql): Statement => sql`lock table write_gate in exclusive mode`;
+
+/**
+ * From here to the end of the transaction a lock is waited for only so long. It comes behind the
+ * gate, which is waited for as long as a statement may take: whoever gives up loses its place.
+ */
+export const limitLockWaits = (sql: Sql, ms: number): Statement =>
+  sql`select set_config('lock_timeout', ${String(ms)}, true)`;
 
 /**
  * Settings of the tables beyond the common schema; does nothing where they are set already.

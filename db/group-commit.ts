@@ -1,11 +1,13 @@
 /** The engine: commands that wait at the same time travel in one transaction. */
 import { type Clock, systemClock } from './clock.ts';
-import { type Command, type Keys, mergeKeys } from './command.ts';
+import { type Command, countKeys, type Keys, mergeKeys } from './command.ts';
 import type { Connection } from './connection.ts';
 import { Failure, type Log } from './failure.ts';
+import { HeldRows } from './held-rows.ts';
 import { type Entry, giveUp, Lane, type LaneLimits, type Submitted } from './lane.ts';
 import { type Meter, silentMeter } from './meter.ts';
 import type { Operation } from './operations.ts';
+import type { RowName } from './probe.ts';
 import type { Answer } from './transaction.ts';
 
 /** Every bound of the write path. */
@@ -14,8 +16,6 @@ export interface Limits extends LaneLimits {
   lanes: number;
   /** Commands in one transaction, at most. */
   batch_max: number;
-  /** Rows that a transaction is known to lock, at most, unless one command alone needs more. */
-  batch_rows_max: number;
   /** Commands that may wait; the next one is refused with `overloaded`. */
   queue_max: number;
   /** From arrival to an answer; after it a command is given up. */
@@ -30,8 +30,10 @@ export interface Engine {
    *   idempotency_key_reused or internal; only `outcome_unknown` may have had an effect.
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
-  /** How many commands wait for a lane. */
+  /** How many commands wait, those that are set aside included. */
   queued(): number;
+  /** How many commands wait for a row that another session holds. */
+  setAside(): number;
   /** Waits for what is under way, then closes the lanes. */
   close(): Promise<void>;
 }
@@ -52,14 +54,24 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   const ready: Entry[] = [];
   const lanes = Array.from(
     { length: limits.lanes },
-    () => new Lane({ ...ground, clock, meter, putBack, turnFreed }, limits),
+    () => new Lane({ ...ground, clock, meter, putBack, setAside, sort, turnFreed }, limits),
   );
+  const held = new HeldRows({
+    connect: ground.connect,
+    release,
+    giveUp: giveUpHeld,
+    log: ground.log,
+    clock,
+    entries_max: Math.ceil(limits.queue_max / 2), // the other half is for who needs no held row
+    probe_ms: limits.statement_timeout_ms + 1000,
+    patience_ms: limits.lock_timeout_ms,
+  });
   let reading_ahead = false;
   let closing = false;
   let closed = false;
   void sweep();
 
-  return { submit, queued, close };
+  return { submit, queued, setAside: () => held.size, close };
 
   function submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
     if (closing) return refuse('store_unavailable', 'the service is stopping');
@@ -70,9 +82,10 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
       const arrived_at = clock.now();
       const deadline_at = arrived_at + limits.deadline_ms;
       const { keys } = command;
-      const entry = { command, keys, operation, arrived_at, deadline_at, resolve, reject };
+      const times = { arrived_at, deadline_at, lines: 0, stuck: 0 };
+      const entry = { command, keys, operation, ...times, resolve, reject };
       if (command.follow === undefined) {
-        ready.push(entry);
+        if (!held.takes(entry)) ready.push(entry);
         depart();
       } else {
         following.push(entry);
@@ -106,7 +119,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
         // Not fatal: without the hint a command locks its order, learns the rest and goes again.
         ground.log('warn', 'read_ahead_failed', { error });
       }
-      ready.push(...entries);
+      ready.push(...entries.filter((entry) => !held.takes(entry)));
       depart();
     } while (isReadingDue());
     reading_ahead = false;
@@ -130,20 +143,43 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   }
 
   function queued(): number {
-    return following.length + ready.length;
+    return following.length + ready.length + held.size;
   }
 
+  /** Commands that were stuck go in ever smaller batches, until what stops one stops no other. */
   function batchSize(): number {
-    let rows = 0;
-    const end = ready.findIndex(({ keys }, i) => {
-      rows += rowsOf(keys);
-      return i === limits.batch_max || (i > 0 && rows > limits.batch_rows_max);
+    let [rows, stuck] = [0, 0];
+    const end = ready.findIndex((entry, i) => {
+      rows += countKeys(entry.keys) + Math.max(entry.lines, entry.keys.items?.length ?? 0);
+      stuck = Math.max(stuck, entry.stuck);
+      const commands_max = Math.max(1, limits.batch_max >> stuck);
+      return (
+        i === limits.batch_max || (i > 0 && (rows > limits.batch_rows_max || i >= commands_max))
+      );
     });
     return end === -1 ? ready.length : end;
   }
 
   function putBack(entries: Entry[]): void {
-    ready.unshift(...entries);
+    ready.unshift(...entries.filter((entry) => !held.takes(entry)));
+  }
+
+  function setAside(entry: Entry, row: RowName): void {
+    held.add(row, entry);
+  }
+
+  function sort(entries: Entry[]): void {
+    held.sort(entries);
+  }
+
+  function release(entries: Entry[]): void {
+    putBack(entries);
+    depart();
+  }
+
+  function giveUpHeld(entry: Entry, row: RowName | 'what it needs' = 'what it needs'): void {
+    const detail = `another session of the store holds ${row}; nothing changed`;
+    entry.reject(new Failure('contention', detail));
   }
 
   /**
@@ -167,14 +203,12 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
       await clock.pause(5);
     }
     closed = true;
+    await held.close();
     await Promise.all(lanes.map((lane) => lane.close()));
   }
 }
 
 const SWEEP_MS = 100;
-
-const rowsOf = ({ orders, users, items }: Keys): number =>
-  (orders?.length ?? 0) + (users?.length ?? 0) + (items?.length ?? 0);
 
 const refuse = (code: 'overloaded' | 'store_unavailable', detail: string): Promise<never> =>
   Promise.reject(new Failure(code, detail));

@@ -3,7 +3,6 @@ import {
   codeOf,
   Failure,
   isConflict,
-  isLockTimeout,
   isStoreFault,
   isTransient,
   isUnmigrated,
@@ -11,6 +10,7 @@ import {
 } from './failure.ts';
 import { type ConnectionGround, LaneConnection } from './lane-connection.ts';
 import { settle } from './operations.ts';
+import type { RowName } from './probe.ts';
 import { type Answer, type Attempt, type Result, transact, type Work } from './transaction.ts';
 import { Turn } from './turn.ts';
 
@@ -19,6 +19,10 @@ export interface Entry extends Work {
   /** By the engine's clock, in milliseconds, as is its deadline. */
   arrived_at: number;
   deadline_at: number;
+  /** Lines of its orders, as far as they are known. */
+  lines: number;
+  /** How often its batch has waited in vain for something that was no held row. */
+  stuck: number;
   resolve(submitted: Submitted): void;
   reject(failure: Failure): void;
 }
@@ -34,6 +38,10 @@ export interface Submitted {
 export interface LaneGround extends ConnectionGround {
   /** For commands that turned out to need rows which were not locked: to the head of the queue. */
   putBack(entries: Entry[]): void;
+  /** A command needs a row that another session holds. */
+  setAside(entry: Entry, row: RowName): void;
+  /** A batch met a row that another session holds, and it is not known which. */
+  sort(entries: Entry[]): void;
   /** A commit was sent, or all is answered: the next batch may leave. */
   turnFreed(): void;
 }
@@ -49,6 +57,10 @@ export interface LaneLimits {
   pipeline_min: number;
   /** How long calls wait for a store that can't be reached; then they are refused at once. */
   away_ms: number;
+  /** How long a transaction waits for a row that another session holds. */
+  lock_timeout_ms: number;
+  /** Rows that a transaction locks and lines that it reads, at most, unless one command needs more. */
+  batch_rows_max: number;
 }
 
 /**
@@ -66,6 +78,8 @@ export class Lane {
   readonly #begin_ms: number;
   readonly #commit_ms: number;
   readonly #pipeline_min: number;
+  readonly #row_ms: number;
+  readonly #rows_max: number;
 
   constructor(ground: LaneGround, limits: LaneLimits) {
     this.#ground = ground;
@@ -73,6 +87,8 @@ export class Lane {
     this.#begin_ms = limits.response_timeout_ms;
     this.#commit_ms = limits.statement_timeout_ms + 1000;
     this.#pipeline_min = limits.pipeline_min;
+    this.#row_ms = limits.lock_timeout_ms;
+    this.#rows_max = limits.batch_rows_max;
     this.#connection = new LaneConnection(ground, limits.away_ms, (error) =>
       this.#note('warn', 'store_unavailable', error),
     );
@@ -134,6 +150,7 @@ export class Lane {
         return this.#answer(entries, end.results, tries + 1);
       }
       if (end.end === 'unknown') return;
+      if (end.end === 'blocked') return this.#ground.sort(entries);
       if (isUnmigrated(end.error)) {
         this.#note('warn', 'store_not_ready', end.error, entries.length);
         for (const entry of entries) entry.reject(notMigrated(end.error));
@@ -146,7 +163,6 @@ export class Lane {
       ) {
         return this.#halve(entries, end.error);
       }
-      if (isLockTimeout(end.error) && entries.length > 1) return this.#split(entries);
       trouble = troubleOf(end.error);
     }
   }
@@ -156,11 +172,13 @@ export class Lane {
     return this.#connection
       .use(async (connection) => {
         const left_ms = lastDeadline(entries) - this.#ground.clock.now();
-        const timeouts = {
+        const bounds = {
           begin_ms: this.#begin_ms,
           // A server that lives has answered by the statement timeout, be it with an error.
           lock_ms: Math.min(this.#commit_ms, Math.max(ATTEMPT_MIN_MS, left_ms)),
           commit_ms: this.#commit_ms,
+          row_ms: this.#row_ms,
+          rows_max: this.#rows_max,
         };
         const { clock, meter } = this.#ground;
         const begun_at = clock.now();
@@ -170,9 +188,9 @@ export class Lane {
           meter.flew('lock', left_at - begun_at);
           pass();
         };
-        const attempt = await transact(connection, entries, marker, timeouts, leaving);
+        const attempt = await transact(connection, entries, marker, bounds, leaving);
         if (left_at > 0) meter.flew('commit', clock.now() - left_at);
-        if (attempt.end === 'aborted' && isTransient(attempt.error)) {
+        if ('error' in attempt && attempt.end !== 'ambiguous' && isTransient(attempt.error)) {
           this.#note('debug', 'batch_retried', attempt.error, entries.length);
           meter.retried(codeOf(attempt.error));
         }
@@ -202,9 +220,20 @@ export class Lane {
       await this.#jitter(tries);
     }
     this.#ground.meter.commitSettled('unknown');
-    const detail = 'the answer of the commit was lost; repeat the call with the same key';
-    for (const entry of entries) entry.reject(new Failure('outcome_unknown', detail));
+    this.#doubt(entries, attempt);
     return { end: 'unknown' };
+  }
+
+  /** Only what the lost transaction would have written is in doubt. */
+  #doubt(entries: readonly Entry[], { results, error }: { results: Result[]; error: unknown }) {
+    const detail = 'the answer of the commit was lost; repeat the call with the same key';
+    for (const [i, entry] of entries.entries()) {
+      const result = results[i];
+      if (!result || !('answer' in result)) entry.reject(troubleOf(error));
+      else if (result.wrote) entry.reject(new Failure('outcome_unknown', detail));
+      else if (result.replayed) entry.resolve({ ...result, batch: entries.length, attempt: 1 });
+      else entry.reject(troubleOf(error));
+    }
   }
 
   async #trySettling(marker: string): Promise<'committed' | 'undone' | undefined> {
@@ -235,7 +264,8 @@ export class Lane {
       if (!result) entry.reject(new Failure('internal', 'a command got no result'));
       else if ('answer' in result) entry.resolve({ ...result, batch: entries.length, attempt });
       else if ('failure' in result) entry.reject(result.failure);
-      else again.push(Object.assign(entry, { keys: result.lock }));
+      else if ('held' in result) this.#ground.setAside(entry, result.held);
+      else again.push(Object.assign(entry, 'lock' in result ? { keys: result.lock } : result));
     }
     if (again.length > 0) this.#ground.putBack(again);
   }
@@ -249,12 +279,6 @@ export class Lane {
     }
     await this.#batch(entries.slice(0, entries.length >> 1));
     await this.#batch(entries.slice(entries.length >> 1));
-  }
-
-  /** A row that somebody else holds may not hold up who does not need it: the halves go apart. */
-  async #split(entries: Entry[]): Promise<void> {
-    const middle = entries.length >> 1;
-    await Promise.all([entries.slice(0, middle), entries.slice(middle)].map((h) => this.#batch(h)));
   }
 
   #inTime(entry: Entry): boolean {

@@ -29,6 +29,8 @@ export const silentMeter: Meter = {
 export interface Gauges {
   /** Commands that wait for a lane. */
   queued: number;
+  /** Commands that wait for a row that another session of the store holds. */
+  set_aside: number;
   /** Connections for reads: open, and with a statement under way. */
   read_connections: { open: number; busy: number };
 }

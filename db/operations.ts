@@ -47,7 +47,8 @@ export class Operations {
       const detail = 'this idempotency key was used for another method or path';
       return { failure: new Failure('idempotency_key_reused', detail) };
     }
-    return { answer: { status: row.status, body: row.answer }, replayed: true };
+    const wrote = this.#made.includes(row); // by this very transaction
+    return { answer: { status: row.status, body: row.answer }, replayed: true, wrote };
   }
 
   record({ key, fingerprint }: Operation, { status, body }: Answer): void {

@@ -26,31 +26,58 @@ import {
   writeUsers,
 } from './write-back.ts';
 
+/** How `lockStatements` asks. */
+export interface LockOptions {
+  /** A row that others hold is left out of the answer instead of waited for. */
+  skip_held: boolean;
+  /** Lines that are read, at most. */
+  lines_max: number;
+}
+
 /** Locks and reads: orders, then users, then items, each by id, so that no two batches cross. */
-export function lockStatements(sql: Sql, keys: Required<Keys>): Statement[] {
+export function lockStatements(sql: Sql, keys: Required<Keys>, options: LockOptions): Statement[] {
   const statements: Statement[] = [];
+  const how = options.skip_held ? sql`for update skip locked` : sql`for update`;
   if (keys.orders.length > 0) {
     const ids = textArray(keys.orders);
     statements.push(
       sql`select id, user_id, paid, total_cost, payment from orders
-          where id = any(${ids}::text[]) order by id for update`,
+          where id = any(${ids}::text[]) order by id ${how}`,
+      // One more than may come tells that some are missing.
       sql`select order_id, item_id, quantity, unit_price from order_lines
-          where order_id = any(${ids}::text[])`,
+          where order_id = any(${ids}::text[]) order by order_id limit ${options.lines_max + 1}`,
     );
   }
   if (keys.users.length > 0) {
     statements.push(
       sql`select id, credit from users
-          where id = any(${textArray(keys.users)}::text[]) order by id for update`,
+          where id = any(${textArray(keys.users)}::text[]) order by id ${how}`,
     );
   }
   if (keys.items.length > 0) {
     statements.push(
       sql`select id, price, stock from items
-          where id = any(${textArray(keys.items)}::text[]) order by id for update`,
+          where id = any(${textArray(keys.items)}::text[]) order by id ${how}`,
     );
   }
   return statements;
+}
+
+/** Which of these rows are there, whoever holds them. */
+export function lookStatements(sql: Sql, { orders, users, items }: Required<Keys>) {
+  const look = (table: keyof Keys, statement: Statement) => ({ table, statement });
+  const ids = (list: readonly string[]) => textArray(list);
+  return [
+    ...(orders.length > 0
+      ? [look('orders', sql`select id from orders where id = any(${ids(orders)}::text[])`)]
+      : []),
+    ...(users.length > 0
+      ? [look('users', sql`select id from users where id = any(${ids(users)}::text[])`)]
+      : []),
+    ...(items.length > 0
+      ? [look('items', sql`select id from items where id = any(${ids(items)}::text[])`)]
+      : []),
+  ];
 }
 
 type Answers = readonly (readonly postgres.Row[])[];
@@ -63,14 +90,24 @@ export class LockedRows implements Rows {
   readonly #items = new Map<string, Row<Item>>();
   readonly #credit_movements: CreditMovement[] = [];
   readonly #stock_movements: StockMovement[] = [];
+  /** Orders whose lines have all been read, unless that is so for all of them. */
+  #whole: Set<string> | undefined;
+  /** Lines of an order, on average, among those that were read. */
+  #average_lines = 0;
 
   /** Takes the answers of `lockStatements`, in their order. */
-  constructor(keys: Required<Keys>, answers: Answers) {
+  constructor(keys: Required<Keys>, answers: Answers, lines_max = Number.POSITIVE_INFINITY) {
     const left = [...answers];
     if (keys.orders.length > 0) {
       for (const id of keys.orders) this.#orders.set(id, { before: undefined, now: undefined });
       const orders = take<Omit<Order, 'lines'>>(left);
-      const lines = Map.groupBy(take<Line & { order_id: string }>(left), (line) => line.order_id);
+      const read = take<Line & { order_id: string }>(left);
+      const lines = Map.groupBy(read, (line) => line.order_id);
+      if (read.length > lines_max) {
+        this.#whole = new Set(lines.keys());
+        this.#whole.delete(read.at(-1)?.order_id ?? '');
+        this.#average_lines = Math.ceil(read.length / lines.size);
+      }
       load(
         this.#orders,
         orders.map((order) => ({ ...order, lines: (lines.get(order.id) ?? []).map(asLine) })),
@@ -84,6 +121,29 @@ export class LockedRows implements Rows {
       for (const id of keys.items) this.#items.set(id, { before: undefined, now: undefined });
       load(this.#items, take<Item>(left));
     }
+  }
+
+  /** The ids for which no row has come. */
+  missing(): Required<Keys> {
+    const absent = <T>(map: Map<string, Row<T>>) =>
+      [...map].flatMap(([id, { before }]) => (before ? [] : [id]));
+    return {
+      orders: absent(this.#orders),
+      users: absent(this.#users),
+      items: absent(this.#items),
+    };
+  }
+
+  /** How many lines these orders have, or about how many if they have not all been read. */
+  linesOf(orders: readonly string[]): { lines: number; whole: boolean } {
+    let lines = 0;
+    let whole = true;
+    for (const id of orders) {
+      const is_whole = this.#whole?.has(id) ?? true;
+      whole &&= is_whole;
+      lines += is_whole ? (this.order(id)?.lines.length ?? 0) : this.#average_lines;
+    }
+    return { lines, whole };
   }
 
   order = (id: string) => locked(this.#orders, 'a locked order', id).now;

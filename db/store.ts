@@ -48,7 +48,11 @@ export function openStore(options: StoreOptions): Store {
   return {
     write: engine.submit,
     read,
-    gauges: () => ({ queued: engine.queued(), read_connections: pool.connections() }),
+    gauges: () => ({
+      queued: engine.queued(),
+      set_aside: engine.setAside(),
+      read_connections: pool.connections(),
+    }),
     check: readiness(pool, options.needs, log),
     async close() {
       stopSweeping();

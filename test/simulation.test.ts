@@ -30,6 +30,13 @@ const RARE = [
   'locks sent behind a commit that was lost',
   'lock wait',
   'serialization failure at a lock',
+  'rows held by a stranger',
+  'a held row: skip',
+  'a held row: nowait',
+  'log: row_held',
+  'log: probe_failed',
+  'lock timeout',
+  'a snapshot that moved on',
   'injected 40003',
   'injected XX000',
 ];

@@ -11,6 +11,7 @@ import { type ClientGround, client, type Service } from './simulation/clients.ts
 import { hintsOf } from './simulation/hints.ts';
 import { type Decided, Judge } from './simulation/judge.ts';
 import { ModelStore, type Row, type Table, Transaction } from './simulation/store.ts';
+import { stranger } from './simulation/stranger.ts';
 import { Schedule } from './simulation/time.ts';
 import { type Faults, isAway, Wire, type WireGround } from './simulation/wire.ts';
 
@@ -35,7 +36,13 @@ export function simulate(seed: number, tracing = false): Simulated {
   };
   const limits = newLimits(schedule);
   const faults = newFaults(schedule);
-  const store = new ModelStore(schedule, limits.statement_timeout_ms, count);
+  const { statement_timeout_ms, lock_timeout_ms } = limits;
+  const kind = {
+    gated: schedule.chance(0.5),
+    statement_timeout_ms,
+    lock_timeout_ms: schedule.chance(0.8) ? lock_timeout_ms : 0,
+  };
+  const store = new ModelStore(schedule, kind, count);
   const world = emptyWorld();
   const judge = new Judge(store, world, faults.unknown_error > 0, limits.batch_max);
   furnish(store, world, judge);
@@ -53,12 +60,14 @@ export function simulate(seed: number, tracing = false): Simulated {
     },
     broken: judge.violated,
     tag: judge.tag,
+    departed: (tag) => judge.departed(tag as Decided[]),
     trace: note,
   };
   const log = logTo(count, note, judge);
   const services = startServices(ground, wires, limits, log);
   const calm_at = Math.max(schedule.between(50, 6000), faults.away_until);
   schedule.after(calm_at, () => Object.assign(faults, NO_FAULTS));
+  if (schedule.chance(0.4)) void stranger(store, calm_at);
   let over = false;
   const { deadline_ms } = limits;
   const clients = { schedule, judge, services, deadline_ms, calm_at, trace: note, count };
@@ -136,6 +145,7 @@ function newLimits({ chance, below, between }: Schedule): Limits {
     deadline_ms: chance(0.3) ? between(40, 200) : between(200, 3000),
     statement_timeout_ms: between(20, 500),
     response_timeout_ms: between(50, 1000),
+    lock_timeout_ms: between(10, 100),
   };
 }
 

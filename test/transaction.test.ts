@@ -7,7 +7,7 @@ import { type Answer, transact, type Work } from '../db/transaction.ts';
 import { connect, newDatabase } from './kassa.ts';
 import { type StoreProxy, startProxy } from './proxy.ts';
 
-const TIMEOUTS = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000 };
+const TIMEOUTS = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000, row_ms: 500, rows_max: 5000 };
 let database: Awaited<ReturnType<typeof newDatabase>>;
 let proxy: StoreProxy;
 let direct: Connection;

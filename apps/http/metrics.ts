@@ -119,14 +119,20 @@ function storeGauges(registers: Registry[]): (gauges: Gauges) => void {
     help: 'Commands that wait for a lane',
     registers,
   });
+  const aside = new Gauge({
+    name: 'kassa_commands_set_aside',
+    help: 'Commands that wait for a row that another session of the store holds',
+    registers,
+  });
   const connections = new Gauge({
     name: 'kassa_read_connections',
     help: 'Connections for reads: open, and busy',
     labelNames: ['state'] as const,
     registers,
   });
-  return ({ queued, read_connections }) => {
+  return ({ queued, set_aside, read_connections }) => {
     queue.set(queued);
+    aside.set(set_aside);
     connections.set({ state: 'open' }, read_connections.open);
     connections.set({ state: 'busy' }, read_connections.busy);
   };

@@ -131,13 +131,14 @@ function watched({ judge, count }: ClientGround, submission: Submission): Comman
       const decision = command.decide(rows);
       if ('lock' in decision) {
         count('requeue');
-        judge.decided(submission, 'lock', false);
+        judge.decided(submission, 'lock', false, false);
         return decision;
       }
       const { outcome, changes } = decision;
       const word = 'refusal' in outcome ? outcome.refusal : 'ok';
       const bad = submission.kind !== 'call' && changes !== undefined;
-      const body = judge.decided(submission, word, bad);
+      const writes = changes !== undefined || submission.key !== undefined;
+      const body = judge.decided(submission, word, bad, writes);
       if (bad && submission.kind === 'throws') ask(rows);
       const all = bad ? { ...changes, ...badly(submission) } : changes;
       return { outcome: { status: word === 'ok' ? 200 : 409, body }, ...(all && { changes: all }) };

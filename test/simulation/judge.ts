@@ -32,7 +32,11 @@ export interface Decided {
   outcome: string;
   /** Its changes can't be made, by what its submission is. */
   bad: boolean;
+  /** It changes rows, or its answer is recorded. */
+  writes: boolean;
   committed: boolean;
+  /** Its transaction's writes and COMMIT were sent, as far as the engine could know. */
+  departed: boolean;
   /** Its transaction wrote something. */
   wrote: boolean;
 }
@@ -72,10 +76,19 @@ export class Judge {
   }
 
   /** @returns the text that the answer must carry: it names this very decision */
-  decided(submission: Submission, outcome: string, bad: boolean): string {
+  decided(submission: Submission, outcome: string, bad: boolean, writes: boolean): string {
     const { schedule } = this.#store;
     const id = this.decisions.length;
-    const decided = { id, submission, outcome, bad, committed: false, wrote: false };
+    const decided = {
+      id,
+      submission,
+      outcome,
+      bad,
+      writes,
+      committed: false,
+      departed: false,
+      wrote: false,
+    };
     this.decisions.push(decided);
     this.pending.push(decided);
     // A neighbour in the batch may have come up to one deadline later, and the batch lasts for it.
@@ -89,6 +102,10 @@ export class Judge {
     const { pending } = this;
     this.pending = [];
     return pending;
+  };
+
+  departed = (decisions: readonly Decided[]): void => {
+    for (const decided of decisions) decided.departed = true;
   };
 
   committed(writes: readonly Written[], decisions: readonly Decided[]): void {
@@ -115,7 +132,7 @@ export class Judge {
       this.violated(`call ${submission.id} is put back again and again`);
     }
     if (decided.bad || outcome === 'lock') return;
-    if (wrote) submission.effects++;
+    if (wrote && decided.writes) submission.effects++;
     const expected = perform(this.#world, submission.call);
     if (outcome === expected) return;
     this.violated(`call ${submission.id} ${submission.fingerprint}: ${outcome}, not ${expected}`);
@@ -194,7 +211,7 @@ export class Judge {
    */
   #inTime({ id, submitted_at, deadline_ms }: Submission, untried: boolean): void {
     const late_ms = this.#store.schedule.now - submitted_at - 2 * deadline_ms;
-    const flights_ms = 3 * (this.#store.statement_timeout_ms + 1000) + 500 + ATTEMPT_MIN_MS;
+    const flights_ms = 3 * (this.#store.kind.statement_timeout_ms + 1000) + 500 + ATTEMPT_MIN_MS;
     if (late_ms <= (untried ? 200 : flights_ms)) return;
     this.violated(`call ${id} is answered ${late_ms.toFixed()} ms after its neighbours' deadline`);
   }
@@ -214,6 +231,12 @@ export class Judge {
     }
     for (const name of locks.keys()) this.violated(`${name} is still locked`);
     for (const submission of this.submissions) this.#closeCall(submission);
+    const sent = this.decisions.filter(({ departed }) => departed).map((d) => d.submission);
+    for (const { id, key, ending } of this.submissions) {
+      const mine = sent.some((one) => one.id === id || (key !== undefined && one.key === key));
+      if (ending !== 'outcome_unknown' || mine) continue;
+      this.violated(`call ${id} is in doubt, but nothing of it was ever sent`);
+    }
     for (const [key, all] of Map.groupBy(this.submissions, ({ key }) => key)) {
       if (key === undefined) continue;
       const effects = all.reduce((sum, { effects }) => sum + effects, 0);

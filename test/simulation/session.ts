@@ -1,5 +1,5 @@
 /** The server's side of one connection: statements in order, one transaction, limits, bad luck. */
-import { MARKER, performerOf, type SimStatement } from './sql.ts';
+import { GATE, MARKER, performerOf, type SimStatement } from './sql.ts';
 import { type ModelStore, type Row, serverError, Transaction, type Written } from './store.ts';
 import type { Event } from './time.ts';
 
@@ -89,7 +89,7 @@ export class Session {
     const transaction = this.#transaction;
     if (transaction?.failed) throw serverError('25P02');
     if (message.fault) return this.#fail(message.fault, message);
-    if (text === 'begin isolation level serializable') {
+    if (text.startsWith('begin isolation level ')) {
       this.#transaction ??= new Transaction(this.#ground.store);
       return { rows: [], command: 'BEGIN' };
     }
@@ -123,7 +123,7 @@ export class Session {
   #run(transaction: Transaction, { statement }: Message): Promise<Row[]> {
     const perform = performerOf(statement.text);
     if (!perform) throw new Error(`the model store does not know: ${statement.text}`);
-    transaction.takeSnapshot();
+    if (statement.text !== GATE) transaction.takeSnapshot();
     return perform(transaction, statement.args as string[], this.#ground.store.schedule.now);
   }
 

@@ -1,5 +1,5 @@
 /** The SQL that the model store knows: exactly the engine's statements, recognised by their text. */
-import { type Row, serverError, type Table, type Transaction } from './store.ts';
+import { type Row, serverError, type Table, type Transaction, type Wait } from './store.ts';
 
 export interface SimStatement {
   /** White space is one blank, each argument is `$`. */
@@ -98,18 +98,42 @@ for (const [name, { key, columns }] of Object.entries(shapes)) {
       .join(' and ')}`,
     each('update'),
   );
+  if (!names.includes('id') || table.endsWith('movements')) continue;
+  const locking = (how: Wait) => async (transaction: Transaction, args: string[]) => {
+    const ids = args[0]?.startsWith('{') ? texts_(args[0]) : args;
+    const rows: Row[] = [];
+    for (const id of ids.sort()) {
+      const row = await transaction.lock(table, id ?? '', how);
+      if (row) rows.push(row);
+    }
+    return rows;
+  };
+  const all = 'where id = any($::text[])';
+  const one = 'where id = $';
+  performers.set(`select ${list} from ${table} ${all} order by id for update`, locking('wait'));
   performers.set(
-    `select ${list} from ${table} where id = any($::text[]) order by id for update`,
-    async (transaction, [ids = '']) => {
-      const rows: Row[] = [];
-      for (const id of texts_(ids).sort()) {
-        const row = await transaction.lock(table, id ?? '');
-        if (row) rows.push(row);
-      }
-      return rows;
-    },
+    `select ${list} from ${table} ${all} order by id for update skip locked`,
+    locking('skip'),
+  );
+  performers.set(`select id from ${table} ${all} for update skip locked`, locking('skip'));
+  performers.set(`select id from ${table} ${one} for update nowait`, locking('nowait'));
+  performers.set(`select id from ${table} ${one} for update`, locking('wait'));
+  performers.set(`select id from ${table} ${all}`, async (transaction, [ids = '']) =>
+    texts_(ids).flatMap((id): Row[] => [transaction.read(table, id ?? '') ?? []].flat()),
   );
 }
+
+/** The gate, which has no rows. */
+export const GATE = 'lock table write_gate in exclusive mode';
+performers.set(GATE, async (transaction) => {
+  await transaction.hold('write_gate');
+  return [];
+});
+performers.set("select set_config('lock_timeout', $, true)", async (transaction, [ms]) => {
+  transaction.lock_timeout_ms = Number(ms);
+  return [];
+});
+performers.set("select set_config('statement_timeout', $, false)", async () => []);
 
 const removing =
   (table: Table): Perform =>
@@ -131,9 +155,13 @@ performers.set(
   },
 );
 performers.set(
-  'select order_id, item_id, quantity, unit_price from order_lines where order_id = any($::text[])',
-  async (transaction, [ids = '']) =>
-    texts_(ids).flatMap((order_id) => transaction.readLines(order_id ?? '')),
+  'select order_id, item_id, quantity, unit_price from order_lines ' +
+    'where order_id = any($::text[]) order by order_id limit $',
+  async (transaction, [ids = '', limit]) =>
+    texts_(ids)
+      .sort()
+      .flatMap((order_id) => transaction.readLines(order_id ?? ''))
+      .slice(0, Number(limit)),
 );
 performers.set(
   'select key, fingerprint, status, answer, expires_at > now() as live from operations ' +

@@ -21,6 +21,18 @@ export interface Written {
   row: Row | undefined;
 }
 
+/** What a locking read does about a row that others hold. */
+export type Wait = 'wait' | 'skip' | 'nowait';
+
+/** What kind of server it is. */
+export interface StoreKind {
+  /** As PostgreSQL: whoever waits for a row that changes fails. Else the snapshot moves on, if it can. */
+  gated: boolean;
+  statement_timeout_ms: number;
+  /** Kept by the server for a row, where transactions don't set it; 0: it knows none. */
+  lock_timeout_ms: number;
+}
+
 interface Version {
   seq: number;
   row: Row | undefined;
@@ -45,7 +57,7 @@ export class ModelStore {
 
   constructor(
     readonly schedule: Schedule,
-    readonly statement_timeout_ms: number,
+    readonly kind: StoreKind,
     readonly count: (path: string) => void,
   ) {}
 
@@ -120,10 +132,12 @@ export class Transaction {
   readonly writes = new Map<string, Written>();
   readonly held = new Set<string>();
   waiting: { name: string; reject(error: Error): void; resolve(): void; late: Event } | undefined;
+  lock_timeout_ms: number;
   readonly #store: ModelStore;
 
   constructor(store: ModelStore) {
     this.#store = store;
+    this.lock_timeout_ms = store.kind.gated ? 0 : store.kind.lock_timeout_ms;
   }
 
   takeSnapshot(): void {
@@ -142,14 +156,34 @@ export class Transaction {
     return this.#store.linesOf(order_id, this.snapshot);
   }
 
-  /** As `for update`: waits for the row, and fails if it has changed since the snapshot. */
-  async lock(table: Table, key: string): Promise<Row | undefined> {
+  /** As `for update`. It fails, or its snapshot moves on, if the row has changed since that. */
+  async lock(table: Table, key: string, how: Wait = 'wait'): Promise<Row | undefined> {
+    const name = `${table}/${key}`;
+    const known = this.reads.has(name);
     const row = this.read(table, key);
     if (!row) return undefined;
-    await this.#hold(`${table}/${key}`);
-    if ((this.#store.changed.get(`${table}/${key}`) ?? 0) <= this.snapshot) return row;
+    const owner = this.#store.locks.get(name)?.owner;
+    if (owner && owner !== this && how !== 'wait') {
+      this.#store.count(`a held row: ${how}`);
+      if (how === 'skip') return undefined;
+      throw serverError('55P03');
+    }
+    await this.hold(name);
+    if ((this.#store.changed.get(name) ?? 0) <= this.snapshot) return row;
+    if (!this.#store.kind.gated && !known && this.#refresh(name)) return this.read(table, key);
     this.#store.count('serialization failure at a lock');
     throw serverError('40001');
+  }
+
+  /** Reads as of now, if nothing has changed of what was read before this row. */
+  #refresh(name: string): boolean {
+    const { changed, seq, count } = this.#store;
+    for (const other of this.reads) {
+      if (other !== name && (changed.get(other) ?? 0) > this.snapshot) return false;
+    }
+    count('a snapshot that moved on');
+    this.snapshot = seq;
+    return true;
   }
 
   async insert(table: Table, key: string, row: Row): Promise<void> {
@@ -161,7 +195,7 @@ export class Transaction {
       const there = mine ? mine.row : this.#store.row(table, key);
       if (there && !leaving) throw serverError('23505', `${name} exists`);
       if (owner === this) break;
-      await this.#hold(name);
+      await this.hold(name);
     }
     this.writes.set(name, { table, key, row });
   }
@@ -196,8 +230,9 @@ export class Transaction {
     this.waiting = undefined;
   }
 
-  async #hold(name: string): Promise<void> {
-    const { locks, schedule, statement_timeout_ms, count } = this.#store;
+  /** Waits for a lock, in order of asking, within the limits. */
+  async hold(name: string): Promise<void> {
+    const { locks, schedule, kind, count } = this.#store;
     const lock = locks.get(name);
     if (!lock) {
       locks.set(name, { owner: this, waiters: [] });
@@ -212,9 +247,11 @@ export class Transaction {
     count('lock wait');
     lock.waiters.push(this);
     await new Promise<void>((resolve, reject) => {
-      const late = schedule.after(statement_timeout_ms, () => {
-        count('statement timeout');
-        this.cancel('57014');
+      const { statement_timeout_ms } = kind;
+      const short = this.lock_timeout_ms > 0 && this.lock_timeout_ms < statement_timeout_ms;
+      const late = schedule.after(short ? this.lock_timeout_ms : statement_timeout_ms, () => {
+        count(short ? 'lock timeout' : 'statement timeout');
+        this.cancel(short ? '55P03' : '57014');
       });
       this.waiting = { name, resolve, reject, late };
     });

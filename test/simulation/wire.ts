@@ -35,6 +35,8 @@ export interface WireGround extends SessionGround {
   faults: Faults;
   /** Takes the decisions that were made since the last call: they travel with the COMMIT. */
   tag(): unknown;
+  /** These decisions' writes and their COMMIT were given to a connection that seemed to live. */
+  departed(tag: unknown): void;
   trace(text: () => string): void;
 }
 
@@ -100,7 +102,7 @@ export class Wire {
     };
     const { connection, lose } = connectionOn({
       sql: sqlTag((statement) => this.#execute(statement)) as unknown as Sql,
-      features: { gated: false },
+      features: { gated: ground.store.kind.gated },
       clock: schedule.clock(),
       stale_at: schedule.now + schedule.below(4000),
       drop: () => this.#end(),
@@ -125,8 +127,9 @@ export class Wire {
   #depart(): void {
     const { schedule, trace, broken } = this.#ground;
     const sent = this.#gathered.splice(0);
-    if (sent.length === 0 || this.#gone) return;
     const ends = sent.at(-1)?.text === 'commit';
+    if (ends && sent.length > 1) this.#ground.departed(this.#decided);
+    if (sent.length === 0 || this.#gone) return;
     const before = this.#flights.at(-1);
     if (before && !before.ends) broken('a flight behind one that does not end its transaction');
     if (this.#flights.length > 1) broken('three flights at once on one connection');

@@ -1,0 +1,187 @@
+/** Rows that other sessions hold: a command that needs one is set aside, so that nobody else waits. */
+import type { Clock } from './clock.ts';
+import type { Connection } from './connection.ts';
+import type { Log } from './failure.ts';
+import type { Entry } from './lane.ts';
+import { heldOf, type RowName, rowNames } from './probe.ts';
+
+export interface HeldRowsOptions {
+  /** A connection that only asks. */
+  connect(): Promise<Connection>;
+  /** Takes commands whose rows are free, in order of arrival. */
+  release(entries: Entry[]): void;
+  /** Takes a command that has waited to its deadline, or for which there is no room. */
+  giveUp(entry: Entry, row?: RowName): void;
+  log: Log;
+  clock: Clock;
+  /** Commands that may be set aside. */
+  entries_max: number;
+  /** For an answer to a probe. */
+  probe_ms: number;
+  /** How long a probe may wait for one row, in which replicas may queue. */
+  patience_ms: number;
+}
+
+/**
+ * A command is set aside until a probe finds its rows free, or to its deadline. A held row is
+ * remembered as long as it is held, so only the commands that meet it first have to find out.
+ */
+export class HeldRows {
+  readonly #rows = new Map<RowName, Entry[]>();
+  /** Batches that met held rows, until it is known which of their commands need them. */
+  readonly #unsorted: Entry[][] = [];
+  /** Commands that were stuck on something else, until they are tried again. */
+  readonly #resting = new Set<Entry[]>();
+  #watching: Promise<void> | undefined;
+  #closing = false;
+  #connection: Connection | undefined;
+  #rounds = 0;
+  readonly #options: HeldRowsOptions;
+
+  constructor(options: HeldRowsOptions) {
+    this.#options = options;
+  }
+
+  /** Commands that are set aside. */
+  get size(): number {
+    const lists = [...this.#rows.values(), ...this.#unsorted, ...this.#resting];
+    return lists.reduce((sum, list) => sum + list.length, 0);
+  }
+
+  /** Sets the command aside if it needs a row that is known to be held. */
+  takes(entry: Entry): boolean {
+    if (this.#rows.size === 0) return false;
+    const row = rowNames(entry.keys).find((name) => this.#rows.has(name));
+    if (row) this.add(row, entry);
+    return row !== undefined;
+  }
+
+  /** This row is held, and the command needs it. */
+  add(row: RowName, entry: Entry): void {
+    const { entries_max, giveUp, log } = this.#options;
+    const waiting = this.#rows.get(row);
+    if (!waiting) log('warn', 'row_held', { row });
+    if (this.size >= entries_max) giveUp(entry, row);
+    else if (waiting) waiting.push(entry);
+    else this.#rows.set(row, [entry]);
+    this.#watch();
+  }
+
+  /** The batch has waited for a row for too long; it is not known for which. */
+  sort(batch: Entry[]): void {
+    this.#unsorted.push(batch);
+    this.#watch();
+  }
+
+  /** To be called when no command waits any more: what is held is forgotten. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await this.#watching;
+  }
+
+  #watch(): void {
+    this.#watching ??= this.#askAgain().finally(() => {
+      this.#watching = undefined;
+    });
+  }
+
+  /** Asks again and again, as long as a row is held or a batch has to be sorted. */
+  async #askAgain(): Promise<void> {
+    const { clock, log } = this.#options;
+    for (let idle = 0; this.#unsorted.length > 0 || this.#isWorthAsking(); idle++) {
+      if (this.#unsorted.length === 0) {
+        await clock.pause(Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** idle) * (0.5 + clock.random()));
+      }
+      this.#giveUpLate();
+      const before = this.#rows.size;
+      await this.#probe().catch((error) => {
+        log('debug', 'probe_failed', { error });
+        this.#connection?.destroy();
+        for (const batch of this.#unsorted.splice(0)) this.#release(batch);
+      });
+      if (this.#rows.size !== before) idle = 0;
+    }
+    const connection = this.#connection;
+    this.#connection = undefined;
+    await connection?.close();
+  }
+
+  #isWorthAsking(): boolean {
+    return this.#rows.size > 0 && !(this.#closing && this.size === 0);
+  }
+
+  async #probe(): Promise<void> {
+    const { connect, probe_ms, patience_ms } = this.#options;
+    if (!this.#connection?.alive) this.#connection = await connect();
+    const batches = [...this.#unsorted];
+    const known = [...this.#rows.keys()];
+    const asked = batches.flat().flatMap(({ keys }) => rowNames(keys));
+    const rows = [...new Set([...known, ...asked])];
+    const patience = { row: known[this.#rounds++ % known.length], ms: patience_ms };
+    const held = await heldOf(this.#connection, rows, probe_ms, patience);
+    this.#unsorted.splice(0, batches.length);
+    for (const row of known) {
+      if (held.has(row)) continue;
+      const free = this.#rows.get(row) ?? [];
+      this.#rows.delete(row);
+      this.#release(free);
+    }
+    for (const batch of batches) this.#sort(batch, held);
+  }
+
+  /** If none of its rows is held any more, what it waited for was short, or is no row of its own. */
+  #sort(batch: Entry[], held: ReadonlySet<RowName>): void {
+    const free: Entry[] = [];
+    for (const entry of batch) {
+      const row = rowNames(entry.keys).find((name) => held.has(name));
+      if (row) this.add(row, entry);
+      else free.push(entry);
+    }
+    if (free.length === batch.length) this.#rest(free);
+    else this.#release(free);
+  }
+
+  /** The longer the oftener, and in smaller batches: see `batchSize` in group-commit.ts. */
+  #rest(entries: Entry[]): void {
+    const { clock } = this.#options;
+    const stuck = Math.max(...entries.map((entry) => ++entry.stuck));
+    this.#resting.add(entries);
+    clock.after(clock.random() * Math.min(REST_MAX_MS, PAUSE_MS * 2 ** stuck), () => {
+      this.#resting.delete(entries);
+      this.#release(entries);
+    });
+  }
+
+  #release(entries: Entry[]): void {
+    const { clock, giveUp, release } = this.#options;
+    const in_time = entries.filter(({ deadline_at }) => deadline_at > clock.now());
+    for (const entry of entries) if (!in_time.includes(entry)) giveUp(entry);
+    if (in_time.length > 0) release(in_time);
+  }
+
+  #giveUpLate(): void {
+    const now = this.#options.clock.now();
+    for (const [row, entries] of this.#rows) {
+      const late = entries.filter(({ deadline_at }) => deadline_at <= now);
+      if (late.length === 0) continue;
+      for (const entry of late) this.#options.giveUp(entry, row);
+      this.#rows.set(
+        row,
+        entries.filter((entry) => !late.includes(entry)),
+      );
+    }
+    for (const [row, entries] of this.#rows) {
+      if (this.#rows.size <= ROWS_MAX) break;
+      if (entries.length === 0) this.#rows.delete(row);
+    }
+  }
+}
+
+/** Between two probes: the longer, the longer nothing has changed. */
+const PAUSE_MS = 25;
+const PAUSE_MAX_MS = 250;
+
+const REST_MAX_MS = 2000;
+
+/** Held rows that are remembered although nobody waits for them. */
+const ROWS_MAX = 1000;
