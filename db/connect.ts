@@ -73,7 +73,7 @@ async function connectTo(
     onclose: () => lose(lostConnection()),
   };
   const sql = postgres<{ int8: postgres.PostgresType<number> }>(credentials.database_url, options);
-  const features = { gated: false };
+  const features = { gated: false, upserts: false };
   const { connection, lose } = connectionOn({
     sql,
     features,

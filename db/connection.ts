@@ -12,6 +12,8 @@ export interface Connection {
   readonly sql: Sql;
   /** Transactions take the store's gate first, which lets one in after the other: see dialect.ts. */
   readonly gated: boolean;
+  /** Changed rows are written with UPSERT, which does not read them again: see dialect.ts. */
+  readonly upserts: boolean;
   /** False as soon as the connection is lost or closed; it never turns true again. */
   readonly alive: boolean;
   /** It has served long enough: to be replaced when convenient, so that load moves to new nodes. */
@@ -46,7 +48,7 @@ export function rowsOf(answer: Settled): postgres.RowList<postgres.Row[]> {
 }
 
 /** What the engine does differently on this server: see dialect.ts. */
-export type Features = Pick<Connection, 'gated'>;
+export type Features = Pick<Connection, 'gated' | 'upserts'>;
 
 /** What a connection runs on: the driver's client, or a simulated one. */
 export interface Link {
@@ -78,6 +80,9 @@ export function connectionOn(link: Link): { connection: Connection; lose(why: Fa
     sql,
     get gated() {
       return features.gated;
+    },
+    get upserts() {
+      return features.upserts;
     },
     get alive() {
       return alive;

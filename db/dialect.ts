@@ -1,7 +1,9 @@
 /** What differs between PostgreSQL and CockroachDB, asked of the server, in one place. */
+import { textArray } from './arrays.ts';
 import type { Purpose } from './connect.ts';
 import type { Features, Sql, Statement } from './connection.ts';
 import { isServerError } from './failure.ts';
+import { UPSERTED } from './roles.ts';
 
 interface Limits {
   idle_in_transaction_timeout_ms: number;
@@ -12,9 +14,12 @@ interface Limits {
 /** Settings of a fresh session, beyond those that every server takes when it is connected to. */
 export async function tuneSession(sql: Sql, purpose: Purpose, limits: Limits): Promise<Features> {
   const postgresql = await postgresqlVersion(sql); // the first statement: it connects
-  if (postgresql === undefined) await tuneCockroach(sql, purpose, limits);
-  else await tunePostgresql(sql, postgresql, purpose, limits);
-  return { gated: postgresql !== undefined };
+  if (postgresql !== undefined) {
+    await tunePostgresql(sql, postgresql, purpose, limits);
+    return { gated: true, upserts: false };
+  }
+  await tuneCockroach(sql, purpose, limits);
+  return { gated: false, upserts: purpose === 'transactions' && (await mayUpsert(sql)) };
 }
 
 /**
@@ -66,6 +71,26 @@ async function trySetting(sql: Sql, name: string, value: string | number): Promi
   } catch (error) {
     if (isServerError(error)) return false;
     throw error;
+  }
+}
+
+/**
+ * CockroachDB only: an UPSERT of all columns into a table without secondary indexes overwrites rows
+ * without reading them (measured: batches of hundreds commit in two thirds of the time). It wants
+ * INSERT beside SELECT and UPDATE, so a role without that on a table which it updates goes on with
+ * UPDATE; so does everybody before the tables are there.
+ * https://www.cockroachlabs.com/docs/v25.4/upsert
+ */
+async function mayUpsert(sql: Sql): Promise<boolean> {
+  try {
+    const [row] = await sql`
+      select bool_and(has_table_privilege(n.name, 'insert')
+                      or not has_table_privilege(n.name, 'update')) as may
+      from unnest(${textArray(UPSERTED)}::text[]) as n(name)`;
+    return row?.may === true;
+  } catch (error) {
+    if (!isServerError(error)) throw error;
+    return false;
   }
 }
 

@@ -3,7 +3,7 @@ import { textArray } from './arrays.ts';
 import type { Sql } from './connection.ts';
 import { postgresqlVersion } from './dialect.ts';
 import { codeOf, Failure, isServerError } from './failure.ts';
-import { type Grants, ROLES } from './roles.ts';
+import { type Grants, ROLES, withUpserts } from './roles.ts';
 
 const NAMES = Object.keys(ROLES);
 /** What is taken back where it was given: others are an operator's business. */
@@ -42,8 +42,13 @@ export async function makeRoles(sql: Sql, report: (line: string) => void): Promi
  */
 export async function grantRoles(sql: Sql, report: (line: string) => void): Promise<void> {
   const missing = await missingRoles(sql);
-  const roles = Object.entries(ROLES).filter(([name]) => !missing.includes(name));
-  if (roles.length === 0) return;
+  const names = NAMES.filter((name) => !missing.includes(name));
+  if (names.length === 0) return;
+  const is_postgresql = (await postgresqlVersion(sql)) !== undefined;
+  const roles = names.map((name): [string, Grants] => {
+    const grants = ROLES[name] ?? {};
+    return [name, is_postgresql ? grants : withUpserts(grants)];
+  });
   const tables = (
     await sql`
       select table_name from information_schema.tables
@@ -55,7 +60,7 @@ export async function grantRoles(sql: Sql, report: (line: string) => void): Prom
   }
   // PostgreSQL only warns where a grant is not the connected role's to give.
   const [left] = await lacking(sql, roles, tables);
-  if (left && (await postgresqlVersion(sql)) !== undefined) {
+  if (left && is_postgresql) {
     const detail = `the store did not do it: ${left}; migrate as the role that owns the tables`;
     throw new Failure('not_ready', detail);
   }

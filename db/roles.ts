@@ -54,6 +54,21 @@ export const ROLES: Readonly<Record<string, Grants>> = {
   },
 };
 
+/** The tables whose changed rows are written as a whole. */
+export const UPSERTED: readonly string[] = ['users', 'items', 'orders', 'order_lines'];
+
+/**
+ * The same on CockroachDB, where a role that updates these tables does so with UPSERT, which wants
+ * INSERT too. It is granted and not needed: without it the engine goes on with UPDATE (dialect.ts).
+ */
+export const withUpserts = (grants: Grants): Grants =>
+  Object.fromEntries(
+    Object.entries(grants).map(([table, privileges]) => {
+      const more = UPSERTED.includes(table) && privileges.includes('update');
+      return [table, more ? [...new Set([...privileges, 'insert' as const])] : privileges];
+    }),
+  );
+
 /** What a process needs that serves these services, as one role. */
 export function needsOf(services: readonly string[]): Grants {
   const needs: Record<string, readonly Privilege[]> = {};

@@ -20,6 +20,7 @@ import {
   type LineChanges,
   type OrderLine,
   type Sifted,
+  type Target,
   writeItems,
   writeLines,
   writeOrders,
@@ -168,14 +169,14 @@ export class LockedRows implements Rows {
   }
 
   /** Only changed rows, with their final values, one statement a table and kind of change. */
-  writes(sql: Sql): Statement[] {
+  writes(target: Target): Statement[] {
     return [
-      ...writeOrders(sql, sift(this.#orders)),
-      ...writeLines(sql, lineChanges(this.#orders.values())),
-      ...writeUsers(sql, sift(this.#users)),
-      ...writeItems(sql, sift(this.#items)),
-      ...appendCreditMovements(sql, this.#credit_movements),
-      ...appendStockMovements(sql, this.#stock_movements),
+      ...writeOrders(target, sift(this.#orders)),
+      ...writeLines(target, lineChanges(this.#orders.values())),
+      ...writeUsers(target, sift(this.#users)),
+      ...writeItems(target, sift(this.#items)),
+      ...appendCreditMovements(target.sql, this.#credit_movements),
+      ...appendStockMovements(target.sql, this.#stock_movements),
     ];
   }
 }

@@ -94,7 +94,7 @@ export async function transact(
     }
     const { rows, operations, held } = locked;
     results = decideAll(works, rows, operations, held, bounds.rows_max);
-    writes = [...rows.writes(sql), ...operations.writes(sql)];
+    writes = [...rows.writes(connection), ...operations.writes(sql)];
     if (writes.length > 0) writes.push(writeMarker(sql, marker, 'committed'));
   } catch (error) {
     await rollback(connection, bounds.commit_ms);
@@ -127,8 +127,11 @@ async function ending(
   }
   const failed = settled.find((answer) => answer.status === 'rejected');
   const error: unknown = failed?.reason ?? new Failure('internal', 'COMMIT answered ROLLBACK');
-  const aborted = isLockTimeout(error) ? 'blocked' : 'aborted';
-  if (commit?.status === 'fulfilled') return { end: aborted, error };
+  if (commit?.status === 'fulfilled') {
+    // The role has lost what it could do when this connection asked: the next one asks again.
+    if (connection.upserts && codeOf(error) === '42501') connection.destroy();
+    return { end: isLockTimeout(error) ? 'blocked' : 'aborted', error };
+  }
   if (failed === commit && isCertainAbort(error)) return { end: 'aborted', error };
   // Whatever was sent behind this COMMIT might find its transaction still open.
   connection.destroy();

@@ -31,11 +31,17 @@ test('expired operations are swept, unless the store deletes them by itself', as
 });
 
 /** A server of which only words are known: what it answers, and what it was told. */
-function serverThat(version: string, options: string | null, refuses?: string) {
+function serverThat(
+  version: string,
+  options: string | null,
+  refuses?: string,
+  may: boolean | null = false,
+) {
   const told: string[] = [];
   const answer = (text: string) => {
     if (text.includes('version()')) return [{ version }];
     if (text.includes('reloptions')) return [{ options }];
+    if (text.includes('has_table_privilege')) return [{ may }];
     told.push(text.replace(/\s+/g, ' '));
     if (refuses) throw refusal(refuses);
     return [];
@@ -81,11 +87,23 @@ const SETTINGS = [
   'set lock_timeout = 500',
 ];
 
+test('its changed rows are upserted where the role may, on connections for transactions', async () => {
+  for (const may of [true, false, null]) {
+    const server = serverThat(COCKROACH, null, undefined, may);
+    const features = await tuneSession(as(server), 'transactions', limits);
+    expect(features).toEqual({ gated: false, upserts: may === true });
+    expect((await tuneSession(as(server), 'reads', limits)).upserts).toBe(false);
+  }
+});
+
 test.each([undefined, '22023', '42704'])(
   'a session of CockroachDB gets its settings, and goes on where one is refused (%s)',
   async (code) => {
     const server = serverThat(COCKROACH, null, code);
-    expect(await tuneSession(as(server), 'transactions', limits)).toEqual({ gated: false });
+    expect(await tuneSession(as(server), 'transactions', limits)).toEqual({
+      gated: false,
+      upserts: false,
+    });
     // Without a limit for locks the statement as a whole has one.
     const instead = code ? ['set statement_timeout = 2000'] : [];
     expect(server.told).toEqual([...SETTINGS, ...instead]);

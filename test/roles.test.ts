@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { rm } from 'node:fs/promises';
 import type { Connection } from '../db/connection.ts';
+import { tuneSession } from '../db/dialect.ts';
 import { type Embedded, startEmbedded } from '../db/embedded.ts';
 import { grantRoles, makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
@@ -113,6 +114,33 @@ test.each(services)(
   60_000,
 );
 const readinessOf = (service: Service) => crew[service].get('/health/ready');
+
+test('with UPSERT a role writes where it may insert whatever it updates; else with UPDATE', async () => {
+  const upserts = async (role: string) => {
+    const { sql, close } = await connect(urlOf(role));
+    const version = 'CockroachDB, as far as this session is told';
+    const tag = (parts: TemplateStringsArray, ...values: string[]) => sql(parts, ...values);
+    const told = Object.assign(tag, { unsafe: async () => [{ version }] });
+    const features = await tuneSession(told as unknown as Connection['sql'], 'transactions', {
+      idle_in_transaction_timeout_ms: 3000,
+      transaction_timeout_ms: 6000,
+      lock_timeout_ms: 500,
+    });
+    await close();
+    return features.upserts;
+  };
+  expect(await upserts('kassa_stock')).toBe(true);
+  expect(await upserts('kassa_order')).toBe(false);
+  expect(await upserts('kassa_payment')).toBe(false);
+  await owner.sql`grant insert on users to kassa_order`;
+  expect(await upserts('kassa_order')).toBe(false);
+  await owner.sql`grant insert on items to kassa_order`;
+  expect(await upserts('kassa_order')).toBe(true);
+  await owner.sql`revoke insert on users, items from kassa_order`;
+  await owner.sql`alter table users rename to elsewhere`;
+  expect(await upserts('kassa_stock')).toBe(false);
+  await owner.sql`alter table elsewhere rename to users`;
+});
 
 test('what is lacking is said all together, and logged once until it has changed', async () => {
   const { events } = crew.stock;

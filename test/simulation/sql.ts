@@ -81,17 +81,21 @@ for (const [name, { key, columns }] of Object.entries(shapes)) {
   const unnested = `from unnest(${types.map((type) => `$::${type}[]`).join(', ')}) as n(${list})`;
   const rest = names.filter((column) => !key.includes(column));
   const keyOf = (row: Row) => key.map((column) => row[column]).join(' ');
-  const each = (how: 'insert' | 'update') => async (transaction: Transaction, args: string[]) => {
-    for (const row of rowsOf(names, types, args)) {
-      check(table, row);
-      await transaction[how](table, keyOf(row), row);
-    }
-    return [];
-  };
-  performers.set(
-    `insert into ${table} (${list}) select ${names.map((c) => `n.${c}`).join(', ')} ${unnested}`,
-    each('insert'),
-  );
+  const each =
+    (how: 'insert' | 'update' | 'upsert') => async (transaction: Transaction, args: string[]) => {
+      for (const row of rowsOf(names, types, args)) {
+        check(table, row);
+        if (how === 'upsert') assertLocked(transaction, table, row);
+        await transaction[how](table, keyOf(row), row);
+      }
+      return [];
+    };
+  for (const how of ['insert', 'upsert'] as const) {
+    performers.set(
+      `${how} into ${table} (${list}) select ${names.map((c) => `n.${c}`).join(', ')} ${unnested}`,
+      each(how),
+    );
+  }
   performers.set(
     `update ${table} set ${rest.map((c) => `${c} = n.${c}`).join(', ')} ${unnested} where ${key
       .map((c) => `${table}.${c} = n.${c}`)
@@ -202,6 +206,12 @@ performers.set(
     return [];
   },
 );
+
+/** An UPSERT writes whatever is there: the engine may use it on rows that it holds, no others. */
+function assertLocked(transaction: Transaction, table: Table, row: Row): void {
+  const name = table === 'order_lines' ? `orders/${row.order_id}` : `${table}/${row.id}`;
+  if (!transaction.held.has(name)) throw new Error(`${name} is upserted without a lock`);
+}
 
 function rowsOf(names: readonly string[], types: readonly Type[], args: string[]): Row[] {
   const columns = types.map((type, i) => parsers[type](args[i] ?? '{}'));

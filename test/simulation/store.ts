@@ -204,6 +204,15 @@ export class Transaction {
     if (await this.lock(table, key)) this.writes.set(`${table}/${key}`, { table, key, row });
   }
 
+  /** Without reading; but if the row was read before, and has changed since, the commit fails. */
+  async upsert(table: Table, key: string, row: Row): Promise<void> {
+    await this.#hold(`${table}/${key}`);
+    if ((this.#store.changed.get(`${table}/${key}`) ?? 0) > this.snapshot) {
+      throw serverError('40001');
+    }
+    this.writes.set(`${table}/${key}`, { table, key, row });
+  }
+
   async remove(table: Table, key: string): Promise<void> {
     if (!(await this.lock(table, key))) return;
     this.writes.set(`${table}/${key}`, { table, key, row: undefined });

@@ -33,6 +33,8 @@ export interface Faults {
 export interface WireGround extends SessionGround {
   schedule: Schedule;
   faults: Faults;
+  /** Its statements are those for CockroachDB. */
+  upserts: boolean;
   /** Takes the decisions that were made since the last call: they travel with the COMMIT. */
   tag(): unknown;
   /** These decisions' writes and their COMMIT were given to a connection that seemed to live. */
@@ -102,7 +104,7 @@ export class Wire {
     };
     const { connection, lose } = connectionOn({
       sql: sqlTag((statement) => this.#execute(statement)) as unknown as Sql,
-      features: { gated: ground.store.kind.gated },
+      features: { gated: ground.store.kind.gated, upserts: ground.upserts },
       clock: schedule.clock(),
       stale_at: schedule.now + schedule.below(4000),
       drop: () => this.#end(),
@@ -272,7 +274,7 @@ export const isAway = ({ schedule, faults }: WireGround): boolean =>
 
 const nameOf = ({ text, args }: SimStatement): string => {
   const [, start, table] =
-    /^(update|insert into|delete from|select .*? from) (\w+)/.exec(text) ?? [];
+    /^(update|upsert into|insert into|delete from|select .*? from) (\w+)/.exec(text) ?? [];
   const [verb] = (start ?? '').split(' ');
   if (!verb || !table) return text;
   return `${verb} ${table}(${table.endsWith('movements') ? '…' : args.join()})`;
