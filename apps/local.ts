@@ -32,8 +32,6 @@ const HELP = `Starts order, payment and stock on one port, on an embedded Postgr
 
 With DATABASE_URL set that server is the store, and nothing is embedded.`;
 
-/** Two lanes were best on CockroachDB, one on PostgreSQL. */
-const CLUSTER_DEFAULTS: Partial<Config> = { LANES: 2 };
 const DEMO = { rows: 10, credit: 1000, stock: 100, price: 10 };
 
 await main().catch(exitWith);
@@ -47,7 +45,7 @@ async function main(): Promise<void> {
     fresh: { type: 'boolean', default: false },
     empty: { type: 'boolean', default: false },
   });
-  const config = readFlags(flags.port, flags.host, flags.cluster ? CLUSTER_DEFAULTS : {});
+  const config = readFlags(flags.port, flags.host);
   if (flags.cluster) config.DATABASE_URL = await findCluster(config, flags.data);
   if (config.DATABASE_URL && flags.fresh) {
     const other = flags.cluster ? 'a cluster' : 'DATABASE_URL';
@@ -71,17 +69,13 @@ async function main(): Promise<void> {
 }
 
 /** The flags stand in for PORT and HOST, and are named as flags where they are wrong. */
-function readFlags(
-  port: string | undefined,
-  host: string | undefined,
-  defaults: Partial<Config>,
-): Config {
+function readFlags(port: string | undefined, host: string | undefined): Config {
   const given = {
     ...(port !== undefined && { PORT: port }),
     ...(host !== undefined && { HOST: host }),
   };
   try {
-    return readConfig({ ...environment(), ...given }, { BATCH_INIT: 'on', ...defaults });
+    return readConfig({ ...environment(), ...given }, { BATCH_INIT: 'on' });
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     const named = Object.keys(given).reduce(

@@ -34,6 +34,8 @@ export interface Engine {
   queued(): number;
   /** How many commands wait for a row that another session holds. */
   setAside(): number;
+  /** How many lanes batches may use. */
+  lanes(): number;
   /** Waits for what is under way, then closes the lanes. */
   close(): Promise<void>;
 }
@@ -71,7 +73,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   let closed = false;
   void sweep();
 
-  return { submit, queued, setAside: () => held.size, close };
+  return { submit, queued, setAside: () => held.size, lanes: () => lanes.length, close };
 
   function submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
     if (closing) return refuse('store_unavailable', 'the service is stopping');

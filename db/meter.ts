@@ -27,6 +27,8 @@ export const silentMeter: Meter = {
 
 /** What the store is busy with at this moment. */
 export interface Gauges {
+  /** Lanes that batches may use. */
+  lanes: number;
   /** Commands that wait for a lane. */
   queued: number;
   /** Commands that wait for a row that another session of the store holds. */

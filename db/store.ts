@@ -49,6 +49,7 @@ export function openStore(options: StoreOptions): Store {
     write: engine.submit,
     read,
     gauges: () => ({
+      lanes: engine.lanes(),
       queued: engine.queued(),
       set_aside: engine.setAside(),
       read_connections: pool.connections(),

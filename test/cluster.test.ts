@@ -315,6 +315,8 @@ async function checkoutsOutlive(a: Place, env: Record<string, string> = {}): Pro
   const flags = ['--cluster', '--data', a.data, '--port', `${port}`];
   const dev = stage.start(['apps/local.ts', ...flags], env);
   await answers(dev, port);
+  const metrics = await fetch(`http://127.0.0.1:${port}/metrics`).then((reply) => reply.text());
+  expect(metrics.match(/^kassa_lanes\b.*$/gm)).toEqual(['kassa_lanes{service="local"} 1']);
   expect(await buy(port)).toBe(200);
   for (const number of ['1', '2']) {
     expect((await a.run('--kill', number)).code).toBe(0);

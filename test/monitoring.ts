@@ -74,7 +74,12 @@ export async function collected(): Promise<Series> {
     meter.laneReplaced();
     meter.readTogether(1);
     const context = { body: (content: string) => new Response(content) };
-    const gauges = { queued: 0, set_aside: 0, read_connections: { open: 1, busy: 0 } };
+    const gauges = {
+      lanes: 1,
+      queued: 0,
+      set_aside: 0,
+      read_connections: { open: 1, busy: 0 },
+    };
     const response = await metrics.scrape(context as never, () => gauges);
     for (const line of (await response.text()).split('\n')) add(series, line);
   }

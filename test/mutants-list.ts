@@ -465,7 +465,7 @@ export const mutants: Mutant[] = [
     'UPSERT is for rows that are not locked too',
     'db/rows.ts',
     'else if (before) sifted.changed.push(now);',
-    'else sifted.changed.push(now);',
+    'else if (now) sifted.changed.push(now);',
     ['upserts', 'simulation'],
   ),
   mutant(

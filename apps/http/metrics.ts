@@ -124,13 +124,19 @@ function storeGauges(registers: Registry[]): (gauges: Gauges) => void {
     help: 'Commands that wait for a row that another session of the store holds',
     registers,
   });
+  const lanes_used = new Gauge({
+    name: 'kassa_lanes',
+    help: 'Lanes that batches may use: connections that carry transactions',
+    registers,
+  });
   const connections = new Gauge({
     name: 'kassa_read_connections',
     help: 'Connections for reads: open, and busy',
     labelNames: ['state'] as const,
     registers,
   });
-  return ({ queued, set_aside, read_connections }) => {
+  return ({ lanes, queued, set_aside, read_connections }) => {
+    lanes_used.set(lanes);
     queue.set(queued);
     aside.set(set_aside);
     connections.set({ state: 'open' }, read_connections.open);

@@ -206,7 +206,7 @@ export class Transaction {
 
   /** Without reading; but if the row was read before, and has changed since, the commit fails. */
   async upsert(table: Table, key: string, row: Row): Promise<void> {
-    await this.#hold(`${table}/${key}`);
+    await this.hold(`${table}/${key}`);
     if ((this.#store.changed.get(`${table}/${key}`) ?? 0) > this.snapshot) {
       throw serverError('40001');
     }
