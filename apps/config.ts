@@ -57,7 +57,12 @@ export const variables = z.object({
     .optional()
     .describe('TCP port for /metrics alone, which PORT then does not have'),
   BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
-  LANES: integer(1, 64, 1).describe('connections that carry transactions'),
+  LANES: z
+    .string()
+    .regex(/^(?:[1-9]|[1-5][0-9]|6[0-4]|auto)$/, 'must be a whole number from 1 to 64, or auto')
+    .transform((text) => (text === 'auto' ? text : Number(text)))
+    .default(1)
+    .describe('connections that carry transactions; auto: as many as pay for themselves'),
   BATCH_MAX: integer(1, 10_000, 512).describe('commands in one transaction, at most'),
   BATCH_ROWS_MAX: integer(1, 1_000_000, 10_000).describe(
     'rows that one transaction locks and order lines that it reads, at most',
@@ -154,6 +159,9 @@ export function storeOptions(
   return { database_url, files, ...limits(config, name) };
 }
 
+/** Long enough for hundreds of batches, so that intervals can be compared. */
+const AUTO_LANES = { max: 8, interval_ms: 1000 };
+
 const limits = (config: Config, name: string) => ({
   application_name: `kassa-${name}`,
   connection_lifetime_ms: config.CONNECTION_LIFETIME_MS,
@@ -163,7 +171,8 @@ const limits = (config: Config, name: string) => ({
   idle_in_transaction_timeout_ms: config.IDLE_IN_TRANSACTION_TIMEOUT_MS,
   transaction_timeout_ms: config.TRANSACTION_TIMEOUT_MS,
   response_timeout_ms: config.RESPONSE_TIMEOUT_MS,
-  lanes: config.LANES,
+  lanes: config.LANES === 'auto' ? AUTO_LANES.max : config.LANES,
+  lanes_interval_ms: config.LANES === 'auto' ? AUTO_LANES.interval_ms : 0,
   batch_max: config.BATCH_MAX,
   batch_rows_max: config.BATCH_ROWS_MAX,
   pipeline_min: config.PIPELINE_MIN,

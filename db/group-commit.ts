@@ -5,15 +5,14 @@ import type { Connection } from './connection.ts';
 import { Failure, type Log } from './failure.ts';
 import { HeldRows } from './held-rows.ts';
 import { type Entry, giveUp, Lane, type LaneLimits, type Submitted } from './lane.ts';
+import { type LaneUseGround, type LaneUseLimits, laneUse } from './lane-use.ts';
 import { type Meter, silentMeter } from './meter.ts';
 import type { Operation } from './operations.ts';
 import type { RowName } from './probe.ts';
 import type { Answer } from './transaction.ts';
 
 /** Every bound of the write path. */
-export interface Limits extends LaneLimits {
-  /** Connections that carry transactions, each one batch at a time. */
-  lanes: number;
+export interface Limits extends LaneLimits, LaneUseLimits {
   /** Commands in one transaction, at most. */
   batch_max: number;
   /** Commands that may wait; the next one is refused with `overloaded`. */
@@ -47,14 +46,17 @@ export interface Ground {
   log: Log;
   clock?: Clock;
   meter?: Meter;
+  countLanes?: LaneUseGround['countLanes'];
 }
 
 export function groupCommit(ground: Ground, limits: Limits): Engine {
-  const { clock = systemClock, meter = silentMeter } = ground;
+  const { clock = systemClock } = ground;
   /** Arrived, but what they need locked is not known yet. */
   const following: Entry[] = [];
   const ready: Entry[] = [];
-  const lanes = Array.from(
+  const use = laneUse(() => lanes, limits, { meter: silentMeter, ...ground, clock });
+  const { meter, used } = use;
+  const lanes: readonly Lane[] = Array.from(
     { length: limits.lanes },
     () => new Lane({ ...ground, clock, meter, putBack, setAside, sort, turnFreed }, limits),
   );
@@ -73,7 +75,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   let closed = false;
   void sweep();
 
-  return { submit, queued, setAside: () => held.size, lanes: () => lanes.length, close };
+  return { submit, queued, setAside: () => held.size, lanes: () => used().length, close };
 
   function submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
     if (closing) return refuse('store_unavailable', 'the service is stopping');
@@ -85,7 +87,11 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
       const deadline_at = arrived_at + limits.deadline_ms;
       const { keys } = command;
       const times = { arrived_at, deadline_at, lines: 0, stuck: 0 };
-      const entry = { command, keys, operation, ...times, resolve, reject };
+      const answer = (submitted: Submitted) => {
+        use.answered();
+        resolve(submitted);
+      };
+      const entry = { command, keys, operation, ...times, resolve: answer, reject };
       if (command.follow === undefined) {
         if (!held.takes(entry)) ready.push(entry);
         depart();
@@ -102,7 +108,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
    */
   function isReadingDue(): boolean {
     if (following.length >= limits.pipeline_min) return true;
-    return following.length > 0 && lanes.some((lane) => lane.idle);
+    return following.length > 0 && used().some((lane) => lane.idle);
   }
 
   /** Reads for all that wait, while the lanes are busy with the batch before. */
@@ -135,7 +141,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
 
   /** A free lane takes all that waits, in order of arrival. No timer: alone, nobody waits. */
   function depart(): void {
-    for (const lane of lanes) {
+    for (const lane of used()) {
       if (ready.length === 0) return;
       if (!lane.free(ready.length)) continue;
       const batch = ready.splice(0, batchSize());
@@ -193,7 +199,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
       for (const list of [following, ready]) {
         const late = list.findIndex((entry) => entry.deadline_at > clock.now() - SWEEP_MS / 2);
         const count = late === -1 ? list.length : late;
-        const trouble = lanes.find((lane) => lane.trouble)?.trouble;
+        const trouble = used().find((lane) => lane.trouble)?.trouble;
         for (const entry of list.splice(0, count)) giveUp(entry, trouble);
       }
     }
@@ -206,6 +212,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     }
     closed = true;
     await held.close();
+    use.stop();
     await Promise.all(lanes.map((lane) => lane.close()));
   }
 }

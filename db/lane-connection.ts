@@ -38,6 +38,11 @@ export class LaneConnection {
     return this.#held?.stale ?? false;
   }
 
+  /** As far as is known: see connection.ts. */
+  get gated(): boolean {
+    return this.#held?.gated ?? false;
+  }
+
   /** The store has been out of reach for so long that nobody should wait for it. */
   get away(): boolean {
     return this.#ground.clock.now() >= this.#away_since + this.#away_ms;
@@ -58,8 +63,11 @@ export class LaneConnection {
     }
   }
 
+  /** The next use opens another. */
   async close(): Promise<void> {
-    await this.#held?.close();
+    const held = this.#held;
+    this.#held = undefined;
+    await held?.close();
   }
 
   /** Asked too soon after a failure, it fails at once: a store that is away costs no call much. */

@@ -117,6 +117,11 @@ export class Lane {
     }
   }
 
+  get gated(): boolean {
+    return this.#connection.gated;
+  }
+
+  /** Ends its connection; the next batch would open another. */
   async close(): Promise<void> {
     await this.#connection.close();
   }

@@ -51,6 +51,22 @@ test('with nothing set every variable has its default, but those that have none'
   );
 });
 
+test('LANES is a number from 1 to 64, or auto: up to eight, thought over every second', () => {
+  const lanesOf = (LANES: string) => {
+    const { lanes, lanes_interval_ms } = storeOptions(readConfig({ LANES }), 'postgres://a/b', '');
+    return [lanes, lanes_interval_ms];
+  };
+  expect(['1', '64', 'auto'].map(lanesOf)).toEqual([
+    [1, 0],
+    [64, 0],
+    [8, 1000],
+  ]);
+  for (const LANES of ['0', '65', '1.5', 'AUTO', 'automatic', 'two']) {
+    const said = 'configuration: LANES must be a whole number from 1 to 64, or auto';
+    expect(complaintAbout({ LANES })).toBe(said);
+  }
+});
+
 test('a default of the service gives way to the environment', () => {
   const defaults: Partial<Config> = { PORT: 8001, BATCH_INIT: 'on' };
   expect(readConfig({}, defaults)).toMatchObject(defaults);

@@ -7,6 +7,7 @@ const SEEDS = 3000;
 /** Each must have been taken, or the simulation proves less than it says. */
 const RARE = [
   'log: batch_retried',
+  'log: lanes_changed',
   'log: commit_ambiguous',
   'log: commit_settled committed',
   'log: commit_settled undone',

@@ -101,8 +101,11 @@ function startServices(ground: WireGround, wires: Wire[], limits: Limits, log: L
   };
   const readAhead = hintsOf(ground);
   return Array.from({ length: 1 + schedule.below(3) }, () => {
-    const own = { ...limits, lanes: 1 + schedule.below(3) };
-    return { engine: groupCommit({ connect, readAhead, log, clock }, own), waiting: 0 };
+    const lanes_interval_ms = schedule.chance(0.3) ? schedule.between(10, 200) : 0;
+    const own = { ...limits, lanes: 1 + schedule.below(3), lanes_interval_ms };
+    // Many more changes than the engine would make by itself.
+    const countLanes = () => 1 + schedule.below(own.lanes);
+    return { engine: groupCommit({ connect, readAhead, log, clock, countLanes }, own), waiting: 0 };
   });
 }
 
@@ -141,6 +144,7 @@ async function everybody(
 function newLimits({ chance, below, between }: Schedule): Limits {
   return {
     lanes: 1,
+    lanes_interval_ms: 0,
     batch_max: 1 + below(8),
     batch_rows_max: 3 + below(40),
     pipeline_min: 1 + below(3),

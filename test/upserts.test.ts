@@ -74,7 +74,7 @@ test('both write-backs leave the same rows: each seed is the same history with e
   };
   for (let seed = 1; seed <= 40; seed++) expect(history(seed, true)).toEqual(history(seed, false));
   expect([...upserted].sort()).toEqual([...UPSERTED].sort());
-});
+}, 60_000);
 
 test('a role that has lost INSERT since is refused once; its next connection asks anew', async () => {
   const refusal = Object.assign(new Error('no'), { name: 'PostgresError', code: '42501' });
@@ -104,7 +104,7 @@ test('a role that has lost INSERT since is refused once; its next connection ask
       keys: {},
       decide: () => ({ outcome: { status: 200, body: '' }, changes: { users: [user] } }),
     };
-    const timeouts = { begin_ms: 1, lock_ms: 1, commit_ms: 1 };
+    const timeouts = { begin_ms: 1, lock_ms: 1, commit_ms: 1, row_ms: 1, rows_max: 10 };
     const { end } = await transact(connection, [{ command, keys: {} }], 'm', timeouts);
     return { end, alive: connection.alive };
   };
