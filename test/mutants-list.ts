@@ -497,6 +497,13 @@ export const mutants: Mutant[] = [
     ['lane-use'],
   ),
   mutant(
+    'a lane that is not used any more closes in the middle of a batch',
+    'db/lane-use.ts',
+    'if (lane.idle) void lane.close();',
+    'void lane.close();',
+    ['simulation'],
+  ),
+  mutant(
     'batches take lanes that are not to be used',
     'db/group-commit.ts',
     'for (const lane of used()) {',

@@ -72,7 +72,7 @@ test('both write-backs leave the same rows: each seed is the same history with e
     }
     return { ...rest, trace: trace.map((step) => step.replaceAll('upsert', 'update')) };
   };
-  for (let seed = 1; seed <= 40; seed++) expect(history(seed, true)).toEqual(history(seed, false));
+  for (let seed = 1; seed <= 25; seed++) expect(history(seed, true)).toEqual(history(seed, false));
   expect([...upserted].sort()).toEqual([...UPSERTED].sort());
 }, 60_000);
 
@@ -144,6 +144,7 @@ test.each([
   };
   const tag = async (parts: TemplateStringsArray) => answer(parts.join('?'));
   const server = Object.assign(tag, { unsafe: async (text: string) => answer(text) });
-  await grantRoles(server as unknown as Sql, (statement) => said.push(statement)).catch(() => {});
+  const granting = grantRoles(server as unknown as Sql, (statement) => said.push(statement));
+  await Promise.allSettled([granting]); // this server grants nothing, which some are told
   expect(said).toEqual([`${grant} to kassa_order`]);
 });
