@@ -20,6 +20,7 @@ const limits: Limits = {
   away_ms: 1000,
   statement_timeout_ms: 5000,
   response_timeout_ms: 5000,
+  lock_timeout_ms: 500,
 };
 const command: Command<Answer> = {
   keys: {},
