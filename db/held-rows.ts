@@ -34,6 +34,8 @@ export class HeldRows {
   readonly #resting = new Set<Entry[]>();
   #watching: Promise<void> | undefined;
   #closing = false;
+  /** Ends the longer pause between two probes. */
+  #wake: (() => void) | undefined;
   #connection: Connection | undefined;
   #rounds = 0;
   readonly #options: HeldRowsOptions;
@@ -64,12 +66,14 @@ export class HeldRows {
     if (this.size >= entries_max) giveUp(entry, row);
     else if (waiting) waiting.push(entry);
     else this.#rows.set(row, [entry]);
+    this.#wake?.();
     this.#watch();
   }
 
   /** The batch has waited for a row for too long; it is not known for which. */
   sort(batch: Entry[]): void {
     this.#unsorted.push(batch);
+    this.#wake?.();
     this.#watch();
   }
 
@@ -87,11 +91,9 @@ export class HeldRows {
 
   /** Asks again and again, as long as a row is held or a batch has to be sorted. */
   async #askAgain(): Promise<void> {
-    const { clock, log } = this.#options;
+    const { log } = this.#options;
     for (let idle = 0; this.#unsorted.length > 0 || this.#isWorthAsking(); idle++) {
-      if (this.#unsorted.length === 0) {
-        await clock.pause(Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** idle) * (0.5 + clock.random()));
-      }
+      if (this.#unsorted.length === 0) await this.#pause(idle);
       this.#giveUpLate();
       const before = this.#rows.size;
       await this.#probe().catch((error) => {
@@ -104,6 +106,21 @@ export class HeldRows {
     const connection = this.#connection;
     this.#connection = undefined;
     await connection?.close();
+  }
+
+  /** The longer, the longer nothing has changed; who comes meanwhile waits for a short one only. */
+  async #pause(idle: number): Promise<void> {
+    const { clock } = this.#options;
+    await clock.pause(PAUSE_MS * (0.5 + clock.random()));
+    const left_ms = Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** idle) * clock.random();
+    await new Promise<void>((resolve) => {
+      const callOff = clock.after(left_ms, resolve);
+      this.#wake = () => {
+        callOff();
+        resolve();
+      };
+    });
+    this.#wake = undefined;
   }
 
   #isWorthAsking(): boolean {
@@ -177,7 +194,7 @@ export class HeldRows {
   }
 }
 
-/** Between two probes: the longer, the longer nothing has changed. */
+/** Between two probes. */
 const PAUSE_MS = 25;
 const PAUSE_MAX_MS = 250;
 

@@ -260,7 +260,7 @@ test('a lock that is not released in time is 409 contention, and nothing has cha
   }
   await lock.release();
   expect(await creditOf(hasty, user)).toBe(1);
-  expect((await hasty.post(`/payment/add_funds/${user}/1`)).status).toBe(200);
+  expect((await kassa.post(`/payment/add_funds/${user}/1`)).status).toBe(200);
   await hasty.close();
 });
 
@@ -449,7 +449,7 @@ for (const table of ['users', 'items', 'orders'] as const) {
     const waiting = await hasty.post(call);
     expect([waiting.status, waiting.body.code]).toEqual([409, 'contention']);
     await lock.release();
-    expect((await hasty.post(call)).status).toBe(200);
+    expect((await kassa.post(call)).status).toBe(200);
     await hasty.close();
   });
 }
