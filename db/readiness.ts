@@ -2,7 +2,7 @@
 import { textArray } from './arrays.ts';
 import { codeOf, Failure, isServerError, type Log, rootCodeOf } from './failure.ts';
 import { assertMigrated } from './migrate.ts';
-import type { ReadPool } from './reads.ts';
+import type { ReadPool } from './read-pool.ts';
 import type { Grants } from './roles.ts';
 
 /** A probe asks every few seconds and must not wait as long as a call may. */

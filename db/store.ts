@@ -3,8 +3,9 @@ import { openConnection, type StoreAddress } from './connect.ts';
 import type { Log } from './failure.ts';
 import { type Engine, groupCommit, type Limits } from './group-commit.ts';
 import { type Gauges, type Meter, silentMeter } from './meter.ts';
+import { readPool } from './read-pool.ts';
 import { readiness } from './readiness.ts';
-import { type Reads, readPool, reads } from './reads.ts';
+import { type Reads, reads } from './reads.ts';
 import type { Grants } from './roles.ts';
 import { startSweeping } from './sweep.ts';
 

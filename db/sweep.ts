@@ -1,7 +1,7 @@
 /** Removes operations that have expired, a few at a time, where the store does not. */
 import { expires, operationsOptions } from './dialect.ts';
 import { isServerError, type Log } from './failure.ts';
-import type { ReadPool } from './reads.ts';
+import type { ReadPool } from './read-pool.ts';
 
 const EVERY_MS = 60_000;
 /** Of one statement: it must be done long before a read is given up. */

@@ -4,7 +4,7 @@ import { readConfig, storeOptions } from '../apps/config.ts';
 import { openConnection } from '../db/connect.ts';
 import type { Sql } from '../db/connection.ts';
 import { operationsExpire, tuneSession, tuneTables } from '../db/dialect.ts';
-import { readPool } from '../db/reads.ts';
+import { readPool } from '../db/read-pool.ts';
 import { sweepExpired } from '../db/sweep.ts';
 import { connect, newDatabase } from './kassa.ts';
 

@@ -2,7 +2,7 @@
 
 import { readConfig, storeOptions } from '../apps/config.ts';
 import { openConnection } from '../db/connect.ts';
-import { readPool } from '../db/reads.ts';
+import { readPool } from '../db/read-pool.ts';
 import { sweepExpired } from '../db/sweep.ts';
 import { type Kassa, openKassa, type Reply } from './kassa.ts';
 
