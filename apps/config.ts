@@ -87,7 +87,7 @@ export const variables = z.object({
     'after which PostgreSQL (17 or later) ends a transaction, whatever its service does',
   ),
   RESPONSE_TIMEOUT_MS: integer(100, 60_000, 2000).describe(
-    'for an answer that waits for no lock; after it a connection is taken for dead',
+    'for an answer that waits for no lock; after it a connection is taken for dead, or asked after',
   ),
   CONNECT_TIMEOUT_MS: integer(100, 60_000, 3000).describe('for a new connection to the store'),
   CONNECTION_LIFETIME_MS: integer(0, 86_400_000, 300_000).describe(

@@ -6,7 +6,7 @@ import { type Connection, connectionOn, lostConnection } from './connection.ts';
 import { type CredentialFiles, type Credentials, readCredentials } from './credentials.ts';
 import { dial, type Target } from './dial.ts';
 import { tuneSession } from './dialect.ts';
-import { assert, Failure } from './failure.ts';
+import { assert, Failure, isServerError } from './failure.ts';
 import { firstOf } from './first-of.ts';
 
 export interface StoreAddress {
@@ -16,6 +16,8 @@ export interface StoreAddress {
   application_name: string;
   /** TCP, TLS and authentication together. */
   connect_timeout_ms: number;
+  /** For an answer that waits for no lock. */
+  response_timeout_ms: number;
   /** Kept by the server; the client waits a little longer and then gives the connection up. */
   statement_timeout_ms: number;
   /** How long the server lets a transaction wait for its client before it ends the session. */
@@ -79,6 +81,7 @@ async function connectTo(
     features,
     clock: systemClock,
     stale_at: performance.now() + lifetimeOf(address),
+    ...(purpose === 'reads' && { isServing: () => isServing(host, address) }),
     drop() {
       lost = true;
       socket?.destroy();
@@ -101,6 +104,21 @@ async function connectTo(
     throw error;
   } finally {
     late();
+  }
+}
+
+/**
+ * Whether one of the address's hosts still serves: a session of its own must begin in time. An
+ * error of the server is an answer too. Behind a balancer another server may answer.
+ */
+async function isServing(host: number, address: StoreAddress): Promise<boolean> {
+  const brief = { ...address, connect_timeout_ms: address.response_timeout_ms };
+  try {
+    const connection = await connectTo(host, brief, 'tools');
+    void connection.close();
+    return true;
+  } catch (error) {
+    return error instanceof Failure && isServerError(error.cause);
   }
 }
 

@@ -26,9 +26,16 @@ export interface Connection {
    * A flight may be sent before the one ahead of it is answered; its time begins with that answer.
    * A time-out is `contention` if the first statement was answered, so the store is not away.
    * On a connection that is not alive nothing is sent.
-   * @param first_ms for the first answer, if that waits for no lock: a dead connection shows early
+   * @param first_ms for the first answer: a dead connection shows early. Where the server can be
+   *   asked whether it still serves, the flight may wait for a lock for longer; else it must not
+   * @param waits is told then that the server serves, and keeps the flight waiting
    */
-  flight(statements: Statement[], timeout_ms: number, first_ms?: number): Promise<Settled[]>;
+  flight(
+    statements: Statement[],
+    timeout_ms: number,
+    first_ms?: number,
+    waits?: () => void,
+  ): Promise<Settled[]>;
   /**
    * Ends when the work does, or rejects when the connection is lost: the driver never settles a
    * statement that is sent between a socket's end and the driver's notice of it. For work that
@@ -57,6 +64,8 @@ export interface Link {
   clock: Clock;
   /** When the connection turns stale, by the clock. */
   stale_at: number;
+  /** Whether the server of this link answers others: asked when it is silent here. */
+  isServing?(): Promise<boolean>;
   /** Drops the socket. */
   drop(): void;
   /** Ends the session in an orderly way. */
@@ -105,18 +114,36 @@ export function connectionOn(link: Link): { connection: Connection; lose(why: Fa
   };
   return { connection, lose };
 
-  async function flight(statements: Statement[], timeout_ms: number, first_ms = timeout_ms) {
+  async function flight(
+    statements: Statement[],
+    timeout_ms: number,
+    first_ms = timeout_ms,
+    waits = () => {},
+  ) {
     if (!alive) throw lostConnection();
     const before = last_flight;
     const [first] = statements;
     let answered = false;
-    const silent = () => {
-      if (!answered) destroy(new Failure('store_unavailable', 'no answer in time'));
+    let isOver = () => false;
+    const silent = async () => {
+      if (answered) return;
+      if (link.isServing) {
+        const serving = await link.isServing();
+        if (isOver()) return;
+        if (serving) {
+          timers.push(clock.after(first_ms, silent));
+          return waits();
+        }
+      }
+      destroy(new Failure('store_unavailable', 'no answer in time'));
     };
-    const late = () => {
-      if (answered) destroy(new Failure('contention', 'others held a lock for too long'));
-      else silent();
-    };
+    /** A server that lives has ended what waited for a lock: see `statement_timeout_ms`. */
+    const late = () =>
+      destroy(
+        answered
+          ? new Failure('contention', 'others held a lock for too long')
+          : new Failure('store_unavailable', 'no answer in time'),
+      );
     const answers = Promise.allSettled(statements.map((statement) => statement.execute()));
     last_flight = answers;
     first?.then(
@@ -125,6 +152,7 @@ export function connectionOn(link: Link): { connection: Connection; lose(why: Fa
     );
     const timers: (() => void)[] = [];
     const waiting = whileWaiting(answers, (over) => {
+      isOver = over;
       before.then(() => {
         if (!over()) timers.push(clock.after(first_ms, silent), clock.after(timeout_ms, late));
       });

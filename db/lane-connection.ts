@@ -3,6 +3,7 @@ import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import type { Log } from './failure.ts';
 import type { Meter } from './meter.ts';
+import { Outage } from './outage.ts';
 import { renew } from './renew.ts';
 
 export interface ConnectionGround {
@@ -16,11 +17,8 @@ export class LaneConnection {
   #held: Connection | undefined;
   /** Transactions on it now: at most one that commits and one that locks. */
   #in_use = 0;
-  /** Since when no connection could be made. */
-  #away_since = Number.POSITIVE_INFINITY;
-  #last_refusal = Number.NEGATIVE_INFINITY;
+  readonly #outage: Outage;
   readonly #ground: ConnectionGround;
-  readonly #away_ms: number;
   readonly #refused: (error: unknown) => void;
 
   /**
@@ -29,7 +27,7 @@ export class LaneConnection {
    */
   constructor(ground: ConnectionGround, away_ms: number, refused: (error: unknown) => void) {
     this.#ground = ground;
-    this.#away_ms = away_ms;
+    this.#outage = new Outage(ground.clock, away_ms);
     this.#refused = refused;
   }
 
@@ -45,7 +43,7 @@ export class LaneConnection {
 
   /** The store has been out of reach for so long that nobody should wait for it. */
   get away(): boolean {
-    return this.#ground.clock.now() >= this.#away_since + this.#away_ms;
+    return this.#outage.away;
   }
 
   /**
@@ -73,27 +71,20 @@ export class LaneConnection {
   /** Asked too soon after a failure, it fails at once: a store that is away costs no call much. */
   async #open(in_use: boolean): Promise<Connection | undefined> {
     const held = this.#held;
-    const { clock, connect, meter, log } = this.#ground;
+    const { connect, meter, log } = this.#ground;
     if (held?.alive) {
       if (!held.stale || in_use) return held;
       this.#held = await renew(held, connect, log);
       return this.#held;
     }
-    const asked_at = clock.now();
-    if (this.away && asked_at < this.#last_refusal + PROBE_MS) return undefined;
-    this.#away_since = Math.min(this.#away_since, asked_at);
+    if (this.#outage.refuses) return undefined;
     try {
-      this.#held = await connect();
+      this.#held = await this.#outage.connect(connect);
       if (held) meter.laneReplaced();
-      this.#away_since = Number.POSITIVE_INFINITY;
       return this.#held;
     } catch (error) {
-      this.#last_refusal = clock.now();
       this.#refused(error);
       return undefined;
     }
   }
 }
-
-/** Between two attempts to reach a store that is away. */
-const PROBE_MS = 250;

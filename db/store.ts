@@ -35,7 +35,7 @@ export interface StoreOptions extends StoreAddress, Limits {
 export function openStore(options: StoreOptions): Store {
   const { log, meter = silentMeter } = options;
   const pool = readPool(() => openConnection(options, 'reads'), options, log);
-  const read = reads(pool, options.queue_max, meter);
+  const read = reads(pool, options, meter);
   const engine = groupCommit(
     {
       connect: () => openConnection(options, 'transactions'),

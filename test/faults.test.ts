@@ -239,6 +239,7 @@ test('while the store is away calls fail long before their deadline, and soon wo
   }
   proxy.away = false;
   while ((await patient.post(`/orders/checkout/${order}`)).status === 503) await Bun.sleep(20);
+  while ((await patient.get(`/payment/find_user/${user}`)).status === 503) await Bun.sleep(20);
   expect(await creditOf(patient, user)).toBe(4);
   await patient.close();
 });

@@ -539,6 +539,57 @@ export const mutants: Mutant[] = [
     engine,
   ),
 
+  // Reads.
+  mutant(
+    'a read that waits for a lock is taken for lost',
+    'db/connection.ts',
+    'if (serving) {',
+    'if (false) {',
+    ['reads'],
+  ),
+  mutant(
+    'a server that does not answer is taken for one that does',
+    'db/connect.ts',
+    'return error instanceof Failure && isServerError(error.cause);',
+    'return error instanceof Failure || isServerError(error);',
+    ['reads'],
+  ),
+  mutant(
+    'a lock is told as a store that cannot be reached',
+    'db/read-pool.ts',
+    'isConflict(cause) ? heldUp(cause) : outOfReach(cause)',
+    'outOfReach(cause)',
+    ['reads'],
+  ),
+  mutant(
+    'a read has no deadline',
+    'db/together.ts',
+    'if (!away && wait.deadline_at > performance.now()) break;',
+    'if (!away) break;',
+    ['reads'],
+  ),
+  mutant(
+    'every read asks again for a store that is away',
+    'db/outage.ts',
+    'return this.#last_refusal >= since && ',
+    'return false && ',
+    ['reads'],
+  ),
+  mutant(
+    'an order that was cut off is answered without its last lines',
+    'db/reads.ts',
+    'rows.filter((row) => row.id !== cut_off)',
+    'rows',
+    ['reads'],
+  ),
+  mutant(
+    'orders beyond the first portion are not found',
+    'db/reads.ts',
+    'left = left.filter((id) => !done.has(id));',
+    'left = [];',
+    ['reads'],
+  ),
+
   // Retries, batches, queue.
   mutant(
     '40001 is not retried',
