@@ -64,7 +64,8 @@ export const variables = z.object({
     .default(1)
     .describe('connections that carry transactions; auto: as many as pay for themselves'),
   BATCH_MAX: integer(1, 10_000, 512).describe('commands in one transaction, at most'),
-  BATCH_ROWS_MAX: integer(1, 1_000_000, 10_000).describe(
+  // At least what one order needs that is full: itself, its user, its lines and their items.
+  BATCH_ROWS_MAX: integer(2002, 1_000_000, 10_000).describe(
     'rows that one transaction locks and order lines that it reads, at most',
   ),
   PIPELINE_MIN: integer(1, 10_000, 32).describe(
@@ -76,14 +77,14 @@ export const variables = z.object({
   AWAY_MS: integer(0, 60_000, 2000).describe(
     'how long calls wait for a store that cannot be reached; then 503 at once',
   ),
-  STATEMENT_TIMEOUT_MS: integer(100, 60_000, 5000).describe('for one statement, kept by the store'),
-  LOCK_TIMEOUT_MS: integer(10, 60_000, 500).describe(
+  STATEMENT_TIMEOUT_MS: integer(50, 50_000, 5000).describe('for one statement, kept by the store'),
+  LOCK_TIMEOUT_MS: integer(10, 40_000, 500).describe(
     'for a lock that another session holds; then only calls that need the row wait for it',
   ),
   IDLE_IN_TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 3000).describe(
     'after which the store ends a transaction whose service has stopped answering',
   ),
-  TRANSACTION_TIMEOUT_MS: integer(100, 120_000, 6000).describe(
+  TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 6000).describe(
     'after which PostgreSQL (17 or later) ends a transaction, whatever its service does',
   ),
   RESPONSE_TIMEOUT_MS: integer(100, 60_000, 2000).describe(
@@ -97,7 +98,7 @@ export const variables = z.object({
   DRAIN_DELAY_MS: integer(0, 600_000, 0).describe(
     'from not ready to closing the port: as long as load balancers take to notice',
   ),
-  DRAIN_MS: integer(0, 600_000, 10_000).describe('for what is in flight when told to stop'),
+  DRAIN_MS: integer(200, 600_000, 15_000).describe('for what is in flight when told to stop'),
   VERSION: z
     .string()
     .regex(/^[\w.+-]{1,64}$/, 'must be a version')
@@ -112,17 +113,51 @@ export const variables = z.object({
 export type Config = z.infer<typeof variables>;
 export type Environment = Record<string, string | undefined>;
 
+type Limit = { [Name in keyof Config]-?: Config[Name] extends number ? Name : never }[keyof Config];
+
+/** Which limit has to stay within which other one, and what would not hold otherwise. */
+export const nested: [inner: Limit, how: 'below' | 'at most', outer: Limit, why: string][] = [
+  ['LOCK_TIMEOUT_MS', 'below', 'STATEMENT_TIMEOUT_MS', 'or no wait for a lock is told as one'],
+  ['STATEMENT_TIMEOUT_MS', 'below', 'TRANSACTION_TIMEOUT_MS', 'or slow statements end sessions'],
+  ['IDLE_IN_TRANSACTION_TIMEOUT_MS', 'at most', 'TRANSACTION_TIMEOUT_MS', 'or it never counts'],
+  [
+    'TRANSACTION_TIMEOUT_MS',
+    'at most',
+    'DEADLINE_MS',
+    'or a frozen service fails who waits for it',
+  ],
+  ['RESPONSE_TIMEOUT_MS', 'at most', 'DEADLINE_MS', 'or calls end before a dead connection shows'],
+  ['CONNECT_TIMEOUT_MS', 'at most', 'DEADLINE_MS', 'or calls end before they are connected'],
+  ['AWAY_MS', 'at most', 'DEADLINE_MS', 'or calls end before the store counts as away'],
+  ['DEADLINE_MS', 'below', 'DRAIN_MS', 'or a stop gives up calls that were accepted'],
+  ['PIPELINE_MIN', 'at most', 'BATCH_MAX', 'or more is waited for than one batch takes'],
+  ['BATCH_MAX', 'at most', 'QUEUE_MAX', 'or no batch is ever full'],
+];
+
+/** A sentence for each pair of limits that do not fit. */
+const misfits = (config: Config): string[] =>
+  nested
+    .filter(([inner, how, outer]) =>
+      how === 'below' ? config[inner] >= config[outer] : config[inner] > config[outer],
+    )
+    .map(
+      ([inner, how, outer, why]) =>
+        `${inner} (${config[inner]}) must be ${how} ${outer} (${config[outer]}), ${why}`,
+    );
+
 /**
  * Reads the environment. Empty means unset.
  * @param defaults what is different where this is read, such as a service's own port
- * @throws Failure naming every variable that is wrong
+ * @throws Failure naming every variable that is wrong, and every pair that does not fit
  */
 export function readConfig(environment: Environment, defaults: Partial<Config> = {}): Config {
   const set = Object.entries(environment).filter(([, value]) => value !== '');
   const otherwise = Object.entries(defaults).map(([name, value]) => [name, String(value)]);
   const parsed = variables.safeParse(Object.fromEntries([...otherwise, ...set]));
-  if (parsed.success) return parsed.data;
-  const wrong = parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  const wrong = parsed.success
+    ? misfits(parsed.data)
+    : parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  if (parsed.success && wrong.length === 0) return parsed.data;
   throw new Failure('invalid_parameter', `configuration: ${wrong.join('; ')}`);
 }
 

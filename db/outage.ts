@@ -5,6 +5,8 @@ export class Outage {
   /** Since when no connection could be made. */
   #since = Number.POSITIVE_INFINITY;
   #last_refusal = Number.NEGATIVE_INFINITY;
+  /** Why the last attempt has failed. */
+  refusal: unknown;
   readonly #clock: Clock;
   readonly #away_ms: number;
 
@@ -34,6 +36,7 @@ export class Outage {
       return made;
     } catch (error) {
       this.#last_refusal = this.#clock.now();
+      this.refusal = error;
       throw error;
     }
   }

@@ -142,7 +142,7 @@ export function readPool(
       return held; // it goes on until the other is there
     }
     if (slot.opening) return slot.opening;
-    if (outage.refuses) throw new Failure('store_unavailable', 'tried a moment ago');
+    if (outage.refuses) throw outage.refusal;
     return fill(slot, outage.connect(open));
   }
 

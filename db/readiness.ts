@@ -105,12 +105,17 @@ function assertGranted(lacking: readonly Wanted[]): void {
 
 /** @param trouble why the tries of the meantime have failed */
 function inTime<T>(work: Promise<T>, trouble: () => unknown): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
+  const unanswered = () => {
     const cause = trouble();
     const code = rootCodeOf(cause);
     const detail = `the store does not answer in time${code && ` (${code})`}`;
-    reject(new Failure('store_unavailable', detail, { cause }));
-  }, CHECK_MS);
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+    return new Failure('store_unavailable', detail, { cause });
+  };
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const timer = setTimeout(() => reject(unanswered()), CHECK_MS);
+  work.then(resolve, (error) => {
+    const away = error instanceof Failure && error.code === 'store_unavailable';
+    reject(away ? unanswered() : error);
+  });
+  return promise.finally(() => clearTimeout(timer));
 }

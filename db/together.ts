@@ -45,7 +45,8 @@ export function together<Row extends { id: string }>(
   const unanswered = new Set<Wait<Row>>();
   let queue: Wait<Row>[] = [];
   let under_way = 0;
-  let latest: Trying | undefined;
+  /** What the statement before has failed for: who is still in the queue waited for that. */
+  let failed: unknown;
   let sweeping = false;
 
   return (id) =>
@@ -68,7 +69,6 @@ export function together<Row extends { id: string }>(
   async function answer(waits: Wait<Row>[]): Promise<void> {
     under_way++;
     const trying: Trying = { deadline_at: waits.at(-1)?.deadline_at ?? 0 };
-    latest = trying;
     const asking = new Map<string, Wait<Row>[]>();
     for (const wait of waits) {
       wait.trying = trying;
@@ -89,7 +89,9 @@ export function together<Row extends { id: string }>(
         for (const row of rows) end(row.id, (wait) => wait.resolve(row));
       }
       for (const id of asking.keys()) end(id, (wait) => wait.resolve(undefined));
+      failed = undefined;
     } catch (error) {
+      failed = error;
       for (const id of asking.keys()) end(id, (wait) => wait.reject(error));
     } finally {
       under_way--;
@@ -100,10 +102,13 @@ export function together<Row extends { id: string }>(
   function sweep(): void {
     const before = unanswered.size;
     const away = bounds.away();
+    /** Of the statements under way: whoever is in the queue waits for them. */
+    let ahead: Failure | undefined;
     for (const wait of unanswered) {
       if (!away && wait.deadline_at > performance.now()) break;
       unanswered.delete(wait);
-      wait.reject(away ?? (wait.trying ?? latest)?.trouble ?? tooSlow(wait));
+      ahead ??= wait.trying?.trouble;
+      wait.reject(away ?? wait.trying?.trouble ?? ahead ?? failed ?? tooSlow(wait));
     }
     if (unanswered.size < before) queue = queue.filter((wait) => unanswered.has(wait));
     sweeping = unanswered.size > 0;

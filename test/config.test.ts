@@ -1,12 +1,12 @@
 /** The settings, each within its bounds or named; and the log, which tells neither secrets nor values. */
 import { expect, test } from 'bun:test';
 import { z } from 'zod';
-import { type Config, readConfig, storeOptions, variables } from '../apps/config.ts';
+import { type Config, nested, readConfig, storeOptions, variables } from '../apps/config.ts';
 import { logTo } from '../apps/log.ts';
 import { createUser } from '../apps/payment/commands.ts';
 import { Failure } from '../db/failure.ts';
 import { openStore } from '../db/store.ts';
-import { connect } from './kassa.ts';
+import { connect, fittingEnvironment } from './kassa.ts';
 import { freePort } from './process.ts';
 
 type Name = keyof typeof variables.shape;
@@ -88,7 +88,7 @@ test.each(numbers)(
   ({ name, low, high, otherwise }) => {
     expect(Number.isSafeInteger(low) && Number.isSafeInteger(high)).toBe(true);
     for (const value of [low, high, otherwise]) {
-      expect(readConfig({ [name]: String(value) })[name]).toBe(value);
+      expect(readConfig(fittingEnvironment({ [name]: value }))[name]).toBe(value);
     }
     for (const value of [low - 1, high + 1, low + 0.5, '1e99', 'abc', 'true', 'NaN', 'Infinity']) {
       expect(complaintAbout({ [name]: String(value) })).toStartWith(
@@ -147,6 +147,36 @@ test('all wrong variables are named at once', () => {
   for (const name of names) expect(complaint).toContain(`${name} must `);
 });
 
+test('the defaults fit each other, and so does every limit when the others give way', () => {
+  expect(() => readConfig({})).not.toThrow();
+  const bound = new Set(nested.flatMap(([inner, , outer]) => [inner, outer]));
+  const limits = numbers.map(({ name }) => name).filter((name) => /_MS$|_MAX$|_MIN$/.test(name));
+  const free = ['BATCH_ROWS_MAX', 'CONNECTION_LIFETIME_MS', 'DRAIN_DELAY_MS']; // promise nothing together
+  expect([...bound].sort()).toEqual(limits.filter((name) => !free.includes(name)).sort() as never);
+});
+
+test.each(nested)('%s has to be %s %s, %s', (inner, how, outer, why) => {
+  const value = 300;
+  const least = how === 'below' ? value + 1 : value;
+  const complaintAt = (limit: number) =>
+    complaintAbout({ [inner]: String(value), [outer]: String(limit) });
+  const sentence = (limit: number) =>
+    `${inner} (${value}) must be ${how} ${outer} (${limit}), ${why}`;
+  expect(complaintAt(least - 1)).toContain(sentence(least - 1));
+  expect(complaintAt(least)).not.toContain(sentence(least));
+});
+
+test('all pairs that do not fit are named at once', () => {
+  const complaint = complaintAbout({ DEADLINE_MS: '100', DRAIN_MS: '200', QUEUE_MAX: '1' });
+  for (const [inner, outer] of [
+    ['TRANSACTION_TIMEOUT_MS', 'DEADLINE_MS'],
+    ['AWAY_MS', 'DEADLINE_MS'],
+    ['BATCH_MAX', 'QUEUE_MAX'],
+  ]) {
+    expect(complaint).toMatch(new RegExp(`${inner} \\(\\d+\\) must be at most ${outer} `));
+  }
+});
+
 const collect = (least: Config['LOG_LEVEL'] = 'debug') => {
   const lines: string[] = [];
   return { lines, log: logTo((line) => lines.push(line), least, 'test') };
@@ -173,7 +203,7 @@ test('what is below LOG_LEVEL is not logged', () => {
 test('the log of a store that cannot be reached does not tell the password', async () => {
   const { lines, log } = collect();
   const url = `postgres://kassa:hush-hush@127.0.0.1:${await freePort()}/kassa`;
-  const config = readConfig({ DEADLINE_MS: '300', CONNECT_TIMEOUT_MS: '200' });
+  const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, CONNECT_TIMEOUT_MS: 200 }));
   const store = openStore({ ...storeOptions(config, url, 'test'), needs: {}, log });
   const command = { ...createUser('ann'), decide: () => ({ outcome: { status: 200, body: '' } }) };
   const refused = await store.write(command).catch((error) => error);

@@ -1,7 +1,7 @@
 /** What the tests share: Kassa opened on the run's store, and short words for its calls. */
 import { expect } from 'bun:test';
 import type { Config } from '../apps/config.ts';
-import { readConfig, storeOptions } from '../apps/config.ts';
+import { nested, readConfig, storeOptions, variables } from '../apps/config.ts';
 import { collectMetrics } from '../apps/http/metrics.ts';
 import { serveRoutes } from '../apps/http/serve.ts';
 import { orderRoutes } from '../apps/order/routes.ts';
@@ -48,7 +48,7 @@ export function openKassa(
   settings: Partial<Config> = {},
   ready_as: readonly string[] = ['order', 'payment', 'stock'],
 ): Kassa {
-  const config = readConfig({}, { BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings });
+  const config = readConfig({}, fitting({ BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings }));
   const database_url = settings.DATABASE_URL ?? storeUrl();
   const events: string[] = [];
   const log = (_: string, event: string) => events.push(event);
@@ -77,6 +77,26 @@ export function openKassa(
     close: () => store.close(),
   };
 }
+
+/** These settings; the limits that they leave at their defaults give way, where they do not fit. */
+export function fitting(settings: Partial<Config>): Partial<Config> {
+  const fit = { ...settings };
+  const limit = (name: (typeof nested)[number][0]) =>
+    fit[name] ?? Number(variables.shape[name].parse(undefined));
+  for (let i = 0; i < nested.length; i++) {
+    for (const [inner, how, outer] of nested) {
+      const room = how === 'below' ? 1 : 0;
+      if (limit(inner) + room <= limit(outer)) continue;
+      if (fit[inner] === undefined) fit[inner] = limit(outer) - room;
+      else fit[outer] ??= limit(inner) + room;
+    }
+  }
+  return fit;
+}
+
+/** The same as an environment, for a process. */
+export const fittingEnvironment = (settings: Partial<Config>): Record<string, string> =>
+  Object.fromEntries(Object.entries(fitting(settings)).map(([name, value]) => [name, `${value}`]));
 
 /** The run's own database; test/setup.ts has made it. */
 export const storeUrl = (): string => {

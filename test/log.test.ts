@@ -1,7 +1,7 @@
 /** The log of a running service: a line for each request, no secrets, nothing lost at the end. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { logTo } from '../apps/log.ts';
-import { openKassa, storeUrl } from './kassa.ts';
+import { fittingEnvironment, openKassa, storeUrl } from './kassa.ts';
 import { answers, call, freePort, openStage } from './process.ts';
 
 const stage = openStage();
@@ -37,7 +37,7 @@ test('at level info each request is one line with its route, outcome and time', 
 test('at level warn what succeeds or is refused says nothing, what fails says why', async () => {
   const url = new URL(storeUrl());
   url.host = `127.0.0.1:${await freePort()}`;
-  const env = { DATABASE_URL: url.href, DEADLINE_MS: '300' };
+  const env = fittingEnvironment({ DATABASE_URL: url.href, DEADLINE_MS: 300 });
   const { child, port } = await begin(env, '/health/live');
   expect((await call(port, 'GET', '/health/ready')).status).toBe(503);
   expect((await call(port, 'GET', '/elsewhere')).status).toBe(404);

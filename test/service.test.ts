@@ -6,6 +6,7 @@ import { migrate, readMigrations } from '../db/migrate.ts';
 import {
   connect,
   expectProblem,
+  fittingEnvironment,
   isPaid,
   newDatabase,
   newItem,
@@ -15,6 +16,7 @@ import {
   storeUrl,
 } from './kassa.ts';
 import { answers, call, freePort, openStage, sentenceOf, TOP, until } from './process.ts';
+import { startProxy } from './proxy.ts';
 
 const stage = openStage();
 const kassa = openKassa();
@@ -103,6 +105,10 @@ const wrong: [env: Record<string, string>, said: RegExp][] = [
   [{ BATCH_INIT: 'maybe' }, /BATCH_INIT must be one of on, off/],
   [{ DATABASE_URL: 'mysql://root:secret@db/kassa' }, /DATABASE_URL must look like postgres:/],
   [{ HOST: 'a host' }, /HOST must be a host name/],
+  [
+    { DRAIN_MS: '1000' },
+    /DEADLINE_MS \(12000\) must be below DRAIN_MS \(1000\), or a stop gives up/,
+  ],
   [{ LANES: '0', PORT: 'abc', BATCH_INIT: 'maybe' }, /(?=.*PORT)(?=.*BATCH_INIT)(?=.*LANES)/],
 ];
 test.each(wrong)(
@@ -170,7 +176,7 @@ test('a service starts without its store, says so, and works once the store is t
   const url = new URL(storeUrl());
   const [host, store_port] = [url.hostname, Number(url.port || 5432)];
   url.host = `127.0.0.1:${await freePort()}`;
-  const env = { DATABASE_URL: url.href, DEADLINE_MS: '500' };
+  const env = fittingEnvironment({ DATABASE_URL: url.href, DEADLINE_MS: 500 });
   const { child, port } = await begin('stock', env, '/health/live');
   const early = await call(port, 'GET', '/health/ready');
   expect([early.status, early.body.code]).toEqual([503, 'store_unavailable']);
@@ -206,7 +212,7 @@ test.each(['bun', 'deno'] as const)(
     expect(new Set((await Promise.all(behind)).map((answer) => answer.status))).toEqual(
       new Set([404]),
     );
-    await until(() => child.code !== undefined, 'its end', 5000); // DRAIN_MS is 10 s
+    await until(() => child.code !== undefined, 'its end', 5000); // DRAIN_MS is 15 s
     expect([child.code, child.err]).toEqual([0, '']);
   },
   20_000,
@@ -214,10 +220,17 @@ test.each(['bun', 'deno'] as const)(
 
 test('a stop waits DRAIN_MS for what never ends, and no longer', async () => {
   const order_id = await sellableOrder();
-  const release = await lockOrder(order_id);
-  const { child, port } = await begin('order', { DRAIN_MS: '700' });
+  const proxy = await startProxy(storeUrl()); // a commit that is never answered outlasts its deadline
+  const limits = fittingEnvironment({ DRAIN_MS: 700 });
+  const env = { DATABASE_URL: proxy.database_url, ...limits };
+  const { child, port } = await begin('order', env);
+  let stalled = false;
+  proxy.disturb = (text) => {
+    stalled ||= text === 'commit';
+    return stalled ? 'stall' : 'pass';
+  };
   const checkout = call(port, 'POST', `/orders/checkout/${order_id}`);
-  const behind = await callsBehind(port);
+  await until(() => stalled, 'the commit');
   const told_at = performance.now();
   child.signal('SIGTERM');
   expect(await child.ended).toBe(0);
@@ -225,15 +238,14 @@ test('a stop waits DRAIN_MS for what never ends, and no longer', async () => {
   expect(took_ms).toBeGreaterThan(600);
   expect(took_ms).toBeLessThan(2500);
   expect((await checkout).status).toBe(0);
-  await Promise.all(behind);
-  await release();
+  await proxy.close();
   expect(await isPaid(kassa, order_id)).toBe(false);
 }, 20_000);
 
 test('a stop while the store is away is bounded too', async () => {
   const url = new URL(storeUrl());
   url.host = `127.0.0.1:${await freePort()}`;
-  const env = { DATABASE_URL: url.href, DRAIN_MS: '500' };
+  const env = fittingEnvironment({ DATABASE_URL: url.href, DRAIN_MS: 500 });
   const { child, port } = await begin('stock', env, '/health/live');
   const waiting = call(port, 'POST', '/stock/item/create/1');
   await until(() => child.err.includes('store_unavailable'), 'a vain try to connect');

@@ -13,6 +13,7 @@ import {
   connect,
   creditOf,
   expectCleanAudit,
+  fittingEnvironment,
   newDatabase,
   newItem,
   newOrder,
@@ -257,10 +258,8 @@ test('an expired certificate of the store is refused', async () => {
 
 test('the log of a store that refuses the password of the file does not tell it', async () => {
   const lines: string[] = [];
-  const config = readConfig({
-    DEADLINE_MS: '300',
-    DATABASE_PASSWORD_FILE: await server.put('wrong', 'hush-hush\n'),
-  });
+  const DATABASE_PASSWORD_FILE = await server.put('wrong', 'hush-hush\n');
+  const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, DATABASE_PASSWORD_FILE }));
   const url = urlOf({ mode: 'require' }).replace(server.password, 'hush-too');
   const log = logTo((line) => lines.push(line), 'debug', 'test');
   const store = openStore({ ...storeOptions(config, url, 'test'), needs: {}, log });
