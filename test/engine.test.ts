@@ -436,7 +436,7 @@ test('sessions killed several hundred times at random moments: nothing lost, not
 
 for (const table of ['users', 'items', 'orders'] as const) {
   test(`a decision waits for whoever holds a row of ${table} that it only reads`, async () => {
-    const hasty = openKassa({ DEADLINE_MS: 300 });
+    const hasty = openKassa({ DEADLINE_MS: 1000 });
     const user = await newUser(hasty, 1);
     const order = await newOrder(hasty, user);
     const item = await newItem(hasty, 1, 1);

@@ -51,6 +51,13 @@ function onStatement(begins: string, fault: Fault, count = 1): void {
   proxy.disturb = (text) => (text.startsWith(begins) && left-- > 0 ? fault : 'pass');
 }
 
+/** Lanes and reads have found the store again. */
+async function storeIsBack(): Promise<void> {
+  proxy.away = false;
+  while ((await kassa.post('/payment/create_user')).status === 503) await Bun.sleep(20);
+  while ((await kassa.get('/payment/find_user/nobody')).status === 503) await Bun.sleep(20);
+}
+
 const ambiguous = async () => (await sample(kassa, 'kassa_commits_ambiguous_total')) ?? 0;
 const settled = async (truth: string) =>
   (await sample(kassa, 'kassa_commits_settled_total', { truth })) ?? 0;
@@ -195,7 +202,7 @@ test('a lost COMMIT that cannot be settled is 503 outcome_unknown, and its key t
   expect([reply.status, reply.body.code]).toEqual([503, 'outcome_unknown']);
   expect(reply.headers.get('retry-after')).toBe('1');
   proxy.disturb = () => 'pass';
-  proxy.away = false;
+  await storeIsBack();
   const again = await kassa.post(`/payment/add_funds/${user}/7`, key);
   expect(again.body).toEqual({ done: true, user_id: user, credit: 12 });
   expect(again.headers.get('idempotency-replayed')).toBe('true');
@@ -214,7 +221,7 @@ test('a store that is away is 503 store_unavailable; when it is back the service
     expect([status, body.code]).toEqual([503, 'store_unavailable']);
     expect(headers.get('retry-after')).toBe('1');
   }
-  proxy.away = false;
+  await storeIsBack();
   expect(await creditOf(kassa, user)).toBe(5);
   expect((await kassa.post(`/payment/add_funds/${user}/7`)).body.credit).toBe(12);
 });
