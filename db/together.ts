@@ -45,8 +45,8 @@ export function together<Row extends { id: string }>(
   const unanswered = new Set<Wait<Row>>();
   let queue: Wait<Row>[] = [];
   let under_way = 0;
-  /** What the statement before has failed for: who is still in the queue waited for that. */
-  let failed: unknown;
+  /** What statements wait for, until one succeeds: who is in the queue waits for it too. */
+  let obstacle: unknown;
   let sweeping = false;
 
   return (id) =>
@@ -89,9 +89,9 @@ export function together<Row extends { id: string }>(
         for (const row of rows) end(row.id, (wait) => wait.resolve(row));
       }
       for (const id of asking.keys()) end(id, (wait) => wait.resolve(undefined));
-      failed = undefined;
+      obstacle = undefined;
     } catch (error) {
-      failed = error;
+      obstacle = error;
       for (const id of asking.keys()) end(id, (wait) => wait.reject(error));
     } finally {
       under_way--;
@@ -102,13 +102,11 @@ export function together<Row extends { id: string }>(
   function sweep(): void {
     const before = unanswered.size;
     const away = bounds.away();
-    /** Of the statements under way: whoever is in the queue waits for them. */
-    let ahead: Failure | undefined;
     for (const wait of unanswered) {
       if (!away && wait.deadline_at > performance.now()) break;
       unanswered.delete(wait);
-      ahead ??= wait.trying?.trouble;
-      wait.reject(away ?? wait.trying?.trouble ?? ahead ?? failed ?? tooSlow(wait));
+      obstacle = wait.trying?.trouble ?? obstacle;
+      wait.reject(away ?? obstacle ?? tooSlow(wait));
     }
     if (unanswered.size < before) queue = queue.filter((wait) => unanswered.has(wait));
     sweeping = unanswered.size > 0;
