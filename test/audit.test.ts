@@ -14,6 +14,7 @@ import {
   openKassa,
   terminateSessions,
 } from './kassa.ts';
+import { startProxy } from './proxy.ts';
 
 let database: Awaited<ReturnType<typeof newDatabase>>;
 let connection: Connection;
@@ -112,6 +113,26 @@ for (const [what, invariants, damage, repair] of [
     expect(await violations()).toEqual({});
   });
 }
+
+test('of very many violations all are counted, and no more are read than shown', async () => {
+  const { sql } = connection;
+  await sql`insert into orders (id, user_id, paid, total_cost)
+            select concat('many-', lpad(i::text, 5, '0')), 'nobody', false, 7
+            from generate_series(0, 19999) as g(i)`;
+  const proxy = await startProxy(database.database_url);
+  const counted = await connect(proxy.database_url);
+  const before = proxy.rows;
+  const findings = await audit(counted);
+  const read = proxy.rows - before;
+  await counted.close();
+  await proxy.close();
+  const found = findings.find(({ invariant }) => invariant === TOTAL);
+  const first = Array.from({ length: 10 }, (_, i) => `many-0000${i}: total 7, lines 0`);
+  expect([found?.violations, found?.examples]).toEqual([20_000, first]);
+  expect(read).toBeLessThan(30);
+  await sql`delete from orders where id like 'many-%'`;
+  expect(await violations()).toEqual({});
+}, 60_000);
 
 test('what is below zero is reported, even where no CHECK has stopped it', async () => {
   await connection.sql.unsafe('alter table items drop constraint items_stock');

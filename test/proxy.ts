@@ -41,6 +41,8 @@ export interface StoreProxy {
   disturb: (statement: string) => Fault;
   /** Told of each statement that the store has answered, with the SQLSTATE if it refused. */
   observe: (statement: string, refused: string | undefined) => void;
+  /** How many rows the store has sent. */
+  rows: number;
   /** Breaks all connections now. */
   cutAll(): void;
   /** Refuses new connections while true. */
@@ -94,6 +96,7 @@ export async function startProxy(
     cutAll: () => {
       for (const cut of cuts) cut();
     },
+    rows: 0,
     away: false,
     late_ms: 300,
     slow_ms: 0,
@@ -150,6 +153,7 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
       const next = answers[0]?.fault ?? 'pass';
       if (next === 'mute') silent = true;
       if (silent) return;
+      if (type === 'D') proxy.rows++;
       if (type === 'E') refused = /\0C(\w{5})\0/.exec(message.toString('latin1'))?.[1];
       if (type === 'Z') {
         const answered = answers.shift();
