@@ -183,7 +183,7 @@ export function storeOptions(
   config: Config,
   database_url: string,
   name: string,
-): Omit<StoreOptions, 'log' | 'needs'> {
+): Omit<StoreOptions, 'log' | 'services'> {
   const files = {
     password_file: config.DATABASE_PASSWORD_FILE,
     ca_file: config.DATABASE_CA_FILE,

@@ -127,7 +127,9 @@ async function bringUpToDate(address: StoreAddress): Promise<boolean> {
 async function isEmpty({ sql }: Connection): Promise<boolean> {
   const [row] = await sql`
     select exists (select id from users) or exists (select id from items)
-        or exists (select id from orders) or exists (select key from operations) as used`;
+        or exists (select id from orders) or exists (select key from order_operations)
+        or exists (select key from payment_operations)
+        or exists (select key from stock_operations) as used`;
   return row?.used === false;
 }
 

@@ -1,7 +1,7 @@
 /** What the services' main.ts share: configuration, store, routes, and a stop that loses nothing. */
 import type { Hono } from 'hono';
 import { codeOf, Failure } from '../db/failure.ts';
-import { needsOf } from '../db/roles.ts';
+import type { Service as Name } from '../db/roles.ts';
 import { openStore, type Store } from '../db/store.ts';
 import { readArguments } from './arguments.ts';
 import {
@@ -38,7 +38,7 @@ export interface Listening {
  * it returns what `deno serve` and others take as the module's default export.
  */
 export function startService(
-  name: string,
+  name: Name,
   default_port: number,
   routes: Routes,
   listen: Listen | undefined,
@@ -86,14 +86,14 @@ export function open(
   name: string,
   config: Config,
   database_url: string,
-  parts: Record<string, Routes>,
+  parts: Partial<Record<Name, Routes>>,
 ) {
   const log = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
   const metrics = collectMetrics(name, config.VERSION);
   const { meter } = metrics;
-  const needs = needsOf(Object.keys(parts));
-  const store = openStore({ ...storeOptions(config, database_url, name), needs, meter, log });
+  const services = Object.keys(parts) as Name[];
+  const store = openStore({ ...storeOptions(config, database_url, name), services, meter, log });
   const batch_init = config.BATCH_INIT === 'on';
   const service = serveRoutes(
     Object.values(parts).map((make) => make(store, { batch_init })),

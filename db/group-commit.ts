@@ -9,6 +9,7 @@ import { type LaneUseGround, type LaneUseLimits, laneUse } from './lane-use.ts';
 import { type Meter, silentMeter } from './meter.ts';
 import type { Operation } from './operations.ts';
 import type { RowName } from './probe.ts';
+import type { Service } from './roles.ts';
 import type { Answer } from './transaction.ts';
 
 /** Every bound of the write path. */
@@ -43,6 +44,8 @@ export interface Ground {
   connect(): Promise<Connection>;
   /** For each order that exists: itself, its user and its items. Unlocked, so only a hint. */
   readAhead(order_ids: readonly string[]): Promise<Map<string, Keys>>;
+  /** Whose table of operations takes the transactions' markers. */
+  marker_service: Service;
   log: Log;
   clock?: Clock;
   meter?: Meter;

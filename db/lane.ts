@@ -9,8 +9,9 @@ import {
   notMigrated,
 } from './failure.ts';
 import { type ConnectionGround, LaneConnection } from './lane-connection.ts';
-import { settle } from './operations.ts';
+import { type Marker, settle } from './operations.ts';
 import type { RowName } from './probe.ts';
+import type { Service } from './roles.ts';
 import { type Answer, type Attempt, type Result, transact, type Work } from './transaction.ts';
 import { Turn } from './turn.ts';
 
@@ -42,6 +43,8 @@ export interface LaneGround extends ConnectionGround {
   setAside(entry: Entry, row: RowName): void;
   /** A batch met a row that another session holds, and it is not known which. */
   sort(entries: Entry[]): void;
+  /** Whose table of operations takes the markers of this process's transactions. */
+  marker_service: Service;
   /** A commit was sent, or all is answered: the next batch may leave. */
   turnFreed(): void;
 }
@@ -139,7 +142,8 @@ export class Lane {
       );
       if (entries.length === 0) return pass();
 
-      const marker = this.#ground.clock.uuid();
+      const { clock, marker_service: service } = this.#ground;
+      const marker = { service, id: clock.uuid() };
       const attempt = await this.#attempt(entries, marker, pass);
       if (!attempt) {
         trouble = this.trouble ?? troubleOf(undefined);
@@ -173,7 +177,7 @@ export class Lane {
   }
 
   /** @param pass gives the turn to the next batch, at the latest when this attempt has ended */
-  async #attempt(entries: Entry[], marker: string, pass: () => void): Promise<Attempt | undefined> {
+  async #attempt(entries: Entry[], marker: Marker, pass: () => void): Promise<Attempt | undefined> {
     return this.#connection
       .use(async (connection) => {
         const left_ms = lastDeadline(entries) - this.#ground.clock.now();
@@ -207,7 +211,7 @@ export class Lane {
   /** Learns whether a commit whose answer was lost has happened, or answers `outcome_unknown`. */
   async #settle(
     attempt: Extract<Attempt, { end: 'ambiguous' }>,
-    marker: string,
+    marker: Marker,
     entries: Entry[],
   ): Promise<Exclude<Attempt, { end: 'ambiguous' }> | { end: 'unknown' }> {
     this.#note('warn', 'commit_ambiguous', attempt.error, entries.length);
@@ -241,7 +245,7 @@ export class Lane {
     }
   }
 
-  async #trySettling(marker: string): Promise<'committed' | 'undone' | undefined> {
+  async #trySettling(marker: Marker): Promise<'committed' | 'undone' | undefined> {
     const pass = await this.#turn.take();
     const { clock, meter, log } = this.#ground;
     return this.#connection

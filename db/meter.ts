@@ -35,4 +35,6 @@ export interface Gauges {
   set_aside: number;
   /** Connections for reads: open, and with a statement under way. */
   read_connections: { open: number; busy: number };
+  /** For how long the oldest operation that may still be there has expired, in seconds. */
+  operations_overdue_s: number;
 }

@@ -15,6 +15,9 @@ export interface Migration {
   statements: string[];
 }
 
+/** How a statement begins that is repeated until it changes no row: a copy in bounded steps. */
+const AGAIN = '-- again until no row changes';
+
 /** Of statements that two runners may start at once, before either has the lease. */
 const ALREADY_THERE = ['42P07', '42710', '42701', '23505'];
 
@@ -51,8 +54,11 @@ async function underLease(
         const step = i + 1;
         if (seen.has(step)) continue;
         report(`${name} ${step}/${statements.length}`);
-        await renew(connection, holder);
-        await sql.unsafe(statement);
+        let changed: number;
+        do {
+          await renew(connection, holder);
+          changed = (await sql.unsafe(statement)).count;
+        } while (statement.startsWith(AGAIN) && changed > 0);
         await record(sql, name, step, statement);
         applied++;
       }

@@ -4,12 +4,21 @@ import { assert } from './failure.ts';
 export type Privilege = 'select' | 'insert' | 'update' | 'delete';
 export type Grants = Readonly<Record<string, readonly Privilege[]>>;
 
-/** Idempotency keys and markers of commits; the sweeper deletes what has expired. */
-const ENGINE: Grants = {
-  operations: ['select', 'insert', 'delete'],
+export const SERVICES = ['order', 'payment', 'stock'] as const;
+export type Service = (typeof SERVICES)[number];
+
+/** The table of a service's operations. */
+export const operationsTable = (service: Service) => `${service}_operations` as const;
+
+/**
+ * Idempotency keys and markers of commits, which the sweeper deletes when they have expired: each
+ * service has its own, and whoever could write another's could make its calls happen twice or never.
+ */
+const engineOf = (service: Service): Grants => ({
+  [operationsTable(service)]: ['select', 'insert', 'delete'],
   migrations: ['select'], // readiness
   write_gate: ['update'], // what it takes to lock it, on PostgreSQL; it has no rows
-};
+});
 
 /**
  * By role, then table. Neither database lets a role lock a row (`select … for update`) that it may
@@ -18,7 +27,7 @@ const ENGINE: Grants = {
  */
 export const ROLES: Readonly<Record<string, Grants>> = {
   kassa_order: {
-    ...ENGINE,
+    ...engineOf('order'),
     orders: ['select', 'insert', 'update', 'delete'],
     order_lines: ['select', 'insert', 'update', 'delete'],
     // A checkout charges the user and takes the stock; making an order locks its user, adding an
@@ -29,7 +38,7 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     stock_movements: ['insert'], // batch_init over paid orders
   },
   kassa_payment: {
-    ...ENGINE,
+    ...engineOf('payment'),
     users: ['select', 'insert', 'update'],
     credit_movements: ['insert'],
     orders: ['select', 'update'], // a payment towards an order, and its cancel
@@ -38,7 +47,7 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     stock_movements: ['insert'], // … there and back
   },
   kassa_stock: {
-    ...ENGINE,
+    ...engineOf('stock'),
     items: ['select', 'insert', 'update'],
     stock_movements: ['insert'],
   },
@@ -70,7 +79,7 @@ export const withUpserts = (grants: Grants): Grants =>
   );
 
 /** What a process needs that serves these services, as one role. */
-export function needsOf(services: readonly string[]): Grants {
+export function needsOf(services: readonly Service[]): Grants {
   const needs: Record<string, readonly Privilege[]> = {};
   for (const service of services) {
     const own = ROLES[`kassa_${service}`];

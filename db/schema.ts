@@ -9,7 +9,6 @@ import {
   bigint,
   boolean,
   check,
-  index,
   pgTable,
   primaryKey,
   text,
@@ -106,21 +105,27 @@ export const stock_movements = pgTable(
 );
 
 /**
- * What was done, so that it is done once: the recorded answer of a call with an idempotency key
- * (key `k:…`, fingerprint = method and path), and one marker for each transaction (key `t:…`), by
- * which a commit whose answer was lost is recognised. The sweeper reads the index on expires_at.
+ * What a service has done, so that it is done once: the recorded answer of a call with an
+ * idempotency key (key `k:…`, fingerprint = method and path), and one marker for each transaction
+ * (key `t:…`), by which a commit whose answer was lost is recognised. Each service has a table of
+ * its own, which no other's role may touch. Where the sweeper reads an index on expires_at, the
+ * migration makes it: `tuneTables` in dialect.ts.
  */
-export const operations = pgTable(
-  'operations',
-  {
-    key: text().primaryKey(),
-    fingerprint: text().notNull(),
-    status: int8().notNull(),
-    answer: text().notNull(),
-    expires_at: timestamp({ withTimezone: true }).notNull(),
-  },
-  (t) => [index('operations_expires_at').on(t.expires_at)],
-);
+const operationsOf = <Name extends string>(name: Name) =>
+  pgTable(
+    name,
+    {
+      key: text().notNull(),
+      fingerprint: text().notNull(),
+      status: int8().notNull(),
+      answer: text().notNull(),
+      expires_at: timestamp({ withTimezone: true }).notNull(),
+    },
+    (t) => [primaryKey({ name: `${name}_pkey`, columns: [t.key] })],
+  );
+export const order_operations = operationsOf('order_operations');
+export const payment_operations = operationsOf('payment_operations');
+export const stock_operations = operationsOf('stock_operations');
 
 /** Always empty: transactions lock it to go in one after the other (`takeGate` in dialect.ts). */
 export const write_gate = pgTable('write_gate', { id: int8().primaryKey() });

@@ -1,12 +1,12 @@
 /** The store as the services see it: one door for writes, one for reads, one for its health. */
 import { openConnection, type StoreAddress } from './connect.ts';
-import type { Log } from './failure.ts';
+import { assert, type Log } from './failure.ts';
 import { type Engine, groupCommit, type Limits } from './group-commit.ts';
 import { type Gauges, type Meter, silentMeter } from './meter.ts';
 import { readPool } from './read-pool.ts';
 import { readiness } from './readiness.ts';
 import { type Reads, reads } from './reads.ts';
-import type { Grants } from './roles.ts';
+import { needsOf, type Service } from './roles.ts';
 import { startSweeping } from './sweep.ts';
 
 export interface Store {
@@ -25,27 +25,30 @@ export interface Store {
 export interface StoreOptions extends StoreAddress, Limits {
   /** Connections for single-statement reads. */
   read_pool_size: number;
-  /** What is asked for by `check`: see roles.ts. */
-  needs: Grants;
+  /** Those whose calls go through here: each has its own operations and privileges (roles.ts). */
+  services: readonly Service[];
   log: Log;
   meter?: Meter;
 }
 
 /** Connects lazily: a store that is away now is found when it is back. */
 export function openStore(options: StoreOptions): Store {
-  const { log, meter = silentMeter } = options;
+  const { services, log, meter = silentMeter } = options;
+  const [first] = services;
+  assert(first, 'a store serves a service');
   const pool = readPool(() => openConnection(options, 'reads'), options, log);
   const read = reads(pool, options, meter);
   const engine = groupCommit(
     {
       connect: () => openConnection(options, 'transactions'),
       readAhead: read.followOrders,
+      marker_service: first,
       log,
       meter,
     },
     options,
   );
-  const stopSweeping = startSweeping(pool, log);
+  const sweeping = startSweeping(pool, services, log);
   return {
     write: engine.submit,
     read,
@@ -54,10 +57,11 @@ export function openStore(options: StoreOptions): Store {
       queued: engine.queued(),
       set_aside: engine.setAside(),
       read_connections: pool.connections(),
+      operations_overdue_s: sweeping.overdue_s(),
     }),
-    check: readiness(pool, options.needs, log),
+    check: readiness(pool, needsOf(services), log),
     async close() {
-      stopSweeping();
+      sweeping.stop();
       await engine.close();
       await read.close();
     },

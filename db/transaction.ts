@@ -10,9 +10,9 @@ import {
 import { limitLockWaits, takeGate } from './dialect.ts';
 import { codeOf, Failure, isCertainAbort, isLockTimeout, isServerError } from './failure.ts';
 import {
+  type Marker,
   type Operation,
   Operations,
-  type RecordedOperation,
   readOperations,
   writeMarker,
 } from './operations.ts';
@@ -79,7 +79,7 @@ const ANSWERS_MAX_BYTES = 4 * 1024 * 1024;
 export async function transact(
   connection: Connection,
   works: readonly Work[],
-  marker: string,
+  marker: Marker,
   bounds: Bounds,
   leaving = () => {},
 ): Promise<Attempt> {
@@ -144,21 +144,20 @@ async function ending(
 async function lockRows(connection: Connection, works: readonly Work[], bounds: Bounds) {
   const { sql, gated } = connection;
   const keys = mergeKeys(...works.map((work) => work.keys));
-  const operation_keys = works.flatMap((work) => (work.operation ? [work.operation.key] : []));
+  const keyed = works.flatMap((work) => work.operation ?? []);
   const lines_max = works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max;
   const opening = [sql`begin isolation level serializable`];
   if (gated) opening.push(takeGate(sql), limitLockWaits(sql, bounds.row_ms));
   const locks = lockStatements(sql, keys, { skip_held: gated, lines_max });
-  const flight = [...opening, ...locks, ...readOperations(sql, operation_keys)];
+  const flight = [...opening, ...locks, ...readOperations(sql, keyed)];
   // Nothing is written before `begin` is known to have worked: alone, each write would commit.
   const settled = await connection.flight(flight, bounds.lock_ms, bounds.begin_ms);
   settled.splice(0, opening.length).forEach(rowsOf);
   const waited = settled.find((answer) => isRowTimeout(answer, gated));
   if (waited?.status === 'rejected') return { blocked: waited.reason as unknown };
   const answers = settled.map(rowsOf);
-  const recorded = operation_keys.length > 0 ? answers.pop() : [];
-  const rows = new LockedRows(keys, answers, lines_max);
-  const operations = new Operations((recorded ?? []) as unknown as RecordedOperation[]);
+  const rows = new LockedRows(keys, answers.slice(0, locks.length), lines_max);
+  const operations = new Operations(keyed, answers.slice(locks.length));
   const held = gated ? await findHeld(connection, rows.missing(), bounds) : new Set<RowName>();
   return { rows, operations, held };
 }

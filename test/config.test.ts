@@ -204,7 +204,7 @@ test('the log of a store that cannot be reached does not tell the password', asy
   const { lines, log } = collect();
   const url = `postgres://kassa:hush-hush@127.0.0.1:${await freePort()}/kassa`;
   const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, CONNECT_TIMEOUT_MS: 200 }));
-  const store = openStore({ ...storeOptions(config, url, 'test'), needs: {}, log });
+  const store = openStore({ ...storeOptions(config, url, 'test'), services: ['order'], log });
   const command = { ...createUser('ann'), decide: () => ({ outcome: { status: 200, body: '' } }) };
   const refused = await store.write(command).catch((error) => error);
   log('error', 'request_failed', { error: refused });

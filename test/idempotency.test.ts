@@ -156,7 +156,6 @@ test.each([
   ['another amount', FUND, 'POST /payment/add_funds/{user_id}/8'],
   ['another id', FUND, 'POST /payment/add_funds/{unknown}/7'],
   ['another endpoint', FUND, 'POST /payment/pay/{user_id}/7'],
-  ['another service', FUND, CHECKOUT],
   ['another method', 'POST /orders/remove/{order_id}', 'DELETE /orders/remove/{order_id}'],
   [
     'another spelling',
@@ -172,6 +171,43 @@ test.each([
   expectProblem(await run(call, ids, headers), 422, 'idempotency_key_reused');
   expect(await stateOf(ids)).toEqual(state);
   expectReplay(await run(used, ids, headers), first);
+});
+
+test('the same key at two services is two keys: both calls happen, and each once', async () => {
+  const ids = await newShop();
+  const headers = keyed();
+  const calls = [FUND, CHECKOUT, 'POST /stock/add/{item_id}/7'];
+  const first = await Promise.all(calls.map((call) => run(call, ids, headers))); // in one batch
+  expect(first.map(({ status }) => status)).toEqual([200, 200, 200]);
+  expect(first.map(replayed)).toEqual([null, null, null]);
+  const state = await stateOf(ids);
+  for (const again of [1, 2]) {
+    const replies = await Promise.all(calls.map((call) => run(call, ids, headers)));
+    for (const [i, reply] of replies.entries()) expectReplay(reply, first[i] as Reply);
+    expect([again, await stateOf(ids)]).toEqual([again, state]);
+  }
+  const reused = await run('POST /stock/add/{item_id}/8', ids, headers);
+  expectProblem(reused, 422, 'idempotency_key_reused');
+});
+
+test('keyed calls of several services travel in one batch', async () => {
+  const ids = await newShop();
+  const [credit, stock] = [await creditOf(kassa, ids.user_id), await stockOf(kassa, ids.item_id)];
+  const keys = Array.from({ length: 40 }, () => keyed());
+  const all = () =>
+    Promise.all(
+      keys.flatMap((key) => [
+        run(FUND, ids, key),
+        run('POST /stock/add/{item_id}/7', ids, key),
+        run('POST /orders/addItem/{order_id}/{item_id}/1', ids, key),
+      ]),
+    );
+  const first = await all();
+  expect(tally(first)).toEqual({ 200: 120 });
+  for (const [i, reply] of (await all()).entries()) expectReplay(reply, first[i] as Reply);
+  expect(await creditOf(kassa, ids.user_id)).toBe(credit + 40 * 7);
+  expect(await stockOf(kassa, ids.item_id)).toBe(stock + 40 * 7);
+  expect(kassa.events).not.toContain('batch_refused'); // nobody had to be tried alone
 });
 
 test('the key of a recorded refusal is refused for another call too', async () => {
@@ -299,8 +335,13 @@ test.each([
 /** Lets the records of keys like this one expire. Returns how many there were. */
 async function expire(database_url: string, like: string): Promise<number> {
   const { sql, close } = await connect(database_url);
-  const { count } = await sql`update operations set expires_at = now() - interval '1 minute'
-                              where key like ${`k:${like}`}`;
+  let count = 0;
+  for (const table of ['order_operations', 'payment_operations', 'stock_operations']) {
+    const expired = await sql`
+      update ${sql(table)} set expires_at = now() - interval '1 minute'
+      where key like ${`k:${like}`}`;
+    count += expired.count;
+  }
   await close();
   return count;
 }

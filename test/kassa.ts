@@ -12,7 +12,7 @@ import { openConnection } from '../db/connect.ts';
 import type { Connection } from '../db/connection.ts';
 import { postgresqlVersion } from '../db/dialect.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
-import { needsOf } from '../db/roles.ts';
+import type { Service } from '../db/roles.ts';
 import { openStore, type Store } from '../db/store.ts';
 import { withDatabase } from './store-address.ts';
 
@@ -42,11 +42,11 @@ const RUN = `test-${crypto.randomUUID().slice(0, 8)}`;
 
 /**
  * The three services on one store, without a port. Close it in afterAll.
- * @param ready_as the services whose privileges it takes to be ready
+ * @param services whose privileges it takes to be ready; the first one's table has the markers
  */
 export function openKassa(
   settings: Partial<Config> = {},
-  ready_as: readonly string[] = ['order', 'payment', 'stock'],
+  services: readonly Service[] = ['order', 'payment', 'stock'],
 ): Kassa {
   const config = readConfig({}, fitting({ BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings }));
   const database_url = settings.DATABASE_URL ?? storeUrl();
@@ -54,8 +54,7 @@ export function openKassa(
   const log = (_: string, event: string) => events.push(event);
   const metrics = collectMetrics('test', config.VERSION);
   const { meter } = metrics;
-  const needs = needsOf(ready_as);
-  const store = openStore({ ...storeOptions(config, database_url, RUN), needs, meter, log });
+  const store = openStore({ ...storeOptions(config, database_url, RUN), services, meter, log });
   const options = { batch_init: config.BATCH_INIT === 'on' };
   const routes = [orderRoutes, paymentRoutes, stockRoutes].map((make) => make(store, options));
   const service = serveRoutes(routes, store, metrics, log);

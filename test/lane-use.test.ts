@@ -74,7 +74,8 @@ function stage({ gated = false, serial = false }: StoreKind) {
     open.add(connection);
     return connection;
   };
-  const ground = { connect, readAhead: async () => new Map(), log: () => {}, clock };
+  const readAhead = async () => new Map();
+  const ground = { connect, readAhead, marker_service: 'order' as const, log: () => {}, clock };
   const engine = groupCommit(ground, limits);
   return { schedule, engine, open, lanes };
 }

@@ -79,6 +79,7 @@ export async function collected(): Promise<Series> {
       queued: 0,
       set_aside: 0,
       read_connections: { open: 1, busy: 0 },
+      operations_overdue_s: 0,
     };
     const response = await metrics.scrape(context as never, () => gauges);
     for (const line of (await response.text()).split('\n')) add(series, line);

@@ -241,7 +241,7 @@ export const mutants: Mutant[] = [
     'settling only reads',
     'db/operations.ts',
     "if (mine?.status === 'fulfilled') return 'undone';",
-    "if (mine?.status === 'fulfilled') {\n    await connection.sql`delete from operations where key = ${markerKey(marker)}`;\n    return 'undone';\n  }",
+    "if (mine?.status === 'fulfilled') {\n    await sql`delete from ${table(sql, marker.service)} where key = ${markerKey(marker.id)}`;\n    return 'undone';\n  }",
     engine,
   ),
   mutant(
@@ -729,6 +729,64 @@ export const mutants: Mutant[] = [
     '`"${v.replace(/["\\\\]/g, \'\\\\$&\')}"`',
     'v',
     ['idempotency'],
+  ),
+
+  // The operations of each service, and how they came apart.
+  mutant(
+    "each role may touch payment's records",
+    'db/roles.ts',
+    "[operationsTable(service)]: ['select', 'insert', 'delete'],",
+    "[operationsTable(service)]: ['select', 'insert', 'delete'],\n  payment_operations: ['select', 'insert', 'delete'],",
+    ['roles'],
+  ),
+  mutant(
+    'all keys are recorded with the orders',
+    'apps/http/write.ts',
+    "SERVICE_OF[c.req.path.split('/')[1] ?? '']",
+    'SERVICE_OF.orders',
+    ['idempotency', 'roles'],
+  ),
+  mutant(
+    'of the services in a batch only the first is asked for its keys',
+    'db/operations.ts',
+    'SERVICES.filter((service) => operations.some((one) => one.service === service));',
+    'SERVICES.filter((service) => operations[0]?.service === service);',
+    ['idempotency'],
+  ),
+  mutant(
+    'a lost commit is looked for at another service',
+    'db/operations.ts',
+    "[writeMarker(sql, marker, 'undone')]",
+    "[writeMarker(sql, { ...marker, service: 'stock' }, 'undone')]",
+    engine,
+  ),
+  mutant(
+    'the upgrade forgets the keys of payment',
+    'migrations/0002_operations_of_each_service.sql',
+    "'% /payment/%'",
+    "'% /payments/%'",
+    ['upgrade'],
+  ),
+  mutant(
+    'the upgrade copies the first few thousand keys',
+    'db/migrate.ts',
+    'statement.startsWith(AGAIN) && changed > 0',
+    'statement.startsWith(AGAIN) && changed < 0',
+    ['upgrade'],
+  ),
+  mutant(
+    'the upgrade lets the version before go on writing',
+    'migrations/0002_operations_of_each_service.sql',
+    'ALTER TABLE IF EXISTS "operations" RENAME TO "operations_closing";',
+    'CREATE TABLE IF NOT EXISTS "operations_closing" AS SELECT * FROM "operations";',
+    ['upgrade'],
+  ),
+  mutant(
+    'a sweep without an index takes what has been renewed meanwhile',
+    'db/sweep.ts',
+    'where key = any(${keys}::text[]) and expires_at < now()',
+    'where key = any(${keys}::text[])',
+    ['sweep'],
   ),
 
   // What stands behind the rules.

@@ -26,7 +26,8 @@ afterAll(async () => {
 /** An engine whose hints come from the test. */
 function engineWithHints(readAhead: (ids: readonly string[]) => Promise<Map<string, Keys>>) {
   const options = storeOptions(readConfig({}), storeUrl(), 'test');
-  const ground = { connect: () => openConnection(options, 'transactions'), readAhead, log() {} };
+  const connect = () => openConnection(options, 'transactions');
+  const ground = { connect, readAhead, marker_service: 'order' as const, log() {} };
   return groupCommit(ground, { ...options, deadline_ms: 3000 });
 }
 

@@ -2,8 +2,10 @@
 
 import { readConfig, storeOptions } from '../apps/config.ts';
 import { openConnection } from '../db/connect.ts';
+
 import { readPool } from '../db/read-pool.ts';
-import { sweepExpired } from '../db/sweep.ts';
+import { sweeper } from '../db/sweep.ts';
+
 import { type Kassa, openKassa, type Reply } from './kassa.ts';
 
 export type Service = 'order' | 'payment' | 'stock';
@@ -27,7 +29,7 @@ export async function walk(crew: Crew, service: Service): Promise<Reply[]> {
     return reply.body;
   };
   await walks[service](go, crew);
-  await sweep(crew[service].database_url);
+  await sweep(crew[service].database_url, service);
   return replies;
 }
 
@@ -74,8 +76,8 @@ const walks: Record<Service, (go: Go, crew: Crew) => Promise<void>> = {
 };
 
 /** What each service does once a minute. */
-async function sweep(database_url: string): Promise<void> {
+async function sweep(database_url: string, service: Service): Promise<void> {
   const options = storeOptions(readConfig({}), database_url, 'test');
   const pool = readPool(() => openConnection(options, 'reads'), options);
-  await sweepExpired(pool).finally(() => pool.close());
+  await sweeper(pool, [service])().finally(() => pool.close());
 }

@@ -147,15 +147,15 @@ test('what is lacking is said all together, and logged once until it has changed
   const logged = () => events.filter((event) => event === 'store_not_ready').length;
   const before = logged();
   await owner.sql`revoke insert, update on items from kassa_stock`;
-  await owner.sql`revoke delete on operations from kassa_stock`;
-  const said = 'lacks insert, update on items; delete on operations:';
+  await owner.sql`revoke delete on stock_operations from kassa_stock`;
+  const said = 'lacks insert, update on items; delete on stock_operations:';
   for (const _ of [1, 2, 3]) expectProblem(await readinessOf('stock'), 503, 'not_ready', said);
   expect(logged()).toBe(before + 1);
   await owner.sql`grant insert, update on items to kassa_stock`;
-  const rest = 'lacks delete on operations:';
+  const rest = 'lacks delete on stock_operations:';
   for (const _ of [1, 2]) expectProblem(await readinessOf('stock'), 503, 'not_ready', rest);
   expect(logged()).toBe(before + 2);
-  await owner.sql`grant delete on operations to kassa_stock`;
+  await owner.sql`grant delete on stock_operations to kassa_stock`;
   expect((await readinessOf('stock')).status).toBe(200);
 });
 
@@ -201,14 +201,14 @@ const refused: [role: string, statement: string][] = [
   ['kassa_order', `insert into items (id, price, stock) values ('x', 1, 1)`],
   ['kassa_order', 'update credit_movements set amount = 0'],
   ['kassa_order', `update migrations set hash = ''`],
-  ['kassa_order', `update operations set answer = ''`],
+  ['kassa_order', `update order_operations set answer = ''`],
   ['kassa_order', `update migration_lease set holder = 'me'`],
   ['kassa_order', 'create table mine (id text)'],
   ['kassa_order', 'truncate orders'],
   ['kassa_order', 'drop table orders'],
   ['kassa_reader', 'update users set credit = 0'],
   ['kassa_reader', 'delete from credit_movements'],
-  ['kassa_reader', 'select answer from operations'],
+  ['kassa_reader', 'select answer from order_operations'],
 ];
 test('what is not granted is refused', async () => {
   for (const role of Object.keys(ROLES)) {
@@ -223,6 +223,72 @@ test('what is not granted is refused', async () => {
     }
     await close();
   }
+});
+
+const OTHERS: Record<Service, readonly [Service, Service]> = {
+  order: ['payment', 'stock'],
+  payment: ['order', 'stock'],
+  stock: ['order', 'payment'],
+};
+test.each(services)(
+  'as the role of %s nobody reads, forges, changes or deletes a record of another service',
+  async (service) => {
+    const { sql, close } = await connect(urlOf(`kassa_${service}`));
+    for (const table of OTHERS[service].map((other) => `${other}_operations`)) {
+      for (const statement of [
+        `select key from ${table}`,
+        `select key from ${table} for update`,
+        `select count(*) from ${table}`,
+        `insert into ${table} values ('k:mine', 'POST /', 200, '{}', now() + interval '1 day')`,
+        `insert into ${table} values ('t:mine', 'undone', 0, '', now() + interval '1 day')`,
+        `update ${table} set answer = '{}'`,
+        `delete from ${table}`,
+        `truncate ${table}`,
+        `begin; lock table ${table} in access share mode`,
+      ]) {
+        const code = await sql.unsafe(statement).then(
+          () => 'done',
+          (error) => error.code,
+        );
+        await sql.unsafe('rollback');
+        expect([statement, code]).toEqual([statement, '42501']);
+      }
+    }
+    await close();
+  },
+);
+
+test('as the role of stock nobody makes a call of payment happen twice, or not at all', async () => {
+  const { user_id } = (await crew.payment.post('/payment/create_user')).body;
+  const add = (key: string) =>
+    crew.payment.post(`/payment/add_funds/${user_id}/7`, { 'idempotency-key': key });
+  const [done, due] = [crypto.randomUUID(), crypto.randomUUID()];
+  expect((await add(done)).body.credit).toBe(7);
+  const { sql, close } = await connect(urlOf('kassa_stock'));
+  const tables = await sql`
+    select table_name from information_schema.tables where table_schema = 'public'`;
+  for (const { table_name } of tables) {
+    await sql`delete from ${sql(table_name)} where key = ${`k:${done}`}`.catch(() => {});
+    await sql`
+      insert into ${sql(table_name)} (key, fingerprint, status, answer, expires_at)
+      values (${`k:${due}`}, ${`POST /payment/add_funds/${user_id}/7`}, 200, '{}',
+              now() + interval '1 day')`.catch(() => {});
+  }
+  await close();
+  const again = await add(done);
+  expect([again.body.credit, again.headers.get('idempotency-replayed')]).toEqual([7, 'true']);
+  const anew = await add(due);
+  expect([anew.body.credit, anew.headers.get('idempotency-replayed')]).toEqual([14, null]);
+});
+
+test('who only reads cannot hold the gate of the writers', async () => {
+  const { sql, close } = await connect(urlOf('kassa_reader'));
+  for (const mode of ['exclusive', 'row exclusive', 'access share']) {
+    const held = sql.unsafe(`begin; lock table write_gate in ${mode} mode`);
+    await expect(held).rejects.toMatchObject({ code: '42501' });
+    await sql.unsafe('rollback');
+  }
+  await close();
 });
 
 test('the reader can audit; the image says by its exit code how that ended', async () => {
@@ -261,7 +327,9 @@ test('a service with the role of another is 503 not_ready, and its log says why'
     expect(reply.headers.get('retry-after')).toMatch(/^\d+$/);
   }
   expect(wrong.events).toContain('store_not_ready');
+  await owner.sql`grant select, insert on payment_operations to kassa_stock`; // for its markers
   expect((await wrong.post('/stock/item/create/1')).status).toBe(200); // its lane is whole
+  await owner.sql`revoke select, insert on payment_operations from kassa_stock`;
   await wrong.close();
 });
 
@@ -276,7 +344,8 @@ test('a service by itself asks for its own privileges, its log says what is lack
   };
   expect((await begin('kassa_stock')).ready.status).toBe(200);
   const { ready, child } = await begin('kassa_order');
-  const detail = 'the role of this service lacks insert on items: check the user of DATABASE_URL';
+  const lacking = 'insert on items; select, insert, delete on stock_operations';
+  const detail = `the role of this service lacks ${lacking}: check the user of DATABASE_URL`;
   expect([ready.status, ready.body.detail]).toEqual([503, expect.stringContaining(detail)]);
   await until(async () => child.err !== '', 'the log');
   expect(child.err).toContain('store_not_ready');

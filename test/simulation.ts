@@ -5,6 +5,7 @@
 import type { Connection } from '../db/connection.ts';
 import { Failure, isServerError, type Log } from '../db/failure.ts';
 import { groupCommit, type Limits } from '../db/group-commit.ts';
+import { operationsTable, SERVICES } from '../db/roles.ts';
 import { emptyWorld, type World } from './model.ts';
 import { seeded } from './report.ts';
 import { type ClientGround, client, type Service } from './simulation/clients.ts';
@@ -105,7 +106,9 @@ function startServices(ground: WireGround, wires: Wire[], limits: Limits, log: L
     const own = { ...limits, lanes: 1 + schedule.below(3), lanes_interval_ms };
     // Many more changes than the engine would make by itself.
     const countLanes = () => 1 + schedule.below(own.lanes);
-    return { engine: groupCommit({ connect, readAhead, log, clock, countLanes }, own), waiting: 0 };
+    const marker_service = schedule.pick(SERVICES);
+    const parts = { connect, readAhead, marker_service, log, clock, countLanes };
+    return { engine: groupCommit(parts, own), waiting: 0 };
   });
 }
 
@@ -202,7 +205,9 @@ function furnish(store: ModelStore, world: World, judge: Judge): void {
     world.orders.set(`o${i}`, { user: id, paid: false, payment: 0, lines: new Map() });
     put('orders', `o${i}`, { id: `o${i}`, ...order });
     const record = { fingerprint: 'of long ago', status: 200, answer: 'old', expires_at: -1 };
-    put('operations', `k:old-${i}`, { key: `k:old-${i}`, ...record });
+    for (const table of SERVICES.map(operationsTable)) {
+      put(table, `k:old-${i}`, { key: `k:old-${i}`, ...record });
+    }
   }
   for (const [i, id] of ['i0', 'i1', 'i2', 'i3'].entries()) {
     const item = { price: i * 3, stock: 30 };
@@ -210,7 +215,7 @@ function furnish(store: ModelStore, world: World, judge: Judge): void {
     put('items', id, { id, ...item });
     put('stock_movements', `${id} 0`, { item_id: id, amount: item.stock });
   }
-  put('operations', 't:first', { key: 't:first', fingerprint: 'committed', expires_at: 1 });
+  put('order_operations', 't:first', { key: 't:first', fingerprint: 'committed', expires_at: 1 });
   judge.committed(store.commit(transaction), []);
 }
 

@@ -262,7 +262,7 @@ test('the log of a store that refuses the password of the file does not tell it'
   const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, DATABASE_PASSWORD_FILE }));
   const url = urlOf({ mode: 'require' }).replace(server.password, 'hush-too');
   const log = logTo((line) => lines.push(line), 'debug', 'test');
-  const store = openStore({ ...storeOptions(config, url, 'test'), needs: {}, log });
+  const store = openStore({ ...storeOptions(config, url, 'test'), services: ['order'], log });
   const refused = await store.read.findUser('ann').catch((error) => error);
   log('error', 'request_failed', { error: refused });
   await store.close();

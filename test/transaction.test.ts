@@ -2,11 +2,12 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { Command } from '../db/command.ts';
 import type { Connection } from '../db/connection.ts';
-import { settle } from '../db/operations.ts';
+import { type Marker, settle } from '../db/operations.ts';
 import { type Answer, transact, type Work } from '../db/transaction.ts';
 import { connect, newDatabase } from './kassa.ts';
 import { type StoreProxy, startProxy } from './proxy.ts';
 
+const newMarker = (): Marker => ({ service: 'payment', id: crypto.randomUUID() });
 const TIMEOUTS = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000, row_ms: 500, rows_max: 5000 };
 let database: Awaited<ReturnType<typeof newDatabase>>;
 let proxy: StoreProxy;
@@ -44,9 +45,9 @@ const movementsOf = async (user_id: string): Promise<number> => {
 test('writes that arrive after the call was settled as undone change nothing', async () => {
   const lane = await connect(proxy.database_url);
   const user_id = crypto.randomUUID();
-  const marker = crypto.randomUUID();
+  const marker = newMarker();
   // Once undisturbed, so that all statements are prepared and the next time go together.
-  await transact(lane, [append('warm')], crypto.randomUUID(), TIMEOUTS);
+  await transact(lane, [append('warm')], newMarker(), TIMEOUTS);
   proxy.late_ms = 300;
   proxy.disturb = (text) => (text.startsWith('insert into credit_movements') ? 'late' : 'pass');
   const attempt = await transact(lane, [append(user_id)], marker, TIMEOUTS);
@@ -61,7 +62,7 @@ test('writes that arrive after the call was settled as undone change nothing', a
 test('a commit that took place is settled as committed, again and again', async () => {
   const lane = await connect(proxy.database_url);
   const user_id = crypto.randomUUID();
-  const marker = crypto.randomUUID();
+  const marker = newMarker();
   proxy.disturb = (text) => (text === 'commit' ? 'cut_after' : 'pass');
   const attempt = await transact(lane, [append(user_id)], marker, TIMEOUTS);
   expect(attempt.end).toBe('ambiguous');
@@ -76,11 +77,11 @@ test('settling waits for a transaction that is still open, and tells how it ende
     ['commit', 'committed'],
     ['rollback', 'undone'],
   ] as const) {
-    const marker = crypto.randomUUID();
+    const marker = newMarker();
     const open = await connect(database.database_url);
     await open.sql`begin`;
-    await open.sql`insert into operations (key, fingerprint, status, answer, expires_at)
-      values (${`t:${marker}`}, 'committed', 0, '', now() + interval '1 hour')`;
+    await open.sql`insert into payment_operations (key, fingerprint, status, answer, expires_at)
+      values (${`t:${marker.id}`}, 'committed', 0, '', now() + interval '1 hour')`;
     const settling = settle(direct, marker, 5000);
     await open.sql.unsafe(last);
     expect(await settling).toBe(truth);
@@ -99,10 +100,10 @@ test('an error of the server before the COMMIT is a certain end without effect',
       orders: [{ id: user_id, user_id, paid: false, total_cost: 0, payment: 0, lines: [] }],
     },
   });
-  const attempt = await transact(lane, [bad], crypto.randomUUID(), TIMEOUTS);
+  const attempt = await transact(lane, [bad], newMarker(), TIMEOUTS);
   expect(attempt).toMatchObject({ end: 'aborted', error: { code: '23514' } });
   expect(await movementsOf(user_id)).toBe(0);
-  const next = await transact(lane, [append(user_id)], crypto.randomUUID(), TIMEOUTS);
+  const next = await transact(lane, [append(user_id)], newMarker(), TIMEOUTS);
   expect(next.end).toBe('committed');
   expect(await movementsOf(user_id)).toBe(1);
   await lane.close();
@@ -112,13 +113,13 @@ test('a connection that was lost never comes back', async () => {
   const lane = await connect(database.database_url);
   lane.destroy();
   expect(lane.alive).toBe(false);
-  const attempt = await transact(lane, [append('x')], crypto.randomUUID(), TIMEOUTS);
+  const attempt = await transact(lane, [append('x')], newMarker(), TIMEOUTS);
   expect(attempt.end).toBe('aborted');
   await expect(lane.sql`select 1`.execute()).rejects.toThrow();
 
   const cut = await connect(proxy.database_url);
   proxy.cutAll();
-  expect((await transact(cut, [append('x')], crypto.randomUUID(), TIMEOUTS)).end).toBe('aborted');
+  expect((await transact(cut, [append('x')], newMarker(), TIMEOUTS)).end).toBe('aborted');
   expect(cut.alive).toBe(false);
   await expect(cut.sql`select 1`.execute()).rejects.toThrow();
 });

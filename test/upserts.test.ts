@@ -80,7 +80,7 @@ test('a role that has lost INSERT since is refused once; its next connection ask
   const refusal = Object.assign(new Error('no'), { name: 'PostgresError', code: '42501' });
   let failed = false;
   const answers = (text: string): unknown => {
-    if (text.startsWith('insert into operations')) failed = true;
+    if (text.startsWith('insert into stock_operations')) failed = true;
     if (failed && text !== 'commit') throw refusal;
     return Object.assign([], { command: text === 'commit' ? 'ROLLBACK' : '' });
   };
@@ -105,7 +105,8 @@ test('a role that has lost INSERT since is refused once; its next connection ask
       decide: () => ({ outcome: { status: 200, body: '' }, changes: { users: [user] } }),
     };
     const timeouts = { begin_ms: 1, lock_ms: 1, commit_ms: 1, row_ms: 1, rows_max: 10 };
-    const { end } = await transact(connection, [{ command, keys: {} }], 'm', timeouts);
+    const marker = { service: 'stock', id: 'm' } as const;
+    const { end } = await transact(connection, [{ command, keys: {} }], marker, timeouts);
     return { end, alive: connection.alive };
   };
   expect(await attemptOn(true)).toEqual({ end: 'aborted', alive: false });

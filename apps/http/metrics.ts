@@ -135,10 +135,16 @@ function storeGauges(registers: Registry[]): (gauges: Gauges) => void {
     labelNames: ['state'] as const,
     registers,
   });
-  return ({ lanes, queued, set_aside, read_connections }) => {
+  const overdue = new Gauge({
+    name: 'kassa_operations_overdue_seconds',
+    help: 'For how long the oldest operation that may still be there has expired',
+    registers,
+  });
+  return ({ lanes, queued, set_aside, read_connections, operations_overdue_s }) => {
     lanes_used.set(lanes);
     queue.set(queued);
     aside.set(set_aside);
+    overdue.set(operations_overdue_s);
     connections.set({ state: 'open' }, read_connections.open);
     connections.set({ state: 'busy' }, read_connections.busy);
   };

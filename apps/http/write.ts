@@ -2,8 +2,9 @@
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Command, Decision, Outcome } from '../../db/command.ts';
-import { Failure } from '../../db/failure.ts';
+import { assert, Failure } from '../../db/failure.ts';
 import type { Operation } from '../../db/operations.ts';
+import type { Service } from '../../db/roles.ts';
 import type { Store } from '../../db/store.ts';
 import type { Answer } from '../../db/transaction.ts';
 import { PROBLEM_TYPE, problem } from './problem.ts';
@@ -84,8 +85,17 @@ function operationOf(c: Context<Env>): Operation | undefined {
   if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
     throw new Failure('invalid_parameter', 'Idempotency-Key must be 1-255 printable characters');
   }
-  return { key, fingerprint: `${c.req.method} ${c.req.path}` };
+  const service = SERVICE_OF[c.req.path.split('/')[1] ?? ''];
+  assert(service, 'a path of a service', c.req.path);
+  return { service, key, fingerprint: `${c.req.method} ${c.req.path}` };
 }
+
+/** By the first part of a path. */
+const SERVICE_OF: Readonly<Record<string, Service>> = {
+  orders: 'order',
+  payment: 'payment',
+  stock: 'stock',
+};
 
 function send(c: Context<Env>, { status, body }: Answer, replayed: boolean): Response {
   if (replayed) c.header('idempotency-replayed', 'true');

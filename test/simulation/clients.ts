@@ -1,6 +1,7 @@
 /** The clients of a simulation: random calls, keys that repeat and collide, and calls that are bad. */
 import type { Changes, Command, Rows } from '../../db/command.ts';
 import type { Engine } from '../../db/group-commit.ts';
+import type { Service as Owner } from '../../db/roles.ts';
 import type { Answer } from '../../db/transaction.ts';
 import { commandFor } from '../command-for.ts';
 import { type Call, LIMIT } from '../model.ts';
@@ -91,11 +92,12 @@ const mayRepeat = (ending: string | undefined): boolean =>
 async function submitOnce(ground: ClientGround, { kind, call, key }: Wish): Promise<Submission> {
   const { schedule, judge, deadline_ms, trace } = ground;
   const { order: _, ...rest } = { order: '', ...call };
+  const owner = serviceOf(call);
   const submission: Submission = {
     id: judge.submissions.length,
     kind,
     call,
-    key,
+    key: key === undefined ? undefined : `${owner} ${key}`,
     fingerprint: `${kind} ${JSON.stringify(call.call === 'createOrder' ? rest : call)}`,
     submitted_at: schedule.now,
     deadline_ms,
@@ -104,9 +106,10 @@ async function submitOnce(ground: ClientGround, { kind, call, key }: Wish): Prom
     ending: undefined,
   };
   judge.submitted(submission);
-  const name = () => `call ${submission.id} ${submission.fingerprint} ${key ?? ''}`;
+  const name = () => `call ${submission.id} ${submission.fingerprint} ${submission.key ?? ''}`;
   trace(() => `→ ${name()}`);
-  const operation = key === undefined ? undefined : { key, fingerprint: submission.fingerprint };
+  const { fingerprint } = submission;
+  const operation = key === undefined ? undefined : { service: owner, key, fingerprint };
   const service = schedule.pick(ground.services);
   service.waiting++;
   try {
@@ -120,6 +123,12 @@ async function submitOnce(ground: ClientGround, { kind, call, key }: Wish): Prom
   ground.count(`ending: ${submission.ending}`);
   if (kind === 'poison') ground.count(`poison: ${submission.ending}`);
   return submission;
+}
+
+/** Whose route takes such a call. */
+function serviceOf({ call }: Call): Owner {
+  if (call === 'addStock' || call === 'subtractStock') return 'stock';
+  return ['addFunds', 'pay', 'payOrder', 'cancel'].includes(call) ? 'payment' : 'order';
 }
 
 /** The command, with the judge looking on. */

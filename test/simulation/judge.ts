@@ -15,6 +15,7 @@ export interface Submission {
   id: number;
   kind: Kind;
   call: Call;
+  /** With its service: the same key of two services is two keys. */
   key: string | undefined;
   fingerprint: string;
   submitted_at: number;
@@ -114,7 +115,9 @@ export class Judge {
       const owner = `${row?.user_id ?? row?.item_id}`;
       this.#moved.set(owner, (this.#moved.get(owner) ?? 0n) + BigInt(Number(row?.amount)));
     }
-    const marked = writes.some(({ table, key }) => table === 'operations' && key.startsWith('t:'));
+    const marked = writes.some(
+      ({ table, key }) => table.endsWith('_operations') && key.startsWith('t:'),
+    );
     if (writes.length > 0 && !marked) this.violated('a transaction has no marker');
     if (decisions.length > this.#batch_max) this.violated('a batch is too large');
     for (const decided of decisions) this.#perform(decided, writes.length > 0);

@@ -1,5 +1,5 @@
 /** The server's side of one connection: statements in order, one transaction, limits, bad luck. */
-import { GATE, MARKER, performerOf, type SimStatement } from './sql.ts';
+import { GATE, isMarker, performerOf, type SimStatement } from './sql.ts';
 import { type ModelStore, type Row, serverError, Transaction, type Written } from './store.ts';
 import type { Event } from './time.ts';
 
@@ -98,7 +98,7 @@ export class Session {
       return { rows: await this.#run(transaction, message), command: '' };
     } catch (error) {
       transaction.failed = true;
-      if (text === MARKER && String(error).includes('exists')) {
+      if (isMarker(text) && String(error).includes('exists')) {
         this.#ground.store.count('late commit refused by its marker');
       }
       throw error;

@@ -1,5 +1,13 @@
 /** The SQL that the model store knows: exactly the engine's statements, recognised by their text. */
-import { type Row, serverError, type Table, type Transaction, type Wait } from './store.ts';
+import { operationsTable, SERVICES } from '../../db/roles.ts';
+import {
+  type OperationsTable,
+  type Row,
+  serverError,
+  type Table,
+  type Transaction,
+  type Wait,
+} from './store.ts';
 
 export interface SimStatement {
   /** White space is one blank, each argument is `$`. */
@@ -56,7 +64,7 @@ interface Shape {
   columns: Record<string, Type>;
 }
 const movement = { id: 'text', amount: 'int8', reason: 'text', order_id: 'text' } as const;
-const shapes: Record<Exclude<Table, 'operations'>, Shape> = {
+const shapes: Record<Exclude<Table, OperationsTable>, Shape> = {
   users: { key: ['id'], columns: { id: 'text', credit: 'int8' } },
   items: { key: ['id'], columns: { id: 'text', price: 'int8', stock: 'int8' } },
   orders: {
@@ -146,7 +154,6 @@ const removing =
     return [];
   };
 performers.set('delete from orders where id = any($::text[])', removing('orders'));
-performers.set('delete from operations where key = any($::text[])', removing('operations'));
 performers.set(
   'delete from order_lines where (order_id, item_id) in (select g.order_id, g.item_id ' +
     'from unnest($::text[], $::text[]) as g(order_id, item_id))',
@@ -167,45 +174,52 @@ performers.set(
       .flatMap((order_id) => transaction.readLines(order_id ?? ''))
       .slice(0, Number(limit)),
 );
-performers.set(
-  'select key, fingerprint, status, answer, expires_at > now() as live from operations ' +
-    'where key = any($::text[])',
-  async (transaction, [keys = ''], now) =>
-    texts_(keys).flatMap((key) => {
-      const row = transaction.read('operations', key ?? '');
-      return row ? { ...row, live: Number(row.expires_at) > now } : [];
-    }),
-);
-performers.set(
-  'select fingerprint from operations where key = $',
-  async (transaction, [key = '']) => {
-    const row = transaction.read('operations', key);
-    return row ? [row] : [];
-  },
-);
 /** The marker of a transaction. */
-export const MARKER =
-  'insert into operations (key, fingerprint, status, answer, expires_at) ' +
-  "values ($, $, 0, '', now() + interval '1 hour')";
-performers.set(MARKER, async (transaction, [key = '', fingerprint = ''], now) => {
-  const row = { key, fingerprint, status: 0, answer: '', expires_at: now + 3_600_000 };
-  await transaction.insert('operations', key, row);
-  return [];
-});
-performers.set(
-  'insert into operations (key, fingerprint, status, answer, expires_at) ' +
-    "select n.key, n.fingerprint, n.status, n.answer, now() + interval '24 hours' " +
-    'from unnest($::text[], $::text[], $::int8[], $::text[]) ' +
-    'as n(key, fingerprint, status, answer)',
-  async (transaction, args, now) => {
-    const names = ['key', 'fingerprint', 'status', 'answer'];
-    for (const row of rowsOf(names, ['text', 'text', 'int8', 'text'], args)) {
-      const expires_at = now + 24 * 3_600_000;
-      await transaction.insert('operations', String(row.key), { ...row, expires_at });
-    }
+export const isMarker = (text: string): boolean => markers.has(text);
+const markers = new Set<string>();
+
+for (const service of SERVICES) knowOperations(operationsTable(service));
+
+function knowOperations(table: OperationsTable): void {
+  performers.set(`delete from ${table} where key = any($::text[])`, removing(table));
+  performers.set(
+    `select key, fingerprint, status, answer, expires_at > now() as live from ${table} ` +
+      'where key = any($::text[])',
+    async (transaction, [keys = ''], now) =>
+      texts_(keys).flatMap((key) => {
+        const row = transaction.read(table, key ?? '');
+        return row ? { ...row, live: Number(row.expires_at) > now } : [];
+      }),
+  );
+  performers.set(
+    `select fingerprint from ${table} where key = $`,
+    async (transaction, [key = '']) => {
+      const row = transaction.read(table, key);
+      return row ? [row] : [];
+    },
+  );
+  const insert = `insert into ${table} (key, fingerprint, status, answer, expires_at) `;
+  const marker = `${insert}values ($, $, 0, '', now() + interval '1 hour')`;
+  markers.add(marker);
+  performers.set(marker, async (transaction, [key = '', fingerprint = ''], now) => {
+    const row = { key, fingerprint, status: 0, answer: '', expires_at: now + 3_600_000 };
+    await transaction.insert(table, key, row);
     return [];
-  },
-);
+  });
+  performers.set(
+    `${insert}select n.key, n.fingerprint, n.status, n.answer, now() + interval '24 hours' ` +
+      'from unnest($::text[], $::text[], $::int8[], $::text[]) ' +
+      'as n(key, fingerprint, status, answer)',
+    async (transaction, args, now) => {
+      const names = ['key', 'fingerprint', 'status', 'answer'];
+      for (const row of rowsOf(names, ['text', 'text', 'int8', 'text'], args)) {
+        const expires_at = now + 24 * 3_600_000;
+        await transaction.insert(table, String(row.key), { ...row, expires_at });
+      }
+      return [];
+    },
+  );
+}
 
 /** An UPSERT writes whatever is there: the engine may use it on rows that it holds, no others. */
 function assertLocked(transaction: Transaction, table: Table, row: Row): void {

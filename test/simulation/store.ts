@@ -3,9 +3,11 @@
  * where PostgreSQL would, and a little more: what a transaction has read must be as it was when it
  * commits, so the order of the commits is always a serial order.
  */
+import type { Service } from '../../db/roles.ts';
 import type { Event, Schedule } from './time.ts';
 
 export type Row = Record<string, unknown>;
+export type OperationsTable = `${Service}_operations`;
 export type Table =
   | 'users'
   | 'items'
@@ -13,7 +15,7 @@ export type Table =
   | 'order_lines'
   | 'credit_movements'
   | 'stock_movements'
-  | 'operations';
+  | OperationsTable;
 export interface Written {
   table: Table;
   key: string;
@@ -250,7 +252,7 @@ export class Transaction {
     }
     if (lock.owner === this) return;
     if (this.#closesCircle(lock.owner)) {
-      count(name.startsWith('operations/') ? 'deadlock of operation keys' : 'deadlock of rows');
+      count(name.includes('_operations/') ? 'deadlock of operation keys' : 'deadlock of rows');
       throw serverError('40P01');
     }
     count('lock wait');
