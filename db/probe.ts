@@ -13,6 +13,12 @@ const TABLES = ['orders', 'users', 'items'] as const;
 export const rowNames = (keys: Keys): RowName[] =>
   TABLES.flatMap((table) => (keys[table] ?? []).map((id): RowName => `${table}/${id}`));
 
+/** Its table and its id. */
+export const split = (row: RowName): [Table, string] => {
+  const at = row.indexOf('/');
+  return [row.slice(0, at) as Table, row.slice(at + 1)];
+};
+
 /**
  * @param patient one of the rows: it is waited for, for `patience_ms`, if it is not free at once.
  *   Where batches of other processes queue for a hot row, only a probe that queues too gets it
@@ -137,4 +143,4 @@ function lock(sql: Sql, row: RowName): Statement {
 const setTimeLimit = (sql: Sql, ms: number): Statement =>
   sql`select set_config('statement_timeout', ${String(ms)}, false)`;
 
-const idOf = (row: RowName): string => row.slice(row.indexOf('/') + 1);
+const idOf = (row: RowName): string => split(row)[1];

@@ -14,6 +14,7 @@ import type {
 } from './command.ts';
 import type { Sql, Statement } from './connection.ts';
 import { assert } from './failure.ts';
+import { type RowName, split } from './probe.ts';
 import {
   appendCreditMovements,
   appendStockMovements,
@@ -133,6 +134,15 @@ export class LockedRows implements Rows {
       users: absent(this.#users),
       items: absent(this.#items),
     };
+  }
+
+  /** Another session holds these rows: for every command of the batch they are not locked. */
+  leaveOut(held: Iterable<RowName>): void {
+    const maps = { orders: this.#orders, users: this.#users, items: this.#items };
+    for (const row of held) {
+      const [table, id] = split(row);
+      maps[table].delete(id);
+    }
   }
 
   /** How many lines these orders have, or about how many if they have not all been read. */

@@ -159,6 +159,7 @@ async function lockRows(connection: Connection, works: readonly Work[], bounds: 
   const rows = new LockedRows(keys, answers.slice(0, locks.length), lines_max);
   const operations = new Operations(keyed, answers.slice(locks.length));
   const held = gated ? await findHeld(connection, rows.missing(), bounds) : new Set<RowName>();
+  rows.leaveOut(held);
   return { rows, operations, held };
 }
 

@@ -280,6 +280,13 @@ export const mutants: Mutant[] = [
     ['held-rows', 'engine'],
   ),
   mutant(
+    'a held row looks missing to commands that did not name it',
+    'db/transaction.ts',
+    '  rows.leaveOut(held);\n',
+    '',
+    ['held-rows', 'simulation'],
+  ),
+  mutant(
     'a row that is free again stays set aside',
     'db/held-rows.ts',
     'if (held.has(row)) continue;',
