@@ -12,8 +12,9 @@ import {
   storeOptions,
   variables,
 } from './config.ts';
+import type { Env } from './http/exchange.ts';
 import { collectMetrics } from './http/metrics.ts';
-import { type Env, type Service, serveRoutes } from './http/serve.ts';
+import { type Service, serveRoutes } from './http/serve.ts';
 import { LEVELS, openLog } from './log.ts';
 
 export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<Env>;

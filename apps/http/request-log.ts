@@ -1,6 +1,6 @@
 /** One line for each request: all of them at level `info`, what failed at `warn` and `error`. */
 import type { Log } from '../../db/failure.ts';
-import type { Exchange } from './serve.ts';
+import type { Exchange } from './exchange.ts';
 
 export type RequestLog = (
   request: Request,

@@ -3,28 +3,10 @@ import { type Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { Failure, type Log } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
+import type { Env, Exchange, Server } from './exchange.ts';
 import type { Metrics } from './metrics.ts';
 import { problem } from './problem.ts';
 import { logRequests } from './request-log.ts';
-
-/** What each request carries beside itself. */
-export interface Exchange {
-  request_id: string;
-  server?: Server | undefined;
-  /** What went wrong, if it was thrown; else the bytes of a refusal. */
-  failure?: Failure;
-  problem?: string;
-  /** Of a write: commands in its transaction, and which try of that was the last. */
-  batch?: number;
-  attempt?: number;
-}
-export type Env = { Bindings: Exchange };
-
-/** As much of Bun's server as is used; on other runtimes it is something else. */
-export interface Server {
-  /** How many seconds this request's connection may be silent. */
-  timeout?(request: Request, seconds: number): void;
-}
 
 export interface Service {
   fetch(request: Request, server?: Server): Promise<Response>;
@@ -90,7 +72,8 @@ export function serveRoutes(
       const begun_at = performance.now();
       const exchange: Exchange = { request_id: requestIdOf(request), server };
       try {
-        const response = await answer(app, request, exchange);
+        const broken = request.body && (await readBody(request, exchange));
+        const response = broken || (await answer(app, request, exchange));
         for (const [name, value] of HEADERS) response.headers.set(name, value);
         response.headers.set('x-request-id', exchange.request_id);
         // Bun closes if the caller asks for it, but does not say so, as RFC 9112 (9.6) wants.
@@ -132,6 +115,17 @@ const HEADERS: [string, string][] = [
   ['x-content-type-options', 'nosniff'],
   ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
 ];
+
+/** All of it comes before anything is done. @returns an answer if it never came whole */
+async function readBody(request: Request, exchange: Exchange): Promise<Response | undefined> {
+  try {
+    const body = new Uint8Array(await request.arrayBuffer());
+    if (body.length > 0) exchange.body = body;
+    return undefined;
+  } catch {
+    return new Response(null, { status: 400 }); // seen by nobody: the runtime has answered
+  }
+}
 
 /** HEAD is GET without the body, but with its length, which Hono would leave out. */
 async function answer(app: Hono<Env>, request: Request, exchange: Exchange): Promise<Response> {

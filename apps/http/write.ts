@@ -7,8 +7,8 @@ import type { Operation } from '../../db/operations.ts';
 import type { Service } from '../../db/roles.ts';
 import type { Store } from '../../db/store.ts';
 import type { Answer } from '../../db/transaction.ts';
+import type { Env } from './exchange.ts';
 import { PROBLEM_TYPE, problem } from './problem.ts';
-import type { Env } from './serve.ts';
 
 /** Runs one command. With an Idempotency-Key its answer is recorded, or a recorded one repeated. */
 export async function write(c: Context<Env>, store: Store, command: Command): Promise<Response> {

@@ -2,8 +2,8 @@
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
+import type { Env } from '../http/exchange.ts';
 import { amount, id, idsUpTo, rowCount, startingValue } from '../http/params.ts';
-import type { Env } from '../http/serve.ts';
 import { assertBatchInit, write, writeInChunks } from '../http/write.ts';
 import {
   addFunds,
