@@ -102,7 +102,7 @@ async function run(config: Config, home: Embedded | undefined, demo: boolean): P
   });
   if (fresh && demo) await addDemoData(store);
   const has_demo = (await store.read.findUser('1')) !== undefined;
-  const server = listenOn(Bun.serve, config, service);
+  const server = await listenOn(config, service);
   console.log(banner(config, home, has_demo));
   stopOnSignal(async () => {
     console.log('\nstopping …');

@@ -12,52 +12,40 @@ import {
   storeOptions,
   variables,
 } from './config.ts';
+import type { Door } from './http/door.ts';
 import type { Env } from './http/exchange.ts';
+import { type Listening, listen } from './http/listen.ts';
 import { collectMetrics } from './http/metrics.ts';
 import { type Service, serveRoutes } from './http/serve.ts';
 import { LEVELS, openLog } from './log.ts';
 
 export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<Env>;
 
-/** As much of `Bun.serve` as is used; other runtimes take the default export instead. */
-export type Listen = (options: {
-  hostname: string;
-  port: number;
-  /** Seconds that a connection may be silent, be it that nobody asks or that nobody answers. */
-  idleTimeout: number;
-  maxRequestBodySize: number;
-  fetch: Service['fetch'];
-}) => Listening;
-
-export interface Listening {
-  /** Takes no more connections, ends those that are idle, and waits for what is in flight. */
-  stop(): Promise<void>;
-}
-
 /**
- * Starts one service by itself, with its own port. Under Bun it listens through `listen`; without,
- * it returns what `deno serve` and others take as the module's default export.
+ * Starts one service by itself, with its own port.
+ * @param platform the runtime has a server of its own, such as `deno serve`, which takes what is
+ *   returned as the module's default export; else the service listens by itself
  */
-export function startService(
+export async function startService(
   name: Name,
   default_port: number,
   routes: Routes,
-  listen: Listen | undefined,
-): { fetch: Service['fetch'] } | undefined {
+  options: { platform: boolean },
+): Promise<{ fetch: Service['fetch'] } | undefined> {
   try {
     readArguments(help(name, default_port), {});
     const config = readConfig(environment(), { PORT: default_port });
     const { DATABASE_URL } = config;
     if (!DATABASE_URL) throw new Failure('invalid_parameter', 'configuration: set DATABASE_URL');
     const { service, store } = open(name, config, DATABASE_URL, { [name]: routes });
-    if (!listen && service.fetchMetrics) {
+    if (options.platform && service.metrics_door) {
       const detail = 'configuration: METRICS_PORT takes Bun; here one port has all';
       throw new Failure('invalid_parameter', detail);
     }
-    const server = listen && listenOn(listen, config, service);
-    if (listen) sayHello(name, config, DATABASE_URL);
+    const server = options.platform ? undefined : await listenOn(config, service);
+    if (server) sayHello(name, config, DATABASE_URL);
     stopOnSignal(() => stop(config, service, store, server));
-    return listen ? undefined : { fetch: service.fetch };
+    return server ? undefined : { fetch: service.fetch };
   } catch (error) {
     return exitWith(error);
   }
@@ -106,28 +94,15 @@ export function open(
   return { service, store };
 }
 
-/**
- * Longer than any call but batch_init takes, and than proxies keep idle connections (nginx 30 s as
- * we set it, Traefik 90 s), who then never send on one that is being closed here. It is no gift to
- * slow clients: Bun gives a request 12 s to arrive, however often a byte of it comes.
- */
-const IDLE_S = 120;
-/** Bodies are empty, so this is generous; more is a bare 413. Bun bounds URL and headers (16 KB: 431). */
-const BODY_MAX_BYTES = 64 * 1024;
-
 /** @throws Failure if a port is taken or the address is not ours */
-export function listenOn(listen: Listen, config: Config, service: Service): Listening {
-  const { HOST: hostname, PORT, METRICS_PORT } = config;
-  const at = (port: number, fetch: Service['fetch']) => {
-    try {
-      const bounds = { idleTimeout: IDLE_S, maxRequestBodySize: BODY_MAX_BYTES };
-      return listen({ hostname, port, ...bounds, fetch });
-    } catch (cause) {
-      throw cannotListen(hostname, port, cause);
-    }
-  };
-  const servers = [at(PORT, service.fetch)];
-  if (METRICS_PORT && service.fetchMetrics) servers.push(at(METRICS_PORT, service.fetchMetrics));
+export async function listenOn(config: Config, service: Service): Promise<Listening> {
+  const { HOST, PORT, METRICS_PORT } = config;
+  const at = (port: number, door: Door) =>
+    listen(HOST, port, door).catch((cause) => Promise.reject(cannotListen(HOST, port, cause)));
+  const servers = [await at(PORT, service.door)];
+  if (METRICS_PORT && service.metrics_door) {
+    servers.push(await at(METRICS_PORT, service.metrics_door));
+  }
   return {
     async stop() {
       await Promise.all(servers.map((server) => server.stop()));

@@ -16,7 +16,11 @@ export type Refusal =
 /** Codes of calls that no rule decided. */
 export type Code =
   | Refusal
+  | 'malformed_request'
   | 'invalid_parameter'
+  | 'request_timeout'
+  | 'body_too_large'
+  | 'head_too_large'
   | 'route_not_found'
   | 'method_not_allowed'
   | 'batch_init_disabled'

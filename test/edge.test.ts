@@ -72,13 +72,18 @@ test('a body that nobody asked for does no harm to the next request of its conne
 
 test('who sends a request byte by byte, or none at all, is cut off within 15 s', async () => {
   const head = `GET /health/live HTTP/1.1\r\nHost: a\r\nx: ${'a'.repeat(500)}`;
-  const [slow, silent, live] = await Promise.all([
+  const post = `POST /orders/create/nobody HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n`;
+  const chunked = post.replace('Content-Length: 500', 'Transfer-Encoding: chunked');
+  const [slow, body, chunks, silent, live] = await Promise.all([
     say(head, 100),
+    say(post + 'a'.repeat(500), 70),
+    say(chunked + '1\r\na\r\n'.repeat(100), 70),
     say(''),
     Bun.sleep(5000).then(() => call(port, 'GET', '/health/live')),
   ]);
-  expect([slow.text, silent.text, live.status]).toEqual(['', '', 200]);
-  for (const { took_ms } of [slow, silent]) expect(took_ms).toBeLessThan(15_000);
+  expect([silent.text, live.status]).toEqual(['', 200]);
+  for (const { text } of [slow, body, chunks]) expect(text).toStartWith('HTTP/1.1 408 ');
+  for (const { took_ms } of [slow, body, chunks, silent]) expect(took_ms).toBeLessThan(15_000);
 }, 25_000);
 
 /** Sends bytes, all at once or one every `pause_ms`; what came back when the connection was closed. */

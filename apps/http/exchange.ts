@@ -5,7 +5,6 @@ export interface Exchange {
   request_id: string;
   /** The request's whole body, unless it is empty. It is here before the route is called. */
   body?: Uint8Array | undefined;
-  server?: Server | undefined;
   /** What went wrong, if it was thrown; else the bytes of a refusal. */
   failure?: Failure;
   problem?: string;
@@ -14,9 +13,3 @@ export interface Exchange {
   attempt?: number;
 }
 export type Env = { Bindings: Exchange };
-
-/** As much of Bun's server as is used; on other runtimes it is something else. */
-export interface Server {
-  /** How many seconds this request's connection may be silent. */
-  timeout?(request: Request, seconds: number): void;
-}

@@ -2,6 +2,7 @@
 import type { Code } from '../../db/failure.ts';
 
 const catalogue: Record<Code, { status: number; title: string }> = {
+  malformed_request: { status: 400, title: 'This is no HTTP request as it has to be' },
   invalid_parameter: { status: 400, title: 'A parameter is malformed or out of range' },
   batch_init_disabled: { status: 403, title: 'batch_init is switched off here' },
   order_not_found: { status: 404, title: 'There is no such order' },
@@ -11,6 +12,9 @@ const catalogue: Record<Code, { status: number; title: string }> = {
   method_not_allowed: { status: 405, title: 'This path takes other methods' },
   out_of_stock: { status: 409, title: 'There is not enough stock' },
   insufficient_credit: { status: 409, title: 'There is not enough credit' },
+  request_timeout: { status: 408, title: 'The request did not come whole in time' },
+  body_too_large: { status: 413, title: 'The body is too large' },
+  head_too_large: { status: 431, title: 'URL and headers are too large' },
   order_empty: { status: 409, title: 'The order has no items' },
   already_paid: { status: 409, title: 'The order is paid' },
   not_paid: { status: 409, title: 'Nothing was paid for the order' },

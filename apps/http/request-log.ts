@@ -1,9 +1,10 @@
 /** One line for each request: all of them at level `info`, what failed at `warn` and `error`. */
 import type { Log } from '../../db/failure.ts';
+import type { Incoming } from './door.ts';
 import type { Exchange } from './exchange.ts';
 
 export type RequestLog = (
-  request: Request,
+  request: Incoming,
   response: Response,
   exchange: Exchange,
   route: string,

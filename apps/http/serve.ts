@@ -3,19 +3,23 @@ import { type Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { Failure, type Log } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
-import type { Env, Exchange, Server } from './exchange.ts';
-import type { Metrics } from './metrics.ts';
+import { type Door, FIXED_HEADERS, type Incoming, type Outgoing } from './door.ts';
+import type { Env, Exchange } from './exchange.ts';
+import { collectable, type Metrics } from './metrics.ts';
+import { readPlatformRequest } from './platform.ts';
 import { problem } from './problem.ts';
 import { logRequests } from './request-log.ts';
 
 export interface Service {
-  fetch(request: Request, server?: Server): Promise<Response>;
+  /** Where a port of ours leads to. */
+  door: Door;
   /**
-   * `GET /metrics` and nothing else, for a port of its own; `fetch` does not know the path then. A
-   * request's URL is resolved before anybody here sees it, so `/orders/\..\..\metrics`, which a
-   * proxy takes for an order's, can't be told from `/metrics`: only another port keeps them apart.
+   * `GET /metrics` and nothing else, for a port of its own; `door` does not know the path then, so
+   * whoever reaches the one does not reach the other, however a path is written.
    */
-  fetchMetrics?: (request: Request, server?: Server) => Promise<Response>;
+  metrics_door?: Door;
+  /** The same as `door`, for a platform that has a server of its own, and for tests. */
+  fetch(request: Request): Promise<Response>;
   /**
    * From now on `GET /health/ready` says 503 and every answer closes its connection, so that what
    * sends requests here goes elsewhere. They are answered all the same.
@@ -51,10 +55,18 @@ export function serveRoutes(
   scrapes.get('/metrics', (c) => metrics.scrape(c, store.gauges));
   for (const part of routes) app.route('/', part);
   const logRequest = logRequests(log, options.log_requests);
+  const door = through(app);
 
   return {
-    fetch: through(app),
-    ...(options.metrics_apart && { fetchMetrics: through(scrapes) }),
+    door,
+    ...(options.metrics_apart && { metrics_door: through(scrapes) }),
+    async fetch(request) {
+      const { body, failure } = await readPlatformRequest(request);
+      if (!failure) return withHeaders(await door.answer(request, body));
+      const target = request.url.replace(/^\w+:\/\/[^/]*/, '');
+      const { method, headers } = request;
+      return withHeaders(door.refuse(failure, { method, target, headers }));
+    },
     startDraining() {
       draining = true;
     },
@@ -64,36 +76,40 @@ export function serveRoutes(
   };
 
   /** What happens to each request on its way through a router. */
-  function through(app: Hono<Env>): Service['fetch'] {
-    refuse(app);
+  function through(app: Hono<Env>): Door {
+    refuseWith(app);
     const routeOf = routeNames(app);
-    return async (request, server) => {
-      in_flight++;
-      const begun_at = performance.now();
-      const exchange: Exchange = { request_id: requestIdOf(request), server };
-      try {
-        const broken = request.body && (await readBody(request, exchange));
-        const response = broken || (await answer(app, request, exchange));
-        for (const [name, value] of HEADERS) response.headers.set(name, value);
-        response.headers.set('x-request-id', exchange.request_id);
-        // Bun closes if the caller asks for it, but does not say so, as RFC 9112 (9.6) wants.
-        if (draining || request.headers.get('connection') === 'close') {
-          response.headers.set('connection', 'close');
+    const finish = (request: Incoming, response: Response, exchange: Exchange, ms: number) => {
+      const route = routeOf(request.url);
+      metrics.requested(collectable(request.method), route, response.status, ms);
+      logRequest(request, response, exchange, route, ms);
+      return { response, request_id: exchange.request_id, last: draining };
+    };
+    return {
+      async answer(request, body) {
+        in_flight++;
+        const begun_at = performance.now();
+        const exchange: Exchange = { request_id: requestIdOf(request.headers), body };
+        try {
+          const response = await route(app, request, exchange);
+          return finish(request, response, exchange, performance.now() - begun_at);
+        } finally {
+          if (--in_flight === 0) becameIdle();
         }
-        const ms = performance.now() - begun_at;
-        const route = routeOf(request.url);
-        metrics.requested(request.method, route, response.status, ms);
-        logRequest(request, response, exchange, route, ms);
-        return response;
-      } finally {
-        if (--in_flight === 0) becameIdle();
-      }
+      },
+      refuse(error, { method = '', target = '', headers }) {
+        const exchange: Exchange = { request_id: requestIdOf(headers) };
+        const { status, body, headers: more } = failed(error, exchange);
+        const response = new Response(body, { status, headers: more });
+        const request = { method, url: `http://kassa${target}`, headers: response.headers };
+        return finish(request, response, exchange, 0);
+      },
     };
   }
 }
 
 /** What is no route, and what a handler throws, are answered as problems. */
-function refuse(app: Hono<Env>): void {
+function refuseWith(app: Hono<Env>): void {
   app.notFound((c) => {
     const { path } = c.req;
     const taken = METHODS.filter((method) => app.router.match(method, path)[0].length > 0);
@@ -102,36 +118,34 @@ function refuse(app: Hono<Env>): void {
     c.header('allow', methods.join(', '));
     return fail(c, new Failure('method_not_allowed', `${path} takes ${methods.join(', ')}`));
   });
-  app.onError((error, c) => {
-    return fail(c, error instanceof Failure ? error : asInternal(error));
-  });
+  app.onError((error, c) => fail(c, error));
 }
 
 const METHODS = ['GET', 'POST', 'DELETE'];
 
-/** Answers are nobody's to keep, to guess the type of, or to show as a page. */
-const HEADERS: [string, string][] = [
-  ['cache-control', 'no-store'],
-  ['x-content-type-options', 'nosniff'],
-  ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
-];
+/** The whole of it as one object, for platforms. */
+function withHeaders({ response, request_id, last }: Outgoing): Response {
+  for (const [name, value] of FIXED_HEADERS) response.headers.set(name, value);
+  response.headers.set('x-request-id', request_id);
+  if (last) response.headers.set('connection', 'close');
+  return response;
+}
 
-/** All of it comes before anything is done. @returns an answer if it never came whole */
-async function readBody(request: Request, exchange: Exchange): Promise<Response | undefined> {
+/** Through the router, whose own errors are problems as well. */
+async function route(app: Hono<Env>, request: Incoming, exchange: Exchange): Promise<Response> {
   try {
-    const body = new Uint8Array(await request.arrayBuffer());
-    if (body.length > 0) exchange.body = body;
-    return undefined;
-  } catch {
-    return new Response(null, { status: 400 }); // seen by nobody: the runtime has answered
+    if (request.method !== 'HEAD') return await app.fetch(request as Request, exchange);
+    return await head(app, request, exchange);
+  } catch (error) {
+    const { status, body, headers } = failed(error, exchange);
+    return new Response(body, { status, headers });
   }
 }
 
 /** HEAD is GET without the body, but with its length, which Hono would leave out. */
-async function answer(app: Hono<Env>, request: Request, exchange: Exchange): Promise<Response> {
-  if (request.method !== 'HEAD') return app.fetch(request, exchange);
-  const { url, headers } = request;
-  const full = await app.fetch(new Request(url, { headers }), exchange);
+async function head(app: Hono<Env>, { url, headers }: Incoming, exchange: Exchange) {
+  const request: Incoming = { method: 'GET', url, headers };
+  const full = await app.fetch(request as Request, exchange);
   const { byteLength } = await full.arrayBuffer();
   const response = new Response(null, full);
   response.headers.set('content-length', String(byteLength));
@@ -139,9 +153,9 @@ async function answer(app: Hono<Env>, request: Request, exchange: Exchange): Pro
 }
 
 /** The caller's, if it is a harmless one, so that a trace goes through; or a new one. */
-function requestIdOf(request: Request): string {
-  const given = request.headers.get('x-request-id');
-  return given !== null && /^[\w=-]{1,128}$/.test(given) ? given : crypto.randomUUID();
+function requestIdOf(headers: Incoming['headers'] | undefined): string {
+  const given = headers?.get('x-request-id') ?? '';
+  return /^[\w=-]{1,128}$/.test(given) ? given : crypto.randomUUID();
 }
 
 /** A route's name is its path up to the parameters, such as `/orders/checkout`; others are `none`. */
@@ -157,13 +171,19 @@ function routeNames(app: Hono<Env>): (url: string) => string {
   };
 }
 
-const asInternal = (cause: unknown) =>
-  new Failure('internal', 'an error that nobody expected', { cause });
-
-function fail(c: Context<Env>, failure: Failure): Response {
-  const { code, detail } = failure;
-  c.env.failure = failure;
-  const said = code === 'internal' ? 'the request id leads to the log line that says more' : detail;
-  const { status, body, headers } = problem(code, said, c.env.request_id);
+function fail(c: Context<Env>, error: unknown): Response {
+  const { status, body, headers } = failed(error, c.env);
   return c.body(body, status as ContentfulStatusCode, headers);
+}
+
+/** The problem that tells of it; the log will tell more. */
+function failed(error: unknown, exchange: Exchange) {
+  const failure =
+    error instanceof Failure
+      ? error
+      : new Failure('internal', 'an error that nobody expected', { cause: error });
+  const { code, detail } = failure;
+  exchange.failure = failure;
+  const said = code === 'internal' ? 'the request id leads to the log line that says more' : detail;
+  return problem(code, said, exchange.request_id);
 }

@@ -18,9 +18,6 @@ export async function write(c: Context<Env>, store: Store, command: Command): Pr
   return send(c, answer, replayed);
 }
 
-/** A large call answers late: its connection may be silent for longer than others, as Bun counts. */
-const SILENCE_MAX_S = 255;
-
 /** Rows of one transaction of a batch_init: few enough to let other calls pass in between. */
 const CHUNK_ROWS = 2000;
 
@@ -37,7 +34,6 @@ export async function writeInChunks(
   commandFor: (from: number, to: number) => Command,
 ): Promise<Response> {
   const operation = operationOf(c);
-  c.env.server?.timeout?.(c.req.raw, SILENCE_MAX_S);
   let all_replayed = true;
   for (let from = 0; ; from += CHUNK_ROWS) {
     const to = Math.min(n, from + CHUNK_ROWS);

@@ -2,5 +2,5 @@
 import { startService } from '../service.ts';
 import { orderRoutes } from './routes.ts';
 
-const listen = typeof Bun === 'undefined' ? undefined : Bun.serve;
-export default startService('order', 8001, orderRoutes, listen);
+const platform = typeof Bun === 'undefined';
+export default await startService('order', 8001, orderRoutes, { platform });

@@ -2,5 +2,5 @@
 import { startService } from '../service.ts';
 import { paymentRoutes } from './routes.ts';
 
-const listen = typeof Bun === 'undefined' ? undefined : Bun.serve;
-export default startService('payment', 8002, paymentRoutes, listen);
+const platform = typeof Bun === 'undefined';
+export default await startService('payment', 8002, paymentRoutes, { platform });

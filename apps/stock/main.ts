@@ -2,5 +2,5 @@
 import { startService } from '../service.ts';
 import { stockRoutes } from './routes.ts';
 
-const listen = typeof Bun === 'undefined' ? undefined : Bun.serve;
-export default startService('stock', 8003, stockRoutes, listen);
+const platform = typeof Bun === 'undefined';
+export default await startService('stock', 8003, stockRoutes, { platform });

@@ -1,0 +1,210 @@
+/** One connection: its requests in order, each answered before the next is looked at. */
+import { Buffer } from 'node:buffer';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import { Failure } from '../../db/failure.ts';
+import { Chunks } from './chunks.ts';
+import { type Door, FIXED_HEADERS, type Outgoing } from './door.ts';
+import { HEAD_MAX_BYTES, type Head, malformed, readHead } from './message.ts';
+
+/** From its first byte, or from the start of the connection, until a request has to be whole. */
+const RECEIVE_MS = 12_000;
+/**
+ * Between two requests, and for an answer to be taken. Longer than proxies keep idle connections
+ * (nginx 30 s as we set it, Traefik 90 s), who then never send on one that is being closed here.
+ */
+const IDLE_MS = 120_000;
+/** Once told to stop, for the rest of a request that has begun. */
+const STOP_MS = 500;
+/** After the last answer: whoever still sends would otherwise lose it to a reset. */
+const LINGER_MS = 1000;
+/** What may wait here behind a request that is being answered. */
+const AHEAD_MAX_BYTES = HEAD_MAX_BYTES;
+
+const NOTHING = Buffer.alloc(0);
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
+
+export class Connection {
+  /** Bytes that no request has taken yet. */
+  #received: Buffer = NOTHING;
+  #head: Head | undefined;
+  #chunks: Chunks | undefined;
+  #state: 'reading' | 'answering' | 'ended' = 'reading';
+  /** When the present state has lasted too long. */
+  #until = performance.now() + RECEIVE_MS;
+  #used = false;
+  #stopping = false;
+  #finished = false;
+
+  constructor(
+    readonly socket: Socket,
+    readonly door: Door,
+  ) {
+    socket.on('data', (bytes: Buffer) => this.#take(bytes));
+    socket.on('end', () => this.#finish());
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => (this.#state = 'ended'));
+  }
+
+  /** From now on no request begins; one that has begun may be finished, if it is quick. */
+  stop(): void {
+    this.#stopping = true;
+    if (this.#state !== 'reading') return;
+    if (this.#begun) this.#until = Math.min(this.#until, performance.now() + STOP_MS);
+    else this.#end();
+  }
+
+  /** Called every now and then: ends what has lasted too long. */
+  checkTime(now: number): void {
+    if (now < this.#until) return;
+    if (this.#state !== 'reading') this.socket.destroy();
+    else if (!this.#begun) this.#end();
+    else if (this.#stopping) this.#refuse(new Failure('not_ready', 'the service is stopping'));
+    else this.#refuse(new Failure('request_timeout', `a request comes within ${RECEIVE_MS} ms`));
+  }
+
+  get #begun(): boolean {
+    return this.#received.length > 0 || this.#head !== undefined;
+  }
+
+  #take(bytes: Buffer): void {
+    if (this.#state === 'ended') return; // it lingers, and reads so that there is no reset
+    if (this.#state === 'reading' && this.#used && !this.#begun) {
+      this.#until = performance.now() + RECEIVE_MS;
+    }
+    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    if (this.#state === 'reading') void this.#serve();
+    else if (this.#received.length > AHEAD_MAX_BYTES) this.socket.pause();
+  }
+
+  /** The other side sends no more: what has begun and isn't whole never will be. */
+  #finish(): void {
+    this.#finished = true;
+    if (this.#state === 'ended') this.socket.destroy();
+    else if (this.#state === 'reading' && !this.#begun) this.#end();
+    else if (this.#state === 'reading') this.#refuse(malformed('the request ends too early'));
+  }
+
+  /** Answers what is whole, one after the other. */
+  async #serve(): Promise<void> {
+    try {
+      for (let whole = this.#next(); whole; whole = this.#next()) {
+        this.#state = 'answering';
+        this.#until = Number.POSITIVE_INFINITY;
+        const { method, target, headers, last } = whole.head;
+        // The path comes from the request line alone, so the host is always the same.
+        const request = { method, url: `http://kassa${target}`, headers };
+        const answer = await this.door.answer(request, whole.body);
+        await this.#write(answer, last || this.#stopping);
+        if (this.#ended) return;
+        this.#used = true;
+        this.#state = 'reading';
+        this.#until = performance.now() + (this.#begun ? RECEIVE_MS : IDLE_MS);
+        if (this.socket.isPaused()) this.socket.resume();
+      }
+      if (this.#finished) this.#finish();
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  get #ended(): boolean {
+    return this.#state === 'ended';
+  }
+
+  /** Takes the next request, body and all, from what was received; or undefined. */
+  #next(): { head: Head; body: Buffer | undefined } | undefined {
+    while (!this.#head && this.#received[0] === 13 && this.#received[1] === 10) {
+      this.#received = this.#received.subarray(2); // old clients end a body with an empty line
+    }
+    if (this.#received.length === 0 && !this.#head) return undefined;
+    if (!this.#head) {
+      const head = readHead(this.#received);
+      if (!head) return undefined;
+      this.#head = head;
+      this.#received = this.#received.subarray(head.size);
+      if (head.length === 'chunked') this.#chunks = new Chunks();
+    }
+    const head = this.#head;
+    const body = this.#readBody(head);
+    if (!body) {
+      if (head.expects_continue) this.socket.write(CONTINUE);
+      head.expects_continue = false;
+      return undefined;
+    }
+    this.#head = this.#chunks = undefined;
+    return { head, body: body.length > 0 ? body : undefined };
+  }
+
+  /** @returns undefined if it is not whole yet */
+  #readBody({ length }: Head): Buffer | undefined {
+    if (length === 0) return NOTHING;
+    if (length === 'chunked') {
+      const { rest, body } = this.#chunks?.read(this.#received) ?? { rest: NOTHING };
+      this.#received = rest;
+      return body;
+    }
+    if (this.#received.length < length) return undefined;
+    const body = this.#received.subarray(0, length);
+    this.#received = this.#received.subarray(length);
+    return body;
+  }
+
+  /** Answers what is no request, and closes: nobody knows where the next one would begin. */
+  #refuse(error: unknown): void {
+    const text = this.#received.toString('latin1', 0, 256);
+    const [, method = '', target = ''] = /^([A-Z]{1,16}) (\/[!"$->@-~]*)/.exec(text) ?? [];
+    const seen = this.#head ?? { method, target, headers: undefined };
+    this.#state = 'answering';
+    this.#until = performance.now() + IDLE_MS;
+    try {
+      const answer = this.door.refuse(error, seen);
+      this.#write(answer, true).catch(() => this.socket.destroy());
+    } catch {
+      this.socket.destroy();
+    }
+  }
+
+  /** Resolves when the other side has room for more. */
+  async #write({ response, request_id, last }: Outgoing, closes: boolean): Promise<void> {
+    const { status, headers } = response;
+    let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${commonHeaders(Date.now())}`;
+    text += `x-request-id: ${request_id}\r\n`;
+    headers.forEach((value, name) => {
+      text += `${name}: ${value}\r\n`;
+    });
+    if (last || closes) text += 'connection: close\r\n';
+    const body = await response.text();
+    if (!headers.has('content-length')) text += `content-length: ${Buffer.byteLength(body)}\r\n`;
+    if (!this.socket.writable) return;
+    const has_room = this.socket.write(`${text}\r\n${body}`);
+    if (last || closes) this.#end();
+    else if (!has_room) await this.#drained();
+  }
+
+  #drained(): Promise<unknown> {
+    this.#until = performance.now() + IDLE_MS;
+    return new Promise((resolve) => this.socket.once('drain', resolve).once('close', resolve));
+  }
+
+  #end(): void {
+    this.#state = 'ended';
+    this.#received = NOTHING;
+    this.#until = performance.now() + LINGER_MS;
+    this.socket.end();
+    if (this.socket.isPaused()) this.socket.resume();
+    if (this.#finished) this.socket.destroySoon();
+  }
+}
+
+const FIXED = FIXED_HEADERS.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+let [second, common] = [0, ''];
+
+/** What every answer has. It is made once a second, since it has the date. */
+function commonHeaders(now: number): string {
+  if (Math.trunc(now / 1000) !== second) {
+    second = Math.trunc(now / 1000);
+    common = `date: ${new Date(now).toUTCString()}\r\n${FIXED}`;
+  }
+  return common;
+}

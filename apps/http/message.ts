@@ -1,0 +1,146 @@
+/** The head of an HTTP/1.1 request, read from bytes: strictly, since what is unclear is refused. */
+import type { Buffer } from 'node:buffer';
+import { Failure } from '../../db/failure.ts';
+
+/** Request line and header fields together; and how many of these. */
+export const HEAD_MAX_BYTES = 16 * 1024;
+const FIELDS_MAX = 100;
+/** Bodies are empty, or nearly, so this is generous. */
+export const BODY_MAX_BYTES = 64 * 1024;
+
+export interface Head {
+  method: string;
+  /** Path and query as the request line has them: nothing is decoded or resolved. */
+  target: string;
+  headers: Fields;
+  /** Bytes of the body, or that it comes in chunks. */
+  length: number | 'chunked';
+  /** The sender waits for `100 Continue` before it sends the body. */
+  expects_continue: boolean;
+  /** It is the last request of its connection. */
+  last: boolean;
+  /** Bytes of the head itself. */
+  size: number;
+}
+
+/** @returns undefined if its end has not come yet @throws Failure if it never can be a good one */
+export function readHead(bytes: Buffer): Head | undefined {
+  const end = bytes.indexOf('\r\n\r\n');
+  if (end === -1 ? bytes.length > HEAD_MAX_BYTES : end + 4 > HEAD_MAX_BYTES) {
+    throw new Failure('head_too_large', `URL and headers take at most ${HEAD_MAX_BYTES} bytes`);
+  }
+  if (end === -1) return undefined;
+  const text = bytes.toString('latin1', 0, end);
+  if (STRANGE.test(text)) throw malformed('a control character, or a line that ends without CRLF');
+  const [first = '', ...lines] = text.split('\r\n');
+  const line = REQUEST_LINE.exec(first);
+  if (!line) throw malformed('the first line is not "METHOD /path HTTP/1.1"');
+  const [, method = '', authority, target = '', version] = line;
+  const headers = readFields(lines);
+  const is_1_0 = version === '0';
+  checkHost(authority, headers.get('host'), is_1_0);
+  const options = headers.get('connection');
+  return {
+    method,
+    target,
+    headers,
+    length: readLength(headers, is_1_0),
+    expects_continue: !is_1_0 && headers.get('expect')?.toLowerCase() === '100-continue',
+    last: is_1_0 || (options !== null && /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(options)),
+    size: end + 4,
+  };
+}
+
+/** Control characters but the tab, and line ends that are not CRLF. */
+const STRANGE = /[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
+const REQUEST_LINE =
+  /^([!#$%&'*+.^_`|~\w-]{1,32}) (?:https?:\/\/([^/?#@]*))?(\/[!"$-~]*) HTTP\/1\.([01])$/;
+
+export const malformed = (detail: string): Failure => new Failure('malformed_request', detail);
+
+/** Header fields by name in lower case, as `Headers` gives them; the routes need no more of it. */
+export class Fields {
+  readonly #values = new Map<string, string>();
+
+  get(name: string): string | null {
+    return this.#values.get(name.toLowerCase()) ?? null;
+  }
+
+  forEach(visit: (value: string, name: string) => void): void {
+    this.#values.forEach(visit);
+  }
+
+  /** @param name in lower case */
+  add(name: string, value: string): void {
+    const before = this.#values.get(name);
+    if (before !== undefined && SINGLE.has(name)) throw malformed(`${name} stands there twice`);
+    this.#values.set(name, before === undefined ? value : `${before}, ${value}`);
+  }
+}
+
+/** Of these two would contradict each other, and whoever passes them on may see the other one. */
+const SINGLE = new Set([
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'idempotency-key',
+  'origin',
+  'sec-fetch-site',
+  'transfer-encoding',
+]);
+
+function readFields(lines: readonly string[]): Fields {
+  if (lines.length > FIELDS_MAX) {
+    throw new Failure('head_too_large', `a request has at most ${FIELDS_MAX} header fields`);
+  }
+  const fields = new Fields();
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    const name = line.slice(0, Math.max(0, colon));
+    if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(name)) throw malformed('a header is not "name: value"');
+    fields.add(name.toLowerCase(), trim(line, colon + 1));
+  }
+  return fields;
+}
+
+/** Without blanks and tabs at the ends, and without a regular expression that looks twice. */
+function trim(line: string, from: number): string {
+  let [start, end] = [from, line.length];
+  while (start < end && isBlank(line.charCodeAt(start))) start++;
+  while (end > start && isBlank(line.charCodeAt(end - 1))) end--;
+  return line.slice(start, end);
+}
+
+const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
+
+/** Nobody here reads it, but others may have: a request that two understand differently is refused. */
+function checkHost(authority: string | undefined, host: string | null, is_1_0: boolean): void {
+  if (host === null && !is_1_0) throw malformed('HTTP/1.1 has a Host header');
+  if (host !== null) checkPlainHost(host);
+  if (authority !== undefined) checkPlainHost(authority);
+}
+
+/** @throws Failure if it is not a name or an address, with or without a port */
+export function checkPlainHost(host: string): void {
+  const match = /^(?:[\w.-]{1,255}|\[[\dA-Fa-f:.]{2,45}\])(?::(\d{1,5}))?$/.exec(host);
+  if (!match || Number(match[1] ?? 0) > 65_535) throw malformed('Host is not a host[:port]');
+}
+
+function readLength(headers: Fields, is_1_0: boolean): number | 'chunked' {
+  const coding = headers.get('transfer-encoding');
+  const length = headers.get('content-length');
+  if (coding !== null) {
+    if (length !== null) throw malformed('Content-Length beside Transfer-Encoding');
+    if (is_1_0) throw malformed('HTTP/1.0 has no Transfer-Encoding');
+    if (coding.toLowerCase() === 'chunked') return 'chunked';
+    throw malformed('the only Transfer-Encoding is chunked');
+  }
+  if (length === null) return 0;
+  if (!/^\d{1,15}$/.test(length)) throw malformed('Content-Length is not a number');
+  if (Number(length) > BODY_MAX_BYTES) throw tooLarge();
+  return Number(length);
+}
+
+export const tooLarge = (): Failure =>
+  new Failure('body_too_large', `a body has at most ${BODY_MAX_BYTES} bytes`);
