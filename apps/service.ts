@@ -14,7 +14,7 @@ import {
 } from './config.ts';
 import type { Door } from './http/door.ts';
 import type { Env } from './http/exchange.ts';
-import { type Listening, listen } from './http/listen.ts';
+import { type Listen, type Listening, listenAt } from './http/listen.ts';
 import { collectMetrics } from './http/metrics.ts';
 import { type Service, serveRoutes } from './http/serve.ts';
 import { LEVELS, openLog } from './log.ts';
@@ -22,30 +22,29 @@ import { LEVELS, openLog } from './log.ts';
 export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<Env>;
 
 /**
- * Starts one service by itself, with its own port.
- * @param platform the runtime has a server of its own, such as `deno serve`, which takes what is
- *   returned as the module's default export; else the service listens by itself
+ * Starts one service by itself, with its own port. Under Bun it listens through `listen`; without,
+ * it returns what `deno serve` and others take as the module's default export.
  */
-export async function startService(
+export function startService(
   name: Name,
   default_port: number,
   routes: Routes,
-  options: { platform: boolean },
-): Promise<{ fetch: Service['fetch'] } | undefined> {
+  listen: Listen | undefined,
+): { fetch: Service['fetch'] } | undefined {
   try {
     readArguments(help(name, default_port), {});
     const config = readConfig(environment(), { PORT: default_port });
     const { DATABASE_URL } = config;
     if (!DATABASE_URL) throw new Failure('invalid_parameter', 'configuration: set DATABASE_URL');
     const { service, store } = open(name, config, DATABASE_URL, { [name]: routes });
-    if (options.platform && service.metrics_door) {
+    if (!listen && service.metrics_door) {
       const detail = 'configuration: METRICS_PORT takes Bun; here one port has all';
       throw new Failure('invalid_parameter', detail);
     }
-    const server = options.platform ? undefined : await listenOn(config, service);
-    if (server) sayHello(name, config, DATABASE_URL);
+    const server = listen && listenOn(listen, config, service);
+    if (listen) sayHello(name, config, DATABASE_URL);
     stopOnSignal(() => stop(config, service, store, server));
-    return server ? undefined : { fetch: service.fetch };
+    return listen ? undefined : { fetch: service.fetch };
   } catch (error) {
     return exitWith(error);
   }
@@ -95,14 +94,17 @@ export function open(
 }
 
 /** @throws Failure if a port is taken or the address is not ours */
-export async function listenOn(config: Config, service: Service): Promise<Listening> {
+export function listenOn(listen: Listen, config: Config, service: Service): Listening {
   const { HOST, PORT, METRICS_PORT } = config;
-  const at = (port: number, door: Door) =>
-    listen(HOST, port, door).catch((cause) => Promise.reject(cannotListen(HOST, port, cause)));
-  const servers = [await at(PORT, service.door)];
-  if (METRICS_PORT && service.metrics_door) {
-    servers.push(await at(METRICS_PORT, service.metrics_door));
-  }
+  const at = (port: number, door: Door) => {
+    try {
+      return listenAt(listen, HOST, port, door);
+    } catch (cause) {
+      throw cannotListen(HOST, port, cause);
+    }
+  };
+  const servers = [at(PORT, service.door)];
+  if (METRICS_PORT && service.metrics_door) servers.push(at(METRICS_PORT, service.metrics_door));
   return {
     async stop() {
       await Promise.all(servers.map((server) => server.stop()));

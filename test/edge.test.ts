@@ -1,8 +1,9 @@
 /** The HTTP edge: headers of every answer, bounds on what a client may send, and how slowly. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { newOrder, newUser, openKassa, storeUrl } from './kassa.ts';
-import { answers, call, freePort, openStage } from './process.ts';
+import { answers, call, freePort, openStage, until } from './process.ts';
+import { sendRaw } from './raw.ts';
 
 const stage = openStage();
 const kassa = openKassa();
@@ -58,9 +59,11 @@ test.each([
     400,
   ],
   ['no HTTP', 'EHLO kassa\r\n\r\n', 400],
-])('%s is refused, and the connection closed', async (_, request, status) => {
-  const { text } = await say(request);
-  expect(text).toStartWith(`HTTP/1.1 ${status} `);
+])('%s is refused with a problem, and the connection closed', async (_, request, status) => {
+  const [answer] = (await sendRaw(port, [request])).answers;
+  const id = answer?.headers['x-request-id'];
+  expect(answer?.headers['content-type']).toBe('application/problem+json');
+  expect(JSON.parse(answer?.body ?? '')).toMatchObject({ status, request_id: id });
 });
 
 test('a body that nobody asked for does no harm to the next request of its connection', async () => {
@@ -85,6 +88,42 @@ test('who sends a request byte by byte, or none at all, is cut off within 15 s',
   for (const { text } of [slow, body, chunks]) expect(text).toStartWith('HTTP/1.1 408 ');
   for (const { took_ms } of [slow, body, chunks, silent]) expect(took_ms).toBeLessThan(15_000);
 }, 25_000);
+
+test('a stop waits for no one who has half asked, or not at all', async () => {
+  const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()), DRAIN_MS: '600000' };
+  const child = stage.start(['apps/order/main.ts'], env);
+  await answers(child, Number(env.PORT));
+  const [half_head, half_body, silent, idle] = await Promise.all([
+    openWith(Number(env.PORT), 'POST /orders/create/nobody HTTP/1.1\r\nHo'),
+    openWith(
+      Number(env.PORT),
+      'POST /orders/create/nobody HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{',
+    ),
+    openWith(Number(env.PORT), ''),
+    openWith(Number(env.PORT), 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n'),
+  ]);
+  await until(() => idle.text.includes('"live"'), 'the answer before the stop');
+  child.signal('SIGTERM');
+  await until(
+    async () => (await call(Number(env.PORT), 'GET', '/health/live')).status === 0,
+    'no port',
+  );
+  await until(() => child.code !== undefined, 'its end'); // long before DRAIN_MS
+  expect(child.code).toBe(0);
+  for (const { text } of [half_head, half_body]) {
+    expect(text).toStartWith('HTTP/1.1 503 ');
+    expect(text).toContain('"code":"not_ready"');
+  }
+  expect(silent.text).toBe('');
+}, 30_000);
+
+/** A connection that has sent this, and what has come back so far. */
+async function openWith(to: number, bytes: string): Promise<{ socket: Socket; text: string }> {
+  const opened = { socket: connect(to, '127.0.0.1'), text: '' };
+  opened.socket.on('data', (data) => (opened.text += data)).on('error', () => {});
+  await new Promise<void>((resolve) => opened.socket.write(bytes, () => resolve()));
+  return opened;
+}
 
 /** Sends bytes, all at once or one every `pause_ms`; what came back when the connection was closed. */
 function say(bytes: string, pause_ms = 0): Promise<{ text: string; took_ms: number }> {

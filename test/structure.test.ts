@@ -35,7 +35,7 @@ const imports: Rule[] = [
   {
     what: 'the edge sees hono and the store, and no service',
     who: /^apps\/http\//,
-    sees: 'hono(?:/.+)?|node:(?:buffer|http|net)|prom-client|package\\.json|apps/http/.+|db/.+',
+    sees: 'hono(?:/.+)?|node:(?:buffer|http)|prom-client|package\\.json|apps/http/.+|db/.+',
   },
   {
     what: 'what the services share sees no service',

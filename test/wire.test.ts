@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { damaged } from './damaged.ts';
 import { creditOf, newUser, openKassa, storeUrl } from './kassa.ts';
 import { answers, freePort, openStage, TOP, until } from './process.ts';
 import { type Exchanged, type RawAnswer, sendRaw } from './raw.ts';
@@ -231,52 +232,9 @@ test('what never became a request is logged and counted, with its request id', a
   expect(counted).toBe(true);
 });
 
-const good = post();
-/** A good call with a few bytes cut, doubled, put in or changed, in up to three segments. */
-const damaged = fc
-  .tuple(
-    fc.constantFrom(
-      good + good,
-      sized('{}') + good,
-      post(CHUNKED, `${chunk('{}')}0\r\n\r\n`) + good,
-    ),
-    fc.array(
-      fc.tuple(
-        fc.nat(),
-        fc.nat(3),
-        fc.constantFrom(
-          '',
-          '\r\n',
-          '\n',
-          '\0',
-          ' ',
-          '0',
-          '5',
-          ':',
-          '/',
-          '?',
-          '#',
-          'a',
-          '\xff',
-          good,
-        ),
-      ),
-      { minLength: 1, maxLength: 3 },
-    ),
-    fc.nat(),
-  )
-  .map(([text, edits, cut]) => {
-    let bytes = text;
-    for (const [at, gone, put] of edits) {
-      const from = at % bytes.length;
-      bytes = bytes.slice(0, from) + put + bytes.slice(from + gone);
-    }
-    return [bytes.slice(0, cut % bytes.length), bytes.slice(cut % bytes.length)];
-  });
-
 test('whatever comes: what was answered last is what has happened', async () => {
   await fc.assert(
-    fc.asyncProperty(damaged, async (parts) => {
+    fc.asyncProperty(damaged(P), async (parts) => {
       const { answers, credit } = await addFunds(ports.bun, parts, { ends: true });
       const last = answers.findLast(({ status }) => status === 200);
       expect(credit).toBe(last ? JSON.parse(last.body).credit : 0);

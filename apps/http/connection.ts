@@ -1,7 +1,6 @@
 /** One connection: its requests in order, each answered before the next is looked at. */
 import { Buffer } from 'node:buffer';
 import { STATUS_CODES } from 'node:http';
-import type { Socket } from 'node:net';
 import { Failure } from '../../db/failure.ts';
 import { Chunks } from './chunks.ts';
 import { type Door, FIXED_HEADERS, type Outgoing } from './door.ts';
@@ -24,6 +23,20 @@ const AHEAD_MAX_BYTES = HEAD_MAX_BYTES;
 const NOTHING = Buffer.alloc(0);
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 
+/** As much of a socket of `Bun.listen` as is used. */
+export interface Socket {
+  /** @returns how many bytes were taken; the rest may be tried again when there is room */
+  write(data: string | Uint8Array): number;
+  /** Sends no more, but still receives. */
+  shutdown(): void;
+  /** Closes, behind what was written. */
+  end(): void;
+  /** Closes at once. */
+  terminate(): void;
+  pause(): void;
+  resume(): void;
+}
+
 export class Connection {
   /** Bytes that no request has taken yet. */
   #received: Buffer = NOTHING;
@@ -32,18 +45,50 @@ export class Connection {
   #state: 'reading' | 'answering' | 'ended' = 'reading';
   /** When the present state has lasted too long. */
   #until = performance.now() + RECEIVE_MS;
+  /** What the socket has not taken yet, and who waits for that. */
+  #unsent: Uint8Array = NOTHING;
+  #sent = () => {};
   #used = false;
+  #paused = false;
   #stopping = false;
   #finished = false;
 
   constructor(
     readonly socket: Socket,
     readonly door: Door,
-  ) {
-    socket.on('data', (bytes: Buffer) => this.#take(bytes));
-    socket.on('end', () => this.#finish());
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => (this.#state = 'ended'));
+  ) {}
+
+  /** Bytes have come. */
+  take(bytes: Buffer): void {
+    if (this.#state === 'ended') return; // it lingers, and reads so that there is no reset
+    if (this.#state === 'reading' && this.#used && !this.#begun) {
+      this.#until = performance.now() + RECEIVE_MS;
+    }
+    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    if (this.#state === 'reading') void this.#serve();
+    else if (this.#received.length > AHEAD_MAX_BYTES) this.#pause(true);
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    if (this.#unsent.length > 0) this.#send(this.#unsent);
+    if (this.#unsent.length > 0) return;
+    this.#sent();
+    if (this.#state === 'ended') this.#end();
+  }
+
+  /** The other side sends no more: what has begun and isn't whole never will be. */
+  finish(): void {
+    this.#finished = true;
+    if (this.#state === 'ended' || (this.#state === 'reading' && !this.#begun)) this.#end();
+    else if (this.#state === 'reading') this.#refuse(malformed('the request ends too early'));
+  }
+
+  /** The connection is gone. */
+  closed(): void {
+    this.#state = 'ended';
+    this.#received = this.#unsent = NOTHING;
+    this.#sent();
   }
 
   /** From now on no request begins; one that has begun may be finished, if it is quick. */
@@ -57,7 +102,8 @@ export class Connection {
   /** Called every now and then: ends what has lasted too long. */
   checkTime(now: number): void {
     if (now < this.#until) return;
-    if (this.#state !== 'reading') this.socket.destroy();
+    if (this.#unsent.length > 0) this.socket.terminate();
+    else if (this.#state === 'ended') this.socket.end();
     else if (!this.#begun) this.#end();
     else if (this.#stopping) this.#refuse(new Failure('not_ready', 'the service is stopping'));
     else this.#refuse(new Failure('request_timeout', `a request comes within ${RECEIVE_MS} ms`));
@@ -65,24 +111,6 @@ export class Connection {
 
   get #begun(): boolean {
     return this.#received.length > 0 || this.#head !== undefined;
-  }
-
-  #take(bytes: Buffer): void {
-    if (this.#state === 'ended') return; // it lingers, and reads so that there is no reset
-    if (this.#state === 'reading' && this.#used && !this.#begun) {
-      this.#until = performance.now() + RECEIVE_MS;
-    }
-    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
-    if (this.#state === 'reading') void this.#serve();
-    else if (this.#received.length > AHEAD_MAX_BYTES) this.socket.pause();
-  }
-
-  /** The other side sends no more: what has begun and isn't whole never will be. */
-  #finish(): void {
-    this.#finished = true;
-    if (this.#state === 'ended') this.socket.destroy();
-    else if (this.#state === 'reading' && !this.#begun) this.#end();
-    else if (this.#state === 'reading') this.#refuse(malformed('the request ends too early'));
   }
 
   /** Answers what is whole, one after the other. */
@@ -100,9 +128,9 @@ export class Connection {
         this.#used = true;
         this.#state = 'reading';
         this.#until = performance.now() + (this.#begun ? RECEIVE_MS : IDLE_MS);
-        if (this.socket.isPaused()) this.socket.resume();
+        this.#pause(false);
       }
-      if (this.#finished) this.#finish();
+      if (this.#finished) this.finish();
     } catch (error) {
       this.#refuse(error);
     }
@@ -128,7 +156,7 @@ export class Connection {
     const head = this.#head;
     const body = this.#readBody(head);
     if (!body) {
-      if (head.expects_continue) this.socket.write(CONTINUE);
+      if (head.expects_continue) this.#send(CONTINUE);
       head.expects_continue = false;
       return undefined;
     }
@@ -159,9 +187,9 @@ export class Connection {
     this.#until = performance.now() + IDLE_MS;
     try {
       const answer = this.door.refuse(error, seen);
-      this.#write(answer, true).catch(() => this.socket.destroy());
+      this.#write(answer, true).catch(() => this.socket.terminate());
     } catch {
-      this.socket.destroy();
+      this.socket.terminate();
     }
   }
 
@@ -176,24 +204,35 @@ export class Connection {
     if (last || closes) text += 'connection: close\r\n';
     const body = await response.text();
     if (!headers.has('content-length')) text += `content-length: ${Buffer.byteLength(body)}\r\n`;
-    if (!this.socket.writable) return;
-    const has_room = this.socket.write(`${text}\r\n${body}`);
-    if (last || closes) this.#end();
-    else if (!has_room) await this.#drained();
+    if (this.#ended) return;
+    this.#send(`${text}\r\n${body}`);
+    if (last || closes) return this.#end();
+    if (this.#unsent.length > 0) await new Promise<void>((resolve) => (this.#sent = resolve));
   }
 
-  #drained(): Promise<unknown> {
-    this.#until = performance.now() + IDLE_MS;
-    return new Promise((resolve) => this.socket.once('drain', resolve).once('close', resolve));
+  #send(data: string | Uint8Array): void {
+    const taken = Math.max(0, this.socket.write(data));
+    const length = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
+    this.#unsent = taken === length ? NOTHING : Buffer.from(data as string).subarray(taken);
+    if (this.#unsent.length > 0) this.#until = performance.now() + IDLE_MS;
   }
 
+  #pause(pauses: boolean): void {
+    if (pauses === this.#paused) return;
+    this.#paused = pauses;
+    if (pauses) this.socket.pause();
+    else this.socket.resume();
+  }
+
+  /** No more answers. Whoever still sends is heard for a moment: a reset would take the last one. */
   #end(): void {
     this.#state = 'ended';
     this.#received = NOTHING;
+    this.#pause(false);
+    if (this.#unsent.length > 0) return;
     this.#until = performance.now() + LINGER_MS;
-    this.socket.end();
-    if (this.socket.isPaused()) this.socket.resume();
-    if (this.#finished) this.socket.destroySoon();
+    if (this.#finished) this.socket.end();
+    else this.socket.shutdown();
   }
 }
 

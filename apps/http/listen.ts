@@ -1,7 +1,24 @@
-/** A port and its connections, by `node:net`; why not the runtime's own server: ARCHITECTURE.md. */
-import { createServer } from 'node:net';
-import { Connection } from './connection.ts';
+/** A port and its connections. Why not the runtime's own HTTP server: ARCHITECTURE.md, "The edge". */
+import type { Buffer } from 'node:buffer';
+import { Connection, type Socket } from './connection.ts';
 import type { Door } from './door.ts';
+
+/** As much of `Bun.listen` as is used; each socket carries its connection. */
+export type Listen = (options: {
+  hostname: string;
+  port: number;
+  allowHalfOpen: boolean;
+  socket: {
+    open(socket: Carrier): void;
+    data(socket: Carrier, bytes: Buffer): void;
+    drain(socket: Carrier): void;
+    end(socket: Carrier): void;
+    close(socket: Carrier): void;
+    error(socket: Carrier): void;
+  };
+}) => { stop(close_all?: boolean): void };
+
+type Carrier = Socket & { data: Connection; setNoDelay(on: boolean): unknown };
 
 export interface Listening {
   /**
@@ -14,36 +31,46 @@ export interface Listening {
 /** How often connections are looked at. */
 const CHECK_MS = 250;
 
-/** Rejects with the system's error if the port is taken or the address is not ours. */
-export function listen(hostname: string, port: number, door: Door): Promise<Listening> {
+/** @throws the system's error if the port is taken or the address is not ours */
+export function listenAt(listen: Listen, hostname: string, port: number, door: Door): Listening {
   const connections = new Set<Connection>();
-  let stopping = false;
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    const connection = new Connection(socket, door);
-    connections.add(connection);
-    socket.on('close', () => connections.delete(connection));
-    if (stopping) connection.stop();
+  let becameEmpty: (() => void) | undefined;
+  const server = listen({
+    hostname,
+    port,
+    allowHalfOpen: true,
+    socket: {
+      open(socket) {
+        socket.setNoDelay(true);
+        socket.data = new Connection(socket, door);
+        connections.add(socket.data);
+        if (becameEmpty) socket.data.stop();
+      },
+      data: (socket, bytes) => socket.data.take(bytes),
+      drain: (socket) => socket.data.drained(),
+      end: (socket) => socket.data.finish(),
+      close(socket) {
+        socket.data.closed();
+        connections.delete(socket.data);
+        if (connections.size === 0) becameEmpty?.();
+      },
+      error: (socket) => socket.terminate(),
+    },
   });
   const timer = setInterval(() => {
     const now = performance.now();
     for (const connection of connections) connection.checkTime(now);
   }, CHECK_MS);
 
-  const stop = () =>
-    new Promise<void>((resolve) => {
-      stopping = true;
-      server.close(() => {
-        clearInterval(timer);
-        resolve();
+  return {
+    async stop() {
+      server.stop();
+      await new Promise<void>((resolve) => {
+        becameEmpty = resolve;
+        for (const connection of connections) connection.stop();
+        if (connections.size === 0) resolve();
       });
-      for (const connection of connections) connection.stop();
-    });
-
-  return new Promise((resolve, reject) => {
-    server.on('error', (error) => {
-      if (!server.listening) clearInterval(timer);
-      reject(error);
-    });
-    server.listen(port, hostname, () => resolve({ stop }));
-  });
+      clearInterval(timer);
+    },
+  };
 }

@@ -1,6 +1,7 @@
 /** Entry of the payment service: `bun apps/payment/main.ts`, or `deno serve` with the default export. */
+import type { Listen } from '../http/listen.ts';
 import { startService } from '../service.ts';
 import { paymentRoutes } from './routes.ts';
 
-const platform = typeof Bun === 'undefined';
-export default await startService('payment', 8002, paymentRoutes, { platform });
+const listen = typeof Bun === 'undefined' ? undefined : (Bun.listen as Listen);
+export default startService('payment', 8002, paymentRoutes, listen);

@@ -1,6 +1,7 @@
 /** Entry of the stock service: `bun apps/stock/main.ts`, or `deno serve` with the default export. */
+import type { Listen } from '../http/listen.ts';
 import { startService } from '../service.ts';
 import { stockRoutes } from './routes.ts';
 
-const platform = typeof Bun === 'undefined';
-export default await startService('stock', 8003, stockRoutes, { platform });
+const listen = typeof Bun === 'undefined' ? undefined : (Bun.listen as Listen);
+export default startService('stock', 8003, stockRoutes, listen);
