@@ -9,7 +9,6 @@ import { migrate, readMigrations } from '../db/migrate.ts';
 import type { Store } from '../db/store.ts';
 import { readArguments } from './arguments.ts';
 import { type Config, describeStore, environment, readConfig, storeOptions } from './config.ts';
-import type { Listen } from './http/listen.ts';
 import { idsUpTo } from './http/params.ts';
 import { orderRoutes } from './order/routes.ts';
 import { initUsers } from './payment/commands.ts';
@@ -103,7 +102,7 @@ async function run(config: Config, home: Embedded | undefined, demo: boolean): P
   });
   if (fresh && demo) await addDemoData(store);
   const has_demo = (await store.read.findUser('1')) !== undefined;
-  const server = listenOn(Bun.listen as Listen, config, service);
+  const server = listenOn(Bun.listen, config, service);
   console.log(banner(config, home, has_demo));
   stopOnSignal(async () => {
     console.log('\nstopping …');

@@ -4,7 +4,7 @@ import { createServer, METHODS, type Server } from 'node:http';
 import { connect } from 'node:net';
 import fc from 'fast-check';
 import type { Door } from '../apps/http/door.ts';
-import { type Listen, type Listening, listenAt } from '../apps/http/listen.ts';
+import { type Listening, listenAt } from '../apps/http/listen.ts';
 import { damaged } from './damaged.ts';
 import { freePort, until } from './process.ts';
 import { sendRaw } from './raw.ts';
@@ -28,7 +28,7 @@ beforeAll(async () => {
     refuse: () => ({ response: new Response('', { status: 400 }), request_id: 'a', last: true }),
   };
   ports.ours = await freePort();
-  ours = listenAt(Bun.listen as Listen, '127.0.0.1', ports.ours, door);
+  ours = listenAt(Bun.listen, '127.0.0.1', ports.ours, door);
   llhttp = createServer({ requireHostHeader: false }, async (request, response) => {
     const pieces: Buffer[] = [];
     request.on('error', () => {});

@@ -71,7 +71,9 @@ export class Connection {
 
   /** The socket has room again. */
   drained(): void {
-    if (this.#unsent.length > 0) this.#send(this.#unsent);
+    const unsent = this.#unsent;
+    this.#unsent = NOTHING;
+    this.#send(unsent);
     if (this.#unsent.length > 0) return;
     this.#sent();
     if (this.#state === 'ended') this.#end();
@@ -180,6 +182,7 @@ export class Connection {
 
   /** Answers what is no request, and closes: nobody knows where the next one would begin. */
   #refuse(error: unknown): void {
+    if (this.#ended) return;
     const text = this.#received.toString('latin1', 0, 256);
     const [, method = '', target = ''] = /^([A-Z]{1,16}) (\/[!"$->@-~]*)/.exec(text) ?? [];
     const seen = this.#head ?? { method, target, headers: undefined };
@@ -210,11 +213,18 @@ export class Connection {
     if (this.#unsent.length > 0) await new Promise<void>((resolve) => (this.#sent = resolve));
   }
 
+  /** Sends as much as the socket takes now; the rest follows when it has room. */
   #send(data: string | Uint8Array): void {
-    const taken = Math.max(0, this.socket.write(data));
+    const bytes = () => (typeof data === 'string' ? Buffer.from(data) : data);
+    if (this.#unsent.length > 0) {
+      this.#unsent = Buffer.concat([this.#unsent, bytes()]);
+      return;
+    }
+    const taken = data.length === 0 ? 0 : Math.max(0, this.socket.write(data));
     const length = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
-    this.#unsent = taken === length ? NOTHING : Buffer.from(data as string).subarray(taken);
-    if (this.#unsent.length > 0) this.#until = performance.now() + IDLE_MS;
+    if (taken === length) return;
+    this.#unsent = bytes().subarray(taken);
+    this.#until = performance.now() + IDLE_MS;
   }
 
   #pause(pauses: boolean): void {
