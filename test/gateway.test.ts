@@ -171,7 +171,9 @@ check('nothing else of a service is reachable, however the path is written', asy
     expect([target, JSON.parse(raw.body)]).toEqual([target, expect.objectContaining(RAW_PROBLEM)]);
   }
 });
-const RAW_PROBLEM = { code: expect.stringMatching(/^(?:invalid_parameter|\w+_not_found)$/) };
+const RAW_PROBLEM = {
+  code: expect.stringMatching(/^(?:invalid_parameter|malformed_request|\w+_not_found)$/),
+};
 
 check('headers of an answer come once, whoever gave it', async () => {
   for (const target of ['/orders/find/nil', '/stock/find/~', '/nowhere', '/health']) {

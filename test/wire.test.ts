@@ -154,6 +154,8 @@ const cases: Case[] = [
   ['a header without a name', [header(': a')], [400]],
   ['a zero byte in a header', [header('X: a\0b')], [400]],
   ['a header that ends with LF', [`POST ${P} HTTP/1.1\r\nHost: a\nX: b\r\n\r\n`], [400]],
+  ['a header that goes on behind LF', [header('X: a\nY: b')], [400]],
+  ['a header that goes on behind CR', [header('X: a\rY: b')], [400]],
   ['lines that end with LF', [`POST ${P} HTTP/1.1\nHost: a\n\n`, '\r\n\r\n'], [400]],
   ['lines that end with CR', [`POST ${P} HTTP/1.1\rHost: a\r\r`, '\r\n\r\n'], [400]],
   ['headers over 16 KB', [header(`X: ${A}`)], [431]],
