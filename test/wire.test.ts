@@ -203,13 +203,14 @@ test('OPTIONS and HEAD of anything are answered as problems, and never by a page
     for (const path of ['/?#', '/', '/health/live?', '*', 'a:80', '//', '/%', '/%zz/%00']) {
       for (const value of ['', ' a?b', ' a', ' [']) {
         const bytes = `${method} ${path} HTTP/1.1\r\nHost:${value}\r\n${CLOSE}\r\n`;
-        const { answers } = await sendRaw(ports.bun, [bytes], { head: method === 'HEAD' });
+        const { answers, rest } = await sendRaw(ports.bun, [bytes], { head: method === 'HEAD' });
         const [answer] = answers;
         expect([bytes, answers.length, answer?.body]).toEqual([
           bytes,
           1,
           expect.not.stringMatching(/</),
         ]);
+        expect([bytes, rest]).toEqual([bytes, '']);
         expect(answer?.status).toBeLessThan(500);
         if (answer) expectHeaders(answer);
       }

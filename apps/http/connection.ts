@@ -184,7 +184,7 @@ export class Connection {
   #refuse(error: unknown): void {
     if (this.#ended) return;
     const text = this.#received.toString('latin1', 0, 256);
-    const [, method = '', target = ''] = /^([A-Z]{1,16}) (\/[!"$->@-~]*)/.exec(text) ?? [];
+    const [, method = '', target = ''] = /^([A-Z]{1,16}) (\/[!"$->@-~]*)?/.exec(text) ?? [];
     const seen = this.#head ?? { method, target, headers: undefined };
     this.#state = 'answering';
     this.#until = performance.now() + IDLE_MS;

@@ -100,7 +100,7 @@ export function serveRoutes(
       refuse(error, { method = '', target = '', headers }) {
         const exchange: Exchange = { request_id: requestIdOf(headers) };
         const { status, body, headers: more } = failed(error, exchange);
-        const response = new Response(body, { status, headers: more });
+        const response = new Response(method === 'HEAD' ? null : body, { status, headers: more });
         const request = { method, url: `http://kassa${target}`, headers: response.headers };
         return finish(request, response, exchange, 0);
       },
