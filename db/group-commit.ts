@@ -27,7 +27,8 @@ export interface Engine {
    * Resolves once the command's transaction has committed: with its answer, or with the recorded
    * one if a call with this operation key was answered before.
    * @throws Failure overloaded, contention, store_unavailable, outcome_unknown,
-   *   idempotency_key_reused or internal; only `outcome_unknown` may have had an effect.
+   *   idempotency_key_reused or internal; only `outcome_unknown`, and a bug that met
+   *   the batch after its commit (`internal`), may have had an effect.
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
   /** How many commands wait, those that are set aside included. */

@@ -186,17 +186,18 @@ describe('a closed loop', () => {
     });
     const paths = [
       ...['/200', '/201', '/404/order_not_found', '/409/out_of_stock', '/409/out_of_stock'],
-      ...['/409', '/429/overloaded', '/500/internal', '/502', '/400/invalid_parameter', '/302'],
+      ...['/409', '/429/overloaded', '/429/contention', '/500/internal', '/502', '/302'],
+      '/400/invalid_parameter',
     ];
     const result = await run(port, listOf(paths), { loop: { kind: 'closed', clients: 3 } });
     expect(result.ended).toBe('orders_ran_out');
     expect(result.counts).toEqual({
-      ...{ committed: 2, repeated: 0, read: 0, refused: 4, shed: 1, error: 2, invalid: 2 },
+      ...{ committed: 2, repeated: 0, read: 0, refused: 4, shed: 2, error: 2, invalid: 2 },
       broken: 0,
     });
     expect(result.codes).toEqual({
       refused: { order_not_found: 1, out_of_stock: 2, http_409: 1 },
-      shed: { overloaded: 1 },
+      shed: { overloaded: 1, contention: 1 },
       error: { internal: 1, http_502: 1 },
       invalid: { invalid_parameter: 1, http_302: 1 },
     });

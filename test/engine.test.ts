@@ -208,7 +208,7 @@ test('a row that somebody else holds holds up nobody who does not need it', asyn
   const first = fund(others[0] ?? ''); // travels alone; all the others travel together
   const [late, ...replies] = await Promise.all([fund(stuck), first, ...others.slice(1).map(fund)]);
   expect(tally(replies)).toEqual({ 200: 31 });
-  expect([late?.status, late?.body.code]).toEqual([409, 'contention']);
+  expect([late?.status, late?.body.code]).toEqual([429, 'contention']);
   await lock.release();
   expect((await fund(stuck)).body.credit).toBe(2);
   await brisk.close();
@@ -250,13 +250,13 @@ test('reads that find too many others waiting are 429 too', async () => {
   await small.close();
 });
 
-test('a lock that is not released in time is 409 contention, and nothing has changed', async () => {
+test('a lock that is not released in time is 429 contention with Retry-After, and nothing has changed', async () => {
   const hasty = openKassa({ DEADLINE_MS: 500 });
   const user = await newUser(hasty, 1);
   const lock = await holdLock('users', user);
   const replies = await times(5, () => hasty.post(`/payment/add_funds/${user}/1`));
-  for (const { status, body } of replies) {
-    expect([status, body.code]).toEqual([409, 'contention']);
+  for (const { status, body, headers } of replies) {
+    expect([status, body.code, headers.get('retry-after')]).toEqual([429, 'contention', '1']);
   }
   await lock.release();
   expect(await creditOf(hasty, user)).toBe(1);
@@ -402,7 +402,7 @@ test('sessions killed several hundred times at random moments: nothing lost, not
         reply = await victim.post(`/payment/add_funds/${user}/3`, key);
       }
       if (key) keyed.set(key['idempotency-key'], reply.body.credit);
-      expect([200, 409, 503]).toContain(reply.status);
+      expect([200, 429, 503]).toContain(reply.status);
       expect(reply.body.code).not.toBe('outcome_unknown');
       if (reply.status === 200) expected.set(user, (expected.get(user) ?? 0) + 3);
       if (i % 5 !== 4) continue;
@@ -447,7 +447,7 @@ for (const table of ['users', 'items', 'orders'] as const) {
     }[table] as [string, string];
     const lock = await holdLock(table, id);
     const waiting = await hasty.post(call);
-    expect([waiting.status, waiting.body.code]).toEqual([409, 'contention']);
+    expect([waiting.status, waiting.body.code]).toEqual([429, 'contention']);
     await lock.release();
     expect((await kassa.post(call)).status).toBe(200);
     await hasty.close();

@@ -174,21 +174,25 @@ for (const fault of [
   });
 }
 
-test('conflicts to the deadline are 409 contention, and nothing has changed', async () => {
+test('conflicts to the deadline are 429 contention, nothing has changed, and their keys are free', async () => {
   const user = await newUser(kassa, 5);
   const item = await newItem(kassa, 1, 5);
   const order = await newOrder(kassa, user, [[item, 2]]);
   onStatement('commit', { error: '40001' }, Number.POSITIVE_INFINITY);
+  const key = { 'idempotency-key': `c${user}` };
   const [funds, checkout] = await Promise.all([
-    kassa.post(`/payment/add_funds/${user}/7`),
+    kassa.post(`/payment/add_funds/${user}/7`, key),
     kassa.post(`/orders/checkout/${order}`),
   ]);
-  for (const { status, body } of [funds, checkout]) {
-    expect([status, body.code]).toEqual([409, 'contention']);
+  for (const { status, body, headers } of [funds, checkout]) {
+    expect([status, body.code, headers.get('retry-after')]).toEqual([429, 'contention', '1']);
   }
   proxy.disturb = () => 'pass';
   expect([await creditOf(kassa, user), await isPaid(kassa, order)]).toEqual([5, false]);
   expect((await kassa.post(`/orders/checkout/${order}`)).status).toBe(200);
+  const again = await kassa.post(`/payment/add_funds/${user}/7`, key);
+  expect([again.status, again.body.credit]).toEqual([200, 10]);
+  expect(again.headers.get('idempotency-replayed')).toBeNull();
 });
 
 test('a lost COMMIT that cannot be settled is 503 outcome_unknown, and its key tells later', async () => {

@@ -30,6 +30,20 @@ test('requests are counted by method, route and status, never by id', async () =
   expect(await kassa.scrape()).not.toContain(user);
 });
 
+test('problems are counted by code, also those of a rule, and those that never came are 0', async () => {
+  const count = (code: string) => sample(kassa, 'kassa_problems_total', { code });
+  expect(await count('overloaded')).toBe(0);
+  expect(await count('contention')).toBe(0);
+  const user = await newUser(kassa, 5);
+  const before = (await count('insufficient_credit')) ?? 0;
+  const key = { 'idempotency-key': crypto.randomUUID() };
+  for (let i = 0; i < 2; i++) await kassa.post(`/payment/pay/${user}/6`, key); // replayed, too
+  expect(await count('insufficient_credit')).toBe(before + 2);
+  const malformed = (await count('invalid_parameter')) ?? 0;
+  await kassa.get('/payment/find_user/no~body');
+  expect(await count('invalid_parameter')).toBe(malformed + 1);
+});
+
 test('batches, their flights and the reads of one statement are measured', async () => {
   const user = await newUser(kassa, 100);
   const item = await newItem(kassa, 1, 100);

@@ -2,12 +2,13 @@
 import type { Context } from 'hono';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Gauges, Meter } from '../../db/meter.ts';
+import { CODES } from './problem.ts';
 
 export interface Metrics {
   /** For the store to report to. */
   meter: Meter;
-  /** A request is answered; `route` is one of the service's, or `none`. */
-  requested(method: string, route: string, status: number, ms: number): void;
+  /** A request is answered; `route` is one of the service's, or `none`; `code` a problem's. */
+  requested(method: string, route: string, status: number, ms: number, code?: string): void;
   /** Answers the scrape. @param gauges what the store is busy with now */
   scrape(c: Context, gauges: () => Gauges): Promise<Response>;
 }
@@ -32,6 +33,13 @@ export function collectMetrics(service: string, version: string): Metrics {
     buckets: SECONDS,
     registers,
   });
+  const problems = new Counter({
+    name: 'kassa_problems_total',
+    help: 'Answers that are problems, by their code',
+    labelNames: ['code'] as const,
+    registers,
+  });
+  for (const code of CODES) problems.inc({ code }, 0); // a rate needs a value before the first
   new Gauge({
     name: 'kassa_build_info',
     help: 'Always 1',
@@ -43,8 +51,10 @@ export function collectMetrics(service: string, version: string): Metrics {
 
   return {
     meter: storeMeter(registers),
-    requested: (method, route, status, ms) =>
-      requests.observe({ method, route, status }, ms / 1000),
+    requested(method, route, status, ms, code) {
+      requests.observe({ method, route, status }, ms / 1000);
+      if (code !== undefined) problems.inc({ code });
+    },
     async scrape(c, gauges) {
       showGauges(gauges());
       lag.show();

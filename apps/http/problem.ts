@@ -20,8 +20,8 @@ const catalogue: Record<Code, { status: number; title: string }> = {
   not_paid: { status: 409, title: 'Nothing was paid for the order' },
   amount_mismatch: { status: 409, title: 'Another amount was paid' },
   limit_exceeded: { status: 409, title: 'An amount would pass the largest one' },
-  contention: { status: 409, title: 'Conflicts with other calls lasted too long' },
   idempotency_key_reused: { status: 422, title: 'The idempotency key was used for another call' },
+  contention: { status: 429, title: 'Conflicts with other calls lasted too long' },
   overloaded: { status: 429, title: 'The service has too much to do' },
   internal: { status: 500, title: 'Something is wrong inside' },
   store_unavailable: { status: 503, title: 'The store cannot be reached' },
@@ -29,10 +29,13 @@ const catalogue: Record<Code, { status: number; title: string }> = {
   not_ready: { status: 503, title: 'The service is not ready' },
 };
 
+export const CODES = Object.keys(catalogue) as Code[];
+
 export const PROBLEM_TYPE = 'application/problem+json';
 
 /** Codes of calls that may succeed when they are repeated a moment later. */
 const retryLater = new Set<Code>([
+  'contention',
   'overloaded',
   'store_unavailable',
   'outcome_unknown',

@@ -21,7 +21,7 @@ export function logRequests(log: Log, all: boolean): RequestLog {
     if (status < 500 && !all) return;
     if (status !== 500 && QUIET.includes(route)) return;
     const { request_id, failure, batch, attempt = 1 } = exchange;
-    const code = failure?.code ?? codeOf(exchange.problem);
+    const code = codeOf(exchange);
     const level = status === 500 ? 'error' : status > 500 ? 'warn' : 'info';
     log(level, status < 500 ? 'request' : 'request_failed', {
       request_id,
@@ -40,8 +40,8 @@ export function logRequests(log: Log, all: boolean): RequestLog {
 }
 
 /** What a rule has refused is known by its bytes, which may come from the record of a key. */
-const codeOf = (problem: string | undefined): string | undefined =>
-  problem === undefined ? undefined : JSON.parse(problem).code;
+export const codeOf = ({ failure, problem }: Exchange): string | undefined =>
+  failure?.code ?? (problem === undefined ? undefined : JSON.parse(problem).code);
 
 /** Without the query, which no route reads. */
 export const pathOf = (url: string): string => url.slice(url.indexOf('/', 8)).replace(/\?.*/s, '');

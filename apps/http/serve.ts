@@ -8,7 +8,7 @@ import type { Env, Exchange } from './exchange.ts';
 import { collectable, type Metrics } from './metrics.ts';
 import { readPlatformRequest } from './platform.ts';
 import { problem } from './problem.ts';
-import { logRequests } from './request-log.ts';
+import { codeOf, logRequests } from './request-log.ts';
 
 export interface Service {
   /** Where a port of ours leads to. */
@@ -81,7 +81,7 @@ export function serveRoutes(
     const routeOf = routeNames(app);
     const finish = (request: Incoming, response: Response, exchange: Exchange, ms: number) => {
       const route = routeOf(request.url);
-      metrics.requested(collectable(request.method), route, response.status, ms);
+      metrics.requested(collectable(request.method), route, response.status, ms, codeOf(exchange));
       logRequest(request, response, exchange, route, ms);
       return { response, request_id: exchange.request_id, last: draining };
     };

@@ -145,7 +145,7 @@ async function serializable<T>(sql: Pool, work: (tx: Transaction) => Promise<T>)
       return (await sql.begin('isolation level serializable', work)) as T;
     } catch (error) {
       if (!CONFLICTS.includes(codeOf(error))) throw error;
-      if (performance.now() > deadline_at) throw refusal(409, 'contention');
+      if (performance.now() > deadline_at) throw refusal(429, 'contention');
       await Bun.sleep(Math.random() * Math.min(250, 5 * 2 ** tries));
     }
   }

@@ -149,7 +149,7 @@ async function make(
   return listed(ids);
 }
 
-/** What didn't happen and may next time (429, 503, contention) is tried again for half a minute. */
+/** What didn't happen and may next time (429, 503) is tried again for half a minute. */
 function asker({ address, target }: Options): Ask {
   return async (method, path) => {
     const until = performance.now() + 30_000;
@@ -163,7 +163,7 @@ function asker({ address, target }: Options): Ask {
       });
       const text = await response.text();
       if (response.ok) return JSON.parse(text);
-      const passing = [429, 503].includes(response.status) || text.includes('"contention"');
+      const passing = [429, 503].includes(response.status);
       if (!passing || performance.now() > until) {
         throw new Error(
           `${method} ${address}${path} answered ${response.status}: ${text.slice(0, 200)}`,

@@ -7,7 +7,7 @@
  *   checkouts of one order at the same time the first to be answered is the committed one)
  * - `read`: 2xx of a GET
  * - `refused`: 404 or 409; nothing happened, a rule said no
- * - `shed`: 429; nothing was tried
+ * - `shed`: 429; nothing happened: no room for the call, or conflicts that lasted too long (`codes`)
  * - `error`: 5xx
  * - `invalid`: any other status
  * - `broken`: no answer: connection refused or closed, timeout, or bytes that are no answer

@@ -32,8 +32,8 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """A rule said no: a 409 other than `contention`, with which the service gave up."""
-        return self.status == 409 and self.code != "contention"
+        """A rule said no."""
+        return self.status == 409
 
     def __str__(self) -> str:
         """Without ids and times, so that Locust counts what is alike in one line."""

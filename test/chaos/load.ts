@@ -32,7 +32,7 @@ export interface ExpectedOrder {
 export interface Load {
   journal: Entry[];
   expected: Expected;
-  /** Single tries by how they ended: ok, refused, contention, 429, 503 …, 500, broken. */
+  /** Single tries by how they ended: ok, the code of a problem, http 502 …, broken. */
   tries: Map<string, number>;
   /** When a write became known, for the time without service. */
   known_at: number[];

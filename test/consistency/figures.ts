@@ -105,7 +105,7 @@ function repeatsThatDiffer(first: Round, second: Round): Attempt[] {
   return second.attempts.filter(({ order, told }) => {
     const before = done.get(order) ?? [];
     if (before.length === 0 && !first.after.orders[order]?.paid) return false;
-    if (isRefused(told)) return told.status !== 429 && codeOf(told) !== 'contention';
+    if (isRefused(told)) return told.status !== 429;
     return isDone(told) && before.some((one) => contradict(one.told as Answered, told));
   });
 }

@@ -1,14 +1,7 @@
 /** One run of the consistency test: sets up, checks out twice, reads meanwhile and afterwards. */
 import { Failure } from '../../db/failure.ts';
 import { type Answered, type Client, isDone, isRefused, pooled } from '../client.ts';
-import {
-  type Attempt,
-  codeOf,
-  type Evidence,
-  type Ids,
-  isUnknown,
-  type Round,
-} from './evidence.ts';
+import { type Attempt, type Evidence, type Ids, isUnknown, type Round } from './evidence.ts';
 import type { Plan } from './plan.ts';
 import { saying, settle, startReading } from './read.ts';
 
@@ -110,13 +103,13 @@ async function create(client: Client, path: string, id_name: string): Promise<st
   throw new Failure('invalid_parameter', `no ${id_name}: POST ${saying(path, known)}`);
 }
 
-/** A call of which nothing was tried comes again, for a while. */
+/** A call that the service had no room or no luck for comes again, for a while. */
 async function post(client: Client, path: string): Promise<Answered> {
   const give_up_at = performance.now() + SETUP_BUSY_MS;
   for (;;) {
     const known = await client.post(path);
     if (isDone(known)) return known;
-    const busy = isRefused(known) && (known.status === 429 || codeOf(known) === 'contention');
+    const busy = isRefused(known) && known.status === 429;
     if (!busy || performance.now() > give_up_at) {
       const code = isRefused(known) ? 'invalid_parameter' : 'store_unavailable';
       throw new Failure(code, `it can't be set up: POST ${saying(path, known)}`);
