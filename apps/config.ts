@@ -56,6 +56,11 @@ export const variables = z.object({
   METRICS_PORT: whole(1, 65535)
     .optional()
     .describe('TCP port for /metrics alone, which PORT then does not have'),
+  ALLOWED_HOSTS: z
+    .string()
+    .regex(/^(?:\*|\.?[\w-][\w.-]*(?:,\.?[\w-][\w.-]*)*)$/, 'must be host names with commas, or *')
+    .default('*')
+    .describe('names by which callers may ask for this service; * for any'),
   BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
   LANES: z
     .string()

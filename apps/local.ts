@@ -32,6 +32,11 @@ const HELP = `Starts order, payment and stock on one port, on an embedded Postgr
 
 With DATABASE_URL set that server is the store, and nothing is embedded.`;
 
+/**
+ * Whoever opens a page while dev runs lends it his browser: it must not reach dev under a name of
+ * its own, as it could under any (DNS rebinding).
+ */
+const DEV_DEFAULTS: Partial<Config> = { BATCH_INIT: 'on', ALLOWED_HOSTS: '.localhost' };
 const DEMO = { rows: 10, credit: 1000, stock: 100, price: 10 };
 
 await main().catch(exitWith);
@@ -75,7 +80,7 @@ function readFlags(port: string | undefined, host: string | undefined): Config {
     ...(host !== undefined && { HOST: host }),
   };
   try {
-    return readConfig({ ...environment(), ...given }, { BATCH_INIT: 'on' });
+    return readConfig({ ...environment(), ...given }, DEV_DEFAULTS);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     const named = Object.keys(given).reduce(

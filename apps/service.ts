@@ -69,6 +69,9 @@ function sayHello(name: string, config: Config, database_url: string): void {
 const metricsApart = ({ PORT, METRICS_PORT }: Config): boolean =>
   METRICS_PORT !== undefined && METRICS_PORT !== PORT;
 
+/** The name that it listens on is one of its own. */
+const hostsOf = ({ ALLOWED_HOSTS, HOST }: Config): string[] => [...ALLOWED_HOSTS.split(','), HOST];
+
 /** Store and service, not yet listening. @param parts the routes of each service that it serves */
 export function open(
   name: string,
@@ -88,7 +91,7 @@ export function open(
     store,
     metrics,
     log,
-    { log_requests, metrics_apart: metricsApart(config) },
+    { log_requests, metrics_apart: metricsApart(config), hosts: hostsOf(config) },
   );
   return { service, store };
 }

@@ -5,6 +5,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { commandOf, readOwner } from '../db/owner.ts';
+import { exchange } from './gateway.ts';
 import { connect, newDatabase } from './kassa.ts';
 import {
   answers,
@@ -71,6 +72,25 @@ test('on one port the whole tour goes from a new user to a paid checkout', async
 test('dev serves batch_init, which is for load tests', async () => {
   const { status } = await post('/orders/batch_init/1/1/1/1');
   expect(status).toBe(200);
+});
+
+test('dev answers to names of this machine only, so no page can reach it under one of its own', async () => {
+  const ask = async (host: string) => {
+    const more = `POST /orders/create/1 HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+    return (await exchange(port, more)).status;
+  };
+  for (const host of [
+    'localhost',
+    `LOCALHOST:${port}`,
+    'kassa.localhost',
+    '127.0.0.1',
+    '[::1]:80',
+  ]) {
+    expect([host, await ask(host)]).toEqual([host, 200]);
+  }
+  for (const host of ['evil.example', `evil.example:${port}`, 'localhost.evil.example', 'kassa']) {
+    expect([host, await ask(host)]).toEqual([host, 421]);
+  }
 });
 
 test('audit finds the running dev store, explains every number and exits 0', async () => {

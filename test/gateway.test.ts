@@ -109,6 +109,21 @@ check(
 );
 
 check(
+  'a page of the same origin may call through the gateway, one of another may not',
+  async () => {
+    const { user_id } = (await post('/payment/create_user')).body;
+    const add = (more: string) =>
+      exchange(gateway.port, request('POST', `/payment/add_funds/${user_id}/1`, `${more}\r\n`));
+    expect((await add('Origin: http://kassa')).status).toBe(200);
+    for (const foreign of ['Origin: http://evil.example', 'Sec-Fetch-Site: cross-site']) {
+      const { status, body } = await add(foreign);
+      expect([status, JSON.parse(body).code]).toEqual([403, 'cross_site_request']);
+    }
+    expect((await get(`/payment/find_user/${user_id}`)).body.credit).toBe(1);
+  },
+);
+
+check(
   'every path of the README reaches its service and answers what the service does',
   async () => {
     const rows = (await text('README.md')).matchAll(/^\| (`(?:GET|POST|DELETE)`?[^|]+)\|/gm);

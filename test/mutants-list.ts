@@ -30,7 +30,46 @@ const order = 'apps/order/commands.ts';
 const payment = 'apps/payment/commands.ts';
 const stock = 'apps/stock/commands.ts';
 
+const admission = 'apps/http/admission.ts';
+
 export const mutants: Mutant[] = [
+  // The edge.
+  mutant(
+    'a page of another site may call where the browser says it',
+    admission,
+    "if (site !== null) return site !== 'same-origin' && site !== 'none';",
+    '',
+    ['foreign-pages'],
+  ),
+  mutant(
+    'a page of another site may call where the browser tells the origin only',
+    admission,
+    "return origin !== null && origin.toLowerCase().replace(/^https?:\\/\\//, '') !== own;",
+    'return false;',
+    ['foreign-pages'],
+  ),
+  mutant(
+    'a page of another site may DELETE',
+    admission,
+    "method !== 'GET' &&",
+    "method !== 'GET' && method !== 'DELETE' &&",
+    ['foreign-pages'],
+  ),
+  mutant(
+    'a host may end in one of ours, or begin with it',
+    admission,
+    'name === ours',
+    'name.includes(ours)',
+    ['foreign-pages'],
+  ),
+  mutant(
+    'dev answers to any name',
+    'apps/local.ts',
+    "ALLOWED_HOSTS: '.localhost'",
+    "ALLOWED_HOSTS: '*'",
+    ['dev'],
+  ),
+
   // The rules.
   mutant(
     'checkout charges a paid order again',

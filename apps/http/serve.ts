@@ -3,6 +3,7 @@ import { type Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { Failure, type Log } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
+import { type Admission, admission } from './admission.ts';
 import { type Door, FIXED_HEADERS, type Incoming, type Outgoing } from './door.ts';
 import type { Env, Exchange } from './exchange.ts';
 import { collectable, type Metrics } from './metrics.ts';
@@ -29,6 +30,14 @@ export interface Service {
   idle(): Promise<void>;
 }
 
+export interface ServeOptions {
+  /** A log line for each request, not only for what failed. */
+  log_requests?: boolean;
+  metrics_apart?: boolean;
+  /** Names that are ours, as `admission` takes them; any if not given. */
+  hosts?: readonly string[];
+}
+
 /**
  * One origin from any of the services' routes. There are no middlewares: what happens to every
  * request happens here, and a route is one handler, which Hono calls without a chain.
@@ -38,7 +47,7 @@ export function serveRoutes(
   store: Store,
   metrics: Metrics,
   log: Log,
-  options = { log_requests: false, metrics_apart: false },
+  options: ServeOptions = {},
 ): Service {
   const app = new Hono<Env>();
   const scrapes = options.metrics_apart ? new Hono<Env>() : app;
@@ -54,7 +63,8 @@ export function serveRoutes(
   });
   scrapes.get('/metrics', (c) => metrics.scrape(c, store.gauges));
   for (const part of routes) app.route('/', part);
-  const logRequest = logRequests(log, options.log_requests);
+  const logRequest = logRequests(log, options.log_requests === true);
+  const admit = admission(options.hosts ?? ['*']);
   const door = through(app);
 
   return {
@@ -91,7 +101,7 @@ export function serveRoutes(
         const begun_at = performance.now();
         const exchange: Exchange = { request_id: requestIdOf(request.headers), body };
         try {
-          const response = await route(app, request, exchange);
+          const response = await route(app, request, exchange, admit);
           return finish(request, response, exchange, performance.now() - begun_at);
         } finally {
           if (--in_flight === 0) becameIdle();
@@ -132,13 +142,19 @@ function withHeaders({ response, request_id, last }: Outgoing): Response {
 }
 
 /** Through the router, whose own errors are problems as well. */
-async function route(app: Hono<Env>, request: Incoming, exchange: Exchange): Promise<Response> {
+async function route(
+  app: Hono<Env>,
+  request: Incoming,
+  exchange: Exchange,
+  admit: Admission,
+): Promise<Response> {
   try {
+    admit(request);
     if (request.method !== 'HEAD') return await app.fetch(request as Request, exchange);
     return await head(app, request, exchange);
   } catch (error) {
     const { status, body, headers } = failed(error, exchange);
-    return new Response(body, { status, headers });
+    return new Response(request.method === 'HEAD' ? null : body, { status, headers });
   }
 }
 
