@@ -66,10 +66,33 @@ test.each([
   expect(JSON.parse(answer?.body ?? '')).toMatchObject({ status, request_id: id });
 });
 
+test.each([
+  ['different', 'Idempotency-Key: a\r\nIdempotency-Key: b'],
+  ['equal', 'Idempotency-Key: a\r\nIdempotency-Key: a'],
+  [
+    'in two spellings, with another between them',
+    'idempotency-key: a\r\nX: 1\r\nIDEMPOTENCY-KEY: b',
+  ],
+  ['of which the first is empty', 'Idempotency-Key:\r\nIdempotency-Key: b'],
+  ['of which the second is empty', 'Idempotency-Key: a\r\nIdempotency-Key:'],
+  ['both empty', 'Idempotency-Key:\r\nIdempotency-Key:'],
+])('two keys that are %s are 400, and nothing is done', async (_, keys) => {
+  const order_id = await newOrder(kassa, await newUser(kassa));
+  const line = `DELETE /orders/remove/${order_id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n`;
+  const { text } = await say(`${line}${keys}\r\n\r\n`);
+  expect(text).toStartWith('HTTP/1.1 400 ');
+  expect(text).toContain('"code":"invalid_parameter"');
+  expect((await kassa.get(`/orders/find/${order_id}`)).status).toBe(200);
+});
+
 test('a body that nobody asked for does no harm to the next request of its connection', async () => {
   const url = `http://127.0.0.1:${port}/orders/create/nobody`;
-  for (const body of ['{}', 'x'.repeat(60_000), '']) {
-    expect((await fetch(url, { method: 'POST', body })).status).toBe(404);
+  for (const [body, status] of [
+    ['{}', 404],
+    ['x'.repeat(60_000), 415],
+    ['', 404],
+  ] as const) {
+    expect((await fetch(url, { method: 'POST', body })).status).toBe(status);
   }
 });
 

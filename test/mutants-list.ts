@@ -35,6 +35,41 @@ const admission = 'apps/http/admission.ts';
 export const mutants: Mutant[] = [
   // The edge.
   mutant(
+    'two keys are taken for one',
+    'apps/http/write.ts',
+    "if (key.includes(JOINT)) throw new Failure('invalid_parameter', TWO_KEYS);",
+    '',
+    ['edge'],
+  ),
+  mutant(
+    'a body is overlooked',
+    'apps/http/write.ts',
+    '  assertNoBody(c.env);\n  const submitted',
+    '  const submitted',
+    ['bodies'],
+  ),
+  mutant(
+    'a body of a large call is overlooked',
+    'apps/http/write.ts',
+    '  assertNoBody(c.env);\n  const operation',
+    '  const operation',
+    ['bodies'],
+  ),
+  mutant(
+    'a body is refused after the call',
+    'apps/http/write.ts',
+    '  assertNoBody(c.env);\n  const submitted = await store.write(answering(c, command), operationOf(c));\n',
+    '  const submitted = await store.write(answering(c, command), operationOf(c));\n  assertNoBody(c.env);\n',
+    ['bodies'],
+  ),
+  mutant(
+    'an object that says something is no body',
+    'apps/http/params.ts',
+    '/^\\{\\s*\\}$/',
+    '/^\\{.*\\}$/',
+    ['bodies'],
+  ),
+  mutant(
     'a page of another site may call where the browser says it',
     admission,
     "if (site !== null) return site !== 'same-origin' && site !== 'none';",

@@ -1,6 +1,7 @@
 /** Everything is carried in the path, and parsed here, once. */
 import type { Context } from 'hono';
 import { Failure } from '../../db/failure.ts';
+import type { Exchange } from './exchange.ts';
 
 const AMOUNT_MAX = 10 ** 12;
 const ROWS_MAX = 1_000_000;
@@ -31,6 +32,17 @@ function integer(c: Context, name: string, low: number, high: number): number {
   const value = /^[0-9]{1,13}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= low && value <= high) return value;
   throw new Failure('invalid_parameter', `${name} must be a whole number from ${low} to ${high}`);
+}
+
+/**
+ * What a body says would be left undone in silence. `{}` and `null` say nothing: old clients send
+ * them with any content type. @throws Failure unsupported_body
+ */
+export function assertNoBody({ body }: Exchange): void {
+  if (body === undefined) return;
+  const text = new TextDecoder().decode(body).trim();
+  if (text === '' || text === 'null' || /^\{\s*\}$/.test(text)) return;
+  throw new Failure('unsupported_body', 'everything is carried in the path: send no body');
 }
 
 /** The ids of a batch_init: "from" … "to - 1" */

@@ -8,10 +8,12 @@ import type { Service } from '../../db/roles.ts';
 import type { Store } from '../../db/store.ts';
 import type { Answer } from '../../db/transaction.ts';
 import type { Env } from './exchange.ts';
+import { assertNoBody } from './params.ts';
 import { PROBLEM_TYPE, problem } from './problem.ts';
 
 /** Runs one command. With an Idempotency-Key its answer is recorded, or a recorded one repeated. */
 export async function write(c: Context<Env>, store: Store, command: Command): Promise<Response> {
+  assertNoBody(c.env);
   const submitted = await store.write(answering(c, command), operationOf(c));
   const { answer, replayed, batch, attempt } = submitted;
   Object.assign(c.env, { batch, attempt });
@@ -33,6 +35,7 @@ export async function writeInChunks(
   n: number,
   commandFor: (from: number, to: number) => Command,
 ): Promise<Response> {
+  assertNoBody(c.env);
   const operation = operationOf(c);
   let all_replayed = true;
   for (let from = 0; ; from += CHUNK_ROWS) {
@@ -81,6 +84,7 @@ function operationOf(c: Context<Env>): Operation | undefined {
   if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
     throw new Failure('invalid_parameter', 'Idempotency-Key must be 1-255 printable characters');
   }
+  if (key.includes(JOINT)) throw new Failure('invalid_parameter', TWO_KEYS);
   const service = SERVICE_OF[c.req.path.split('/')[1] ?? ''];
   assert(service, 'a path of a service', c.req.path);
   return { service, key, fingerprint: `${c.req.method} ${c.req.path}` };
@@ -92,6 +96,14 @@ const SERVICE_OF: Readonly<Record<string, Service>> = {
   payment: 'payment',
   stock: 'stock',
 };
+
+/**
+ * What every runtime puts between headers of one name, who keep the lines themselves from us. One
+ * call under two keys would have a third, and a repeat with one of them would happen again; so a
+ * key that has this in it is refused too, since it can't be told from two.
+ */
+const JOINT = ', ';
+const TWO_KEYS = 'there must be one Idempotency-Key, without a comma that a blank follows';
 
 function send(c: Context<Env>, { status, body }: Answer, replayed: boolean): Response {
   if (replayed) c.header('idempotency-replayed', 'true');
