@@ -18,6 +18,7 @@ import { type Listen, type Listening, listenAt } from './http/listen.ts';
 import { collectMetrics } from './http/metrics.ts';
 import { type Service, serveRoutes } from './http/serve.ts';
 import { LEVELS, openLog } from './log.ts';
+import { oneASecond } from './log-rate.ts';
 
 export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<Env>;
 
@@ -79,8 +80,9 @@ export function open(
   database_url: string,
   parts: Partial<Record<Name, Routes>>,
 ) {
-  const log = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
+  const all = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
+  const log = log_requests ? all : oneASecond(all);
   const metrics = collectMetrics(name, config.VERSION);
   const { meter } = metrics;
   const services = Object.keys(parts) as Name[];

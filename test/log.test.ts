@@ -1,6 +1,7 @@
 /** The log of a running service: a line for each request, no secrets, nothing lost at the end. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { logTo } from '../apps/log.ts';
+import { oneASecond } from '../apps/log-rate.ts';
 import { fittingEnvironment, openKassa, storeUrl } from './kassa.ts';
 import { answers, call, freePort, openStage } from './process.ts';
 
@@ -48,6 +49,94 @@ test('at level warn what succeeds or is refused says nothing, what fails says wh
     { level: 'warn', event: 'request_failed', route: '/orders/find', status: 503, error: why },
   ]);
 }, 20_000);
+
+test('2,000 calls that fail in one outage are told in a few lines, which count them all', async () => {
+  const url = new URL(storeUrl());
+  url.host = `127.0.0.1:${await freePort()}`;
+  const { child, port } = await begin({ DATABASE_URL: url.href, AWAY_MS: '0' }, '/health/live');
+  const begun_at = performance.now();
+  let left = 2000;
+  const caller = async () => {
+    while (left-- > 0) {
+      const reply = await call(port, 'POST', '/orders/create/one');
+      expect([reply.status, reply.body.code]).toEqual([503, 'store_unavailable']);
+    }
+  };
+  await Promise.all(Array.from({ length: 50 }, caller));
+  const seconds = (performance.now() - begun_at) / 1000;
+  const lines = (await linesOf(child)).filter(({ event }) => event === 'request_failed');
+  expect(lines[0]).toMatchObject({ route: '/orders/create', code: 'store_unavailable' });
+  expect(lines[0].suppressed).toBeUndefined(); // it was there at once
+  expect(lines.length).toBeLessThan(seconds + 3);
+  expect(lines.reduce((sum, { suppressed = 0 }) => sum + 1 + suppressed, 0)).toBe(2000);
+}, 60_000);
+
+test('at level info an outage is told call by call, as was asked for', async () => {
+  const url = new URL(storeUrl());
+  url.host = `127.0.0.1:${await freePort()}`;
+  const env = { DATABASE_URL: url.href, AWAY_MS: '0', LOG_LEVEL: 'info' };
+  const { child, port } = await begin(env, '/health/live');
+  for (let i = 0; i < 20; i++) {
+    await call(port, 'POST', '/orders/create/one', { 'x-request-id': `call-${i}` });
+  }
+  const lines = (await linesOf(child)).filter(({ event }) => event === 'request_failed');
+  expect(lines.map(({ request_id }) => request_id)).toEqual(
+    Array.from({ length: 20 }, (_, i) => `call-${i}`),
+  );
+}, 20_000);
+
+/** A log that writes one warning a second, and the seconds. */
+function rated() {
+  const written: [string, Record<string, unknown>][] = [];
+  let timers: (() => void)[] = [];
+  let end = () => {};
+  const log = oneASecond(
+    (_, event, fields) => written.push([event, fields]),
+    (_, run) => timers.push(run),
+    (run) => {
+      end = run;
+    },
+  );
+  const aSecond = () => {
+    const due = timers;
+    timers = [];
+    for (const run of due) run();
+  };
+  return { log, written, aSecond, end: () => end() };
+}
+
+test('of warnings that say the same the first is written at once, then one a second', () => {
+  const { log, written, aSecond, end } = rated();
+  const warn = (n: number, code = 'away') => log('warn', 'failed', { route: '/a', code, n });
+  for (let n = 0; n < 2000; n++) warn(n);
+  warn(0, 'slow'); // another code is another matter
+  const first = ['failed', { route: '/a', code: 'away', n: 0 }] as const;
+  const other = ['failed', { route: '/a', code: 'slow', n: 0 }] as const;
+  expect(written.splice(0)).toEqual([[...first], [...other]]);
+  aSecond();
+  expect(written.splice(0)).toEqual([
+    ['failed', { route: '/a', code: 'away', n: 1999, suppressed: 1998 }],
+  ]);
+  warn(1); // within the second after that line
+  expect(written.splice(0)).toEqual([]);
+  aSecond();
+  expect(written.splice(0)).toEqual([['failed', { route: '/a', code: 'away', n: 1 }]]);
+  aSecond();
+  warn(2); // after a quiet second it is the first again
+  expect(written.splice(0)).toEqual([['failed', { route: '/a', code: 'away', n: 2 }]]);
+  for (let n = 3; n < 6; n++) warn(n);
+  end();
+  expect(written).toEqual([['failed', { route: '/a', code: 'away', n: 5, suppressed: 2 }]]);
+});
+
+test('each 500, and each call whose outcome nobody knows, has its line', () => {
+  const { log, written } = rated();
+  for (let n = 0; n < 50; n++) {
+    log('error', 'request_failed', { route: '/a', code: 'internal', n });
+    log('warn', 'request_failed', { route: '/a', code: 'outcome_unknown', n });
+  }
+  expect(written.length).toBe(100);
+});
 
 test('secrets are told by no field, at no depth, in no text', () => {
   const lines: string[] = [];

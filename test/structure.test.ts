@@ -17,7 +17,7 @@ interface Rule {
 
 const SERVICE = '(?:order|payment|stock)';
 const ENTRIES = new RegExp(`^apps/(?:local|cluster|audit|migrate|${SERVICE}/main)\\.ts$`);
-const SHARED = /^apps\/(?:arguments|config|log|misspelt|service|tool)\.ts$/;
+const SHARED = /^apps\/(?:arguments|config|log|log-rate|misspelt|service|tool)\.ts$/;
 const TESTS = /^(?:test|stress-test)\//;
 const PRODUCT = /^(?:apps|db)\//;
 
