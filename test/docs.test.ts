@@ -3,6 +3,7 @@ import { expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { variables } from '../apps/config.ts';
+import { CODES, problem } from '../apps/http/problem.ts';
 import manifest from '../package.json' with { type: 'json' };
 import { TOP } from './process.ts';
 
@@ -57,6 +58,27 @@ test('the README has a row for every variable, with its default', () => {
     }
   }
   expect([...rows.keys()].filter((name = '') => !(name in variables.shape))).toEqual([]);
+});
+
+test('the README tells of every code its status, whether it happened, and whether to come again', () => {
+  const readme = read('README.md');
+  const rows = [...readme.matchAll(/^\| ([\d, ]+) \| (`.+?) \| ([\w ]+) \| .+ \|$/gm)].flatMap(
+    ([, status, codes = '', happened]) =>
+      [...codes.matchAll(/`([a-z_]+)`/g)].map(([, code = '']) => {
+        return [code, { status: Number(status), happened, again: codes.includes('Retry-After') }];
+      }),
+  );
+  const told = new Map(rows as [string, { status: number; happened: string; again: boolean }][]);
+  for (const code of CODES) {
+    const { status, headers } = problem(code, '', '');
+    const row = told.get(code);
+    if (!row)
+      expect([code, new RegExp(`\\| ${status} .*\`${code}\``).test(readme)]).toEqual([code, true]);
+    else expect([code, row.status, row.again]).toEqual([code, status, 'retry-after' in headers]);
+    if (status < 500) expect([code, row?.happened ?? 'no']).toEqual([code, 'no']);
+  }
+  expect([...told.keys()].filter((code) => !(CODES as string[]).includes(code))).toEqual([]);
+  expect(told.size).toBeGreaterThan(15);
 });
 
 test('every metric that a page names is collected', () => {
