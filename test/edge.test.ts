@@ -81,8 +81,19 @@ test.each([
   const line = `DELETE /orders/remove/${order_id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n`;
   const { text } = await say(`${line}${keys}\r\n\r\n`);
   expect(text).toStartWith('HTTP/1.1 400 ');
-  expect(text).toContain('"code":"invalid_parameter"');
+  expect(text).toContain('"code":"malformed_request"');
   expect((await kassa.get(`/orders/find/${order_id}`)).status).toBe(200);
+});
+
+test('one key with a comma and a blank in it is one key', async () => {
+  const order_id = await newOrder(kassa, await newUser(kassa));
+  const line = `DELETE /orders/remove/${order_id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n`;
+  const key = `Idempotency-Key: ${crypto.randomUUID()}, b`;
+  for (const replayed of [false, true]) {
+    const { text } = await say(`${line}${key}\r\n\r\n`);
+    expect(text).toStartWith('HTTP/1.1 200 ');
+    expect(text.toLowerCase().includes('idempotency-replayed: true')).toBe(replayed);
+  }
 });
 
 test('a body that nobody asked for does no harm to the next request of its connection', async () => {

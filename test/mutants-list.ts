@@ -34,12 +34,15 @@ const admission = 'apps/http/admission.ts';
 
 export const mutants: Mutant[] = [
   // The edge.
+  mutant('two keys are taken for one', 'apps/http/message.ts', "  'idempotency-key',\n", '', [
+    'edge',
+  ]),
   mutant(
-    'two keys are taken for one',
-    'apps/http/write.ts',
-    "if (key.includes(JOINT)) throw new Failure('invalid_parameter', TWO_KEYS);",
+    'two keys are taken for one where a platform joins them',
+    'apps/http/platform.ts',
+    "if (headers.get('idempotency-key')?.includes(JOINT)) throw malformed(TWO_KEYS);",
     '',
-    ['edge'],
+    ['idempotency'],
   ),
   mutant(
     'a body is overlooked',

@@ -20,11 +20,19 @@ export async function readPlatformRequest(
 function checkHead({ headers, url }: Request): void {
   const host = headers.get('host');
   if (host !== null) checkPlainHost(host);
+  if (headers.get('idempotency-key')?.includes(JOINT)) throw malformed(TWO_KEYS);
   let size = url.length;
   for (const [name, value] of headers) size += name.length + value.length + 4;
   if (size <= HEAD_MAX_BYTES) return;
   throw new Failure('head_too_large', `URL and headers take at most ${HEAD_MAX_BYTES} bytes`);
 }
+
+/**
+ * What `Headers` puts between two of one name. One call under two keys would have a third, and a
+ * repeat under one of them would happen again; a key that has this in it can't be told from two.
+ */
+const JOINT = ', ';
+const TWO_KEYS = 'idempotency-key stands there twice, or has a comma and a blank in it';
 
 async function readBody(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
   const pieces: Uint8Array[] = [];
