@@ -23,6 +23,7 @@ export type Code =
   | 'head_too_large'
   | 'route_not_found'
   | 'method_not_allowed'
+  | 'method_not_implemented'
   | 'batch_init_disabled'
   | 'cross_site_request'
   | 'host_not_allowed'

@@ -26,6 +26,7 @@ test.each([
   ['POST', '/orders/create/no%20body', 400],
   ['PUT', '/orders/find/nobody', 405],
   ['GET', '/elsewhere', 404],
+  ['PROPFIND', '/orders/find/nobody', 501],
 ] as const)('%s %s carries the headers that every answer has', async (method, path, status) => {
   const response = await fetch(`http://127.0.0.1:${port}${path}`, { method });
   expect(response.status).toBe(status);
@@ -94,6 +95,15 @@ test('one key with a comma and a blank in it is one key', async () => {
     expect(text).toStartWith('HTTP/1.1 200 ');
     expect(text.toLowerCase().includes('idempotency-replayed: true')).toBe(replayed);
   }
+});
+
+test('a method that the runtime does not know ends its own connection and nothing else', async () => {
+  const before = await fetch(`http://127.0.0.1:${port}/health/live`);
+  const odd = ['FOO', 'post', 'X'.repeat(300)].map((method) =>
+    say(`${method} /orders/create/nobody HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`),
+  );
+  for (const { text } of await Promise.all(odd)) expect(text).toBe('');
+  expect([before.status, (await call(port, 'GET', '/health/live')).status]).toEqual([200, 200]);
 });
 
 test('a body that nobody asked for does no harm to the next request of its connection', async () => {

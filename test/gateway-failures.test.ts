@@ -5,16 +5,16 @@ import {
   exchange,
   expectOnce,
   type Gateway,
-  installed,
   openGateway,
   openStandIn,
   request,
 } from './gateway.ts';
 import { text } from './manifests/read.ts';
+import { need } from './need.ts';
 import { freePort, openStage } from './process.ts';
 
-const nginx = installed('nginx', 'nginx-light');
-const check = nginx ? test : () => {};
+const nginx = need('nginx', 'apt-get install nginx-light');
+const check = test.skipIf(!nginx);
 
 const SLOW_MS = 2500;
 const PATIENCE = 'proxy_read_timeout 1s;';
@@ -32,11 +32,13 @@ let gateway: Gateway;
 if (nginx) {
   beforeAll(async () => {
     const servers = {
-      order: good.address,
-      payment: `${bad.address} max_fails=0; server ${good.address}`,
-      stock: `127.0.0.1:${await freePort()}`,
+      order: [good.address],
+      payment: [bad.address, good.address],
+      stock: [`127.0.0.1:${await freePort()}`],
     };
-    const inShort = (file: string) => file.replaceAll('proxy_read_timeout 20s;', PATIENCE);
+    // The bad one is asked again and again.
+    const inShort = (file: string) =>
+      file.replaceAll('proxy_read_timeout 20s;', PATIENCE).replaceAll('max_fails=3', 'max_fails=0');
     gateway = await openGateway(nginx, stage, servers, inShort);
   }, 30_000);
 }
@@ -50,7 +52,7 @@ afterAll(async () => {
 const bodyOf = (length: number) => `Content-Length: ${length}\r\n\r\n${'x'.repeat(length)}`;
 const SIZE = 65_536;
 const CHUNKS = `Transfer-Encoding: chunked\r\n\r\n10001\r\n${'x'.repeat(SIZE + 1)}\r\n0\r\n`;
-const LONG = 'x'.repeat(9000);
+const LONG = 'x'.repeat(13_000);
 const refusals: [what: string, bytes: string, status: number, code: string][] = [
   ['an unknown path', request('GET', '/nowhere'), 404, 'route_not_found'],
   ['a larger body', request('POST', '/orders/a', bodyOf(SIZE + 1)), 413, 'invalid_parameter'],
@@ -58,7 +60,9 @@ const refusals: [what: string, bytes: string, status: number, code: string][] = 
   ['a path that goes up', request('GET', '/orders/a/\\..'), 400, 'invalid_parameter'],
   ['a long path', request('GET', `/orders/${LONG}`), 400, 'invalid_parameter'],
   ['a long header', request('GET', '/orders/a', `A: ${LONG}\r\n`), 400, 'invalid_parameter'],
-  ['a method of no one', request('TRACE', '/orders/a'), 405, 'method_not_allowed'],
+  ['a method of no path', request('TRACE', '/orders/a'), 405, 'method_not_allowed'],
+  ['a method of no one', request('FOO', '/orders/a'), 501, 'method_not_implemented'],
+  ['such a method anywhere', request('FOO', '/nowhere'), 501, 'method_not_implemented'],
   ['what is no HTTP', 'kassa\r\n\r\n', 400, 'invalid_parameter'],
   ['a service that is not there', request('GET', '/stock/a'), 503, 'not_ready'],
   ['an answer that takes too long', request('POST', '/orders/slow'), 503, 'outcome_unknown'],
@@ -77,6 +81,7 @@ for (const [what, bytes, status, code] of refusals) {
       request_id: headers.get('x-request-id'),
     });
     expect(headers.get('retry-after')).toBe(status === 503 ? '1' : null);
+    expect(headers.get('allow')).toBe(status === 405 ? 'GET, HEAD, POST, DELETE' : null);
     expectOnce(raw);
   });
 }

@@ -4,17 +4,17 @@ import {
   exchange,
   expectOnce,
   type Gateway,
-  installed,
   openGateway,
   request,
   variablesOf,
 } from './gateway.ts';
 import { expectBody, expectCleanAudit, expectProblem, newDatabase, type Reply } from './kassa.ts';
 import { readYaml, text } from './manifests/read.ts';
+import { need } from './need.ts';
 import { answers, type Child, freePort, openStage } from './process.ts';
 
-const nginx = installed('nginx', 'nginx-light');
-const check = nginx ? test : () => {};
+const nginx = need('nginx', 'apt-get install nginx-light');
+const check = test.skipIf(!nginx);
 
 const stage = openStage();
 const ports: Record<string, number> = {};
@@ -27,7 +27,7 @@ if (nginx) {
     database = await newDatabase();
     for (const name of ['order', 'payment', 'stock']) ports[name] = await freePort();
     await Promise.all(Object.keys(ports).map(begin));
-    const at = (name: string) => `127.0.0.1:${ports[name]}`;
+    const at = (name: string) => [`127.0.0.1:${ports[name]}`];
     const servers = { order: at('order'), payment: at('payment'), stock: at('stock') };
     gateway = await openGateway(nginx, stage, servers);
   }, 30_000);

@@ -7,13 +7,6 @@ import { join } from 'node:path';
 import { text } from './manifests/read.ts';
 import { type Child, freePort, type Stage, until } from './process.ts';
 
-/** The path of an installed program, also of one that only root has on PATH. */
-export function installed(name: string, package_name = name): string | undefined {
-  const path = Bun.which(name, { PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin` });
-  if (!path) console.log(`not checked: ${name} is not installed (apt-get install ${package_name})`);
-  return path ?? undefined;
-}
-
 /** The names of the template's variables, `KASSA_LISTEN`. */
 export const variablesOf = (template: string): string[] => [
   ...new Set(
@@ -34,11 +27,11 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** @param servers where each service is, `127.0.0.1:8001` */
+/** @param servers where the replicas of each service are, `127.0.0.1:8001` */
 export async function openGateway(
   nginx: string,
   stage: Stage,
-  servers: { order: string; payment: string; stock: string },
+  servers: { order: string[]; payment: string[]; stock: string[] },
   edit = (configuration: string) => configuration,
 ): Promise<Gateway> {
   const [folder, port] = [await stage.folder(), await freePort()];
@@ -49,11 +42,9 @@ export async function openGateway(
     KASSA_RESOLVER: '127.0.0.1',
     KASSA_TMP: folder,
     KASSA_ACCESS_LOG: join(folder, 'access.log'),
-    KASSA_ORDER: servers.order,
-    KASSA_PAYMENT: servers.payment,
-    KASSA_STOCK: servers.stock,
   };
-  await Bun.write(path, edit(fill(await text('deploy/nginx.conf'), values)));
+  const template = withReplicas(await text('deploy/nginx.conf'), servers);
+  await Bun.write(path, edit(fill(template, values)));
   const child = stage.start(['-e', 'stderr', '-c', path], {}, nginx);
   const origin = `http://127.0.0.1:${port}`;
   await until(async () => {
@@ -73,6 +64,14 @@ export async function openGateway(
     },
   };
 }
+
+/** A line for each replica, as nginx makes of a name that has several addresses. */
+const withReplicas = (template: string, servers: Record<string, string[]>): string =>
+  template.replaceAll(/^.*\$\{KASSA_(ORDER|PAYMENT|STOCK)\}.*\n/gm, (line, name: string) => {
+    if (line.trimStart().startsWith('#')) return line;
+    const addresses = servers[name.toLowerCase()] ?? [];
+    return addresses.map((address) => line.replace(/\$\{\w+\}/, address)).join('');
+  });
 
 export interface Raw {
   status: number;

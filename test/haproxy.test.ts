@@ -1,14 +1,15 @@
 /** deploy/haproxy.cfg, run by HAProxy itself in front of the run's store. */
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { exchange, installed, openStandIn, request } from './gateway.ts';
+import { exchange, openStandIn, request } from './gateway.ts';
 import { creditOf, newUser, openKassa, storeUrl } from './kassa.ts';
 import { run, text } from './manifests/read.ts';
 import { alerts, dashboards } from './monitoring.ts';
+import { need } from './need.ts';
 import { freePort, openStage, until } from './process.ts';
 
-const haproxy = installed('haproxy');
-const check = haproxy ? test : () => {};
+const haproxy = need('haproxy');
+const check = test.skipIf(!haproxy);
 const stage = openStage();
 afterAll(() => stage.clear(), 30_000);
 
@@ -60,6 +61,11 @@ check(
       expect(names.size).toBeGreaterThan(1);
       for (const name of names) expect(metrics).toContain(`\n${name}{proxy="nodes"`);
       expect((await exchange(status, request('GET', '/'))).status).toBe(404);
+      for (const path of ['/', '/metrics']) {
+        const put = await exchange(status, request('PUT', path));
+        expect([put.status, new Headers(put.headers).get('allow')]).toEqual([405, 'GET, HEAD']);
+        expect((await exchange(status, request('FOO', path))).status).toBe(501);
+      }
 
       ready = false;
       await until(async () => (await health()) === 503, 'the loss of the nodes');

@@ -133,6 +133,9 @@ test('the schemas catch wrong types, missing fields and keys that do not exist',
   const path = 'spec.rules.0.matches.0.path.type';
   const route = broken(overlay('production-gateway-api'), 'HTTPRoute kassa', path, 'Prefix');
   expect((await wrongValues(route)).join()).toContain('HTTPRoute kassa');
+  const any = 'spec.rules.0.matches.0.method';
+  const open = broken(overlay('production-gateway-api'), 'HTTPRoute kassa', any, undefined);
+  expect(complaints(open).join()).toContain('the HTTPRoute lets pass , HEAD');
   const stranger: Manifest = { apiVersion: 'v2', kind: 'Pod', metadata: { name: 'a' } };
   expect(await wrongValues([stranger])).toEqual(['Pod a: no schema for v2 Pod']);
   const misspelt = broken(

@@ -175,6 +175,14 @@ test.each(routes)('only %s is taken by %s; the others are told so', async (metho
   }
 });
 
+test('what is no method of HTTP is told so, whatever the path', async () => {
+  for (const path of ['/payment/add_funds/a/7', '/nowhere']) {
+    for (const method of ['PROPFIND', 'PURGE']) {
+      expectProblem(await kassa.call(method, path), 501, 'method_not_implemented');
+    }
+  }
+});
+
 test('a method that is not taken does nothing', async () => {
   const user_id = await newUser(kassa, 5);
   for (const method of ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {

@@ -27,6 +27,7 @@ const catalogue: Record<Code, { status: number; title: string }> = {
   contention: { status: 429, title: 'Conflicts with other calls lasted too long' },
   overloaded: { status: 429, title: 'The service has too much to do' },
   internal: { status: 500, title: 'Something is wrong inside' },
+  method_not_implemented: { status: 501, title: 'There is no such method' },
   store_unavailable: { status: 503, title: 'The store cannot be reached' },
   outcome_unknown: { status: 503, title: 'It is not known whether the call took effect' },
   not_ready: { status: 503, title: 'The service is not ready' },

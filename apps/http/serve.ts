@@ -121,7 +121,10 @@ export function serveRoutes(
 /** What is no route, and what a handler throws, are answered as problems. */
 function refuseWith(app: Hono<Env>): void {
   app.notFound((c) => {
-    const { path } = c.req;
+    const { path, method } = c.req;
+    if (!KNOWN.has(method)) {
+      return fail(c, new Failure('method_not_implemented', 'paths take GET, POST or DELETE'));
+    }
     const taken = METHODS.filter((method) => app.router.match(method, path)[0].length > 0);
     const methods = taken.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
     if (methods.length === 0) return fail(c, new Failure('route_not_found', `no route ${path}`));
@@ -132,6 +135,8 @@ function refuseWith(app: Hono<Env>): void {
 }
 
 const METHODS = ['GET', 'POST', 'DELETE'];
+/** Of RFC 9110 and 5789. (Bun closes the connection at once on those that it has never heard of.) */
+const KNOWN = new Set([...METHODS, 'HEAD', 'PUT', 'PATCH', 'OPTIONS', 'TRACE', 'CONNECT']);
 
 /** The whole of it as one object, for platforms. */
 function withHeaders({ response, request_id, last }: Outgoing): Response {

@@ -28,6 +28,7 @@ const MUTE = new Set([
   'host_not_allowed',
   'route_not_found',
   'method_not_allowed',
+  'method_not_implemented',
   'batch_init_disabled',
 ]);
 

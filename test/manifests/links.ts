@@ -46,7 +46,7 @@ interface Ingress {
 interface HttpRoute {
   spec: {
     rules: {
-      matches: { path: { type: string; value: string } }[];
+      matches: { method?: string; path: { type: string; value: string } }[];
       filters?: unknown[];
       backendRefs: Backend[];
     }[];
@@ -55,7 +55,7 @@ interface HttpRoute {
 
 /** Path prefix and Service of each route, Ingress and HTTPRoute alike: `/orders → order`. */
 export function routesOf(objects: Manifest[]): string[] {
-  return routes(objects).map(({ path, backend }) => `${path} → ${backend.name}`);
+  return [...new Set(routes(objects).map(({ path, backend }) => `${path} → ${backend.name}`))];
 }
 
 function routes(objects: Manifest[]): { path: string; backend: Backend }[] {
@@ -94,8 +94,14 @@ export function badRoutes(objects: Manifest[]): string[] {
   }
   const rules = ofKind<HttpRoute>(objects, 'HTTPRoute').flatMap(({ spec }) => spec.rules);
   if (rules.some(({ filters }) => filters)) wrong.push('the HTTPRoute filters');
+  for (const { matches } of rules) {
+    const methods = matches.map(({ method }) => method).join(', ');
+    if (methods !== METHODS) wrong.push(`the HTTPRoute lets pass ${methods}, not ${METHODS}`);
+  }
   return wrong;
 }
+/** Those that the services' runtime answers, whatever the path. */
+const METHODS = 'GET, HEAD, POST, DELETE, PUT, PATCH, OPTIONS';
 
 interface Monitor {
   spec: { selector: Selector; endpoints: { port: string; path: string }[] };
