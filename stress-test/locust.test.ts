@@ -1,10 +1,10 @@
 /** The Locust files: whole, with the course's weights, and no failure passes for a success. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type Kassa, newDatabase, openKassa, times } from '../test/kassa.ts';
+import { need } from '../test/need.ts';
 import { freePort, openStage, TOP } from '../test/process.ts';
 
 const FOLDER = join(TOP, 'stress-test/locust');
@@ -14,9 +14,10 @@ const CHECKOUT = 'POST /orders/checkout/[order_id]';
 const ENV = { PYTHONDONTWRITEBYTECODE: '1' };
 const ORDERS = 200;
 
-const python = Bun.which('python3');
-const locust =
-  Bun.which('locust') ?? (existsSync('/usr/bin/locust') ? '/usr/bin/locust' : undefined);
+const python = need('python3');
+const locust = need('locust', 'apt-get install python3-locust');
+const withPython = test.skipIf(!python);
+const withLocust = test.skipIf(!locust);
 
 const stage = openStage();
 let database: Awaited<ReturnType<typeof newDatabase>>;
@@ -49,21 +50,8 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Whether a tool is there. If not, the run says so, and what can be checked without it is. */
-async function has(tool: string | null | undefined, name: string, source: string) {
-  if (tool) return true;
-  console.log(`not checked: ${name} is not installed (${source})`);
-  for (const path of [SCENARIOS, CHECKOUTS]) {
-    expect(await readFile(path, 'utf8')).toContain('from locust import');
-  }
-  return false;
-}
-
-const hasPython = () => has(python, 'python3', 'apt-get install python3');
-const hasLocust = () => has(locust, 'locust', 'apt-get install python3-locust');
-
 /** Runs a Python file or Locust to its end. */
-async function run(program: string | null | undefined, args: string[]) {
+async function run(program: string | undefined, args: string[]) {
   const child = stage.start(args, ENV, program ?? '');
   await child.ended;
   return child;
@@ -76,13 +64,13 @@ interface Row {
   failures: number;
 }
 
-/** Runs one file for some seconds at full speed; its exit code and its counts by name. */
 /** On a busy machine a few seconds may pass without a call: then it gets more of them. */
 async function runLocust(file: string, address: string, seconds: number, options: string[] = []) {
   const short = await runOnce(file, address, seconds, options);
   return short.rows.Aggregated?.requests ? short : runOnce(file, address, 5 * seconds, options);
 }
 
+/** Runs one file for some seconds at full speed; its exit code and its counts by name. */
 async function runOnce(file: string, address: string, seconds: number, options: string[]) {
   const csv = join(await stage.folder(), 'run');
   const size = ['-u', '5', '-r', '5', '-t', `${seconds}s`];
@@ -118,8 +106,7 @@ test('the cluster gets every file that Locust needs', async () => {
   expect(files).toContain('urls.json');
 });
 
-test('every Python file compiles', async () => {
-  if (!(await hasPython())) return;
+withPython('every Python file compiles', async () => {
   const folder = await stage.folder();
   const compile =
     'import sys, py_compile as p; [p.compile(f, f"{sys.argv[1]}/c", doraise=True) for f in sys.argv[2:]]';
@@ -130,8 +117,7 @@ test('every Python file compiles', async () => {
   expect(files.length).toBe(4);
 });
 
-test('init_orders.py fails in one sentence', async () => {
-  if (!(await hasPython())) return;
+withPython('init_orders.py fails in one sentence', async () => {
   const nobody = `http://127.0.0.1:${await freePort()}`;
   const said = [
     await initOrders('--host', nobody),
@@ -142,65 +128,71 @@ test('init_orders.py fails in one sentence', async () => {
   expect(said[1]?.err).toMatch(/^init_orders: .*400 invalid_parameter.*\n$/);
 });
 
-test('against Kassa no call fails, and repeats and refusals are counted apart', async () => {
-  if (!(await hasPython()) || !(await hasLocust())) return;
-  const size = ['--orders', `${ORDERS}`, '--items', '50', '--users', '50', '--stock', '2'];
-  expect((await initOrders('--host', host, ...size)).code).toBe(0);
-  const [scenarios, checkouts] = await Promise.all([
-    runLocust(SCENARIOS, host, 3, ['--wait', '0']),
-    runLocust(CHECKOUTS, host, 3, ['--wait', '0', '--orders', `${ORDERS}`]),
-  ]);
-  // Three seconds of a busy machine may not reach every story.
-  const seen = Object.keys(scenarios.rows);
-  expect(seen.length).toBeGreaterThan(6);
-  expect([
-    'Aggregated',
-    'DELETE /orders/removeItem/[order_id]/[item_id]',
-    'GET /stock/find/[item_id]',
-    'POST /orders/addItem/[order_id]/[item_id]',
-    CHECKOUT,
-    `${CHECKOUT} [refused]`,
-    'POST /orders/create/[user_id]',
-    'POST /payment/add_funds/[user_id]/[amount]',
-    'POST /payment/create_user',
-    'POST /stock/add/[item_id]/[number]',
-    'POST /stock/item/create/[price]',
-    'POST /stock/subtract/[item_id]/[number]',
-  ]).toEqual(expect.arrayContaining(seen));
-  const kinds = ['Aggregated', CHECKOUT, `${CHECKOUT} [refused]`, `${CHECKOUT} [repeat]`];
-  expect(Object.keys(checkouts.rows).sort()).toEqual(kinds);
-  for (const { code, rows } of [scenarios, checkouts]) {
-    expect([code, rows.Aggregated?.failures]).toEqual([0, 0]);
-  }
-  const orders = await times(ORDERS, (i) => kassa.get(`/orders/find/${i}`));
-  const paid = orders.filter((order) => order.body.paid).length;
-  const counted = checkouts.rows[CHECKOUT]?.requests ?? 0;
-  expect(counted).toBeLessThanOrEqual(paid);
-  expect(counted).toBeGreaterThanOrEqual(paid - 5); // what each user had in flight at the end
-}, 60_000);
+withLocust(
+  'against Kassa no call fails, and repeats and refusals are counted apart',
+  async () => {
+    const size = ['--orders', `${ORDERS}`, '--items', '50', '--users', '50', '--stock', '2'];
+    expect((await initOrders('--host', host, ...size)).code).toBe(0);
+    const [scenarios, checkouts] = await Promise.all([
+      runLocust(SCENARIOS, host, 3, ['--wait', '0']),
+      runLocust(CHECKOUTS, host, 3, ['--wait', '0', '--orders', `${ORDERS}`]),
+    ]);
+    // Three seconds of a busy machine may not reach every story.
+    const seen = Object.keys(scenarios.rows);
+    expect(seen.length).toBeGreaterThan(6);
+    expect([
+      'Aggregated',
+      'DELETE /orders/removeItem/[order_id]/[item_id]',
+      'GET /stock/find/[item_id]',
+      'POST /orders/addItem/[order_id]/[item_id]',
+      CHECKOUT,
+      `${CHECKOUT} [refused]`,
+      'POST /orders/create/[user_id]',
+      'POST /payment/add_funds/[user_id]/[amount]',
+      'POST /payment/create_user',
+      'POST /stock/add/[item_id]/[number]',
+      'POST /stock/item/create/[price]',
+      'POST /stock/subtract/[item_id]/[number]',
+    ]).toEqual(expect.arrayContaining(seen));
+    const kinds = ['Aggregated', CHECKOUT, `${CHECKOUT} [refused]`, `${CHECKOUT} [repeat]`];
+    expect(Object.keys(checkouts.rows).sort()).toEqual(kinds);
+    for (const { code, rows } of [scenarios, checkouts]) {
+      expect([code, rows.Aggregated?.failures]).toEqual([0, 0]);
+    }
+    const orders = await times(ORDERS, (i) => kassa.get(`/orders/find/${i}`));
+    const paid = orders.filter((order) => order.body.paid).length;
+    const counted = checkouts.rows[CHECKOUT]?.requests ?? 0;
+    expect(counted).toBeLessThanOrEqual(paid);
+    expect(counted).toBeGreaterThanOrEqual(paid - 5); // what each user had in flight at the end
+  },
+  60_000,
+);
 
-test('answers of 500 and broken connections are failures, and the exit code is 1', async () => {
-  if (!(await hasLocust())) return;
-  const broken = Bun.serve({
-    hostname: '127.0.0.1',
-    port: 0,
-    fetch: () => Response.json({ item_id: '1', code: 'internal' }, { status: 500 }),
-  });
-  const closing = createServer((socket) => {
-    socket.on('error', () => {}).on('data', () => socket.destroy());
-  });
-  await new Promise<void>((resolve) => closing.listen(0, '127.0.0.1', resolve));
-  const ports = [broken.port, (closing.address() as AddressInfo).port];
-  const runs = ports.flatMap((port) =>
-    [SCENARIOS, CHECKOUTS].map((file) =>
-      runLocust(file, `http://127.0.0.1:${port}`, 3, ['--wait', '0.1']),
-    ),
-  );
-  for (const { code, rows } of await Promise.all(runs)) {
-    expect(code).toBe(1);
-    expect(rows.Aggregated?.requests).toBeGreaterThan(0);
-    expect(rows.Aggregated?.failures).toBe(rows.Aggregated?.requests);
-  }
-  await broken.stop(true);
-  closing.close();
-}, 60_000);
+withLocust(
+  'answers of 500 and broken connections are failures, and the exit code is 1',
+  async () => {
+    const broken = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch: () => Response.json({ item_id: '1', code: 'internal' }, { status: 500 }),
+    });
+    const closing = createServer((socket) => {
+      socket.on('error', () => {}).on('data', () => socket.destroy());
+    });
+    await new Promise<void>((resolve) => closing.listen(0, '127.0.0.1', resolve));
+    const ports = [broken.port, (closing.address() as AddressInfo).port];
+    const runs = ports.flatMap((port) =>
+      [SCENARIOS, CHECKOUTS].map((file) =>
+        runLocust(file, `http://127.0.0.1:${port}`, 3, ['--wait', '0.1']),
+      ),
+    );
+    for (const { code, rows } of await Promise.all(runs)) {
+      expect(code).toBe(1);
+      expect(rows.Aggregated?.requests).toBeGreaterThan(0);
+      expect(rows.Aggregated?.failures).toBe(rows.Aggregated?.requests);
+    }
+    await broken.stop(true);
+    closing.close();
+  },
+  60_000,
+);

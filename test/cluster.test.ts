@@ -1,4 +1,5 @@
 /** `bun run cluster`: the nodes it starts, loses and brings back, on a stand-in for the binary. */
+
 import { afterAll, expect, test } from 'bun:test';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
@@ -10,6 +11,7 @@ import { findCockroach, isTaken } from '../db/cockroach.ts';
 import { startEmbedded } from '../db/embedded.ts';
 import { commandOf } from '../db/owner.ts';
 import { connect } from './kassa.ts';
+import { need } from './need.ts';
 import {
   answers,
   type Child,
@@ -354,16 +356,21 @@ test('dev --cluster serves on the running cluster, and goes on when nodes are lo
   await home.stop();
 }, 30_000);
 
-test('on a real binary: three nodes, a checkout, and another one after each lost node', async () => {
-  const { given, path } = cockroachIn(environment());
-  const binary = await findCockroach(given, path).catch(() => undefined);
-  if (!binary) return console.log('not checked: no cockroach binary (COCKROACH=path)');
-  const a = await place(binary);
-  try {
-    const up = await a.up();
-    expect([up.code, up.err]).toEqual([0, '']);
-    await checkoutsOutlive(a);
-  } finally {
-    await a.run('--down', '--erase');
-  }
-}, 120_000);
+const { given, path } = cockroachIn(environment());
+const found = await findCockroach(given, path).catch(() => null);
+const cockroach = need('cockroach', 'COCKROACH=path of the binary', found);
+
+test.skipIf(!cockroach)(
+  'on a real binary: three nodes, a checkout, and another one after each lost node',
+  async () => {
+    const a = await place(cockroach ?? '');
+    try {
+      const up = await a.up();
+      expect([up.code, up.err]).toEqual([0, '']);
+      await checkoutsOutlive(a);
+    } finally {
+      await a.run('--down', '--erase');
+    }
+  },
+  120_000,
+);

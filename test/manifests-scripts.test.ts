@@ -1,4 +1,5 @@
 /** deploy/minikube and deploy/cluster, with stand-ins for the programs that they call. */
+
 import { afterAll, expect, test } from 'bun:test';
 import { mkdtempSync } from 'node:fs';
 import { chmod, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -7,6 +8,7 @@ import { join } from 'node:path';
 import { overlay } from './manifests/all.ts';
 import { run } from './manifests/read.ts';
 import { versionOf } from './manifests/values.ts';
+import { need } from './need.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kassa-scripts-'));
 afterAll(() => rm(folder, { recursive: true }));
@@ -235,10 +237,9 @@ test('each names all that is missing and where it is to be had, and stops', asyn
   }
 });
 
-test('the scripts are clean shell', async () => {
-  if (!Bun.which('shellcheck'))
-    return console.log('not checked: shell scripts (no shellcheck here)');
+const shellcheck = need('shellcheck');
+test.skipIf(!shellcheck)('the scripts are clean shell', async () => {
   const scripts = ['helm-config/charts.sh', 'deploy/cockroach-init.sh', '.ci/run'];
-  const { out } = await run(['shellcheck', MINIKUBE, 'deploy/cluster', ...scripts]);
+  const { out } = await run([shellcheck ?? '', MINIKUBE, 'deploy/cluster', ...scripts]);
   expect(out).toBe('');
 });

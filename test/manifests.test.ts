@@ -1,4 +1,5 @@
 /** The Kubernetes manifests: valid, tight, and of one mind with the product and with themselves. */
+
 import { expect, test } from 'bun:test';
 import {
   built,
@@ -26,6 +27,7 @@ import {
 } from './manifests/read.ts';
 import { unknownKeys, wrongValues } from './manifests/schema.ts';
 import { at, INSTALLS, readValues } from './manifests/values.ts';
+import { need } from './need.ts';
 
 test('every YAML file of the manifests and values can be read', async () => {
   const paths = ['k8s/**/*.yaml', 'helm-config/*.yaml', 'stress-test/kubernetes/*.yaml'];
@@ -93,10 +95,10 @@ test('all pods at their most stay below 4 connections for each vCPU of the datab
   expect(podsAtMost(overlay('production')) * each).toBeLessThanOrEqual(4 * cpus * nodes);
 });
 
-test('kustomize builds the same', async () => {
-  if (!Bun.which('kubectl')) return console.log('not checked: kustomize builds (no kubectl here)');
+const kubectl = need('kubectl', 'https://kubernetes.io/docs/tasks/tools');
+test.skipIf(!kubectl)('kustomize builds the same', async () => {
   for (const [folder, objects] of built) {
-    const { code, out, err } = await run(['kubectl', 'kustomize', folder]);
+    const { code, out, err } = await run([kubectl ?? '', 'kustomize', folder]);
     expect([code, err]).toEqual([0, '']);
     const theirs = withoutHashes(out, objects);
     expect(sorted(parseYaml<Manifest>(folder, theirs))).toEqual(sorted(objects));
