@@ -20,6 +20,7 @@ import {
   terminateSessions,
   times,
 } from './kassa.ts';
+import { until } from './process.ts';
 
 setDefaultTimeout(60_000);
 const kassa = openKassa();
@@ -283,6 +284,44 @@ test('a writer outside that locks rows in another order: each call happens once'
   // Behind the gate nothing is held while a row is waited for: there is no deadlock to be made.
   expect(connection.gated ? ['COMMIT'] : ['COMMIT', '40001', '40P01']).toContain(outside);
 });
+
+test('a real deadlock is retried, and each call happens once', async () => {
+  // PostgreSQL looks for deadlocks after a second of waiting.
+  const patient = openKassa({ LOCK_TIMEOUT_MS: 4000 });
+  const [user, item] = [await newUser(patient, 10), await newItem(patient, 1, 10)];
+  const order = await newOrder(patient, user, [[item, 2]]);
+  // A writer outside has the order's line and then wants the order: the call has it the other way round.
+  const outside = await connect();
+  const { sql, gated } = outside;
+  await sql`begin`;
+  await sql`select item_id from order_lines where order_id = ${order} for update`;
+  const removed = patient.post(`/orders/removeItem/${order}/${item}`);
+  await untilLocked('orders', order);
+  const lost = await sql`update orders set total_cost = total_cost where id = ${order}`
+    .then(() => sql`commit`)
+    .then(
+      () => undefined,
+      (error) => error.code,
+    );
+  await outside.close();
+  expect((await removed).body).toEqual({ order_id: order, items: [], total_cost: 0 });
+  // The store has ended one of the two.
+  const sqlstate = gated ? '40P01' : '40001';
+  const retried = await sample(patient, 'kassa_retries_total', { sqlstate });
+  expect([lost === sqlstate, (retried ?? 0) > 0]).toContain(true);
+  await patient.close();
+});
+
+/** Waits until somebody else has locked this row. */
+async function untilLocked(table: 'users' | 'orders', id: string): Promise<void> {
+  const { sql, close } = await connect();
+  const isLocked = () =>
+    sql.unsafe(`select id from ${table} where id = '${id}' for update nowait`).then(
+      () => false,
+      (error) => error.code === '55P03',
+    );
+  await until(isLocked, `a lock in ${table}`, 30_000).finally(close);
+}
 
 test('crossed orders (a then b, b then a) from four processes finish without a deadlock', async () => {
   const processes = Array.from({ length: 4 }, () => openKassa());

@@ -1,9 +1,22 @@
 /** What was answered is let go of: a service's memory stays flat however long it runs. */
-import { expect, test } from 'bun:test';
+import { afterAll, expect, test } from 'bun:test';
+import { join } from 'node:path';
 import type { Connection } from '../db/connection.ts';
-import { connect } from './kassa.ts';
+import { connect, newItem, newUser, openKassa, storeUrl, times } from './kassa.ts';
+import { answers, freePort, openStage } from './process.ts';
 
 const FLIGHTS = 50;
+/** Stories of six calls, of which so many are told at the same time. */
+const STORIES = 160;
+const AT_ONCE = 40;
+const ROUNDS = 6;
+
+const stage = openStage();
+const kassa = openKassa();
+afterAll(async () => {
+  await stage.clear();
+  await kassa.close();
+}, 30_000);
 
 test('a connection keeps nothing of the flights that it has answered', async () => {
   const connection = await connect();
@@ -21,4 +34,72 @@ async function fly(connection: Connection): Promise<WeakRef<object>> {
   const [answer] = await connection.flight([connection.sql`select 1 as one`], 5000);
   if (answer?.status !== 'fulfilled') throw answer?.reason;
   return new WeakRef(answer.value);
+}
+
+test('a service under load keeps nothing of the calls that it has answered', async () => {
+  const port = await freePort();
+  const collector = join(await stage.folder(), 'collector.ts');
+  await Bun.write(collector, 'setInterval(() => Bun.gc(true), 100).unref();');
+  const env = { DATABASE_URL: storeUrl(), PORT: String(port) };
+  await answers(stage.start(['--preload', collector, 'apps/order/main.ts'], env), port);
+  const [user, item] = [await newUser(kassa, 1_000_000), await newItem(kassa, 1, 1_000_000)];
+
+  const memory: Memory[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const seen: Memory[] = [];
+    for (let told = 0; told < STORIES; told += AT_ONCE) {
+      await times(AT_ONCE, () => tell(port, user, item));
+      seen.push(await memoryOf(port));
+    }
+    memory.push({
+      heap_mb: Math.min(...seen.map(({ heap_mb }) => heap_mb)),
+      resident_mb: Math.max(...seen.map(({ resident_mb }) => resident_mb)),
+    });
+  }
+  const [, warm = NOTHING] = memory;
+  const last = memory.at(-1) ?? NOTHING;
+  // Four hundred bytes for each call since would be more.
+  expect(last.heap_mb - warm.heap_mb).toBeLessThan(1.5);
+  expect(last.resident_mb - warm.resident_mb).toBeLessThan(25);
+  expect(last.resident_mb).toBeLessThan(250);
+  expect(last.heap_mb).toBeGreaterThan(1);
+}, 300_000);
+
+interface Memory {
+  heap_mb: number;
+  resident_mb: number;
+}
+const NOTHING: Memory = { heap_mb: 0, resident_mb: 0 };
+
+/** An order that is paid, looked at, refused, unknown and misspelt. */
+async function tell(port: number, user: string, item: string): Promise<void> {
+  const ask = async (method: string, path: string) => {
+    const headers = method === 'POST' ? { 'idempotency-key': crypto.randomUUID() } : undefined;
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      method,
+      ...(headers && { headers }),
+    });
+    return { status: response.status, text: await response.text() };
+  };
+  const made = await ask('POST', `/orders/create/${user}`);
+  const { order_id } = JSON.parse(made.text);
+  const rest = [
+    await ask('POST', `/orders/addItem/${order_id}/${item}/1`),
+    await ask('POST', `/orders/checkout/${order_id}`),
+    await ask('GET', `/orders/find/${order_id}`),
+    await ask('POST', '/orders/checkout/nobody'),
+    await ask('GET', `/orders/${crypto.randomUUID()}`),
+  ];
+  expect([made, ...rest].map(({ status }) => status)).toEqual([200, 200, 200, 200, 404, 404]);
+}
+
+/** What the service says of itself. */
+async function memoryOf(port: number): Promise<Memory> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const megabytes = (name: string) =>
+    Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1]) / 1e6;
+  return {
+    heap_mb: megabytes('nodejs_heap_size_used_bytes'),
+    resident_mb: megabytes('process_resident_memory_bytes'),
+  };
 }

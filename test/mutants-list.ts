@@ -999,4 +999,11 @@ export const mutants: Mutant[] = [
     'this.#until = performance.now() + IDLE_MS;\n    }\n    this.#received',
     ['edge'],
   ),
+  mutant(
+    'a service keeps the requests that it has answered',
+    'apps/http/serve.ts',
+    'in_flight++;',
+    'in_flight++; ((globalThis as { kept?: unknown[] }).kept ??= []).push(request);',
+    ['memory'],
+  ),
 ];

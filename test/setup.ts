@@ -2,7 +2,7 @@
  * Before all tests: a store. DATABASE_URL if it is set (any server of PostgreSQL or CockroachDB on
  * which databases may be made), else an embedded PostgreSQL for this run alone.
  */
-import { afterAll } from 'bun:test';
+import { afterAll, beforeEach, expect } from 'bun:test';
 import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +24,13 @@ async function removeLeftovers(): Promise<void> {
     if (age_ms > 600_000) await rm(path, { recursive: true, force: true }).catch(() => {});
   }
 }
+
+// A test in which no expectation was reached has shown nothing: it fails. (Bun can't tell for concurrent ones.)
+beforeEach(() => {
+  try {
+    expect.hasAssertions();
+  } catch {}
+});
 
 const asked = process.env.DATABASE_URL;
 if (asked) {
