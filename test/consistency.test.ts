@@ -129,7 +129,7 @@ test('the history of a small run is looked at too: who is honest has a serial or
     ['baskets', []],
   ]);
   const found = await figures(1, '--address', await racy('lies'), ...FEW);
-  for (const { violations } of found.judgements) expect(violations).not.toEqual([]);
+  expect(found.judgements.map(({ violations }) => violations.length > 0)).toEqual([true, true]);
 });
 
 test('Kassa has zeros only, on a store of its own that leaves nothing behind', async () => {

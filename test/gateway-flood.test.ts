@@ -92,7 +92,7 @@ describe.skipIf(!nginx)('one client can make no replica look dead', () => {
       }
       expect(wrong).toEqual([]);
       expect(gateway.child.err).not.toMatch(HUNG_UP);
-    });
+    }, 60_000);
   }
 
   test('with whatever it may be that a service answers by hanging up', async () => {
@@ -101,5 +101,5 @@ describe.skipIf(!nginx)('one client can make no replica look dead', () => {
       expect(await failed('/orders/a', 20)).toBe(0);
     }
     await until(() => HUNG_UP.test(gateway.child.err), 'the word of nginx');
-  });
+  }, 60_000);
 });

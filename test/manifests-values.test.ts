@@ -81,6 +81,7 @@ test('the init job makes each role that connects, without superusers, and the da
     );
     const urls = Object.values(map?.data ?? {}).map((address) => new URL(address));
     expect(users.map((user) => user.name).sort()).toEqual(urls.map((url) => url.username).sort());
+    expect(users.length).toBeGreaterThan(3);
     for (const { options } of users) expect(options).toEqual(['LOGIN']);
     const databases = at(values, 'init.provisioning.databases') as {
       name: string;

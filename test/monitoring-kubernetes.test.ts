@@ -113,6 +113,7 @@ test("Grafana's sidecar finds each dashboard of compose, under one name for ever
   const found = maps.filter(({ metadata }) => metadata.labels?.grafana_dashboard === '1');
   const given = Object.assign({}, ...found.map(({ data }) => data));
   const files = pathsOf('deploy/grafana/dashboards/*.json');
+  expect(files.length).toBeGreaterThan(0);
   expect(Object.keys(given)).toEqual(files.map((path) => basename(path)));
   for (const path of files) expect(given[basename(path)]).toBe(await text(path));
   // What `kubectl apply` notes down of an object may have 256 KiB.
@@ -120,6 +121,7 @@ test("Grafana's sidecar finds each dashboard of compose, under one name for ever
   const [made] = await readYaml<{ configMapGenerator: { options: object }[] }>(
     'deploy/grafana/kustomization.yaml',
   );
+  expect(made?.configMapGenerator.length).toBeGreaterThan(0);
   for (const { options } of made?.configMapGenerator ?? []) {
     expect(options).toMatchObject({ disableNameSuffixHash: true });
   }

@@ -143,6 +143,7 @@ test('the dashboards are whole: ids, places, data sources, variables', async () 
     'deploy/grafana/provisioning/datasources/prometheus.yaml',
   );
   const sources = provisioned?.datasources ?? [];
+  expect(dashboards.length).toBeGreaterThan(0);
   for (const { templating, panels } of dashboards) {
     const ids = panels.map(({ id }) => id);
     expect(ids).toEqual([...new Set(ids)]);
