@@ -3,7 +3,6 @@ import { textArray } from './arrays.ts';
 import type { Sql } from './connection.ts';
 import { askVersion, expires, expiryOptions, nextOperations, postgresqlIn } from './dialect.ts';
 import { isServerError, type Log } from './failure.ts';
-
 import { tableOf } from './operations.ts';
 import type { ReadPool } from './read-pool.ts';
 import type { Service } from './roles.ts';

@@ -1,9 +1,7 @@
 /** What differs between the stores: how tables and sessions are set up, and that older ones are served. */
 import { afterAll, expect, test } from 'bun:test';
 import type { Sql } from '../db/connection.ts';
-
 import { tuneSession, tuneTables } from '../db/dialect.ts';
-
 import { connect, newDatabase } from './kassa.ts';
 
 const database = await newDatabase();
