@@ -166,8 +166,8 @@ const cases: Case[] = [
   ['HTTP/1.2', [`POST ${P} HTTP/1.2\r\n${HOST}\r\n`], [400]],
   ['HTTP/2', ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'], [400]],
   ['no HTTP', ['EHLO kassa\r\n\r\n'], [400]],
-  ['an unknown method', [last.replace('POST', 'PRAY')], [405]],
-  ['a method in small letters', [last.replace('POST', 'post')], [405]],
+  ['an unknown method', [last.replace('POST', 'PRAY')], [501]],
+  ['a method in small letters', [last.replace('POST', 'post')], [501]],
   ['a method that is no word', [last.replace('POST', 'PO(ST')], [400]],
   ...['OPTIONS', 'TRACE', 'PUT', 'PATCH', 'GET', 'CONNECT'].map(
     (method): Case => [`${method} where POST belongs`, [last.replace('POST', method)], [405]],
@@ -211,7 +211,7 @@ test('OPTIONS and HEAD of anything are answered as problems, and never by a page
           expect.not.stringMatching(/</),
         ]);
         expect([bytes, rest]).toEqual([bytes, '']);
-        expect(answer?.status).toBeLessThan(500);
+        expect([200, 400, 404, 405, 421, 501]).toContain(answer?.status ?? 0);
         if (answer) expectHeaders(answer);
       }
     }

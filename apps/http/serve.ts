@@ -135,7 +135,7 @@ function refuseWith(app: Hono<Env>): void {
 }
 
 const METHODS = ['GET', 'POST', 'DELETE'];
-/** Of RFC 9110 and 5789. (Bun closes the connection at once on those that it has never heard of.) */
+/** Of RFC 9110 and 5789. */
 const KNOWN = new Set([...METHODS, 'HEAD', 'PUT', 'PATCH', 'OPTIONS', 'TRACE', 'CONNECT']);
 
 /** The whole of it as one object, for platforms. */
