@@ -27,12 +27,16 @@ export const refusedMigration = (error: unknown): unknown =>
 /** Opens a connection, or says in one sentence which store does not answer, and why. */
 export function connectOrSay(address: Parameters<typeof openConnection>[0]): Promise<Connection> {
   return openConnection(address, 'tools').catch((cause) => {
+    if (codeOf(cause) === 'internal') throw cause;
     const store = describeStore(address.database_url);
     const { code, detail } = rootOf(cause);
     const known: Record<string, string> = {
       '3D000': 'has no such database',
       '28P01': 'refuses this password',
       '28000': 'refuses this user',
+      '25006': 'is a standby (to read from one: target_session_attrs=any in DATABASE_URL)',
+      '26000':
+        'is behind a pooler that gives each transaction another session (set pool_mode = session)',
       ...Object.fromEntries(NOT_TRUSTED.map((one) => [one, `is not trusted (${one})`])),
       ERR_TLS_CERT_ALTNAME_INVALID: 'has a certificate for another host',
       CERT_HAS_EXPIRED: 'has a certificate that has expired',

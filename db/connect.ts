@@ -1,13 +1,12 @@
-/** The driver, every option written out: one connection that connects once and never again. */
-import type { Socket } from 'node:net';
-import postgres from 'postgres';
+/** How a connection to the store is made: to which host, in how much time, and checked. */
 import { systemClock } from './clock.ts';
-import { type Connection, connectionOn, lostConnection } from './connection.ts';
-import { type CredentialFiles, type Credentials, readCredentials } from './credentials.ts';
-import { dial, type Target } from './dial.ts';
+import { type Connection, connectionOn } from './connection.ts';
+import type { CredentialFiles } from './credentials.ts';
 import { tuneSession } from './dialect.ts';
-import { assert, Failure, isServerError } from './failure.ts';
+import { openClient } from './driver.ts';
+import { Failure, isServerError, rootCodeOf } from './failure.ts';
 import { firstOf } from './first-of.ts';
+import { assertOwnSession } from './pooler.ts';
 
 export interface StoreAddress {
   /** postgres://user:password@host[:port][,host2…]/database[?sslmode=…] */
@@ -34,68 +33,74 @@ export interface StoreAddress {
 export type Purpose = 'transactions' | 'reads' | 'tools';
 
 /**
- * Opens a connection to the first of the address's hosts that answers in SQL, starting with any of
- * them, so that connections spread. One that has the port open and is silent costs little.
- * @throws Failure store_unavailable
+ * Opens a connection to the first of the address's hosts that answers in SQL and is a primary,
+ * starting with any of them, so that connections spread. One that has the port open and is silent
+ * costs little.
+ * @throws Failure store_unavailable that names each host with its reason
  */
 export function openConnection(address: StoreAddress, purpose: Purpose): Promise<Connection> {
-  const [, hosts = ''] = /^\w+:\/\/(?:[^@/]*@)?([^/?]*)/.exec(address.database_url) ?? [];
-  const count = hosts.split(',').length;
-  const first = Math.floor(Math.random() * count);
-  const ways = Array.from({ length: count }, (_, i) => {
-    return () => connectTo((first + i) % count, address, purpose);
+  const hosts = hostsOf(address.database_url);
+  const first = Math.floor(Math.random() * hosts.length);
+  const order = hosts.map((_, i) => (first + i) % hosts.length);
+  const ways = order.map((host) => () => connectTo(host, address, purpose));
+  return firstOf(ways, NEXT_HOST_MS, (late) => late.destroy()).catch((cause: AggregateError) => {
+    const [only, ...others] = cause.errors;
+    if (others.length === 0) throw only;
+    const reasons = order.map((host, i) => `${hosts[host]}: ${reasonOf(cause.errors[i])}`);
+    throw new Failure('store_unavailable', reasons.sort().join('; '), { cause });
   });
-  return firstOf(ways, NEXT_HOST_MS, (late) => late.destroy());
+}
+
+/** Hosts with their ports, for people: no user and no password. */
+const hostsOf = (database_url: string): string[] => {
+  const [, hosts = ''] = /^\w+:\/\/(?:[^@/]*@)?([^/?]*)/.exec(database_url) ?? [];
+  return decodeURIComponent(hosts).split(',');
+};
+
+/** What the server said, or what the network or TLS reports, or what we found. */
+function reasonOf(error: unknown): string {
+  let inner = error;
+  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
+  const code = rootCodeOf(error);
+  if (isServerError(inner)) return `${(inner as Error).message} (${code})`;
+  if (inner instanceof Failure) return inner.detail;
+  const told = error instanceof Failure ? error.detail : String(error);
+  return code && !told.includes(code) ? `${told} (${code})` : told;
 }
 
 /** How long a host may be silent before the next is tried too. */
 const NEXT_HOST_MS = 500;
 
-/**
- * Opens a connection to one of the address's hosts. A client with `max: 1` whose `socket` throws on
- * its second call can never reconnect, so no statement of a dead transaction can run inside another
- * one: the driver's own `begin` and `reserve` do not promise that.
- * @throws Failure store_unavailable
- */
+/** @throws Failure store_unavailable */
 async function connectTo(
   host: number,
   address: StoreAddress,
   purpose: Purpose,
 ): Promise<Connection> {
-  const credentials = readCredentials(address.database_url, address.files);
-  let socket: Socket | undefined;
-  let lost = false;
-  const options = {
-    ...driverOptions(address, credentials, purpose),
-    socket: async (target: Target) => {
-      if (socket || lost) throw lostConnection();
-      socket = await dial(target, host, credentials.tls, address.connect_timeout_ms);
-      return socket;
-    },
-    onclose: () => lose(lostConnection()),
-  };
-  const sql = postgres<{ int8: postgres.PostgresType<number> }>(credentials.database_url, options);
+  const client = openClient(host, address, (why) => lose(why));
   const features = { gated: false, upserts: false };
   const { connection, lose } = connectionOn({
-    sql,
+    sql: client.sql,
     features,
     clock: systemClock,
     stale_at: performance.now() + lifetimeOf(address),
     ...(purpose === 'reads' && { isServing: () => isServing(host, address) }),
-    drop() {
-      lost = true;
-      socket?.destroy();
-      sql.end({ timeout: 0 }).catch(() => {});
-    },
-    end: () => sql.end({ timeout: 1 }),
+    drop: client.drop,
+    end: () => client.sql.end({ timeout: 1 }),
   });
 
   const late = systemClock.after(address.connect_timeout_ms, () => {
     lose(new Failure('store_unavailable', 'connecting timed out'));
   });
+  const ready = async () => {
+    const standby = purpose === 'tools' && client.standby;
+    const tuned = await tuneSession(client.sql, purpose, { ...address, standby });
+    await assertOwnSession(client.sql, (lost) => openClient(host, address, lost), address);
+    return tuned;
+  };
   try {
-    const tuned = tuneSession(sql, purpose, address).catch((cause) => {
-      throw new Failure('store_unavailable', 'cannot connect', { cause });
+    const tuned = ready().catch((cause) => {
+      throw cause instanceof Failure ? cause : cannotConnect(cause);
     });
     Object.assign(features, await connection.whileAlive(tuned));
     return connection;
@@ -122,40 +127,9 @@ async function isServing(host: number, address: StoreAddress): Promise<boolean> 
   }
 }
 
+const cannotConnect = (cause: unknown): Failure =>
+  new Failure('store_unavailable', 'cannot connect', { cause });
+
 /** Ten percent more or less, so that the connections of a fleet don't end together. */
 const lifetimeOf = ({ connection_lifetime_ms: ms }: StoreAddress): number =>
   ms === 0 ? Number.POSITIVE_INFINITY : ms * (0.9 + 0.2 * Math.random());
-
-function driverOptions(
-  address: StoreAddress,
-  { password }: Credentials,
-  purpose: Purpose,
-): postgres.Options<{ int8: postgres.PostgresType<number> }> {
-  return {
-    max: 1,
-    ssl: false, // the socket that the driver is given is encrypted already
-    ...(password !== undefined && { pass: password }),
-    prepare: true,
-    fetch_types: false,
-    idle_timeout: 0,
-    max_lifetime: 0,
-    connect_timeout: address.connect_timeout_ms / 1000,
-    backoff: false,
-    keep_alive: 15,
-    debug: false,
-    onnotice: () => {},
-    types: { int8: { to: 20, from: [20], serialize: String, parse: safeInteger } },
-    connection: {
-      application_name: address.application_name,
-      default_transaction_isolation: purpose === 'reads' ? 'read committed' : 'serializable',
-      statement_timeout: purpose === 'tools' ? 0 : address.statement_timeout_ms,
-    },
-  };
-}
-
-/** int8 arrives as text; no amount here may pass 2^53 - 1, and none may be rounded in silence. */
-function safeInteger(digits: string): number {
-  const value = Number(digits);
-  assert(Number.isSafeInteger(value), 'a safe integer', digits);
-  return value;
-}

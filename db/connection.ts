@@ -1,7 +1,7 @@
 /** A connection to the store: statements in flights, each with a time limit, on a link that is lost once. */
 import type postgres from 'postgres';
 import type { Clock } from './clock.ts';
-import { Failure } from './failure.ts';
+import { Failure, isSpentSession } from './failure.ts';
 
 export type Sql = postgres.Sql<{ int8: number }>;
 /** A statement that has not been sent yet: the driver is lazy until `execute` or `await`. */
@@ -25,6 +25,7 @@ export interface Connection {
    * connection is lost or the time is up (it is closed then): nothing is known of the answers.
    * A flight may be sent before the one ahead of it is answered; its time begins with that answer.
    * A time-out is `contention` if the first statement was answered, so the store is not away.
+   * An answer that says that the session is spent (isSpentSession) is the connection's last.
    * On a connection that is not alive nothing is sent.
    * @param first_ms for the first answer: a dead connection shows early. Where the server can be
    *   asked whether it still serves, the flight may wait for a lock for longer; else it must not
@@ -156,6 +157,11 @@ export function connectionOn(link: Link): { connection: Connection; lose(why: Fa
       before.then(() => {
         if (!over()) timers.push(clock.after(first_ms, silent), clock.after(timeout_ms, late));
       });
+    });
+    // Behind the answers themselves, which are known.
+    answers.then((settled) => {
+      const spent = settled.find((one) => one.status === 'rejected' && isSpentSession(one.reason));
+      if (spent) destroy(new Failure('store_unavailable', 'the session is not what it was'));
     });
     return waiting.finally(() => {
       for (const callOff of timers) callOff();

@@ -21,6 +21,8 @@ export interface Credentials {
   password?: string;
   /** None: the connection is in the clear. */
   tls?: Tls;
+  /** Whether a tool may read from a standby, which tells of a while ago. */
+  standby: boolean;
 }
 
 export interface Tls {
@@ -33,6 +35,8 @@ export interface Tls {
 
 const MODES = ['disable', 'require', 'verify-ca', 'verify-full'] as const;
 type Mode = (typeof MODES)[number];
+/** The words of libpq that we can keep: the services need a primary whatever is said. */
+const TARGETS = ['read-write', 'primary', 'any'];
 
 /**
  * Reads the address and the files, as they are now: a renewed certificate or password is taken by
@@ -40,6 +44,7 @@ type Mode = (typeof MODES)[number];
  * issuer too if there is a file of authorities. Without it there is TLS if there are files for it,
  * verified in full. `sslrootcert`, `sslcert` and `sslkey` in the address stand in for the files.
  * `allow` and `prefer` are refused: whoever is on the way could take the encryption off.
+ * `target_session_attrs=any` lets a tool read from a standby.
  * https://www.postgresql.org/docs/18/libpq-ssl.html
  * @throws Failure store_unavailable, one sentence that names the variable and the path
  */
@@ -60,6 +65,10 @@ export function readCredentials(address: string, files: CredentialFiles = {}): C
   const cert = fallback(files.cert_file, 'DATABASE_CERT_FILE', 'sslcert');
   const key = fallback(files.key_file, 'DATABASE_KEY_FILE', 'sslkey');
   const mode = modeOf(take('sslmode'), ca, cert, key);
+  const attributes = take('target_session_attrs');
+  if (attributes && !TARGETS.includes(attributes)) {
+    throw wrong(`target_session_attrs in DATABASE_URL must be one of ${TARGETS.join(', ')}`);
+  }
   const unknown = [...parameters.keys()].find((name) => name.startsWith('ssl'));
   if (unknown) throw wrong(`DATABASE_URL has ${unknown}, which is not supported`);
 
@@ -70,6 +79,7 @@ export function readCredentials(address: string, files: CredentialFiles = {}): C
     database_url: rest === '' ? base : `${base}?${rest}`,
     ...(password !== undefined && { password: password.replace(/\r?\n$/, '') }),
     ...(tls && { tls }),
+    standby: attributes === 'any',
   };
 }
 

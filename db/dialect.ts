@@ -2,25 +2,91 @@
 import { textArray } from './arrays.ts';
 import type { Purpose } from './connect.ts';
 import type { Features, Sql, Statement } from './connection.ts';
-import { isServerError } from './failure.ts';
+import { Failure, isServerError } from './failure.ts';
 import { operationsTable, SERVICES, type Service, UPSERTED } from './roles.ts';
 
 interface Limits {
+  /** A standby will do. */
+  standby?: boolean;
+  statement_timeout_ms: number;
   idle_in_transaction_timeout_ms: number;
   transaction_timeout_ms: number;
   lock_timeout_ms: number;
 }
 
-/** Settings of a fresh session, beyond those that every server takes when it is connected to. */
+/** The first with plan_cache_mode. */
+const OLDEST_POSTGRESQL = 12;
+
+/**
+ * Settings of a fresh session. None is sent when it is connected to: a pooler refuses what it does
+ * not know there, or, told to ignore it, drops it without a word. So they are set, and looked at in
+ * another transaction.
+ * @returns what the engine does differently here. @throws Failure if this session will not do
+ */
 export async function tuneSession(sql: Sql, purpose: Purpose, limits: Limits): Promise<Features> {
   const postgresql = await postgresqlVersion(sql); // the first statement: it connects
-  if (postgresql !== undefined) {
-    await tunePostgresql(sql, postgresql, purpose, limits);
-    return { gated: true, upserts: false };
+  if (postgresql !== undefined && postgresql < OLDEST_POSTGRESQL) {
+    const detail = `it is PostgreSQL ${postgresql}: ${OLDEST_POSTGRESQL} or later is needed`;
+    throw new Failure('store_unavailable', detail);
   }
-  await tuneCockroach(sql, purpose, limits);
+  const standby = await assertRole(sql, postgresql, purpose, limits);
+  const [set, seen] = await Promise.all([
+    setCommon(sql, purpose, standby, limits),
+    sql.unsafe(
+      `select current_setting('default_transaction_isolation') as isolation,
+              current_setting('statement_timeout') as statement_timeout`,
+    ),
+    postgresql === undefined
+      ? tuneCockroach(sql, purpose, limits)
+      : tunePostgresql(sql, postgresql, purpose, limits),
+  ]);
+  if (JSON.stringify(set[0]) !== JSON.stringify(seen[0])) throw pooled();
+  if (postgresql !== undefined) return { gated: true, upserts: false };
   return { gated: false, upserts: purpose === 'transactions' && (await mayUpsert(sql)) };
 }
+
+/**
+ * A standby answers reads with what was true a while ago; a primary that was made read-only still
+ * reads well. CockroachDB has no standbys.
+ * @returns whether it is a standby, where one will do. @throws Failure store_unavailable
+ */
+async function assertRole(
+  sql: Sql,
+  postgresql: number | undefined,
+  purpose: Purpose,
+  limits: Limits,
+): Promise<boolean> {
+  const recovery = postgresql === undefined ? 'false' : 'pg_is_in_recovery()';
+  const [row] = await sql.unsafe(
+    `select current_setting('transaction_read_only') as read_only, ${recovery} as standby`,
+  );
+  if (row?.standby && !limits.standby) throw withCode('it is a standby', '25006');
+  if (purpose === 'transactions' && row?.read_only === 'on') {
+    throw withCode('it is read-only', '25006');
+  }
+  return row?.standby === true;
+}
+
+/** The answer has the settings in the server's words. A standby has no serializable transactions. */
+function setCommon(sql: Sql, purpose: Purpose, standby: boolean, limits: Limits) {
+  const strict = standby ? 'repeatable read' : 'serializable';
+  const isolation = purpose === 'reads' ? 'read committed' : strict;
+  const timeout_ms = purpose === 'tools' ? 0 : limits.statement_timeout_ms;
+  return sql.unsafe(
+    `select set_config('default_transaction_isolation', '${isolation}', false) as isolation,
+            set_config('statement_timeout', '${timeout_ms}', false) as statement_timeout`,
+  );
+}
+
+/** Said of what stands between: it would break limits of time, and what was prepared. */
+export const pooled = (): Failure =>
+  withCode(
+    'a pooler gives each transaction another session of the store (pool_mode = transaction), so no time limit and no prepared statement holds; use pool_mode = session, or connect to the store itself',
+    '26000',
+  );
+
+const withCode = (detail: string, code: string): Failure =>
+  new Failure('store_unavailable', detail, { cause: Object.assign(new Error(detail), { code }) });
 
 /**
  * The services' statements all go by primary key: the plans are pinned to that, so a plan made

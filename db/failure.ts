@@ -95,10 +95,59 @@ export const isUnavailable = (error: unknown): boolean =>
 
 /**
  * The store has failed within. CockroachDB answers so where a node is lost under a statement, as
- * well as where it has a bug with it: worth a few tries, but not to the deadline.
+ * well as where it has a bug with it: worth a few tries, but not to the deadline. So is a plan that
+ * is stale.
  */
 export const isStoreFault = (error: unknown): boolean =>
-  isServerError(error) && /^XX(000|UUU)$/.test(codeOf(error));
+  isServerError(error) && (/^XX(000|UUU)$/.test(codeOf(error)) || isStalePlan(error));
+
+/**
+ * What the session had prepared is gone, or does not fit the tables any more: the functions of
+ * PostgreSQL that say so. In another session it is prepared anew.
+ */
+const isStalePlan = (error: unknown): boolean =>
+  codeOf(error) === '26000' ||
+  (error instanceof Error &&
+    'routine' in error &&
+    /^(FetchPreparedStatement|RevalidateCachedQuery|transformAssignedExpr)$/.test(
+      String(error.routine),
+    ));
+
+/** The session, or its server, is not what it was when it was made; another one may be. */
+export const isSpentSession = (error: unknown): boolean =>
+  isServerError(error) && (isStalePlan(error) || codeOf(error) === '25006');
+
+/** No room for what is written, on the disk, in memory, or by a limit: not to be waited for. */
+export const isFull = (error: unknown): boolean =>
+  isServerError(error) && /^53(100|200|400)$/.test(codeOf(error));
+
+/** The server answers, and takes no writes. */
+export const refusesWrites = (error: unknown): boolean =>
+  isFull(error) || (isServerError(error) && codeOf(error) === '25006');
+
+/** What may be told to anybody about a store that cannot do its work; the rest is for the log. */
+export function whyAway(cause: unknown): string {
+  const code = codesOf(cause).find((one) => one in WHY_AWAY);
+  return code ? `${WHY_AWAY[code]} (${code})` : 'the store cannot be reached';
+}
+
+const WHY_AWAY: Readonly<Record<string, string>> = {
+  '25006': 'the store takes no writes here: it is read-only, or a standby',
+  '26000': 'a pooler gives each transaction another session of the store',
+  '3D000': 'the store has no database of this name',
+  '53100': 'the store takes no writes: its disk is full',
+  '53200': 'the store takes no writes: it is out of memory',
+  '53300': 'the store takes no more connections',
+  '53400': 'the store takes no writes: a limit of its configuration is reached',
+};
+
+/** The codes of an error, of its causes, and of those that it sums up. */
+function codesOf(error: unknown): string[] {
+  if (!(error instanceof Error)) return [];
+  const own = 'code' in error && typeof error.code === 'string' ? [error.code] : [];
+  const summed = error instanceof AggregateError ? error.errors.flatMap(codesOf) : [];
+  return [...own, ...summed, ...codesOf(error.cause)];
+}
 
 /** The same transaction may succeed when it is tried again. */
 export const isTransient = (error: unknown): boolean =>

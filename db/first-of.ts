@@ -5,7 +5,7 @@
  * `stagger_ms`; those before are still waited for. The first to arrive wins.
  * https://www.rfc-editor.org/rfc/rfc8305 does so with the addresses of a host.
  * @param drop is given what arrives later
- * @throws the error of the way that failed last, if all have
+ * @throws AggregateError of every way's error, in their order, if all have failed
  */
 export function firstOf<T>(
   ways: readonly (() => Promise<T>)[],
@@ -13,12 +13,14 @@ export function firstOf<T>(
   drop: (late: T) => void,
 ): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  let [begun, failed, won] = [0, 0, false];
+  let [begun, won] = [0, false];
+  const errors = new Map<number, unknown>();
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const begin = () => {
     clearTimeout(timer);
-    const way = ways[begun++];
+    const at = begun++;
+    const way = ways[at];
     if (!way) return;
     timer = setTimeout(begin, stagger_ms);
     way().then(
@@ -30,8 +32,9 @@ export function firstOf<T>(
         resolve(arrived);
       },
       (error) => {
-        failed++;
-        if (failed === ways.length) reject(error);
+        errors.set(at, error);
+        if (errors.size === ways.length)
+          reject(new AggregateError(ways.map((_, i) => errors.get(i))));
         if (!won) begin();
       },
     );

@@ -3,10 +3,12 @@ import {
   codeOf,
   Failure,
   isConflict,
+  isFull,
   isStoreFault,
   isTransient,
   isUnmigrated,
   notMigrated,
+  whyAway,
 } from './failure.ts';
 import { type ConnectionGround, LaneConnection } from './lane-connection.ts';
 import { type Marker, settle } from './operations.ts';
@@ -165,6 +167,11 @@ export class Lane {
         for (const entry of entries) entry.reject(notMigrated(end.error));
         return;
       }
+      if (isFull(end.error)) {
+        this.#note('warn', 'store_unavailable', end.error, entries.length);
+        for (const entry of entries) entry.reject(troubleOf(end.error));
+        return;
+      }
       if (isStoreFault(end.error)) faults++;
       if (
         !isTransient(end.error) ||
@@ -199,7 +206,7 @@ export class Lane {
         };
         const attempt = await transact(connection, entries, marker, bounds, leaving);
         if (left_at > 0) meter.flew('commit', clock.now() - left_at);
-        if ('error' in attempt && attempt.end !== 'ambiguous' && isTransient(attempt.error)) {
+        if ('error' in attempt && attempt.end !== 'ambiguous' && isRetried(attempt.error)) {
           this.#note('debug', 'batch_retried', attempt.error, entries.length);
           meter.retried(codeOf(attempt.error));
         }
@@ -320,13 +327,15 @@ const UNDER_WAY_MAX = 2;
 const FAULTS_MAX = 4;
 const FAULTS_MAX_ALONE = 20;
 
+const isRetried = (error: unknown): boolean => isTransient(error) && !isFull(error);
+
 /** What an attempt gets at least, so that the deadline itself does not look like a silent store. */
 const ATTEMPT_MIN_MS = 250;
 
 const troubleOf = (cause: unknown): Failure =>
   isConflict(cause)
     ? new Failure('contention', 'conflicts lasted past the deadline; nothing changed', { cause })
-    : new Failure('store_unavailable', 'the store cannot be reached; nothing was done', { cause });
+    : new Failure('store_unavailable', `${whyAway(cause)}; nothing was done`, { cause });
 
 const lastDeadline = (entries: readonly Entry[]): number =>
   Math.max(...entries.map((entry) => entry.deadline_at));

@@ -8,6 +8,8 @@ import {
   isUnmigrated,
   type Log,
   notMigrated,
+  refusesWrites,
+  whyAway,
 } from './failure.ts';
 import { Outage } from './outage.ts';
 import { renew } from './renew.ts';
@@ -98,6 +100,7 @@ export function readPool(
       } catch (cause) {
         trouble = cause;
         if (isUnmigrated(cause)) throw unmigrated(cause);
+        if (refusesWrites(cause)) throw outOfReach(cause);
         if (!isTransient(cause)) throw cause;
         trying.trouble = isConflict(cause) ? heldUp(cause) : outOfReach(cause);
         failing_since = isConflict(cause) ? undefined : (failing_since ?? now());
@@ -176,4 +179,4 @@ const heldUp = (cause?: unknown): Failure =>
   new Failure('contention', 'others held a lock on it for too long; nothing changed', { cause });
 
 const outOfReach = (cause: unknown): Failure =>
-  new Failure('store_unavailable', 'the store cannot be reached', { cause });
+  new Failure('store_unavailable', whyAway(cause), { cause });

@@ -1,5 +1,6 @@
 /** The store as the services see it: one door for writes, one for reads, one for its health. */
 import { openConnection, type StoreAddress } from './connect.ts';
+import { assertPatched } from './driver.ts';
 import { assert, type Log } from './failure.ts';
 import { type Engine, groupCommit, type Limits } from './group-commit.ts';
 import { type Gauges, type Meter, silentMeter } from './meter.ts';
@@ -31,8 +32,12 @@ export interface StoreOptions extends StoreAddress, Limits {
   meter?: Meter;
 }
 
-/** Connects lazily: a store that is away now is found when it is back. */
+/**
+ * Connects lazily: a store that is away now is found when it is back.
+ * @throws Failure internal if the driver is not the one that db/patches makes of it
+ */
 export function openStore(options: StoreOptions): Store {
+  assertPatched();
   const { services, log, meter = silentMeter } = options;
   const [first] = services;
   assert(first, 'a store serves a service');

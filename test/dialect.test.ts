@@ -27,6 +27,14 @@ test('what sweeps read has an index on PostgreSQL only: on CockroachDB one range
   expect(await names()).toEqual([...indexes, ...keys].sort());
 });
 
+/** What the session of such a server says of itself. */
+const session = {
+  isolation: 'serializable',
+  statement_timeout: '5000',
+  read_only: 'off',
+  standby: false,
+};
+
 /** A server of which only words are known: what it answers, and what it was told. */
 function serverThat(
   version: string,
@@ -39,6 +47,7 @@ function serverThat(
     if (text.includes('version()')) return [{ version }];
     if (text.includes('reloptions')) return [{ options }];
     if (text.includes('has_table_privilege')) return [{ may }];
+    if (text.includes('set_config(') || text.includes('current_setting(')) return [session];
     told.push(text.replace(/\s+/g, ' '));
     if (refuses) throw refusal(refuses);
     return [];
@@ -80,6 +89,7 @@ test.each(['0A000', '22023', '42601', '42P01'])(
 );
 
 const limits = {
+  statement_timeout_ms: 5000,
   idle_in_transaction_timeout_ms: 3000,
   transaction_timeout_ms: 6000,
   lock_timeout_ms: 500,
@@ -121,4 +131,22 @@ test('a connection that is lost meanwhile is not taken for a refusal', async () 
 test('a connection that is lost meanwhile fails the migration', async () => {
   const broken = serverThat(COCKROACH, null, 'CONNECTION_CLOSED');
   await expect(tuneTables(as(broken))).rejects.toThrow('no');
+});
+
+test('a PostgreSQL that is too old is refused with both versions', async () => {
+  const old = serverThat('PostgreSQL 11.22 on x86_64-pc-linux-gnu', null);
+  await expect(tuneSession(as(old), 'reads', limits)).rejects.toThrow(
+    'it is PostgreSQL 11: 12 or later is needed',
+  );
+  expect(old.told).toEqual([]);
+});
+
+test('a setting that is gone in the next transaction is the sign of a pooler', async () => {
+  const server = serverThat(COCKROACH, null);
+  const answer = server.sql.unsafe;
+  server.sql.unsafe = async (text) =>
+    text.includes("select current_setting('default")
+      ? [{ ...session, isolation: 'x' }]
+      : answer(text);
+  await expect(tuneSession(as(server), 'reads', limits)).rejects.toThrow('pool_mode = session');
 });

@@ -1,10 +1,13 @@
 /** A store of several hosts, of which one is silent: frozen, or cut off without a word. */
 import { afterAll, expect, test } from 'bun:test';
 import { createServer, type Socket } from 'node:net';
+import { readConfig, storeOptions } from '../apps/config.ts';
+import { openConnection } from '../db/connect.ts';
 import { firstOf } from '../db/first-of.ts';
 import { creditOf, newUser, openKassa, storeUrl } from './kassa.ts';
+import { freePort } from './process.ts';
 import { startProxy } from './proxy.ts';
-import { withHosts } from './store-address.ts';
+import { withHosts, withPort } from './store-address.ts';
 
 const never = () => new Promise<never>(() => {});
 const failing = async () => Promise.reject(new Error('refused'));
@@ -19,7 +22,7 @@ test('the first way that arrives wins, and what arrives later is dropped', async
   expect(dropped).toEqual(['first']);
 });
 
-test('a way that fails leads to the next at once, and the last error is told', async () => {
+test('a way that fails leads to the next at once, and every error is told', async () => {
   const begun: number[] = [];
   const note = (n: number, way: () => Promise<string>) => () => {
     begun.push(n);
@@ -29,7 +32,8 @@ test('a way that fails leads to the next at once, and the last error is told', a
   expect(await firstOf(ways, 1e9, () => {})).toBe('third');
   expect(begun).toEqual([1, 2, 3]);
   const last = () => Promise.reject(new Error('the last'));
-  await expect(firstOf([failing, last], 1e9, () => {})).rejects.toThrow('the last');
+  const errors = await firstOf([failing, last], 1e9, () => {}).catch((error) => error.errors);
+  expect(errors.map((error: Error) => error.message)).toEqual(['refused', 'the last']);
 });
 
 /** Takes connections, as the kernel does for a frozen server, and says nothing. */
@@ -40,6 +44,30 @@ afterAll(async () => {
   for (const socket of sockets) socket.destroy();
   silent.close();
   await Promise.all(proxies.map((proxy) => proxy.close()));
+});
+
+test('hosts that fail are named, each with its own reason, in the log and to nobody else', async () => {
+  const refusing = `127.0.0.1:${await freePort()}`;
+  const other = `localhost:${await freePort()}`;
+  const { port } = silent.address() as { port: number };
+  const DATABASE_URL = withHosts(withPort(storeUrl(), port), [refusing, other]);
+  const settings = readConfig({ CONNECT_TIMEOUT_MS: '700', AWAY_MS: '0' });
+  const address = storeOptions(settings, DATABASE_URL, 'test');
+  const said = await openConnection(address, 'tools').catch((error) => error.detail);
+  expect(said.split('; ')).toEqual(
+    [
+      `127.0.0.1:${port}: connecting timed out`,
+      `${refusing}: no answer from ${refusing} (ECONNREFUSED)`,
+      `${other}: no answer from ${other} (ECONNREFUSED)`,
+    ].sort(),
+  );
+  const kassa = openKassa({ ...settings, DATABASE_URL });
+  const { body } = await kassa.post('/payment/create_user');
+  expect([body.code, body.detail]).toEqual([
+    'store_unavailable',
+    'the store cannot be reached; nothing was done',
+  ]);
+  await kassa.close();
 });
 
 test('a host that is silent keeps no connection from being made', async () => {

@@ -23,6 +23,7 @@ const DIAL_MS = 3000;
  * - `stall_within`: as `stall`, and the server has half of the statement;
  * - `{ error }`: the transaction fails (a COMMIT rolls back) and the client is told this SQLSTATE;
  * - `{ error, done }`: the client is told this SQLSTATE, but the server has done the statement.
+ * `routine` names the function of the server that fails.
  */
 export type Fault =
   | 'pass'
@@ -32,7 +33,7 @@ export type Fault =
   | 'stall'
   | 'mute'
   | 'stall_within'
-  | { error: string; done?: true };
+  | { error: string; routine?: string; done?: true };
 
 export interface StoreProxy {
   /** The store's address through the proxy, without TLS. */
@@ -163,7 +164,7 @@ function relay(client: Socket, store: Socket, proxy: StoreProxy, cut: () => void
           cut();
           return;
         }
-        if (typeof next === 'object') toClient(failure(next.error));
+        if (typeof next === 'object') toClient(failure(next.error, next.routine));
         toClient(message);
       } else if (next === 'pass') toClient(message);
     }),
@@ -233,8 +234,8 @@ function statementOf(
 const strings = (message: Buffer): string[] =>
   message.toString('latin1', 5, Math.min(message.length, 4096)).split('\0');
 
-function failure(code: string): Buffer {
-  const fields = `SERROR\0VERROR\0C${code}\0Mforced by the test\0\0`;
+function failure(code: string, routine = 'Test'): Buffer {
+  const fields = `SERROR\0VERROR\0C${code}\0Mforced by the test\0R${routine}\0\0`;
   const head = Buffer.alloc(5, 'E');
   head.writeInt32BE(fields.length + 4, 1);
   return Buffer.concat([head, Buffer.from(fields, 'latin1')]);

@@ -122,6 +122,7 @@ test('with UPSERT a role writes where it may insert whatever it updates; else wi
     const tag = (parts: TemplateStringsArray, ...values: string[]) => sql(parts, ...values);
     const told = Object.assign(tag, { unsafe: async () => [{ version }] });
     const features = await tuneSession(told as unknown as Connection['sql'], 'transactions', {
+      statement_timeout_ms: 5000,
       idle_in_transaction_timeout_ms: 3000,
       transaction_timeout_ms: 6000,
       lock_timeout_ms: 500,
