@@ -1,31 +1,39 @@
 /** Whether a service could do its work now: the store answers, is migrated, and lets it. */
 import { textArray } from './arrays.ts';
-import { codeOf, Failure, isServerError, type Log, rootCodeOf } from './failure.ts';
+import { codeOf, Failure, isServerError, type Log, rootCodeOf, whyAway } from './failure.ts';
 import { assertMigrated } from './migrate.ts';
+import { writeMarker } from './operations.ts';
 import type { ReadPool } from './read-pool.ts';
-import type { Grants } from './roles.ts';
+import type { Grants, Service } from './roles.ts';
 
 /** A probe asks every few seconds and must not wait as long as a call may. */
 const CHECK_MS = 1000;
+/** Whether writes succeed is tried at most so often, and sooner after it has failed. */
+const WRITE_EVERY_MS = 5000;
+const WRITE_AGAIN_MS = 500;
 
 /**
- * The check, one statement each time, so that it turns true by itself. Why it does not is logged
- * when that changes: probes show a status, and nobody reads their answers.
- * @param needs what the service does with each table; the store may well grant more
+ * The check, one statement each time and now and then a write, so that it turns true by itself. Why
+ * it does not is logged when that changes: probes show a status, and nobody reads their answers.
+ * @param needs what the services do with each table; the store may well grant more
+ * @param service one of them, among whose operations a row is written
  * @returns resolves if all is well. @throws Failure not_ready, store_unavailable
  */
-export function readiness(pool: ReadPool, needs: Grants, log: Log): () => Promise<void> {
+export function readiness(
+  pool: ReadPool,
+  needs: Grants,
+  service: Service,
+  log: Log,
+): () => Promise<void> {
   const wanted = Object.entries(needs).flatMap(([relation, privileges]) =>
     privileges.map((privilege) => ({ relation, privilege })),
   );
+  const ways = [look(pool, wanted, BY_OID), look(pool, wanted, BY_NAME), lookForMigrations(pool)];
+  const write = writing(pool, service);
   let said = '';
-  let answers = true;
   return async () => {
     try {
-      const looking = answers ? look(pool, wanted).catch(unanswered) : lookForMigrations(pool);
-      const seen = await inTime(looking, pool.trouble);
-      if (seen) assertMigrated(seen.migrations);
-      assertGranted(seen ? seen.lacking : [MIGRATIONS]);
+      await inTime(check(), pool.trouble);
       said = '';
     } catch (error) {
       if (error instanceof Failure && error.detail !== said) {
@@ -36,12 +44,60 @@ export function readiness(pool: ReadPool, needs: Grants, log: Log): () => Promis
     }
   };
 
-  function unanswered(error: unknown): Promise<Seen> {
-    if (!isServerError(error)) throw error;
-    answers = false;
-    log('warn', 'privileges_not_checked', { error });
-    return lookForMigrations(pool);
+  async function check(): Promise<void> {
+    const seen = await looking();
+    if (seen) assertMigrated(seen.migrations);
+    assertGranted(seen ? seen.lacking : [MIGRATIONS]);
+    await write();
   }
+
+  /** A server that does not know how it is asked is asked in another way from then on. */
+  async function looking(): Promise<Seen | undefined> {
+    try {
+      return await ways[0]?.();
+    } catch (error) {
+      if (codeOf(error) === 'not_ready') await assertDatabase(pool);
+      if (!isServerError(error) || ways.length === 1) throw error;
+      ways.shift();
+      if (ways.length === 1) log('warn', 'privileges_not_checked', { error });
+      return looking();
+    }
+  }
+}
+
+/**
+ * Writes a row as each transaction does, of no hot table and behind no gate; it expires. Only that
+ * shows that the disk has room and that the server takes writes. Probes in between share an answer.
+ */
+function writing(pool: ReadPool, service: Service): () => Promise<unknown> {
+  let again_at = Number.NEGATIVE_INFINITY;
+  let last: Promise<unknown> = Promise.resolve();
+  return () => {
+    if (performance.now() < again_at) return last;
+    again_at = performance.now() + WRITE_EVERY_MS;
+    last = pool
+      .read((sql) => writeMarker(sql, { service, id: crypto.randomUUID() }, 'undone'))
+      .catch((error) => {
+        again_at = performance.now() + WRITE_AGAIN_MS;
+        throw error;
+      });
+    return last;
+  };
+}
+
+/**
+ * On CockroachDB a session may be in a database that is not there: then no table is either.
+ * @throws Failure not_ready
+ */
+async function assertDatabase(pool: ReadPool): Promise<void> {
+  const found = await pool
+    .read((sql) => sql`select 1 from pg_catalog.pg_database where datname = current_database()`)
+    .catch((error) => {
+      if (codeOf(error) === '3D000' || codeOf(error) === 'not_ready') return [];
+      throw error;
+    });
+  if (found.length > 0) return;
+  throw new Failure('not_ready', 'the store has no database of this name: create it, and migrate');
 }
 
 interface Seen {
@@ -55,12 +111,20 @@ interface Wanted {
 /** The one table that the statement reads. */
 const MIGRATIONS: Wanted = { relation: 'migrations', privilege: 'select' };
 
+/** Null, so neither true nor false, for a table that is not there. */
+const BY_OID = 'to_regclass(n.relation)::oid';
+/**
+ * For CockroachDB before 22.2, which has no to_regclass; fails for a table that is not there.
+ * https://github.com/cockroachdb/cockroach/pull/78652
+ */
+const BY_NAME = 'n.relation';
+
 /**
  * The migrations that the store has seen to the end, and what the connected role may not do: owners
  * and superusers may do all. A table that is not there lacks its migration, and no privilege.
  * @returns undefined if the role may not even read the migrations
  */
-async function look(pool: ReadPool, wanted: readonly Wanted[]): Promise<Seen | undefined> {
+const look = (pool: ReadPool, wanted: readonly Wanted[], relation: string) => async () => {
   const relations = textArray(wanted.map(({ relation }) => relation));
   const privileges = textArray(wanted.map(({ privilege }) => privilege));
   const rows = await pool
@@ -71,7 +135,7 @@ async function look(pool: ReadPool, wanted: readonly Wanted[]): Promise<Seen | u
         union all
         select null, n.relation, n.privilege
         from unnest(${relations}::text[], ${privileges}::text[]) as n(relation, privilege)
-        where not has_table_privilege(to_regclass(n.relation)::oid, n.privilege)`,
+        where not has_table_privilege(${sql.unsafe(relation)}, n.privilege)`,
     )
     .catch((error) => {
       if (error instanceof Failure && codeOf(error.cause) === '42501') return undefined;
@@ -83,13 +147,13 @@ async function look(pool: ReadPool, wanted: readonly Wanted[]): Promise<Seen | u
     migrations: new Set(found.flatMap(({ migration }) => migration ?? [])),
     lacking: found.filter(({ migration }) => migration === null),
   };
-}
+};
 
 /** For a server that cannot answer the question about privileges: its calls will tell. */
-async function lookForMigrations(pool: ReadPool): Promise<Seen> {
+const lookForMigrations = (pool: ReadPool) => async (): Promise<Seen> => {
   const rows = await pool.read((sql) => sql`select name from migrations where step = 0`);
   return { migrations: new Set(rows.map(({ name }) => String(name))), lacking: [] };
-}
+};
 
 /** @throws Failure not_ready that names each table with what is lacking on it */
 function assertGranted(lacking: readonly Wanted[]): void {
@@ -108,7 +172,9 @@ function inTime<T>(work: Promise<T>, trouble: () => unknown): Promise<T> {
   const unanswered = () => {
     const cause = trouble();
     const code = rootCodeOf(cause);
-    const detail = `the store does not answer in time${code && ` (${code})`}`;
+    const why = whyAway(cause);
+    const silent = `the store does not answer in time${code && ` (${code})`}`;
+    const detail = code && why.includes(code) ? why : silent;
     return new Failure('store_unavailable', detail, { cause });
   };
   const { promise, resolve, reject } = Promise.withResolvers<T>();

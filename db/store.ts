@@ -64,7 +64,7 @@ export function openStore(options: StoreOptions): Store {
       read_connections: pool.connections(),
       operations_overdue_s: sweeping.overdue_s(),
     }),
-    check: readiness(pool, needsOf(services), log),
+    check: readiness(pool, needsOf(services), first, log),
     async close() {
       sweeping.stop();
       await engine.close();

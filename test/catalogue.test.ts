@@ -38,7 +38,7 @@ const ELSEWHERE = {
 
 /** What a server may refuse, since the product then goes on without. */
 const DISPENSABLE =
-  /ttl_expiration_expression|has_schema_privilege|^set (idle_in|plan_cache|lock_time)|nowait$/;
+  /ttl_expiration_expression|has_schema_privilege|to_regclass|^set (idle_in|plan_cache|lock_time)|nowait$/;
 
 let database: Awaited<ReturnType<typeof newDatabase>>;
 let proxy: StoreProxy;
@@ -139,13 +139,32 @@ const drives: Record<string, () => Promise<unknown>> = {
     disturbOnce('commit', 'cut_after');
     expect((await kassa.post(path)).body.credit).toBe(2);
   },
-  async 'readiness where privileges cannot be asked for'() {
+  async 'readiness where tables have no oids, and where privileges cannot be asked for'() {
     const other = openKassa({ DATABASE_URL: proxy.database_url });
-    disturbOnce('select name as migration', { error: '42883' });
-    for (const _ of [1, 2]) {
-      expect((await other.get('/health/ready')).body).toEqual({ status: 'ready' });
+    for (const events of [[], ['privileges_not_checked']]) {
+      disturbOnce('select name as migration', { error: '42883' });
+      for (const _ of [1, 2]) {
+        expect((await other.get('/health/ready')).body).toEqual({ status: 'ready' });
+      }
+      expect(other.events).toEqual(events);
     }
-    expect(other.events).toEqual(['privileges_not_checked']);
+    await other.close();
+  },
+  async 'readiness in a database that is not there'() {
+    const other = openKassa({ DATABASE_URL: proxy.database_url });
+    proxy.disturb = (text) => {
+      if (text.startsWith('select name as migration')) return { error: '42P01' };
+      return text.includes('pg_catalog.pg_database') ? { error: '3D000' } : 'pass';
+    };
+    const missing = await other.get('/health/ready');
+    expect([missing.status, missing.body.detail]).toEqual([
+      503,
+      'the store has no database of this name: create it, and migrate',
+    ]);
+    proxy.disturb = (text) =>
+      text.startsWith('select name as migration') ? { error: '42P01' } : 'pass';
+    expect((await other.get('/health/ready')).body.detail).toContain('lacks a migration');
+    proxy.disturb = () => 'pass';
     await other.close();
   },
   async 'rows that are held'() {

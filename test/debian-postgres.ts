@@ -1,0 +1,97 @@
+/** PostgreSQL as Debian installs it, with the tools for standbys that the embedded one lacks. */
+import { existsSync, readdirSync } from 'node:fs';
+import { chown } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { connect } from './kassa.ts';
+import { type Child, freePort, openStage, until } from './process.ts';
+
+const HOME = '/usr/lib/postgresql';
+
+/** Where its programs are, or undefined if it is not installed. */
+export const programs: string | undefined = (existsSync(HOME) ? readdirSync(HOME) : [])
+  .map((version) => join(HOME, version, 'bin'))
+  .findLast((folder) => existsSync(join(folder, 'pg_basebackup')));
+if (!programs) console.log('not checked: no PostgreSQL (apt-get install postgresql)');
+
+export interface Server {
+  database_url: string;
+  /** 127.0.0.1 and its port. */
+  host: string;
+  child: Child;
+}
+
+/** Starts servers of its own, which trust whoever is on this machine. */
+export function openServers() {
+  const stage = openStage();
+  const id = (flag: string) => Number(Bun.spawnSync(['id', flag, 'postgres']).stdout.toString());
+  const [uid, gid] = userInfo().uid === 0 ? [id('-u'), id('-g')] : [];
+  /** PostgreSQL refuses to be root. */
+  const start = (name: string, args: string[]) =>
+    uid === undefined
+      ? stage.start(args, {}, join(programs ?? '', name))
+      : stage.start(
+          [
+            `--reuid=${uid}`,
+            `--regid=${gid}`,
+            '--clear-groups',
+            join(programs ?? '', name),
+            ...args,
+          ],
+          {},
+          'setpriv',
+        );
+  const run = async (name: string, args: string[]) => {
+    const child = start(name, args);
+    if ((await child.ended) !== 0) throw new Error(`${name}: ${child.err}`);
+  };
+  const folder = async () => {
+    const path = await stage.folder();
+    if (uid !== undefined) await chown(path, uid, gid ?? 0);
+    return path;
+  };
+  const serve = async (data: string): Promise<Server> => {
+    const port = await freePort();
+    const settings = { port, listen_addresses: '127.0.0.1', unix_socket_directories: '' };
+    const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    const child = start('postgres', ['-D', data, ...flags]);
+    const host = `127.0.0.1:${port}`;
+    const database_url = `postgres://kassa@${host}/postgres`;
+    const answers = () =>
+      connect(`${database_url}?target_session_attrs=any`)
+        .then(({ close }) => close())
+        .then(
+          () => true,
+          () => false,
+        );
+    await until(answers, `PostgreSQL on ${port}`);
+    return { database_url, host, child };
+  };
+  return {
+    folder,
+    async primary(): Promise<Server> {
+      const data = join(await folder(), 'data');
+      await run('initdb', [
+        '-D',
+        data,
+        '-U',
+        'kassa',
+        '-A',
+        'trust',
+        '--no-sync',
+        '-E',
+        'UTF8',
+        '--locale=C',
+      ]);
+      return serve(data);
+    },
+    /** A copy of the primary that follows it. */
+    async standby(primary: Server): Promise<Server> {
+      const data = join(await folder(), 'data');
+      const from = `postgres://kassa@${primary.host}/postgres`;
+      await run('pg_basebackup', ['-D', data, '-R', '-c', 'fast', '--no-sync', '-d', from]);
+      return serve(data);
+    },
+    clear: stage.clear,
+  };
+}
