@@ -6,7 +6,7 @@ import { tuneSession } from './dialect.ts';
 import { openClient } from './driver.ts';
 import { Failure, isServerError, rootCodeOf } from './failure.ts';
 import { firstOf } from './first-of.ts';
-import { assertOwnSession } from './pooler.ts';
+import { assertOwnSession, sessionOf } from './pooler.ts';
 
 export interface StoreAddress {
   /** postgres://user:password@host[:port][,host2…]/database[?sslmode=…] */
@@ -94,8 +94,12 @@ async function connectTo(
   });
   const ready = async () => {
     const standby = purpose === 'tools' && client.standby;
-    const tuned = await tuneSession(client.sql, purpose, { ...address, standby });
-    await assertOwnSession(client.sql, (lost) => openClient(host, address, lost), address);
+    const [tuned, session] = await Promise.all([
+      tuneSession(client.sql, purpose, { ...address, standby }),
+      sessionOf(client.sql),
+    ]);
+    const openSecond = (lost: (why: Failure) => void) => openClient(host, address, lost);
+    await assertOwnSession(client.sql, session, openSecond, address);
     return tuned;
   };
   try {

@@ -16,10 +16,10 @@ interface Limits {
  */
 export async function assertOwnSession(
   sql: Sql,
+  mine: Session,
   openSecond: (lost: (why: Error) => void) => Client,
   limits: Limits,
 ): Promise<void> {
-  const mine = await sessionOf(sql);
   if (mine.told === undefined || mine.told === mine.pid) return;
   const { promise: gone, reject } = Promise.withResolvers<never>();
   gone.catch(() => {});
@@ -41,8 +41,14 @@ export async function assertOwnSession(
   }
 }
 
-/** The process that serves this statement, and the one that was named when we connected. */
-async function sessionOf(sql: Sql): Promise<{ pid: number; told: number | undefined }> {
+interface Session {
+  /** The process that has served this statement … */
+  pid: number;
+  /** … and the one that was named when we connected. */
+  told: number | undefined;
+}
+
+export async function sessionOf(sql: Sql): Promise<Session> {
   const rows = await sql.unsafe('select pg_backend_pid() as pid');
   return { pid: Number(rows[0]?.pid), told: rows.state?.pid ?? undefined };
 }
