@@ -21,26 +21,27 @@ export interface Server {
   child: Child;
 }
 
+const root = userInfo().uid === 0;
+const idsOf = (user: string) =>
+  ['-u', '-g'].map((flag) => Number(Bun.spawnSync(['id', flag, user]).stdout.toString()));
+
+/**
+ * Arguments for `setpriv`, which runs a program that is stopped when this process is gone, however
+ * that ends; as this user, if we are root.
+ */
+export function endingWithUs(program: string, args: readonly string[], user: string): string[] {
+  const [uid, gid] = root ? idsOf(user) : [];
+  const as = root ? [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : [];
+  return ['--pdeathsig=QUIT', ...as, program, ...args];
+}
+
 /** Starts servers of its own, which trust whoever is on this machine. */
 export function openServers() {
   const stage = openStage();
-  const id = (flag: string) => Number(Bun.spawnSync(['id', flag, 'postgres']).stdout.toString());
-  const [uid, gid] = userInfo().uid === 0 ? [id('-u'), id('-g')] : [];
-  /** PostgreSQL refuses to be root. */
+  const [uid, gid] = root ? idsOf('postgres') : [];
+  /** PostgreSQL refuses to be root. It ends with this process, however that ends. */
   const start = (name: string, args: string[]) =>
-    uid === undefined
-      ? stage.start(args, {}, join(programs ?? '', name))
-      : stage.start(
-          [
-            `--reuid=${uid}`,
-            `--regid=${gid}`,
-            '--clear-groups',
-            join(programs ?? '', name),
-            ...args,
-          ],
-          {},
-          'setpriv',
-        );
+    stage.start(endingWithUs(join(programs ?? '', name), args, 'postgres'), {}, 'setpriv');
   const run = async (name: string, args: string[]) => {
     const child = start(name, args);
     if ((await child.ended) !== 0) throw new Error(`${name}: ${child.err}`);

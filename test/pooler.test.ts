@@ -1,10 +1,10 @@
 /** PgBouncer before the store, where it is installed: by session it serves, by transaction it is refused. */
 import { afterAll, expect, test } from 'bun:test';
 import { chmod, writeFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { readConfig, storeOptions } from '../apps/config.ts';
 import { openConnection } from '../db/connect.ts';
+import { endingWithUs } from './debian-postgres.ts';
 import { installed } from './gateway.ts';
 import { connect, creditOf, expectCleanAudit, newDatabase, newUser, openKassa } from './kassa.ts';
 import { freePort, openStage, until } from './process.ts';
@@ -43,8 +43,7 @@ async function startPooler(settings: Record<string, string | number>): Promise<s
     `[databases]\n* = host=${host[0]} port=${ports[0]}\n[pgbouncer]\n${text.join('\n')}\n`,
   );
   for (const path of [file, users]) await chmod(path, 0o644);
-  const as = userInfo().uid === 0 ? ['-u', 'nobody'] : [];
-  const child = stage.start([...as, file], {}, pgbouncer);
+  const child = stage.start(endingWithUs(pgbouncer ?? '', [file], 'nobody'), {}, 'setpriv');
   await until(() => /listening on/.test(child.err + child.out), 'PgBouncer');
   return withPort(database.database_url, port);
 }
