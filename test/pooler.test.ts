@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { readConfig, storeOptions } from '../apps/config.ts';
 import { openConnection } from '../db/connect.ts';
 import { endingWithUs } from './debian-postgres.ts';
-import { installed } from './gateway.ts';
 import { connect, creditOf, expectCleanAudit, newDatabase, newUser, openKassa } from './kassa.ts';
+import { need } from './need.ts';
 import { freePort, openStage, until } from './process.ts';
 import { targetOf, withPort } from './store-address.ts';
 
-const pgbouncer = installed('pgbouncer');
+const pgbouncer = need('pgbouncer');
 const { sql, close } = await connect();
 const [row] = await sql.unsafe('select version() as version');
 await close();
