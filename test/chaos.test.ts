@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'bun:test';
 import { deploy } from './chaos/deployment.ts';
 import { connect, endSessions, hasDatabase, storeUrl } from './kassa.ts';
-import { openStage, until } from './process.ts';
+import { answers, freePort, openStage, until } from './process.ts';
 import { withParameter } from './store-address.ts';
 
 const stage = openStage();
@@ -15,13 +15,57 @@ const runWith = async (env: Record<string, string>, ...args: string[]) => {
   return child;
 };
 
-test('a quarter of a minute of faults of every kind: nothing lost, nothing doubled', async () => {
+/** The faults of the table, by name. */
+const faultsOf = (out: string): string[] =>
+  [...out.matchAll(/^([a-z-]+) +[1-9]\d* +\d+$/gm)].map(([, name = '']) => name);
+
+test('a quarter of a minute of faults: each kind of kill, nothing lost, nothing doubled', async () => {
   const child = await run('--minutes', '0.25', '--every', '0.6', '--seed', '11', '--clients', '12');
   expect(child.out).toContain('Nothing was lost and nothing was doubled.');
   expect(child.code).toBe(0);
-  const faults = [...child.out.matchAll(/^[a-z-]+ +(\d+) +\d+$/gm)];
-  expect(faults.length).toBeGreaterThan(5);
-  expect(Number(/(\d+) audits/.exec(child.out)?.[1])).toBeGreaterThan(2);
+  expect(faultsOf(child.out)).toEqual(
+    expect.arrayContaining(['kill-store', 'kill-order', 'kill-payment', 'kill-stock']),
+  );
+  expect(faultsOf(child.out)).toContain('kill-all-in-one');
+  expect(Number(/(\d+) audits/.exec(child.out)?.[1])).toBeGreaterThan(0);
+}, 120_000);
+
+test('the shortest run has each kind of kill, though faults are to be rare', async () => {
+  const kills = 'kill-order,kill-payment,kill-stock,kill-all-in-one,partition';
+  const args = ['--minutes', '0.05', '--every', '600', '--clients', '4', '--faults', kills];
+  const child = await runWith({ DATABASE_URL: storeUrl() }, ...args);
+  expect([child.code, faultsOf(child.out).toSorted()]).toEqual([
+    0,
+    ['kill-all-in-one', 'kill-order', 'kill-payment', 'kill-stock'],
+  ]);
+}, 120_000);
+
+test("a run without faults is no proof: another verdict, and exit code 0 only if that's meant", async () => {
+  const port = await freePort();
+  await answers(
+    stage.start(['apps/local.ts', '--port', `${port}`], { DATABASE_URL: storeUrl() }),
+    port,
+  );
+  const address = ['--address', `http://127.0.0.1:${port}`];
+  const args = [...address, '--minutes', '0.05', '--clients', '4'];
+  // Two at the same time on one deployment: neither takes the other's calls for its own.
+  const [bare, meant, named] = await Promise.all([
+    run(...args),
+    run(...args, '--faults', 'none'),
+    run(...args, '--faults', 'kill-order'),
+  ]);
+  expect([bare.code, meant.code, named.code]).toEqual([2, 0, 2]);
+  expect(bare.out).toContain(
+    `no faults are done, since the deployment at ${address[1]} is not ours`,
+  );
+  for (const { out } of [bare, meant]) {
+    expect(out).toContain('No fault was done');
+    expect(out).not.toMatch(/Nothing was lost|^fault /m);
+  }
+  expect([named.out, named.err]).toEqual([
+    '',
+    expect.stringMatching(/^--faults: kill-order .*\n$/),
+  ]);
 }, 120_000);
 
 const OWN = /^on a new database of its own: (\S+)\/(kassa_chaos_\w+)$/m;
@@ -36,7 +80,7 @@ test('a server that is not ours: faults that leave its processes alone, and noth
   const spared = `left out, since the store at ${host} is not ours: kill-store, freeze-store\n`;
   expect(child.out).toStartWith(spared);
   expect(child.out).not.toMatch(/^(kill|freeze)-store +\d/m);
-  expect([...child.out.matchAll(/^[a-z-]+ +(\d+) +\d+$/gm)].length).toBeGreaterThan(2);
+  expect(faultsOf(child.out).length).toBeGreaterThan(3);
   expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
 }, 120_000);
 

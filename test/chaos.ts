@@ -2,8 +2,9 @@
 import { audit } from '../db/audit.ts';
 import { Failure } from '../db/failure.ts';
 import { type Deployment, deploy } from './chaos/deployment.ts';
-import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './chaos/faults.ts';
+import { TO_A_LIMIT, TO_OUR_SERVER } from './chaos/faults.ts';
 import { buy, type Load, prepare } from './chaos/load.ts';
+import { type Done, misbehave } from './chaos/misbehave.ts';
 import { leaveOut, readOptions } from './chaos/options.ts';
 import { reconcile, replay, type Violation } from './chaos/verify.ts';
 import { judge, witness } from './chaos/witness.ts';
@@ -15,14 +16,14 @@ import { openTeardown } from './teardown.ts';
 const options = readOptions();
 const random = seeded(options.seed);
 const teardown = openTeardown();
-const done: { name: string; at: number }[] = [];
+const done: Done[] = [];
 const audits = { done: 0, missed: 0 };
 const violations: Violation[] = [];
 const line = live();
 let deployment: Deployment | undefined;
 let load: Load;
 let testimony: ReturnType<typeof judge>;
-let [began, ends_at] = [0, 0];
+let [began, ends_at, ended_at] = [0, 0, 0];
 
 try {
   await main();
@@ -33,6 +34,7 @@ try {
 }
 await teardown.run(); // told to stop, it ends there
 print();
+if (violations.length === 0 && done.length === 0) endWithoutFaults();
 verdict(violations.length, 'Nothing was lost and nothing was doubled.');
 
 async function main(): Promise<void> {
@@ -47,11 +49,12 @@ async function main(): Promise<void> {
   const [chapters] = await Promise.all([
     witness(clients, seeded(options.seed + 7), () => load.stop),
     watch(),
-    misbehave().finally(() => (load.stop = true)),
+    misbehaviour().finally(() => (load.stop = true)),
     ...Array.from({ length: options.clients }, (_, i) =>
       buy(load, i, clients, seeded(options.seed * 1000 + i)),
     ),
   ]);
+  ended_at = performance.now();
   testimony = judge(chapters);
   line.end();
   violations.push(...testimony.violations);
@@ -64,7 +67,8 @@ async function main(): Promise<void> {
 async function openClients(): Promise<Client[]> {
   const { address, server_url, seed } = options;
   const where = hostOf(server_url ?? '');
-  if (server_url) leaveOut(options, TO_OUR_SERVER, `the store at ${where} is not ours`);
+  if (address) leaveOut(options, options.faults, `the deployment at ${address} is not ours`);
+  else if (server_url) leaveOut(options, TO_OUR_SERVER, `the store at ${where} is not ours`);
   console.log(`seed ${seed}`);
   if (!address) deployment = await deploy(server_url, teardown, console.error);
   const version = deployment?.postgresql ?? Number.POSITIVE_INFINITY;
@@ -74,17 +78,11 @@ async function openClients(): Promise<Client[]> {
   return addresses.map((one) => openClient(one, 15_000));
 }
 
-/** One fault after the other; every kind comes before one comes again. */
-async function misbehave(): Promise<void> {
-  let bag: string[] = [];
-  while (performance.now() < ends_at) {
-    await Bun.sleep(Math.min(options.every * 1000 * (0.5 + random()), ends_at - performance.now()));
-    if (!deployment || options.faults.length === 0 || performance.now() >= ends_at) continue;
-    if (bag.length === 0) bag = options.faults.toSorted(() => random() - 0.5);
-    const name = bag.pop() ?? '';
-    done.push({ name, at: performance.now() });
-    await faults[name]?.(deployment, random);
-  }
+/** Faults until the time is up, if the deployment is ours to disturb. */
+async function misbehaviour(): Promise<void> {
+  const plan = { faults: options.faults, every: options.every, ends_at };
+  if (deployment) await misbehave(deployment, plan, random, done);
+  else await Bun.sleep(ends_at - performance.now());
 }
 
 /** Audits and the live line, while the load lasts. */
@@ -103,6 +101,16 @@ async function watch(): Promise<void> {
     }
     await Bun.sleep(100);
   }
+}
+
+/** Who has not said that there shall be none takes exit code 0 for more than was shown. */
+function endWithoutFaults(): never {
+  console.log(
+    '\nNo fault was done, so nothing is shown of faults. Without any, all sums are right.',
+  );
+  if (options.none) process.exit(0);
+  console.log('`--faults none` says that this is meant, and makes it exit code 0.');
+  process.exit(2);
 }
 
 function database(): string | undefined {
@@ -129,9 +137,11 @@ async function auditNow(url: string, must: boolean): Promise<void> {
 
 function print(): void {
   console.log(`\n${table(['tries', 'ended as'].toReversed(), triesOf(load))}`);
-  console.log(`\n${table(['fault', 'times', 'longest time without an answer, ms'], gapsOf())}`);
+  if (done.length > 0) {
+    console.log(`\n${table(['fault', 'times', 'longest time without an answer, ms'], gapsOf())}`);
+  }
   const calls = load.journal.length;
-  const rate = Math.round(calls / options.minutes / 60);
+  const rate = Math.round((calls * 1000) / (ended_at - began));
   console.log(`\n${calls} calls (${rate}/s), ${audits.done} audits, ${audits.missed} not possible`);
   const { operations, exact } = testimony;
   console.log(`${operations} calls in histories searched for one serial order, ${exact} exactly`);

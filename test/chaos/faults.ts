@@ -136,3 +136,8 @@ export const TO_OUR_SERVER: readonly string[] = ['kill-store', 'freeze-store'];
 
 /** What only a limit on whole transactions ends, which PostgreSQL has from version 17 on. */
 export const TO_A_LIMIT: readonly string[] = ['half-a-message'];
+
+/** Those that end a process at once: what everybody asks for first. */
+export const KILLS: readonly string[] = Object.keys(faults).filter((name) =>
+  name.startsWith('kill-'),
+);

@@ -30,6 +30,8 @@ export interface ExpectedOrder {
 }
 
 export interface Load {
+  /** Its keys begin with this: the records of an earlier run stay for a day. */
+  name: string;
   journal: Entry[];
   expected: Expected;
   /** Single tries by how they ended: ok, the code of a problem, http 502 …, broken. */
@@ -48,6 +50,7 @@ const ITEMS = 10;
 /** Makes users and items, before any fault. */
 export async function prepare(client: Client): Promise<Load> {
   const load: Load = {
+    name: crypto.randomUUID().slice(0, 8),
     journal: [],
     expected: { users: new Map(), items: new Map(), orders: new Map(), keyless: new Map() },
     tries: new Map(),
@@ -85,8 +88,13 @@ export async function buy(
   const amount = () => 1 + Math.floor(random() * 5);
   let calls = 0;
   const send = (path: string, keyed = true, method = 'POST') =>
-    untilKnown(load, number, keyed ? `${number}-${calls++}` : undefined, method, path, () =>
-      pick(clients),
+    untilKnown(
+      load,
+      number,
+      keyed ? `${load.name}-${number}-${calls++}` : undefined,
+      method,
+      path,
+      () => pick(clients),
     );
   const { user_id: own } = (await send('/payment/create_user')).body;
   while (!load.stop) {

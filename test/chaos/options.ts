@@ -9,7 +9,7 @@ const names = Object.keys(faults);
 const HELP = `Runs Kassa (three services and one process that serves all), puts load on it from many clients,
 does a fault every few seconds, audits all the while, and at the end compares the journals of the
 clients with the store: every 200 is there, every refusal left nothing, every unknown became one or
-none.
+none. The kills come first, each kind once, however short the run.
 
   bun run chaos [options]
 
@@ -21,14 +21,18 @@ none.
                     ${names.slice(5, 9).join(', ')},
                     ${names.slice(9, 14).join(', ')},
                     ${names.slice(14).join(', ')}; or none
-  --address A       an address in place of a deployment of our own: load and journal, no faults
+  --address A       an address in place of a deployment of our own: load and journal, no faults but
+                    those that you do meanwhile
                     (http://host:port, or orders=http://…,payment=http://…,stock=http://…)
   --help            this text
 
 The store is an embedded PostgreSQL or, with DATABASE_URL set, a new database on that server, which
 is removed at the end. Left out there: ${TO_OUR_SERVER.join(', ')}, since its processes are not
 ours, and before PostgreSQL 17 ${TO_A_LIMIT.join(', ')}. The services reach the store through proxies,
-which speak its TLS. With --address and DATABASE_URL the store of that deployment is audited.`;
+which speak its TLS. With --address and DATABASE_URL the store of that deployment is audited.
+
+Exit code 0: faults were done and nothing was violated; 1: something was; 2: it could not be run, or
+no fault was done and \`--faults none\` was not given.`;
 
 export interface Options {
   minutes: number;
@@ -39,6 +43,8 @@ export interface Options {
   faults: string[];
   /** They were asked for one by one. */
   by_name: boolean;
+  /** It was asked for that there are none. */
+  none: boolean;
   /** '' for a deployment of our own. */
   address: string;
   /** DATABASE_URL. */
@@ -64,8 +70,9 @@ export function readOptions(): Options {
     seed: numberFlag('seed', given.seed, 0, 1e9),
     clients: numberFlag('clients', given.clients, 1, 1000),
     every: numberFlag('every', given.every, 0.1, 600),
-    faults: given.address ? [] : chosen,
+    faults: chosen,
     by_name: given.faults !== '',
+    none: given.faults === 'none',
     address: given.address,
     server_url: sayOrDo(foreignStore),
   };
@@ -83,7 +90,8 @@ export function leaveOut(options: Options, which: readonly string[], why: string
     throw new Failure('invalid_parameter', what);
   }
   options.faults = options.faults.filter((name) => !out.includes(name));
-  console.log(`left out, since ${why}: ${out.join(', ')}`);
+  if (options.faults.length === 0) console.log(`no faults are done, since ${why}`);
+  else console.log(`left out, since ${why}: ${out.join(', ')}`);
 }
 
 function sayOrDo<T>(work: () => T): T {

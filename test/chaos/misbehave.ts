@@ -1,0 +1,52 @@
+/** Does one fault after the other to a deployment: each kind of kill early, then all at random. */
+import type { Deployment } from './deployment.ts';
+import { faults, KILLS } from './faults.ts';
+
+export interface Plan {
+  /** Names of those that may be done. */
+  faults: readonly string[];
+  /** Seconds between two, on average. */
+  every: number;
+  /** When the time is up, on the clock of `performance`. */
+  ends_at: number;
+}
+
+export interface Done {
+  name: string;
+  at: number;
+}
+
+/**
+ * The kills come first, with short pauses, and are done even if the time is up before: whoever runs
+ * this for six seconds wants to know that a kill was survived. From then on every kind comes before
+ * one comes again.
+ * @param done is filled as they are done
+ */
+export async function misbehave(
+  deployment: Deployment,
+  plan: Plan,
+  random: () => number,
+  done: Done[],
+): Promise<void> {
+  const left_s = () => (plan.ends_at - performance.now()) / 1000;
+  const pause = (average_s: number) => Bun.sleep(1000 * average_s * (0.5 + random()));
+  const act = async (name: string) => {
+    done.push({ name, at: performance.now() });
+    await faults[name]?.(deployment, random);
+  };
+  const shuffled = (names: readonly string[]) => names.toSorted(() => random() - 0.5);
+  const kills = shuffled(plan.faults.filter((name) => KILLS.includes(name)));
+  const short_s = Math.min(plan.every, left_s() / 3 / kills.length);
+  for (const name of kills) {
+    await pause(short_s);
+    await act(name);
+  }
+  let bag = shuffled(plan.faults.filter((name) => !kills.includes(name)));
+  while (left_s() > 0) {
+    await Promise.race([pause(plan.every), Bun.sleep(Math.max(0, left_s() * 1000))]);
+    if (left_s() <= 0) break;
+    if (bag.length === 0) bag = shuffled(plan.faults);
+    const name = bag.pop();
+    if (name !== undefined) await act(name);
+  }
+}
