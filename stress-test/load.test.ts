@@ -9,6 +9,7 @@ import { AnswerReader, BAD, MORE } from './load/answers.ts';
 import { Arrivals, gaps } from './load/arrivals.ts';
 import { type Requests, requests, type Workload } from './load/calls.ts';
 import { Meter } from './load/meter.ts';
+import { prepare } from './load/prepare.ts';
 import { type LoadResult, OUTCOMES } from './load/result.ts';
 import { type Plan, Run } from './load/run.ts';
 import { numbered, openWorkload, type WorkloadName } from './load/workloads.ts';
@@ -408,6 +409,25 @@ test('the course’s stories run on Kassa, and only those bound to fail are refu
   ]);
 });
 
+test('orders are made until the time for it is up, then as many as there are will do', async () => {
+  const made = new Set<string>();
+  const port = serve(() => {
+    const id = crypto.randomUUID();
+    made.add(id);
+    return Response.json({ order_id: id, item_id: id, user_id: id });
+  });
+  const rows = { how: 'calls', from: 0, orders: 1e6, users: 3, items: 6, lines: 2 } as const;
+  const plan = {
+    ...{ address: `http://127.0.0.1:${port}`, workload: 'distinct' as const },
+    ...{ target: { hostname: '', port, tls: false, insecure: false } },
+    rows: { ...rows, theta: 0, prepare_s: 0.2 },
+  };
+  const { orders, users } = await prepare(plan, Math.random, silent, () => {});
+  expect([users.count, orders.count > 0, orders.count < 1e6]).toEqual([3, true, true]);
+  const ids = Array.from({ length: orders.count }, (_, i) => orders.id(i));
+  expect([new Set(ids).size, ids.every((id) => made.has(id))]).toEqual([orders.count, true]);
+});
+
 describe('the command line', () => {
   const top = join(import.meta.dir, '..');
   async function load(...args: string[]) {
@@ -425,14 +445,19 @@ describe('the command line', () => {
     const paths: string[] = [];
     const port = serve((request) => {
       const { pathname } = new URL(request.url);
-      const id = String(paths.push(pathname));
+      const id = `made-${paths.push(pathname)}`;
       if (pathname.includes('batch_init') && batch_status !== 200) {
         return Response.json({ code: 'batch_init_disabled' }, { status: batch_status });
       }
       return Response.json({ order_id: id, item_id: id, user_id: id, msg: 'done' });
     });
     const called = (part: string) => paths.filter((path) => path.includes(part)).length;
-    return { port, called };
+    /** Calls that name a row which was there before. */
+    const foreign = () =>
+      paths
+        .filter((path) => /\/(create|create_user|live)(\/\d+)?$/.test(path) === false)
+        .filter((path) => !path.includes('/made-'));
+    return { port, called, foreign };
   }
   const short = ['--seconds', '0.4', '--warmup', '0', '--orders', '30', '--clients', '4'];
 
@@ -443,8 +468,8 @@ describe('the command line', () => {
     const address = `http://127.0.0.1:${port}`;
     const flags = [...short, '--workload', 'course', '--seed', '5', '--json', '--html', html];
     const { code, out, err } = await load(address, ...flags);
-    expect([code, called('/batch_init/')]).toEqual([0, 3]);
-    expect(err).toContain('anew');
+    expect([code, called('/batch_init/')]).toEqual([0, 0]);
+    expect(err).toContain('30 orders of its own');
     const result = JSON.parse(out) as LoadResult;
     expect(result).toMatchObject({
       workload: 'course',
@@ -474,19 +499,43 @@ describe('the command line', () => {
     expect(page).not.toMatch(/NaN|undefined/);
   });
 
-  test('batch_init is called on this machine only, unless it is asked for', async () => {
-    const elsewhere = fakeShop(); // 0.0.0.0 leads here too, but isn't known to
-    const off = fakeShop(403);
+  test('no row that exists is touched unless that is asked for, on this machine neither', async () => {
+    const [shop, told, off] = [fakeShop(), fakeShop(), fakeShop(403)];
+    const address = ({ port }: { port: number }) => `http://127.0.0.1:${port}`;
+    const batch = ['--prepare', 'batch'];
     const [made, forced, fallen] = await Promise.all([
-      load(`http://0.0.0.0:${elsewhere.port}`, ...short),
-      load(`http://0.0.0.0:${fakeShop().port}`, ...short, '--prepare', 'batch'),
-      load(`http://127.0.0.1:${off.port}`, ...short),
+      load(address(shop), ...short),
+      load(address(told), ...short, ...batch),
+      load(address(off), ...short, ...batch),
     ]);
-    expect([made.code, elsewhere.called('batch_init')]).toEqual([0, 0]);
-    expect([elsewhere.called('/orders/create/'), elsewhere.called('/addItem/')]).toEqual([30, 60]);
-    expect([forced.code, forced.err.includes('anew')]).toEqual([0, true]);
+    expect([made.code, shop.called('batch_init'), shop.foreign()]).toEqual([0, 0, []]);
+    expect([shop.called('/orders/create/'), shop.called('/addItem/')]).toEqual([30, 60]);
+    expect([forced.code, told.called('/batch_init/'), told.called('/addItem/')]).toEqual([0, 3, 0]);
+    expect(forced.err).toContain(
+      'anew, whatever they were; there are such users and items and orders',
+    );
     expect([fallen.code, off.called('/orders/create/')]).toEqual([0, 30]);
     expect(fallen.err).toContain('switched off');
+  });
+
+  test('orders of its own that are checked out at the same time share no item and no user', async () => {
+    const orders = new Map<string, string[]>();
+    const order_of: string[] = [];
+    const port = serve((request) => {
+      const [, , verb, id = '', item = ''] = new URL(request.url).pathname.split('/');
+      const made = crypto.randomUUID();
+      if (verb === 'create' && request.url.includes('/orders/')) orders.set(made, [id]);
+      if (verb === 'addItem') orders.get(id)?.push(item);
+      if (verb === 'checkout') order_of.push(id);
+      return Response.json({ order_id: made, item_id: made, user_id: made });
+    });
+    const flags = ['--seconds', '60', '--warmup', '0', '--clients', '8', '--orders', '2500'];
+    const { code } = await load(`http://127.0.0.1:${port}`, ...flags);
+    expect([code, order_of.length]).toEqual([0, 2500]);
+    for (let at = 0; at + 16 < order_of.length; at += 8) {
+      const rows = order_of.slice(at, at + 16).flatMap((id) => orders.get(id) ?? []);
+      expect(new Set(rows).size).toBe(16 * 3);
+    }
   });
 
   test('a 5xx, no answer and no deployment are exit code 1', async () => {

@@ -1,4 +1,6 @@
 /** What `bun run load --help` prints. */
+import { PREPARE_S } from './rows.ts';
+
 export const HELP = `Puts load on a deployment of the API and measures throughput, latency and outcomes.
 
   bun run load [http://host:port] [options]        (http://127.0.0.1:8000)
@@ -28,19 +30,21 @@ What it calls: --workload W (distinct)
 distinct, zipf and hot check each order out once, and stop when there are none left.
 
 The rows it calls for
-  --prepare batch   POST …/batch_init: users, items and orders "0" … "n-1" of that deployment are
-                    MADE ANEW, whatever they were. Each order is a random user's and has two random
-                    items. For distinct that is 100000 users and 200000 items, so with 64 clients a
-                    call meets an item of another call under way with a chance of 0.13 %, its user
-                    with 0.06 %. Orders for zipf, and for distinct with other --lines than 2, are
-                    made by calls; distinct orders then share no item and no user at all.
-  --prepare calls   rows of its own by single calls: slower; touches nothing that exists
-                    Without either: batch if the address is this machine's (127.x, ::1, localhost),
-                    else calls. If batch_init is switched off there: calls.
+  --prepare calls   (unless told otherwise) users, items and orders of its own, made by single calls,
+                    with ids that the deployment gives: nothing that exists is touched. Orders are
+                    made for ${PREPARE_S} s, as far as neither --orders nor --rate says how many.
+                    Orders of distinct that are under way at the same time share no item and no user.
+  --prepare batch   POST …/batch_init, where it is switched on: quick, many rows, but users, items
+                    and orders "0" … "n-1" of that deployment are MADE ANEW, whatever they were. Each
+                    order is a random user's and has two random items. For distinct that is 100000
+                    users and 200000 items, so with 64 clients a call meets an item of another call
+                    under way with a chance of 0.13 %, its user with 0.06 %. Orders for zipf, and for
+                    distinct with other --lines than 2, are made by calls.
   --prepared F..T   orders "F" … "T-1" exist, unpaid; nothing is prepared. For reads, add_item,
                     add_funds and create give --users N and --items N: ids "0" … "N-1" exist.
   --orders N        how many orders to prepare (batch: 100000; zipf 20000, repeats 1000, single
-                    calls 10000; calls: fewer; open loop: what the time takes)
+                    calls 10000; calls: course 10000, repeats 100, others 1000; open loop: what the
+                    time takes)
   --users N  --items N  --lines N (2)  --theta T (0.99)
 
 Output

@@ -5,6 +5,7 @@ import { flags, numberFlag, usage } from '../../test/report.ts';
 import type { Target } from './connection.ts';
 import { HELP } from './help.ts';
 import type { LoadResult } from './result.ts';
+import { demandOf, type RowOptions, readRows, whole } from './rows.ts';
 import { WORKLOADS, type WorkloadName } from './workloads.ts';
 
 export interface Options {
@@ -24,17 +25,6 @@ export interface Options {
   html: string | undefined;
   self_test: boolean;
   rows: RowOptions;
-}
-
-/** Where the rows come from: they exist, are made by batch_init, or by single calls. */
-export interface RowOptions {
-  how: 'prepared' | 'batch' | 'calls';
-  from: number;
-  orders: number;
-  users: number;
-  items: number;
-  lines: number;
-  theta: number;
 }
 
 const FLAGS = {
@@ -70,7 +60,6 @@ export function readOptions(): Options {
   const loop = readLoop(given);
   const seconds = numberFlag('seconds', given.seconds, 0.1, 86_400);
   const warmup_s = numberFlag('warmup', given.warmup, 0, 3600);
-  const calls = loop.kind === 'open' ? Math.ceil(loop.rate_per_s * (seconds + warmup_s)) : 0;
   const html = given.html === undefined ? undefined : resolve(given.html);
   if (html !== undefined && !existsSync(dirname(html))) {
     usage(`--html: there is no folder ${dirname(html)}`);
@@ -94,7 +83,7 @@ export function readOptions(): Options {
     json: given.json,
     html,
     self_test: given['self-test'],
-    rows: readRows(given, workload, isLoopback(address.hostname), calls),
+    rows: readRows(given, workload, demandOf(loop, seconds + warmup_s)),
   };
 }
 
@@ -115,9 +104,6 @@ function readAddress(text: string): URL {
   return address;
 }
 
-const isLoopback = (hostname: string): boolean =>
-  /^(localhost|127(\.[0-9]+){3}|\[::1\])$/.test(hostname);
-
 function readLoop(given: Given): Options['loop'] {
   if (given.rate === undefined) {
     if (given.arrivals ?? given.connections) {
@@ -137,92 +123,4 @@ function readLoop(given: Given): Options['loop'] {
     arrivals,
     connections: whole('connections', given.connections, 1, 10_000) ?? 1024,
   };
-}
-
-/** @param calls how many an open loop will make; 0 if that isn't known */
-function readRows(given: Given, name: WorkloadName, local: boolean, calls: number): RowOptions {
-  const prepare = given.prepare ?? (local ? 'batch' : 'calls');
-  if (prepare !== 'batch' && prepare !== 'calls') {
-    usage(`--prepare must be batch or calls, not ${prepare}`);
-  }
-  if (given.prepare && given.prepared) usage('--prepare makes rows and --prepared says they exist');
-  if (given.theta && name !== 'zipf') usage(`--theta is for --workload zipf, not ${name}`);
-  if (given.lines && !['distinct', 'zipf'].includes(name)) {
-    usage(`--lines is for --workload distinct and zipf, not ${name}`);
-  }
-  if (given.items && name === 'hot' && !given.prepared)
-    usage('--items: the workload hot has one item');
-  const range = given.prepared === undefined ? undefined : readRange(given.prepared);
-  const how = range ? 'prepared' : prepare === 'batch' ? 'batch' : 'calls';
-  const lines = whole('lines', given.lines, 1, 100) ?? 2;
-  const orders = range
-    ? range.to - range.from
-    : (count('orders', given) ?? enough(name, how, calls));
-  const checks_out = ['distinct', 'zipf', 'hot', 'repeats', 'course'].includes(name);
-  const few = how === 'batch' ? 10_000 : 1000;
-  const users = count('users', given) ?? (how === 'prepared' ? 0 : checks_out ? orders : few);
-  const items =
-    count('items', given) ?? (how === 'prepared' ? 0 : mostItems(name, orders, lines, few));
-  const theta = given.theta === undefined ? 0.99 : numberFlag('theta', given.theta, 0, 0.9999);
-  const rows = { how, from: range?.from ?? 0, orders, users, items, lines, theta } as const;
-  refuse(rows, name, given.prepared !== undefined && given.orders !== undefined);
-  return rows;
-}
-
-function mostItems(name: WorkloadName, orders: number, lines: number, few: number): number {
-  if (name === 'hot') return 1;
-  if (name === 'distinct' || name === 'repeats') return orders * lines;
-  return name === 'course' ? Math.max(2, orders) : few;
-}
-
-function enough(name: WorkloadName, how: RowOptions['how'], calls: number): number {
-  const once = name === 'distinct' || name === 'zipf' || name === 'hot';
-  if (once && calls > 0) return Math.min(1_000_000, Math.ceil(calls * 1.05) + 100);
-  if (name === 'repeats') return how === 'batch' ? 1000 : 100;
-  if (how === 'calls') return once ? 5000 : name === 'course' ? 10_000 : 1000;
-  if (name === 'zipf') return 20_000;
-  return once || name === 'course' ? 100_000 : 10_000;
-}
-
-/** Says what can't be done with these rows. */
-function refuse(rows: RowOptions, name: WorkloadName, both: boolean): void {
-  const { how, orders, users, items, lines } = rows;
-  if (both) usage('--prepared FROM..TO says how many orders there are: leave out --orders');
-  const drawn = name === 'zipf' ? lines : 1;
-  if (how !== 'prepared' && name !== 'scenarios' && items < drawn) {
-    usage(`--items must be at least ${drawn}, the lines of an order`);
-  }
-  if (how !== 'prepared' && name === 'distinct' && !spread(rows, name) && items < orders * lines) {
-    usage(`--items must be at least ${orders * lines}, so that ${orders} orders share none`);
-  }
-  if (items > 1_000_000) usage(`${items} items are too many: at most 1000000`);
-  if (how !== 'prepared') return;
-  const needs_users = ['reads', 'add_funds', 'create'].includes(name);
-  const needs_items = ['reads', 'add_item'].includes(name);
-  if (needs_users && users === 0) usage(`--workload ${name} on prepared rows needs --users N`);
-  if (needs_items && items === 0) usage(`--workload ${name} on prepared rows needs --items N`);
-  if (orders === 0 && !['add_funds', 'create', 'scenarios'].includes(name)) {
-    usage('--prepared: there are no orders in that range');
-  }
-}
-
-/** Whether batch_init can make the orders: two random items each, no choice of which. */
-export const spread = (rows: RowOptions, name: WorkloadName): boolean =>
-  rows.how === 'batch' && name !== 'zipf' && (name !== 'distinct' || rows.lines === 2);
-
-function readRange(text: string): { from: number; to: number } {
-  const [, from, to] = text.match(/^([0-9]{1,9})\.\.([0-9]{1,9})$/) ?? [];
-  if (from === undefined || to === undefined || Number(from) > Number(to)) {
-    return usage(`--prepared must be a range of orders such as 0..100000, not ${text}`);
-  }
-  return { from: Number(from), to: Number(to) };
-}
-
-const count = (name: 'orders' | 'users' | 'items', given: Given): number | undefined =>
-  whole(name, given[name], 1, 1_000_000);
-
-function whole(name: string, text: string | undefined, low: number, high: number) {
-  if (text === undefined) return undefined;
-  const value = numberFlag(name, text, low, high);
-  return Number.isInteger(value) ? value : usage(`--${name} must be a whole number, not ${text}`);
 }

@@ -1,6 +1,7 @@
 /** Makes the rows that a workload calls for, through the API. */
 import type { Live } from '../../test/report.ts';
-import { type Options, type RowOptions, spread } from './options.ts';
+import type { Options } from './options.ts';
+import { type RowOptions, spread } from './rows.ts';
 import { type Ids, listed, numbered, type Rows, type WorkloadName } from './workloads.ts';
 import { zipf } from './zipf.ts';
 
@@ -10,12 +11,14 @@ const STOCK = 1_000_000_000;
 const CREDIT = 1_000_000_000;
 const PRICE = 1;
 
+export type Plan = Pick<Options, 'address' | 'target' | 'workload' | 'rows'>;
+
 /** One call of the API while preparing. @throws Error, a sentence, unless the answer is 200 */
 type Ask = (method: 'GET' | 'POST', path: string) => Promise<Record<string, unknown>>;
 
 /** @throws Error, a sentence, if the deployment doesn't do its part */
 export async function prepare(
-  options: Options,
+  options: Plan,
   random: () => number,
   line: Live,
   say: (sentence: string) => void,
@@ -29,7 +32,7 @@ export async function prepare(
   }
   const ask = asker(options);
   if (rows.how === 'batch') {
-    say(`${address}: batch_init makes the rows "0" … "n-1" anew, whatever they were`);
+    await sayWhatIsThere(ask, address, say);
     const made = await byBatch(ask, workload, rows, line);
     if (made) {
       const by_batch = spread(rows, workload);
@@ -43,7 +46,26 @@ export async function prepare(
   }
   const made = await byCalls(ask, workload, rows, random, line);
   line.end();
+  const { users, items, orders } = made;
+  say(
+    `made by calls: ${users.count} users, ${items.count} items, ${orders.count} orders of its own`,
+  );
   return made;
+}
+
+/** batch_init was asked for, so it may overwrite; what it overwrites is said before. */
+async function sayWhatIsThere(ask: Ask, address: string, say: (sentence: string) => void) {
+  const places = {
+    users: '/payment/find_user/0',
+    items: '/stock/find/0',
+    orders: '/orders/find/0',
+  };
+  const found: string[] = [];
+  for (const [kind, path] of Object.entries(places)) {
+    if (await ask('GET', path).catch(() => undefined)) found.push(kind);
+  }
+  const there = found.length > 0 ? `; there are such ${found.join(' and ')} already` : '';
+  say(`${address}: batch_init makes the rows "0" … "n-1" anew, whatever they were${there}`);
 }
 
 const needs = (name: WorkloadName) => ({
@@ -107,13 +129,14 @@ function makeOrders(
   line: Live,
 ): Promise<Ids> {
   const choose = chooser(name, rows, random);
-  return make(rows.orders, 'orders', line, async (i) => {
+  const one = async (i: number) => {
     const { order_id } = await ask('POST', `/orders/create/${users.id(i % users.count)}`);
     for (const item of choose(i)) {
       await ask('POST', `/orders/addItem/${order_id}/${items.id(item)}/1`);
     }
     return order_id;
-  });
+  };
+  return make(rows.orders, 'orders', line, one, rows.prepare_s);
 }
 
 /** Which items order i has. */
@@ -122,35 +145,49 @@ function chooser(name: WorkloadName, rows: RowOptions, random: () => number) {
   const lines = Math.min(items, rows.lines);
   const draw = zipf(items, name === 'zipf' ? theta : 0, random);
   return (i: number): number[] => {
-    if (name === 'distinct') return Array.from({ length: lines }, (_, k) => i * lines + k);
+    // All items are had before one comes again: orders that are near each other share none.
+    if (name === 'distinct') {
+      return Array.from({ length: lines }, (_, k) => (i * lines + k) % items);
+    }
     const chosen = new Set<number>();
     while (chosen.size < lines) chosen.add(draw());
     return [...chosen];
   };
 }
 
-/** Makes n of something, some at a time. */
+/** Makes n of something, some at a time; fewer, if the time is up before. */
 async function make(
   n: number,
   what: string,
   line: Live,
   one: (i: number) => Promise<unknown>,
+  most_s = Number.POSITIVE_INFINITY,
 ): Promise<Ids> {
-  const ids = new Array<string>(n);
+  const ids: string[] = [];
+  const began = performance.now();
+  const share = () => Math.max(ids.length / n, (performance.now() - began) / 1000 / most_s);
   let next = 0;
-  let done = 0;
   const work = async () => {
-    for (let i = next++; i < n; i = next++) {
-      ids[i] = String(await one(i));
-      line.show(`preparing: ${++done} of ${n} ${what} by calls`);
+    while (next < n && share() < 1) {
+      const i = next++;
+      const id = String(await one(i));
+      ids[i] = id;
+      line.show(`preparing: ${bar(share())} ${ids.length} ${what}`);
     }
   };
   await Promise.all(Array.from({ length: Math.min(n, AT_ONCE) }, work));
   return listed(ids);
 }
 
+const BAR = 24;
+
+function bar(share: number): string {
+  const full = Math.round(BAR * Math.min(1, share));
+  return `[${'#'.repeat(full)}${'.'.repeat(BAR - full)}]`;
+}
+
 /** What didn't happen and may next time (429, 503) is tried again for half a minute. */
-function asker({ address, target }: Options): Ask {
+function asker({ address, target }: Plan): Ask {
   return async (method, path) => {
     const until = performance.now() + 30_000;
     for (;;) {

@@ -21,6 +21,8 @@ export type WorkloadName = (typeof WORKLOADS)[number];
 export interface Ids {
   count: number;
   id(i: number): string;
+  /** Neighbours here are neighbours in the store too. */
+  close: boolean;
 }
 
 export interface Rows {
@@ -33,11 +35,13 @@ export interface Rows {
 export const numbered = (from: number, to: number): Ids => ({
   count: to - from,
   id: (i) => String(from + i),
+  close: true,
 });
 
 export const listed = (ids: readonly string[]): Ids => ({
   count: ids.length,
   id: (i) => ids[i] ?? '',
+  close: false,
 });
 
 export function openWorkload(
@@ -53,7 +57,7 @@ export function openWorkload(
     case 'scenarios':
       return scenarios(wire, random);
     case 'repeats':
-      return checkouts(orders, wire, inTurn(orders.count, true));
+      return checkouts(orders, wire, inTurn(orders, true));
     case 'course':
       return checkouts(orders, wire, () => Math.floor(random() * orders.count));
     case 'reads': {
@@ -73,7 +77,7 @@ export function openWorkload(
     case 'create':
       return single('write', () => wire.post(`/orders/create/${any(users)}`));
     default: // distinct, zipf, hot: what differs is in the orders
-      return checkouts(orders, wire, inTurn(orders.count, false));
+      return checkouts(orders, wire, inTurn(orders, false));
   }
 }
 
@@ -115,14 +119,14 @@ function fill(call: Call, request: string, kind: Call['kind']): void {
 }
 
 /**
- * Each of 0 … n-1 once, then -1, or all over again. In strides, so that calls at the same time
- * aren't for neighbours in the store.
+ * Each of 0 … n-1 once, then -1, or all over again: of numbered orders in strides, so that calls at
+ * the same time aren't for neighbours in the store, else as they were made.
  */
-function inTurn(n: number, again: boolean): () => number {
-  let stride = Math.max(1, Math.floor(n * 0.618));
+function inTurn({ count: n, close }: Ids, again: boolean): () => number {
+  let stride = close ? Math.max(1, Math.floor(n * 0.618)) : 1;
   while (gcd(stride, n) !== 1) stride++;
   let taken = 0;
-  let at = 0;
+  let at = n - stride;
   return () => {
     if (taken === n && !again) return -1;
     taken = taken === n ? 1 : taken + 1;

@@ -75,6 +75,7 @@ async def fill(what: str, number: int, path: str, host: str | None) -> None:
 async def fill_all(options: argparse.Namespace) -> None:
     """Users and items at the same time, then the orders, which name them."""
     users, items, orders = options.users, options.items, options.orders
+    print('rows "0" ... "n-1" are made anew, whatever they were', flush=True)
     stock = f"/stock/batch_init/{items}/{options.stock}/{options.price}"
     done = await asyncio.gather(
         fill("users", users, f"/payment/batch_init/{users}/{options.credit}", options.host),
