@@ -3,13 +3,16 @@ import { afterAll, expect, test } from 'bun:test';
 import { connect, storeUrl } from '../test/kassa.ts';
 import { need } from '../test/need.ts';
 import { openStage } from '../test/process.ts';
+import { startProxy } from '../test/proxy.ts';
 import { openBudget } from './bench/budget.ts';
 import { type Database, newDatabase } from './bench/database.ts';
+import { open, probePgbench } from './bench/deployment.ts';
 import { oneTransactionEach, openPool } from './bench/one-transaction-each.ts';
 import { PARTS, type Settings } from './bench/options.ts';
 import { countsOf, findPgbench, runPgbench, windowOf } from './bench/pgbench.ts';
 import { BASKETS, type Deployment, planRuns, type Run, type Side } from './bench/plan.ts';
-import { agrees } from './bench/print.ts';
+import { agrees, tablesOf } from './bench/print.ts';
+import { type Outcome, runAll } from './bench/run.ts';
 import { type Sample, spreadOf, summarise } from './bench/sample.ts';
 import { type Result, targetsOf } from './bench/targets.ts';
 
@@ -132,7 +135,10 @@ test.skipIf(!pgbench)('pgbench pays no order twice, and says that they ran out',
 test('figures of pgbench: the window begins after the warm-up, and counts are read', () => {
   const log = ['0 1 1000 0 100 1000', '0 2 500000 0 100 501000', '0 3 250000 0 100 751000', ''];
   const window = windowOf(log.join('\n'), 0.5, 0.5);
-  expect(window).toEqual({ per_s: 4, p50_ms: 250, p99_ms: 500 });
+  expect(window).toEqual({ per_s: 4, p50_ms: 250, p99_ms: 500, seconds: 0.5 });
+  const alone = ['0 1 1000 0 100 1000', '1 1 2000 0 100 2000', '1 2 498000 0 100 500000', ''];
+  const early = windowOf(alone.join('\n'), 0, 1, true); // client 0 had no more after 1 ms
+  expect([early.seconds, early.per_s]).toEqual([0.001, 0]);
   const out = 'number of transactions actually processed: 12/20\nnumber of failed transactions: 3';
   expect(countsOf(out)).toEqual({ done: 12, failed: 3 });
 });
@@ -147,6 +153,7 @@ const deployed = (side: Side): Deployment => ({
 });
 const sampleOf = (figures: Partial<Sample>): Sample => ({
   ...{ per_s: 0, p50_ms: 0, p99_ms: 0, done: 0, unanswered: 0, failures: {}, ran_out: false },
+  seconds: 1,
   ...figures,
 });
 const resultOf = (run: Partial<Run> & { side?: Side }, figures: Partial<Sample>): Result => ({
@@ -202,14 +209,66 @@ test('the plan: no more connections for pgbench than the server has, and none tw
   expect([...new Set(sides)].sort()).toEqual(['kassa', 'one transaction each']);
 });
 
-test('a budget of orders follows the rate that was seen, and doubles if they ran out', () => {
-  const budget = openBudget();
+test('a budget of orders follows the rate that was seen, and grows whenever they ran out', () => {
+  const paces = new Map<Side, number>();
   const { run } = resultOf({}, {});
-  budget.learn(run, 1000);
-  expect(budget.orders(run, 2)).toBe(3000 + 256);
-  budget.double(run);
-  expect(budget.orders(run, 2)).toBe(6000 + 256);
+  const budget = openBudget(paces);
+  budget.learn(run, 1, sampleOf({ per_s: 1000 }));
+  expect(budget.orders(run, 2)).toBe(3000 + 4 * 256);
+  const other = { ...run, clients: 1 };
+  expect(budget.orders(other, 2)).toBe(2 * 3000 + 4);
+  expect(openBudget(paces).orders(run, 2)).toBe(2 * 3000 + 4 * 256);
+  for (let given = budget.orders(run, 2), tries = 0; tries < 5; tries++) {
+    budget.learn(run, given, sampleOf({ per_s: 0, seconds: tries % 2, ran_out: true }));
+    expect(budget.orders(run, 2)).toBeGreaterThanOrEqual(2 * given);
+    given = budget.orders(run, 2);
+  }
 });
+
+test('a server that answers nothing in time is measured, and one that is suddenly fast', async () => {
+  const proxy = await startProxy(storeUrl());
+  const ground = { stage, server_url: proxy.database_url, pgbench: undefined, paces: new Map() };
+  const deployment = { ...deployed('kassa'), rows: 500 };
+  const measured = await open(deployment, ground);
+  const { run } = resultOf({ deployment, clients: 16 }, {});
+  const time = { warmup_s: 0.1, seconds: 0.4 };
+  proxy.slow_ms = 300;
+  const slow = await measured.measure(run, time);
+  proxy.slow_ms = 0;
+  const fast = await measured.measure(run, time);
+  expect([slow.per_s < 100, fast.per_s > slow.per_s, fast.ran_out]).toEqual([true, true, false]);
+  const closing = await measured.close();
+  await proxy.close();
+  expect([agrees(closing), closing.paid >= slow.done + fast.done]).toEqual([true, true]);
+}, 120_000);
+
+test('a server that makes orders slowly is measured for as long as there are any', async () => {
+  const database = await seeded(50);
+  const { from, to } = await database.addOrders(5_000_000, BASKETS.distinct, 0);
+  expect([to - from > 0, to - from < 5_000_000]).toEqual([true, true]);
+  const short = summarise([sampleOf({ ran_out: true, seconds: 0.25 }), sampleOf({})]);
+  expect(short.short_s).toBe(0.25);
+  const [table] = tablesOf([{ ...resultOf({}, {}), part: 'checkout', summary: short }]);
+  expect(table?.rows.flat()).toContain('orders ran out after 0.25 s');
+});
+
+test.skipIf(pgbench === undefined)(
+  'what pgbench does not get done on a server is said, and the others are measured',
+  async () => {
+    const ground = {
+      ...{ stage, server_url: storeUrl(), paces: new Map() },
+      pgbench: '/bin/false', // says nothing and fails, as on a server that it doesn't understand
+    };
+    const deployment = { ...deployed('pgbench'), rows: 100 };
+    const { run } = resultOf({ deployment, clients: 1 }, {});
+    expect(await probePgbench(run, ground)).toContain('pgbench ended with 1');
+    const one_group = { part: 'checkout' as const, name: 'x', runs: [run] };
+    const outcome: Outcome = { results: [], closings: [], left_out: [] };
+    const work = { groups: [one_group, one_group], repeat: 1, warmup_s: 0, seconds: 0.1 };
+    await runAll(work, ground, { show() {}, end() {} }, outcome);
+    expect(outcome.left_out).toEqual([expect.stringContaining('pgbench is left out')]);
+  },
+);
 
 test('sums agree if each success is a paid order, or may be where no answer came', () => {
   const closing = { deployment: deployed('kassa'), findings: [] };

@@ -7,7 +7,7 @@ import { Failure } from '../db/failure.ts';
 import { openStage } from '../test/process.ts';
 import { live, table, usage } from '../test/report.ts';
 import { serverConnections } from './bench/database.ts';
-import { open } from './bench/deployment.ts';
+import { type Ground, probePgbench } from './bench/deployment.ts';
 import { reportPage } from './bench/html.ts';
 import { readSettings } from './bench/options.ts';
 import { findPgbench, HOW_TO_GET_PGBENCH } from './bench/pgbench.ts';
@@ -28,7 +28,7 @@ const line = live();
 /** What the store needs, what the sides need, and what `bun run dev` needs: cleared separately. */
 const [home, stage, starts] = [openStage(), openStage(), openStage()];
 let embedded: Embedded | undefined;
-const outcome: Outcome = { results: [], closings: [] };
+const outcome: Outcome = { results: [], closings: [], left_out: [] };
 const starts_s: number[] = [];
 let interrupted: number | undefined;
 
@@ -61,7 +61,11 @@ async function measure(): Promise<void> {
   const config = readConfig(environment());
   const server_url = config.DATABASE_URL ?? (await startStore());
   const connections_max = (await serverConnections(server_url)) - OTHER_CONNECTIONS;
-  const pgbench = await pgbenchFor(server_url, connections_max === Number.POSITIVE_INFINITY);
+  const ground: Ground = {
+    ...{ stage, server_url, pgbench: undefined, paces: new Map(), show: line.show },
+  };
+  ground.pgbench = await pgbenchFor(ground, config.DATABASE_URL !== undefined);
+  const { pgbench } = ground;
   const groups = planRuns(settings, { pgbench: pgbench !== undefined, connections_max });
   const work = { ...settings, groups };
   Object.assign(facts, {
@@ -76,12 +80,12 @@ async function measure(): Promise<void> {
       starts_s.push(await measureStart(starts));
     }
   }
-  await runAll(work, { stage, server_url, pgbench }, line, outcome);
+  await runAll(work, ground, line, outcome);
   line.show('done');
 }
 
-/** @param probe the server is no PostgreSQL, and may not understand what pgbench says */
-async function pgbenchFor(server_url: string, probe: boolean): Promise<string | undefined> {
+/** @param probe the server is not ours, and may not understand what pgbench says */
+async function pgbenchFor(ground: Ground, probe: boolean): Promise<string | undefined> {
   const pgbench = await findPgbench();
   if (!pgbench) console.log(HOW_TO_GET_PGBENCH);
   if (!pgbench || !probe) return pgbench;
@@ -89,17 +93,10 @@ async function pgbenchFor(server_url: string, probe: boolean): Promise<string | 
     .flatMap(({ runs }) => runs)
     .filter(({ deployment }) => deployment.side === 'pgbench');
   if (!run) return undefined;
-  const side = await open({ ...run.deployment, rows: 100 }, { stage, server_url, pgbench });
-  try {
-    await side.measure(run, { warmup_s: 0, seconds: 1 });
-    return pgbench;
-  } catch (cause) {
-    if (!(cause instanceof Failure)) throw cause;
-    console.log(`pgbench is left out, this server does not take its script: ${cause.detail}`);
-    return undefined;
-  } finally {
-    await side.drop();
-  }
+  const why = await probePgbench(run, { ...ground, pgbench });
+  if (why === undefined) return pgbench;
+  console.log(`pgbench is left out, it cannot be measured on this server: ${why}`);
+  return undefined;
 }
 
 async function startStore(): Promise<string> {
@@ -120,6 +117,7 @@ async function report(): Promise<void> {
     targetTable(targets),
   ].filter((one) => one.rows.length > 0);
   for (const one of tables) console.log(`\n${textOf(one)}`);
+  for (const sentence of outcome.left_out) console.log(`\n${sentence}`);
   if (outcome.closings.length > 0) {
     console.log(outcome.closings.every(agrees) ? '\nAll sums agree.' : '\nSUMS DISAGREE.');
   }

@@ -1,47 +1,52 @@
 /** How many fresh orders a measurement is given: enough for its time, from what was seen before. */
 import type { Run, Side } from './plan.ts';
+import type { Sample } from './sample.ts';
 
 export interface Budget {
+  /** @param seconds of the whole measurement, its warm-up too */
   orders(run: Run, seconds: number): number;
-  /** They ran out: from now on twice as many. */
-  double(run: Run): void;
-  learn(run: Run, per_s: number): void;
+  /** What became of them. If they ran out, more are given the next time, whatever was seen. */
+  learn(run: Run, given: number, sample: Sample): void;
 }
 
-/** Checkouts a second that a side may reach here, before any was measured. */
-const GUESS: Record<Side, number> = {
-  kassa: 15_000,
-  'one transaction each': 4000,
-  pgbench: 6000,
-};
-const ALONE = 3000;
-const HOT_FACTOR = 2;
+/** Checkouts a second, before any was seen: a fast server is found out soon, a slow one not hurt. */
+const FIRST_PER_S = 5000;
+/** Other clients or other orders may be so much faster than what was seen of the same service. */
+const FASTER = 2;
 /** Above what was seen; pgbench's clients have equal parts and are not equally fast. */
 const RESERVE: Record<Side, number> = { kassa: 1.5, 'one transaction each': 1.5, pgbench: 2.5 };
+/** Of each client: a batch that waits for one commit takes one order from every client at once. */
+const ROUNDS = 4;
+/** Ran out within the warm-up: how long they would have lasted is not known. */
+const MANY_MORE = 4;
 
-export function openBudget(): Budget {
-  const rates = new Map<string, { per_s: number; seen: boolean }>();
-  const rateOf = (run: Run) => rates.get(keyOf(run)) ?? { per_s: guess(run), seen: false };
+/** The most that a side has reached on this server, a second. */
+export type Paces = Map<Side, number>;
+
+/** The budget of one deployment. @param paces what other deployments have shown; it is added to */
+export function openBudget(paces: Paces): Budget {
+  const rates = new Map<string, number>();
+  const least = new Map<string, number>();
+  const rateOf = (run: Run): number => {
+    const best = rates.size > 0 ? Math.max(...rates.values()) : paces.get(run.deployment.side);
+    return rates.get(keyOf(run)) ?? (best === undefined ? FIRST_PER_S : FASTER * best);
+  };
   return {
     orders(run, seconds) {
-      return Math.ceil(rateOf(run).per_s * RESERVE[run.deployment.side] * seconds) + run.clients;
+      const due = rateOf(run) * RESERVE[run.deployment.side] * seconds + ROUNDS * run.clients;
+      return Math.ceil(Math.max(due, least.get(keyOf(run)) ?? 0));
     },
-    double(run) {
-      rates.set(keyOf(run), { per_s: 2 * rateOf(run).per_s, seen: false });
-    },
-    learn(run, per_s) {
-      const before = rateOf(run);
-      const most = before.seen ? Math.max(before.per_s, per_s) : per_s;
-      rates.set(keyOf(run), { per_s: most, seen: true });
+    learn(run, given, { per_s, ran_out, seconds }) {
+      const key = keyOf(run);
+      const { side } = run.deployment;
+      if (seconds > 0) {
+        rates.set(key, Math.max(per_s, rates.get(key) ?? 0));
+        paces.set(side, Math.max(per_s, paces.get(side) ?? 0));
+      }
+      if (ran_out) least.set(key, given * (seconds > 0 ? 2 : MANY_MORE));
     },
   };
 }
 
-function guess({ deployment, basket, clients }: Run): number {
-  const rate = clients === 1 ? ALONE : GUESS[deployment.side];
-  const hot = basket.demand === 'hot' && deployment.side === 'kassa' ? HOT_FACTOR : 1;
-  return (rate * hot) / Math.max(1, basket.lines / 5);
-}
-
-const keyOf = ({ deployment, basket, clients }: Run): string =>
-  [...Object.values(deployment), basket.demand, basket.lines, clients].join(' ');
+const keyOf = ({ basket, clients }: Run): string =>
+  [basket.demand, basket.lines, clients].join(' ');

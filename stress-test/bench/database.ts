@@ -19,8 +19,11 @@ export interface Database {
   database_url: string;
   /** Users "0" … and as many items "0" …, each able to pay for, or to sell, everything. */
   rows: number;
-  /** Makes unpaid orders with ids "from" … "to" - 1, which nobody has seen before. */
-  addOrders(count: number, basket: Basket): Promise<{ from: number; to: number }>;
+  /**
+   * Makes unpaid orders with ids "from" … "to" - 1, which nobody has seen before.
+   * @param most_s after which there are fewer than asked for, if the server is slow
+   */
+  addOrders(count: number, basket: Basket, most_s?: number): Promise<Orders>;
   /** Before a measurement: statistics for the planner, dirty pages written; at first a vacuum. */
   settle(vacuum?: boolean): Promise<void>;
   paidOrders(): Promise<number>;
@@ -28,19 +31,29 @@ export interface Database {
   drop(): Promise<void>;
 }
 
+/** Ids of orders, `to` not included. */
+export interface Orders {
+  from: number;
+  to: number;
+}
+
 /** The exponent of YCSB: the most popular of ten thousand items is in every tenth line. */
 const ZIPF = 0.99;
 const PRICE = 1;
 /** What each user has and how much of each item there is. */
 const PLENTY = 1_000_000_000_000;
-/** Orders of one statement: CockroachDB bounds its transactions. */
-const CHUNK = 50_000;
+/** Rows of one statement, at most: CockroachDB bounds its transactions. */
+const CHUNK_MAX = 50_000;
+const CHUNK_FIRST = 2000;
+/** How long a statement should take, so that a slow server is noticed. */
+const CHUNK_MS = 500;
 
 /** A new database on the server of `server_url`, migrated, with `rows` users and items. */
 export async function newDatabase(
   server_url: string,
   label: string,
   rows: number,
+  show: (text: string) => void = () => {},
 ): Promise<Database> {
   const name = `kassa_bench_${label.replaceAll('-', '_')}_${randomUUID().slice(0, 8)}`;
   await on(server_url, (sql) => sql.unsafe(`create database ${name}`));
@@ -48,18 +61,17 @@ export async function newDatabase(
   const connection = await open(database_url);
   const { sql } = connection;
   await migrate(connection, await readMigrations());
-  await addPeopleAndThings(sql, rows);
+  const inChunks = openChunks(show);
+  await inChunks(0, rows, 'users and items', (i, end) => addPeopleAndThings(sql, i, end));
   const postgresql = await isPostgresql(sql);
   let next = 0;
   return {
     database_url,
     rows,
-    async addOrders(count, basket) {
+    async addOrders(count, basket, most_s) {
       const from = next;
-      next += count;
-      for (let i = from; i < next; i += CHUNK) {
-        await addOrders(sql, i, Math.min(next, i + CHUNK), rows, basket);
-      }
+      const make = (i: number, end: number) => addOrders(sql, i, end, rows, basket);
+      next = await inChunks(from, from + count, 'orders', make, most_s);
       return { from, to: next };
     },
     async settle(vacuum = false) {
@@ -89,16 +101,40 @@ export const serverConnections = (server_url: string): Promise<number> =>
     return Number(row?.connections);
   });
 
-async function addPeopleAndThings(sql: Sql, rows: number): Promise<void> {
-  const last = rows - 1;
-  await sql`insert into users (id, credit)
-            select i::text, ${PLENTY}::int8 from generate_series(0, ${last}::int8) i`;
+/** Makes many rows, each time as many as the server makes in a moment. @returns where it ended */
+function openChunks(show: (text: string) => void) {
+  let size = CHUNK_FIRST;
+  return async (
+    from: number,
+    to: number,
+    what: string,
+    make: (from: number, to: number) => Promise<void>,
+    most_s = Number.POSITIVE_INFINITY,
+  ): Promise<number> => {
+    const give_up_at = performance.now() + most_s * 1000;
+    let at = from;
+    while (at < to && (at === from || performance.now() < give_up_at)) {
+      const end = Math.min(to, at + size);
+      const began = performance.now();
+      await make(at, end);
+      const pace = CHUNK_MS / (performance.now() - began);
+      size = Math.round(Math.min(CHUNK_MAX, Math.max(100, size * Math.min(2, pace))));
+      at = end;
+      show(`making ${what}: ${at - from} of ${to - from}`);
+    }
+    return at;
+  };
+}
+
+async function addPeopleAndThings(sql: Sql, from: number, to: number): Promise<void> {
+  const ids = sql`generate_series(${from}::int8, ${to - 1}::int8) i`;
+  await sql`insert into users (id, credit) select i::text, ${PLENTY}::int8 from ${ids}`;
   await sql`insert into credit_movements (user_id, id, amount, reason)
-            select i::text, 'seed', ${PLENTY}::int8, 'seed' from generate_series(0, ${last}::int8) i`;
+            select i::text, 'seed', ${PLENTY}::int8, 'seed' from ${ids}`;
   await sql`insert into items (id, price, stock)
-            select i::text, ${PRICE}::int8, ${PLENTY}::int8 from generate_series(0, ${last}::int8) i`;
+            select i::text, ${PRICE}::int8, ${PLENTY}::int8 from ${ids}`;
   await sql`insert into stock_movements (item_id, id, amount, reason)
-            select i::text, 'seed', ${PLENTY}::int8, 'seed' from generate_series(0, ${last}::int8) i`;
+            select i::text, 'seed', ${PLENTY}::int8, 'seed' from ${ids}`;
 }
 
 /** The lines twice: once to keep, once to count them for the totals. */

@@ -2,8 +2,8 @@
 import type { Finding } from '../../db/audit.ts';
 import { Failure } from '../../db/failure.ts';
 import type { Stage } from '../../test/process.ts';
-import { openBudget } from './budget.ts';
-import { type Database, newDatabase } from './database.ts';
+import { openBudget, type Paces } from './budget.ts';
+import { type Database, newDatabase, type Orders } from './database.ts';
 import { runLoad } from './load.ts';
 import { runPgbench } from './pgbench.ts';
 import { BASKETS, type Deployment, type Run } from './plan.ts';
@@ -37,11 +37,14 @@ export interface Ground {
   stage: Stage;
   server_url: string;
   pgbench: string | undefined;
+  paces: Paces;
+  /** What takes a while on a slow server, for the live line. */
+  show?: (text: string) => void;
 }
 
 export async function open(deployment: Deployment, ground: Ground): Promise<Open> {
   const label = deployment.side.replaceAll(' ', '_');
-  const database = await newDatabase(ground.server_url, label, deployment.rows);
+  const database = await newDatabase(ground.server_url, label, deployment.rows, ground.show);
   const services: Service[] = [];
   const side = sideOf(deployment, ground, database, services);
   try {
@@ -59,6 +62,18 @@ export async function open(deployment: Deployment, ground: Ground): Promise<Open
   }
 }
 
+/** @returns why this server cannot be measured by pgbench, or undefined if it can */
+export async function probePgbench(run: Run, ground: Ground): Promise<string | undefined> {
+  const side = await open({ ...run.deployment, rows: 100 }, ground);
+  return side
+    .measure(run, { warmup_s: 0, seconds: 1 })
+    .then(
+      ({ done }) => (done > 0 ? undefined : 'no transaction of it succeeded within a second'),
+      (cause) => (cause instanceof Failure ? cause.detail : String(cause)),
+    )
+    .finally(side.drop);
+}
+
 const start = ({ side, lanes }: Deployment, stage: Stage, database_url: string) =>
   side === 'kassa'
     ? startKassa(stage, database_url, lanes)
@@ -70,35 +85,37 @@ function sideOf(
   database: Database,
   services: readonly Service[],
 ): Open {
-  const budget = openBudget();
+  const budget = openBudget(ground.paces);
   let [answered, unanswered] = [0, 0];
   let dropped = false;
   return { measure, close, drop };
 
-  /** If the orders ran out before the time, it is done again with more. */
+  /**
+   * If the orders ran out before the time, it is done again with more. A server that does not make
+   * as many in a bearable time is measured for as long as there are any.
+   */
   async function measure(run: Run, time: Time, rate?: number): Promise<Sample> {
     const checks_out = run.call === 'checkout';
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const whole_s = time.warmup_s + time.seconds;
-      const due = rate === undefined ? budget.orders(run, whole_s) : rate * whole_s * 1.1;
-      const count = checks_out ? Math.ceil(due) : CALLED_ORDERS;
-      const sample = await measureOn(await database.addOrders(count, run.basket), run, time, rate);
+    const whole_s = time.warmup_s + time.seconds;
+    for (let tries = 1; ; tries++) {
+      const wanted = checks_out
+        ? Math.ceil(rate === undefined ? budget.orders(run, whole_s) : rate * whole_s * 1.1 + 10)
+        : CALLED_ORDERS;
+      const orders = await database.addOrders(wanted, run.basket, MAKE_S);
+      const sample = await measureOn(orders, run, time, rate);
       if (checks_out) answered += sample.done;
       if (checks_out) unanswered += sample.unanswered;
       for (const service of services) service.assertAlive();
-      if (sample.ran_out) {
-        budget.double(run);
-        continue;
-      }
-      if (checks_out) budget.learn(run, sample.per_s);
+      const made = orders.to - orders.from;
+      if (checks_out) budget.learn(run, made, sample);
+      if (sample.ran_out && made === wanted && tries < TRIES_MAX) continue;
       const peak_mb = highest(await Promise.all(services.map((service) => service.peakMb())));
       return peak_mb === undefined ? sample : { ...sample, peak_mb };
     }
-    throw new Failure('internal', `${deployment.side}: the orders ran out ${TRIES_MAX} times`);
   }
 
   async function measureOn(
-    orders: { from: number; to: number },
+    orders: Orders,
     run: Run,
     { warmup_s, seconds }: Time,
     rate: number | undefined,
@@ -131,7 +148,10 @@ function sideOf(
   }
 }
 
+/** So that a server may be some thousand times faster than was thought. */
 const TRIES_MAX = 6;
+/** For one measurement's orders. */
+const MAKE_S = 20;
 /** Open orders for the calls that need any: each is found, or added to, several times. */
 const CALLED_ORDERS = 20_000;
 /** A runtime compiles what it runs often, so no service is measured cold. */

@@ -37,7 +37,7 @@ function argumentsOf(load: LoadRun, address: string, prepared: string): string[]
   const checks_out = run.call === 'checkout';
   const how = {
     workload: checks_out ? run.basket.demand : run.call,
-    ...(rate === undefined ? { clients } : { rate: Math.round(rate) }),
+    ...(rate === undefined ? { clients } : { rate: rateText(rate) }),
     seconds,
     warmup: warmup_s,
     prepared,
@@ -46,6 +46,9 @@ function argumentsOf(load: LoadRun, address: string, prepared: string): string[]
   const flags = Object.entries(how).flatMap(([name, value]) => [`--${name}`, String(value)]);
   return ['stress-test/load.ts', address, ...flags, '--json'];
 }
+
+/** The generator takes no rate below 0.1; of a slow server one per cent is less than a call. */
+const rateText = (rate: number): string => Math.max(0.1, rate).toFixed(1);
 
 /** It ends with 1 if a call failed; what it counted is there all the same. */
 function resultOf(child: Child): LoadResult {
@@ -73,6 +76,7 @@ function asSample(results: readonly LoadResult[]): Sample {
     unanswered: sum((result) => result.counts.broken + result.warmup_counts.broken),
     failures: addUp(results.flatMap(failuresOf)),
     ran_out: results.some((result) => result.ended === 'orders_ran_out'),
+    seconds: Math.min(...results.map((result) => result.seconds)),
   };
 }
 

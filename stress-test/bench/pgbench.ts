@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../../db/failure.ts';
 import type { Child, Stage } from '../../test/process.ts';
+import { targetOf, withPort } from '../../test/store-address.ts';
 import { percentile, type Sample } from './sample.ts';
 import { lastLines } from './services.ts';
 
@@ -66,23 +67,32 @@ export async function runPgbench(stage: Stage, run: PgbenchRun): Promise<Sample>
     ...['-D', 'i=-1', '-D', `first=${orders.from}`, '-D', `block=${block}`],
   ];
   const child = stage.start(args, addressOf(run.database_url), run.program);
-  await child.ended;
+  const late = setTimeout(
+    () => child.signal('SIGKILL'),
+    1000 * (run.warmup_s + run.seconds) + HANG_MS,
+  );
+  await child.ended.finally(() => clearTimeout(late));
   const ran_out = child.err.includes('expected one row, got 0');
   if (child.code !== 0 && !ran_out) throw broken(child);
   const { done, failed } = countsOf(child.out);
-  const window = await readWindow(folder, run.warmup_s, run.seconds);
+  const window = await readWindow(folder, run, ran_out);
   await rm(folder, { recursive: true });
   const failures = failed > 0 ? { 'not serialized': failed } : {};
   return { ...window, done, unanswered: 0, failures, ran_out };
 }
 
+/** After its time: it finishes what it is at, and may wait for a server that says nothing. */
+const HANG_MS = 60_000;
+
 /** Not on the command line, where everybody on this machine could read the password. */
 function addressOf(database_url: string): Record<string, string> {
-  const { hostname, port, username, password, pathname, searchParams } = new URL(database_url);
+  const { host, port } = targetOf(database_url);
+  const one_host = withPort(database_url, 1); // a URL has no more than one
+  const { username, password, pathname, searchParams } = new URL(one_host);
   const sslmode = searchParams.get('sslmode');
   return {
-    PGHOST: hostname,
-    PGPORT: port || '5432',
+    PGHOST: host.join(','),
+    PGPORT: port.join(','),
     PGUSER: decodeURIComponent(username),
     PGPASSWORD: decodeURIComponent(password),
     PGDATABASE: pathname.slice(1),
@@ -100,27 +110,35 @@ export function countsOf(out: string): { done: number; failed: number } {
 }
 
 /** pgbench knows no warm-up, but logs when each transaction ended, and after how long. */
-async function readWindow(folder: string, warmup_s: number, seconds: number) {
+async function readWindow(folder: string, { warmup_s, seconds }: PgbenchRun, ran_out: boolean) {
   const names = (await readdir(folder)).filter((name) => name.startsWith('log'));
   const logs = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
-  return windowOf(logs.join(''), warmup_s, seconds);
+  return windowOf(logs.join(''), warmup_s, seconds, ran_out);
 }
 
-/** Lines of client, number, microseconds, script, epoch seconds, microseconds (and retries). */
-export function windowOf(log: string, warmup_s: number, seconds: number) {
+/**
+ * Lines of client, number, microseconds, script, epoch seconds, microseconds (and retries).
+ * @param ran_out a client had no more orders: what the others did without it does not count
+ */
+export function windowOf(log: string, warmup_s: number, seconds: number, ran_out = false) {
   const ends = log.split('\n').flatMap((line) => {
-    const [, , took_us, , epoch_s, epoch_us] = line.split(' ').map(Number);
+    const [client, , took_us, , epoch_s, epoch_us] = line.split(' ').map(Number);
     return took_us === undefined || epoch_s === undefined || epoch_us === undefined
       ? []
-      : [{ at_ms: epoch_s * 1000 + epoch_us / 1000, took_ms: took_us / 1000 }];
+      : [{ client, at_ms: epoch_s * 1000 + epoch_us / 1000, took_ms: took_us / 1000 }];
   });
   const began_at = ends.reduce((least, end) => Math.min(least, end.at_ms - end.took_ms), Infinity);
   const from = began_at + warmup_s * 1000;
-  const inside = ends.filter(({ at_ms }) => at_ms >= from && at_ms < from + seconds * 1000);
+  const last = new Map(ends.map(({ client, at_ms }) => [client, at_ms]));
+  const alone_at = ran_out ? Math.min(...last.values()) : Infinity;
+  const until = Math.min(from + seconds * 1000, alone_at);
+  const inside = ends.filter(({ at_ms }) => at_ms >= from && at_ms < until);
   const took = inside.map((end) => end.took_ms).sort((a, b) => a - b);
+  const measured_s = Number.isFinite(until) ? Math.max(0, (until - from) / 1000) : 0;
   return {
-    per_s: took.length / seconds,
+    per_s: measured_s > 0 ? took.length / measured_s : 0,
     p50_ms: percentile(took, 0.5),
     p99_ms: percentile(took, 0.99),
+    seconds: measured_s,
   };
 }

@@ -131,9 +131,10 @@ function times(one: Result | undefined, other: Result | undefined): string {
 }
 
 const failed = ({ summary }: Result): string =>
-  Object.entries(summary.failures)
-    .map(([why, count]) => `${count} × ${why}`)
-    .join(', ');
+  [
+    ...Object.entries(summary.failures).map(([why, count]) => `${count} × ${why}`),
+    ...(summary.short_s === undefined ? [] : [`orders ran out after ${ms(summary.short_s)} s`]),
+  ].join(', ');
 
 export const targetTable = (targets: readonly Target[]): Table => ({
   heading: 'Targets',

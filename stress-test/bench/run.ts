@@ -1,4 +1,5 @@
 /** Carries out the plan: each group's runs in turn, as often as asked, on open deployments. */
+import { Failure } from '../../db/failure.ts';
 import type { Live } from '../../test/report.ts';
 import { type Closing, type Ground, type Open, open, type Time } from './deployment.ts';
 import { type Deployment, FULL_CLIENTS, type Group, NAMES, type Run } from './plan.ts';
@@ -8,6 +9,8 @@ import type { Result } from './targets.ts';
 export interface Outcome {
   results: (Result & { part: Group['part'] })[];
   closings: Closing[];
+  /** What could not be measured, and why, a sentence each. */
+  left_out: string[];
 }
 
 export interface Work extends Time {
@@ -31,8 +34,8 @@ export async function runAll(
         for (let turn = 1; turn <= work.repeat; turn++) {
           for (const run of group.runs) {
             progress.show(`${group.name}, ${labelOf(run)}`, turn);
-            const rate = rateOf(run, outcome.results);
-            samples.get(run)?.push(await (await get(run.deployment)).measure(run, work, rate));
+            const sample = await measure(run);
+            if (sample) samples.get(run)?.push(sample);
             progress.done();
           }
         }
@@ -51,6 +54,20 @@ export async function runAll(
     }
   } finally {
     for (const one of opened.values()) await one.drop().catch(() => {});
+  }
+
+  /** pgbench is no part of the project: what it does not get done, the others are measured without. */
+  async function measure(run: Run): Promise<Sample | undefined> {
+    const rate = rateOf(run, outcome.results);
+    if (run.deployment.side !== 'pgbench') {
+      return (await get(run.deployment)).measure(run, work, rate);
+    }
+    if (outcome.left_out.length > 0) return undefined;
+    return (await get(run.deployment)).measure(run, work, rate).catch((cause) => {
+      if (!(cause instanceof Failure)) throw cause;
+      outcome.left_out.push(`pgbench is left out from here on: ${cause.detail}`);
+      return undefined;
+    });
   }
 
   async function get(deployment: Deployment): Promise<Open> {

@@ -13,6 +13,8 @@ export interface Sample {
   failures: Record<string, number>;
   /** Every prepared order was used before the time was up. */
   ran_out: boolean;
+  /** How long was measured: less than was asked for if the orders ran out, none in the warm-up. */
+  seconds: number;
   /** Resident memory of the greatest of the service's processes, at its peak. */
   peak_mb?: number;
 }
@@ -31,6 +33,8 @@ export interface Summary {
   failures: Record<string, number>;
   peak_mb: number | undefined;
   repeats: number;
+  /** The shortest measurement that had to end early, since the orders ran out. */
+  short_s: number | undefined;
 }
 
 /** @param samples one or more of the same thing */
@@ -41,7 +45,11 @@ export const summarise = (samples: readonly Sample[]): Summary => ({
   failures: addUp(samples.map((sample) => sample.failures)),
   peak_mb: highest(samples.flatMap((sample) => sample.peak_mb ?? [])),
   repeats: samples.length,
+  short_s: lowest(samples.flatMap(({ ran_out, seconds }) => (ran_out ? seconds : []))),
 });
+
+const lowest = (values: readonly number[]): number | undefined =>
+  values.length > 0 ? Math.min(...values) : undefined;
 
 export const highest = (values: readonly number[]): number | undefined =>
   values.length > 0 ? Math.max(...values) : undefined;
