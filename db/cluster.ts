@@ -10,7 +10,15 @@ import {
   writeCluster,
   wrong,
 } from './cluster-state.ts';
-import { addressOf, type Cluster, isTaken, type Node, pidOf, startProcess } from './cockroach.ts';
+import {
+  addressOf,
+  type Cluster,
+  isTaken,
+  type Node,
+  pidOf,
+  releaseOf,
+  startProcess,
+} from './cockroach.ts';
 import { Failure } from './failure.ts';
 
 const DRAIN_MS = 5000;
@@ -113,8 +121,9 @@ async function launch(
       throw wrong(`127.0.0.1:${port} is taken by another process: --${flag}-port N chooses others`);
     }
   }
+  const release = nodes.length > 0 ? await releaseOf(binary, cluster) : undefined;
   for (const node of nodes) {
-    node.pid = await startProcess(binary, cluster, node);
+    node.pid = await startProcess(binary, cluster, node, release);
     await writeCluster(cluster);
     report(`node ${node.number} started, process ${node.pid}`);
   }

@@ -71,9 +71,36 @@ export const outputOf = (cluster: Cluster, node: Node): string =>
 const markOf = (cluster: Cluster, node: Node): string =>
   `--log-dir=${join(folderOf(cluster, node), 'logs')}`;
 
-/** Without TLS and passwords, so on loopback only. */
-export function startArguments(cluster: Cluster, node: Node): string[] {
+/** Year and number of a release: [25, 4]. */
+export type Release = readonly [year: number, number: number];
+
+export const isOlder = (one: Release, other: Release): boolean =>
+  one[0] < other[0] || (one[0] === other[0] && one[1] < other[1]);
+
+/** The first with `select … for update`, on which every write of Kassa rests. */
+const OLDEST: Release = [20, 1];
+/** The first that makes a ballast by itself, and knows the field by which it is told not to. */
+const BALLAST: Release = [21, 2];
+
+/** @returns undefined if the binary does not tell @throws Failure if it is too old for Kassa */
+export async function releaseOf(binary: string, cluster: Cluster): Promise<Release | undefined> {
+  const { said } = await runBinary(binary, cluster, ['version']);
+  const [tag, year, number] = /^Build Tag:\s*v?(\d+)\.(\d+)\S*/m.exec(said) ?? [];
+  if (tag === undefined) return undefined;
+  const release: Release = [Number(year), Number(number)];
+  if (!isOlder(release, OLDEST)) return release;
+  const detail = `${binary} is v${release.join('.')}: Kassa needs v${OLDEST.join('.')} or later`;
+  throw new Failure('invalid_parameter', detail);
+}
+
+/** Without TLS and passwords, so on loopback only. @param release as far as it is known */
+export function startArguments(
+  cluster: Cluster,
+  node: Node,
+  release: Release | undefined,
+): string[] {
   const path = join(folderOf(cluster, node), 'store');
+  const ballast = release && isOlder(release, BALLAST) ? '' : ',ballast-size=0';
   return [
     'start',
     '--insecure',
@@ -82,18 +109,23 @@ export function startArguments(cluster: Cluster, node: Node): string[] {
     `--http-addr=127.0.0.1:${node.http_port}`,
     `--join=${cluster.nodes.slice(0, JOIN_MAX).map(addressOf).join(',')}`,
     // No ballast: a file of 1 GiB a node, for the day when a production disk is full.
-    `--store=${cluster.memory ? `type=mem,size=${STORE_SIZE}` : `path=${path},ballast-size=0`}`,
+    `--store=${cluster.memory ? `type=mem,size=${STORE_SIZE}` : `path=${path}${ballast}`}`,
     `--cache=${CACHE_SIZE}`,
     `--max-sql-memory=${SQL_MEMORY}`,
   ];
 }
 
 /** Starts the node as a process of its own, which outlives this one. @returns its id */
-export async function startProcess(binary: string, cluster: Cluster, node: Node): Promise<number> {
+export async function startProcess(
+  binary: string,
+  cluster: Cluster,
+  node: Node,
+  release: Release | undefined,
+): Promise<number> {
   const folder = folderOf(cluster, node);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const output = await open(outputOf(cluster, node), 'w', 0o600);
-  const child = spawn(binary, startArguments(cluster, node), {
+  const child = spawn(binary, startArguments(cluster, node, release), {
     cwd: folder, // profiles and dumps are written there
     detached: true,
     stdio: ['ignore', output.fd, output.fd],
@@ -155,11 +187,12 @@ export const runCommand = (
   cluster: Cluster,
   node: Node,
   args: readonly string[],
-): Promise<Ran> =>
+): Promise<Ran> => runBinary(binary, cluster, [...args, '--insecure', `--host=${addressOf(node)}`]);
+
+const runBinary = (binary: string, { directory }: Cluster, args: readonly string[]): Promise<Ran> =>
   new Promise((done) => {
-    const host = ['--insecure', `--host=${addressOf(node)}`];
-    const options = { timeout: 20_000, env: environmentIn(cluster.directory) };
-    execFile(binary, [...args, ...host], options, (error, out, err) => {
+    const options = { timeout: 20_000, env: environmentIn(directory) };
+    execFile(binary, args, options, (error, out, err) => {
       done({ succeeded: error === null, said: `${out}${err}`.trim() || String(error ?? '') });
     });
   });

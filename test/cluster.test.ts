@@ -25,7 +25,7 @@ import {
 } from './process.ts';
 
 const stage = openStage();
-afterAll(() => stage.clear(), 30_000);
+afterAll(() => stage.clear(), 120_000);
 
 interface Place {
   /** The folder of the stand-in, and the data directory below it. */
@@ -47,7 +47,10 @@ async function place(binary?: string): Promise<Place> {
   const data = join(folder, 'data');
   const stand_in = join(folder, 'cockroach');
   const words = [process.execPath, join(TOP, 'test/cockroach-stand-in.ts'), folder];
-  await writeFile(stand_in, `#!/bin/sh\nexec ${words.map((word) => `'${word}'`).join(' ')} "$@"\n`);
+  const program = words.map((word) => `'${word}'`).join(' ');
+  const tell = `[ "$1" = version ] && exec echo 'Build Tag:        '"$(cat '${folder}/version')"`;
+  await writeFile(join(folder, 'version'), 'v25.4.11');
+  await writeFile(stand_in, `#!/bin/sh\n${tell}\nexec ${program} "$@"\n`);
   await chmod(stand_in, 0o755);
   const [sql, http] = await freePorts();
   let seen = 0;
@@ -134,7 +137,7 @@ test.concurrent('three nodes are made, initialised once and kept; they outlive t
   expect(sentenceOf(await run('--memory'))).toContain('this cluster is on disk');
   expect(sentenceOf(await up('--http-port', `${http + 1}`))).toContain('the cluster is running');
   expect(state().initialised).toBe(true);
-}, 30_000);
+});
 
 test.concurrent('a node is killed and comes back; all go down, come up again, and are erased', async () => {
   const { run, up, calls, pids, data, folder } = await place();
@@ -173,7 +176,7 @@ test.concurrent('a node is killed and comes back; all go down, come up again, an
   expect(existsSync(join(data, 'cluster', 'node-1'))).toBe(false);
   expect(existsSync(join(data, 'cluster', 'mine'))).toBe(true);
   expect(sentenceOf(await run('--status'))).toContain('no cluster in');
-}, 30_000);
+});
 
 test.concurrent('in memory nothing stays, and what most nodes took with them is not waited for', async () => {
   const { run, up, calls, data } = await place();
@@ -192,7 +195,7 @@ test.concurrent('in memory nothing stays, and what most nodes took with them is 
   expect(calls().some(([verb]) => verb === 'init')).toBe(true);
   await run('--down');
   expect(existsSync(join(data, 'cluster'))).toBe(false);
-}, 30_000);
+});
 
 test.concurrent('a taken port is named, with the flag for others, before any node is started', async () => {
   const { up, calls, http } = await place();
@@ -204,7 +207,7 @@ test.concurrent('a taken port is named, with the flag for others, before any nod
   expect(sentenceOf(child)).toContain(`127.0.0.1:${http + 1} is taken`);
   expect(sentenceOf(child)).toContain('--http-port');
   expect(calls()).toEqual([]);
-}, 30_000);
+});
 
 test.concurrent('who has taken over the process id of a node is left alone', async () => {
   const { run, up, state } = await place();
@@ -218,7 +221,7 @@ test.concurrent('who has taken over the process id of a node is left alone', asy
   expect(sentenceOf(await run('--kill', '1'))).toContain('not running');
   expect((await run('--down')).out).toContain('stopping 0 of 1 nodes');
   expect(stranger.code).toBeUndefined();
-}, 30_000);
+});
 
 test.concurrent('a node that does not stop when asked is killed', async () => {
   const { run, up, folder, pids } = await place();
@@ -226,7 +229,7 @@ test.concurrent('a node that does not stop when asked is killed', async () => {
   await up('--nodes', '1');
   expect((await run('--down')).code).toBe(0);
   expect(pids().some(living)).toBe(false);
-}, 30_000);
+});
 
 test.concurrent('a node that ends at once says why; a setting that is refused does no harm', async () => {
   const { up, folder } = await place();
@@ -240,7 +243,28 @@ test.concurrent('a node that ends at once says why; a setting that is refused do
   const goes_on = await other.up('--nodes', '1');
   expect([goes_on.code, goes_on.err]).toEqual([0, '']);
   expect(goes_on.out).toContain('goes on without a setting: ERROR: no such setting');
-}, 30_000);
+});
+
+test.concurrent('older binaries are started without what they do not know, too old ones named', async () => {
+  const versions = ['v20.2.0-alpha.1-1234-g0123456', 'v20.1.17', 'v21.2.0', 'unknown', 'v19.2.12'];
+  const [v20_2, v20_1, v21_2, unknown, v19_2] = await Promise.all(
+    versions.map(async (version) => {
+      const a = await place();
+      await writeFile(join(a.folder, 'version'), version);
+      const child = await a.up('--nodes', '1');
+      const start = a.calls().find(([verb]) => verb === 'start');
+      return { child, store: start?.find((arg) => arg.startsWith('--store=')) };
+    }),
+  );
+  expect([v20_2, v20_1, v21_2, unknown].map((one) => one?.child.code)).toEqual([0, 0, 0, 0]);
+  expect(v20_2?.store).toMatch(/^--store=path=[^,]+$/);
+  for (const one of [v21_2, unknown]) expect(one?.store).toEndWith(',ballast-size=0');
+  expect(v20_1?.child.out).toContain(
+    'the user may not make databases, for the tests: ERROR: at or',
+  );
+  expect([v19_2?.child.code, v19_2?.store]).toEqual([2, undefined]);
+  expect(v19_2 && sentenceOf(v19_2.child)).toContain('is v19.2: Kassa needs v20.1 or later');
+});
 
 test.concurrent('of two commands at once one works and the other is told', async () => {
   const { run, up } = await place();
@@ -249,7 +273,7 @@ test.concurrent('of two commands at once one works and the other is told', async
   if (told) expect(sentenceOf(told)).toContain('is in use by process');
   expect(both.some(({ code }) => code === 0)).toBe(true);
   expect(statesOf(await run('--status'))).toEqual(['live']);
-}, 30_000);
+});
 
 test.concurrent('without a binary it says where to get one, and what else there is', async () => {
   const folder = await stage.folder();
@@ -271,7 +295,7 @@ test.concurrent('without a binary it says where to get one, and what else there 
   const { folder: elsewhere } = await place();
   const found = await findCockroach('', `${folder}:${elsewhere}`);
   expect(found).toBe(join(elsewhere, 'cockroach'));
-}, 30_000);
+});
 
 const bad: [flags: string[], said: string, code?: number][] = [
   [['--nodes', '0'], '--nodes must be a whole number from 1 to 9'],
@@ -299,7 +323,7 @@ test.concurrent('wrong flags are named in one sentence, and --help lists the rig
   const help = await run('--help');
   expect([help.code, help.err]).toEqual([0, '']);
   for (const flag of ['--nodes', '--kill', '--down', '--memory']) expect(help.out).toContain(flag);
-}, 30_000);
+});
 
 async function buy(port: number): Promise<number> {
   const { user_id } = (await call(port, 'POST', '/payment/create_user')).body;
@@ -354,7 +378,7 @@ test('dev --cluster serves on the running cluster, and goes on when nodes are lo
   await a.run('--down');
   expect(sentenceOf(await stage.run(dev))).toContain('the cluster is down');
   await home.stop();
-}, 30_000);
+});
 
 const { given, path } = cockroachIn(environment());
 const found = await findCockroach(given, path).catch(() => null);

@@ -1,6 +1,7 @@
 /**
  * A stand-in for the binary of CockroachDB: it notes how it is called and looks like the real one
- * from outside. The first argument is its folder, where files say how it is to behave.
+ * from outside. The first argument is its folder, where files say how it is to behave, and which
+ * version it is: it refuses what that version does not know.
  */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
@@ -12,7 +13,20 @@ const flag = (name: string) =>
   args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3) ?? '';
 const portOf = (address: string) => Number(address.split(':').at(-1));
 
+const version = readFileSync(at('version'), 'utf8');
+const [year = 0, number = 0] = version.slice(1).split('.').map(Number); // 0 or NaN: not told
+/** One that cannot be told (0) is of today. */
+const before = (other_year: number, other: number) =>
+  year > 0 && (year < other_year || (year === other_year && number < other));
+
 appendFileSync(at('calls'), `${JSON.stringify(args)}\n`);
+if (before(21, 2) && flag('store').includes('ballast-size')) {
+  const why = 'flag: ballast-size is not a valid store field';
+  fail(`Error: invalid argument "${flag('store')}" for "-s, --store" ${why}`);
+}
+if (before(20, 2) && args.some((arg) => arg.includes('createdb'))) {
+  fail('ERROR: at or near "createdb": syntax error\nSQLSTATE: 42601');
+}
 if (args[0] === 'start') start();
 else if (!(await listens(portOf(flag('host'))))) fail('ERROR: cannot dial server.\nIs it running?');
 else if (args[0] === 'init') init();
