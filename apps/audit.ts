@@ -2,7 +2,7 @@
 import { audit, type Finding } from '../db/audit.ts';
 import { codeOf, Failure, isUnmigrated, notMigrated } from '../db/failure.ts';
 import { readArguments } from './arguments.ts';
-import { exitWith } from './service.ts';
+import { exitWith } from './exit.ts';
 import { openTool } from './tool.ts';
 
 const HELP = `Checks the invariants of the store in one snapshot; it may run under full load.

@@ -12,7 +12,7 @@ import {
 } from '../db/cockroach.ts';
 import { readArguments } from './arguments.ts';
 import { cockroachIn, environment } from './config.ts';
-import { exitWith } from './service.ts';
+import { exitWith } from './exit.ts';
 
 const HELP = `Starts a CockroachDB cluster on this machine, with a database and a user for Kassa.
 It needs the \`cockroach\` binary: on PATH, or named by COCKROACH.

@@ -3,7 +3,7 @@ import type { Connection } from '../db/connection.ts';
 import { makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import { readArguments } from './arguments.ts';
-import { exitWith } from './service.ts';
+import { exitWith } from './exit.ts';
 import { openTool, refusedMigration } from './tool.ts';
 
 const HELP = `Applies the migrations that the store lacks. Safe to run twice and by two at once.

@@ -12,6 +12,7 @@ import {
   storeOptions,
   variables,
 } from './config.ts';
+import { exitWith } from './exit.ts';
 import type { Door } from './http/door.ts';
 import type { Env } from './http/exchange.ts';
 import { type Listen, type Listening, listenAt } from './http/listen.ts';
@@ -160,11 +161,4 @@ export function stopOnSignal(stopAll: () => Promise<void>): void {
       stopAll().then(() => process.exit(0), exitWith);
     });
   }
-}
-
-/** One clear sentence and a non-zero exit, 2 for a wrong call; a stack only for what is a bug. */
-export function exitWith(error: unknown, otherwise = 1): never {
-  console.error(error instanceof Failure ? `kassa: ${error.detail}` : error);
-  const misused = error instanceof Failure && error.code === 'invalid_parameter';
-  process.exit(misused ? 2 : otherwise);
 }

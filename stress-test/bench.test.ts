@@ -26,7 +26,7 @@ const made: Database[] = [];
 afterAll(async () => {
   await stage.clear();
   for (const database of made) await database.drop();
-}, 60_000);
+});
 
 const seeded = async (rows: number): Promise<Database> => {
   const database = await newDatabase(storeUrl(), 'test', rows);
@@ -111,13 +111,18 @@ test('one transaction each: the other calls answer as Kassa does, and stay expla
 
 test.skipIf(!pgbench)('pgbench pays as many orders as it says', async () => {
   const database = await seeded(100);
-  const sample = await runPgbench(stage, {
-    ...{ program: pgbench ?? '', database_url: database.database_url, clients: 4 },
-    ...{ orders: await database.addOrders(40_000, BASKETS.zipf), warmup_s: 0.3, seconds: 0.7 },
-  });
-  expect(sample).toMatchObject({ failures: {}, ran_out: false });
-  expect(await database.paidOrders()).toBe(sample.done);
-  expect(sample.per_s).toBeGreaterThan(0);
+  let [done, per_s] = [0, 0];
+  for (let seconds = 0.7; per_s === 0 && seconds < 60; seconds *= 4) {
+    const sample = await runPgbench(stage, {
+      ...{ program: pgbench ?? '', database_url: database.database_url, clients: 4 },
+      ...{ orders: await database.addOrders(40_000, BASKETS.zipf), warmup_s: 0.3, seconds },
+    });
+    expect(sample).toMatchObject({ failures: {}, ran_out: false });
+    done += sample.done;
+    per_s = sample.per_s;
+  }
+  expect(await database.paidOrders()).toBe(done);
+  expect(per_s).toBeGreaterThan(0);
   expect(await violationsOf(database)).toEqual([]);
 });
 
@@ -125,7 +130,7 @@ test.skipIf(!pgbench)('pgbench pays no order twice, and says that they ran out',
   const database = await seeded(100);
   const sample = await runPgbench(stage, {
     ...{ program: pgbench ?? '', database_url: database.database_url, clients: 2 },
-    ...{ orders: await database.addOrders(40, BASKETS.distinct), warmup_s: 0, seconds: 1 },
+    ...{ orders: await database.addOrders(40, BASKETS.distinct), warmup_s: 0, seconds: 60 },
   });
   expect(sample.ran_out).toBe(true);
   expect(await database.paidOrders()).toBe(sample.done);
@@ -240,7 +245,7 @@ test('a server that answers nothing in time is measured, and one that is suddenl
   const closing = await measured.close();
   await proxy.close();
   expect([agrees(closing), closing.paid >= slow.done + fast.done]).toEqual([true, true]);
-}, 120_000);
+});
 
 test('a server that makes orders slowly is measured for as long as there are any', async () => {
   const database = await seeded(50);

@@ -128,45 +128,41 @@ withPython('init_orders.py fails in one sentence', async () => {
   expect(said[1]?.err).toMatch(/^init_orders: .*400 invalid_parameter.*\n$/);
 });
 
-withLocust(
-  'against Kassa no call fails, and repeats and refusals are counted apart',
-  async () => {
-    const size = ['--orders', `${ORDERS}`, '--items', '50', '--users', '50', '--stock', '2'];
-    expect((await initOrders('--host', host, ...size)).code).toBe(0);
-    const [scenarios, checkouts] = await Promise.all([
-      runLocust(SCENARIOS, host, 3, ['--wait', '0']),
-      runLocust(CHECKOUTS, host, 3, ['--wait', '0', '--orders', `${ORDERS}`]),
-    ]);
-    // Three seconds of a busy machine may not reach every story.
-    const seen = Object.keys(scenarios.rows);
-    expect(seen.length).toBeGreaterThan(6);
-    expect([
-      'Aggregated',
-      'DELETE /orders/removeItem/[order_id]/[item_id]',
-      'GET /stock/find/[item_id]',
-      'POST /orders/addItem/[order_id]/[item_id]',
-      CHECKOUT,
-      `${CHECKOUT} [refused]`,
-      'POST /orders/create/[user_id]',
-      'POST /payment/add_funds/[user_id]/[amount]',
-      'POST /payment/create_user',
-      'POST /stock/add/[item_id]/[number]',
-      'POST /stock/item/create/[price]',
-      'POST /stock/subtract/[item_id]/[number]',
-    ]).toEqual(expect.arrayContaining(seen));
-    const kinds = ['Aggregated', CHECKOUT, `${CHECKOUT} [refused]`, `${CHECKOUT} [repeat]`];
-    expect(Object.keys(checkouts.rows).sort()).toEqual(kinds);
-    for (const { code, rows } of [scenarios, checkouts]) {
-      expect([code, rows.Aggregated?.failures]).toEqual([0, 0]);
-    }
-    const orders = await times(ORDERS, (i) => kassa.get(`/orders/find/${i}`));
-    const paid = orders.filter((order) => order.body.paid).length;
-    const counted = checkouts.rows[CHECKOUT]?.requests ?? 0;
-    expect(counted).toBeLessThanOrEqual(paid);
-    expect(counted).toBeGreaterThanOrEqual(paid - 5); // what each user had in flight at the end
-  },
-  60_000,
-);
+withLocust('against Kassa no call fails, and repeats and refusals are counted apart', async () => {
+  const size = ['--orders', `${ORDERS}`, '--items', '50', '--users', '50', '--stock', '2'];
+  expect((await initOrders('--host', host, ...size)).code).toBe(0);
+  const [scenarios, checkouts] = await Promise.all([
+    runLocust(SCENARIOS, host, 3, ['--wait', '0']),
+    runLocust(CHECKOUTS, host, 3, ['--wait', '0', '--orders', `${ORDERS}`]),
+  ]);
+  // Three seconds of a busy machine may not reach every story.
+  const seen = Object.keys(scenarios.rows);
+  expect(seen.length).toBeGreaterThan(6);
+  expect([
+    'Aggregated',
+    'DELETE /orders/removeItem/[order_id]/[item_id]',
+    'GET /stock/find/[item_id]',
+    'POST /orders/addItem/[order_id]/[item_id]',
+    CHECKOUT,
+    `${CHECKOUT} [refused]`,
+    'POST /orders/create/[user_id]',
+    'POST /payment/add_funds/[user_id]/[amount]',
+    'POST /payment/create_user',
+    'POST /stock/add/[item_id]/[number]',
+    'POST /stock/item/create/[price]',
+    'POST /stock/subtract/[item_id]/[number]',
+  ]).toEqual(expect.arrayContaining(seen));
+  const kinds = ['Aggregated', CHECKOUT, `${CHECKOUT} [refused]`, `${CHECKOUT} [repeat]`];
+  expect(Object.keys(checkouts.rows).sort()).toEqual(kinds);
+  for (const { code, rows } of [scenarios, checkouts]) {
+    expect([code, rows.Aggregated?.failures]).toEqual([0, 0]);
+  }
+  const orders = await times(ORDERS, (i) => kassa.get(`/orders/find/${i}`));
+  const paid = orders.filter((order) => order.body.paid).length;
+  const counted = checkouts.rows[CHECKOUT]?.requests ?? 0;
+  expect(counted).toBeLessThanOrEqual(paid);
+  expect(counted).toBeGreaterThanOrEqual(paid - 5); // what each user had in flight at the end
+});
 
 withLocust(
   'answers of 500 and broken connections are failures, and the exit code is 1',
@@ -194,5 +190,4 @@ withLocust(
     await broken.stop(true);
     closing.close();
   },
-  60_000,
 );

@@ -16,11 +16,11 @@ beforeAll(async () => {
       await answers(stage.start([`apps/${name}/main.ts`], env), port);
     }),
   );
-}, 20_000);
+});
 afterAll(async () => {
   await kassa.close();
   await stage.clear();
-}, 20_000);
+});
 
 interface Said {
   status: number;
@@ -55,7 +55,7 @@ for (const chunked of [false, true]) {
       }
     }
     expect(await creditOf(kassa, user)).toBe(bodies.length * (TYPES.length + 1));
-  }, 20_000);
+  });
 
   test(`any other body is refused, and nothing is done (${chunked ? 'chunked' : 'with a length'})`, async () => {
     const user = await newUser(kassa);
@@ -68,7 +68,7 @@ for (const chunked of [false, true]) {
       ]);
     }
     expect(await creditOf(kassa, user)).toBe(0);
-  }, 20_000);
+  });
 }
 
 test.each([

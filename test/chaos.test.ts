@@ -28,7 +28,7 @@ test('a quarter of a minute of faults: each kind of kill, nothing lost, nothing 
   );
   expect(faultsOf(child.out)).toContain('kill-all-in-one');
   expect(Number(/(\d+) audits/.exec(child.out)?.[1])).toBeGreaterThan(0);
-}, 120_000);
+});
 
 test('the shortest run has each kind of kill, though faults are to be rare', async () => {
   const kills = 'kill-order,kill-payment,kill-stock,kill-all-in-one,partition';
@@ -38,7 +38,7 @@ test('the shortest run has each kind of kill, though faults are to be rare', asy
     0,
     ['kill-all-in-one', 'kill-order', 'kill-payment', 'kill-stock'],
   ]);
-}, 120_000);
+});
 
 test("a run without faults is no proof: another verdict, and exit code 0 only if that's meant", async () => {
   const port = await freePort();
@@ -66,7 +66,7 @@ test("a run without faults is no proof: another verdict, and exit code 0 only if
     '',
     expect.stringMatching(/^--faults: kill-order .*\n$/),
   ]);
-}, 120_000);
+});
 
 const OWN = /^on a new database of its own: (\S+)\/(kassa_chaos_\w+)$/m;
 
@@ -82,7 +82,7 @@ test('a server that is not ours: faults that leave its processes alone, and noth
   expect(child.out).not.toMatch(/^(kill|freeze)-store +\d/m);
   expect(faultsOf(child.out).length).toBeGreaterThan(3);
   expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
-}, 120_000);
+});
 
 test('faults by name on a server that is not ours: those of sessions and services only', async () => {
   const env = { DATABASE_URL: storeUrl() };
@@ -93,7 +93,7 @@ test('faults by name on a server that is not ours: those of sessions and service
   const done = await runWith(env, '--faults', 'terminate-sessions', ...args);
   expect(done.out).toMatch(/^terminate-sessions +[1-9]/m);
   expect([done.code, done.out]).toEqual([0, expect.not.stringContaining('left out')]);
-}, 60_000);
+});
 
 test("the services' sessions bear a name of the run alone, by which they are ended", async () => {
   const undo: (() => Promise<unknown>)[] = [];
@@ -111,7 +111,7 @@ test("the services' sessions bear a name of the run alone, by which they are end
   } finally {
     for (const step of undo.reverse()) await step();
   }
-}, 60_000);
+});
 
 test('told to stop, it takes services and database along', async () => {
   const child = stage.start(['test/chaos.ts', '--minutes', '5'], { DATABASE_URL: storeUrl() });
@@ -120,7 +120,7 @@ test('told to stop, it takes services and database along', async () => {
   expect(await hasDatabase(name)).toBe(true);
   child.signal('SIGTERM');
   expect([await child.ended, await hasDatabase(name)]).toEqual([143, false]);
-}, 60_000);
+});
 
 test.each([
   ['--minutes', 'soon'],

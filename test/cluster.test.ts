@@ -25,7 +25,7 @@ import {
 } from './process.ts';
 
 const stage = openStage();
-afterAll(() => stage.clear(), 120_000);
+afterAll(() => stage.clear());
 
 interface Place {
   /** The folder of the stand-in, and the data directory below it. */
@@ -396,5 +396,4 @@ test.skipIf(!cockroach)(
       await a.run('--down', '--erase');
     }
   },
-  120_000,
 );

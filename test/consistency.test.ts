@@ -1,5 +1,5 @@
 /** The consistency test itself: it finds each classic fault, and accuses nobody who is honest. */
-import { afterAll, afterEach, expect, setDefaultTimeout, test } from 'bun:test';
+import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
 import { FIGURES, type Figure } from './consistency/figures.ts';
 import type { Judgement } from './consistency/history.ts';
@@ -9,7 +9,6 @@ import { freePort, openStage, processesOf, until } from './process.ts';
 import { startProxy } from './proxy.ts';
 import { type Fault, startRacyServer } from './racy-server.ts';
 
-setDefaultTimeout(30_000);
 const SMALL = [
   '--items',
   '20',
@@ -29,7 +28,7 @@ afterEach(async () => {
   for (const clean of cleanUp.reverse()) await clean();
   cleanUp = [];
 });
-afterAll(() => stage.clear(), 30_000);
+afterAll(() => stage.clear());
 
 const consistency = (...args: string[]) => stage.run(['test/consistency.ts', ...args]);
 
@@ -217,7 +216,7 @@ test('an address that is none is named by both tools, and ends with exit code 2'
       expect(err).toContain(`not ${address}`);
     }
   }
-}, 30_000);
+});
 
 test('Kassa has zeros only when all want one item, three origins or one', async () => {
   const origin = served(openKassa());

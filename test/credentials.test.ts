@@ -134,7 +134,6 @@ test.each(['apps/order/main.ts', 'apps/audit.ts', 'apps/migrate.ts', 'apps/local
     expect(sentenceOf(child)).toContain(`DATABASE_PASSWORD_FILE ${path('no-such-file')} cannot be`);
     expect(child.out + child.err).not.toContain('in-the-url');
   },
-  20_000,
 );
 
 test('what a file holds is read anew each time', async () => {

@@ -33,9 +33,9 @@ beforeAll(async () => {
   data = join(await shared.folder(), 'data');
   dev = shared.start(['apps/local.ts', '--port', String(port), '--data', data]);
   await answers(dev, port);
-}, 30_000);
-afterEach(() => stage.clear(), 30_000);
-afterAll(() => shared.clear(), 30_000);
+});
+afterEach(() => stage.clear());
+afterAll(() => shared.clear());
 
 const post = (path: string) => call(port, 'POST', path);
 const get = (path: string) => call(port, 'GET', path);
@@ -102,13 +102,13 @@ test('audit finds the running dev store, explains every number and exits 0', asy
   const findings: { violations: number }[] = JSON.parse(json.out);
   expect(findings.length).toBeGreaterThan(4);
   expect(findings.every((finding) => finding.violations === 0)).toBe(true);
-}, 30_000);
+});
 
 test('migrate finds the running dev store and says that it is up to date', async () => {
   const again = await stage.run(['apps/migrate.ts', '--data', data]);
   expect([again.code, again.err]).toEqual([0, '']);
   expect(again.out).toMatch(/^the schema is up to date\nno roles kassa_order, .*\n$/);
-}, 30_000);
+});
 
 test('a second dev on the same data is told whose they are while the first goes on', async () => {
   const second = ['apps/local.ts', '--port', String(await freePort()), '--data', data];
@@ -118,7 +118,7 @@ test('a second dev on the same data is told whose they are while the first goes 
     expect(sentenceOf(told)).toContain(`in use by process ${dev.pid}`);
     expect((await post('/orders/create/1')).status).toBe(200);
   }
-}, 30_000);
+});
 
 test('audit exits 1 and names the rows whose numbers are not explained', async () => {
   const { database_url, drop } = await newDatabase();
@@ -140,7 +140,7 @@ test('audit exits 1 and names the rows whose numbers are not explained', async (
   expect(corrupt.out).toContain('1 violations.');
   await connection.close();
   await drop();
-}, 30_000);
+});
 
 test('the tools say in one sentence that no store runs, or that it does not answer', async () => {
   const nowhere = join(await stage.folder(), 'nothing');
@@ -157,7 +157,7 @@ test('the tools say in one sentence that no store runs, or that it does not answ
     expect(sentenceOf(dead)).toContain(`the store at ${away.host}/kassa does not answer`);
     expect(dead.err).not.toContain('secret');
   }
-}, 30_000);
+});
 
 test('--help prints the flags of each command and exits 0', async () => {
   const flags = { local: '--fresh', audit: '--json', migrate: '--data' };
@@ -166,7 +166,7 @@ test('--help prints the flags of each command and exits 0', async () => {
     expect([help.code, help.err]).toEqual([0, '']);
     expect(help.out).toContain(flag);
   }
-}, 30_000);
+});
 
 const wrong: [why: string, flags: string[], said: RegExp, code?: number][] = [
   ['an unknown flag', ['--prot', '8000'], /--prot/],
@@ -179,16 +179,12 @@ const wrong: [why: string, flags: string[], said: RegExp, code?: number][] = [
   ['a fractional port', ['--port', '80.5'], /--port must be/],
   ['an address that is not ours', ['--host', '192.0.2.1'], /192\.0\.2\.1/, 1],
 ];
-test.each(wrong)(
-  '%s is named in one sentence',
-  async (_, flags, said, code = 2) => {
-    const folder = join(await stage.folder(), 'data');
-    const child = await stage.run(['apps/local.ts', '--data', folder, ...flags]);
-    expect(child.code).toBe(code);
-    expect(sentenceOf(child)).toMatch(said);
-  },
-  30_000,
-);
+test.each(wrong)('%s is named in one sentence', async (_, flags, said, code = 2) => {
+  const folder = join(await stage.folder(), 'data');
+  const child = await stage.run(['apps/local.ts', '--data', folder, ...flags]);
+  expect(child.code).toBe(code);
+  expect(sentenceOf(child)).toMatch(said);
+});
 
 test('a taken port is named before anything is started or erased', async () => {
   const taken = createServer().listen(0, '127.0.0.1');
@@ -202,7 +198,7 @@ test('a taken port is named before anything is started or erased', async () => {
   expect(child.code).toBe(1);
   expect(sentenceOf(child)).toContain(`127.0.0.1:${number}: the port is taken`);
   expect(await Bun.file(join(folder, 'mine')).exists()).toBe(true);
-}, 30_000);
+});
 
 test('data that cannot be written are named in one sentence', async () => {
   const file = join(await stage.folder(), 'file');
@@ -212,7 +208,7 @@ test('data that cannot be written are named in one sentence', async () => {
     expect(child.code).toBe(1);
     expect(sentenceOf(child)).toContain(`cannot write to ${folder}`);
   }
-}, 30_000);
+});
 
 test('a DATABASE_URL that refuses connections is named without its password', async () => {
   const { database_url, host } = await refusing();
@@ -221,7 +217,7 @@ test('a DATABASE_URL that refuses connections is named without its password', as
   expect(child.code).toBe(1);
   expect(sentenceOf(child)).toContain(`the store at ${host}/kassa does not answer`);
   expect(child.out + child.err).not.toContain('secret');
-}, 30_000);
+});
 
 test('with DATABASE_URL dev uses that server, migrates it and embeds nothing', async () => {
   const { database_url, drop } = await newDatabase(undefined, { migrated: false });
@@ -245,7 +241,7 @@ test('with DATABASE_URL dev uses that server, migrates it and embeds nothing', a
   expect(fresh.code).toBe(2);
   expect(sentenceOf(fresh)).toContain('--fresh');
   await drop();
-}, 30_000);
+});
 
 test('the tools find the store also where root keeps it away from closed folders', async () => {
   const closed = await stage.folder();
@@ -255,45 +251,41 @@ test('the tools find the store also where root keeps it away from closed folders
   await answers(child, number);
   const audit = await stage.run(['apps/audit.ts', '--data', closed]);
   expect([audit.code, audit.err]).toEqual([0, '']);
-}, 30_000);
+});
 
 test('of two devs started at once on the same data one serves and the other is told', async () => {
   const folder = join(await stage.folder(), 'data');
   await mkdir(folder);
   const [one, two] = [await devOn(folder), await devOn(folder)];
   const [a, b] = [stage.start(one.args), stage.start(two.args)];
-  await until(() => a.code !== undefined || b.code !== undefined, 'one to be told', 20_000);
+  await until(() => a.code !== undefined || b.code !== undefined, 'one to be told');
   const [told, serving, number] = a.code === undefined ? [b, a, one.port] : [a, b, two.port];
   expect(told.code).toBe(1);
   expect(sentenceOf(told)).toContain('in use');
   await answers(serving, number);
   expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
   expect(homeOf(serving)).toBeDefined();
-}, 40_000);
+});
 
 test('--empty leaves the demo data out', async () => {
   const { number } = await begin(join(await stage.folder(), 'data'), '--empty');
   expect((await call(number, 'GET', '/payment/find_user/0')).status).toBe(404);
   expect((await call(number, 'GET', '/stock/find/0')).status).toBe(404);
-}, 30_000);
+});
 
-test.each(['SIGTERM', 'SIGINT'] as const)(
-  '%s ends all of it with code 0',
-  async (name) => {
-    const { child, number, home } = await begin(join(await stage.folder(), 'data'));
-    const idle = await call(number, 'POST', '/orders/create/1', { connection: 'keep-alive' });
-    expect(idle.status).toBe(200);
-    expect(processesOf(home).length).toBeGreaterThan(1);
-    const told_at = performance.now();
-    child.signal(name);
-    expect(await child.ended).toBe(0);
-    expect(performance.now() - told_at).toBeLessThan(5000); // DRAIN_MS is 15 s
-    expect(child.err).toBe('');
-    await until(() => processesOf(home).length === 0, 'the end of PostgreSQL', 1000);
-    expect((await call(number, 'GET', '/health/live')).status).toBe(0);
-  },
-  30_000,
-);
+test.each(['SIGTERM', 'SIGINT'] as const)('%s ends all of it with code 0', async (name) => {
+  const { child, number, home } = await begin(join(await stage.folder(), 'data'));
+  const idle = await call(number, 'POST', '/orders/create/1', { connection: 'keep-alive' });
+  expect(idle.status).toBe(200);
+  expect(processesOf(home).length).toBeGreaterThan(1);
+  const told_at = performance.now();
+  child.signal(name);
+  expect(await child.ended).toBe(0);
+  expect(performance.now() - told_at).toBeLessThan(5000); // DRAIN_MS is 15 s
+  expect(child.err).toBe('');
+  await until(() => processesOf(home).length === 0, 'the end of PostgreSQL');
+  expect((await call(number, 'GET', '/health/live')).status).toBe(0);
+});
 
 test('data are kept between runs until --fresh erases them, and nothing else', async () => {
   const folder = join(await stage.folder(), 'data');
@@ -313,7 +305,7 @@ test('data are kept between runs until --fresh erases them, and nothing else', a
   expect((await call(third.number, 'GET', `/payment/find_user/${user}`)).status).toBe(404);
   expect((await call(third.number, 'POST', '/orders/create/1')).status).toBe(200);
   expect(await Bun.file(join(folder, 'notes.txt')).exists()).toBe(true);
-}, 30_000);
+});
 
 test('after kill -9 of dev PostgreSQL goes by itself, and the next start has it all', async () => {
   const folder = join(await stage.folder(), 'data');
@@ -324,7 +316,7 @@ test('after kill -9 of dev PostgreSQL goes by itself, and the next start has it 
   const second = await begin(folder);
   expect(await creditAt(second.number, user)).toBe(5);
   expect((await stage.run(['apps/audit.ts', '--data', second.home])).code).toBe(0);
-}, 30_000);
+});
 
 /** Moments of a first start, in order. */
 const moments: ((home: string) => boolean)[] = [
@@ -347,7 +339,7 @@ test('kill -9 of dev at any moment of its first start is not in the way of the n
   }
   const { number } = await begin(folder);
   expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
-}, 60_000);
+});
 
 test('an initdb that outlives its dev does not disturb the next start', async () => {
   const folder = join(await stage.folder(), 'data');
@@ -366,7 +358,7 @@ test('an initdb that outlives its dev does not disturb the next start', async ()
   for (const pid of orphans) signalProcess(pid, 'SIGCONT');
   await answers(second, number);
   expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
-}, 40_000);
+});
 
 test('after kill -9 of PostgreSQL dev starts it again, and no answered write is lost', async () => {
   const { child, number, home } = await begin(join(await stage.folder(), 'data'));
@@ -396,8 +388,8 @@ test('after kill -9 of PostgreSQL dev starts it again, and no answered write is 
   expect((await stage.run(['apps/audit.ts', '--data', home])).code).toBe(0);
   child.signal('SIGTERM');
   expect(await child.ended).toBe(0);
-  await until(() => processesOf(home).length === 0, 'the end of PostgreSQL', 1000);
-}, 40_000);
+  await until(() => processesOf(home).length === 0, 'the end of PostgreSQL');
+});
 
 test('a PostgreSQL that is killed again and again while it starts is started until it runs', async () => {
   const { child, number, home } = await begin(join(await stage.folder(), 'data'));
@@ -411,7 +403,7 @@ test('a PostgreSQL that is killed again and again while it starts is started unt
   }
   await answers(child, number);
   expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
-}, 40_000);
+});
 
 test('kill -9 of PostgreSQL is survived also if one of its processes is slow to leave', async () => {
   const { child, number, home } = await begin(join(await stage.folder(), 'data'));
@@ -431,7 +423,7 @@ test('kill -9 of PostgreSQL is survived also if one of its processes is slow to 
   }
   await answers(child, number);
   expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
-}, 40_000);
+});
 
 test('a PostgreSQL left behind without its watchdog is named and stopped, then all works', async () => {
   const folder = join(await stage.folder(), 'data');
@@ -449,7 +441,7 @@ test('a PostgreSQL left behind without its watchdog is named and stopped, then a
   expect(second.child.out).toContain(`left behind (process ${left})`);
   expect(commandOf(left)).toBeUndefined();
   expect(await creditAt(second.number, user)).toBe(5);
-}, 40_000);
+});
 
 /** Dev on this folder, once it answers. */
 async function begin(folder: string, ...flags: string[]) {

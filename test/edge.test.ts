@@ -12,11 +12,11 @@ beforeAll(async () => {
   port = await freePort();
   const env = { DATABASE_URL: storeUrl(), PORT: String(port) };
   await answers(stage.start(['apps/order/main.ts'], env), port);
-}, 20_000);
+});
 afterAll(async () => {
   await kassa.close();
   await stage.clear();
-}, 20_000);
+});
 
 test.each([
   ['GET', '/health/live', 200],
@@ -135,7 +135,7 @@ test('who sends a request byte by byte, or none at all, is cut off within 15 s',
   expect(second.text).toMatch(/^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 408 /);
   for (const { took_ms } of [slow, body, chunks, second, silent])
     expect(took_ms).toBeLessThan(15_000);
-}, 25_000);
+});
 
 test('a stop waits for no one who has half asked, or not at all', async () => {
   const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()), DRAIN_MS: '600000' };
@@ -163,7 +163,7 @@ test('a stop waits for no one who has half asked, or not at all', async () => {
     expect(text).toContain('"code":"not_ready"');
   }
   expect(silent.text).toBe('');
-}, 30_000);
+});
 
 /** A connection that has sent this, and what has come back so far. */
 async function openWith(to: number, bytes: string): Promise<{ socket: Socket; text: string }> {

@@ -1,5 +1,5 @@
 /** Group commit: batches, neighbours, queue, deadlines, and lanes that are killed under load. */
-import { afterAll, expect, setDefaultTimeout, test } from 'bun:test';
+import { afterAll, expect, test } from 'bun:test';
 import type { Command } from '../db/command.ts';
 import { takeGate } from '../db/dialect.ts';
 import type { Answer } from '../db/transaction.ts';
@@ -22,7 +22,6 @@ import {
 } from './kassa.ts';
 import { until } from './process.ts';
 
-setDefaultTimeout(60_000);
 const kassa = openKassa();
 afterAll(async () => {
   await kassa.close();

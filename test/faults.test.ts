@@ -1,13 +1,5 @@
 /** A store that fails in the middle: what was answered is there, what was refused left nothing. */
-import {
-  afterAll,
-  afterEach,
-  beforeAll,
-  beforeEach,
-  expect,
-  setDefaultTimeout,
-  test,
-} from 'bun:test';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
 import {
   creditOf,
   expectCleanAudit,
@@ -24,7 +16,6 @@ import {
 } from './kassa.ts';
 import { type Fault, type StoreProxy, startProxy } from './proxy.ts';
 
-setDefaultTimeout(20_000);
 let proxy: StoreProxy;
 let kassa: Kassa;
 

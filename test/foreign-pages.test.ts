@@ -9,11 +9,11 @@ const kassa = openKassa();
 let port = 0;
 beforeAll(async () => {
   port = await begin();
-}, 20_000);
+});
 afterAll(async () => {
   await kassa.close();
   await stage.clear();
-}, 20_000);
+});
 
 async function begin(env: Record<string, string> = {}): Promise<number> {
   const number = await freePort();
@@ -119,4 +119,4 @@ test('a service takes every name, and with ALLOWED_HOSTS only those', async () =
   const { body } = await send(strict, 'POST', funds, ['Host: evil.example']);
   expect(JSON.parse(body)).toMatchObject({ status: 421, code: 'host_not_allowed' });
   expect(await creditOf(kassa, user)).toBe(5);
-}, 20_000);
+});

@@ -40,7 +40,7 @@ if (nginx) {
     const inShort = (file: string) =>
       file.replaceAll('proxy_read_timeout 20s;', PATIENCE).replaceAll('max_fails=3', 'max_fails=0');
     gateway = await openGateway(nginx, stage, servers, inShort);
-  }, 30_000);
+  });
 }
 afterAll(async () => {
   await gateway?.close();

@@ -252,7 +252,7 @@ test('50 callers of create_user at once with one key make one user', async () =>
   const replies = await times(50, () => kassa.post('/payment/create_user', headers));
   expect(new Set(replies.map((reply) => reply.body.user_id)).size).toBe(1);
   expect(await creditOf(kassa, replies[0]?.body.user_id)).toBe(0);
-}, 60_000);
+});
 
 test('two processes that race with one key have one effect between them', async () => {
   const user_id = await newUser(kassa);
@@ -267,7 +267,7 @@ test('two processes that race with one key have one effect between them', async 
     expect(group.filter((reply) => replayed(reply) === null)).toHaveLength(1);
   }
   expect(await creditOf(kassa, user_id)).toBe(120);
-}, 60_000);
+});
 
 test('two processes that race with one key for different calls: one call is done', async () => {
   const users = await times(20, () => newUser(kassa));
@@ -284,7 +284,7 @@ test('two processes that race with one key for different calls: one call is done
     const done = group.find((reply) => reply.status === 200);
     expect(await creditOf(kassa, users[i] ?? '')).toBe(done?.body.credit);
   }
-}, 60_000);
+});
 
 test('two processes that race to make an order with one key make one', async () => {
   const user_id = await newUser(kassa);
@@ -295,7 +295,7 @@ test('two processes that race to make an order with one key make one', async () 
   expect(new Set(replies.map((reply) => reply.body.order_id)).size).toBe(1);
   const found = await kassa.get(`/orders/find/${replies[0]?.body.order_id}`);
   expect(found.body.user_id).toBe(user_id);
-}, 60_000);
+});
 
 test('any 1 to 255 printable characters are a key, and no two of them are the same', async () => {
   const keys = ['a', 'A', '0', '"', "'", '\\', '\\\\', '""', '"a"', '{', '}', '{}', '{a,b}', ',,'];
@@ -394,7 +394,7 @@ test('50 callers at once with one expired key have one effect', async () => {
   const replies = await times(50, (i) => (i % 2 ? kassa : neighbour).post(path, keyed(key)));
   expect(tally(replies)).toEqual({ 200: 50 });
   expect(await creditOf(kassa, ids.user_id)).toBe(114);
-}, 60_000);
+});
 
 test('a key makes a batch_init of many rows happen once', async () => {
   const headers = keyed();
@@ -405,7 +405,7 @@ test('a key makes a batch_init of many rows happen once', async () => {
   for (const id of ['0', '2000', '4099']) expect(await creditOf(alone, id)).toBe(57);
   expect((await alone.post('/payment/batch_init/4100/50')).status).toBe(200);
   for (const id of ['0', '2000', '4099']) expect(await creditOf(alone, id)).toBe(50);
-}, 60_000);
+});
 
 test('a batch_init that stopped halfway goes on where it stopped', async () => {
   const key = crypto.randomUUID();
@@ -416,7 +416,7 @@ test('a batch_init that stopped halfway goes on where it stopped', async () => {
   expect([again.status, replayed(again)]).toEqual([200, null]);
   const stocks = ['0', '1999', '2000', '4099'].map((id) => stockOf(alone, id));
   expect(await Promise.all(stocks)).toEqual([57, 50, 50, 50]);
-}, 60_000);
+});
 
 test('a key keeps the random orders of its batch_init', async () => {
   const headers = keyed();

@@ -128,11 +128,12 @@ export const connect = (database_url = storeUrl()): Promise<Connection> =>
 export async function newDatabase(database_url = storeUrl(), options = { migrated: true }) {
   const run = process.env.TEST_DATABASES ?? 'kassa_test';
   const name = `${run}_${crypto.randomUUID().replaceAll('-', '')}`;
+  const template = options.migrated ? await templateOn(database_url) : undefined;
   const server = await connect(database_url);
-  await server.sql.unsafe(`create database ${name}`);
+  await server.sql.unsafe(`create database ${name}${template ? ` template ${template}` : ''}`);
   await server.close();
   const own = withDatabase(database_url, name);
-  if (options.migrated) {
+  if (options.migrated && !template) {
     const connection = await connect(own);
     await migrate(connection, await readMigrations());
     await connection.close();
@@ -143,6 +144,18 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
     await again.close();
   };
   return { database_url: own, drop };
+}
+
+/** For the environment of a run: a migrated database that others are copied from. */
+export const templateVariable = (database_url: string) => ({ TEST_TEMPLATE: database_url });
+
+/** The name of the run's template, if this is its server and one that copies databases. */
+async function templateOn(database_url: string): Promise<string | undefined> {
+  const template = process.env.TEST_TEMPLATE;
+  const name = template?.match(/\/(kassa_\w+)/)?.[1];
+  if (!template || !name || withDatabase(database_url, name) !== template) return undefined;
+  const { sql, close } = await connect(database_url);
+  return (await postgresqlVersion(sql).finally(close)) === undefined ? undefined : name;
 }
 
 /** Whether the run's server has a database whose name is, or begins with, this. */

@@ -133,7 +133,7 @@ test('on a store that serves lanes side by side they are used; at rest all but o
     await engine.close();
     expect(open.size).toBe(0);
   });
-}, 60_000);
+});
 
 test('on a store whose transactions take turns one lane stays, but for short trials', () => {
   const { schedule, engine, open, lanes } = stage({ serial: true });
@@ -145,7 +145,7 @@ test('on a store whose transactions take turns one lane stays, but for short tri
     await engine.close();
     expect(open.size).toBe(0);
   });
-}, 60_000);
+});
 
 test('behind the gate of PostgreSQL no second lane is ever tried', () => {
   const { schedule, engine, open, lanes } = stage({ gated: true });

@@ -33,7 +33,7 @@ test('at level info each request is one line with its route, outcome and time', 
     expect(line.duration_ms).toBeGreaterThan(0);
   }
   expect(child.err).not.toContain('private');
-}, 20_000);
+});
 
 test('at level warn what succeeds or is refused says nothing, what fails says why', async () => {
   const url = new URL(storeUrl());
@@ -48,7 +48,7 @@ test('at level warn what succeeds or is refused says nothing, what fails says wh
   expect(lines).toMatchObject([
     { level: 'warn', event: 'request_failed', route: '/orders/find', status: 503, error: why },
   ]);
-}, 20_000);
+});
 
 test('2,000 calls that fail in one outage are told in a few lines, which count them all', async () => {
   const url = new URL(storeUrl());
@@ -69,7 +69,7 @@ test('2,000 calls that fail in one outage are told in a few lines, which count t
   expect(lines[0].suppressed).toBeUndefined(); // it was there at once
   expect(lines.length).toBeLessThan(seconds + 3);
   expect(lines.reduce((sum, { suppressed = 0 }) => sum + 1 + suppressed, 0)).toBe(2000);
-}, 60_000);
+});
 
 test('at level info an outage is told call by call, as was asked for', async () => {
   const url = new URL(storeUrl());
@@ -83,7 +83,7 @@ test('at level info an outage is told call by call, as was asked for', async () 
   expect(lines.map(({ request_id }) => request_id)).toEqual(
     Array.from({ length: 20 }, (_, i) => `call-${i}`),
   );
-}, 20_000);
+});
 
 /** A log that writes one warning a second, and the seconds. */
 function rated() {
@@ -165,14 +165,14 @@ test('what was logged before an exit is there, however much it is', async () => 
   const child = await stage.run(['-e', logs('json', 10_000)]);
   const lines = await linesOf(child);
   expect(lines.map((line) => line.i)).toEqual(Array.from({ length: 10_000 }, (_, i) => i));
-}, 20_000);
+});
 
 test('LOG_FORMAT=pretty is for people, auto is JSON where standard error is no terminal', async () => {
   const pretty = await stage.run(['-e', logs('pretty', 1)]);
   expect(pretty.err).toMatch(/^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: counted\n {4}i: 0\n/);
   const [line] = await linesOf(await stage.run(['-e', logs('auto', 1)]));
   expect(line).toMatchObject({ level: 'info', event: 'counted', i: 0 });
-}, 20_000);
+});
 
 async function begin(env: Record<string, string>, path?: string) {
   const port = await freePort();

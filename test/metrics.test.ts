@@ -116,7 +116,7 @@ test('on a port of their own the metrics are there alone, and nowhere else, howe
   expect((await scrape('POST', '/metrics')).status).toBe(405);
   child.signal('SIGTERM');
   expect(await child.ended).toBe(0);
-}, 20_000);
+});
 
 test('without METRICS_PORT, or with the same, one port has all', async () => {
   const same = String(await freePort());
@@ -137,7 +137,7 @@ test('without METRICS_PORT, or with the same, one port has all', async () => {
       true,
     ]);
   }
-}, 20_000);
+});
 
 test('a port for metrics that is taken, or that the runtime does not open, is said', async () => {
   const { port } = await begin();
@@ -161,4 +161,4 @@ test('a port for metrics that is taken, or that the runtime does not open, is sa
   );
   expect(await deno.ended).toBe(2);
   expect(sentenceOf(deno)).toContain('METRICS_PORT takes Bun');
-}, 30_000);
+});

@@ -74,21 +74,17 @@ test('the second run applies nothing', async () => {
   expect(await readiness()).toBe(200);
   expect(await migrate(connection, migrations, (line) => lines.push(line))).toBe(0);
   expect(lines.length).toBe(statements.length);
-}, 20_000);
+});
 
-test.each([2, 5])(
-  '%i runners at once apply each statement once, and all succeed',
-  async (n) => {
-    const { trace } = await openTraced();
-    const steps = [...migrations, tracing('9998_some', 'a', 'b'), tracing('9999_more', 'c')];
-    const runners = await times(n, open);
-    const applied = await Promise.all(runners.map((runner) => migrate(runner, steps)));
-    expect(applied.reduce((sum, count) => sum + count, 0)).toBe(statements.length + 3);
-    expect(await trace()).toBe('abc');
-    expect(await readiness()).toBe(200);
-  },
-  30_000,
-);
+test.each([2, 5])('%i runners at once apply each statement once, and all succeed', async (n) => {
+  const { trace } = await openTraced();
+  const steps = [...migrations, tracing('9998_some', 'a', 'b'), tracing('9999_more', 'c')];
+  const runners = await times(n, open);
+  const applied = await Promise.all(runners.map((runner) => migrate(runner, steps)));
+  expect(applied.reduce((sum, count) => sum + count, 0)).toBe(statements.length + 3);
+  expect(await trace()).toBe('abc');
+  expect(await readiness()).toBe(200);
+});
 
 test('every statement of every migration may run twice', async () => {
   const { sql } = await open();
@@ -97,7 +93,7 @@ test('every statement of every migration may run twice', async () => {
     await sql.unsafe(statement);
     await sql.unsafe(statement);
   }
-}, 20_000);
+});
 
 const edits: [what: string, edited: Migration][] = [
   ['changed', tracing('0001_x', 'a', 'c')],
@@ -117,7 +113,6 @@ test.each(edits)(
       1,
     );
   },
-  20_000,
 );
 
 test('a migration that stopped after its first statements is completed', async () => {
@@ -129,7 +124,7 @@ test('a migration that stopped after its first statements is completed', async (
   expect(await readiness()).toBe(503);
   expect(await migrate(connection, [first, ...others])).toBe(statements.length - 3);
   expect(await readiness()).toBe(200);
-}, 20_000);
+});
 
 test('a statement that ran but was not recorded before a crash is run again, whichever it is', async () => {
   const connection = await open();
@@ -147,7 +142,7 @@ test('a statement that ran but was not recorded before a crash is run again, whi
   }
   expect(await recorded(connection)).toEqual(expected.sort(byStep));
   expect(await readiness()).toBe(200);
-}, 60_000);
+});
 const byStep = (a: string, b: string): number => a.localeCompare(b, 'en', { numeric: true });
 
 test('a statement that is to be repeated runs until it changes no row', async () => {
@@ -156,7 +151,7 @@ test('a statement that is to be repeated runs until it changes no row', async ()
     insert into trace (mark) select 'm' where (select count(*) from trace) < 5`;
   await migrate(connection, [{ name: '0001_x', statements: [more] }, tracing('0002_y', 'a', 'b')]);
   expect(await trace()).toBe('abmmmmm');
-}, 20_000);
+});
 
 test('a statement that fails leaves the lease to the next runner, who goes on there', async () => {
   const { connection, trace } = await openTraced();
@@ -166,7 +161,7 @@ test('a statement that fails leaves the lease to the next runner, who goes on th
   expect(await migrate(await open(), [tracing('0001_x', 'a', 'b')])).toBe(1);
   expect(performance.now() - started_at).toBeLessThan(3000); // and not the lease's 30 s
   expect(await trace()).toBe('ab');
-}, 20_000);
+});
 
 test('a runner that died is waited for until its lease has run out', async () => {
   const { connection, trace } = await openTraced();
@@ -181,7 +176,7 @@ test('a runner that died is waited for until its lease has run out', async () =>
   expect(waited_ms).toBeLessThan(4000);
   expect([applied, await trace()]).toEqual([1, 'a']);
   expect(lines[0]).toContain('another runner is migrating');
-}, 20_000);
+});
 
 test('a runner whose lease went to another stops before the next statement', async () => {
   const { connection, trace } = await openTraced();
@@ -189,7 +184,7 @@ test('a runner whose lease went to another stops before the next statement', asy
   robbed.statements.splice(1, 0, `update migration_lease set holder = 'thief'`);
   expect(await refusal(migrate(connection, [robbed]))).toContain('lease was lost');
   expect(await trace()).toBe('a');
-}, 20_000);
+});
 
 test('drizzle-kit finds no difference between db/schema.ts and the migrations', async () => {
   const folder = await stage.folder();
@@ -203,7 +198,7 @@ test('drizzle-kit finds no difference between db/schema.ts and the migrations', 
   expect(kit.out).toContain(`${tables.length} tables`);
   expect(kit.out).toContain('No schema changes');
   expect((await readdir(copy, { recursive: true })).sort()).toEqual(files);
-}, 30_000);
+});
 
 test('a migrated store has the tables, columns, keys, checks and indexes of db/schema.ts', async () => {
   const connection = await open();
@@ -240,7 +235,7 @@ test('a migrated store has the tables, columns, keys, checks and indexes of db/s
     const wanted = [...table.checks, ...table.indexes.map((index) => index.config)];
     expect(names).toEqual(expect.arrayContaining(wanted.map((one) => one.name)));
   }
-}, 20_000);
+});
 
 /** Each guarded column with its lowest value; the highest is always 2^53 - 1. */
 const guarded: [table: string, column: string, low: bigint][] = [
@@ -294,4 +289,4 @@ test('every amount is guarded, from its lowest value to 2^53 - 1', async () => {
   );
   const known = guarded.map(([table, column]) => `${table}.${column}`);
   expect(amounts.sort()).toEqual([...known, ...UNGUARDED].sort());
-}, 20_000);
+});

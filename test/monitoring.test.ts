@@ -178,5 +178,4 @@ test.skipIf(!promtool)(
       expect([command, code, code === 0 ? '' : out + err]).toEqual([command, 0, '']);
     }
   },
-  120_000,
 );

@@ -27,11 +27,11 @@ test('on a foreign server a mutant is killed, and no database of a run that bail
   const [, name = ''] =
     /^on databases of their own at \S+: (kassa_mutants_\w+)…$/m.exec(child.err) ?? [];
   expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
-}, 60_000);
+});
 
 test('a server that cannot be reached is not taken for tests that fail', async () => {
   const env = { DATABASE_URL: 'postgres://127.0.0.1:1/kassa' };
   const { code, out, err } = await stage.run(['test/mutants.ts', '--only', 'charges'], env);
   expect([code, out]).toEqual([2, '']);
   expect(err).toMatch(/^the store at 127\.0\.0\.1:1\/kassa does not answer .*\n$/);
-}, 30_000);
+});

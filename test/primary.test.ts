@@ -85,7 +85,6 @@ test.skipIf(!programs)(
     expect(await creditOf(after, user)).toBe(7);
     await after.close();
   },
-  120_000,
 );
 
 async function caughtUp(primary: Server, standby: Server): Promise<boolean> {
@@ -229,7 +228,6 @@ test.skipIf(!programs || !mounts)(
       Bun.spawnSync(['umount', '-l', disk]); // the server still has it
     }
   },
-  120_000,
 );
 
 /** In smaller and smaller pieces, until not one page is left. */

@@ -47,7 +47,7 @@ export function openStage(): Stage {
     start,
     async run(args, env) {
       const child = start(args, env);
-      await until(() => child.code !== undefined, `the end of ${args.join(' ')}`, 30_000);
+      await until(() => child.code !== undefined, `the end of ${args.join(' ')}`);
       return child;
     },
     async folder() {
@@ -67,7 +67,7 @@ export function openStage(): Stage {
           for (const pid of pids) signalProcess(pid, 'SIGQUIT');
           return pids.length === 0;
         };
-        await until(ended, `the end of the store in ${home}`, 20_000);
+        await until(ended, `the end of the store in ${home}`);
         await rm(home, { recursive: true, force: true });
       }
       children.length = folders.length = 0;
@@ -82,6 +82,7 @@ export function openStage(): Stage {
 
 function spawnChild(command: string[], env: Record<string, string>): Child {
   const clean = { ...process.env };
+  delete clean.TEST_TEMPLATE; // of this version of the tables
   for (const name of Object.keys(variables.shape)) delete clean[name];
   const spawned = Bun.spawn(command, {
     cwd: TOP,
@@ -138,11 +139,14 @@ export function signalProcess(pid: number, name: NodeJS.Signals): void {
   } catch {}
 }
 
+/** So long nothing takes on the slowest machine: who still waits then waits in vain. */
+const HANG_MS = 240_000;
+
 /** Looks again and again until the condition holds. @throws Error if it never does */
 export async function until(
   condition: () => unknown,
   what: string,
-  timeout_ms = 15_000,
+  timeout_ms = HANG_MS,
 ): Promise<void> {
   const give_up_at = performance.now() + timeout_ms;
   while (!(await condition())) {

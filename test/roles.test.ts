@@ -35,7 +35,7 @@ beforeAll(async () => {
   server = await startEmbedded({ directory, settings, report: () => {}, failed: console.error });
   database = await newDatabase(server.database_url);
   owner = await connect(database.database_url);
-}, 60_000);
+});
 afterAll(async () => {
   if (crew) await Promise.all(Object.values(crew).map((kassa) => kassa.close()));
   await owner.close();
@@ -62,7 +62,7 @@ test('without roles a migration grants nothing; with --roles it makes them; both
     await owner.sql.unsafe(`alter role ${role} password '${PASSWORD}'`);
   }
   crew = openCrew(urlOf);
-}, 20_000);
+});
 
 test('each role has exactly the privileges of the list, on every table', async () => {
   const tables = await owner.sql`select table_name from information_schema.tables
@@ -111,7 +111,6 @@ test.each(services)(
     }
     expect(needless).toEqual([]);
   },
-  60_000,
 );
 const readinessOf = (service: Service) => crew[service].get('/health/ready');
 
@@ -309,7 +308,7 @@ test('the reader can audit; the image says by its exit code how that ended', asy
   const found = await audit('kassa_reader');
   expect([found.code, found.out]).toEqual([1, expect.stringContaining('1 violations.')]);
   await owner.sql`update users set credit = credit - 1 where id = '0'`;
-}, 20_000);
+});
 
 test('a service with the role of another is 503 not_ready, and its log says why', async () => {
   const wrong = openKassa({ DATABASE_URL: urlOf('kassa_stock') }, ['payment']);
@@ -351,7 +350,7 @@ test('a service by itself asks for its own privileges, its log says what is lack
   await until(async () => child.err !== '', 'the log');
   expect(child.err).toContain('store_not_ready');
   expect(child.err).toContain(detail);
-}, 20_000);
+});
 
 test('a migration gives back what is lacking and takes back what is too much, and says it', async () => {
   await owner.sql`revoke insert on users from kassa_payment`;

@@ -2,7 +2,7 @@
  * Before all tests: a store. DATABASE_URL if it is set (any server of PostgreSQL or CockroachDB on
  * which databases may be made), else an embedded PostgreSQL for this run alone.
  */
-import { afterAll, beforeEach, expect } from 'bun:test';
+import { afterAll, beforeEach, expect, setDefaultTimeout } from 'bun:test';
 import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +31,8 @@ beforeEach(() => {
     expect.hasAssertions();
   } catch {}
 });
+/** No limit on speed: after this a test hangs. */
+setDefaultTimeout(Number(process.env.TEST_LIMIT_MS ?? 300_000));
 
 const asked = process.env.DATABASE_URL;
 if (asked) {

@@ -53,7 +53,7 @@ test('whatever is lost, late or fails: each call has one outcome, as if one came
   expect(RARE.filter((path) => !paths.has(path))).toEqual([]);
   // One order of locks: rows never make a circle of waits.
   expect(paths.get('deadlock of rows')).toBeUndefined();
-}, 120_000);
+});
 
 test('a seed is one history: it replays step by step', () => {
   for (const seed of [1, 7, 77]) expect(simulate(seed, true)).toEqual(simulate(seed, true));

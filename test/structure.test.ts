@@ -17,7 +17,7 @@ interface Rule {
 
 const SERVICE = '(?:order|payment|stock)';
 const ENTRIES = new RegExp(`^apps/(?:local|cluster|audit|migrate|${SERVICE}/main)\\.ts$`);
-const SHARED = /^apps\/(?:arguments|config|log|log-rate|misspelt|service|tool)\.ts$/;
+const SHARED = /^apps\/(?:arguments|config|exit|log|log-rate|misspelt|service|tool)\.ts$/;
 const TESTS = /^(?:test|stress-test)\//;
 const PRODUCT = /^(?:apps|db)\//;
 
@@ -147,6 +147,15 @@ test('every module of the product has a rule of its own or is an entry', () => {
 test('every module opens with a line that says its place', () => {
   const silent = modules.filter(({ code }) => !/^(#!.*\n)?\/\*\*[\s*]+\S.{15,}/.test(code));
   expect(silent.map((module) => module.path)).toEqual([]);
+});
+
+test('no test has a limit of its own: a slow machine is not a fault, and what hangs ends anyway', () => {
+  const limit = /^\s*\}, ([0-9_]+)\);$|^\s+\},\n\s+([0-9_]+),\n\s*\);$|\bsetDefaultTimeout\(/m;
+  const tests = modules.filter(({ path }) => /\.test\.ts$/.test(path));
+  const bound = tests.filter(
+    ({ path, code }) => path !== 'test/structure.test.ts' && limit.test(code),
+  );
+  expect(bound.map(({ path, code }) => `${path}: ${code.match(limit)?.[0].trim()}`)).toEqual([]);
 });
 
 const bad: [path: string, code: string, said: string][] = [

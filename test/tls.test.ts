@@ -40,7 +40,7 @@ beforeAll(async () => {
   const { sql, close } = await connect(`${server.database_url}?sslmode=require`);
   await sql`create role cert_shop login superuser`;
   await close();
-}, 60_000);
+});
 afterAll(() => server.stop());
 
 async function certified(name: string, days = 30, authority = server.authority) {
@@ -211,7 +211,7 @@ test('the services work over TLS, outlive their sessions, and take a renewed cer
     await kassa.close();
     await drop();
   }
-}, 60_000);
+});
 
 test('the proofs take the certificates and the password of the environment along', async () => {
   const stage = openStage();
@@ -229,7 +229,8 @@ test('the proofs take the certificates and the password of the environment along
     DATABASE_KEY_FILE: mine.key_file ?? '',
   };
   const few = ['--items', '10', '--users', '50', '--checkouts', '50'];
-  const brief = ['--minutes', '0.05', '--every', '0.4', '--seed', '11', '--clients', '8'];
+  const fault = ['--faults', 'terminate-sessions', '--every', '0.4'];
+  const brief = ['--minutes', '0.05', '--seed', '11', '--clients', '8', ...fault];
   try {
     for (const env of [password, certificate]) {
       const consistency = await stage.run(['test/consistency.ts', ...few], env);
@@ -243,7 +244,7 @@ test('the proofs take the certificates and the password of the environment along
   } finally {
     await stage.clear();
   }
-}, 90_000);
+});
 
 test('an expired certificate of the store is refused', async () => {
   await server.wear({ name: 'store', hosts: ['localhost'], days: -1 });
@@ -254,7 +255,7 @@ test('an expired certificate of the store is refused', async () => {
   await until(async () => (await seen()).includes('CERT_HAS_EXPIRED'), 'the expired certificate');
   expect(await attempt(urlOf({ mode: 'require' }), {})).toBe('TLSv1.3 ');
   await server.wear({ name: 'store', hosts: ['localhost'] });
-}, 20_000);
+});
 
 test('the log of a store that refuses the password of the file does not tell it', async () => {
   const lines: string[] = [];
@@ -268,4 +269,4 @@ test('the log of a store that refuses the password of the file does not tell it'
   await store.close();
   expect(lines.join('')).toContain('28P01');
   expect(lines.join('')).not.toContain('hush');
-}, 10_000);
+});

@@ -118,7 +118,7 @@ test('at each step of the upgrade a repeated call finds its record or is refused
     'false false',
     'false true',
   ]);
-}, 60_000);
+});
 
 test('a call of the old version that is under way when its table is closed is not forgotten', async () => {
   const old = await open();
@@ -132,7 +132,7 @@ test('a call of the old version that is under way when its table is closed is no
   await upgrade;
   expect(await addFundsNow('ann')).toBe(`replayed ${answer}`);
   expect(await credits()).toEqual([7, 0, 0]);
-}, 60_000);
+});
 
 test('all of it once more, on a store that has it already, keeps every record', async () => {
   await migrate(connection, migrations);
@@ -141,7 +141,7 @@ test('all of it once more, on a store that has it already, keeps every record', 
   await migrate(connection, migrations);
   expect(await addFundsNow('ann')).toBe(`replayed ${answer}`);
   expect(await credits()).toEqual([7, 0, 0]);
-}, 60_000);
+});
 
 test('records go to the table of their service, without markers and what has expired, however many', async () => {
   const { sql } = connection;
@@ -170,4 +170,4 @@ test('records go to the table of their service, without markers and what has exp
   expect({ ...count }).toEqual({ orders: 20, payment: 12_000, stock: 10 });
   const gone = await sql`select 1 from operations`.catch((error) => error.code);
   expect(gone).toBe('42P01');
-}, 60_000);
+});

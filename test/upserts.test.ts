@@ -74,7 +74,7 @@ test('both write-backs leave the same rows: each seed is the same history with e
   };
   for (let seed = 1; seed <= 25; seed++) expect(history(seed, true)).toEqual(history(seed, false));
   expect([...upserted].sort()).toEqual([...UPSERTED].sort());
-}, 60_000);
+});
 
 test('a role that has lost INSERT since is refused once; its next connection asks anew', async () => {
   const refusal = Object.assign(new Error('no'), { name: 'PostgresError', code: '42501' });

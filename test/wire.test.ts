@@ -24,11 +24,11 @@ beforeAll(async () => {
     join(TOP, 'node_modules/deno/deno'),
   );
   await Promise.all([answers(service, ports.bun), answers(deno, ports.deno)]);
-}, 40_000);
+});
 afterAll(async () => {
   await kassa.close();
   await stage.clear();
-}, 30_000);
+});
 
 const HOST = 'Host: 127.0.0.1\r\n';
 const CLOSE = 'Connection: close\r\n';
@@ -245,7 +245,7 @@ test('whatever comes: what was answered last is what has happened', async () => 
     }),
     { numRuns: 150 },
   );
-}, 60_000);
+});
 
 test('on Deno too there is an effect for each 200, and none besides', async () => {
   const live = `GET /health/live HTTP/1.1\r\n${HOST}${CLOSE}\r\n`;
@@ -256,7 +256,7 @@ test('on Deno too there is an effect for each 200, and none besides', async () =
     }),
   );
   expect(outcomes.filter(([, answered, credit]) => answered !== credit)).toEqual([]);
-}, 60_000);
+});
 
 test("on Deno too the path is the request line's, and head and body are bounded", async () => {
   const user = await newUser(kassa);
@@ -273,7 +273,7 @@ test("on Deno too the path is the request line's, and head and body are bounded"
     for (const answer of answers) expectHeaders(answer);
   }
   expect(await creditOf(kassa, user)).toBe(0);
-}, 60_000);
+});
 
 /** Sends bytes in the name of a new user. @returns what came back, and the credit at the end */
 async function addFunds(
