@@ -37,6 +37,8 @@ const FOREIGN_LIMIT_MS = 900_000;
 
 /** For one test: many mutants are noticed by what hangs, which is not waited for as long as usual. */
 const TEST_LIMIT_MS = '30000';
+/** Of the simulation: what one order of events in thousands shows has to be shown too. */
+const TEST_SEEDS = '3000';
 
 const values = flags(HELP, {
   only: { type: 'string', default: '' },
@@ -141,7 +143,7 @@ function firstFailure(
   const files = tests.map((name) => `test/${name}.test.ts`);
   const run = spawn(process.execPath, ['test', '--bail', '--timeout', TEST_LIMIT_MS, ...files], {
     cwd,
-    env: { ...env, TEST_LIMIT_MS },
+    env: { ...env, TEST_LIMIT_MS, TEST_SEEDS },
   });
   running.add(run);
   let output = '';

@@ -315,10 +315,13 @@ test('an order of 1000 lines is checked out whole, and takes no line more', asyn
   const item_ids = await times(1001, () => newItem(kassa, 1, 2));
   const [last = '', ...others] = item_ids;
   const order_id = await newOrder(kassa, user_id);
-  const replies = await Promise.all(
-    others.map((item_id) => kassa.post(`/orders/addItem/${order_id}/${item_id}`)),
-  );
-  expect(tally(replies)).toEqual({ 200: 1000 });
+  for (let at = 0; at < 1000; at += 100) {
+    const hundred = others.slice(at, at + 100);
+    const replies = await Promise.all(
+      hundred.map((item_id) => kassa.post(`/orders/addItem/${order_id}/${item_id}`)),
+    );
+    expect(tally(replies)).toEqual({ 200: 100 });
+  }
   const before = (await kassa.get(`/orders/find/${order_id}`)).text;
   const refused = await kassa.post(`/orders/addItem/${order_id}/${last}`);
   expectProblem(refused, 409, 'limit_exceeded', order_id);

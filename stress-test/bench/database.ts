@@ -177,8 +177,11 @@ async function isPostgresql(sql: Sql): Promise<boolean> {
   return String(row?.version).startsWith('PostgreSQL');
 }
 
+/** The server or the machine may be slow, which is what is measured. */
+const PATIENT = { CONNECT_TIMEOUT_MS: 60_000 };
+
 const open = (database_url: string): Promise<Connection> =>
-  connectOrSay(storeOptions(readConfig({}), database_url, 'bench'));
+  connectOrSay(storeOptions(readConfig({}, PATIENT), database_url, 'bench'));
 
 /** A server takes a moment to see that a session has ended; PostgreSQL waits 5 seconds for it. */
 async function retried(work: () => Promise<unknown>): Promise<void> {
