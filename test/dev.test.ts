@@ -11,6 +11,7 @@ import {
   answers,
   type Child,
   call,
+  complaintsOf,
   freePort,
   homeOf,
   openStage,
@@ -282,7 +283,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s ends all of it with code 0', async
   child.signal(name);
   expect(await child.ended).toBe(0);
   expect(performance.now() - told_at).toBeLessThan(5000); // DRAIN_MS is 15 s
-  expect(child.err).toBe('');
+  expect(complaintsOf(child)).toBe('');
   await until(() => processesOf(home).length === 0, 'the end of PostgreSQL');
   expect((await call(number, 'GET', '/health/live')).status).toBe(0);
 });
@@ -335,7 +336,7 @@ test('kill -9 of dev at any moment of its first start is not in the way of the n
     await until(() => past() || moment(homeOf(child) ?? folder), 'the moment');
     child.signal('SIGKILL');
     await child.ended;
-    expect(child.err).toBe('');
+    expect(complaintsOf(child)).toBe('');
   }
   const { number } = await begin(folder);
   expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);

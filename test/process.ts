@@ -197,6 +197,13 @@ export async function answers(child: Child, port: number, path = '/health/ready'
   }, `200 on ${path}`);
 }
 
+/** What it has logged, but for a machine so busy that the store did not answer readiness in time. */
+export const complaintsOf = (child: Child): string =>
+  child.err
+    .split('\n')
+    .filter((line) => !/store_not_ready.*in time|in time.*store_not_ready/.test(line))
+    .join('\n');
+
 /** One clear sentence on standard error, for people: no stack, no second line. */
 export function sentenceOf(child: Child): string {
   const lines = child.err.trim().split('\n');
