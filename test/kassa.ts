@@ -119,8 +119,8 @@ export async function sample(
 
 /** A connection without the services' time limits, for looking at rows and for disturbing them. */
 export const connect = (database_url = storeUrl()): Promise<Connection> =>
-  openConnection({ ...storeOptions(readConfig({}, PATIENT), database_url, RUN) }, 'tools');
-const PATIENT = { CONNECT_TIMEOUT_MS: 60_000 };
+  openConnection({ ...storeOptions(readConfig({}), database_url, RUN), ...PATIENT }, 'tools');
+const PATIENT = { connect_timeout_ms: 60_000 };
 
 /**
  * A database of its own, migrated unless asked otherwise, on the server of `database_url`.

@@ -1,13 +1,5 @@
 /** Reads that wait: for a lock they wait to their deadline, for a store that is gone they do not. */
-import {
-  afterAll,
-  afterEach,
-  beforeAll,
-  beforeEach,
-  expect,
-  setDefaultTimeout,
-  test,
-} from 'bun:test';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
 import { type Config, readConfig, storeOptions } from '../apps/config.ts';
 import { openConnection } from '../db/connect.ts';
 import { postgresqlVersion } from '../db/dialect.ts';
@@ -17,7 +9,6 @@ import { connect, type Kassa, newDatabase, newUser, openKassa, times } from './k
 import { until } from './process.ts';
 import { type StoreProxy, startProxy } from './proxy.ts';
 
-setDefaultTimeout(60_000);
 const database = await newDatabase();
 const { sql: outside, close } = await connect(database.database_url);
 const is_postgresql = (await postgresqlVersion(outside)) !== undefined;
