@@ -147,9 +147,6 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
   return { database_url: own, drop };
 }
 
-/** For the environment of a run: a migrated database that others are copied from. */
-export const templateVariable = (database_url: string) => ({ TEST_TEMPLATE: database_url });
-
 /** The name of the run's template, if this is its server and one that copies databases. */
 async function templateOn(database_url: string): Promise<string | undefined> {
   const template = process.env.TEST_TEMPLATE;

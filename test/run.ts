@@ -1,41 +1,42 @@
-/** `bun run test`: one store for the whole run, and the files of tests beside each other. */
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { startEmbedded } from '../db/embedded.ts';
-import { newDatabase, templateVariable } from './kassa.ts';
+/** `bun run test`: files of tests beside each other, each process of them with a store of its own. */
+import { availableParallelism } from 'node:os';
+import { newDatabase } from './kassa.ts';
 import { TOP } from './process.ts';
+import { startTestStore, type TestStore, variablesFor } from './stores.ts';
 import { openTeardown } from './teardown.ts';
 
 /** Tests wait most of the time, for a process, a store or a time limit. */
 const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
 
 const given = process.argv.slice(2);
+const asked = process.env.DATABASE_URL;
 const teardown = openTeardown();
-const server_url = process.env.DATABASE_URL || (await startStore());
-const template = await newDatabase(server_url);
-teardown.add(template.drop);
-const parallel = given.some((arg) => arg.startsWith('--parallel'))
-  ? []
-  : [`--parallel=${FILES_AT_ONCE}`];
-const limit = ['--timeout', '300000'];
-const tests = Bun.spawn([process.execPath, 'test', ...limit, ...parallel, ...given], {
-  cwd: TOP,
-  env: { ...process.env, DATABASE_URL: server_url, ...templateVariable(template.database_url) },
-  stdio: ['inherit', 'inherit', 'inherit'],
-});
+const stores = await Promise.all(Array.from({ length: processes() }, () => open()));
+const tests = Bun.spawn(
+  [process.execPath, 'test', '--timeout', '300000', `--parallel=${stores.length}`, ...given],
+  {
+    cwd: TOP,
+    env: { ...process.env, ...variablesFor(stores) },
+    stdio: ['inherit', 'inherit', 'inherit'],
+  },
+);
 const code = await tests.exited;
 await teardown.run();
 process.exit(code);
 
-async function startStore(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
-  teardown.add(() => rm(directory, { recursive: true, force: true }));
-  await chmod(directory, 0o755); // as root the server runs as another user, who must get there
-  const embedded = await startEmbedded({ directory, report: () => {}, failed: console.error });
-  teardown.add(async () => {
-    await embedded.stop();
-    await rm(embedded.directory, { recursive: true, force: true });
-  });
-  return embedded.database_url;
+/** On a server that is not ours only one: roles are the server's, not a database's. */
+function processes(): number {
+  const named = given.filter((arg) => !arg.startsWith('-')).length;
+  const few = given.find((arg) => arg.startsWith('--parallel='))?.split('=')[1];
+  if (asked) return 1;
+  return Number(few) || Math.min(FILES_AT_ONCE, named || FILES_AT_ONCE);
+}
+
+async function open(): Promise<TestStore> {
+  const own = asked ? undefined : await startTestStore();
+  if (own) teardown.add(own.stop);
+  const server_url = own?.server_url ?? asked ?? '';
+  const template = await newDatabase(server_url);
+  if (!own) teardown.add(template.drop);
+  return { server_url, template_url: template.database_url };
 }
