@@ -72,7 +72,7 @@ export const nonsense: Record<string, [statuses: number[], ...calls: string[]]> 
     ].map((h) => get(`${h}\r\n`)),
   ],
   'bodies at the limit and above': [
-    [404, 413],
+    [404, 413, 415],
     sized('65535', x(65_535)),
     sized('65536', x(65_536)),
     sized('65537', x(65_537)),
@@ -82,7 +82,7 @@ export const nonsense: Record<string, [statuses: number[], ...calls: string[]]> 
     chunked(chunk(200_000)),
   ],
   'bodies that are malformed': [
-    [400, 404, 411, 413, 501],
+    [400, 404, 411, 413, 415, 501],
     ...['abc', '-1', '+2', '00000000000000000000002', '2, 2', ''].map((n) => sized(n, 'ab')),
     `${request('POST', POST, 'Content-Length: 1\r\nContent-Length: 2\r\n')}ab`,
     chunked('2\r\nab\r\n0\r\n\r\n', 'Content-Length: 2\r\n'),
