@@ -28,7 +28,10 @@ export async function startTestStore(): Promise<{ server_url: string; stop(): Pr
   await removeLeftovers();
   const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
   await chmod(directory, 0o755); // as root the server runs as another user, who must get there
-  const embedded = await startEmbedded({ directory, report: () => {}, failed: console.error });
+  const embedded = await startEmbedded({
+    ...{ directory, report: () => {}, failed: console.error },
+    settings: FORGETFUL,
+  });
   return {
     server_url: embedded.database_url,
     async stop() {
@@ -39,6 +42,9 @@ export async function startTestStore(): Promise<{ server_url: string; stop(): Pr
     },
   };
 }
+
+/** Nobody pulls its plug: tests that kill a server, and the proofs, have durable ones of their own. */
+const FORGETFUL = { fsync: 'off', full_page_writes: 'off' };
 
 /** Stores of runs that were killed; a living one has an owner. */
 async function removeLeftovers(): Promise<void> {
