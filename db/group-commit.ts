@@ -43,7 +43,7 @@ export interface Engine {
 export interface Ground {
   /** A connection for transactions. */
   connect(): Promise<Connection>;
-  /** For each order that exists: itself, its user and its items. Unlocked, so only a hint. */
+  /** For each order that it gets to: itself, its user and its items. Unlocked, so only a hint. */
   readAhead(order_ids: readonly string[]): Promise<Map<string, Keys>>;
   /** Whose table of operations takes the transactions' markers. */
   marker_service: Service;
@@ -108,9 +108,11 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
 
   /**
    * A statement for each call would cost more than it saves: while the lanes are busy the calls
-   * gather, until a commit is sent or there are many.
+   * gather, until a commit is sent or there are many. No more is read than the next two batches
+   * need: the keys of large orders would fill the memory.
    */
   function isReadingDue(): boolean {
+    if (needs(ready, 2 * limits.batch_rows_max)) return false;
     if (following.length >= limits.pipeline_min) return true;
     return following.length > 0 && used().some((lane) => lane.idle);
   }
@@ -119,13 +121,19 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   async function readAhead(): Promise<void> {
     reading_ahead = true;
     do {
-      const entries = following.splice(0, limits.batch_max);
+      let entries = following.splice(0, limits.batch_max);
       const sent_at = clock.now();
       try {
-        const found = await ground.readAhead(entries.map((entry) => entry.command.follow ?? ''));
+        const found = await ground.readAhead(entries.map(followed));
         meter.flew('read_ahead', clock.now() - sent_at);
+        // What it did not get to is asked for next, unless it got to nothing.
+        const { reached = [], left = [] } = Object.groupBy(entries, (entry) =>
+          found.size === 0 || found.has(followed(entry)) ? 'reached' : 'left',
+        );
+        following.unshift(...left);
+        entries = reached;
         for (const entry of entries) {
-          entry.keys = mergeKeys(entry.keys, found.get(entry.command.follow ?? '') ?? {});
+          entry.keys = mergeKeys(entry.keys, found.get(followed(entry)) ?? {});
         }
       } catch (error) {
         // Not fatal: without the hint a command locks its order, learns the rest and goes again.
@@ -140,7 +148,8 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   /** A lane has sent its commit, or has nothing more to do. */
   function turnFreed(): void {
     depart();
-    if (!reading_ahead && following.length > 0) void readAhead();
+    const is_short = following.length > 0 && !needs(ready, 2 * limits.batch_rows_max);
+    if (!reading_ahead && is_short) void readAhead();
   }
 
   /** A free lane takes all that waits, in order of arrival. No timer: alone, nobody waits. */
@@ -162,7 +171,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
   function batchSize(): number {
     let [rows, stuck] = [0, 0];
     const end = ready.findIndex((entry, i) => {
-      rows += countKeys(entry.keys) + Math.max(entry.lines, entry.keys.items?.length ?? 0);
+      rows += sizeOf(entry);
       stuck = Math.max(stuck, entry.stuck);
       const commands_max = Math.max(1, limits.batch_max >> stuck);
       return (
@@ -184,9 +193,12 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     held.sort(entries);
   }
 
+  /** Set aside, a command keeps no more keys than its own: what its order points to is read again. */
   function release(entries: Entry[]): void {
-    putBack(entries);
+    following.unshift(...entries.filter((entry) => entry.command.follow !== undefined));
+    putBack(entries.filter((entry) => entry.command.follow === undefined));
     depart();
+    if (!reading_ahead && isReadingDue()) void readAhead();
   }
 
   function giveUpHeld(entry: Entry, row: RowName | 'what it needs' = 'what it needs'): void {
@@ -222,6 +234,21 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
 }
 
 const SWEEP_MS = 100;
+
+const followed = (entry: Entry): string => entry.command.follow ?? '';
+
+/** Rows that it locks and lines that it reads, as far as that is known. */
+const sizeOf = ({ keys, lines }: Entry): number =>
+  countKeys(keys) + Math.max(lines, keys.items?.length ?? 0);
+
+/** Whether these need as many rows as that. */
+function needs(entries: readonly Entry[], rows: number): boolean {
+  let size = 0;
+  return entries.some((entry) => {
+    size += sizeOf(entry);
+    return size >= rows;
+  });
+}
 
 const refuse = (code: 'overloaded' | 'store_unavailable', detail: string): Promise<never> =>
   Promise.reject(new Failure(code, detail));

@@ -61,6 +61,7 @@ export class HeldRows {
   /** This row is held, and the command needs it. */
   add(row: RowName, entry: Entry): void {
     const { entries_max, giveUp, log } = this.#options;
+    entry.keys = entry.command.keys; // thousands may wait, with thousands of keys each
     const waiting = this.#rows.get(row);
     if (!waiting) log('warn', 'row_held', { row });
     if (this.size >= entries_max) giveUp(entry, row);

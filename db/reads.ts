@@ -13,8 +13,9 @@ export interface Reads {
   findUser(user_id: string): Promise<User | undefined>;
   findItem(item_id: string): Promise<Item | undefined>;
   /**
-   * For each order that exists: itself, its user and its items. Whoever needs only a hint does not
-   * wait for locks. @throws Failure after `response_timeout_ms`
+   * For each order: itself, its user and its items, or nothing if there is none. Orders whose lines
+   * would be too many at once are left out: ask again. Whoever needs only a hint does not wait for
+   * locks. @throws Failure after `response_timeout_ms`
    */
   followOrders(order_ids: readonly string[]): Promise<Map<string, Keys>>;
   close(): Promise<void>;
@@ -60,7 +61,7 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
   }
 
   async function follow(order_ids: readonly string[], trying: Trying) {
-    const portions = inPortions<Pointer>(
+    const { rows, left } = await readPortion<Pointer>(
       order_ids,
       trying,
       (sql, ids) =>
@@ -68,37 +69,46 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
             from orders o left join order_lines l on l.order_id = o.id
             where o.id = any(${ids}::text[]) order by o.id limit ${LINES_AT_ONCE + 1}`,
     );
-    const found = new Map<string, { orders: string[]; users: string[]; items: string[] }>();
-    for await (const rows of portions) {
-      for (const { id, user_id, item_id } of rows) {
-        const keys = found.get(id) ?? { orders: [id], users: [user_id], items: [] };
-        if (keys.items.length === 0) found.set(id, keys);
-        if (item_id !== null) keys.items.push(item_id);
-      }
+    const unread = new Set(left);
+    const found = new Map<string, Keys>();
+    for (const id of order_ids) if (!unread.has(id)) found.set(id, {});
+    for (const [id, lines] of Map.groupBy(rows, (row) => row.id)) {
+      const items = lines.flatMap(({ item_id }) => item_id ?? []);
+      found.set(id, { orders: [id], users: [lines[0]?.user_id ?? ''], items });
     }
     return found;
   }
 
-  /**
-   * Rows of orders with their lines, the orders in the order of their ids. If there are more rows
-   * than are read at once, the orders that came whole go first, and the rest is asked for next.
-   */
+  /** All of it, one portion after the other. */
   async function* inPortions<Row extends { id: string }>(
     order_ids: readonly string[],
     trying: Trying,
     select: (sql: Sql, ids: string) => Statement,
   ): AsyncGenerator<readonly Row[]> {
     for (let left = order_ids; left.length > 0; ) {
-      const asked = textArray(left);
-      const rows = (await pool.read((sql) => select(sql, asked), trying)) as unknown as Row[];
-      if (rows.length <= LINES_AT_ONCE) return yield rows;
-      const cut_off = rows.at(-1)?.id;
-      const whole = rows.filter((row) => row.id !== cut_off);
-      assert(whole.length > 0, 'an order is read at once', cut_off);
-      yield whole;
-      const done = new Set(whole.map((row) => row.id));
-      left = left.filter((id) => !done.has(id));
+      const portion = await readPortion<Row>(left, trying, select);
+      yield portion.rows;
+      left = portion.left;
     }
+  }
+
+  /**
+   * Rows of orders with their lines, the orders in the order of their ids. If there are more rows
+   * than are read at once, the orders that came whole are taken, and the others are left.
+   */
+  async function readPortion<Row extends { id: string }>(
+    order_ids: readonly string[],
+    trying: Trying,
+    select: (sql: Sql, ids: string) => Statement,
+  ): Promise<{ rows: readonly Row[]; left: readonly string[] }> {
+    const asked = textArray(order_ids);
+    const rows = (await pool.read((sql) => select(sql, asked), trying)) as unknown as Row[];
+    if (rows.length <= LINES_AT_ONCE) return { rows, left: [] };
+    const cut_off = rows.at(-1)?.id;
+    const whole = rows.filter((row) => row.id !== cut_off);
+    assert(whole.length > 0, 'an order is read at once', cut_off);
+    const done = new Set(whole.map((row) => row.id));
+    return { rows: whole, left: order_ids.filter((id) => !done.has(id)) };
   }
 
   async function* findUsers(ids: readonly string[], trying: Trying) {

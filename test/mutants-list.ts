@@ -357,6 +357,13 @@ export const mutants: Mutant[] = [
     ['held-rows', 'engine'],
   ),
   mutant(
+    'a batch reads as many lines as its orders have',
+    'db/transaction.ts',
+    'works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max',
+    '10_000_000',
+    ['memory'],
+  ),
+  mutant(
     'a held row looks missing to commands that did not name it',
     'db/transaction.ts',
     '  rows.leaveOut(held);\n',
