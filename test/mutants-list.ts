@@ -707,8 +707,8 @@ export const mutants: Mutant[] = [
   mutant(
     'orders beyond the first portion are not found',
     'db/reads.ts',
-    'left = left.filter((id) => !done.has(id));',
-    'left = [];',
+    'left: order_ids.filter((id) => !done.has(id))',
+    'left: []',
     ['reads'],
   ),
 
@@ -783,8 +783,8 @@ export const mutants: Mutant[] = [
   mutant(
     'reading ahead drops the keys of the command',
     'db/group-commit.ts',
-    "mergeKeys(entry.keys, found.get(entry.command.follow ?? '') ?? {})",
-    "mergeKeys(found.get(entry.command.follow ?? '') ?? entry.keys)",
+    'mergeKeys(entry.keys, found.get(followed(entry)) ?? {})',
+    'mergeKeys(found.get(followed(entry)) ?? entry.keys)',
     ['requeue'],
   ),
   mutant(
