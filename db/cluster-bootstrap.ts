@@ -59,6 +59,8 @@ export async function waitUntilReady(
 /** @throws Failure with what the node said last, if it has ended */
 async function assertLiving(cluster: Cluster, node: Node): Promise<void> {
   if (pidOf(cluster, node)) return;
+  await pause(100); // while it is about to become the binary, it has no command line for a moment
+  if (pidOf(cluster, node)) return;
   const why = await lastWordsOf(cluster, node);
   const detail = `node ${node.number} has ended: ${why} (see ${outputOf(cluster, node)})`;
   throw new Failure('internal', detail);
