@@ -99,7 +99,7 @@ export const isUnavailable = (error: unknown): boolean =>
  * is stale.
  */
 export const isStoreFault = (error: unknown): boolean =>
-  isServerError(error) && (/^XX(000|UUU)$/.test(codeOf(error)) || isStalePlan(error));
+  isServerError(error) && (/^(XX(000|UUU)|53200)$/.test(codeOf(error)) || isStalePlan(error));
 
 /**
  * What the session had prepared is gone, or does not fit the tables any more: the functions of
@@ -113,13 +113,19 @@ const isStalePlan = (error: unknown): boolean =>
       String(error.routine),
     ));
 
+/** The server's own error in a session that goes on; FATAL and PANIC end it, whoever says so. */
+export const leavesSession = (error: unknown): boolean =>
+  isServerError(error) &&
+  (error as { severity?: string }).severity === 'ERROR' &&
+  !isUnavailable(error);
+
 /** The session, or its server, is not what it was when it was made; another one may be. */
 export const isSpentSession = (error: unknown): boolean =>
   isServerError(error) && (isStalePlan(error) || codeOf(error) === '25006');
 
-/** No room for what is written, on the disk, in memory, or by a limit: not to be waited for. */
+/** No room for what is written, on the disk or by a limit: not to be waited for. */
 export const isFull = (error: unknown): boolean =>
-  isServerError(error) && /^53(100|200|400)$/.test(codeOf(error));
+  isServerError(error) && /^53(100|400)$/.test(codeOf(error));
 
 /** The server answers, and takes no writes. */
 export const refusesWrites = (error: unknown): boolean =>
@@ -136,7 +142,7 @@ const WHY_AWAY: Readonly<Record<string, string>> = {
   '26000': 'a pooler gives each transaction another session of the store',
   '3D000': 'the store has no database of this name',
   '53100': 'the store takes no writes: its disk is full',
-  '53200': 'the store takes no writes: it is out of memory',
+  '53200': 'the store is out of memory',
   '53300': 'the store takes no more connections',
   '53400': 'the store takes no writes: a limit of its configuration is reached',
 };

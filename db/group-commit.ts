@@ -96,8 +96,9 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
         resolve(submitted);
       };
       const entry = { command, keys, operation, ...times, resolve: answer, reject };
+      if (held.takes(entry)) return;
       if (command.follow === undefined) {
-        if (!held.takes(entry)) ready.push(entry);
+        ready.push(entry);
         depart();
       } else {
         following.push(entry);
@@ -201,8 +202,10 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     if (!reading_ahead && isReadingDue()) void readAhead();
   }
 
-  function giveUpHeld(entry: Entry, row: RowName | 'what it needs' = 'what it needs'): void {
-    const detail = `another session of the store holds ${row}; nothing changed`;
+  function giveUpHeld(entry: Entry, row?: RowName): void {
+    const detail = row
+      ? `another session of the store holds ${row}; nothing changed`
+      : 'it waited for locks of other sessions for too long; nothing changed';
     entry.reject(new Failure('contention', detail));
   }
 
@@ -218,6 +221,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
         const trouble = used().find((lane) => lane.trouble)?.trouble;
         for (const entry of list.splice(0, count)) giveUp(entry, trouble);
       }
+      held.giveUpLate();
     }
   }
 

@@ -37,6 +37,8 @@ export class HeldRows {
   /** Ends the longer pause between two probes. */
   #wake: (() => void) | undefined;
   #connection: Connection | undefined;
+  /** Of the connection before, which says goodbye. */
+  #goodbye: Promise<void> = Promise.resolve();
   #rounds = 0;
   readonly #options: HeldRowsOptions;
 
@@ -81,21 +83,44 @@ export class HeldRows {
   /** To be called when no command waits any more: what is held is forgotten. */
   async close(): Promise<void> {
     this.#closing = true;
+    this.#wake?.();
     await this.#watching;
+    await this.#goodbye;
   }
 
+  /** Gives up whoever waits past the deadline, however long a probe takes. */
+  giveUpLate(): void {
+    for (const [row, entries] of this.#rows) this.#dropLate(entries, row);
+    for (const entries of [...this.#unsorted, ...this.#resting]) this.#dropLate(entries);
+    for (const [row, entries] of this.#rows) {
+      if (this.#rows.size <= ROWS_MAX) break;
+      if (entries.length === 0) this.#rows.delete(row);
+    }
+  }
+
+  #dropLate(entries: Entry[], row?: RowName): void {
+    const { clock, giveUp } = this.#options;
+    const now = clock.now();
+    const { late = [], left = [] } = Object.groupBy(entries, ({ deadline_at }) =>
+      deadline_at <= now ? 'late' : 'left',
+    );
+    if (late.length > 0) entries.splice(0, entries.length, ...left);
+    for (const entry of late) giveUp(entry, row);
+  }
+
+  /** What came while the last look ended is looked at as well. */
   #watch(): void {
     this.#watching ??= this.#askAgain().finally(() => {
       this.#watching = undefined;
+      if (this.#isWorthAsking()) this.#watch();
     });
   }
 
   /** Asks again and again, as long as a row is held or a batch has to be sorted. */
   async #askAgain(): Promise<void> {
     const { log } = this.#options;
-    for (let idle = 0; this.#unsorted.length > 0 || this.#isWorthAsking(); idle++) {
+    for (let idle = 0; this.#isWorthAsking(); idle++) {
       if (this.#unsorted.length === 0) await this.#pause(idle);
-      this.#giveUpLate();
       const before = this.#rows.size;
       await this.#probe().catch((error) => {
         log('debug', 'probe_failed', { error });
@@ -106,10 +131,10 @@ export class HeldRows {
     }
     const connection = this.#connection;
     this.#connection = undefined;
-    await connection?.close();
+    if (connection) this.#goodbye = connection.close().catch(() => {});
   }
 
-  /** The longer, the longer nothing has changed; who comes meanwhile waits for a short one only. */
+  /** Longer while nothing changes; new arrivals cut it short. */
   async #pause(idle: number): Promise<void> {
     const { clock } = this.#options;
     await clock.pause(PAUSE_MS * (0.5 + clock.random()));
@@ -125,6 +150,7 @@ export class HeldRows {
   }
 
   #isWorthAsking(): boolean {
+    if (this.#unsorted.length > 0) return true;
     return this.#rows.size > 0 && !(this.#closing && this.size === 0);
   }
 
@@ -159,7 +185,7 @@ export class HeldRows {
     else this.#release(free);
   }
 
-  /** The longer the oftener, and in smaller batches: see `batchSize` in group-commit.ts. */
+  /** Waits longer each time, and leaves in smaller batches: see `batchSize` in group-commit.ts. */
   #rest(entries: Entry[]): void {
     const { clock } = this.#options;
     const stuck = Math.max(...entries.map((entry) => ++entry.stuck));
@@ -171,27 +197,8 @@ export class HeldRows {
   }
 
   #release(entries: Entry[]): void {
-    const { clock, giveUp, release } = this.#options;
-    const in_time = entries.filter(({ deadline_at }) => deadline_at > clock.now());
-    for (const entry of entries) if (!in_time.includes(entry)) giveUp(entry);
-    if (in_time.length > 0) release(in_time);
-  }
-
-  #giveUpLate(): void {
-    const now = this.#options.clock.now();
-    for (const [row, entries] of this.#rows) {
-      const late = entries.filter(({ deadline_at }) => deadline_at <= now);
-      if (late.length === 0) continue;
-      for (const entry of late) this.#options.giveUp(entry, row);
-      this.#rows.set(
-        row,
-        entries.filter((entry) => !late.includes(entry)),
-      );
-    }
-    for (const [row, entries] of this.#rows) {
-      if (this.#rows.size <= ROWS_MAX) break;
-      if (entries.length === 0) this.#rows.delete(row);
-    }
+    this.#dropLate(entries);
+    if (entries.length > 0) this.#options.release(entries);
   }
 }
 

@@ -81,7 +81,7 @@ export function laneUse(
       troubled: all.slice(0, using).some(({ trouble }) => trouble?.code === 'store_unavailable'),
     });
     if (using !== before) log('debug', 'lanes_changed', { lanes: using });
-    for (const lane of all.slice(using)) if (lane.idle) void lane.close();
+    for (const lane of all.slice(using)) if (lane.idle) lane.close().catch(() => {});
     sums = none();
     from = clock.now();
     callOff = clock.after(lanes_interval_ms, think);

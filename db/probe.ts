@@ -20,8 +20,8 @@ export const split = (row: RowName): [Table, string] => {
 };
 
 /**
- * @param patient one of the rows: it is waited for, for `patience_ms`, if it is not free at once.
- *   Where batches of other processes queue for a hot row, only a probe that queues too gets it
+ * @param patience this row is waited for, for so long, if it is not free at once: where batches of
+ *   other processes queue for a hot row, only a probe that queues too gets it
  * @returns those of the rows that are there and held by others
  * @throws if the store can't say
  */
@@ -100,17 +100,15 @@ async function heldOneByOne(
     const asked = rows.slice(from, from + TOGETHER);
     let answers: Settled[] = [];
     if (!without_nowait.has(connection)) {
-      answers = await connection.flight(
-        asked.map((row) => lockNow(sql, row)),
-        timeout_ms,
-      );
+      const flight = [setTimeLimit(sql, timeout_ms), ...asked.map((row) => lockNow(sql, row))];
+      answers = (await connection.flight(flight, timeout_ms)).slice(1);
       if (answers.some(isUnknown)) without_nowait.add(connection);
     }
     if (without_nowait.has(connection)) {
       const flight = [setTimeLimit(sql, QUICK_MS), ...asked.map((row) => lock(sql, row))];
       answers = (await connection.flight(flight, timeout_ms)).slice(1);
     }
-    for (const [i, row] of asked.entries()) if (answers[i]?.status === 'rejected') held.add(row);
+    for (const [i, row] of asked.entries()) if (isHeld(answers[i])) held.add(row);
   }
   return held;
 }
@@ -120,6 +118,13 @@ const TOGETHER = 100;
 /** How long a row is waited for where the server does not know NOWAIT (CockroachDB before 20.2). */
 const QUICK_MS = 50;
 const without_nowait = new WeakSet<Connection>();
+
+/** Refused by NOWAIT, or waited for in vain. @throws any other error: it says nothing of the row */
+function isHeld(answer: Settled | undefined): boolean {
+  if (answer?.status !== 'rejected') return false;
+  if (/^(55P03|57014)$/.test(codeOf(answer.reason))) return true;
+  throw answer.reason;
+}
 
 /** The server does not know this kind of statement. */
 const isUnknown = (answer: Settled): boolean =>

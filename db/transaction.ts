@@ -8,7 +8,7 @@ import {
   type Statement,
 } from './connection.ts';
 import { limitLockWaits, takeGate } from './dialect.ts';
-import { codeOf, Failure, isCertainAbort, isLockTimeout, isServerError } from './failure.ts';
+import { codeOf, Failure, isCertainAbort, isLockTimeout, leavesSession } from './failure.ts';
 import {
   type Marker,
   type Operation,
@@ -122,10 +122,12 @@ async function ending(
     return { end: 'ambiguous', results, error };
   }
   const commit = settled.at(-1);
-  if (commit?.status === 'fulfilled' && commit.value.command === 'COMMIT') {
-    return { end: 'committed', results };
-  }
   const failed = settled.find((answer) => answer.status === 'rejected');
+  if (commit?.status === 'fulfilled' && commit.value.command === 'COMMIT') {
+    if (!failed) return { end: 'committed', results };
+    connection.destroy();
+    return { end: 'committed', results: results.map(() => ({ failure: halfWritten(failed) })) };
+  }
   const error: unknown = failed?.reason ?? new Failure('internal', 'COMMIT answered ROLLBACK');
   if (commit?.status === 'fulfilled') {
     // The role has lost what it could do when this connection asked: the next one asks again.
@@ -135,10 +137,17 @@ async function ending(
   if (failed === commit && isCertainAbort(error)) return { end: 'aborted', error };
   // Whatever was sent behind this COMMIT might find its transaction still open.
   connection.destroy();
-  // The server's own error before the COMMIT has ended the transaction: the COMMIT can't undo that.
-  if (failed !== commit && isServerError(error)) return { end: 'aborted', error };
+  // An error of a session that goes on has ended the transaction: the COMMIT can't undo that. One
+  // that ends the session may be a pooler's, for a server that has done it all.
+  if (failed !== commit && leavesSession(error)) return { end: 'aborted', error };
   return { end: 'ambiguous', results, error };
 }
+
+/** A statement was never sent, or its answer not understood: nobody is told that all is well. */
+const halfWritten = (failed: PromiseRejectedResult) =>
+  new Failure('internal', 'a write failed, and its transaction was committed', {
+    cause: failed.reason,
+  });
 
 /** The first flight: begin, and lock and read what the works name. @throws if any of it failed */
 async function lockRows(connection: Connection, works: readonly Work[], bounds: Bounds) {

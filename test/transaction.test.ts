@@ -1,7 +1,7 @@
 /** One transaction and the truth about it: markers, settling, certain and uncertain ends. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { Command } from '../db/command.ts';
-import type { Connection } from '../db/connection.ts';
+import type { Connection, Settled } from '../db/connection.ts';
 import { type Marker, settle } from '../db/operations.ts';
 import { type Answer, transact, type Work } from '../db/transaction.ts';
 import { connect, newDatabase } from './kassa.ts';
@@ -70,6 +70,46 @@ test('a commit that took place is settled as committed, again and again', async 
   expect(await settle(direct, marker, 5000)).toBe('committed');
   expect(await settle(direct, marker, 5000)).toBe('committed');
   expect(await movementsOf(user_id)).toBe(1);
+});
+
+/** The commit flight is answered otherwise than the server did. */
+const answering = (lane: Connection, how: (settled: Settled[]) => Settled[]): Connection =>
+  Object.create(lane, {
+    alive: { get: () => lane.alive },
+    flight: {
+      async value(...flight: Parameters<Connection['flight']>) {
+        const settled = await lane.flight(...flight);
+        const last = settled.at(-1);
+        const ends = last?.status === 'fulfilled' && last.value.command === 'COMMIT';
+        return ends ? how(settled) : settled;
+      },
+    },
+  });
+
+test('the error of a pooler that gives up, for a server that has done it all, leaves a doubt', async () => {
+  const lane = await connect(database.database_url);
+  const [user_id, marker] = [crypto.randomUUID(), newMarker()];
+  const crash = { name: 'PostgresError', code: '08P01', severity: 'FATAL' };
+  const crashed = answering(lane, (settled) =>
+    settled.map((_, i) => ({
+      status: 'rejected',
+      reason: Object.assign(new Error(), i === 0 ? crash : { code: 'CONNECTION_CLOSED' }),
+    })),
+  );
+  expect((await transact(crashed, [append(user_id)], marker, TIMEOUTS)).end).toBe('ambiguous');
+  expect(await settle(direct, marker, 5000)).toBe('committed');
+});
+
+test("a COMMIT beside a write that failed is nobody's success", async () => {
+  const lane = await connect(database.database_url);
+  const half = answering(lane, ([_, ...rest]) => [
+    { status: 'rejected', reason: new Error('never sent') },
+    ...rest,
+  ]);
+  const attempt = await transact(half, [append(crypto.randomUUID())], newMarker(), TIMEOUTS);
+  expect(attempt).toMatchObject({ end: 'committed', results: [{ failure: { code: 'internal' } }] });
+  expect(lane.alive).toBe(false);
+  await lane.close();
 });
 
 test('settling waits for a transaction that is still open, and tells how it ended', async () => {

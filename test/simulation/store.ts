@@ -45,7 +45,11 @@ interface Lock {
 }
 
 export const serverError = (code: string, message = code): Error =>
-  Object.assign(new Error(message), { name: 'PostgresError', code });
+  Object.assign(new Error(message), {
+    name: 'PostgresError',
+    code,
+    severity: /^(08|57P)/.test(code) ? 'FATAL' : 'ERROR',
+  });
 
 export class ModelStore {
   /** Commits so far. */

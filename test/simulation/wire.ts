@@ -6,6 +6,7 @@ import { type Connection, connectionOn, lostConnection, type Sql } from '../../d
 import type { Failure } from '../../db/failure.ts';
 import { type Message, type Reply, Session, type SessionGround } from './session.ts';
 import { type SimStatement, sqlTag } from './sql.ts';
+import { serverError } from './store.ts';
 import type { Schedule } from './time.ts';
 
 /** Probabilities for one seed, and its latency. */
@@ -54,6 +55,8 @@ interface Fate {
   delay_ms: number;
   /** How the client learns of the loss. */
   end: 'fine' | 'cut' | 'silent';
+  /** A pooler in between gives up: it answers the first statement itself, whatever the server does. */
+  pooler?: boolean;
 }
 
 /** A statement that was executed, and who waits for its answer. */
@@ -158,7 +161,8 @@ export class Wire {
     const reply = (answer: Reply) => {
       trace(() => `${this.name} ${nameOf(statement)} → ${wordFor(answer)}`);
       if (i >= flight.fate.answered) return;
-      this.#underway.push(() => this.#arrive(flight, statement, answer));
+      const told = flight.fate.pooler ? { error: serverError('08P01') } : answer;
+      this.#underway.push(() => this.#arrive(flight, statement, told));
       schedule.after(this.#latency(), () => this.#underway.shift()?.());
     };
     return { statement, fault: this.#fault(statement), reply };
@@ -206,6 +210,9 @@ export class Wire {
     if (dice < faults.late + faults.cut + faults.silent) {
       const received = schedule.chance(0.5) ? count : below(count + 1);
       const end = dice < faults.late + faults.cut ? 'cut' : 'silent';
+      if (end === 'cut' && received === count && schedule.chance(0.2)) {
+        return { ...fine, answered: 1, end, pooler: true };
+      }
       return { ...fine, received, answered: below(received + 1), end };
     }
     return { ...fine, end: 'fine' };
@@ -261,11 +268,12 @@ export class Wire {
   }
 
   async #goodbye(): Promise<void> {
-    const { broken, store } = this.#ground;
+    const { broken, store, schedule } = this.#ground;
     if (this.#gone) return;
     if (this.#flights.length > 0) broken('a connection closed under a flight');
     if (this.connection.stale) store.count('connections replaced for their age');
     this.#end();
+    await schedule.pause(10 * this.#latency());
   }
 }
 
