@@ -180,6 +180,9 @@ export const beginAudit = (sql: Sql, gated: boolean, tries: number): Statement =
  */
 export const takeGate = (sql: Sql): Statement => sql`lock table write_gate in exclusive mode`;
 
+/** Behind the gate whoever holds a row is a stranger, and all writers wait with the one who waits. */
+export const GATED_ROW_MS = 50;
+
 /**
  * From here to the end of the transaction a lock is waited for only so long. It comes behind the
  * gate, which is waited for as long as a statement may take: whoever gives up loses its place.

@@ -72,7 +72,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     clock,
     entries_max: Math.ceil(limits.queue_max / 2), // the other half is for who needs no held row
     probe_ms: limits.statement_timeout_ms + 1000,
-    patience_ms: limits.lock_timeout_ms,
+    row_ms: limits.lock_timeout_ms,
   });
   let reading_ahead = false;
   let closing = false;
@@ -90,7 +90,7 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
       const arrived_at = clock.now();
       const deadline_at = arrived_at + limits.deadline_ms;
       const { keys } = command;
-      const times = { arrived_at, deadline_at, lines: 0, stuck: 0 };
+      const times = { arrived_at, deadline_at, lines: 0, stuck: 0, group: 0 };
       const answer = (submitted: Submitted) => {
         use.answered();
         resolve(submitted);
@@ -168,16 +168,13 @@ export function groupCommit(ground: Ground, limits: Limits): Engine {
     return following.length + ready.length + held.size;
   }
 
-  /** Commands that were stuck go in ever smaller batches, until what stops one stops no other. */
+  /** Commands that were stuck go without others. */
   function batchSize(): number {
-    let [rows, stuck] = [0, 0];
+    let rows = 0;
     const end = ready.findIndex((entry, i) => {
       rows += sizeOf(entry);
-      stuck = Math.max(stuck, entry.stuck);
-      const commands_max = Math.max(1, limits.batch_max >> stuck);
-      return (
-        i === limits.batch_max || (i > 0 && (rows > limits.batch_rows_max || i >= commands_max))
-      );
+      const is_full = rows > limits.batch_rows_max || entry.group !== ready[0]?.group;
+      return i === limits.batch_max || (i > 0 && is_full);
     });
     return end === -1 ? ready.length : end;
   }

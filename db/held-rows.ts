@@ -1,6 +1,7 @@
 /** Rows that other sessions hold: a command that needs one is set aside, so that nobody else waits. */
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
+import { GATED_ROW_MS } from './dialect.ts';
 import type { Log } from './failure.ts';
 import type { Entry } from './lane.ts';
 import { heldOf, type RowName, rowNames } from './probe.ts';
@@ -18,8 +19,8 @@ export interface HeldRowsOptions {
   entries_max: number;
   /** For an answer to a probe. */
   probe_ms: number;
-  /** How long a probe may wait for one row, in which replicas may queue. */
-  patience_ms: number;
+  /** How long a transaction waits for a row; so may a probe, for one in which replicas queue. */
+  row_ms: number;
 }
 
 /**
@@ -30,8 +31,11 @@ export class HeldRows {
   readonly #rows = new Map<RowName, Entry[]>();
   /** Batches that met held rows, until it is known which of their commands need them. */
   readonly #unsorted: Entry[][] = [];
-  /** Commands that were stuck on something else, until they are tried again. */
-  readonly #resting = new Set<Entry[]>();
+  /** Batches that were stuck on something else, until they are tried again. */
+  readonly #resting: Entry[][] = [];
+  #retrying = false;
+  #gated = false;
+  #groups = 0;
   #watching: Promise<void> | undefined;
   #closing = false;
   /** Ends the longer pause between two probes. */
@@ -155,13 +159,14 @@ export class HeldRows {
   }
 
   async #probe(): Promise<void> {
-    const { connect, probe_ms, patience_ms } = this.#options;
+    const { connect, probe_ms, row_ms } = this.#options;
     if (!this.#connection?.alive) this.#connection = await connect();
+    this.#gated = this.#connection.gated;
     const batches = [...this.#unsorted];
     const known = [...this.#rows.keys()];
     const asked = batches.flat().flatMap(({ keys }) => rowNames(keys));
     const rows = [...new Set([...known, ...asked])];
-    const patience = { row: known[this.#rounds++ % known.length], ms: patience_ms };
+    const patience = { row: known[this.#rounds++ % known.length], ms: row_ms };
     const held = await heldOf(this.#connection, rows, probe_ms, patience);
     this.#unsorted.splice(0, batches.length);
     for (const row of known) {
@@ -185,14 +190,33 @@ export class HeldRows {
     else this.#release(free);
   }
 
-  /** Waits longer each time, and leaves in smaller batches: see `batchSize` in group-commit.ts. */
+  /**
+   * What is stuck on something else is tried again without others, one batch at a time with pauses,
+   * so that all of it together holds up the others for a fifth of the time at most. A batch that is
+   * stuck again is halved; those that were stuck least often come first.
+   */
   #rest(entries: Entry[]): void {
-    const { clock } = this.#options;
-    const stuck = Math.max(...entries.map((entry) => ++entry.stuck));
-    this.#resting.add(entries);
-    clock.after(clock.random() * Math.min(REST_MAX_MS, PAUSE_MS * 2 ** stuck), () => {
-      this.#resting.delete(entries);
-      this.#release(entries);
+    const middle = entries[0]?.group ? entries.length >> 1 : 0;
+    for (const batch of [entries.slice(0, middle), entries.slice(middle)]) {
+      if (batch.length === 0) continue;
+      this.#groups++;
+      for (const entry of batch)
+        Object.assign(entry, { stuck: entry.stuck + 1, group: this.#groups });
+      this.#resting.push(batch);
+    }
+    this.#resting.sort(([a], [b]) => (a?.stuck ?? 0) - (b?.stuck ?? 0));
+    this.#retryNext();
+  }
+
+  #retryNext(): void {
+    const { clock, row_ms } = this.#options;
+    if (this.#retrying || this.#resting.length === 0) return;
+    this.#retrying = true;
+    const waited_ms = this.#gated ? Math.min(row_ms, GATED_ROW_MS) : row_ms;
+    clock.after(4 * waited_ms * (0.75 + 0.5 * clock.random()), () => {
+      this.#retrying = false;
+      this.#release(this.#resting.shift() ?? []);
+      this.#retryNext();
     });
   }
 
@@ -205,8 +229,6 @@ export class HeldRows {
 /** Between two probes. */
 const PAUSE_MS = 25;
 const PAUSE_MAX_MS = 250;
-
-const REST_MAX_MS = 2000;
 
 /** Held rows that are remembered although nobody waits for them. */
 const ROWS_MAX = 1000;

@@ -26,6 +26,8 @@ export interface Entry extends Work {
   lines: number;
   /** How often its batch has waited in vain for something that was no held row. */
   stuck: number;
+  /** Who waited with it: stuck commands are tried without others. 0: none. */
+  group: number;
   resolve(submitted: Submitted): void;
   reject(failure: Failure): void;
 }
@@ -161,7 +163,7 @@ export class Lane {
         return this.#answer(entries, end.results, tries + 1);
       }
       if (end.end === 'unknown') return;
-      if (end.end === 'blocked') return this.#ground.sort(entries);
+      if (end.end === 'blocked') return this.#setBlockedApart(entries, end.error);
       if (isUnmigrated(end.error)) {
         this.#note('warn', 'store_not_ready', end.error, entries.length);
         for (const entry of entries) entry.reject(notMigrated(end.error));
@@ -286,6 +288,15 @@ export class Lane {
     if (again.length > 0) this.#ground.putBack(again);
   }
 
+  /** Those that have nothing to do with what was waited for go on at once. */
+  #setBlockedApart(entries: Entry[], error: unknown): void {
+    const { suspects = [], others = [] } = Object.groupBy(entries, (entry) =>
+      mayWaitFor(relationOf(error), entry) ? 'suspects' : 'others',
+    );
+    if (suspects.length > 0) this.#ground.sort(suspects);
+    if (others.length > 0) this.#ground.putBack(others);
+  }
+
   /** An error that one command must have caused: it may not fail its neighbours. */
   async #halve(entries: Entry[], cause: unknown): Promise<void> {
     this.#ground.log('error', 'batch_refused', { error: cause, commands: entries.length });
@@ -336,6 +347,17 @@ const troubleOf = (cause: unknown): Failure =>
   isConflict(cause)
     ? new Failure('contention', 'conflicts lasted past the deadline; nothing changed', { cause })
     : new Failure('store_unavailable', `${whyAway(cause)}; nothing was done`, { cause });
+
+/** PostgreSQL tells in which table a row was waited for. */
+const relationOf = (error: unknown): string =>
+  /relation "(\w+)"/.exec(String((error as { where?: unknown }).where))?.[1] ?? '';
+
+/** Lines are written by commands of orders, recorded answers by commands with keys. */
+function mayWaitFor(relation: string, { command, operation }: Entry): boolean {
+  if (relation === 'order_lines') return command.keys.orders !== undefined;
+  const [, service] = /^(\w+)_operations$/.exec(relation) ?? [];
+  return service === undefined || operation?.service === service;
+}
 
 const lastDeadline = (entries: readonly Entry[]): number =>
   Math.max(...entries.map((entry) => entry.deadline_at));

@@ -7,7 +7,7 @@ import {
   type Settled,
   type Statement,
 } from './connection.ts';
-import { limitLockWaits, takeGate } from './dialect.ts';
+import { GATED_ROW_MS, limitLockWaits, takeGate } from './dialect.ts';
 import { codeOf, Failure, isCertainAbort, isLockTimeout, leavesSession } from './failure.ts';
 import {
   type Marker,
@@ -156,7 +156,8 @@ async function lockRows(connection: Connection, works: readonly Work[], bounds: 
   const keyed = works.flatMap((work) => work.operation ?? []);
   const lines_max = works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max;
   const opening = [sql`begin isolation level serializable`];
-  if (gated) opening.push(takeGate(sql), limitLockWaits(sql, bounds.row_ms));
+  const row_ms = Math.min(bounds.row_ms, GATED_ROW_MS);
+  if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));
   const locks = lockStatements(sql, keys, { skip_held: gated, lines_max });
   const flight = [...opening, ...locks, ...readOperations(sql, keyed)];
   // Nothing is written before `begin` is known to have worked: alone, each write would commit.

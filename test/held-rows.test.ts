@@ -159,3 +159,35 @@ test('many who wait for a held row leave half the queue to the others', async ()
   expect(tally(await Promise.all(waiting))).toEqual({ 200: 20 });
   expect(await creditOf(kassa, user)).toBe(21);
 });
+
+test('lines of orders that a stranger holds stop only who writes lines of these orders', async () => {
+  const [kassa] = openAll(1);
+  if (!kassa) throw new Error('no process');
+  const [user, item] = [await newUser(kassa, 100), await newItem(kassa, 1, 100)];
+  const orders = await times(5, () => newOrder(kassa, user, [[item, 1]]));
+  const funded = await times(8, () => newUser(kassa, 0));
+  const { sql, close } = await connect();
+  await sql`set idle_in_transaction_session_timeout = 0`.catch(() => {});
+  await sql`begin`;
+  for (const id of orders)
+    await sql`select order_id from order_lines where order_id = ${id} for update`;
+  let open = true;
+  const victims = Promise.all(
+    orders.map((id) => kassa.post(`/orders/addItem/${id}/${item}/1`)),
+  ).finally(() => {
+    open = false;
+  });
+  const fund = async (id: string) => {
+    for (let i = 0; i < CALLS; i++) {
+      expect((await kassa.post(`/payment/add_funds/${id}/1`)).status).toBe(200);
+    }
+  };
+  await Promise.all(funded.map(fund));
+  expect(open).toBe(true);
+  await sql`rollback`;
+  await close();
+  expect(tally(await victims)).toEqual({ 200: 5 });
+  for (const id of orders) {
+    expect((await kassa.get(`/orders/find/${id}`)).body.items).toEqual([[item, 2]]);
+  }
+});

@@ -415,7 +415,7 @@ export const mutants: Mutant[] = [
   mutant(
     'a batch that was blocked is not sorted, but fails',
     'db/lane.ts',
-    "if (end.end === 'blocked') return this.#ground.sort(entries);",
+    "if (end.end === 'blocked') return this.#setBlockedApart(entries, end.error);",
     '',
     ['simulation'],
   ),
@@ -450,8 +450,8 @@ export const mutants: Mutant[] = [
   mutant(
     'the gate is waited for no longer than a row',
     'db/transaction.ts',
-    'opening.push(takeGate(sql), limitLockWaits(sql, bounds.row_ms));',
-    'opening.push(limitLockWaits(sql, bounds.row_ms), takeGate(sql));',
+    'opening.push(takeGate(sql), limitLockWaits(sql, row_ms));',
+    'opening.push(limitLockWaits(sql, row_ms), takeGate(sql));',
     ['engine'],
   ),
   mutant(
@@ -471,7 +471,7 @@ export const mutants: Mutant[] = [
   mutant(
     'nobody takes the gate',
     'db/transaction.ts',
-    'if (gated) opening.push(takeGate(sql), limitLockWaits(sql, bounds.row_ms));',
+    'if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));',
     '',
     ['engine'],
   ),
