@@ -103,7 +103,7 @@ export const variables = z.object({
   DRAIN_DELAY_MS: integer(0, 600_000, 0).describe(
     'from not ready to closing the port: as long as load balancers take to notice',
   ),
-  DRAIN_MS: integer(200, 600_000, 15_000).describe('for what is in flight when told to stop'),
+  DRAIN_MS: integer(1200, 600_000, 20_000).describe('for what is in flight when told to stop'),
   VERSION: z
     .string()
     .regex(/^[\w.+-]{1,64}$/, 'must be a version')
@@ -122,25 +122,46 @@ type Limit = { [Name in keyof Config]-?: Config[Name] extends number ? Name : ne
 
 /** Which limit has to stay within which other one, and what would not hold otherwise. */
 export const nested: [inner: Limit, how: 'below' | 'at most', outer: Limit, why: string][] = [
-  ['LOCK_TIMEOUT_MS', 'below', 'STATEMENT_TIMEOUT_MS', 'or no wait for a lock is told as one'],
+  [
+    'LOCK_TIMEOUT_MS',
+    'below',
+    'STATEMENT_TIMEOUT_MS',
+    'or waits for locks are reported as slow statements',
+  ],
   ['STATEMENT_TIMEOUT_MS', 'below', 'TRANSACTION_TIMEOUT_MS', 'or slow statements end sessions'],
-  ['IDLE_IN_TRANSACTION_TIMEOUT_MS', 'at most', 'TRANSACTION_TIMEOUT_MS', 'or it never counts'],
+  [
+    'IDLE_IN_TRANSACTION_TIMEOUT_MS',
+    'at most',
+    'TRANSACTION_TIMEOUT_MS',
+    'or it never takes effect',
+  ],
   [
     'TRANSACTION_TIMEOUT_MS',
     'at most',
     'DEADLINE_MS',
-    'or a frozen service fails who waits for it',
+    'or calls that wait for a frozen service fail first',
   ],
   ['RESPONSE_TIMEOUT_MS', 'at most', 'DEADLINE_MS', 'or calls end before a dead connection shows'],
   ['CONNECT_TIMEOUT_MS', 'at most', 'DEADLINE_MS', 'or calls end before they are connected'],
   ['AWAY_MS', 'at most', 'DEADLINE_MS', 'or calls end before the store counts as away'],
-  ['DEADLINE_MS', 'below', 'DRAIN_MS', 'or a stop gives up calls that were accepted'],
   ['PIPELINE_MIN', 'at most', 'BATCH_MAX', 'or more is waited for than one batch takes'],
   ['BATCH_MAX', 'at most', 'QUEUE_MAX', 'or no batch is ever full'],
 ];
 
+/** An attempt that begins just before the deadline still has its locks and its commit before it. */
+export const longestCallMs = (
+  config: Pick<Config, 'DEADLINE_MS' | 'STATEMENT_TIMEOUT_MS'>,
+): number => config.DEADLINE_MS + config.STATEMENT_TIMEOUT_MS + 1000;
+
+const drainMisfit = (config: Config): string[] =>
+  longestCallMs(config) < config.DRAIN_MS
+    ? []
+    : [
+        `DRAIN_MS (${config.DRAIN_MS}) must be above DEADLINE_MS + STATEMENT_TIMEOUT_MS + 1000 (${longestCallMs(config)}), or a stop gives up calls that were accepted`,
+      ];
+
 /** A sentence for each pair of limits that do not fit. */
-const misfits = (config: Config): string[] =>
+const pairMisfits = (config: Config): string[] =>
   nested
     .filter(([inner, how, outer]) =>
       how === 'below' ? config[inner] >= config[outer] : config[inner] > config[outer],
@@ -160,7 +181,7 @@ export function readConfig(environment: Environment, defaults: Partial<Config> =
   const otherwise = Object.entries(defaults).map(([name, value]) => [name, String(value)]);
   const parsed = variables.safeParse(Object.fromEntries([...otherwise, ...set]));
   const wrong = parsed.success
-    ? misfits(parsed.data)
+    ? [...pairMisfits(parsed.data), ...drainMisfit(parsed.data)]
     : parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
   if (parsed.success && wrong.length === 0) return parsed.data;
   throw new Failure('invalid_parameter', `configuration: ${wrong.join('; ')}`);

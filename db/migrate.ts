@@ -166,7 +166,10 @@ async function renew({ sql }: Connection, holder: string): Promise<void> {
   const kept = await sql`
     update migration_lease set expires_at = now() + interval '30 seconds'
     where id = 1 and holder = ${holder} returning id`;
-  if (kept.length === 0) throw new Failure('contention', 'the migration lease was lost');
+  if (kept.length === 0) {
+    const detail = 'the migration lease was lost to another runner: run the migration again';
+    throw new Failure('contention', detail);
+  }
 }
 
 const conflictAsNone = (error: unknown): [] => {

@@ -1,7 +1,14 @@
 /** The settings, each within its bounds or named; and the log, which tells neither secrets nor values. */
 import { expect, test } from 'bun:test';
 import { z } from 'zod';
-import { type Config, nested, readConfig, storeOptions, variables } from '../apps/config.ts';
+import {
+  type Config,
+  longestCallMs,
+  nested,
+  readConfig,
+  storeOptions,
+  variables,
+} from '../apps/config.ts';
 import { logTo } from '../apps/log.ts';
 import { createUser } from '../apps/payment/commands.ts';
 import { Failure } from '../db/failure.ts';
@@ -149,7 +156,7 @@ test('all wrong variables are named at once', () => {
 
 test('the defaults fit each other, and so does every limit when the others give way', () => {
   expect(() => readConfig({})).not.toThrow();
-  const bound = new Set(nested.flatMap(([inner, , outer]) => [inner, outer]));
+  const bound = new Set(['DRAIN_MS', ...nested.flatMap(([inner, , outer]) => [inner, outer])]);
   const limits = numbers.map(({ name }) => name).filter((name) => /_MS$|_MAX$|_MIN$/.test(name));
   const free = ['BATCH_ROWS_MAX', 'CONNECTION_LIFETIME_MS', 'DRAIN_DELAY_MS']; // promise nothing together
   expect([...bound].sort()).toEqual(limits.filter((name) => !free.includes(name)).sort() as never);
@@ -166,8 +173,24 @@ test.each(nested)('%s has to be %s %s, %s', (inner, how, outer, why) => {
   expect(complaintAt(least)).not.toContain(sentence(least));
 });
 
+test('DRAIN_MS is longer than a call that is tried just before its deadline may take', () => {
+  const limits = { DEADLINE_MS: 7000, STATEMENT_TIMEOUT_MS: 3000 };
+  const least = longestCallMs(limits) + 1;
+  expect(least).toBe(11_001);
+  const complaintAt = (DRAIN_MS: number) =>
+    complaintAbout(
+      Object.fromEntries(
+        Object.entries({ ...limits, DRAIN_MS }).map(([name, value]) => [name, `${value}`]),
+      ),
+    );
+  expect(complaintAt(least)).toBe('');
+  expect(complaintAt(least - 1)).toBe(
+    'configuration: DRAIN_MS (11000) must be above DEADLINE_MS + STATEMENT_TIMEOUT_MS + 1000 (11000), or a stop gives up calls that were accepted',
+  );
+});
+
 test('all pairs that do not fit are named at once', () => {
-  const complaint = complaintAbout({ DEADLINE_MS: '100', DRAIN_MS: '200', QUEUE_MAX: '1' });
+  const complaint = complaintAbout({ DEADLINE_MS: '100', DRAIN_MS: '1200', QUEUE_MAX: '1' });
   for (const [inner, outer] of [
     ['TRANSACTION_TIMEOUT_MS', 'DEADLINE_MS'],
     ['AWAY_MS', 'DEADLINE_MS'],
@@ -175,6 +198,7 @@ test('all pairs that do not fit are named at once', () => {
   ]) {
     expect(complaint).toMatch(new RegExp(`${inner} \\(\\d+\\) must be at most ${outer} `));
   }
+  expect(complaint).toContain('DRAIN_MS (1200) must be above ');
 });
 
 const collect = (least: Config['LOG_LEVEL'] = 'debug') => {

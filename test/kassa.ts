@@ -1,7 +1,7 @@
 /** What the tests share: Kassa opened on the run's store, and short words for its calls. */
 import { expect } from 'bun:test';
 import type { Config } from '../apps/config.ts';
-import { nested, readConfig, storeOptions, variables } from '../apps/config.ts';
+import { longestCallMs, nested, readConfig, storeOptions, variables } from '../apps/config.ts';
 import { collectMetrics } from '../apps/http/metrics.ts';
 import { serveRoutes } from '../apps/http/serve.ts';
 import { orderRoutes } from '../apps/order/routes.ts';
@@ -82,6 +82,18 @@ export function fitting(settings: Partial<Config>): Partial<Config> {
   const fit = { ...settings };
   const limit = (name: (typeof nested)[number][0]) =>
     fit[name] ?? Number(variables.shape[name].parse(undefined));
+  const longest_ms = () =>
+    longestCallMs({
+      DEADLINE_MS: limit('DEADLINE_MS'),
+      STATEMENT_TIMEOUT_MS: limit('STATEMENT_TIMEOUT_MS'),
+    });
+  if (fit.DRAIN_MS !== undefined && longest_ms() >= fit.DRAIN_MS) {
+    const room_ms = fit.DRAIN_MS - 1001;
+    fit.STATEMENT_TIMEOUT_MS ??= fit.DEADLINE_MS
+      ? room_ms - fit.DEADLINE_MS
+      : Math.floor(room_ms / 3);
+    fit.DEADLINE_MS ??= room_ms - fit.STATEMENT_TIMEOUT_MS;
+  }
   for (let i = 0; i < nested.length; i++) {
     for (const [inner, how, outer] of nested) {
       const room = how === 'below' ? 1 : 0;
@@ -90,6 +102,7 @@ export function fitting(settings: Partial<Config>): Partial<Config> {
       else fit[outer] ??= limit(inner) + room;
     }
   }
+  if (longest_ms() >= limit('DRAIN_MS')) fit.DRAIN_MS ??= longest_ms() + 1;
   return fit;
 }
 

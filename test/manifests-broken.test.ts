@@ -27,7 +27,7 @@ const bad: [object: string, path: string, value: unknown, said: string][] = [
   ],
   ['Deployment stock', `${BOX}.livenessProbe.httpGet.port`, 'web', 'livenessProbe without a port'],
   ['Deployment stock', `${BOX}.lifecycle`, undefined, 'stops before the gateway knows'],
-  ['Deployment stock', `${POD}.terminationGracePeriodSeconds`, 20, 'is killed 0 s after its drain'],
+  ['Deployment stock', `${POD}.terminationGracePeriodSeconds`, 25, 'is killed 0 s after its drain'],
   [
     'Deployment stock',
     `${BOX}.ports.0.containerPort`,
