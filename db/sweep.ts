@@ -2,12 +2,14 @@
 import { textArray } from './arrays.ts';
 import type { Sql } from './connection.ts';
 import { askVersion, expires, expiryOptions, nextOperations, postgresqlIn } from './dialect.ts';
-import { isServerError, type Log } from './failure.ts';
+import { isServerError, type Log, rootCodeOf } from './failure.ts';
 import { tableOf } from './operations.ts';
 import type { ReadPool } from './read-pool.ts';
 import type { Service } from './roles.ts';
 
 const EVERY_MS = 60_000;
+/** Of a process: tables that were made just before it are then old enough for `nextOperations`. */
+const FIRST_MS = 15_000;
 /** Of one statement: it must be done long before a read is given up. */
 const ROWS_MAX = 1000;
 /** Of one sweep of a table on CockroachDB: as a sample, and while there is something to remove. */
@@ -25,7 +27,7 @@ export interface Sweeping {
 /** Starts sweeping, at a random moment of each minute. */
 export function startSweeping(pool: ReadPool, services: readonly Service[], log: Log): Sweeping {
   const sweepAll = sweeper(pool, services);
-  let timer = setTimeout(sweep, EVERY_MS * Math.random());
+  let timer = setTimeout(sweep, FIRST_MS + (EVERY_MS - FIRST_MS) * Math.random());
   let stopped = false;
   let found_s = 0;
   let found_at = performance.now();
@@ -73,7 +75,10 @@ export function sweeper(pool: ReadPool, services: readonly Service[]): () => Pro
     for (let pages = 1; ; pages++) {
       const after = places.get(service) ?? '';
       const read = (sql: Sql) => nextOperations(sql, table(sql), after, ROWS_MAX);
-      const rows = (await pool.read(read)) as unknown as { key: string; overdue_s: number }[];
+      const rows = (await pool.read(read).catch(youngAsEmpty)) as unknown as {
+        key: string;
+        overdue_s: number;
+      }[];
       const due = rows.filter(({ overdue_s }) => overdue_s > (by_itself ? SPARED_S : 0));
       const keys = textArray(due.map(({ key }) => key));
       if (due.length > 0) {
@@ -88,6 +93,12 @@ export function sweeper(pool: ReadPool, services: readonly Service[]): () => Pro
       if (ended || pages >= (due.length > 0 ? PAGES_MAX : PAGES_MIN)) return oldest_s;
     }
   }
+}
+
+/** The table was not there yet at the moment that is read: nothing in it can have expired. */
+function youngAsEmpty(error: unknown): [] {
+  if (rootCodeOf(error) === '42P01') return [];
+  throw error;
 }
 
 /** A server that does not know the question does not expire rows either. */

@@ -214,14 +214,15 @@ test.each(['bun', 'deno'] as const)('on %s a stop answers what is in flight', as
 
 test('a stop waits DRAIN_MS for what never ends, and no longer', async () => {
   const order_id = await sellableOrder();
-  const proxy = await startProxy(storeUrl()); // a commit that is never answered outlasts its deadline
+  const proxy = await startProxy(storeUrl()); // neither the commit nor the question about it is answered
   const limits = fittingEnvironment({ DRAIN_MS: 1300 });
   const env = { DATABASE_URL: proxy.database_url, ...limits };
   const { child, port } = await begin('order', env);
   let stalled = false;
   proxy.disturb = (text) => {
+    const settles = stalled && text.startsWith('insert into order_operations');
     stalled ||= text === 'commit';
-    return stalled ? 'stall' : 'pass';
+    return settles || text === 'commit' ? 'stall' : 'pass';
   };
   const checkout = call(port, 'POST', `/orders/checkout/${order_id}`);
   await until(() => stalled, 'the commit');
@@ -230,7 +231,7 @@ test('a stop waits DRAIN_MS for what never ends, and no longer', async () => {
   expect(await child.ended).toBe(0);
   const took_ms = performance.now() - told_at;
   expect(took_ms).toBeGreaterThan(1200);
-  expect(took_ms).toBeLessThan(10_000); // the call itself would wait for its DEADLINE_MS
+  expect(took_ms).toBeLessThan(10_000); // far more than what is late on a busy machine
   expect((await checkout).status).toBe(0);
   await proxy.close();
   expect(await isPaid(kassa, order_id)).toBe(false);

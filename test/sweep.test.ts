@@ -36,10 +36,10 @@ const left = async (table: string, like = '%') =>
  * The pool as it would be with a CockroachDB: it answers so to the questions about itself, and what
  * only that server understands is left out. Its statements are counted.
  */
-function cockroach(reloptions: string | null) {
+function cockroach(reloptions: string | null, ten_seconds_ago = '') {
   const seen: string[] = [];
   const plain = (parts: TemplateStringsArray) => {
-    const cut = parts.map((part) => part.replace("as of system time '-10s'", ''));
+    const cut = parts.map((part) => part.replace("as of system time '-10s'", ten_seconds_ago));
     return Object.assign(cut, { raw: parts.raw }) as unknown as TemplateStringsArray;
   };
   const asked = (real: Sql) => (text: string) => {
@@ -108,6 +108,12 @@ test('a sweep that finds nothing to do is a sample, however large the table is',
   expect(seen.length).toBe(10);
   expect(await sweep()).toBe(0);
   expect(seen.length).toBe(13); // it went on where it was, to the end
+});
+
+test('a table that was not there ten seconds ago has nothing to sweep', async () => {
+  const { pool: stand_in, seen } = cockroach(TTL, ', not_there_yet'); // 42P01, as there
+  expect(await sweeper(stand_in, ['payment', 'stock'])()).toBe(0);
+  expect(seen.length).toBe(2);
 });
 
 test('a record that somebody has renewed meanwhile is not swept', async () => {
