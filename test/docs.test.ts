@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { variables } from '../apps/config.ts';
 import { CODES, problem } from '../apps/http/problem.ts';
 import manifest from '../package.json' with { type: 'json' };
+import { mutants } from './mutants-list.ts';
 import { TOP } from './process.ts';
 
 const read = (path: string): string => readFileSync(join(TOP, path), 'utf8');
@@ -78,6 +79,17 @@ test('the README tells of every code its status, whether it happened, and whethe
   }
   expect([...told.keys()].filter((code) => !(CODES as string[]).includes(code))).toEqual([]);
   expect(told.size).toBeGreaterThan(15);
+});
+
+test('in how many ways the safety code is broken is told about right, wherever it is told', () => {
+  const texts = [...pages.map(({ text }) => text), read('test/mutants.ts')];
+  const told = texts.flatMap((text) =>
+    [...text.matchAll(/\bin some (\d+) ways\b/g)].map(([, number]) => Number(number)),
+  );
+  expect(told.length).toBeGreaterThan(3);
+  for (const number of told) {
+    expect(number).toBeWithin(mutants.length * 0.9, mutants.length * 1.1);
+  }
 });
 
 test('every metric that a page names is collected', () => {

@@ -182,7 +182,7 @@ test('a runner whose lease went to another stops before the next statement', asy
   const { connection, trace } = await openTraced();
   const robbed = tracing('0001_x', 'a', 'b');
   robbed.statements.splice(1, 0, `update migration_lease set holder = 'thief'`);
-  expect(await refusal(migrate(connection, [robbed]))).toContain('lease was lost');
+  expect(await refusal(migrate(connection, [robbed]))).toContain('lost to another runner: run');
   expect(await trace()).toBe('a');
 });
 

@@ -1,5 +1,5 @@
 /**
- * `bun run mutants`: breaks the safety code in a few dozen ways, one at a time, each in a copy of the
+ * `bun run mutants`: breaks the safety code in some 150 ways, one at a time, each in a copy of the
  * project, and shows which test notices. A mutant that survives is a hole in the tests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -12,7 +12,7 @@ import { dropDatabases, foreignStore, hostOf, newOwnDatabase } from './own-datab
 import { flags, numberFlag, sentenceFor, usage } from './report.ts';
 import { openTeardown } from './teardown.ts';
 
-const HELP = `Breaks the safety code in many ways, one at a time, and shows which test notices.
+const HELP = `Breaks the safety code in some 150 ways, one at a time, and shows which test notices.
 Exits 1 if a mutant survives.
 
   bun run mutants [--only TEXT] [--jobs N]
