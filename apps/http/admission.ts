@@ -16,14 +16,17 @@ export function admission(hosts: readonly string[]): Admission {
     if (host !== null && !isOurs(host)) {
       throw new Failure(
         'host_not_allowed',
-        'no such host here: ALLOWED_HOSTS names those that are',
+        'this service does not answer for that host: add it to ALLOWED_HOSTS',
       );
     }
     if (changesSomething(request) && isForeign(request)) {
-      throw new Failure('cross_site_request', 'a page of another site may not call this');
+      throw new Failure('cross_site_request', FOREIGN);
     }
   };
 }
+
+const FOREIGN =
+  "a page of another site may not call this; call from the service's own origin, or without a browser";
 
 /** A page whose own name leads here (DNS rebinding) is refused, since its `Host` is that name. */
 function hostMatcher(hosts: readonly string[]): (host: string) => boolean {

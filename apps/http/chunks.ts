@@ -4,6 +4,7 @@ import { BODY_MAX_BYTES, HEAD_MAX_BYTES, malformed, tooLarge } from './message.t
 
 /** Sizes, extensions and trailers beside the body itself, altogether. */
 const AROUND_MAX_BYTES = HEAD_MAX_BYTES;
+const TOO_MUCH_AROUND = `chunk sizes, extensions and trailers exceed ${AROUND_MAX_BYTES} bytes`;
 /** A chunk's size in hexadecimal digits, and an extension, which nobody reads. */
 const SIZE_LINE = /^([\dA-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?$/;
 const TRAILER = /^[!#$%&'*+.^_`|~\w-]+:[\t -~\x80-\xff]*$/;
@@ -33,7 +34,7 @@ export class Chunks {
       }
       const end = rest.indexOf(CRLF);
       const taken = end === -1 ? rest.length : end + CRLF.length;
-      if (this.#around + taken > AROUND_MAX_BYTES) throw malformed('chunks of too many words');
+      if (this.#around + taken > AROUND_MAX_BYTES) throw malformed(TOO_MUCH_AROUND);
       if (end === -1) return { rest };
       this.#around += taken;
       const line = rest.toString('latin1', 0, end);

@@ -8,6 +8,7 @@ import { HEAD_MAX_BYTES, type Head, malformed, readHead } from './message.ts';
 
 /** From its first byte, or from the start of the connection, until a request has to be whole. */
 const RECEIVE_MS = 12_000;
+const NOT_COMPLETE = `the request was not complete after ${RECEIVE_MS} ms; send it again`;
 /**
  * Between two requests, and for an answer to be taken. Longer than proxies keep idle connections
  * (nginx 30 s as we set it, Traefik 90 s), who then never send on one that is being closed here.
@@ -108,7 +109,7 @@ export class Connection {
     else if (this.#state === 'ended') this.socket.end();
     else if (!this.#begun) this.#end();
     else if (this.#stopping) this.#refuse(new Failure('not_ready', 'the service is stopping'));
-    else this.#refuse(new Failure('request_timeout', `a request comes within ${RECEIVE_MS} ms`));
+    else this.#refuse(new Failure('request_timeout', NOT_COMPLETE));
   }
 
   get #begun(): boolean {

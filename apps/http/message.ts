@@ -73,7 +73,9 @@ export class Fields {
   /** @param name in lower case */
   add(name: string, value: string): void {
     const before = this.#values.get(name);
-    if (before !== undefined && SINGLE.has(name)) throw malformed(`${name} stands there twice`);
+    if (before !== undefined && SINGLE.has(name)) {
+      throw malformed(`more than one ${name} header: send one`);
+    }
     this.#values.set(name, before === undefined ? value : `${before}, ${value}`);
   }
 }
@@ -116,7 +118,7 @@ const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
 /** Nobody here reads it, but others may have: a request that two understand differently is refused. */
 function checkHost(authority: string | undefined, host: string | null, is_1_0: boolean): void {
-  if (host === null && !is_1_0) throw malformed('HTTP/1.1 has a Host header');
+  if (host === null && !is_1_0) throw malformed('an HTTP/1.1 request must have a Host header');
   if (host !== null) checkPlainHost(host);
   if (authority !== undefined) checkPlainHost(authority);
 }

@@ -32,7 +32,7 @@ function checkHead({ headers, url }: Request): void {
  * repeat under one of them would happen again; a key that has this in it can't be told from two.
  */
 const JOINT = ', ';
-const TWO_KEYS = 'idempotency-key stands there twice, or has a comma and a blank in it';
+const TWO_KEYS = 'send one Idempotency-Key, without a comma followed by a space';
 
 async function readBody(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
   const pieces: Uint8Array[] = [];

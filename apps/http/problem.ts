@@ -2,7 +2,7 @@
 import type { Code } from '../../db/failure.ts';
 
 const catalogue: Record<Code, { status: number; title: string }> = {
-  malformed_request: { status: 400, title: 'This is no HTTP request as it has to be' },
+  malformed_request: { status: 400, title: 'The request is not valid HTTP/1.1' },
   invalid_parameter: { status: 400, title: 'A parameter is malformed or out of range' },
   batch_init_disabled: { status: 403, title: 'batch_init is switched off here' },
   cross_site_request: { status: 403, title: 'The call came from a page of another site' },
@@ -22,11 +22,11 @@ const catalogue: Record<Code, { status: number; title: string }> = {
   amount_mismatch: { status: 409, title: 'Another amount was paid' },
   limit_exceeded: { status: 409, title: 'An amount would pass the largest one' },
   unsupported_body: { status: 415, title: 'This call takes no body' },
-  host_not_allowed: { status: 421, title: 'This is not the host that was asked for' },
+  host_not_allowed: { status: 421, title: 'This service does not answer for that host' },
   idempotency_key_reused: { status: 422, title: 'The idempotency key was used for another call' },
   contention: { status: 429, title: 'Conflicts with other calls lasted too long' },
   overloaded: { status: 429, title: 'The service has too much to do' },
-  internal: { status: 500, title: 'Something is wrong inside' },
+  internal: { status: 500, title: 'Internal error' },
   method_not_implemented: { status: 501, title: 'There is no such method' },
   store_unavailable: { status: 503, title: 'The store cannot be reached' },
   outcome_unknown: { status: 503, title: 'It is not known whether the call took effect' },
