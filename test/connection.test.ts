@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { createServer, METHODS, type Server } from 'node:http';
 import { connect } from 'node:net';
 import fc from 'fast-check';
+import { Connection, type Socket } from '../apps/http/connection.ts';
 import type { Door } from '../apps/http/door.ts';
 import { type Listening, listenAt } from '../apps/http/listen.ts';
 import { damaged } from './damaged.ts';
@@ -17,16 +18,17 @@ let ours: Listening;
 let llhttp: Server;
 const ports = { ours: 0, llhttp: 0 };
 
+const door: Door = {
+  async answer({ method, url }, body = new Uint8Array()) {
+    taken.push(
+      `${method} ${url.slice('http://kassa'.length)} ${Buffer.from(body).toString('hex')}`,
+    );
+    return { response: new Response(text, { status: 200 }), request_id: 'a', last: false };
+  },
+  refuse: () => ({ response: new Response('', { status: 400 }), request_id: 'a', last: true }),
+};
+
 beforeAll(async () => {
-  const door: Door = {
-    async answer({ method, url }, body = new Uint8Array()) {
-      taken.push(
-        `${method} ${url.slice('http://kassa'.length)} ${Buffer.from(body).toString('hex')}`,
-      );
-      return { response: new Response(text, { status: 200 }), request_id: 'a', last: false };
-    },
-    refuse: () => ({ response: new Response('', { status: 400 }), request_id: 'a', last: true }),
-  };
   ports.ours = await freePort();
   ours = listenAt(Bun.listen, '127.0.0.1', ports.ours, door);
   llhttp = createServer({ requireHostHeader: false }, async (request, response) => {
@@ -67,6 +69,100 @@ test('every request that it takes llhttp takes too, with the same path and body'
     { numRuns: 500 },
   );
   expect([accepted > 50, refused > 50]).toEqual([true, true]); // both kinds were tried
+});
+
+test('a stop waits for no one who does not take its answer', async () => {
+  text = 'a'.repeat(16 * 1024 * 1024);
+  taken = [];
+  for (const [when, asks_late] of [
+    ['before the stop', false],
+    ['after it', true],
+  ] as const) {
+    taken = [];
+    const port = await freePort();
+    let mayAnswer = () => {};
+    const held = new Promise<void>((resolve) => (mayAnswer = resolve));
+    const late: Door = {
+      ...door,
+      async answer(request, body) {
+        const answer = await door.answer(request, body);
+        if (asks_late) await held;
+        return answer;
+      },
+    };
+    const listening = listenAt(Bun.listen, '127.0.0.1', port, late);
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    socket.pause();
+    socket.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
+    await until(() => taken.length > 0, 'the request');
+    let stopped = false;
+    void listening.stop().then(() => (stopped = true));
+    mayAnswer();
+    await until(() => stopped, `a stop, not taken ${when}`, 10_000); // not the 120 s of an answer
+    socket.destroy();
+    expect(stopped).toBe(true);
+  }
+});
+
+test('a body that comes in crumbs is put together once', async () => {
+  [taken, text] = [[], ''];
+  const body = Buffer.alloc(60_000, 'ab');
+  const [before, concat] = [Buffer.concat, { bytes: 0 }];
+  Buffer.concat = (list, length) => {
+    const made = before(list, length);
+    concat.bytes += made.length;
+    return made;
+  };
+  try {
+    const written: string[] = [];
+    const socket = {
+      write: (data: string) => written.push(data) && data.length,
+      shutdown() {},
+      end() {},
+      terminate() {},
+      pause() {},
+      resume() {},
+    };
+    const connection = new Connection(socket as unknown as Socket, door);
+    connection.take(Buffer.from('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n'));
+    for (let at = 0; at < body.length; at++) connection.take(body.subarray(at, at + 1));
+    await until(() => written.length > 0, 'the answer');
+  } finally {
+    Buffer.concat = before;
+  }
+  expect(taken).toEqual([`POST /a ${body.toString('hex')}`]);
+  expect(concat.bytes).toBeLessThan(4 * body.length);
+});
+
+test('beyond the most connections a new one is closed, and the others are answered', async () => {
+  [taken, text] = [[], 'a'];
+  const port = await freePort();
+  const listening = listenAt(Bun.listen, '127.0.0.1', port, door, 2);
+  const open = () => connect(port, '127.0.0.1').on('error', () => {});
+  const get = 'GET /a HTTP/1.1\r\nHost: a\r\n\r\n';
+  const first = open();
+  const second = open();
+  for (const socket of [first, second]) {
+    const answered = new Promise((resolve) => socket.once('data', resolve));
+    socket.write(get);
+    await answered;
+  }
+  const third = open();
+  third.write(get);
+  await new Promise((resolve) => third.on('close', resolve).resume());
+  expect(taken.length).toBe(2);
+  const again = new Promise((resolve) => first.once('data', resolve));
+  first.write(get);
+  await again;
+  second.destroy();
+  await until(async () => {
+    const { answers } = await sendRaw(port, [
+      get.replace('a\r\n\r\n', 'a\r\nConnection: close\r\n\r\n'),
+    ]);
+    return answers[0]?.status === 200;
+  }, 'room for another');
+  first.destroy();
+  await listening.stop();
 });
 
 test('requests that come faster than their answers are taken wait, and are all answered', async () => {

@@ -1040,7 +1040,7 @@ export const mutants: Mutant[] = [
   mutant(
     "on a platform's server a body has no bound",
     'apps/http/platform.ts',
-    'if (length > BODY_MAX_BYTES) throw tooLarge();',
+    'if (body.bytes.length + next.value.length > BODY_MAX_BYTES) throw tooLarge();',
     '',
     ['wire'],
   ),
@@ -1050,6 +1050,27 @@ export const mutants: Mutant[] = [
     'Math.min(this.#until, performance.now() + STOP_MS)',
     'this.#until',
     ['edge'],
+  ),
+  mutant(
+    'who does not take an answer holds up a stop',
+    'apps/http/connection.ts',
+    'if (this.#unsent.length > 0 || (this.#state',
+    'if ((this.#state',
+    ['connection'],
+  ),
+  mutant(
+    'who does not take an answer that is given in a stop holds it up',
+    'apps/http/connection.ts',
+    'if (this.#stopping) this.#hurry();\n    else this.#until',
+    'this.#until',
+    ['connection'],
+  ),
+  mutant(
+    'connections have no bound',
+    'apps/http/listen.ts',
+    'if (connections.size >= most) return socket.terminate();',
+    '',
+    ['connection'],
   ),
   mutant(
     'who asks slowly has all the time',

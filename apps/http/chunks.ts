@@ -1,5 +1,6 @@
 /** A chunked body, put together from bytes as they come: strictly, and bounded. */
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
+import { Growing } from './growing.ts';
 import { BODY_MAX_BYTES, HEAD_MAX_BYTES, malformed, tooLarge } from './message.ts';
 
 /** Sizes, extensions and trailers beside the body itself, altogether. */
@@ -11,7 +12,7 @@ const TRAILER = /^[!#$%&'*+.^_`|~\w-]+:[\t -~\x80-\xff]*$/;
 const CRLF = '\r\n';
 
 export class Chunks {
-  readonly #pieces: Buffer[] = [];
+  readonly #body = new Growing();
   #length = 0;
   #around = 0;
   #part: 'size' | 'data' | 'end of data' | 'trailer' = 'size';
@@ -26,7 +27,7 @@ export class Chunks {
     for (;;) {
       if (this.#part === 'data') {
         const piece = rest.subarray(0, this.#missing);
-        if (piece.length > 0) this.#pieces.push(piece);
+        if (piece.length > 0) this.#body.append(piece);
         this.#missing -= piece.length;
         rest = rest.subarray(piece.length);
         if (this.#missing > 0) return { rest };
@@ -39,7 +40,7 @@ export class Chunks {
       this.#around += taken;
       const line = rest.toString('latin1', 0, end);
       rest = rest.subarray(taken);
-      if (this.#readLine(line)) return { rest, body: Buffer.concat(this.#pieces) };
+      if (this.#readLine(line)) return { rest, body: this.#body.bytes };
     }
   }
 

@@ -4,17 +4,22 @@ import { STATUS_CODES } from 'node:http';
 import { Failure } from '../../db/failure.ts';
 import { Chunks } from './chunks.ts';
 import { type Door, FIXED_HEADERS, type Outgoing } from './door.ts';
-import { HEAD_MAX_BYTES, type Head, malformed, readHead } from './message.ts';
+import { Growing } from './growing.ts';
+import {
+  HEAD_MAX_BYTES,
+  type Head,
+  malformed,
+  notComplete,
+  RECEIVE_MS,
+  readHead,
+} from './message.ts';
 
-/** From its first byte, or from the start of the connection, until a request has to be whole. */
-const RECEIVE_MS = 12_000;
-const NOT_COMPLETE = `the request was not complete after ${RECEIVE_MS} ms; send it again`;
 /**
  * Between two requests, and for an answer to be taken. Longer than proxies keep idle connections
  * (nginx 30 s as we set it, Traefik 90 s), who then never send on one that is being closed here.
  */
 const IDLE_MS = 120_000;
-/** Once told to stop, for the rest of a request that has begun. */
+/** Once told to stop, for the rest of a request that has begun, and for an answer to be taken. */
 const STOP_MS = 500;
 /** After the last answer: whoever still sends would otherwise lose it to a reset. */
 const LINGER_MS = 1000;
@@ -40,7 +45,7 @@ export interface Socket {
 
 export class Connection {
   /** Bytes that no request has taken yet. */
-  #received: Buffer = NOTHING;
+  readonly #received = new Growing();
   #head: Head | undefined;
   #chunks: Chunks | undefined;
   #state: 'reading' | 'answering' | 'ended' = 'reading';
@@ -65,9 +70,9 @@ export class Connection {
     if (this.#state === 'reading' && this.#used && !this.#begun) {
       this.#until = performance.now() + RECEIVE_MS;
     }
-    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    this.#received.append(bytes);
     if (this.#state === 'reading') void this.#serve();
-    else if (this.#received.length > AHEAD_MAX_BYTES) this.#pause(true);
+    else if (this.#received.bytes.length > AHEAD_MAX_BYTES) this.#pause(true);
   }
 
   /** The socket has room again. */
@@ -90,16 +95,20 @@ export class Connection {
   /** The connection is gone. */
   closed(): void {
     this.#state = 'ended';
-    this.#received = this.#unsent = NOTHING;
+    this.#received.clear();
+    this.#unsent = NOTHING;
     this.#sent();
   }
 
   /** From now on no request begins; one that has begun may be finished, if it is quick. */
   stop(): void {
     this.#stopping = true;
-    if (this.#state !== 'reading') return;
-    if (this.#begun) this.#until = Math.min(this.#until, performance.now() + STOP_MS);
-    else this.#end();
+    if (this.#unsent.length > 0 || (this.#state === 'reading' && this.#begun)) this.#hurry();
+    else if (this.#state === 'reading') this.#end();
+  }
+
+  #hurry(): void {
+    this.#until = Math.min(this.#until, performance.now() + STOP_MS);
   }
 
   /** Called every now and then: ends what has lasted too long. */
@@ -109,11 +118,11 @@ export class Connection {
     else if (this.#state === 'ended') this.socket.end();
     else if (!this.#begun) this.#end();
     else if (this.#stopping) this.#refuse(new Failure('not_ready', 'the service is stopping'));
-    else this.#refuse(new Failure('request_timeout', NOT_COMPLETE));
+    else this.#refuse(notComplete());
   }
 
   get #begun(): boolean {
-    return this.#received.length > 0 || this.#head !== undefined;
+    return this.#received.bytes.length > 0 || this.#head !== undefined;
   }
 
   /** Answers what is whole, one after the other. */
@@ -132,6 +141,8 @@ export class Connection {
         this.#state = 'reading';
         this.#until = performance.now() + (this.#begun ? RECEIVE_MS : IDLE_MS);
         this.#pause(false);
+        if (this.#stopping) this.stop(); // it was told so while the answer was on its way
+        if (this.#ended) return;
       }
       if (this.#finished) this.finish();
     } catch (error) {
@@ -145,15 +156,19 @@ export class Connection {
 
   /** Takes the next request, body and all, from what was received; or undefined. */
   #next(): { head: Head; body: Buffer | undefined } | undefined {
-    while (!this.#head && this.#received[0] === 13 && this.#received[1] === 10) {
-      this.#received = this.#received.subarray(2); // old clients end a body with an empty line
+    while (!this.#head && this.#received.bytes[0] === 13 && this.#received.bytes[1] === 10) {
+      // Old clients end a body with an empty line.
+      this.#received.bytes = this.#received.bytes.subarray(2);
     }
-    if (this.#received.length === 0 && !this.#head) return undefined;
+    if (this.#received.bytes.length === 0 && !this.#head) {
+      this.#received.clear();
+      return undefined;
+    }
     if (!this.#head) {
-      const head = readHead(this.#received);
+      const head = readHead(this.#received.bytes);
       if (!head) return undefined;
       this.#head = head;
-      this.#received = this.#received.subarray(head.size);
+      this.#received.bytes = this.#received.bytes.subarray(head.size);
       if (head.length === 'chunked') this.#chunks = new Chunks();
     }
     const head = this.#head;
@@ -171,24 +186,24 @@ export class Connection {
   #readBody({ length }: Head): Buffer | undefined {
     if (length === 0) return NOTHING;
     if (length === 'chunked') {
-      const { rest, body } = this.#chunks?.read(this.#received) ?? { rest: NOTHING };
-      this.#received = rest;
+      const { rest, body } = this.#chunks?.read(this.#received.bytes) ?? { rest: NOTHING };
+      this.#received.bytes = rest;
       return body;
     }
-    if (this.#received.length < length) return undefined;
-    const body = this.#received.subarray(0, length);
-    this.#received = this.#received.subarray(length);
+    if (this.#received.bytes.length < length) return undefined;
+    const body = this.#received.bytes.subarray(0, length);
+    this.#received.bytes = this.#received.bytes.subarray(length);
     return body;
   }
 
   /** Answers what is no request, and closes: nobody knows where the next one would begin. */
   #refuse(error: unknown): void {
     if (this.#ended) return;
-    const text = this.#received.toString('latin1', 0, 256);
+    const text = this.#received.bytes.toString('latin1', 0, 256);
     const [, method = '', target = ''] = /^([A-Z]{1,16}) (\/[!"$->@-~]*)?/.exec(text) ?? [];
     const seen = this.#head ?? { method, target, headers: undefined };
     this.#state = 'answering';
-    this.#until = performance.now() + IDLE_MS;
+    this.#until = performance.now() + (this.#stopping ? STOP_MS : IDLE_MS);
     try {
       const answer = this.door.refuse(error, seen);
       this.#write(answer, true).catch(() => this.socket.terminate());
@@ -225,7 +240,8 @@ export class Connection {
     const length = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
     if (taken === length) return;
     this.#unsent = bytes().subarray(taken);
-    this.#until = performance.now() + IDLE_MS;
+    if (this.#stopping) this.#hurry();
+    else this.#until = performance.now() + IDLE_MS;
   }
 
   #pause(pauses: boolean): void {
@@ -238,7 +254,7 @@ export class Connection {
   /** No more answers. Whoever still sends is heard for a moment: a reset would take the last one. */
   #end(): void {
     this.#state = 'ended';
-    this.#received = NOTHING;
+    this.#received.clear();
     this.#pause(false);
     if (this.#unsent.length > 0) return;
     this.#until = performance.now() + LINGER_MS;

@@ -28,11 +28,19 @@ export interface Listening {
   stop(): Promise<void>;
 }
 
+/** More than a gateway keeps open, and less than would take the memory of a service. */
+const MOST_CONNECTIONS = 10_000;
 /** How often connections are looked at. */
 const CHECK_MS = 250;
 
 /** @throws the system's error if the port is taken or the address is not ours */
-export function listenAt(listen: Listen, hostname: string, port: number, door: Door): Listening {
+export function listenAt(
+  listen: Listen,
+  hostname: string,
+  port: number,
+  door: Door,
+  most = MOST_CONNECTIONS,
+): Listening {
   const connections = new Set<Connection>();
   let becameEmpty: (() => void) | undefined;
   const server = listen({
@@ -43,6 +51,7 @@ export function listenAt(listen: Listen, hostname: string, port: number, door: D
       open(socket) {
         socket.setNoDelay(true);
         socket.data = new Connection(socket, door);
+        if (connections.size >= most) return socket.terminate();
         connections.add(socket.data);
         if (becameEmpty) socket.data.stop();
       },

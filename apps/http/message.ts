@@ -8,6 +8,9 @@ const FIELDS_MAX = 100;
 /** Bodies are empty, or nearly, so this is generous. */
 export const BODY_MAX_BYTES = 64 * 1024;
 
+/** From its first byte, or from the start of the connection, until a request has to be whole. */
+export const RECEIVE_MS = 12_000;
+
 export interface Head {
   method: string;
   /** Path and query as the request line has them: nothing is decoded or resolved. */
@@ -91,6 +94,12 @@ const SINGLE = new Set([
   'sec-fetch-site',
   'transfer-encoding',
 ]);
+
+export const notComplete = (): Failure =>
+  new Failure(
+    'request_timeout',
+    `the request was not complete after ${RECEIVE_MS} ms; send it again`,
+  );
 
 function readFields(lines: readonly string[]): Fields {
   if (lines.length > FIELDS_MAX) {

@@ -1,6 +1,16 @@
 /** A `Request` that a platform's own server has made, such as Deno's: held to the limits of ours. */
+import { Buffer } from 'node:buffer';
 import { Failure } from '../../db/failure.ts';
-import { BODY_MAX_BYTES, checkPlainHost, HEAD_MAX_BYTES, malformed, tooLarge } from './message.ts';
+import { Growing } from './growing.ts';
+import {
+  BODY_MAX_BYTES,
+  checkPlainHost,
+  HEAD_MAX_BYTES,
+  malformed,
+  notComplete,
+  RECEIVE_MS,
+  tooLarge,
+} from './message.ts';
 
 /**
  * Its whole body, or why it is refused. Platforms call at the headers, and make the URL from the
@@ -35,19 +45,21 @@ const JOINT = ', ';
 const TWO_KEYS = 'send one Idempotency-Key, without a comma followed by a space';
 
 async function readBody(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of stream) {
-    length += piece.length;
-    if (length > BODY_MAX_BYTES) throw tooLarge();
-    pieces.push(piece);
+  const body = new Growing();
+  const reader = stream.getReader();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    reader.cancel().catch(() => {}); // the read that waits ends
+  }, RECEIVE_MS);
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      if (body.bytes.length + next.value.length > BODY_MAX_BYTES) throw tooLarge();
+      body.append(Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length));
+    }
+  } finally {
+    clearTimeout(timer);
   }
-  if (length === 0) return undefined;
-  const body = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    body.set(piece, at);
-    at += piece.length;
-  }
-  return body;
+  if (late) throw notComplete();
+  return body.bytes.length === 0 ? undefined : body.bytes;
 }
