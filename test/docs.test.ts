@@ -92,6 +92,29 @@ test('in how many ways the safety code is broken is told about right, wherever i
   }
 });
 
+test("the gateway's own refusals have the services' codes, statuses and titles", () => {
+  const file = read('deploy/nginx.conf');
+  const titles = file.slice(file.indexOf('map $lost_code $lost_title'));
+  const lost_titles = [...titles.slice(0, titles.indexOf('}')).matchAll(/^ +(\w+) "(.+)";$/gm)];
+  expect(lost_titles.length).toBe(2);
+  const told = [...file.matchAll(/return (\d+) '(\{"type".+\})';/g)].flatMap(
+    ([, status, body = '']) => {
+      const { type, title, code, ...rest } = JSON.parse(body);
+      expect([type, rest.status]).toEqual([`urn:kassa:problem:${code}`, Number(status)]);
+      if (code !== '$lost_code') return [{ code, title, status: rest.status }];
+      return lost_titles.map(([, code, title]) => ({ code, title, status: rest.status }));
+    },
+  );
+  expect(told.length).toBeGreaterThan(9);
+  for (const { code, title, status } of told) {
+    const said = JSON.parse(problem(code, '', '').body);
+    expect({ code, title, status }).toEqual({ code, title: said.title, status: said.status });
+  }
+  const codes = told.map(({ code }) => code);
+  const own = ['malformed_request', 'request_timeout', 'body_too_large', 'head_too_large'];
+  expect(codes).toEqual(expect.arrayContaining(own));
+});
+
 test('every metric that a page names is collected', () => {
   const collected = new Set(read('apps/http/metrics.ts').match(/\bkassa_\w+/g));
   const named = pages.flatMap(

@@ -55,15 +55,15 @@ const CHUNKS = `Transfer-Encoding: chunked\r\n\r\n10001\r\n${'x'.repeat(SIZE + 1
 const LONG = 'x'.repeat(13_000);
 const refusals: [what: string, bytes: string, status: number, code: string][] = [
   ['an unknown path', request('GET', '/nowhere'), 404, 'route_not_found'],
-  ['a larger body', request('POST', '/orders/a', bodyOf(SIZE + 1)), 413, 'invalid_parameter'],
-  ['a larger body in chunks', request('POST', '/orders/a', CHUNKS), 413, 'invalid_parameter'],
-  ['a path that goes up', request('GET', '/orders/a/\\..'), 400, 'invalid_parameter'],
-  ['a long path', request('GET', `/orders/${LONG}`), 400, 'invalid_parameter'],
-  ['a long header', request('GET', '/orders/a', `A: ${LONG}\r\n`), 400, 'invalid_parameter'],
+  ['a larger body', request('POST', '/orders/a', bodyOf(SIZE + 1)), 413, 'body_too_large'],
+  ['a larger body in chunks', request('POST', '/orders/a', CHUNKS), 413, 'body_too_large'],
+  ['a path that goes up', request('GET', '/orders/a/\\..'), 400, 'malformed_request'],
+  ['a long path', request('GET', `/orders/${LONG}`), 431, 'head_too_large'],
+  ['a long header', request('GET', '/orders/a', `A: ${LONG}\r\n`), 431, 'head_too_large'],
   ['a method of no path', request('TRACE', '/orders/a'), 405, 'method_not_allowed'],
   ['a method of no one', request('FOO', '/orders/a'), 501, 'method_not_implemented'],
   ['such a method anywhere', request('FOO', '/nowhere'), 501, 'method_not_implemented'],
-  ['what is no HTTP', 'kassa\r\n\r\n', 400, 'invalid_parameter'],
+  ['what is no HTTP', 'kassa\r\n\r\n', 400, 'malformed_request'],
   ['a service that is not there', request('GET', '/stock/a'), 503, 'not_ready'],
   ['an answer that takes too long', request('POST', '/orders/slow'), 503, 'outcome_unknown'],
 ];

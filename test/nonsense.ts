@@ -43,11 +43,11 @@ export const nonsense: Record<string, [statuses: number[], ...calls: string[]]> 
     ),
   ],
   'a path that is too long': [
-    [400, 414],
+    [400, 431],
     ...[7, 9, 13, 15, 17, 40].map((kb) => get('', `/stock/find/${x(1024 * kb)}`)),
   ],
   'headers that are too long': [
-    [400, 404],
+    [404, 431],
     ...[7, 9, 13, 15, 17, 40].map((kb) => get(`X: ${x(1024 * kb)}\r\n`)),
     ...[2, 3, 4, 5].map((count) => get(`X: ${x(7000)}\r\n`.repeat(count))),
     get(`Cookie: ${x(4000)}\r\n`.repeat(7)),
