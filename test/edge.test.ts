@@ -38,6 +38,31 @@ test.each([
   });
 });
 
+test('a path of slashes costs no more than another one', async () => {
+  const cost = async (path: string) => {
+    let least = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 20; i++) {
+      const begun_at = performance.now();
+      expect((await kassa.get(path)).status).toBe(404);
+      least = Math.min(least, performance.now() - begun_at);
+    }
+    return least;
+  };
+  const other = await cost(`/${'a'.repeat(16_000)}`);
+  expect(await cost('/'.repeat(16_000))).toBeLessThan(other + 5);
+});
+
+test('a call is counted by its route, whatever its query', async () => {
+  await call(port, 'GET', '/health/live');
+  const counted = async () =>
+    /_count\{.*route="\/health\/live".*\} (\d+)/.exec(
+      await fetch(`http://127.0.0.1:${port}/metrics`).then((each) => each.text()),
+    )?.[1];
+  const before = Number(await counted());
+  expect((await call(port, 'GET', '/health/live?a=/b')).status).toBe(200);
+  expect(Number(await counted())).toBe(before + 1);
+});
+
 test('HEAD says what GET says, its length too, without the body', async () => {
   const path = `/orders/find/${await newOrder(kassa, await newUser(kassa))}`;
   const get = await fetch(`http://127.0.0.1:${port}${path}`);

@@ -182,11 +182,12 @@ function requestIdOf(headers: Incoming['headers'] | undefined): string {
 /** A route's name is its path up to the parameters, such as `/orders/checkout`; others are `none`. */
 function routeNames(app: Hono<Env>): (url: string) => string {
   const names = new Set(app.routes.map(({ path }) => path.split('/:')[0] ?? ''));
+  const most = Math.max(...[...names].map((name) => name.split('/').length));
   return (url) => {
-    let path = url.slice(url.indexOf('/', 8)); // behind https://
-    for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1)) {
-      path = path.slice(0, end);
-      if (names.has(path)) return path;
+    const [path = ''] = url.slice(url.indexOf('/', 8)).split('?', 1); // behind https://
+    for (const parts = path.split('/', most); parts.length > 1; parts.pop()) {
+      const name = parts.join('/');
+      if (names.has(name)) return name;
     }
     return 'none';
   };
