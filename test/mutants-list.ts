@@ -980,7 +980,7 @@ export const mutants: Mutant[] = [
   mutant(
     'a call takes effect before its body is whole',
     'apps/http/connection.ts',
-    'if (this.#received.length < length) return undefined;',
+    'if (this.#received.bytes.length < length) return undefined;',
     '',
     ['connection', 'wire'],
   ),
