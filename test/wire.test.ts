@@ -275,6 +275,16 @@ test("on Deno too the path is the request line's, and head and body are bounded"
   expect(await creditOf(kassa, user)).toBe(0);
 });
 
+test('on Deno too a body that comes byte by byte has 12 s', async () => {
+  const slow = [post(`${CLOSE}Content-Length: 500\r\n`), ...'a'.repeat(240)];
+  const options = { pause_ms: 60, ends: true }; // then Deno closes
+  const { answers, credit } = await addFunds(ports.deno, slow, options);
+  expect(answers.map(({ status, body }) => [status, JSON.parse(body).code])).toEqual([
+    [408, 'request_timeout'],
+  ]);
+  expect(credit).toBe(0);
+});
+
 /** Sends bytes in the name of a new user. @returns what came back, and the credit at the end */
 async function addFunds(
   port: number,
