@@ -19,10 +19,19 @@ export async function openTool(data: string, name: string): Promise<Connection> 
 /** What the store has against a migration is for people, not a bug of ours. */
 export const refusedMigration = (error: unknown): unknown =>
   isServerError(error) && error instanceof Error
-    ? new Failure('not_ready', `the store refuses the migration: ${error.message}`, {
-        cause: error,
-      })
+    ? new Failure(
+        'not_ready',
+        `the store refuses the migration: ${error.message}${remedy(error)}`,
+        {
+          cause: error,
+        },
+      )
     : error;
+
+const remedy = ({ message }: Error): string =>
+  /^permission denied for table /.test(message)
+    ? ': the tables belong to another role: migrate as that one, or change their owner'
+    : '';
 
 /** Opens a connection, or says in one sentence which store does not answer, and why. */
 export function connectOrSay(address: Parameters<typeof openConnection>[0]): Promise<Connection> {

@@ -140,7 +140,10 @@ export function whyAway(cause: unknown): string {
 const WHY_AWAY: Readonly<Record<string, string>> = {
   '25006': 'the store takes no writes here: it is read-only, or a standby',
   '26000': 'a pooler gives each transaction another session of the store',
+  '28000': 'the store refuses this user',
+  '28P01': 'the store refuses the password of this service',
   '3D000': 'the store has no database of this name',
+  '42704': 'the store refuses a parameter of DATABASE_URL',
   '53100': 'the store takes no writes: its disk is full',
   '53200': 'the store is out of memory',
   '53300': 'the store takes no more connections',

@@ -23,14 +23,15 @@ export async function missingRoles(sql: Sql): Promise<string[]> {
  * @throws Failure not_ready if the connected role may not
  */
 export async function makeRoles(sql: Sql, report: (line: string) => void): Promise<void> {
-  for (const name of await missingRoles(sql)) {
+  const missing = await missingRoles(sql);
+  for (const name of missing) {
     try {
       await sql.unsafe(`create role ${name} login`);
       report(`made the role ${name}, without a password`);
     } catch (cause) {
       if (codeOf(cause) === '42710') continue; // made by another runner just now
       if (codeOf(cause) !== '42501') throw cause;
-      const detail = `this role may not make others: make ${name} as an administrator`;
+      const detail = `this role may not make others: make ${missing.join(', ')} as an administrator`;
       throw new Failure('not_ready', detail, { cause });
     }
   }

@@ -169,19 +169,22 @@ function assertGranted(lacking: readonly Wanted[]): void {
 
 /** @param trouble why the tries of the meantime have failed */
 function inTime<T>(work: Promise<T>, trouble: () => unknown): Promise<T> {
-  const unanswered = () => {
-    const cause = trouble();
-    const code = rootCodeOf(cause);
-    const why = whyAway(cause);
-    const silent = `the store does not answer in time${code && ` (${code})`}`;
-    const detail = code && why.includes(code) ? why : silent;
-    return new Failure('store_unavailable', detail, { cause });
-  };
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const timer = setTimeout(() => reject(unanswered()), CHECK_MS);
+  const late = () => reject(unavailable('the store does not answer in time', trouble()));
+  const timer = setTimeout(late, CHECK_MS);
   work.then(resolve, (error) => {
     const away = error instanceof Failure && error.code === 'store_unavailable';
-    reject(away ? unanswered() : error);
+    reject(away ? unavailable('the store cannot be reached', error) : error);
   });
   return promise.finally(() => clearTimeout(timer));
+}
+
+/** With the store's own reason where that may be told, else with its code. */
+function unavailable(what: string, cause: unknown): Failure {
+  const code = rootCodeOf(cause);
+  const why = whyAway(cause);
+  const known = code !== '' && why.includes(code);
+  const bare = code === '' || code === 'store_unavailable';
+  const detail = known ? why : `${what}${bare ? '' : ` (${code})`}`;
+  return new Failure('store_unavailable', detail, { cause });
 }

@@ -42,6 +42,8 @@ test('at level warn what succeeds or is refused says nothing, what fails says wh
   const { child, port } = await begin(env, '/health/live');
   expect((await call(port, 'GET', '/health/ready')).status).toBe(503);
   expect((await call(port, 'GET', '/elsewhere')).status).toBe(404);
+  const odd = await fetch(`http://127.0.0.1:${port}/elsewhere`, { method: 'PROPFIND' });
+  expect(odd.status).toBe(501);
   expect((await call(port, 'GET', '/orders/find/one')).status).toBe(503);
   const lines = (await linesOf(child)).filter(({ event }) => event.startsWith('request'));
   const why = { name: 'Failure', code: 'store_unavailable' };

@@ -200,8 +200,8 @@ export const mutants: Mutant[] = [
   mutant(
     'an order is paid twice',
     payment,
-    'if (order.paid || order.payment !== null)',
-    'if (order.paid)',
+    'if (order.payment !== null) {',
+    'if (order.payment === -1) {',
     rules,
   ),
   mutant(

@@ -166,6 +166,20 @@ type Refusal = [
   named: (keyof Ids)[],
 ];
 
+test('who pays an order twice is told whether a payment stands or it is checked out', async () => {
+  const user_id = await newUser(kassa, 100);
+  const order_id = await newOrder(kassa, user_id);
+  const pay = () => kassa.post(`/payment/pay/${user_id}/${order_id}/5`);
+  expect((await pay()).status).toBe(200);
+  const title = 'The order is paid, or a payment of it stands';
+  const stands = { title, detail: `a payment of order ${order_id} stands already` };
+  expect((await pay()).body).toMatchObject(stands);
+  const item_id = await newItem(kassa, 1, 1);
+  await kassa.post(`/orders/addItem/${order_id}/${item_id}`);
+  expect((await kassa.post(`/orders/checkout/${order_id}`)).status).toBe(200);
+  expect((await pay()).body).toMatchObject({ title, detail: `order ${order_id} is paid` });
+});
+
 // biome-ignore format: two lines a row, what is called and what comes of it
 const refusals: Refusal[] = [
   ['an unknown user is not found', [], 'GET /payment/find_user/{unknown}',

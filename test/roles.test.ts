@@ -8,7 +8,7 @@ import { grantRoles, makeRoles, missingRoles } from '../db/grant.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
 import { ROLES } from '../db/roles.ts';
 import { connect, expectCleanAudit, expectProblem, newDatabase, openKassa } from './kassa.ts';
-import { answers, call, freePort, openStage, until } from './process.ts';
+import { answers, call, freePort, openStage, sentenceOf, until } from './process.ts';
 import { type Crew, openCrew, type Service, walk } from './roles-walk.ts';
 
 const PASSWORD = 'for-the-test';
@@ -385,6 +385,16 @@ test('a role that may not change the schema is told so in one sentence', async (
   said();
 });
 
+test('who migrates the tables of another role is told to do it as that one', async () => {
+  await owner.sql`grant create on schema public to kassa_reader`;
+  const child = await stage.run(['apps/migrate.ts'], { DATABASE_URL: urlOf('kassa_reader') });
+  await owner.sql`revoke create on schema public from kassa_reader`;
+  expect(child.code).toBe(1);
+  expect(sentenceOf(child)).toMatch(
+    /permission denied for table \w+: the tables belong to another role: migrate as that one, or/,
+  );
+});
+
 test('in a schema of its own where everybody may make tables, the owner ends that', async () => {
   await owner.sql`create schema open_to_all`;
   await owner.sql`grant create, usage on schema open_to_all to public`;
@@ -396,11 +406,12 @@ test('in a schema of its own where everybody may make tables, the owner ends tha
 });
 
 test('a role that may not make others is told to ask an administrator', async () => {
-  await owner.sql`drop owned by kassa_reader`;
-  await owner.sql`drop role kassa_reader`;
-  expect(await missingRoles(owner.sql)).toEqual(['kassa_reader']);
+  await owner.sql`drop owned by kassa_stock, kassa_reader`;
+  await owner.sql`drop role kassa_stock, kassa_reader`;
+  expect(await missingRoles(owner.sql)).toEqual(['kassa_stock', 'kassa_reader']);
   const { sql, close } = await connect(urlOf('kassa_order'));
-  expect(makeRoles(sql, report)).rejects.toThrow('make kassa_reader as an administrator');
+  const all = 'make kassa_stock, kassa_reader as an administrator';
+  await expect(makeRoles(sql, report)).rejects.toThrow(all);
   await close();
   await migrate(owner, await readMigrations(), report);
   expect(said()).toEqual([]);

@@ -1,14 +1,37 @@
 /** `bun run test`: files of tests beside each other, each process of them with a store of its own. */
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { newDatabase } from './kassa.ts';
 import { TOP } from './process.ts';
+import { usage } from './report.ts';
 import { startTestStore, type TestStore, variablesFor } from './stores.ts';
 import { openTeardown } from './teardown.ts';
 
 /** Tests wait most of the time, for a process, a store or a time limit. */
 const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
 
+const HELP = `Runs the tests, ${FILES_AT_ONCE} files at a time on this machine.
+
+  bun run test [FILE …] [-t PATTERN] [--parallel=N]
+
+  FILE          only files whose path contains this: test/order.test.ts, or order
+  -t PATTERN    only tests whose name matches this
+  --parallel=N  files at a time
+  --help        this text
+
+Each of those N processes has an embedded PostgreSQL of its own. With DATABASE_URL set all files
+run on that server, one at a time, in databases that are dropped at the end. Other flags are
+those of bun test.`;
+
 const given = process.argv.slice(2);
+if (given.includes('--help') || given.includes('-h')) {
+  console.log(HELP);
+  process.exit(0);
+}
+const strays = given.filter(isNoTest);
+if (strays.length > 0) usage(`no file of tests has ${strays.join(' or ')} in its path`);
+
 const asked = process.env.DATABASE_URL;
 const teardown = openTeardown();
 const stores = await Promise.all(Array.from({ length: processes() }, () => open()));
@@ -23,6 +46,14 @@ const tests = Bun.spawn(
 const code = await tests.exited;
 await teardown.run();
 process.exit(code);
+
+/** What follows a flag may be its value, unless it looks like a file. */
+function isNoTest(arg: string, i: number): boolean {
+  const value = given[i - 1]?.startsWith('-') && !arg.endsWith('.ts');
+  if (arg.startsWith('-') || value || existsSync(join(TOP, arg)) || existsSync(arg)) return false;
+  const tests = [...new Bun.Glob('{test,stress-test}/**/*.test.ts').scanSync(TOP)];
+  return !tests.some((path) => path.includes(arg.replace(/^\.\//, '')));
+}
 
 /** On a server that is not ours only one: roles are the server's, not a database's. */
 function processes(): number {

@@ -118,20 +118,56 @@ test.each(wrong)('%j is named in one sentence', async (env, said) => {
   expect(child.err).not.toContain('secret');
 });
 
-test('readiness says with which code the store refuses, and the log too', async () => {
+const refused: [what: string, spoil: (url: URL) => void, said: RegExp][] = [
+  [
+    'a database',
+    (url) => {
+      url.pathname = '/no_such_database';
+    },
+    /^the store has no database of this name \(3D000\)$/,
+  ],
+  [
+    'a user, or its password',
+    (url) => {
+      url.username = 'no_such_user';
+      url.password = 'wrong';
+    },
+    /^the store refuses (the password of this service \(28P01\)|this user \(28000\))$/,
+  ],
+  [
+    'a parameter',
+    (url) => url.searchParams.set('no_such_parameter', '1'),
+    /^the store refuses a parameter of DATABASE_URL \(42704\)$/,
+  ],
+];
+test.each(refused)(
+  'readiness says that the store refuses %s, and the log too',
+  async (_, ...how) => {
+    const [spoil, said] = how;
+    const url = new URL(storeUrl());
+    spoil(url);
+    const { child, port } = await begin('order', { DATABASE_URL: url.href }, '/health/live');
+    const probe = () => fetch(`http://127.0.0.1:${port}/health/ready`);
+    for (let i = 0; i < 2; i++) {
+      const reply = await probe();
+      const { detail } = (await reply.json()) as { detail: string };
+      expect([reply.status, detail]).toEqual([503, expect.stringMatching(said)]);
+    }
+    const notes = child.err.split('\n').filter((line) => line.includes('store_not_ready'));
+    expect(notes.length).toBe(1); // said once
+    child.signal('SIGTERM');
+  },
+);
+
+test('a store that refuses connections is not said to be slow', async () => {
   const url = new URL(storeUrl());
-  url.pathname = '/no_such_database';
-  const { child, port } = await begin('order', { DATABASE_URL: url.href }, '/health/live');
-  const probe = () => fetch(`http://127.0.0.1:${port}/health/ready`);
-  for (let i = 0; i < 2; i++) {
-    const reply = await probe();
-    const { detail } = (await reply.json()) as { detail: string };
-    expect([reply.status, detail]).toEqual([503, expect.stringContaining(NO_DATABASE)]);
-  }
-  expect(child.err.split(NO_DATABASE).length).toBe(2); // said once
+  url.host = `127.0.0.1:${await freePort()}`;
+  const env = { DATABASE_URL: url.href, AWAY_MS: '0' };
+  const { child, port } = await begin('order', env, '/health/live');
+  const { status, body } = await call(port, 'GET', '/health/ready');
+  expect([status, body.detail]).toEqual([503, 'the store cannot be reached (ECONNREFUSED)']);
   child.signal('SIGTERM');
 });
-const NO_DATABASE = 'the store has no database of this name';
 
 test('a variable whose name is misspelt is named, with the one that may be meant', async () => {
   const env = { DATABSE_URL: 'postgres://a', DATABASE_CA: 'a', DEADLINES_MS: '5', HOSTS: 'a' };

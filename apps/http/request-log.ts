@@ -18,12 +18,13 @@ const QUIET = ['/health/live', '/health/ready', '/metrics'];
 export function logRequests(log: Log, all: boolean): RequestLog {
   return (request, response, exchange, route, ms) => {
     const { status } = response;
-    if (status < 500 && !all) return;
+    const failed = status >= 500 && status !== 501; // a method that does not exist is its caller's doing
+    if (!failed && !all) return;
     if (status !== 500 && QUIET.includes(route)) return;
     const { request_id, failure, batch, attempt = 1 } = exchange;
     const code = codeOf(exchange);
-    const level = status === 500 ? 'error' : status > 500 ? 'warn' : 'info';
-    log(level, status < 500 ? 'request' : 'request_failed', {
+    const level = status === 500 ? 'error' : failed ? 'warn' : 'info';
+    log(level, failed ? 'request_failed' : 'request', {
       request_id,
       method: request.method,
       route,
@@ -34,7 +35,7 @@ export function logRequests(log: Log, all: boolean): RequestLog {
       ...(batch && { batch }),
       ...(attempt > 1 && { attempt }),
       ...(response.headers.has('idempotency-replayed') && { replayed: true }),
-      ...(status >= 500 && failure && { error: failure }),
+      ...(failed && failure && { error: failure }),
     });
   };
 }

@@ -51,8 +51,9 @@ export const payOrder = (user_id: string, order_id: string, amount: number): Com
   decide(rows) {
     const { user, order, refusal } = orderOfUser(rows, user_id, order_id);
     if (refusal) return refusal;
-    if (order.paid || order.payment !== null) {
-      return refuse('already_paid', `order ${order_id} is paid`);
+    if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
+    if (order.payment !== null) {
+      return refuse('already_paid', `a payment of order ${order_id} stands already`);
     }
     const body = (credit: number) => ({ user_id, order_id, credit });
     return spend(user, amount, { ...order, payment: amount }, body);
