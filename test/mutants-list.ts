@@ -427,13 +427,6 @@ export const mutants: Mutant[] = [
     ['simulation'],
   ),
   mutant(
-    'a batch that writes nothing is in doubt',
-    'db/transaction.ts',
-    "if (end.end === 'ambiguous' && writes.length === 0)",
-    'if (false)',
-    ['simulation'],
-  ),
-  mutant(
     'who wrote nothing is in doubt with those who did',
     'db/lane.ts',
     'else if (result.wrote)',
