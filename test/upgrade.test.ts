@@ -106,7 +106,8 @@ test('at each step of the upgrade a repeated call finds its record or is refused
       ];
       const replay = `replayed ${answers.get(user)}`;
       expect([replay, '42P01']).toContain(old);
-      expect([replay, '503 not_ready']).toContain(now);
+      // Refused in either way nothing was done; a busy store may be too late for its deadline.
+      expect([replay, '503 not_ready', '503 store_unavailable']).toContain(now);
       expect([steps, old === replay && now === replay]).toEqual([steps, false]);
       if (user === 'ann') seen.push(`${old === replay} ${now === replay}`);
     }
