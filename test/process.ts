@@ -201,7 +201,7 @@ export async function answers(child: Child, port: number, path = '/health/ready'
 export const complaintsOf = (child: Child): string =>
   child.err
     .split('\n')
-    .filter((line) => !/in time.*store_not_ready|row_held/.test(line))
+    .filter((line) => !/in time.*store_not_ready|store_not_ready.*in time|row_held/.test(line))
     .join('\n');
 
 /** One clear sentence on standard error, for people: no stack, no second line. */
