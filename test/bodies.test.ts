@@ -72,6 +72,10 @@ for (const chunked of [false, true]) {
 }
 
 test.each([
+  'GET /orders/find/none',
+  'GET /payment/find_user/nobody',
+  'GET /payment/status/nobody/none',
+  'GET /stock/find/none',
   'POST /orders/create/nobody',
   'POST /orders/addItem/none/none/1',
   'POST /orders/addItem/none/none',

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { Connection, type Socket } from '../apps/http/connection.ts';
 import type { Door } from '../apps/http/door.ts';
 import { type Listening, listenAt } from '../apps/http/listen.ts';
+import { RECEIVE_MS } from '../apps/http/message.ts';
 import { damaged } from './damaged.ts';
 import { freePort, until } from './process.ts';
 import { sendRaw } from './raw.ts';
@@ -104,6 +105,55 @@ test('a stop waits for no one who does not take its answer', async () => {
   }
 });
 
+/** A connection on a socket that takes everything, and what was done with that. */
+function recorded() {
+  const done = { written: [] as string[], shut_down: false };
+  const socket: Socket = {
+    write: (data) => done.written.push(data.toString()) && data.length,
+    shutdown: () => (done.shut_down = true),
+    end() {},
+    terminate() {},
+    pause() {},
+    resume() {},
+  };
+  return { done, connection: new Connection(socket, door) };
+}
+
+test('empty lines do not keep a connection open', async () => {
+  [taken, text] = [[], ''];
+  const { done, connection } = recorded();
+  connection.take(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'));
+  await until(() => done.written.length > 0, 'the answer');
+  const begun_at = performance.now();
+  connection.take(Buffer.from('\r\n'));
+  await until(() => performance.now() > begun_at + 5, 'the next line');
+  connection.take(Buffer.from('\r\n'));
+  connection.checkTime(begun_at + RECEIVE_MS - 1);
+  expect(done.shut_down).toBe(false);
+  connection.checkTime(begun_at + RECEIVE_MS + 4);
+  expect(done.shut_down).toBe(true);
+});
+
+test.each(['\x16\x03\x01', '{"a":1}', '/orders', 'A'.repeat(33), 'GET  /', 'GET orders', '\0'])(
+  'what no request begins with (%j) is refused before its line ends',
+  async (begins) => {
+    const { done, connection } = recorded();
+    connection.take(Buffer.from(begins));
+    await until(() => done.written.length > 0, 'the answer');
+    expect([done.written[0]?.slice(0, 12), done.shut_down]).toEqual(['HTTP/1.1 400', true]);
+  },
+);
+
+test.each(['', '\r\n', 'G', 'GET', 'GET ', 'GET /', 'GET http', 'A'.repeat(32), 'M-SEARCH /a HT'])(
+  'what a request may begin with (%j) is waited for',
+  async (begins) => {
+    const { done, connection } = recorded();
+    connection.take(Buffer.from(begins));
+    await Bun.sleep(0);
+    expect(done.written).toEqual([]);
+  },
+);
+
 test('a body that comes in crumbs is put together once', async () => {
   [taken, text] = [[], ''];
   const body = Buffer.alloc(60_000, 'ab');
@@ -114,19 +164,10 @@ test('a body that comes in crumbs is put together once', async () => {
     return made;
   };
   try {
-    const written: string[] = [];
-    const socket = {
-      write: (data: string) => written.push(data) && data.length,
-      shutdown() {},
-      end() {},
-      terminate() {},
-      pause() {},
-      resume() {},
-    };
-    const connection = new Connection(socket as unknown as Socket, door);
+    const { done, connection } = recorded();
     connection.take(Buffer.from('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n'));
     for (let at = 0; at < body.length; at++) connection.take(body.subarray(at, at + 1));
-    await until(() => written.length > 0, 'the answer');
+    await until(() => done.written.length > 0, 'the answer');
   } finally {
     Buffer.concat = before;
   }

@@ -46,16 +46,9 @@ export const mutants: Mutant[] = [
   ),
   mutant(
     'a body is overlooked',
-    'apps/http/write.ts',
-    '  assertNoBody(c.env);\n  const submitted',
-    '  const submitted',
-    ['bodies'],
-  ),
-  mutant(
-    'a body of a large call is overlooked',
-    'apps/http/write.ts',
-    '  assertNoBody(c.env);\n  const operation',
-    '  const operation',
+    'apps/http/serve.ts',
+    "            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
+    '',
     ['bodies'],
   ),
   mutant(

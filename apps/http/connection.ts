@@ -54,7 +54,8 @@ export class Connection {
   /** What the socket has not taken yet, and who waits for that. */
   #unsent: Uint8Array = NOTHING;
   #sent = () => {};
-  #used = false;
+  /** Nothing of the next request has come yet. */
+  #idle = false;
   #paused = false;
   #stopping = false;
   #finished = false;
@@ -67,9 +68,8 @@ export class Connection {
   /** Bytes have come. */
   take(bytes: Buffer): void {
     if (this.#state === 'ended') return; // it lingers, and reads so that there is no reset
-    if (this.#state === 'reading' && this.#used && !this.#begun) {
-      this.#until = performance.now() + RECEIVE_MS;
-    }
+    if (this.#idle) this.#until = performance.now() + RECEIVE_MS;
+    this.#idle = false;
     this.#received.append(bytes);
     if (this.#state === 'reading') void this.#serve();
     else if (this.#received.bytes.length > AHEAD_MAX_BYTES) this.#pause(true);
@@ -137,9 +137,9 @@ export class Connection {
         const answer = await this.door.answer(request, whole.body);
         await this.#write(answer, last || this.#stopping);
         if (this.#ended) return;
-        this.#used = true;
         this.#state = 'reading';
-        this.#until = performance.now() + (this.#begun ? RECEIVE_MS : IDLE_MS);
+        this.#idle = !this.#begun;
+        this.#until = performance.now() + (this.#idle ? IDLE_MS : RECEIVE_MS);
         this.#pause(false);
         if (this.#stopping) this.stop(); // it was told so while the answer was on its way
         if (this.#ended) return;

@@ -32,12 +32,15 @@ export function readHead(bytes: Buffer): Head | undefined {
   if (end === -1 ? bytes.length > HEAD_MAX_BYTES : end + 4 > HEAD_MAX_BYTES) {
     throw new Failure('head_too_large', `URL and headers take at most ${HEAD_MAX_BYTES} bytes`);
   }
-  if (end === -1) return undefined;
+  if (end === -1) {
+    if (!BEGINNING.test(bytes.toString('latin1', 0, 40))) throw malformed(NO_REQUEST_LINE);
+    return undefined;
+  }
   const text = bytes.toString('latin1', 0, end);
   if (STRANGE.test(text)) throw malformed('a control character, or a line that ends without CRLF');
   const [first = '', ...lines] = text.split('\r\n');
   const line = REQUEST_LINE.exec(first);
-  if (!line) throw malformed('the first line is not "METHOD /path HTTP/1.1"');
+  if (!line) throw malformed(NO_REQUEST_LINE);
   const [, method = '', authority, target = '', version] = line;
   const headers = readFields(lines);
   const is_1_0 = version === '0';
@@ -53,6 +56,10 @@ export function readHead(bytes: Buffer): Head | undefined {
     size: end + 4,
   };
 }
+
+const NO_REQUEST_LINE = 'the first line is not "METHOD /path HTTP/1.1"';
+/** What a request line may begin with, however little of it has come: TLS, for one, does not. */
+const BEGINNING = /^[!#$%&'*+.^_`|~\w-]{0,32}(?:$| (?:$|\/|h))/;
 
 /** Control characters but the tab, and line ends that are not CRLF. */
 const STRANGE = /[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n/;

@@ -3,10 +3,11 @@ import { type Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { Failure, type Log } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
-import { type Admission, admission } from './admission.ts';
+import { admission } from './admission.ts';
 import { type Door, FIXED_HEADERS, type Incoming, type Outgoing } from './door.ts';
 import type { Env, Exchange } from './exchange.ts';
 import { collectable, type Metrics } from './metrics.ts';
+import { assertNoBody } from './params.ts';
 import { readPlatformRequest } from './platform.ts';
 import { problem } from './problem.ts';
 import { codeOf, logRequests } from './request-log.ts';
@@ -101,7 +102,10 @@ export function serveRoutes(
         const begun_at = performance.now();
         const exchange: Exchange = { request_id: requestIdOf(request.headers), body };
         try {
-          const response = await route(app, request, exchange, admit);
+          const response = await route(app, request, exchange, () => {
+            admit(request);
+            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);
+          });
           return finish(request, response, exchange, performance.now() - begun_at);
         } finally {
           if (--in_flight === 0) becameIdle();
@@ -151,10 +155,10 @@ async function route(
   app: Hono<Env>,
   request: Incoming,
   exchange: Exchange,
-  admit: Admission,
+  admit: () => void,
 ): Promise<Response> {
   try {
-    admit(request);
+    admit();
     if (request.method !== 'HEAD') return await app.fetch(request as Request, exchange);
     return await head(app, request, exchange);
   } catch (error) {
