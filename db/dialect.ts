@@ -111,6 +111,7 @@ async function tunePostgresql(sql: Sql, version: number, purpose: Purpose, limit
 /**
  * A plan that does not see the keys (generic, from 25.2 on) may find rows by a join, which does not
  * lock them reliably. What an older version does not know, it refuses; it goes on without.
+ * Reads wait for writers as well: https://www.cockroachlabs.com/docs/v25.4/set-vars
  * Before 20.2 nothing ends a transaction whose service is frozen.
  */
 async function tuneCockroach(sql: Sql, purpose: Purpose, limits: Limits): Promise<void> {
@@ -120,7 +121,7 @@ async function tuneCockroach(sql: Sql, purpose: Purpose, limits: Limits): Promis
     limits.idle_in_transaction_timeout_ms,
   );
   await trySetting(sql, 'plan_cache_mode', 'force_custom_plan');
-  if (purpose !== 'transactions') return;
+  if (purpose === 'tools') return;
   if (await trySetting(sql, 'lock_timeout', limits.lock_timeout_ms)) return;
   // Before 21.2 only a statement as a whole has a limit.
   await trySetting(sql, 'statement_timeout', Math.max(limits.lock_timeout_ms, STATEMENT_MIN_MS));

@@ -86,6 +86,9 @@ export const isConflict = (error: unknown): boolean =>
 /** Somebody else holds a row for longer than `lock_timeout`. */
 export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P03';
 
+/** A statement has waited for a lock, or for what else takes its time, for as long as it may. */
+export const isWaitInVain = (error: unknown): boolean => ['55P03', '57014'].includes(codeOf(error));
+
 /**
  * The store is away, going, full or read-only: classes 08, 53, 57P and 58, and a lost socket; or
  * CockroachDB lets nobody in for want of a licence (XXC02).

@@ -112,12 +112,8 @@ export class HeldRows {
     for (const entry of late) giveUp(entry, row);
   }
 
-  /** What came while the last look ended is looked at as well. */
   #watch(): void {
-    this.#watching ??= this.#askAgain().finally(() => {
-      this.#watching = undefined;
-      if (this.#isWorthAsking()) this.#watch();
-    });
+    if (this.#isWorthAsking()) this.#watching ??= this.#askAgain();
   }
 
   /** Asks again and again, as long as a row is held or a batch has to be sorted. */
@@ -133,6 +129,7 @@ export class HeldRows {
       });
       if (this.#rows.size !== before) idle = 0;
     }
+    this.#watching = undefined; // with no pause since the last look: what comes now starts another
     const connection = this.#connection;
     this.#connection = undefined;
     if (connection) this.#goodbye = connection.close().catch(() => {});

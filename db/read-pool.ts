@@ -6,6 +6,7 @@ import {
   isConflict,
   isTransient,
   isUnmigrated,
+  isWaitInVain,
   type Log,
   notMigrated,
   refusesWrites,
@@ -36,6 +37,8 @@ export interface ReadPool {
 export interface Trying {
   deadline_at: number;
   trouble?: Failure;
+  /** Or whether `contention` is thrown as soon as the server gives up waiting for a lock: yes. */
+  waits_for_locks?: boolean;
 }
 
 export interface PoolLimits {
@@ -104,6 +107,7 @@ export function readPool(
         if (!isTransient(cause)) throw cause;
         trying.trouble = isConflict(cause) ? heldUp(cause) : outOfReach(cause);
         failing_since = isConflict(cause) ? undefined : (failing_since ?? now());
+        if (trying.waits_for_locks === false && isWaitInVain(cause)) throw trying.trouble;
         if (outage.away || now() >= trying.deadline_at) throw trying.trouble;
         if (now() >= (failing_since ?? Infinity) + limits.away_ms) throw trying.trouble;
       }

@@ -15,7 +15,7 @@ export interface Reads {
   /**
    * For each order: itself, its user and its items, or nothing if there is none. Orders whose lines
    * would be too many at once are left out: ask again. Whoever needs only a hint does not wait for
-   * locks. @throws Failure after `response_timeout_ms`
+   * locks. @throws Failure at the first lock timeout, or after `response_timeout_ms`
    */
   followOrders(order_ids: readonly string[]): Promise<Map<string, Keys>>;
   close(): Promise<void>;
@@ -140,7 +140,7 @@ type JoinedRow = Omit<Order, 'lines'> & (Line | { [Column in keyof Line]: null }
 /** Work that is of no use later. */
 function within<T>(ms: number, work: (trying: Trying) => Promise<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const trying: Trying = { deadline_at: systemClock.now() + ms };
+  const trying: Trying = { deadline_at: systemClock.now() + ms, waits_for_locks: false };
   const late = () => {
     reject(trying.trouble ?? new Failure('store_unavailable', 'the store does not answer in time'));
   };

@@ -1,4 +1,5 @@
 /** Reads that wait at the same moment are answered by one statement, each within its time. */
+import { Apart } from './apart.ts';
 import { Failure } from './failure.ts';
 import type { Meter } from './meter.ts';
 import type { Trying } from './read-pool.ts';
@@ -34,7 +35,8 @@ const SWEEP_MS = 100;
 /**
  * Alone, no read waits for another; each is sent after its call has arrived, so it sees all that
  * was answered before. Who waits, for a statement, a connection or an answer, is told at the
- * deadline what it waited for, and as soon as the store is away.
+ * deadline what it waited for, and as soon as the store is away. Rows that others hold are asked
+ * for apart.
  */
 export function together<Row extends { id: string }>(
   find: Find<Row>,
@@ -43,6 +45,14 @@ export function together<Row extends { id: string }>(
 ): (id: string) => Promise<Row | undefined> {
   /** In order of arrival. */
   const unanswered = new Set<Wait<Row>>();
+  const apart = new Apart<Wait<Row>>({
+    ask,
+    isWaiting: (wait) => unanswered.has(wait),
+    release(waits) {
+      queue.unshift(...waits);
+      depart();
+    },
+  });
   let queue: Wait<Row>[] = [];
   let under_way = 0;
   /** What statements wait for, until one succeeds: who is in the queue waits for it too. */
@@ -51,31 +61,41 @@ export function together<Row extends { id: string }>(
 
   return (id) =>
     new Promise((resolve, reject) => {
-      if (queue.length >= bounds.queue_max) {
+      if (queue.length + apart.size >= bounds.queue_max) {
         return reject(new Failure('overloaded', 'too many reads wait; nothing was tried'));
       }
       const wait = { id, deadline_at: performance.now() + bounds.deadline_ms, resolve, reject };
-      queue.push(wait);
       unanswered.add(wait);
       if (!sweeping) setTimeout(sweep, SWEEP_MS);
       sweeping = true;
+      if (apart.takes(wait)) return;
+      queue.push(wait);
       if (under_way < UNDER_WAY_MAX && queue.length === 1) setImmediate(depart);
     });
 
   function depart(): void {
-    if (queue.length > 0 && under_way < UNDER_WAY_MAX) void answer(queue.splice(0, bounds.ids_max));
+    while (queue.length > 0 && under_way < UNDER_WAY_MAX) {
+      const waits = queue.splice(0, bounds.ids_max).filter((wait) => !apart.takes(wait));
+      if (waits.length > 0) void answer(waits);
+    }
   }
 
   async function answer(waits: Wait<Row>[]): Promise<void> {
     under_way++;
-    const trying: Trying = { deadline_at: waits.at(-1)?.deadline_at ?? 0 };
-    const asking = new Map<string, Wait<Row>[]>();
-    for (const wait of waits) {
-      wait.trying = trying;
-      const same = asking.get(wait.id);
-      if (same) same.push(wait);
-      else asking.set(wait.id, [wait]);
-    }
+    meter.readTogether(waits.length);
+    apart.add(await ask(waits));
+    under_way--;
+    depart();
+  }
+
+  /** @returns those whose statement has waited for a lock in vain; the others are answered */
+  async function ask(waits: readonly Wait<Row>[]): Promise<Wait<Row>[]> {
+    const trying: Trying = {
+      deadline_at: Math.max(...waits.map((wait) => wait.deadline_at)),
+      waits_for_locks: false,
+    };
+    const asking = Map.groupBy(waits, ({ id }) => id);
+    for (const wait of waits) wait.trying = trying;
     const end = (id: string, tell: (wait: Wait<Row>) => void) => {
       for (const wait of asking.get(id) ?? []) {
         unanswered.delete(wait);
@@ -84,7 +104,6 @@ export function together<Row extends { id: string }>(
       asking.delete(id);
     };
     try {
-      meter.readTogether(waits.length);
       for await (const rows of find([...asking.keys()], trying)) {
         for (const row of rows) end(row.id, (wait) => wait.resolve(row));
       }
@@ -92,11 +111,11 @@ export function together<Row extends { id: string }>(
       obstacle = undefined;
     } catch (error) {
       obstacle = error;
+      if (error instanceof Failure && error.code === 'contention')
+        return [...asking.values()].flat();
       for (const id of asking.keys()) end(id, (wait) => wait.reject(error));
-    } finally {
-      under_way--;
-      depart();
     }
+    return [];
   }
 
   function sweep(): void {

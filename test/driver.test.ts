@@ -103,6 +103,17 @@ test.each(ROUTINES)(
   },
 );
 
+test('an error behind some rows leaves none of them to the next statement', async () => {
+  const { sql, close } = await connect(database.database_url);
+  const broken = sql`select 1 / (3 - n) as n from generate_series(1, 5) n`;
+  const next = sql`select 7 as n`;
+  const [first, second] = await Promise.allSettled([broken, next]);
+  expect(first).toMatchObject({ status: 'rejected', reason: { code: '22012' } });
+  expect(second).toMatchObject({ status: 'fulfilled' });
+  expect([...(await next)]).toEqual([{ n: 7 }]);
+  await close();
+});
+
 test('a driver without the patch is refused in a sentence', async () => {
   const driver = postgres as { sends_once?: true };
   delete driver.sends_once;

@@ -11,6 +11,7 @@ import {
   tally,
   times,
 } from './kassa.ts';
+import { until } from './process.ts';
 
 /** Of each neighbour, with and without held rows. */
 const CALLS = 25;
@@ -158,6 +159,11 @@ test('many who wait for a held row leave half the queue to the others', async ()
   await release();
   expect(tally(await Promise.all(waiting))).toEqual({ 200: 20 });
   expect(await creditOf(kassa, user)).toBe(21);
+  const releaseAgain = await hold('users', [user]);
+  const again = kassa.post(`/payment/add_funds/${user}/1`);
+  await until(() => kassa.store.gauges().set_aside === 1, 'the row to be met again');
+  await releaseAgain();
+  expect((await again).status).toBe(200);
 });
 
 test('lines of orders that a stranger holds stop only who writes lines of these orders', async () => {

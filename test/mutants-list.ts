@@ -364,11 +364,11 @@ export const mutants: Mutant[] = [
     ['transaction'],
   ),
   mutant(
-    'what comes as a watch of held rows ends is forgotten',
+    'held rows are watched once and never again',
     'db/held-rows.ts',
-    'if (this.#isWorthAsking()) this.#watch();',
+    'this.#watching = undefined;',
     '',
-    ['simulation'],
+    ['held-rows'],
   ),
   mutant(
     'a batch reads as many lines as its orders have',
@@ -382,7 +382,7 @@ export const mutants: Mutant[] = [
     'db/transaction.ts',
     '  rows.leaveOut(held);\n',
     '',
-    ['held-rows', 'simulation'],
+    ['requeue'],
   ),
   mutant(
     'a row that is free again stays set aside',
@@ -696,6 +696,27 @@ export const mutants: Mutant[] = [
     'if (!away && wait.deadline_at > performance.now()) break;',
     'if (!away) break;',
     ['reads'],
+  ),
+  mutant(
+    'a held row keeps all reads of its statement waiting',
+    'db/together.ts',
+    'waits_for_locks: false',
+    'waits_for_locks: true',
+    ['held-reads'],
+  ),
+  mutant(
+    'a held row for which nobody waits is forgotten',
+    'db/apart.ts',
+    'this.#idle.add(id);',
+    'this.#waits.delete(id);',
+    ['held-reads'],
+  ),
+  mutant(
+    'who reads a held row while it is asked for gets no answer',
+    'db/apart.ts',
+    'if (since.length > 0) release(since);',
+    'since.length = 0;',
+    ['held-reads'],
   ),
   mutant(
     'every read asks again for a store that is away',
