@@ -53,9 +53,9 @@ export const mutants: Mutant[] = [
   ),
   mutant(
     'a body is refused after the call',
-    'apps/http/write.ts',
-    '  assertNoBody(c.env);\n  const submitted = await store.write(answering(c, command), operationOf(c));\n',
-    '  const submitted = await store.write(answering(c, command), operationOf(c));\n  assertNoBody(c.env);\n',
+    'apps/http/serve.ts',
+    "            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
+    "            if (body) void app.fetch(request as Request, exchange);\n            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
     ['bodies'],
   ),
   mutant(
@@ -1082,9 +1082,9 @@ export const mutants: Mutant[] = [
   mutant(
     'who asks slowly has all the time',
     'apps/http/connection.ts',
-    'this.#until = performance.now() + RECEIVE_MS;\n    }\n    this.#received',
-    'this.#until = performance.now() + IDLE_MS;\n    }\n    this.#received',
-    ['edge'],
+    'if (this.#idle) this.#until = performance.now() + RECEIVE_MS;',
+    'if (this.#idle) this.#until = performance.now() + IDLE_MS;',
+    ['connection'],
   ),
   mutant(
     'a service keeps the requests that it has answered',
