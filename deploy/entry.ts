@@ -5,8 +5,8 @@ const parts: Record<string, () => Promise<unknown>> = {
   order: () => import('../apps/order/main.ts'),
   payment: () => import('../apps/payment/main.ts'),
   stock: () => import('../apps/stock/main.ts'),
-  migrate: () => once(() => import('../apps/migrate.ts')),
-  audit: () => once(() => import('../apps/audit.ts')),
+  migrate: () => once(() => import('../apps/cli/migrate.ts')),
+  audit: () => once(() => import('../apps/cli/audit.ts')),
 };
 
 // The part reads its own arguments, so its name is taken out of them.

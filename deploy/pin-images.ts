@@ -1,7 +1,7 @@
 /** `bun deploy/pin-images.ts`: asks the registries for the digests of our images, and pins the files to them. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import process from 'node:process';
-import { readArguments } from '../apps/arguments.ts';
+import { readArguments } from '../apps/runtime/arguments.ts';
 
 const HELP = `Writes the digest behind every image tag into deploy/Dockerfile, compose.yaml and k8s/.
 Run it again to follow tags that moved; without a change it writes nothing. All or nothing.

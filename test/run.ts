@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { newDatabase } from './kassa.ts';
-import { TOP } from './process.ts';
-import { usage } from './report.ts';
-import { startTestStore, type TestStore, variablesFor } from './stores.ts';
-import { openTeardown } from './teardown.ts';
+import { newDatabase } from './support/kassa.ts';
+import { TOP } from './support/process.ts';
+import { usage } from './support/report.ts';
+import { startTestStore, type TestStore, variablesFor } from './support/stores.ts';
+import { openTeardown } from './support/teardown.ts';
 
 /** Tests wait most of the time, for a process, a store or a time limit. */
 const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
@@ -15,7 +15,7 @@ const HELP = `Runs the tests, ${FILES_AT_ONCE} files at a time on this machine.
 
   bun run test [FILE …] [-t PATTERN] [--parallel=N]
 
-  FILE          only files whose path contains this: test/order.test.ts, or order
+  FILE          only files whose path contains this: test/api/order.test.ts, or order
   -t PATTERN    only tests whose name matches this
   --parallel=N  files at a time
   --help        this text

@@ -4,7 +4,7 @@ import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from '../http/exchange.ts';
 import { amount, id, rowCount, startingValue } from '../http/params.ts';
-import { assertBatchInit, write, writeInChunks } from '../http/write.ts';
+import { assertBatchInit, write, writeInChunks } from '../http/submit.ts';
 import {
   addItem,
   type Basket,

@@ -1,5 +1,5 @@
 /** Entry of the stock service: `bun apps/stock/main.ts`, or `deno serve` with the default export. */
-import { startService } from '../service.ts';
+import { startService } from '../runtime/service.ts';
 import { stockRoutes } from './routes.ts';
 
 const listen = typeof Bun === 'undefined' ? undefined : Bun.listen;

@@ -4,7 +4,7 @@ import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from '../http/exchange.ts';
 import { amount, id, idsUpTo, rowCount, startingValue } from '../http/params.ts';
-import { assertBatchInit, write, writeInChunks } from '../http/write.ts';
+import { assertBatchInit, write, writeInChunks } from '../http/submit.ts';
 import { addStock, createItem, initItems, subtractStock } from './commands.ts';
 
 export function stockRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {

@@ -1,11 +1,11 @@
 /** The bench's databases, one for each side on one server: made, filled, counted, audited. */
 import { randomUUID } from 'node:crypto';
-import { readConfig, storeOptions } from '../../apps/config.ts';
-import { connectOrSay } from '../../apps/tool.ts';
-import { audit, type Finding } from '../../db/audit.ts';
-import type { Connection, Sql } from '../../db/connection.ts';
-import { migrate, readMigrations } from '../../db/migrate.ts';
-import { withDatabase } from '../../test/store-address.ts';
+import { connectOrSay } from '../../apps/cli/connect.ts';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import type { Connection, Sql } from '../../db/connection/connection.ts';
+import { audit, type Finding } from '../../db/maintenance/audit.ts';
+import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
+import { withDatabase } from '../../test/support/store-address.ts';
 
 /** What the orders of a measurement have in common. */
 export interface Basket {

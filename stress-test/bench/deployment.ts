@@ -1,7 +1,8 @@
 /** A side on its own database: opened with its services, measured again and again, then audited. */
-import type { Finding } from '../../db/audit.ts';
+
 import { Failure } from '../../db/failure.ts';
-import type { Stage } from '../../test/process.ts';
+import type { Finding } from '../../db/maintenance/audit.ts';
+import type { Stage } from '../../test/support/process.ts';
 import { openBudget, type Paces } from './budget.ts';
 import { type Database, newDatabase, type Orders } from './database.ts';
 import { runLoad } from './load.ts';

@@ -1,6 +1,6 @@
 /** Runs the load generator in a process of its own, one for each process of the service. */
 import { Failure } from '../../db/failure.ts';
-import type { Child, Stage } from '../../test/process.ts';
+import type { Child, Stage } from '../../test/support/process.ts';
 import type { LoadResult, Outcome } from '../load/result.ts';
 import type { Run } from './plan.ts';
 import { addUp, type Sample } from './sample.ts';
@@ -44,7 +44,7 @@ function argumentsOf(load: LoadRun, address: string, prepared: string): string[]
     ...(!checks_out && { users: rows, items: rows }),
   };
   const flags = Object.entries(how).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  return ['stress-test/load.ts', address, ...flags, '--json'];
+  return ['stress-test/load/main.ts', address, ...flags, '--json'];
 }
 
 /** The generator takes no rate below 0.1; of a slow server one per cent is less than a call. */

@@ -7,7 +7,7 @@ import { type Context, Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import postgres from 'postgres';
-import { environment, readConfig } from '../../apps/config.ts';
+import { environment, readConfig } from '../../apps/runtime/config.ts';
 import { codeOf } from '../../db/failure.ts';
 
 /**

@@ -1,5 +1,5 @@
 /** The command line of the bench. */
-import { flags, numberFlag, usage } from '../../test/report.ts';
+import { flags, numberFlag, usage } from '../../test/support/report.ts';
 
 export const PARTS = [
   'checkout',

@@ -3,8 +3,8 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../../db/failure.ts';
-import type { Child, Stage } from '../../test/process.ts';
-import { targetOf, withPort } from '../../test/store-address.ts';
+import type { Child, Stage } from '../../test/support/process.ts';
+import { targetOf, withPort } from '../../test/support/store-address.ts';
 import { percentile, type Sample } from './sample.ts';
 import { lastLines } from './services.ts';
 

@@ -1,6 +1,6 @@
 /** Carries out the plan: each group's runs in turn, as often as asked, on open deployments. */
 import { Failure } from '../../db/failure.ts';
-import type { Live } from '../../test/report.ts';
+import type { Live } from '../../test/support/report.ts';
 import { type Closing, type Ground, type Open, open, type Time } from './deployment.ts';
 import { type Deployment, FULL_CLIENTS, type Group, NAMES, type Run } from './plan.ts';
 import { type Sample, summarise } from './sample.ts';

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { Failure } from '../../db/failure.ts';
-import { answers, type Child, freePort, type Stage } from '../../test/process.ts';
+import { answers, type Child, freePort, type Stage } from '../../test/support/process.ts';
 
 export interface Service {
   address: string;
@@ -18,7 +18,7 @@ export interface Service {
 
 /** Kassa's three services on one origin, as `bun run dev` starts them. */
 export const startKassa = (stage: Stage, database_url: string, lanes: number): Promise<Service> =>
-  start(stage, ['apps/local.ts', '--empty'], {
+  start(stage, ['apps/cli/dev.ts', '--empty'], {
     DATABASE_URL: database_url,
     LANES: String(lanes),
   });

@@ -1,6 +1,6 @@
 /** How long `bun run dev` takes from the command to the first answer, on a new store. */
 import { join } from 'node:path';
-import { answers, freePort, type Stage } from '../../test/process.ts';
+import { answers, freePort, type Stage } from '../../test/support/process.ts';
 
 /** @param stage for this alone: it is cleared @returns seconds */
 export async function measureStart(stage: Stage): Promise<number> {

@@ -1,7 +1,7 @@
 /** The command line of `bun run load`: what it says, and what it may not. */
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { flags, numberFlag, usage } from '../../test/report.ts';
+import { flags, numberFlag, usage } from '../../test/support/report.ts';
 import type { Target } from './connection.ts';
 import { HELP } from './help.ts';
 import type { LoadResult } from './result.ts';

@@ -1,5 +1,5 @@
 /** Makes the rows that a workload calls for, through the API. */
-import type { Live } from '../../test/report.ts';
+import type { Live } from '../../test/support/report.ts';
 import type { Options } from './options.ts';
 import { type RowOptions, spread } from './rows.ts';
 import { type Ids, listed, numbered, type Rows, type WorkloadName } from './workloads.ts';

@@ -1,5 +1,5 @@
 /** What people read of a run: the line while it lasts, and the table at its end. */
-import { table } from '../../test/report.ts';
+import { table } from '../../test/support/report.ts';
 import { type LoadResult, OUTCOMES, type Slice } from './result.ts';
 
 /** @param slice the last whole second */

@@ -1,5 +1,5 @@
 /** Which rows `bun run load` is to call for, by its flags: how many, and how they come to be there. */
-import { numberFlag, usage } from '../../test/report.ts';
+import { numberFlag, usage } from '../../test/support/report.ts';
 import type { LoadResult } from './result.ts';
 import type { WorkloadName } from './workloads.ts';
 

@@ -1,5 +1,5 @@
 /** Puts load on one address: a closed or an open loop over connections, one timer for all of it. */
-import type { Live } from '../../test/report.ts';
+import type { Live } from '../../test/support/report.ts';
 import { Arrivals, gaps } from './arrivals.ts';
 import type { Workload } from './calls.ts';
 import { type Broken, Connection, type Owner, type Target } from './connection.ts';

@@ -1,6 +1,6 @@
 /** `bun run load --self-test`: what the generator reaches, against a handler that does nothing. */
 import { join } from 'node:path';
-import type { Live } from '../../test/report.ts';
+import type { Live } from '../../test/support/report.ts';
 import { requests } from './calls.ts';
 import type { Options } from './options.ts';
 import type { LoadResult } from './result.ts';

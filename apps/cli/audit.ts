@@ -1,0 +1,46 @@
+/** `bun run audit`: checks in one snapshot that every credit, stock and total is explained. */
+
+import { codeOf, Failure, isUnmigrated, notMigrated } from '../../db/failure.ts';
+import { audit, type Finding } from '../../db/maintenance/audit.ts';
+import { readArguments } from '../runtime/arguments.ts';
+import { exitWith } from '../runtime/exit.ts';
+import { openTool } from './connect.ts';
+
+const HELP = `Checks the invariants of the store in one snapshot; it may run under full load.
+Exits 1 if anything is violated, 2 if it could not look.
+
+  bun run audit [--data DIR] [--json]
+
+  --data DIR    the running dev store to check, if DATABASE_URL is not set (.data)
+  --json        the findings as JSON
+  --help        this text`;
+
+const FORBIDDEN =
+  'this role may not read every table: audit as kassa_reader, or as the owner of the tables';
+
+try {
+  const { data, json } = readArguments(HELP, {
+    data: { type: 'string', default: '.data' },
+    json: { type: 'boolean', default: false },
+  });
+  const connection = await openTool(data, 'audit');
+  const findings = await audit(connection).catch((error) => {
+    if (codeOf(error) === '42501') throw new Failure('not_ready', FORBIDDEN, { cause: error });
+    throw isUnmigrated(error) ? notMigrated(error) : error;
+  });
+  await connection.close();
+  console.log(json ? JSON.stringify(findings, null, 2) : table(findings));
+  process.exit(findings.some((finding) => finding.violations > 0) ? 1 : 0);
+} catch (error) {
+  exitWith(error, 2);
+}
+
+function table(findings: readonly Finding[]): string {
+  const lines = findings.flatMap(({ invariant, rows, violations, examples }) => [
+    `${String(rows).padStart(10)}  ${String(violations).padStart(10)}  ${invariant}`,
+    ...examples.map((example) => `${' '.repeat(24)}  ${example}`),
+  ]);
+  const sum = findings.reduce((total, finding) => total + finding.violations, 0);
+  const verdict = sum === 0 ? 'Every number is explained.' : `${sum} violations.`;
+  return ['      rows  violations  invariant', ...lines, '', verdict].join('\n');
+}

@@ -1,0 +1,106 @@
+/** From a command to the bytes of its answer: the edge's half of "every write is a command". */
+import type { Context } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { Command, Decision, Outcome } from '../../db/command.ts';
+import type { Operation } from '../../db/engine/operations.ts';
+import type { Answer } from '../../db/engine/transaction.ts';
+import { assert, Failure } from '../../db/failure.ts';
+import type { Service } from '../../db/maintenance/roles.ts';
+import type { Store } from '../../db/store.ts';
+import type { Env } from './exchange.ts';
+import { PROBLEM_TYPE, problem } from './problem.ts';
+
+/** Runs one command. With an Idempotency-Key its answer is recorded, or a recorded one repeated. */
+export async function write(c: Context<Env>, store: Store, command: Command): Promise<Response> {
+  const submitted = await store.write(answering(c, command), operationOf(c));
+  const { answer, replayed, batch, attempt } = submitted;
+  Object.assign(c.env, { batch, attempt });
+  return send(c, answer, replayed);
+}
+
+/** Rows of one transaction of a batch_init: few enough to let other calls pass in between. */
+const CHUNK_ROWS = 2000;
+
+/**
+ * Runs a large call as commands of at most `CHUNK_ROWS` rows, each a transaction. With an
+ * Idempotency-Key each chunk is an operation of its own, so a repeat goes on where the first
+ * attempt stopped, and of two at once each chunk is done by one.
+ * @param commandFor the command for rows `from` … `to - 1`
+ */
+export async function writeInChunks(
+  c: Context<Env>,
+  store: Store,
+  n: number,
+  commandFor: (from: number, to: number) => Command,
+): Promise<Response> {
+  const operation = operationOf(c);
+  let all_replayed = true;
+  for (let from = 0; ; from += CHUNK_ROWS) {
+    const to = Math.min(n, from + CHUNK_ROWS);
+    const command = answering(c, commandFor(from, to));
+    const { answer, replayed } = await store
+      .write(command, chunkOf(operation, from))
+      .catch((error) => Promise.reject(afterSome(error, from)));
+    all_replayed &&= replayed;
+    if (to === n || answer.status !== 200) return send(c, answer, all_replayed);
+  }
+}
+
+/** Client keys are printable, so a key with a control character is never one of theirs. */
+const chunkOf = (operation: Operation | undefined, from: number): Operation | undefined =>
+  operation && from > 0 ? { ...operation, key: `${operation.key}\u0001${from}` } : operation;
+
+/** What says "nothing was done" is not true any more once a chunk has committed. */
+function afterSome(error: unknown, rows: number): unknown {
+  if (!(error instanceof Failure) || rows === 0 || error.code === 'internal') return error;
+  const detail = `the first ${rows} rows are written, the others may be: repeat the call`;
+  return new Failure('outcome_unknown', detail, { cause: error });
+}
+
+/** The bytes are made inside the transaction, since they are what is recorded. */
+function answering(c: Context<Env>, command: Command): Command<Answer> {
+  const { request_id } = c.env;
+  return {
+    ...command,
+    decide(rows): Decision<Answer> {
+      const decision = command.decide(rows);
+      if ('lock' in decision) return decision;
+      return { ...decision, outcome: render(decision.outcome, request_id) };
+    },
+  };
+}
+
+const render = (outcome: Outcome, request_id: string): Answer =>
+  'body' in outcome
+    ? { status: 200, body: JSON.stringify(outcome.body) }
+    : problem(outcome.refusal, outcome.detail, request_id);
+
+function operationOf(c: Context<Env>): Operation | undefined {
+  const key = c.req.header('idempotency-key');
+  if (key === undefined) return undefined;
+  if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
+    throw new Failure('invalid_parameter', 'Idempotency-Key must be 1-255 printable characters');
+  }
+  const service = SERVICE_OF[c.req.path.split('/')[1] ?? ''];
+  assert(service, 'a path of a service', c.req.path);
+  return { service, key, fingerprint: `${c.req.method} ${c.req.path}` };
+}
+
+/** By the first part of a path. */
+const SERVICE_OF: Readonly<Record<string, Service>> = {
+  orders: 'order',
+  payment: 'payment',
+  stock: 'stock',
+};
+
+function send(c: Context<Env>, { status, body }: Answer, replayed: boolean): Response {
+  if (replayed) c.header('idempotency-replayed', 'true');
+  if (status !== 200) c.env.problem = body;
+  const content_type = status === 200 ? 'application/json' : PROBLEM_TYPE;
+  return c.body(body, status as ContentfulStatusCode, { 'content-type': content_type });
+}
+
+/** batch_init is for load tests: on in development, elsewhere only if configured so. */
+export function assertBatchInit(on: boolean): void {
+  if (!on) throw new Failure('batch_init_disabled', 'set BATCH_INIT=on to allow it');
+}

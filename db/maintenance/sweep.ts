@@ -1,0 +1,133 @@
+/** Removes operations that have expired, in bounded steps, where the store does not or lags behind. */
+import { textArray } from '../connection/arrays.ts';
+import type { Sql } from '../connection/connection.ts';
+import {
+  askVersion,
+  expires,
+  expiryOptions,
+  nextOperations,
+  postgresqlIn,
+} from '../connection/dialect.ts';
+import type { ReadPool } from '../connection/pool.ts';
+import { tableOf } from '../engine/operations.ts';
+import { isServerError, type Log, rootCodeOf } from '../failure.ts';
+import type { Service } from './roles.ts';
+
+const EVERY_MS = 60_000;
+/** Of a process: tables that were made just before it are then old enough for `nextOperations`. */
+const FIRST_MS = 15_000;
+/** Of one statement: it must be done long before a read is given up. */
+const ROWS_MAX = 1000;
+/** Of one sweep of a table on CockroachDB: as a sample, and while there is something to remove. */
+const PAGES_MIN = 10;
+const PAGES_MAX = 600;
+/** Where the store deletes every hour what has expired, this is left to it. */
+const SPARED_S = 2 * 3600;
+
+export interface Sweeping {
+  /** For how long the oldest operation that may still be there has expired, as far as was seen. */
+  overdue_s(): number;
+  stop(): void;
+}
+
+/** Starts sweeping, at a random moment of each minute. */
+export function startSweeping(pool: ReadPool, services: readonly Service[], log: Log): Sweeping {
+  const sweepAll = sweeper(pool, services);
+  let timer = setTimeout(sweep, FIRST_MS + (EVERY_MS - FIRST_MS) * Math.random());
+  let stopped = false;
+  let found_s = 0;
+  let found_at = performance.now();
+  return {
+    overdue_s: () => found_s + (performance.now() - found_at) / 1000, // it grows where sweeps fail
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+
+  async function sweep() {
+    const begun_at = performance.now();
+    try {
+      found_s = await sweepAll();
+      found_at = begun_at;
+    } catch (error) {
+      log('warn', 'sweep_failed', { error });
+    }
+    if (!stopped) timer = setTimeout(sweep, EVERY_MS * (0.5 + Math.random()));
+  }
+}
+
+/** @returns sweeps each service's table, and tells since when the oldest that it saw had expired */
+export function sweeper(pool: ReadPool, services: readonly Service[]): () => Promise<number> {
+  /** Where the next sweep of a table goes on; replicas begin at different places. */
+  const places = new Map(services.map((service) => [service, `t:${crypto.randomUUID()}`]));
+  return async () => {
+    const indexed = postgresqlIn(await pool.read(askVersion)) !== undefined;
+    let oldest_s = 0;
+    for (const service of services) {
+      const found_s = await (indexed ? sweepByIndex(pool, service) : walk(service));
+      oldest_s = Math.max(oldest_s, found_s);
+    }
+    return oldest_s;
+  };
+
+  /** Page by page through the table, and from its end to its beginning with the next sweep. */
+  async function walk(service: Service): Promise<number> {
+    const table = tableOf(service);
+    const by_itself = await pool
+      .read((sql) => expiryOptions(sql, service))
+      .then(expires, isNotSaid);
+    let oldest_s = 0;
+    for (let pages = 1; ; pages++) {
+      const after = places.get(service) ?? '';
+      const read = (sql: Sql) => nextOperations(sql, table(sql), after, ROWS_MAX);
+      const rows = (await pool.read(read).catch(youngAsEmpty)) as unknown as {
+        key: string;
+        overdue_s: number;
+      }[];
+      const due = rows.filter(({ overdue_s }) => overdue_s > (by_itself ? SPARED_S : 0));
+      const keys = textArray(due.map(({ key }) => key));
+      if (due.length > 0) {
+        await pool.read(
+          (sql) => sql`
+            delete from ${table(sql)} where key = any(${keys}::text[]) and expires_at < now()`,
+        );
+      }
+      for (const { overdue_s } of rows) oldest_s = Math.max(oldest_s, overdue_s);
+      const ended = rows.length < ROWS_MAX;
+      places.set(service, ended ? '' : (rows.at(-1)?.key ?? ''));
+      if (ended || pages >= (due.length > 0 ? PAGES_MAX : PAGES_MIN)) return oldest_s;
+    }
+  }
+}
+
+/** The table was not there yet at the moment that is read: nothing in it can have expired. */
+function youngAsEmpty(error: unknown): [] {
+  if (rootCodeOf(error) === '42P01') return [];
+  throw error;
+}
+
+/** A server that does not know the question does not expire rows either. */
+function isNotSaid(error: unknown): false {
+  if (isServerError(error)) return false;
+  throw error;
+}
+
+async function sweepByIndex(pool: ReadPool, service: Service): Promise<number> {
+  const table = tableOf(service);
+  const [oldest] = await pool.read(
+    (sql) => sql`
+      select (extract(epoch from now()) - extract(epoch from min(expires_at)))::int8 as overdue_s
+      from ${table(sql)}`,
+  );
+  for (let removed = ROWS_MAX; removed === ROWS_MAX; ) {
+    const keys = await pool.read(
+      (sql) => sql`
+        delete from ${table(sql)} where key in
+          (select key from ${table(sql)} where expires_at < now() order by expires_at limit ${ROWS_MAX})
+        returning key`,
+    );
+    removed = keys.length;
+  }
+  return Math.max(0, Number(oldest?.overdue_s ?? 0));
+}

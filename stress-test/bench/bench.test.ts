@@ -1,0 +1,284 @@
+/** The bench's own parts: what it compares with is correct, its words follow from figures. */
+import { afterAll, expect, test } from 'bun:test';
+import { connect, storeUrl } from '../../test/support/kassa.ts';
+import { need } from '../../test/support/need.ts';
+import { openStage } from '../../test/support/process.ts';
+import { startProxy } from '../../test/support/proxy.ts';
+import { openBudget } from './budget.ts';
+import { type Database, newDatabase } from './database.ts';
+import { open, probePgbench } from './deployment.ts';
+import { oneTransactionEach, openPool } from './one-transaction-each.ts';
+import { PARTS, type Settings } from './options.ts';
+import { countsOf, findPgbench, runPgbench, windowOf } from './pgbench.ts';
+import { BASKETS, type Deployment, planRuns, type Run, type Side } from './plan.ts';
+import { agrees, tablesOf } from './print.ts';
+import { type Outcome, runAll } from './run.ts';
+import { type Sample, spreadOf, summarise } from './sample.ts';
+import { type Result, targetsOf } from './targets.ts';
+
+const stage = openStage();
+const pgbench = need(
+  'pgbench',
+  'apt-get install postgresql-contrib',
+  (await findPgbench()) ?? null,
+);
+const made: Database[] = [];
+afterAll(async () => {
+  await stage.clear();
+  for (const database of made) await database.drop();
+});
+
+const seeded = async (rows: number): Promise<Database> => {
+  const database = await newDatabase(storeUrl(), 'test', rows);
+  made.push(database);
+  return database;
+};
+
+const violationsOf = async (database: Database) =>
+  (await database.audit()).filter((finding) => finding.violations > 0);
+
+test.each([
+  [['--only', 'checkout,nothing'], '--only takes checkout, calls'],
+  [['--clients', '0'], '--clients must be a number from 1'],
+  [['--clients', '1.5'], '--clients must be a whole number'],
+  [['--repeat', 'x'], '--repeat must be a number'],
+  [['--bogus'], "Unknown option '--bogus'"],
+])('a wrong flag, %j, is one sentence and exit code 2', async (args, said) => {
+  const { code, err, out } = await stage.run(['stress-test/bench/main.ts', ...args]);
+  expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
+  expect(err).toContain(said);
+});
+
+test('what is seeded passes the audit, and each kind of demand is what it says', async () => {
+  const database = await seeded(100);
+  for (const basket of Object.values(BASKETS)) await database.addOrders(1000, basket);
+  expect(await violationsOf(database)).toEqual([]);
+  const connection = await connect(database.database_url);
+  const shares = await connection.sql`
+    select floor(order_id::int8 / 1000.0) as kind, count(distinct item_id) as items,
+           sum(case when item_id = '0' then 1 else 0 end)::int8 as first,
+           count(distinct order_id) as orders
+    from order_lines group by 1 order by 1`;
+  await connection.close();
+  const [distinct, zipf, hot] = shares;
+  expect(distinct).toMatchObject({ orders: 1000, items: 100, first: 20 });
+  expect(zipf?.orders).toBe(1000);
+  expect(zipf?.first).toBeGreaterThan(200); // of 100 items the first is in one of five draws
+  expect(zipf?.first).toBeLessThan(500);
+  expect(hot).toMatchObject({ orders: 1000, items: 1, first: 1000 });
+});
+
+test('one transaction each: in a burst for an item as many succeed as there are', async () => {
+  const database = await seeded(50);
+  const { from, to } = await database.addOrders(60, BASKETS.hot);
+  const { sql, close } = await connect(database.database_url);
+  await sql`update items set stock = 25 where id = '0'`;
+  await sql`update stock_movements set amount = 25 where item_id = '0'`;
+  await close();
+  const pool = openPool(database.database_url);
+  const app = oneTransactionEach(pool);
+  const ids = Array.from({ length: to - from }, (_, i) => from + i);
+  const answers = await Promise.all(
+    ids.map((id) => app.request(`/orders/checkout/${id}`, { method: 'POST' })),
+  );
+  await pool.end();
+  expect(answers.filter(({ status }) => status === 200).length).toBe(25);
+  expect(answers.filter(({ status }) => status === 409).length).toBe(35);
+  expect(await database.paidOrders()).toBe(25);
+  expect(await violationsOf(database)).toEqual([]);
+});
+
+test('one transaction each: the other calls answer as Kassa does, and stay explained', async () => {
+  const database = await seeded(50);
+  const pool = openPool(database.database_url);
+  const app = oneTransactionEach(pool);
+  const post = async (path: string): Promise<Record<string, unknown>> =>
+    JSON.parse(await (await app.request(path, { method: 'POST' })).text());
+  const { order_id } = await post('/orders/create/7');
+  await post(`/orders/addItem/${order_id}/3/2`);
+  const basket = { order_id, items: [['3', 3]], total_cost: 3 };
+  expect(await post(`/orders/addItem/${order_id}/3`)).toEqual(basket);
+  expect(await post(`/orders/checkout/${order_id}`)).toEqual({
+    ...{ order_id, paid: true, total_cost: 3 },
+  });
+  const found = await app.request(`/orders/find/${order_id}`);
+  expect(await found.json()).toEqual({ ...basket, paid: true, user_id: '7' });
+  expect(await post('/payment/add_funds/7/5')).toMatchObject({ done: true, user_id: '7' });
+  expect((await app.request('/orders/find/none')).status).toBe(404);
+  await pool.end();
+  expect(await violationsOf(database)).toEqual([]);
+});
+
+test.skipIf(!pgbench)('pgbench pays as many orders as it says', async () => {
+  const database = await seeded(100);
+  let [done, per_s] = [0, 0];
+  for (let seconds = 0.7; per_s === 0 && seconds < 60; seconds *= 4) {
+    const sample = await runPgbench(stage, {
+      ...{ program: pgbench ?? '', database_url: database.database_url, clients: 4 },
+      ...{ orders: await database.addOrders(40_000, BASKETS.zipf), warmup_s: 0.3, seconds },
+    });
+    expect(sample).toMatchObject({ failures: {}, ran_out: false });
+    done += sample.done;
+    per_s = sample.per_s;
+  }
+  expect(await database.paidOrders()).toBe(done);
+  expect(per_s).toBeGreaterThan(0);
+  expect(await violationsOf(database)).toEqual([]);
+});
+
+test.skipIf(!pgbench)('pgbench pays no order twice, and says that they ran out', async () => {
+  const database = await seeded(100);
+  const sample = await runPgbench(stage, {
+    ...{ program: pgbench ?? '', database_url: database.database_url, clients: 2 },
+    ...{ orders: await database.addOrders(40, BASKETS.distinct), warmup_s: 0, seconds: 60 },
+  });
+  expect(sample.ran_out).toBe(true);
+  expect(await database.paidOrders()).toBe(sample.done);
+  expect(await violationsOf(database)).toEqual([]);
+});
+
+test('figures of pgbench: the window begins after the warm-up, and counts are read', () => {
+  const log = ['0 1 1000 0 100 1000', '0 2 500000 0 100 501000', '0 3 250000 0 100 751000', ''];
+  const window = windowOf(log.join('\n'), 0.5, 0.5);
+  expect(window).toEqual({ per_s: 4, p50_ms: 250, p99_ms: 500, seconds: 0.5 });
+  const alone = ['0 1 1000 0 100 1000', '1 1 2000 0 100 2000', '1 2 498000 0 100 500000', ''];
+  const early = windowOf(alone.join('\n'), 0, 1, true); // client 0 had no more after 1 ms
+  expect([early.seconds, early.per_s]).toEqual([0.001, 0]);
+  const out = 'number of transactions actually processed: 12/20\nnumber of failed transactions: 3';
+  expect(countsOf(out)).toEqual({ done: 12, failed: 3 });
+});
+
+test('a median of an even number of figures is between the middle ones', () => {
+  expect(spreadOf([3, 1, 2])).toEqual({ median: 2, low: 1, high: 3 });
+  expect(spreadOf([4, 1, 2, 9])).toEqual({ median: 3, low: 1, high: 9 });
+});
+
+const deployed = (side: Side): Deployment => ({
+  ...{ side, rows: 100_000, orders: 0, processes: 1, lanes: 1 },
+});
+const sampleOf = (figures: Partial<Sample>): Sample => ({
+  ...{ per_s: 0, p50_ms: 0, p99_ms: 0, done: 0, unanswered: 0, failures: {}, ran_out: false },
+  seconds: 1,
+  ...figures,
+});
+const resultOf = (run: Partial<Run> & { side?: Side }, figures: Partial<Sample>): Result => ({
+  group: '',
+  run: {
+    ...{ deployment: deployed(run.side ?? 'kassa'), call: 'checkout', basket: BASKETS.distinct },
+    ...{ clients: 256, ...run },
+  },
+  summary: summarise([sampleOf(figures)]),
+});
+
+test("targets: against pgbench's best over all clients, and what lacks is not judged", () => {
+  const results = [
+    resultOf({}, { per_s: 10_000, peak_mb: 251 }),
+    resultOf({ clients: 1 }, { per_s: 900, p50_ms: 1 }),
+    resultOf({ side: 'pgbench', clients: 1 }, { per_s: 2000, p50_ms: 0.4 }),
+    resultOf({ side: 'pgbench', clients: 16 }, { per_s: 5000 }),
+    resultOf({ side: 'pgbench', clients: 64 }, { per_s: 3000 }),
+    resultOf({ basket: BASKETS.hot, clients: 1000 }, { failures: { http_503: 2 } }),
+    resultOf({ rate_share: 0.01, clients: 1000 }, { p50_ms: 1 }),
+    resultOf({ rate_share: 0.7, clients: 1000 }, { p99_ms: 8 }),
+  ];
+  const targets = targetsOf(results, [2, 4.5]);
+  const said = targets.map(({ reached, met }) => [reached, met]);
+  expect(said).toEqual([
+    ['2.00', false],
+    ['', undefined],
+    ['', undefined],
+    ['2 × http_503', false],
+    ['2.50', false],
+    ['8.00', true],
+    ['', undefined],
+    ['', undefined],
+    ['251 MB', false],
+    ['4.5 s', false],
+  ]);
+});
+
+const settings: Settings = {
+  ...{ quick: false, parts: PARTS, clients: [1, 16, 64, 256, 1000], repeat: 3, seconds: 4 },
+  ...{ warmup_s: 1, html: '', json: undefined },
+};
+
+test('the plan: no more connections for pgbench than the server has, and none twice', () => {
+  const groups = planRuns(settings, { pgbench: true, connections_max: 150 });
+  const hot = groups.filter(({ name }) => name.startsWith('one hot item,'));
+  const connections = hot.map(
+    ({ runs }) => runs.find(({ deployment }) => deployment.side === 'pgbench')?.clients,
+  );
+  expect(connections).toEqual([1, 16, 64, 150, undefined]);
+  const without = planRuns(settings, { pgbench: false, connections_max: 150 });
+  const sides = without.flatMap(({ runs }) => runs.map(({ deployment }) => deployment.side));
+  expect([...new Set(sides)].sort()).toEqual(['kassa', 'one transaction each']);
+});
+
+test('a budget of orders follows the rate that was seen, and grows whenever they ran out', () => {
+  const paces = new Map<Side, number>();
+  const { run } = resultOf({}, {});
+  const budget = openBudget(paces);
+  budget.learn(run, 1, sampleOf({ per_s: 1000 }));
+  expect(budget.orders(run, 2)).toBe(3000 + 4 * 256);
+  const other = { ...run, clients: 1 };
+  expect(budget.orders(other, 2)).toBe(2 * 3000 + 4);
+  expect(openBudget(paces).orders(run, 2)).toBe(2 * 3000 + 4 * 256);
+  for (let given = budget.orders(run, 2), tries = 0; tries < 5; tries++) {
+    budget.learn(run, given, sampleOf({ per_s: 0, seconds: tries % 2, ran_out: true }));
+    expect(budget.orders(run, 2)).toBeGreaterThanOrEqual(2 * given);
+    given = budget.orders(run, 2);
+  }
+});
+
+test('a server that answers nothing in time is measured, and one that is suddenly fast', async () => {
+  const proxy = await startProxy(storeUrl());
+  const ground = { stage, server_url: proxy.database_url, pgbench: undefined, paces: new Map() };
+  const deployment = { ...deployed('kassa'), rows: 500 };
+  const measured = await open(deployment, ground);
+  const { run } = resultOf({ deployment, clients: 16 }, {});
+  const time = { warmup_s: 0.1, seconds: 0.4 };
+  proxy.slow_ms = 300;
+  const slow = await measured.measure(run, time);
+  proxy.slow_ms = 0;
+  const fast = await measured.measure(run, time);
+  expect([slow.per_s < 100, fast.per_s > slow.per_s, fast.ran_out]).toEqual([true, true, false]);
+  const closing = await measured.close();
+  await proxy.close();
+  expect([agrees(closing), closing.paid >= slow.done + fast.done]).toEqual([true, true]);
+});
+
+test('a server that makes orders slowly is measured for as long as there are any', async () => {
+  const database = await seeded(50);
+  const { from, to } = await database.addOrders(5_000_000, BASKETS.distinct, 0);
+  expect([to - from > 0, to - from < 5_000_000]).toEqual([true, true]);
+  const short = summarise([sampleOf({ ran_out: true, seconds: 0.25 }), sampleOf({})]);
+  expect(short.short_s).toBe(0.25);
+  const [table] = tablesOf([{ ...resultOf({}, {}), part: 'checkout', summary: short }]);
+  expect(table?.rows.flat()).toContain('orders ran out after 0.25 s');
+});
+
+test.skipIf(pgbench === undefined)(
+  'what pgbench does not get done on a server is said, and the others are measured',
+  async () => {
+    const ground = {
+      ...{ stage, server_url: storeUrl(), paces: new Map() },
+      pgbench: '/bin/false', // says nothing and fails, as on a server that it doesn't understand
+    };
+    const deployment = { ...deployed('pgbench'), rows: 100 };
+    const { run } = resultOf({ deployment, clients: 1 }, {});
+    expect(await probePgbench(run, ground)).toContain('pgbench ended with 1');
+    const one_group = { part: 'checkout' as const, name: 'x', runs: [run] };
+    const outcome: Outcome = { results: [], closings: [], left_out: [] };
+    const work = { groups: [one_group, one_group], repeat: 1, warmup_s: 0, seconds: 0.1 };
+    await runAll(work, ground, { show() {}, end() {} }, outcome);
+    expect(outcome.left_out).toEqual([expect.stringContaining('pgbench is left out')]);
+  },
+);
+
+test('sums agree if each success is a paid order, or may be where no answer came', () => {
+  const closing = { deployment: deployed('kassa'), findings: [] };
+  expect(agrees({ ...closing, answered: 10, unanswered: 0, paid: 10 })).toBe(true);
+  expect(agrees({ ...closing, answered: 10, unanswered: 2, paid: 11 })).toBe(true);
+  expect(agrees({ ...closing, answered: 10, unanswered: 0, paid: 11 })).toBe(false);
+  expect(agrees({ ...closing, answered: 10, unanswered: 5, paid: 9 })).toBe(false);
+});

@@ -1,0 +1,54 @@
+/** Checkout under concurrency: nothing is sold twice, nobody pays twice, nothing is half done. */
+import { afterAll, afterEach, expect, test } from 'bun:test';
+import {
+  creditOf,
+  expectCleanAudit,
+  isPaid,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  stockOf,
+  tally,
+  times,
+} from '../support/kassa.ts';
+
+const kassa = openKassa();
+afterEach(() => expectCleanAudit());
+afterAll(() => kassa.close());
+
+test('one order checked out 50 times at once is charged once', async () => {
+  const user = await newUser(kassa, 100);
+  const item = await newItem(kassa, 10, 5);
+  const order = await newOrder(kassa, user, [[item, 2]]);
+  const replies = await times(50, () => kassa.post(`/orders/checkout/${order}`));
+  expect(tally(replies)).toEqual({ 200: 50 });
+  expect(new Set(replies.map((reply) => reply.text)).size).toBe(1);
+  expect(await creditOf(kassa, user)).toBe(80);
+  expect(await stockOf(kassa, item)).toBe(3);
+});
+
+test('of 50 buyers of one unit exactly one gets it', async () => {
+  const item = await newItem(kassa, 1, 1);
+  const users = await times(50, () => newUser(kassa, 1));
+  const orders = await Promise.all(users.map((user) => newOrder(kassa, user, [[item, 1]])));
+  const replies = await Promise.all(orders.map((order) => kassa.post(`/orders/checkout/${order}`)));
+  expect(tally(replies)).toEqual({ 200: 1, 409: 49 });
+  expect(await stockOf(kassa, item)).toBe(0);
+  const credits = await Promise.all(users.map((user) => creditOf(kassa, user)));
+  const paid = await Promise.all(orders.map((order) => isPaid(kassa, order)));
+  for (const [i, reply] of replies.entries()) {
+    expect([credits[i], paid[i]]).toEqual(reply.status === 200 ? [0, true] : [1, false]);
+  }
+});
+
+test('1000 checkouts at once on one item with stock 100 end with exactly 100 paid', async () => {
+  const item = await newItem(kassa, 1, 100);
+  const users = await times(1000, () => newUser(kassa, 1));
+  const orders = await Promise.all(users.map((user) => newOrder(kassa, user, [[item, 1]])));
+  const replies = await Promise.all(orders.map((order) => kassa.post(`/orders/checkout/${order}`)));
+  expect(tally(replies)).toEqual({ 200: 100, 409: 900 });
+  expect(await stockOf(kassa, item)).toBe(0);
+  const paid = await Promise.all(orders.map((order) => isPaid(kassa, order)));
+  expect(paid.filter(Boolean).length).toBe(100);
+});

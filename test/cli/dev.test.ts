@@ -1,0 +1,476 @@
+/** `bun run dev` and the tools beside it: from nothing to a paid order, and no way to be left stuck. */
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test';
+import { existsSync, readdirSync } from 'node:fs';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { commandOf, readOwner } from '../../db/local/owner.ts';
+import { exchange } from '../support/gateway.ts';
+import { connect, newDatabase } from '../support/kassa.ts';
+import {
+  answers,
+  type Child,
+  call,
+  complaintsOf,
+  freePort,
+  homeOf,
+  openStage,
+  postmasterOf,
+  processesOf,
+  sentenceOf,
+  signalProcess,
+  until,
+} from '../support/process.ts';
+
+const shared = openStage();
+const stage = openStage();
+let port: number;
+let data: string;
+let dev: Child;
+
+/** One fresh store for the tests that disturb nothing. */
+beforeAll(async () => {
+  port = await freePort();
+  data = join(await shared.folder(), 'data');
+  dev = shared.start(['apps/cli/dev.ts', '--port', String(port), '--data', data]);
+  await answers(dev, port);
+});
+afterEach(() => stage.clear());
+afterAll(() => shared.clear());
+
+const post = (path: string) => call(port, 'POST', path);
+const get = (path: string) => call(port, 'GET', path);
+
+test('a fresh store has users and items 0 to 9, so the first call in the README works', async () => {
+  const hint = `curl -X POST http://127.0.0.1:${port}/orders/create/1`;
+  await until(() => dev.out.includes(hint), 'the banner');
+  for (let id = 0; id < 10; id++) {
+    expect((await get(`/payment/find_user/${id}`)).body.credit).toBeGreaterThan(0);
+    const item = (await get(`/stock/find/${id}`)).body;
+    expect([item.stock > 0, item.price > 0]).toEqual([true, true]);
+  }
+  expect((await get('/payment/find_user/10')).status).toBe(404);
+  const { status, body } = await post('/orders/create/1');
+  expect([status, typeof body.order_id]).toEqual([200, 'string']);
+});
+
+test('on one port the whole tour goes from a new user to a paid checkout', async () => {
+  const { user_id } = (await post('/payment/create_user')).body;
+  const { item_id } = (await post('/stock/item/create/7')).body;
+  await post(`/payment/add_funds/${user_id}/20`);
+  await post(`/stock/add/${item_id}/3`);
+  const { order_id } = (await post(`/orders/create/${user_id}`)).body;
+  await post(`/orders/addItem/${order_id}/${item_id}/2`);
+  expect(await post(`/orders/checkout/${order_id}`)).toEqual({
+    status: 200,
+    body: { order_id, paid: true, total_cost: 14 },
+  });
+  expect((await get(`/orders/find/${order_id}`)).body.paid).toBe(true);
+  expect((await get(`/payment/find_user/${user_id}`)).body.credit).toBe(6);
+  expect((await get(`/stock/find/${item_id}`)).body.stock).toBe(1);
+});
+
+test('dev serves batch_init, which is for load tests', async () => {
+  const { status } = await post('/orders/batch_init/1/1/1/1');
+  expect(status).toBe(200);
+});
+
+test('dev answers to names of this machine only, so no page can reach it under one of its own', async () => {
+  const ask = async (host: string) => {
+    const more = `POST /orders/create/1 HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+    return (await exchange(port, more)).status;
+  };
+  for (const host of [
+    'localhost',
+    `LOCALHOST:${port}`,
+    'kassa.localhost',
+    '127.0.0.1',
+    '[::1]:80',
+  ]) {
+    expect([host, await ask(host)]).toEqual([host, 200]);
+  }
+  for (const host of ['evil.example', `evil.example:${port}`, 'localhost.evil.example', 'kassa']) {
+    expect([host, await ask(host)]).toEqual([host, 421]);
+  }
+});
+
+test('audit finds the running dev store, explains every number and exits 0', async () => {
+  const audit = await stage.run(['apps/cli/audit.ts', '--data', data]);
+  expect([audit.code, audit.err]).toEqual([0, '']);
+  expect(audit.out).toContain('rows  violations  invariant');
+  expect(audit.out).toContain('Every number is explained.');
+  const json = await stage.run(['apps/cli/audit.ts', '--data', data, '--json']);
+  const findings: { violations: number }[] = JSON.parse(json.out);
+  expect(findings.length).toBeGreaterThan(4);
+  expect(findings.every((finding) => finding.violations === 0)).toBe(true);
+});
+
+test('migrate finds the running dev store and says that it is up to date', async () => {
+  const again = await stage.run(['apps/cli/migrate.ts', '--data', data]);
+  expect([again.code, again.err]).toEqual([0, '']);
+  expect(again.out).toMatch(/^the schema is up to date\nno roles kassa_order, .*\n$/);
+});
+
+test('a second dev on the same data is told whose they are while the first goes on', async () => {
+  const second = ['apps/cli/dev.ts', '--port', String(await freePort()), '--data', data];
+  for (const flags of [[], ['--fresh']]) {
+    const told = await stage.run([...second, ...flags]);
+    expect(told.code).toBe(1);
+    expect(sentenceOf(told)).toContain(`in use by process ${dev.pid}`);
+    expect((await post('/orders/create/1')).status).toBe(200);
+  }
+});
+
+test('audit exits 1 and names the rows whose numbers are not explained', async () => {
+  const { database_url, drop } = await newDatabase();
+  const connection = await connect(database_url);
+  await connection.sql`insert into users (id, credit) values ('ann', 1), ('bob', 0)`;
+  const credit = (amount: number) =>
+    connection.sql`insert into credit_movements (user_id, id, amount, reason)
+                   values ('ann', 'm1', ${amount}, 'add_funds')`;
+  await credit(1);
+  const env = { DATABASE_URL: database_url };
+  const clean = await stage.run(['apps/cli/audit.ts'], env);
+  expect([clean.code, clean.err]).toEqual([0, '']);
+
+  await connection.sql`update users set credit = credit + 1 where id = 'ann'`;
+  const corrupt = await stage.run(['apps/cli/audit.ts'], env);
+  expect([corrupt.code, corrupt.err]).toEqual([1, '']);
+  expect(corrupt.out).toContain('ann: credit 2, movements 1');
+  expect(corrupt.out).not.toContain('bob');
+  expect(corrupt.out).toContain('1 violations.');
+  await connection.close();
+  await drop();
+});
+
+test('the tools say in one sentence that no store runs, or that it does not answer', async () => {
+  const nowhere = join(await stage.folder(), 'nothing');
+  for (const [tool, code] of [
+    ['audit', 2], // 1 is a violation there
+    ['migrate', 1],
+  ] as const) {
+    const none = await stage.run([`apps/${tool}.ts`, '--data', nowhere]);
+    expect(none.code).toBe(code);
+    expect(sentenceOf(none)).toContain(nowhere);
+    const away = await refusing();
+    const dead = await stage.run([`apps/${tool}.ts`], { DATABASE_URL: away.database_url });
+    expect(dead.code).toBe(code);
+    expect(sentenceOf(dead)).toContain(`the store at ${away.host}/kassa does not answer`);
+    expect(dead.err).not.toContain('secret');
+  }
+});
+
+test('--help prints the flags of each command and exits 0', async () => {
+  const flags = { local: '--fresh', audit: '--json', migrate: '--data' };
+  for (const [script, flag] of Object.entries(flags)) {
+    const help = await stage.run([`apps/${script}.ts`, '--help']);
+    expect([help.code, help.err]).toEqual([0, '']);
+    expect(help.out).toContain(flag);
+  }
+});
+
+const wrong: [why: string, flags: string[], said: RegExp, code?: number][] = [
+  ['an unknown flag', ['--prot', '8000'], /--prot/],
+  ['a stray word', ['fresh'], /fresh/],
+  ['a flag without its value', ['--port'], /--port/],
+  ['a negative port', ['--port', '-1'], /port/i],
+  ['a port that is no number', ['--port', 'abc'], /--port must be/],
+  ['port 0', ['--port', '0'], /--port must be/],
+  ['a port that is too high', ['--port', '65536'], /--port must be/],
+  ['a fractional port', ['--port', '80.5'], /--port must be/],
+  ['an address that is not ours', ['--host', '192.0.2.1'], /192\.0\.2\.1/, 1],
+];
+test.each(wrong)('%s is named in one sentence', async (_, flags, said, code = 2) => {
+  const folder = join(await stage.folder(), 'data');
+  const child = await stage.run(['apps/cli/dev.ts', '--data', folder, ...flags]);
+  expect(child.code).toBe(code);
+  expect(sentenceOf(child)).toMatch(said);
+});
+
+test('a taken port is named before anything is started or erased', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await until(() => taken.listening, 'the port');
+  const { port: number } = taken.address() as { port: number };
+  const folder = await stage.folder();
+  await writeFile(join(folder, 'mine'), '');
+  const flags = ['--port', String(number), '--data', folder, '--fresh'];
+  const child = await stage.run(['apps/cli/dev.ts', ...flags]);
+  taken.close();
+  expect(child.code).toBe(1);
+  expect(sentenceOf(child)).toContain(`127.0.0.1:${number}: the port is taken`);
+  expect(await Bun.file(join(folder, 'mine')).exists()).toBe(true);
+});
+
+test('data that cannot be written are named in one sentence', async () => {
+  const file = join(await stage.folder(), 'file');
+  await writeFile(file, '');
+  for (const folder of [file, join(file, 'below')]) {
+    const child = await stage.run([...(await devOn(folder)).args]);
+    expect(child.code).toBe(1);
+    expect(sentenceOf(child)).toContain(`cannot write to ${folder}`);
+  }
+});
+
+test('a DATABASE_URL that refuses connections is named without its password', async () => {
+  const { database_url, host } = await refusing();
+  const { args } = await devOn(join(await stage.folder(), 'data'));
+  const child = await stage.run(args, { DATABASE_URL: database_url });
+  expect(child.code).toBe(1);
+  expect(sentenceOf(child)).toContain(`the store at ${host}/kassa does not answer`);
+  expect(child.out + child.err).not.toContain('secret');
+});
+
+test('with DATABASE_URL dev uses that server, migrates it and embeds nothing', async () => {
+  const { database_url, drop } = await newDatabase(undefined, { migrated: false });
+  const folder = join(await stage.folder(), 'data');
+  const first = await devOn(folder);
+  const child = stage.start(first.args, { DATABASE_URL: database_url });
+  await answers(child, first.port);
+  expect((await call(first.port, 'POST', '/orders/create/1')).status).toBe(200);
+  expect(processesOf(folder)).toEqual([]);
+  expect(await Bun.file(join(folder, 'password')).exists()).toBe(false);
+  await until(() => child.out.includes(new URL(database_url).host), 'the banner');
+  const { password } = new URL(database_url);
+  if (password !== '') expect(child.out).not.toContain(password);
+  const connection = await connect(database_url);
+  expect((await connection.sql`select count(*) as n from orders`)[0]?.n).toBe(1);
+  await connection.close();
+  child.signal('SIGTERM');
+  expect(await child.ended).toBe(0);
+
+  const fresh = await stage.run([...first.args, '--fresh'], { DATABASE_URL: database_url });
+  expect(fresh.code).toBe(2);
+  expect(sentenceOf(fresh)).toContain('--fresh');
+  await drop();
+});
+
+test('the tools find the store also where root keeps it away from closed folders', async () => {
+  const closed = await stage.folder();
+  await chmod(closed, 0o700);
+  const { args, port: number } = await devOn(closed);
+  const child = stage.start(args);
+  await answers(child, number);
+  const audit = await stage.run(['apps/cli/audit.ts', '--data', closed]);
+  expect([audit.code, audit.err]).toEqual([0, '']);
+});
+
+test('of two devs started at once on the same data one serves and the other is told', async () => {
+  const folder = join(await stage.folder(), 'data');
+  await mkdir(folder);
+  const [one, two] = [await devOn(folder), await devOn(folder)];
+  const [a, b] = [stage.start(one.args), stage.start(two.args)];
+  await until(() => a.code !== undefined || b.code !== undefined, 'one to be told');
+  const [told, serving, number] = a.code === undefined ? [b, a, one.port] : [a, b, two.port];
+  expect(told.code).toBe(1);
+  expect(sentenceOf(told)).toContain('in use');
+  await answers(serving, number);
+  expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
+  expect(homeOf(serving)).toBeDefined();
+});
+
+test('--empty leaves the demo data out', async () => {
+  const { number } = await begin(join(await stage.folder(), 'data'), '--empty');
+  expect((await call(number, 'GET', '/payment/find_user/0')).status).toBe(404);
+  expect((await call(number, 'GET', '/stock/find/0')).status).toBe(404);
+});
+
+test.each(['SIGTERM', 'SIGINT'] as const)('%s ends all of it with code 0', async (name) => {
+  const { child, number, home } = await begin(join(await stage.folder(), 'data'));
+  const idle = await call(number, 'POST', '/orders/create/1', { connection: 'keep-alive' });
+  expect(idle.status).toBe(200);
+  expect(processesOf(home).length).toBeGreaterThan(1);
+  const told_at = performance.now();
+  child.signal(name);
+  expect(await child.ended).toBe(0);
+  expect(performance.now() - told_at).toBeLessThan(5000); // DRAIN_MS is 20 s
+  expect(complaintsOf(child)).toBe('');
+  await until(() => processesOf(home).length === 0, 'the end of PostgreSQL');
+  expect((await call(number, 'GET', '/health/live')).status).toBe(0);
+});
+
+test('data are kept between runs until --fresh erases them, and nothing else', async () => {
+  const folder = join(await stage.folder(), 'data');
+  await mkdir(folder);
+  await writeFile(join(folder, 'notes.txt'), 'mine');
+  const first = await begin(folder);
+  const user = await payingUser(first.number, 5);
+  first.child.signal('SIGTERM');
+  await first.child.ended;
+
+  const second = await begin(folder);
+  expect(await creditAt(second.number, user)).toBe(5);
+  second.child.signal('SIGTERM');
+  await second.child.ended;
+
+  const third = await begin(folder, '--fresh');
+  expect((await call(third.number, 'GET', `/payment/find_user/${user}`)).status).toBe(404);
+  expect((await call(third.number, 'POST', '/orders/create/1')).status).toBe(200);
+  expect(await Bun.file(join(folder, 'notes.txt')).exists()).toBe(true);
+});
+
+test('after kill -9 of dev PostgreSQL goes by itself, and the next start has it all', async () => {
+  const folder = join(await stage.folder(), 'data');
+  const first = await begin(folder);
+  const user = await payingUser(first.number, 5);
+  first.child.signal('SIGKILL');
+  await until(() => processesOf(first.home).length === 0, 'the end of PostgreSQL');
+  const second = await begin(folder);
+  expect(await creditAt(second.number, user)).toBe(5);
+  expect((await stage.run(['apps/cli/audit.ts', '--data', second.home])).code).toBe(0);
+});
+
+/** Moments of a first start, in order. */
+const moments: ((home: string) => boolean)[] = [
+  (home) => existsSync(home) && readdirSync(home).length > 0,
+  (home) => processesOf(home).some((pid) => commandOf(pid)?.includes('initdb')),
+  (home) =>
+    processesOf(home).some((pid) => /postgres.* --(boot|single)/.test(commandOf(pid) ?? '')),
+  (home) => existsSync(join(home, 'pg', 'PG_VERSION')),
+  (home) => postmasterOf(home) !== undefined,
+];
+test('kill -9 of dev at any moment of its first start is not in the way of the next', async () => {
+  const folder = join(await stage.folder(), 'data');
+  for (const moment of moments) {
+    const child = stage.start((await devOn(folder)).args);
+    const past = () => child.code !== undefined || child.out.includes('Ctrl-C');
+    await until(() => past() || moment(homeOf(child) ?? folder), 'the moment');
+    child.signal('SIGKILL');
+    await child.ended;
+    expect(complaintsOf(child)).toBe('');
+  }
+  const { number } = await begin(folder);
+  expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
+});
+
+test('an initdb that outlives its dev does not disturb the next start', async () => {
+  const folder = join(await stage.folder(), 'data');
+  const first = stage.start((await devOn(folder)).args);
+  const makers = () =>
+    processesOf(homeOf(first) ?? folder).filter((pid) => commandOf(pid)?.includes('initdb'));
+  await until(() => makers().length > 0, 'initdb');
+  const orphans = makers();
+  for (const pid of orphans) signalProcess(pid, 'SIGSTOP');
+  first.signal('SIGKILL');
+  await first.ended;
+  const { args, port: number } = await devOn(folder);
+  const second = stage.start(args);
+  const going = () => makers().some((pid) => !orphans.includes(pid)) || second.code !== undefined;
+  await until(going, 'the second initdb', 2000).catch(() => {}); // it may as well end the first
+  for (const pid of orphans) signalProcess(pid, 'SIGCONT');
+  await answers(second, number);
+  expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
+});
+
+test('after kill -9 of PostgreSQL dev starts it again, and no answered write is lost', async () => {
+  const { child, number, home } = await begin(join(await stage.folder(), 'data'));
+  const user = await payingUser(number, 1);
+  let answered = 1;
+  let unknown = 0;
+  const add = async () => {
+    const { status } = await call(number, 'POST', `/payment/add_funds/${user}/1`);
+    if (status === 200) answered++;
+    else unknown++;
+    return status === 200;
+  };
+  for (let kills = 1; kills <= 3; kills++) {
+    const killed = postmasterOf(home) ?? 0;
+    signalProcess(killed, 'SIGKILL');
+    await until(async () => {
+      await add(); // some of these are answered by what the killed server has left for a moment
+      if (child.code !== undefined) throw new Error(`dev has ended: ${child.err}`);
+      return (postmasterOf(home) ?? killed) !== killed;
+    }, 'another PostgreSQL');
+    await until(add, 'an answer');
+    expect(child.out.split('starting it again').length).toBe(kills + 1);
+  }
+  const credit = await creditAt(number, user);
+  expect(credit).toBeGreaterThanOrEqual(answered);
+  expect(credit).toBeLessThanOrEqual(answered + unknown);
+  expect((await stage.run(['apps/cli/audit.ts', '--data', home])).code).toBe(0);
+  child.signal('SIGTERM');
+  expect(await child.ended).toBe(0);
+  await until(() => processesOf(home).length === 0, 'the end of PostgreSQL');
+});
+
+test('a PostgreSQL that is killed again and again while it starts is started until it runs', async () => {
+  const { child, number, home } = await begin(join(await stage.folder(), 'data'));
+  for (let kills = 1; kills <= 5; kills++) {
+    const killed = postmasterOf(home) ?? 0;
+    signalProcess(killed, 'SIGKILL');
+    await until(() => {
+      if (child.code !== undefined) throw new Error(`dev has ended: ${child.err}`);
+      return (postmasterOf(home) ?? killed) !== killed;
+    }, 'another PostgreSQL');
+  }
+  await answers(child, number);
+  expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
+});
+
+test('kill -9 of PostgreSQL is survived also if one of its processes is slow to leave', async () => {
+  const { child, number, home } = await begin(join(await stage.folder(), 'data'));
+  const connection = await connect((await readOwner(home))?.database_url);
+  const [slow] = await connection.sql`
+    select pid from pg_stat_activity where backend_type = 'checkpointer'`;
+  connection.destroy();
+  signalProcess(slow?.pid, 'SIGSTOP');
+  try {
+    signalProcess(postmasterOf(home) ?? 0, 'SIGKILL');
+    await until(() => child.out.includes('starting it again'), 'the restart');
+    const log = Bun.file(join(home, 'postgres.log'));
+    const seen = async () => (await log.text()).includes('pre-existing shared memory');
+    await until(seen, 'a vain start', 1000).catch(() => {}); // dev may as well wait beforehand
+  } finally {
+    signalProcess(slow?.pid, 'SIGCONT');
+  }
+  await answers(child, number);
+  expect((await call(number, 'POST', '/orders/create/1')).status).toBe(200);
+});
+
+test('a PostgreSQL left behind without its watchdog is named and stopped, then all works', async () => {
+  const folder = join(await stage.folder(), 'data');
+  const first = await begin(folder);
+  const user = await payingUser(first.number, 5);
+  const left = postmasterOf(first.home) ?? 0;
+  const shells = processesOf(first.home).filter((pid) => commandOf(pid)?.startsWith('/bin/sh'));
+  expect(shells.length).toBe(2);
+  first.child.signal('SIGSTOP'); // so that it can't start its store again meanwhile
+  for (const pid of [...shells, first.child.pid]) signalProcess(pid, 'SIGKILL');
+  await first.child.ended;
+  expect(commandOf(left)).toContain(first.home);
+
+  const second = await begin(folder);
+  expect(second.child.out).toContain(`left behind (process ${left})`);
+  expect(commandOf(left)).toBeUndefined();
+  expect(await creditAt(second.number, user)).toBe(5);
+});
+
+/** Dev on this folder, once it answers. */
+async function begin(folder: string, ...flags: string[]) {
+  const { args, port: number } = await devOn(folder);
+  const child = stage.start([...args, ...flags]);
+  await answers(child, number);
+  return { child, number, home: homeOf(child) ?? folder };
+}
+
+async function payingUser(number: number, credit: number): Promise<string> {
+  const { user_id } = (await call(number, 'POST', '/payment/create_user')).body;
+  const added = await call(number, 'POST', `/payment/add_funds/${user_id}/${credit}`);
+  expect(added.status).toBe(200);
+  return user_id;
+}
+
+const creditAt = async (number: number, user_id: string): Promise<number> =>
+  (await call(number, 'GET', `/payment/find_user/${user_id}`)).body.credit;
+
+/** What starts dev on this folder and a free port. */
+async function devOn(folder: string) {
+  const number = await freePort();
+  const args = ['apps/cli/dev.ts', '--port', String(number), '--data', folder];
+  return { port: number, args };
+}
+
+/** The address of a store that is not there. */
+async function refusing() {
+  const host = `127.0.0.1:${await freePort()}`;
+  return { host, database_url: `postgres://kassa:secret@${host}/kassa` };
+}

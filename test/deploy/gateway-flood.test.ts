@@ -1,0 +1,105 @@
+/** deploy/nginx.conf while one client sends nonsense: the others' calls go on. Two real replicas. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { connect } from 'node:net';
+import { type Gateway, openGateway, openStandIn } from '../support/gateway.ts';
+import { newDatabase } from '../support/kassa.ts';
+import { need } from '../support/need.ts';
+import { nonsense } from '../support/nonsense.ts';
+import { answers, freePort, openStage, until } from '../support/process.ts';
+
+const nginx = need('nginx', 'apt-get install nginx-light');
+
+const stage = openStage();
+/** Two that take a call in and, on one path, go away without a word. */
+const standIns = await Promise.all(
+  [1, 2].map(() =>
+    openStandIn((asked, reply) => {
+      if (asked.url === '/orders/hangs_up') asked.socket.destroy();
+      else reply.end('{}');
+    }),
+  ),
+);
+let database: Awaited<ReturnType<typeof newDatabase>>;
+let gateway: Gateway;
+let good = '';
+
+/** The status that these bytes get, or 0 if the connection ends without one. */
+function statusOf(bytes: string, breaks_off: boolean): Promise<number> {
+  return new Promise((resolve) => {
+    let answer = '';
+    const socket = connect(gateway.port, '127.0.0.1', () => {
+      socket.write(bytes, 'latin1', () => breaks_off && socket.destroy());
+    });
+    socket.setEncoding('latin1');
+    const answered = () => /^HTTP\/1.1 (?!100)(\d{3}) /m.exec(answer)?.[1];
+    socket.on('data', (part) => {
+      answer += part;
+      if (answered()) socket.destroy();
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(Number(answered() ?? 0)));
+  });
+}
+
+/** What nginx says when it counts a failure of a replica. */
+const HUNG_UP = /upstream (prematurely|sent|timed out)|recv\(\) failed|no live upstreams/;
+
+/** How many of these good calls were answered with anything but 200. */
+async function failed(path: string, count: number): Promise<number> {
+  const calls = Array.from({ length: count }, () => fetch(gateway.origin + path));
+  const statuses = (await Promise.all(calls)).map(({ status }) => status);
+  return statuses.filter((status) => status !== 200).length;
+}
+
+describe.skipIf(!nginx)('one client can make no replica look dead', () => {
+  beforeAll(async () => {
+    database = await newDatabase();
+    const ports = await Promise.all([freePort(), freePort()]);
+    await Promise.all(
+      ports.map(async (port) => {
+        const env = { DATABASE_URL: database.database_url, PORT: String(port) };
+        await answers(stage.start(['apps/stock/main.ts'], env), port);
+      }),
+    );
+    const stock = ports.map((port) => `127.0.0.1:${port}`);
+    const order = standIns.map(({ address }) => address);
+    gateway = await openGateway(nginx ?? '', stage, { order, payment: order, stock });
+    const made = await fetch(`${gateway.origin}/stock/item/create/1`, { method: 'POST' });
+    const { item_id } = (await made.json()) as { item_id: string };
+    good = `/stock/find/${item_id}`;
+  });
+  afterAll(async () => {
+    await gateway?.close();
+    await stage.clear();
+    await database?.drop();
+    for (const standIn of standIns) standIn.close();
+  });
+
+  for (const [what, [statuses, ...calls]] of Object.entries(nonsense)) {
+    test(`with ${what}`, async () => {
+      const breaks_off = statuses.length === 0;
+      const wrong: unknown[] = [];
+      for (const bytes of calls) {
+        await until(async () => (await failed(good, 4)) === 0, 'both replicas');
+        // So often that both replicas would be counted out within a second.
+        const flood = Array.from({ length: 8 }, () => statusOf(bytes, breaks_off));
+        const during = failed(good, 4);
+        const odd = (await Promise.all(flood)).filter(
+          (status) => !breaks_off && !statuses.includes(status),
+        );
+        const lost = (await during) + (await failed(good, 4));
+        if (lost > 0 || odd.length > 0) wrong.push({ bytes: bytes.slice(0, 80), lost, odd });
+      }
+      expect(wrong).toEqual([]);
+      expect(gateway.child.err).not.toMatch(HUNG_UP);
+    });
+  }
+
+  test('with whatever it may be that a service answers by hanging up', async () => {
+    for (let round = 0; round < 3; round++) {
+      expect(await failed('/orders/hangs_up', 12)).toBe(12);
+      expect(await failed('/orders/a', 20)).toBe(0);
+    }
+    await until(() => HUNG_UP.test(gateway.child.err), 'the word of nginx');
+  });
+});

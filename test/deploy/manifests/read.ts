@@ -1,0 +1,81 @@
+/** YAML of the manifests, the values and the charts, read strictly. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseAllDocuments } from 'yaml';
+import { TOP } from '../../support/process.ts';
+
+/** A Kubernetes object, as far as all of them are alike. */
+export interface Manifest {
+  apiVersion: string;
+  kind: string;
+  metadata: {
+    name: string;
+    namespace?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+  };
+}
+
+export const text = (path: string): Promise<string> => readFile(join(TOP, path), 'utf8');
+
+/** Paths below a folder of the project, such as `k8s/base/order.yaml`, sorted. */
+export const pathsOf = (pattern: string): string[] =>
+  [...new Bun.Glob(pattern).scanSync(TOP)].sort();
+
+/**
+ * The documents of a file; empty ones are left out.
+ * @throws Error that names the file, for bad YAML, a key that stands twice, or a warning
+ */
+export async function readYaml<T = unknown>(path: string): Promise<T[]> {
+  return parseYaml<T>(path, await text(path));
+}
+
+export function parseYaml<T>(name: string, content: string): T[] {
+  // `<<` is for compose.yaml; kustomize does not know it, which the comparison with it shows.
+  const documents = parseAllDocuments(content, { strict: true, uniqueKeys: true, merge: true });
+  if (!Array.isArray(documents)) return [];
+  for (const { errors, warnings } of documents) {
+    const [wrong] = [...errors, ...warnings];
+    if (wrong) throw new Error(`${name}: ${wrong.message}`);
+  }
+  return documents.map((document) => document.toJS() as T).filter((content) => content !== null);
+}
+
+/** Runs a program from the top of the project, to its end. */
+export async function run(
+  command: string[],
+  env: Record<string, string> = {},
+): Promise<{ code: number; out: string; err: string }> {
+  const child = Bun.spawn(command, {
+    cwd: TOP,
+    env: { ...process.env, ...env, NO_COLOR: '1' },
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  return { code: await child.exited, out, err };
+}
+
+/** The objects of one kind, typed by the caller. */
+export const ofKind = <T>(objects: Manifest[], kind: string): (T & Manifest)[] =>
+  objects.filter((object) => object.kind === kind) as (T & Manifest)[];
+
+export const nameOf = ({ kind, metadata }: Manifest): string => `${kind} ${metadata.name}`;
+
+/** Whether labels satisfy a selector of `matchLabels` and `matchExpressions`. */
+export function selects(selector: Selector | undefined, labels: Record<string, string>): boolean {
+  const { matchLabels = {}, matchExpressions = [] } = selector ?? {};
+  return (
+    Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
+    matchExpressions.every(({ key, operator, values = [] }) => {
+      const value = labels[key];
+      if (operator === 'In') return value !== undefined && values.includes(value);
+      throw new Error(`the operator ${operator} is not known here`);
+    })
+  );
+}
+export interface Selector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: string; values?: string[] }[];
+}

@@ -1,0 +1,85 @@
+/** Values for the Helm charts, and what the published charts know of them. */
+import { Ajv } from 'ajv';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { readYaml, text } from './read.ts';
+
+export type Values = { [key: string]: unknown };
+
+/** Each chart, and the files that are given to it together, in their order. */
+export const INSTALLS = [
+  { chart: 'cockroachdb', files: ['cockroachdb', 'cockroachdb-development'] },
+  { chart: 'cockroachdb', files: ['cockroachdb', 'cockroachdb-production'] },
+  { chart: 'traefik', files: ['traefik', 'traefik-development'] },
+  { chart: 'traefik', files: ['traefik', 'traefik-production'] },
+  { chart: 'traefik', files: ['traefik', 'traefik-production', 'traefik-gateway-api'] },
+];
+
+/** The version in helm-config/charts.sh, which is the one place for it. */
+export async function versionOf(chart: string): Promise<string> {
+  const pattern = new RegExp(`^${chart.toUpperCase()}_CHART=(\\S+)$`, 'm');
+  return (await text('helm-config/charts.sh')).match(pattern)?.[1] ?? 'none';
+}
+
+/** The published values and their schema, copied into test/deploy/data: of exactly that version. */
+export async function readChart(chart: string): Promise<{ values: Values; schema: object }> {
+  const path = `test/deploy/data/${chart}-chart-${await versionOf(chart)}.values`;
+  const [values = {}] = await readYaml<Values>(`${path}.yaml`);
+  return { values, schema: JSON.parse(await text(`${path}.schema.json`)) };
+}
+
+const isMap = (value: unknown): value is Values =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** As Helm does it: maps are merged, everything else is replaced. */
+export function merge(base: Values, over: Values): Values {
+  const merged = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const before = merged[key];
+    merged[key] = isMap(before) && isMap(value) ? merge(before, value) : value;
+  }
+  return merged;
+}
+
+export async function readValues(files: string[]): Promise<Values> {
+  let values: Values = {};
+  for (const file of files) {
+    const [next = {}] = await readYaml<Values>(`helm-config/${file}.yaml`);
+    values = merge(values, next);
+  }
+  return values;
+}
+
+/** Maps whose keys are the user's, and Kubernetes objects that the chart takes as they are. */
+const FREE = /(?:^|\.)(?:labels|annotations|podLabels|resources|lifecycle|namespacePolicy|spec)$/;
+
+/** Keys that are neither in the chart's values nor, with a description, in its schema. */
+export function unknownValues(values: Values, known: Values, path = ''): string[] {
+  return Object.entries(values).flatMap(([key, value]) => {
+    const here = path ? `${path}.${key}` : key;
+    if (!(key in known)) return [`${here} is no key of the chart`];
+    const below = known[key];
+    if (FREE.test(here) || !isMap(value) || !isMap(below)) return [];
+    return unknownValues(value, below, here);
+  });
+}
+
+/** What the chart's own schema says of all values together. */
+export const invalidValues = (values: Values, chart: { values: Values; schema: object }) =>
+  violations(merge(chart.values, values), chart.schema);
+
+/** What a JSON schema, of draft 7 or 2020-12, says of a value. */
+export function violations(value: unknown, schema: object): string[] {
+  const { $schema: draft, ...rules } = schema as { $schema?: string };
+  const options = { strict: false, allErrors: true, logger: false as const };
+  const ajv = draft?.includes('2020-12') ? new Ajv2020(options) : new Ajv(options);
+  const validate = ajv.compile(rules);
+  if (validate(value)) return [];
+  return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
+}
+
+/** A value by its path, `tls.certs.nodeSecret`. */
+export function at(values: Values, path: string): unknown {
+  let value: unknown = values;
+  for (const key of path.split('.')) value = isMap(value) ? value[key] : undefined;
+  return value;
+}

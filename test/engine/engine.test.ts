@@ -1,0 +1,492 @@
+/** Group commit: batches, neighbours, queue, deadlines, and lanes that are killed under load. */
+import { afterAll, expect, test } from 'bun:test';
+import type { Command } from '../../db/command.ts';
+import { takeGate } from '../../db/connection/dialect.ts';
+import type { Answer } from '../../db/engine/transaction.ts';
+import {
+  connect,
+  creditOf,
+  expectCleanAudit,
+  isPaid,
+  type Kassa,
+  newDatabase,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  sample,
+  stockOf,
+  tally,
+  terminateSessions,
+  times,
+} from '../support/kassa.ts';
+import { until } from '../support/process.ts';
+
+const kassa = openKassa();
+afterAll(async () => {
+  await kassa.close();
+  await expectCleanAudit();
+});
+
+/** Locks rows from outside, as a stuck neighbour would, until `release`. */
+async function holdLock(table: 'users' | 'orders' | 'items', id: string) {
+  const connection = await connect();
+  await connection.sql`begin`;
+  await connection.sql.unsafe(`select id from ${table} where id = '${id}' for update`);
+  return {
+    connection,
+    async release() {
+      await connection.sql`rollback`;
+      await connection.close();
+    },
+  };
+}
+
+/**
+ * Keeps transactions waiting: behind the gate on PostgreSQL, where no row is ever waited for, else at
+ * a row of this user.
+ */
+async function holdLane(user: string) {
+  const lock = await holdLock('users', user);
+  if (!lock.connection.gated) return lock;
+  await lock.connection.sql`rollback`;
+  await lock.connection.sql`begin`;
+  await takeGate(lock.connection.sql);
+  return lock;
+}
+
+/** Calls that are sent while the lane is busy, so that they travel in one batch. */
+async function inOneBatch<T>(of: Kassa, calls: () => Promise<T>[]): Promise<T[]> {
+  const user = await newUser(of, 1);
+  const lock = await holdLane(user);
+  const first = of.post(`/payment/add_funds/${user}/1`);
+  await Bun.sleep(50); // the lane is waiting now
+  const rest = calls();
+  await Bun.sleep(50);
+  await lock.release();
+  expect((await first).status).toBe(200);
+  return Promise.all(rest);
+}
+
+test('in one batch good calls and refused ones do not disturb each other', async () => {
+  const [rich, poor] = [await newUser(kassa, 100), await newUser(kassa, 1)];
+  const [item, rare] = [await newItem(kassa, 10, 50), await newItem(kassa, 1, 1)];
+  const paid = await newOrder(kassa, rich, [[item, 2]]);
+  const unpaid = await newOrder(kassa, poor, [[item, 1]]);
+  const short = await newOrder(kassa, rich, [[rare, 20]]);
+  const empty = await newOrder(kassa, rich);
+  const replies = await inOneBatch(kassa, () => [
+    kassa.post(`/orders/checkout/${unpaid}`),
+    kassa.post(`/orders/checkout/${paid}`),
+    kassa.post(`/orders/checkout/${short}`),
+    kassa.post(`/orders/checkout/${empty}`),
+    kassa.post('/orders/checkout/nothing'),
+    kassa.post(`/payment/add_funds/${poor}/3`),
+    kassa.post(`/stock/subtract/${rare}/2`),
+    kassa.post(`/stock/add/${rare}/4`),
+    kassa.post('/payment/create_user'),
+  ]);
+  expect(replies.map((reply) => reply.body.code ?? reply.status)).toEqual([
+    'insufficient_credit',
+    200,
+    'out_of_stock',
+    'order_empty',
+    'order_not_found',
+    200,
+    'out_of_stock',
+    200,
+    200,
+  ]);
+  expect([await creditOf(kassa, rich), await creditOf(kassa, poor)]).toEqual([80, 4]);
+  expect([await stockOf(kassa, item), await stockOf(kassa, rare)]).toEqual([48, 5]);
+});
+
+test('in one batch each call sees the effects of those before it', async () => {
+  const user = await newUser(kassa, 10);
+  const item = await newItem(kassa, 1, 1);
+  const order = await newOrder(kassa, user, [[item, 1]]);
+  const replies = await inOneBatch(kassa, () =>
+    [3, 4, 5].map((amount) => kassa.post(`/payment/pay/${user}/${amount}`)),
+  );
+  expect(replies.map((reply) => reply.body.credit ?? reply.body.code)).toEqual([
+    7,
+    3,
+    'insufficient_credit',
+  ]);
+  const [paid, added, removed] = await inOneBatch(kassa, () => [
+    kassa.post(`/orders/checkout/${order}`),
+    kassa.post(`/orders/addItem/${order}/${item}/1`),
+    kassa.post(`/orders/remove/${order}`),
+  ]);
+  // The checkout is read ahead, so it may come after the others: either order of things is right.
+  const codes = [paid, added, removed].map((reply) => reply?.body.code ?? 200);
+  const gone = ['order_not_found', 200, 200];
+  expect([[200, 'already_paid', 'already_paid'], gone]).toContainEqual(codes);
+});
+
+/** Its write passes the decision's assertions and is refused by a CHECK: payment 0. */
+const refusedByStore = (): Command<Answer> => {
+  const id = crypto.randomUUID();
+  const order = { id, user_id: id, paid: false, total_cost: 0, payment: 0, lines: [] };
+  return {
+    keys: {},
+    decide: () => ({ outcome: { status: 200, body: '{}' }, changes: { orders: [order] } }),
+  };
+};
+
+test('a call that the store refuses fails alone: the batch is halved down to it', async () => {
+  const users = await times(20, () => newUser(kassa, 1));
+  kassa.events.length = 0;
+  const outcomes = await inOneBatch<unknown>(kassa, () =>
+    users.flatMap((user, i) => [
+      kassa.post(`/payment/add_funds/${user}/1`).then((reply) => reply.status),
+      ...(i % 10 === 3
+        ? [kassa.store.write(refusedByStore()).catch((error) => error.code as string)]
+        : []),
+    ]),
+  );
+  expect(outcomes.filter((outcome) => outcome === 'internal').length).toBe(2);
+  expect(outcomes.filter((outcome) => outcome === 200).length).toBe(20);
+  expect(kassa.events.filter((event) => event === 'batch_refused').length).toBeGreaterThan(2);
+  for (const user of users) expect(await creditOf(kassa, user)).toBe(2);
+});
+
+test('a decision that breaks fails alone, and its changes are dropped whole', async () => {
+  const user = await newUser(kassa, 5);
+  const broken: Command<Answer> = {
+    keys: { users: [user] },
+    decide: () => ({
+      outcome: { status: 200, body: '{}' },
+      changes: {
+        users: [
+          { id: user, credit: 99 },
+          { id: user, credit: -1 },
+        ],
+        credit_movements: [{ user_id: user, amount: 94, reason: 'test', order_id: null }],
+      },
+    }),
+  };
+  const thrown: Command<Answer> = {
+    keys: {},
+    decide() {
+      throw new Error('a bug');
+    },
+  };
+  const outcomes = await inOneBatch<unknown>(kassa, () => [
+    kassa.store.write(broken).catch((error) => error.code as string),
+    kassa.store.write(thrown).catch((error) => error.code as string),
+    kassa.post(`/payment/add_funds/${user}/1`).then((reply) => reply.status),
+  ]);
+  expect(outcomes).toEqual(['internal', 'internal', 200]);
+  expect(await creditOf(kassa, user)).toBe(6);
+});
+
+test('a full queue is 429 with Retry-After, nothing was tried, and the service recovers', async () => {
+  const small = openKassa({ QUEUE_MAX: 5 });
+  const user = await newUser(small, 1);
+  const lock = await holdLane(user);
+  const first = small.post(`/payment/add_funds/${user}/1`);
+  await Bun.sleep(50);
+  const waiting = Array.from({ length: 20 }, () => small.post(`/payment/add_funds/${user}/1`));
+  const refused = await Promise.all(waiting.slice(5));
+  for (const { status, body, headers } of refused) {
+    expect([status, body.code, headers.get('retry-after')]).toEqual([429, 'overloaded', '1']);
+  }
+  await lock.release();
+  expect(tally(await Promise.all([first, ...waiting.slice(0, 5)]))).toEqual({ 200: 6 });
+  expect(await creditOf(small, user)).toBe(7);
+  expect((await small.post(`/payment/add_funds/${user}/1`)).status).toBe(200);
+  await small.close();
+});
+
+test('a row that somebody else holds holds up nobody who does not need it', async () => {
+  const brisk = openKassa({ DEADLINE_MS: 2000, LOCK_TIMEOUT_MS: 50 });
+  const users = await times(32, () => newUser(brisk, 1));
+  const [stuck = '', ...others] = users;
+  const lock = await holdLock('users', stuck);
+  const fund = (user: string) => brisk.post(`/payment/add_funds/${user}/1`);
+  const first = fund(others[0] ?? ''); // travels alone; all the others travel together
+  const [late, ...replies] = await Promise.all([fund(stuck), first, ...others.slice(1).map(fund)]);
+  expect(tally(replies)).toEqual({ 200: 31 });
+  expect([late?.status, late?.body.code]).toEqual([429, 'contention']);
+  await lock.release();
+  expect((await fund(stuck)).body.credit).toBe(2);
+  await brisk.close();
+});
+
+/** Locks a user and changes nothing. */
+const looking = (user: string): Command<Answer> => ({
+  keys: { users: [user] },
+  decide: () => ({ outcome: { status: 200, body: '{}' } }),
+});
+
+test('the gate is waited for longer than a row: nobody loses the place', async () => {
+  const own = await newDatabase(); // the gate is the whole store's
+  const brisk = openKassa({ DATABASE_URL: own.database_url, LOCK_TIMEOUT_MS: 20 });
+  const users = await times(32, () => newUser(brisk, 1));
+  const other = await connect(own.database_url);
+  await other.sql`begin`;
+  if (other.gated) await takeGate(other.sql);
+  const [first, ...rest] = users.map((user) => brisk.store.write(looking(user)));
+  await Bun.sleep(200); // ten times what a row is waited for
+  await other.sql`rollback`;
+  expect(await first).toMatchObject({ batch: 1, attempt: 1 });
+  for (const submitted of await Promise.all(rest)) {
+    expect(submitted).toMatchObject({ batch: 31, attempt: 1 });
+  }
+  await Promise.all([brisk.close(), other.close()]);
+  await own.drop();
+});
+
+test('reads that find too many others waiting are 429 too', async () => {
+  const small = openKassa({ QUEUE_MAX: 5 });
+  const user = await newUser(small, 1);
+  const replies = await times(50, () => small.get(`/payment/find_user/${user}`));
+  const { 200: answered = 0, 429: refused = 0 } = tally(replies);
+  expect(answered + refused).toBe(50);
+  expect(answered).toBeGreaterThanOrEqual(5);
+  expect(refused).toBeGreaterThan(0);
+  expect((await small.get(`/payment/find_user/${user}`)).status).toBe(200);
+  await small.close();
+});
+
+test('a lock that is not released in time is 429 contention with Retry-After, and nothing has changed', async () => {
+  const hasty = openKassa({ DEADLINE_MS: 500 });
+  const user = await newUser(hasty, 1);
+  const lock = await holdLock('users', user);
+  const replies = await times(5, () => hasty.post(`/payment/add_funds/${user}/1`));
+  for (const { status, body, headers } of replies) {
+    expect([status, body.code, headers.get('retry-after')]).toEqual([429, 'contention', '1']);
+  }
+  await lock.release();
+  expect(await creditOf(hasty, user)).toBe(1);
+  expect((await kassa.post(`/payment/add_funds/${user}/1`)).status).toBe(200);
+  await hasty.close();
+});
+
+test('a writer outside that locks rows in another order: each call happens once', async () => {
+  const user = await newUser(kassa, 10);
+  const item = await newItem(kassa, 1, 10);
+  const order = await newOrder(kassa, user, [[item, 1]]);
+  // It locks the item, then wants the user: the checkout has it the other way round.
+  const { connection, release } = await holdLock('items', item);
+  const paid = kassa.post(`/orders/checkout/${order}`);
+  await Bun.sleep(100);
+  const outside = await connection.sql`update users set credit = credit where id = ${user}`
+    .then(() => connection.sql`update items set stock = stock where id = ${item}`)
+    .then(() => connection.sql`commit`)
+    .then(({ command }) => command)
+    .catch((error) => String(error.code));
+  await release();
+  expect((await paid).status).toBe(200);
+  expect([await creditOf(kassa, user), await stockOf(kassa, item)]).toEqual([9, 9]);
+  // Behind the gate nothing is held while a row is waited for: there is no deadlock to be made.
+  expect(connection.gated ? ['COMMIT'] : ['COMMIT', '40001', '40P01']).toContain(outside);
+});
+
+test('a circle of waits with a writer outside is broken at once, and each call happens once', async () => {
+  const patient = openKassa({ LOCK_TIMEOUT_MS: 4000 });
+  const [user, item] = [await newUser(patient, 10), await newItem(patient, 1, 10)];
+  const order = await newOrder(patient, user, [[item, 2]]);
+  // A writer outside has the order's line and then wants the order: the call has it the other way round.
+  const outside = await connect();
+  const { sql, gated } = outside;
+  await sql`begin`;
+  await sql`select item_id from order_lines where order_id = ${order} for update`;
+  const removed = patient.post(`/orders/removeItem/${order}/${item}`);
+  await untilLocked('orders', order);
+  const lost = await sql`update orders set total_cost = total_cost where id = ${order}`
+    .then(() => sql`commit`)
+    .then(
+      () => undefined,
+      (error) => error.code,
+    );
+  await outside.close();
+  expect((await removed).body).toEqual({ order_id: order, items: [], total_cost: 0 });
+  // Behind the gate the call has waited for the line too briefly to be a deadlock.
+  const sqlstate = gated ? '55P03' : '40001';
+  const retried = await sample(patient, 'kassa_retries_total', { sqlstate });
+  expect([lost === '40001', (retried ?? 0) > 0]).toContain(true);
+  await patient.close();
+});
+
+/** Waits until somebody else has locked this row. */
+async function untilLocked(table: 'users' | 'orders', id: string): Promise<void> {
+  const { sql, close } = await connect();
+  const isLocked = () =>
+    sql.unsafe(`select id from ${table} where id = '${id}' for update nowait`).then(
+      () => false,
+      (error) => error.code === '55P03',
+    );
+  await until(isLocked, `a lock in ${table}`, 30_000).finally(close);
+}
+
+test('crossed orders (a then b, b then a) from four processes finish without a deadlock', async () => {
+  const processes = Array.from({ length: 4 }, () => openKassa());
+  const [a, b] = [await newItem(kassa, 1, 1000), await newItem(kassa, 1, 1000)];
+  const user = await newUser(kassa, 1000);
+  const orders = await times(60, (i) =>
+    newOrder(
+      kassa,
+      user,
+      i % 2
+        ? ([
+            [a, 1],
+            [b, 1],
+          ] as const)
+        : ([
+            [b, 1],
+            [a, 1],
+          ] as const),
+    ),
+  );
+  const replies = await Promise.all(
+    orders.map((order, i) => (processes[i % 4] ?? kassa).post(`/orders/checkout/${order}`)),
+  );
+  expect(tally(replies)).toEqual({ 200: 60 });
+  expect([await stockOf(kassa, a), await stockOf(kassa, b)]).toEqual([940, 940]);
+  expect(await creditOf(kassa, user)).toBe(880);
+  await Promise.all(processes.map((process) => process.close()));
+});
+
+test('addItem racing checkout: a paid order has exactly the lines that were charged', async () => {
+  const other = openKassa();
+  for (let round = 0; round < 20; round++) {
+    const user = await newUser(kassa, 100);
+    const [first, second] = [await newItem(kassa, 10, 5), await newItem(kassa, 7, 5)];
+    const order = await newOrder(kassa, user, [[first, 1]]);
+    const [paid, added] = await Promise.all([
+      kassa.post(`/orders/checkout/${order}`),
+      other.post(`/orders/addItem/${order}/${second}/2`),
+    ]);
+    expect(paid.status).toBe(200);
+    const total = added.status === 200 ? 24 : 10;
+    expect([200, 409]).toContain(added.status);
+    expect(paid.body.total_cost).toBe(total);
+    expect(await creditOf(kassa, user)).toBe(100 - total);
+    expect(await stockOf(kassa, second)).toBe(added.status === 200 ? 3 : 5);
+  }
+  await other.close();
+});
+
+test('cancel racing checkout, and cancels racing each other: money and stock return once', async () => {
+  const other = openKassa();
+  for (let round = 0; round < 20; round++) {
+    const user = await newUser(kassa, 100);
+    const item = await newItem(kassa, 10, 5);
+    const order = await newOrder(kassa, user, [[item, 2]]);
+    const cancel = `/payment/cancel/${user}/${order}`;
+    const [paid, ...cancels] = await Promise.all([
+      kassa.post(`/orders/checkout/${order}`),
+      other.post(cancel),
+      kassa.post(cancel),
+    ]);
+    expect(paid.status).toBe(200);
+    const given_back = cancels.filter((reply) => reply.status === 200).length;
+    expect(given_back).toBeLessThanOrEqual(1);
+    expect(await creditOf(kassa, user)).toBe(given_back ? 100 : 80);
+    expect(await stockOf(kassa, item)).toBe(given_back ? 5 : 3);
+    expect(await isPaid(kassa, order)).toBe(given_back === 0);
+  }
+  await other.close();
+});
+
+test('two processes that sell one item neither starve each other nor fail for having waited', async () => {
+  const processes = [openKassa(), openKassa()];
+  const user = await newUser(kassa, 1000);
+  const item = await newItem(kassa, 1, 1000);
+  const orders = await times(200, () => newOrder(kassa, user, [[item, 1]]));
+  const replies = await Promise.all(
+    orders.map((order, i) => processes[i % 2]?.post(`/orders/checkout/${order}`)),
+  );
+  expect(replies.filter((reply) => reply?.status !== 200)).toEqual([]);
+  expect([await creditOf(kassa, user), await stockOf(kassa, item)]).toEqual([800, 800]);
+  const outside = await connect();
+  for (const process of processes) {
+    if (outside.gated) expect(await sample(process, 'kassa_retries_total')).toBeUndefined();
+    await process.close();
+  }
+  await outside.close();
+});
+
+test('several lanes in one process do not lose or double anything', async () => {
+  const wide = openKassa({ LANES: 4, BATCH_MAX: 3 });
+  const item = await newItem(wide, 1, 150);
+  const users = await times(20, () => newUser(wide, 20));
+  const orders = await times(200, (i) => newOrder(wide, users[i % 20] ?? '', [[item, 1]]));
+  const replies = await Promise.all(orders.map((order) => wide.post(`/orders/checkout/${order}`)));
+  expect(tally(replies)).toEqual({ 200: 150, 409: 50 });
+  expect(await stockOf(wide, item)).toBe(0);
+  const credits = await Promise.all(users.map((user) => creditOf(wide, user)));
+  expect(credits.reduce((sum, credit) => sum + credit, 0)).toBe(20 * 20 - 150);
+  await wide.close();
+});
+
+test('sessions killed several hundred times at random moments: nothing lost, nothing doubled', async () => {
+  const victim = openKassa();
+  const users = await times(20, () => newUser(kassa, 0));
+  const item = await newItem(kassa, 1, 1_000_000);
+  const expected = new Map(users.map((user) => [user, 0]));
+  const keyed = new Map<string, number>();
+  let done = false;
+  let sold = 0;
+
+  const client = async (user: string, number: number) => {
+    for (let i = 0; !done; i++) {
+      const key = i % 2 ? { 'idempotency-key': `${user}-${number}-${i}` } : undefined;
+      let reply = await victim.post(`/payment/add_funds/${user}/3`, key);
+      while (key && reply.status !== 200) {
+        reply = await victim.post(`/payment/add_funds/${user}/3`, key);
+      }
+      if (key) keyed.set(key['idempotency-key'], reply.body.credit);
+      expect([200, 429, 503]).toContain(reply.status);
+      expect(reply.body.code).not.toBe('outcome_unknown');
+      if (reply.status === 200) expected.set(user, (expected.get(user) ?? 0) + 3);
+      if (i % 5 !== 4) continue;
+      const created = await victim.post(`/orders/create/${user}`);
+      if (created.status !== 200) continue;
+      const { order_id } = created.body;
+      await victim.post(`/orders/addItem/${order_id}/${item}/2`, { 'idempotency-key': order_id });
+      const paid = await victim.post(`/orders/checkout/${order_id}`);
+      if (paid.status !== 200) continue;
+      sold += 2;
+      expected.set(user, (expected.get(user) ?? 0) - 2);
+    }
+  };
+  const clients = users.map((user, number) => client(user, number));
+  let kills = 0;
+  for (let round = 0; kills < 300 && round < 2000; round++) {
+    await Bun.sleep(Math.random() * 40);
+    kills += await terminateSessions();
+  }
+  done = true;
+  await Promise.all(clients);
+  await victim.close();
+
+  expect(kills).toBeGreaterThanOrEqual(300);
+  for (const user of users) expect(await creditOf(kassa, user)).toBe(expected.get(user) ?? 0);
+  expect(await stockOf(kassa, item)).toBe(1_000_000 - sold);
+  expect(victim.events).toContain('commit_ambiguous');
+  expect(victim.events).toContain('commit_settled');
+  expect(keyed.size).toBeGreaterThan(100);
+});
+
+for (const table of ['users', 'items', 'orders'] as const) {
+  test(`a decision waits for whoever holds a row of ${table} that it only reads`, async () => {
+    const hasty = openKassa({ DEADLINE_MS: 1000 });
+    const user = await newUser(hasty, 1);
+    const order = await newOrder(hasty, user);
+    const item = await newItem(hasty, 1, 1);
+    const [id, call] = {
+      users: [user, `/orders/create/${user}`],
+      items: [item, `/orders/addItem/${order}/${item}`],
+      orders: [order, `/payment/status/${user}/${order}`],
+    }[table] as [string, string];
+    const lock = await holdLock(table, id);
+    const waiting = await hasty.post(call);
+    expect([waiting.status, waiting.body.code]).toEqual([429, 'contention']);
+    await lock.release();
+    expect((await kassa.post(call)).status).toBe(200);
+    await hasty.close();
+  });
+}

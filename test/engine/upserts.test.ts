@@ -1,0 +1,151 @@
+/** Changed rows on CockroachDB: written with UPSERT, to the same end as with UPDATE on PostgreSQL. */
+import { expect, test } from 'bun:test';
+import { getTableName } from 'drizzle-orm';
+import { getTableConfig } from 'drizzle-orm/pg-core';
+import type { Item, Order, User } from '../../db/command.ts';
+import type { Sql } from '../../db/connection/connection.ts';
+import { connectionOn } from '../../db/connection/connection.ts';
+import { transact } from '../../db/engine/transaction.ts';
+import {
+  type OrderLine,
+  writeItems,
+  writeLines,
+  writeOrders,
+  writeUsers,
+} from '../../db/engine/write-back.ts';
+import { grantRoles } from '../../db/maintenance/grant.ts';
+import { ROLES, UPSERTED, withUpserts } from '../../db/maintenance/roles.ts';
+import { items, order_lines, orders, users } from '../../db/schema.ts';
+import { simulate } from '../proofs/simulation/simulation.ts';
+import { type SimStatement, sqlTag } from '../proofs/simulation/sql.ts';
+
+const sql = sqlTag(() => Promise.reject(new Error('sent'))) as unknown as Sql;
+const textsOf = (statements: unknown[]) => (statements as SimStatement[]).map(({ text }) => text);
+
+const order: Order = { id: 'o', user_id: 'u', paid: true, total_cost: 3, payment: null, lines: [] };
+const line: OrderLine = { order_id: 'o', item_id: 'i', quantity: 1, unit_price: 3 };
+const user: User = { id: 'u', credit: 1 };
+const item: Item = { id: 'i', price: 3, stock: 1 };
+
+/** The statements of a write-back in which every table has made, changed and removed rows. */
+const writeBack = (upserts: boolean): string[] => {
+  const sifted = <T>(row: T) => ({ made: [row], changed: [row], removed: [] });
+  const target = { sql, upserts };
+  return textsOf([
+    ...writeOrders(target, { ...sifted(order), removed: ['gone'] }),
+    ...writeLines(target, { ...sifted(line), removed: [line] }),
+    ...writeUsers(target, sifted(user)),
+    ...writeItems(target, sifted(item)),
+  ]);
+};
+
+test('an upsert names every column of a table without secondary indexes, so nothing is read', () => {
+  const upserts = writeBack(true).filter((text) => text.startsWith('upsert'));
+  expect(upserts.length).toBe(UPSERTED.length);
+  const tables = [users, items, orders, order_lines];
+  expect<string[]>(tables.map(getTableName)).toEqual([...UPSERTED]);
+  for (const table of tables) {
+    const { name, columns, indexes, uniqueConstraints, foreignKeys } = getTableConfig(table);
+    expect([name, indexes, uniqueConstraints, foreignKeys]).toEqual([name, [], [], []]);
+    const all = columns.map((column) => column.name).join(', ');
+    expect(upserts.filter((text) => text.startsWith(`upsert into ${name} (${all}) `)).length).toBe(
+      1,
+    );
+  }
+});
+
+test('made rows are inserted on both stores, so that a duplicate id fails; the rest is the same', () => {
+  const [upserted, updated] = [writeBack(true), writeBack(false)];
+  expect(updated.filter((text) => /^upsert|on conflict/.test(text))).toEqual([]);
+  expect(upserted.filter((text) => /^update|on conflict/.test(text))).toEqual([]);
+  const others = (texts: string[]) => texts.filter((text) => !/^(upsert|update)/.test(text));
+  expect(others(upserted)).toEqual(others(updated));
+  expect(others(upserted).filter((text) => text.startsWith('insert')).length).toBe(4);
+});
+
+test('both write-backs leave the same rows: each seed is the same history with either', () => {
+  const upserted = new Set<string | undefined>();
+  const history = (seed: number, upserts: boolean) => {
+    const { trace, ...rest } = simulate(seed, true, upserts);
+    for (const step of trace) {
+      for (const [, table] of step.matchAll(/\bupsert (\w+)\(/g)) upserted.add(table);
+    }
+    return { ...rest, trace: trace.map((step) => step.replaceAll('upsert', 'update')) };
+  };
+  for (let seed = 1; seed <= 25; seed++) expect(history(seed, true)).toEqual(history(seed, false));
+  expect([...upserted].sort()).toEqual([...UPSERTED].sort());
+});
+
+test('a role that has lost INSERT since is refused once; its next connection asks anew', async () => {
+  const refusal = Object.assign(new Error('no'), { name: 'PostgresError', code: '42501' });
+  let failed = false;
+  const answers = (text: string): unknown => {
+    if (text.startsWith('insert into stock_operations')) failed = true;
+    if (failed && text !== 'commit') throw refusal;
+    return Object.assign([], { command: text === 'commit' ? 'ROLLBACK' : '' });
+  };
+  const attemptOn = async (upserts: boolean) => {
+    failed = false;
+    const { connection } = connectionOn({
+      sql: sqlTag(async ({ text }) => answers(text)) as unknown as Sql,
+      features: { gated: false, upserts },
+      clock: {
+        now: () => 0,
+        after: () => () => {},
+        pause: async () => {},
+        random: () => 0,
+        uuid: () => '',
+      },
+      stale_at: 1,
+      drop: () => {},
+      end: async () => {},
+    });
+    const command = {
+      keys: {},
+      decide: () => ({ outcome: { status: 200, body: '' }, changes: { users: [user] } }),
+    };
+    const timeouts = { begin_ms: 1, lock_ms: 1, commit_ms: 1, row_ms: 1, rows_max: 10 };
+    const marker = { service: 'stock', id: 'm' } as const;
+    const { end } = await transact(connection, [{ command, keys: {} }], marker, timeouts);
+    return { end, alive: connection.alive };
+  };
+  expect(await attemptOn(true)).toEqual({ end: 'aborted', alive: false });
+  expect(await attemptOn(false)).toEqual({ end: 'aborted', alive: true });
+});
+
+test('on CockroachDB a role that updates whole rows may insert them too, and nothing else is new', async () => {
+  const more = Object.entries(ROLES).flatMap(([role, grants]) => {
+    const with_upserts = withUpserts(grants);
+    expect(Object.keys(with_upserts)).toEqual(Object.keys(grants));
+    return Object.entries(with_upserts).flatMap(([table, privileges]) =>
+      privileges
+        .filter((privilege) => !grants[table]?.includes(privilege))
+        .map((privilege) => `${role}: ${privilege} on ${table}`),
+    );
+  });
+  const expected = [
+    'kassa_order: insert on users',
+    'kassa_order: insert on items',
+    'kassa_payment: insert on orders',
+    'kassa_payment: insert on items',
+  ];
+  expect(more).toEqual(expected);
+});
+
+test.each([
+  ['CockroachDB CCL v25.4.11 (x86_64-pc-linux-gnu)', 'grant select, update, insert on users'],
+  ['PostgreSQL 18.4 on x86_64-pc-linux-gnu', 'grant select, update on users'],
+])('a migration grants what the roles need on %s', async (version, grant) => {
+  const said: string[] = [];
+  const answer = (text: string) => {
+    if (text.includes('version()')) return [{ version }];
+    if (text.includes('from pg_roles')) return [{ rolname: 'kassa_order' }];
+    if (text.includes('information_schema.tables')) return [{ table_name: 'users' }];
+    return [];
+  };
+  const tag = async (parts: TemplateStringsArray) => answer(parts.join('?'));
+  const server = Object.assign(tag, { unsafe: async (text: string) => answer(text) });
+  const granting = grantRoles(server as unknown as Sql, (statement) => said.push(statement));
+  await Promise.allSettled([granting]); // this server grants nothing, which some are told
+  expect(said).toEqual([`${grant} to kassa_order`]);
+});

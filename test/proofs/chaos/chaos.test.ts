@@ -1,0 +1,141 @@
+/** A short run of the chaos command, and its command line. The long ones are `bun run chaos`. */
+import { afterAll, expect, test } from 'bun:test';
+import { connect, endSessions, hasDatabase, storeUrl } from '../../support/kassa.ts';
+import { answers, freePort, openStage, until } from '../../support/process.ts';
+import { withParameter } from '../../support/store-address.ts';
+import { deploy } from './deployment.ts';
+
+const stage = openStage();
+afterAll(() => stage.clear());
+
+const run = (...args: string[]) => runWith({}, ...args);
+const runWith = async (env: Record<string, string>, ...args: string[]) => {
+  const child = stage.start(['test/proofs/chaos/main.ts', ...args], env);
+  await child.ended;
+  return child;
+};
+
+/** The faults of the table, by name. */
+const faultsOf = (out: string): string[] =>
+  [...out.matchAll(/^([a-z-]+) +[1-9]\d* +\d+$/gm)].map(([, name = '']) => name);
+
+test('a quarter of a minute of faults: each kind of kill, nothing lost, nothing doubled', async () => {
+  const child = await run('--minutes', '0.25', '--every', '0.6', '--seed', '11', '--clients', '12');
+  expect(child.out).toContain('Nothing was lost and nothing was doubled.');
+  expect(child.code).toBe(0);
+  expect(faultsOf(child.out)).toEqual(
+    expect.arrayContaining(['kill-store', 'kill-order', 'kill-payment', 'kill-stock']),
+  );
+  expect(faultsOf(child.out)).toContain('kill-all-in-one');
+  expect(Number(/(\d+) audits/.exec(child.out)?.[1])).toBeGreaterThan(0);
+});
+
+test('the shortest run has each kind of kill, though faults are to be rare', async () => {
+  const kills = 'kill-order,kill-payment,kill-stock,kill-all-in-one,partition';
+  const args = ['--minutes', '0.05', '--every', '600', '--clients', '4', '--faults', kills];
+  const child = await runWith({ DATABASE_URL: storeUrl() }, ...args);
+  expect([child.code, faultsOf(child.out).toSorted()]).toEqual([
+    0,
+    ['kill-all-in-one', 'kill-order', 'kill-payment', 'kill-stock'],
+  ]);
+});
+
+test("a run without faults is no proof: another verdict, and exit code 0 only if that's meant", async () => {
+  const port = await freePort();
+  await answers(
+    stage.start(['apps/cli/dev.ts', '--port', `${port}`], { DATABASE_URL: storeUrl() }),
+    port,
+  );
+  const address = ['--address', `http://127.0.0.1:${port}`];
+  const args = [...address, '--minutes', '0.05', '--clients', '4'];
+  // Two at the same time on one deployment: neither takes the other's calls for its own.
+  const [bare, meant, named] = await Promise.all([
+    run(...args),
+    run(...args, '--faults', 'none'),
+    run(...args, '--faults', 'kill-order'),
+  ]);
+  expect([bare.code, meant.code, named.code]).toEqual([2, 0, 2]);
+  expect(bare.out).toContain(
+    `no faults are done, since the deployment at ${address[1]} is not ours`,
+  );
+  for (const { out } of [bare, meant]) {
+    expect(out).toContain('No fault was done');
+    expect(out).not.toMatch(/Nothing was lost|^fault /m);
+  }
+  expect([named.out, named.err]).toEqual([
+    '',
+    expect.stringMatching(/^--faults: kill-order .*\n$/),
+  ]);
+});
+
+const OWN = /^on a new database of its own: (\S+)\/(kassa_chaos_\w+)$/m;
+
+test('a server that is not ours: faults that leave its processes alone, and nothing stays', async () => {
+  const env = { DATABASE_URL: storeUrl() };
+  const args = ['--minutes', '0.1', '--every', '0.4', '--seed', '11', '--clients', '8'];
+  const child = await runWith(env, ...args);
+  expect(child.out).toContain('Nothing was lost and nothing was doubled.');
+  expect(child.code).toBe(0);
+  const [, host, name = ''] = OWN.exec(child.err) ?? [];
+  const spared = `left out, since the store at ${host} is not ours: kill-store, freeze-store\n`;
+  expect(child.out).toStartWith(spared);
+  expect(child.out).not.toMatch(/^(kill|freeze)-store +\d/m);
+  expect(faultsOf(child.out).length).toBeGreaterThan(3);
+  expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
+});
+
+test('faults by name on a server that is not ours: those of sessions and services only', async () => {
+  const env = { DATABASE_URL: storeUrl() };
+  const refused = await runWith(env, '--faults', 'kill-order,kill-store');
+  expect([refused.code, refused.out]).toEqual([2, '']);
+  expect(refused.err).toMatch(/^--faults: kill-store cannot be done, since .* is not ours\n$/);
+  const args = ['--minutes', '0.05', '--every', '0.3', '--clients', '4'];
+  const done = await runWith(env, '--faults', 'terminate-sessions', ...args);
+  expect(done.out).toMatch(/^terminate-sessions +[1-9]/m);
+  expect([done.code, done.out]).toEqual([0, expect.not.stringContaining('left out')]);
+});
+
+test("the services' sessions bear a name of the run alone, by which they are ended", async () => {
+  const undo: (() => Promise<unknown>)[] = [];
+  const teardown = {
+    add: (step: () => Promise<unknown>) => void undo.push(step),
+    run: async () => {},
+  };
+  try {
+    const { database_url, application_name } = await deploy(storeUrl(), teardown, () => {});
+    const mine = await connect(withParameter(database_url, 'application_name', 'kassa-chaos'));
+    const admin = await connect(database_url);
+    expect(await endSessions(admin, application_name)).toBeGreaterThan(0);
+    await mine.flight([mine.sql`select 1`], 5000); // rejects if it was lost
+    await Promise.all([mine.close(), admin.close()]);
+  } finally {
+    for (const step of undo.reverse()) await step();
+  }
+});
+
+test('told to stop, it takes services and database along', async () => {
+  const child = stage.start(['test/proofs/chaos/main.ts', '--minutes', '5'], {
+    DATABASE_URL: storeUrl(),
+  });
+  await until(() => /calls known/.test(child.err), 'faults');
+  const [, , name = ''] = OWN.exec(child.err) ?? [];
+  expect(await hasDatabase(name)).toBe(true);
+  child.signal('SIGTERM');
+  expect([await child.ended, await hasDatabase(name)]).toEqual([143, false]);
+});
+
+test.each([
+  ['--minutes', 'soon'],
+  ['--faults', 'earthquake'],
+  ['--sed', '1'],
+])('%s %s is refused with one sentence and exit code 2', async (flag, value) => {
+  const child = await run(flag, value);
+  expect([child.code, child.out]).toEqual([2, '']);
+  expect(child.err.trim().split('\n').length).toBe(1);
+});
+
+test('an address where nobody answers is refused with one sentence and exit code 2', async () => {
+  const child = await run('--address', 'http://127.0.0.1:9');
+  expect(child.code).toBe(2);
+  expect(child.err).toContain('http://127.0.0.1:9');
+});

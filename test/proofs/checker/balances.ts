@@ -1,0 +1,107 @@
+/** What the steps of a history do to each user's credit and each item's stock. */
+
+import { LIMIT, type World } from '../../support/model.ts';
+import type { Move } from './projection.ts';
+import { keysOfOrders } from './relax.ts';
+import type { Step } from './step.ts';
+
+/** What a call on an order moves, or would have moved had it not been refused. */
+export interface Effect {
+  credit: number;
+  /** Item and change of its stock. */
+  stocks: Map<string, number>;
+}
+
+/** The balances to which a step may lead from this one; none if its answer is wrong here. */
+type Next = (balance: number) => number[];
+
+const idOf = (key: string): string => key.slice(key.indexOf(' ') + 1);
+
+/** @returns undefined if there is no such user or item; then there never is */
+export const balanceOf = (world: World, key: string): number | undefined =>
+  key.startsWith('user') ? world.users.get(idOf(key)) : world.items.get(idOf(key))?.stock;
+
+/** @returns for each key the moves, or undefined if it can't be said what some step does to it */
+export function balanceMoves(
+  steps: readonly Step[],
+  initial: World,
+  effects: ReadonlyMap<Step, readonly Effect[]>,
+): Map<string, Move<number>[] | undefined> {
+  const moves = new Map<string, Move<number>[] | undefined>();
+  const orders = keysOfOrders(
+    steps.map((step) => step.operation),
+    initial,
+  );
+  const add = (key: string, step: Step, next: Next) => {
+    const { from, until, optional } = step;
+    const known = moves.get(key) ?? [];
+    if (!moves.has(key)) moves.set(key, known);
+    if (moves.get(key)) known.push({ step, from, until, optional, next });
+  };
+  for (const step of steps) {
+    const { call } = step.operation;
+    if (call.call === 'checkout' || call.call === 'cancel') {
+      const possible = effects.get(step);
+      for (const key of orders.get(call.order) ?? []) {
+        const next = possible && nextOfOrder(step, key, possible);
+        if (next) add(key, step, next);
+        else if (!possible) moves.set(key, undefined);
+      }
+    } else if (call.call === 'payOrder') {
+      // Whose order it is, and whether it was paid, is for the projection of the order.
+      const refused = step.observer && step.operation.outcome !== 'insufficient_credit';
+      if (!refused) add(`user ${call.user}`, step, nextOf(step, initial, `user ${call.user}`));
+    } else if (!('order' in call)) {
+      const key = 'user' in call ? `user ${call.user}` : `item ${call.item}`;
+      add(key, step, nextOf(step, initial, key));
+    }
+  }
+  return moves;
+}
+
+/** A call whose amount stands in it, and the reads. */
+function nextOf(step: Step, initial: World, key: string): Next {
+  const { call, outcome, seen } = step.operation;
+  const exists = balanceOf(initial, key) !== undefined;
+  if (outcome.endsWith('_not_found')) return (balance) => (exists ? [] : [balance]);
+  if (!exists) return () => [];
+  const shown = 'item' in call ? seen.stock : seen.credit;
+  if (call.call === 'findItem' && seen.price !== undefined) {
+    if (seen.price !== initial.items.get(call.item)?.price) return () => [];
+  }
+  const amount = 'amount' in call ? (call.amount ?? 0) : 0;
+  const change = call.call === 'addFunds' || call.call === 'addStock' ? amount : -amount;
+  if (outcome === 'limit_exceeded') return (b) => (b + change > LIMIT ? [b] : []);
+  if (outcome === 'insufficient_credit' || outcome === 'out_of_stock') {
+    return (balance) => (balance + change < 0 ? [balance] : []);
+  }
+  if (step.observer && outcome !== 'ok') return () => []; // a refusal that this call never gives
+  return (balance) => within(balance + change, shown);
+}
+
+const within = (balance: number, shown: number | undefined): number[] =>
+  balance >= 0 && balance <= LIMIT && (shown ?? balance) === balance ? [balance] : [];
+
+/** @returns undefined if it certainly neither changes nor shows the balance */
+function nextOfOrder(step: Step, key: string, possible: readonly Effect[]): Next | undefined {
+  const { outcome, seen } = step.operation;
+  const user = key.startsWith('user');
+  const of = ({ credit, stocks }: Effect) => (user ? credit : (stocks.get(idOf(key)) ?? 0));
+  const changes = [...new Set(possible.map(of))];
+  if (changes.every((change) => change === 0)) return undefined;
+  if (outcome === 'insufficient_credit') {
+    // The stock is looked at first, so there was enough of it.
+    const short = (b: number) =>
+      changes.some((change) => (user ? b + change < 0 : b + change >= 0));
+    return (balance) => (short(balance) ? [balance] : []);
+  }
+  if (outcome === 'out_of_stock') {
+    // Which item it was can be told only if there is one.
+    const other = possible.some(({ stocks }) => stocks.size !== 1 || !stocks.has(idOf(key)));
+    if (user || other) return undefined;
+    return (balance) => (changes.some((change) => balance + change < 0) ? [balance] : []);
+  }
+  if (step.observer) return undefined;
+  const shown = user ? seen.credit : undefined;
+  return (balance) => changes.flatMap((change) => within(balance + change, shown));
+}

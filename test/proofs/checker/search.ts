@@ -1,0 +1,246 @@
+/**
+ * The exact search for a serial order: Wing and Gong, "Testing and verifying concurrent objects"
+ * (1993), with the memory of Lowe, "Testing for linearizability" (2017): what Knossos and Porcupine
+ * call WGL. An operation is tried once all that completed before its invocation have their place.
+ */
+
+import type { World } from '../../support/model.ts';
+import { seeded } from '../../support/report.ts';
+import { balanceOf } from './balances.ts';
+import type { Keys } from './keys.ts';
+import { type Projection, showsBalance } from './projection.ts';
+import { copyOf, describe, remember, type Step, touched } from './step.ts';
+import { Window } from './window.ts';
+
+export interface Found {
+  /** 'yes': there is an order, which was carried out. 'no': all were tried. Else the budget ended. */
+  serial: 'yes' | 'no' | 'undecided';
+  /** The step at which the search came no further, on the way on which it came furthest. */
+  stuck: Step | undefined;
+  tried: number;
+}
+
+/** A point of choice on the way: how many only looked on, and what is left to be tried. */
+interface Choice {
+  print: string;
+  observers: number;
+  options: Step[];
+  next: number;
+  undo: (() => void) | undefined;
+}
+
+/**
+ * Depth first. Where it comes no further for long it goes back some way at once and orders its
+ * choices anew, what it was stuck at first (restarts and weights as in solvers of constraints); what
+ * was left half tried is forgotten, so 'no' still means that everything was tried.
+ * @param budget steps that may be tried before the search gives up
+ * @param keys look ahead along single keys; without it the search only tries in vain longer
+ */
+export function search(steps: readonly Step[], initial: World, budget: number, keys?: Keys): Found {
+  const way = new Way(steps, initial, keys);
+  const seen = new Set<string>();
+  const choices: Choice[] = [];
+  let [stuck, furthest] = [undefined as Step | undefined, Number.NEGATIVE_INFINITY];
+  let [tried, since, patience, back] = [0, 0, PATIENCE, BACK];
+  const leave = (): Choice | undefined => {
+    const choice = choices.pop();
+    choice?.undo?.();
+    way.unobserve(choice?.observers ?? 0);
+    return choice;
+  };
+  for (;;) {
+    const observers = way.observe();
+    const due = way.window.due();
+    if (!due) return { serial: 'yes', stuck: undefined, tried };
+    if (due.until > furthest) {
+      [stuck, furthest] = [due, due.until];
+      [since, patience, back] = [tried, PATIENCE, BACK];
+    } else if (tried - since > patience && choices.length > 0) {
+      way.unobserve(observers);
+      way.blame(due);
+      for (let i = 0; i <= back; i++) seen.delete(leave()?.print ?? '');
+      [since, patience, back] = [tried, patience * 1.3, back * 1.3];
+      continue;
+    }
+    const print = way.window.fingerprint();
+    const options = seen.has(print) ? [] : way.options(due);
+    seen.add(print);
+    choices.push({ print, observers, options, next: 0, undo: undefined });
+    // Down the next option that explains its answer, or back up to where there is one.
+    for (let moved = false; !moved; ) {
+      const choice = choices.at(-1);
+      if (!choice) return { serial: 'no', stuck, tried };
+      choice.undo?.();
+      choice.undo = undefined;
+      const option = choice.options[choice.next++];
+      if (!option) {
+        leave();
+        continue;
+      }
+      if (++tried > budget) return { serial: 'undecided', stuck, tried };
+      choice.undo = way.take(option);
+      moved = choice.undo !== undefined;
+    }
+  }
+}
+
+const PATIENCE = 300;
+const BACK = 30;
+
+/** The steps that have their place so far, and the world that they have led to. */
+class Way {
+  readonly window: Window<Step>;
+  private readonly world: World;
+  private readonly ahead: Ahead | undefined;
+  private readonly numbers = new Map<string, [number, number]>();
+  private readonly random = seeded(1);
+  private readonly weights = new Map<Step, number>();
+  private blames = 0;
+
+  constructor(steps: readonly Step[], initial: World, keys: Keys | undefined) {
+    const needed = steps.filter((step) => !(step.optional && step.observer));
+    this.window = new Window(needed);
+    this.world = copyOf(initial);
+    this.ahead = keys && new Ahead(keys);
+  }
+
+  /**
+   * Places every step that only looks and whose answer is right now. There is no choice in it: in
+   * an order in which it comes later it can as well come now, since it changes nothing.
+   * @returns how many
+   */
+  observe(): number {
+    let placed = 0;
+    for (let before = -1; before < placed; ) {
+      before = placed;
+      for (const step of this.window.candidates()) {
+        if (!step.observer || !this.fits(step)) continue;
+        this.put(step);
+        placed++;
+      }
+    }
+    return placed;
+  }
+
+  unobserve(placed: number): void {
+    for (let i = 0; i < placed; i++) this.pop();
+  }
+
+  /** First what touches the keys of the step that is due, then the rest, each by its end. */
+  options(due: Step): Step[] {
+    const keys = new Set(touched(this.world, due));
+    const options = this.window.candidates().filter((step) => !step.observer);
+    const near = new Set(
+      options.filter((step) => touched(this.world, step).some((key) => keys.has(key))),
+    );
+    const needed = due.observer ? 4 : 1; // an observer that is due does not fit yet
+    const rank = (step: Step) => (showsBalance(step) ? 2 : 0) + (near.has(step) ? needed : 0);
+    const disorder = Math.min(1, this.blames / 10) * Math.min(1e6, due.until - due.from);
+    const sorted = options.map((step) => ({
+      step,
+      weight: this.weights.get(step) ?? 0,
+      rank: disorder > 0 && this.random() < 0.1 ? 1 : rank(step),
+      until: step.until + (this.random() - 0.5) * disorder,
+    }));
+    sorted.sort((a, b) => b.weight - a.weight || b.rank - a.rank || compare(a.until, b.until));
+    return sorted.map(({ step }) => step);
+  }
+
+  /** From now on this step comes as soon as it can, and the others in some disorder. */
+  blame(step: Step): void {
+    this.weights.set(step, (this.weights.get(step) ?? 0) + 1);
+    this.blames++;
+  }
+
+  /** Does the step. @returns how to undo it, or undefined if it can't come now */
+  take(step: Step): (() => void) | undefined {
+    const keys = touched(this.world, step);
+    const undo = remember(this.world, keys);
+    const before = keys.map((key) => describe(this.world, key));
+    if (!step.apply(this.world)) {
+      undo();
+      return undefined;
+    }
+    const texts = [...before, ...keys.map((key) => describe(this.world, key))];
+    for (const text of texts) this.window.mix(this.numberOf(text));
+    this.put(step);
+    const back = () => {
+      this.pop();
+      for (const text of texts) this.window.mix(this.numberOf(text));
+      undo();
+    };
+    if (!this.ahead || this.ahead.mayGoOn(step, this.world)) return back;
+    back();
+    return undefined;
+  }
+
+  private fits(step: Step): boolean {
+    const undo = remember(this.world, touched(this.world, step));
+    const right = step.apply(this.world);
+    undo();
+    return right;
+  }
+
+  private put(step: Step): void {
+    this.window.put(step);
+    this.ahead?.put(step);
+  }
+
+  private pop(): void {
+    const step = this.window.order.at(-1);
+    if (step) this.ahead?.pop(step);
+    this.window.pop();
+  }
+
+  private numberOf(text: string): [number, number] {
+    const known = this.numbers.get(text);
+    if (known) return known;
+    const number: [number, number] = [this.random() * 2 ** 32, this.random() * 2 ** 32];
+    this.numbers.set(text, number);
+    return number;
+  }
+}
+
+/** The projections on single keys, kept where the way is, to look ahead along each. */
+class Ahead {
+  private readonly looks = new Map<Step, Look[]>();
+
+  constructor({ orders, balances }: Keys) {
+    for (const order of orders) this.add(order, (world) => world.orders.get(order.key.slice(6)));
+    for (const balance of balances) {
+      this.add(balance, (world) => balanceOf(world, balance.key) ?? 0);
+    }
+  }
+
+  put(step: Step): void {
+    for (const look of this.looks.get(step) ?? []) look.put();
+  }
+
+  pop(step: Step): void {
+    for (const look of this.looks.get(step) ?? []) look.pop();
+  }
+
+  mayGoOn = (step: Step, world: World): boolean =>
+    this.looks.get(step)?.every((look) => look.mayGoOn(world)) ?? true;
+
+  private add<T>(projection: Projection<T>, stateOf: (world: World) => T): void {
+    for (const move of projection.moves) {
+      const looks = this.looks.get(move.step) ?? [];
+      this.looks.set(move.step, looks);
+      looks.push({
+        put: () => projection.put(move),
+        pop: () => projection.pop(),
+        mayGoOn: (world) => projection.mayGoOn(stateOf(world)),
+      });
+    }
+  }
+}
+
+interface Look {
+  put(): void;
+  pop(): void;
+  mayGoOn(world: World): boolean;
+}
+
+/** Infinity less Infinity is not a number. */
+const compare = (a: number, b: number): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,0 +1,68 @@
+/** The figures of made-up runs: unknown answers widen what is allowed, and hide no contradiction. */
+import { expect, test } from 'bun:test';
+import type { Evidence, Sample, Snapshot } from './evidence.ts';
+import { figuresOf } from './figures.ts';
+
+const unanswered = (time: number) => ({
+  order: 0,
+  invoked_at: time,
+  completed_at: time + 1,
+  told: { broken: 'reset' },
+});
+
+/** One order of two units for 6, whose checkouts had no answer; the state after both of them. */
+function evidenceOf(credit: number, stock: number, paid: boolean, samples: Sample[] = []) {
+  const lines = new Map([['i', 2]]);
+  const order = (paid: boolean) => ({ paid, total_cost: 6, lines });
+  const state = { from: 5, to: 6, restless: 0 };
+  const before: Snapshot = { ...state, credits: [10], stocks: [5], orders: [order(false)] };
+  const after = { ...state, credits: [credit], stocks: [stock], orders: [order(paid)] };
+  const evidence: Evidence = {
+    plan: {
+      name: 'one',
+      users: [{ credit: 10 }],
+      items: [{ price: 3, stock: 5 }],
+      orders: [{ user: 0, lines: [[0, 2]], total_cost: 6 }],
+      clicks: 1,
+    },
+    ids: { users: ['u'], items: ['i'], orders: ['o'] },
+    before,
+    rounds: [
+      { attempts: [unanswered(1)], samples, after },
+      { attempts: [unanswered(3)], samples: [], after: { ...after, from: 7, to: 8 } },
+    ],
+  };
+  return evidence;
+}
+
+const brokenIn = (evidence: Evidence): string[] =>
+  Object.entries(figuresOf(evidence)[1]).flatMap(([key, value]) => (value === 0 ? [] : key));
+
+test('without an answer, all of a checkout or none of it is fine, and a part of it is not', () => {
+  expect(brokenIn(evidenceOf(10, 5, false))).toEqual([]);
+  expect(brokenIn(evidenceOf(4, 3, true))).toEqual([]);
+  expect(brokenIn(evidenceOf(4, 5, false))).toEqual(['unbalanced', 'charged_more']);
+  expect(brokenIn(evidenceOf(10, 3, true))).toEqual(['unbalanced', 'charged_less']);
+  expect(brokenIn(evidenceOf(4, 5, true))).toEqual(['unbalanced', 'units_unpaired']);
+  expect(brokenIn(evidenceOf(-2, 1, true))).toEqual([
+    'money_untold',
+    'stock_untold',
+    'negative',
+    'charged_more',
+    'units_unpaired',
+  ]);
+});
+
+test('a read shows nothing before its time, nothing twice, and never steps back', () => {
+  const reads = (...values: [value: number, from: number, to: number][]) => {
+    const samples = values.map(([value, from, to]) => {
+      return { reader: 0, kind: 'item' as const, index: 0, value, from, to };
+    });
+    return figuresOf(evidenceOf(4, 3, true, samples))[0].read_impossible;
+  };
+  expect(reads([5, 0, 0.5], [5, 1.5, 2], [3, 3, 4])).toBe(0);
+  expect(reads([3, 0, 0.5])).toBe(1);
+  expect(reads([1, 2, 3])).toBe(1);
+  expect(reads([3, 2, 3], [5, 2.5, 3.5])).toBe(0);
+  expect(reads([3, 2, 3], [5, 3.5, 4])).toBe(1);
+});

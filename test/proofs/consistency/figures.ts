@@ -1,0 +1,175 @@
+/** The figures of a run, each of which must be 0: answers against state, and state against itself. */
+import { type Answered, isDone, isRefused } from '../../support/client.ts';
+import {
+  type Attempt,
+  codeOf,
+  type Evidence,
+  type Kind,
+  type Round,
+  type Sample,
+} from './evidence.ts';
+import { type Meters, metersOf, outside, stepsBack } from './meter.ts';
+import type { Plan } from './plan.ts';
+
+export const FIGURES = {
+  told_done: 'orders told done that are not paid',
+  told_refused: 'orders told refused that are paid',
+  oversold: 'units told sold beyond the stock',
+  overspent: 'money told spent beyond the credit',
+  money_untold: 'money spent other than clients were told',
+  stock_untold: 'units sold other than clients were told',
+  refused_wrongly: 'refusals by a rule that did not apply',
+  repeat_differs: 'repeats of paid checkouts answered otherwise',
+  negative: 'credits and stocks below 0',
+  unbalanced: 'money spent other than units sold × price',
+  charged_more: 'users charged more than their paid orders',
+  charged_less: 'users charged less than their paid orders',
+  units_unpaired: 'units sold other than in paid orders',
+  lost: 'users, items and orders lost or changed',
+  restless: 'values that moved after the last answer',
+  read_negative: 'reads below 0',
+  read_impossible: 'reads that no order of the calls explains',
+} as const;
+
+export type Figure = keyof typeof FIGURES;
+export type Figures = Record<Figure, number>;
+
+/** The figures of each of the two rounds. */
+export function figuresOf(evidence: Evidence): [Figures, Figures] {
+  const meters = metersOf(evidence);
+  const [first, second] = evidence.rounds;
+  const [one, two] = evidence.rounds.map((round) => ({
+    ...answersAgainstState(evidence, round, meters),
+    ...stateAgainstItself(evidence, round),
+    ...readFigures(round.samples, meters),
+    lost: lost(evidence, round),
+    restless: round.after.restless,
+    repeat_differs: 0,
+  })) as [Figures, Figures];
+  one.lost += misplaced(evidence);
+  two.repeat_differs = repeatsThatDiffer(first, second).length;
+  return [one, two];
+}
+
+function answersAgainstState({ plan }: Evidence, round: Round, meters: Meters) {
+  const { credits, stocks, orders, from, to } = round.after;
+  const off = (kind: Kind, values: (number | undefined)[]) =>
+    meters[kind].map((meter, i) => {
+      const value = values[i];
+      return value === undefined ? 0 : outside(meter, value, from, to);
+    });
+  const beyond = (kind: Kind, limits: number[]) =>
+    sum(meters[kind], (meter, i) => Math.max(0, meter.must(from) - (limits[i] ?? 0)));
+  const paid = off(
+    'order',
+    orders.map((order) => order && Number(order.paid)),
+  );
+  return {
+    told_done: paid.filter((by) => by < 0).length,
+    told_refused: paid.filter((by) => by > 0).length,
+    oversold: beyond(
+      'item',
+      plan.items.map(({ stock }) => stock),
+    ),
+    overspent: beyond(
+      'user',
+      plan.users.map(({ credit }) => credit),
+    ),
+    money_untold: sum(off('user', credits), Math.abs),
+    stock_untold: sum(off('item', stocks), Math.abs),
+    refused_wrongly: round.attempts.filter((attempt) => refusedWrongly(plan, attempt, round))
+      .length,
+  };
+}
+
+/** Credit and stock only fall, so what is enough afterwards was enough when it was refused. */
+function refusedWrongly({ orders }: Plan, attempt: Attempt, { after }: Round): boolean {
+  const order = orders[attempt.order];
+  if (!order || !isRefused(attempt.told)) return false;
+  const credit_left = (after.credits[order.user] ?? -1) >= order.total_cost;
+  const stock_left = order.lines.every(([item, units]) => (after.stocks[item] ?? -1) >= units);
+  const code = codeOf(attempt.told);
+  return (
+    (code === 'insufficient_credit' && credit_left) ||
+    (code === 'out_of_stock' && stock_left) ||
+    code === 'order_empty'
+  );
+}
+
+/** What was paid, by an answer or to be seen, answers 2xx again, and with the same. */
+function repeatsThatDiffer(first: Round, second: Round): Attempt[] {
+  const done = Map.groupBy(
+    first.attempts.filter(({ told }) => isDone(told)),
+    ({ order }) => order,
+  );
+  return second.attempts.filter(({ order, told }) => {
+    const before = done.get(order) ?? [];
+    if (before.length === 0 && !first.after.orders[order]?.paid) return false;
+    if (isRefused(told)) return told.status !== 429;
+    return isDone(told) && before.some((one) => contradict(one.told as Answered, told));
+  });
+}
+
+const contradict = (a: Answered, b: Answered): boolean =>
+  ['order_id', 'paid', 'total_cost'].some(
+    (member) =>
+      a.body?.[member] !== undefined &&
+      b.body?.[member] !== undefined &&
+      a.body[member] !== b.body[member],
+  );
+
+function stateAgainstItself({ plan }: Evidence, { after: { credits, stocks, orders } }: Round) {
+  const owed = plan.users.map(() => 0);
+  const held = plan.items.map(() => 0);
+  for (const [i, { user, lines, total_cost }] of plan.orders.entries()) {
+    if (!orders[i]?.paid) continue;
+    owed[user] = (owed[user] ?? 0) + total_cost;
+    for (const [item, quantity] of lines) held[item] = (held[item] ?? 0) + quantity;
+  }
+  const spent = plan.users.map(({ credit }, i) => credit - (credits[i] ?? credit));
+  const sold = plan.items.map(({ stock }, i) => stock - (stocks[i] ?? stock));
+  const worth = sum(sold, (units, i) => units * (plan.items[i]?.price ?? 0));
+  return {
+    negative: [...credits, ...stocks].filter((value = 0) => value < 0).length,
+    unbalanced: Math.abs(sum(spent, (money) => money) - worth),
+    charged_more: spent.filter((money, i) => money > (owed[i] ?? 0)).length,
+    charged_less: spent.filter((money, i) => money < (owed[i] ?? 0)).length,
+    units_unpaired: sum(sold, (units, i) => Math.abs(units - (held[i] ?? 0))),
+  };
+}
+
+/** What is gone, and orders that hold other lines or another total than they were given. */
+function lost({ plan, ids }: Evidence, { after: { credits, stocks, orders } }: Round): number {
+  const changed = plan.orders.filter(({ lines, total_cost }, i) => {
+    const seen = orders[i];
+    return (
+      seen?.total_cost !== total_cost ||
+      seen.lines.size !== lines.length ||
+      lines.some(([item, quantity]) => seen.lines.get(ids.items[item] ?? '') !== quantity)
+    );
+  });
+  return changed.length + [...credits, ...stocks].filter((value) => value === undefined).length;
+}
+
+/** Credits and stocks that were not, before the first checkout, what they had been set to. */
+const misplaced = ({ plan, before }: Evidence): number =>
+  plan.users.filter(({ credit }, i) => before.credits[i] !== credit).length +
+  plan.items.filter(({ stock }, i) => before.stocks[i] !== stock).length;
+
+/** A read lies within what may have happened by then, and not behind what an earlier one saw. */
+function readFigures(samples: Sample[], meters: Meters) {
+  const groups = Map.groupBy(samples, ({ kind, index }) => meters[kind][index]);
+  let impossible = 0;
+  for (const [meter, reads] of groups) {
+    if (!meter) continue;
+    impossible += stepsBack(reads, meter);
+    impossible += reads.filter((one) => outside(meter, one.value, one.from, one.to) !== 0).length;
+  }
+  return {
+    read_negative: samples.filter(({ value }) => value < 0).length,
+    read_impossible: impossible,
+  };
+}
+
+const sum = <T>(list: readonly T[], part: (one: T, i: number) => number): number =>
+  list.reduce((total, one, i) => total + part(one, i), 0);

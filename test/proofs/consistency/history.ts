@@ -1,0 +1,121 @@
+/** A run of the consistency test as a history: is there any serial order that explains it all? */
+
+import { isDone, isRefused } from '../../support/client.ts';
+import type { Operation, Read, Seen } from '../../support/history.ts';
+import { emptyWorld, type World } from '../../support/model.ts';
+import { check } from '../checker/checker.ts';
+import {
+  type Attempt,
+  codeOf,
+  type Evidence,
+  isUnknown,
+  type Kind,
+  type Round,
+  type Sample,
+  type Snapshot,
+} from './evidence.ts';
+
+/** Refusals that say something of the state. */
+const RULES = new Set<unknown>(['out_of_stock', 'insufficient_credit', 'order_empty']);
+
+/** What the checker says of one plan's history. */
+export interface Judgement {
+  plan: string;
+  operations: number;
+  /** Parts that have nothing to do with each other, of which `exact` were decided wholly; 0: skipped. */
+  parts: number;
+  exact: number;
+  /** One sentence for each part that has no serial order. */
+  violations: string[];
+}
+
+/** Looks at the history if it has not more operations than these. */
+export function judge(evidence: Evidence, operations_max: number): Judgement {
+  const history = historyOf(evidence);
+  const skipped = { components: [], violations: [] };
+  const { components, violations } =
+    history.length > operations_max ? skipped : check(history, worldOf(evidence));
+  return {
+    plan: evidence.plan.name,
+    operations: history.length,
+    parts: components.length,
+    exact: components.filter(({ method }) => method === 'exact').length,
+    violations: violations.map(({ detail }) => detail),
+  };
+}
+
+export function sentenceOf({ plan, operations, parts, exact, violations }: Judgement): string {
+  if (parts === 0) return `${plan}: ${operations} operations, no serial order was looked for`;
+  const wrong = violations.length;
+  const found = wrong > 0 ? `${wrong} have no serial order` : 'each has a serial order';
+  const open = exact < parts ? `; ${parts - exact} too large to be decided wholly` : '';
+  const first = wrong > 0 ? `\n  ${violations[0]}` : '';
+  return `${plan}: ${operations} operations in ${parts} parts, ${found}${open}${first}`;
+}
+
+/** Everything as it was set up: the state before the first operation. */
+function worldOf({ plan, ids }: Evidence): World {
+  const world = emptyWorld();
+  for (const [i, { credit }] of plan.users.entries()) world.users.set(ids.users[i] ?? '', credit);
+  for (const [i, item] of plan.items.entries()) world.items.set(ids.items[i] ?? '', { ...item });
+  for (const [i, order] of plan.orders.entries()) {
+    const lines = order.lines.map(([item, quantity]) => {
+      return [ids.items[item] ?? '', { quantity, price: plan.items[item]?.price ?? 0 }] as const;
+    });
+    const user = ids.users[order.user] ?? '';
+    const entry = { user, paid: false, payment: 0, lines: new Map(lines) };
+    world.orders.set(ids.orders[i] ?? '', entry);
+  }
+  return world;
+}
+
+/** The checkouts and all reads, also those of the state at the end. */
+function historyOf(evidence: Evidence): Operation[] {
+  const history = evidence.rounds.flatMap((round) => [
+    ...round.attempts.map((attempt) => checkoutOf(evidence, attempt)),
+    ...round.samples.map((sample) => readOf(evidence, sample)),
+  ]);
+  history.push(...readsOf(evidence.rounds[1]).map((sample) => readOf(evidence, sample)));
+  return history.map((operation, client) => ({ client, ...operation }));
+}
+
+type Anonymous = Omit<Operation, 'client'>;
+
+function checkoutOf({ ids }: Evidence, attempt: Attempt): Anonymous {
+  const { order, invoked_at, completed_at, told } = attempt;
+  const call = { call: 'checkout', order: ids.orders[order] ?? '' } as const;
+  if (isUnknown(attempt)) {
+    return { call, invoked_at, completed_at: Infinity, outcome: 'unknown', seen: {} };
+  }
+  const code = codeOf(told);
+  const refusal = RULES.has(code) ? String(code) : 'refused';
+  const outcome = isRefused(told) ? refusal : 'ok';
+  const total_cost = isDone(told) ? told.body?.total_cost : undefined;
+  const seen: Seen = typeof total_cost === 'number' ? { paid: true, total_cost } : {};
+  return { call, invoked_at, completed_at, outcome, seen };
+}
+
+function readOf({ ids }: Evidence, { kind, index, value, from, to }: Sample): Anonymous {
+  const reads: Record<Kind, [Read, Seen]> = {
+    user: [{ call: 'findUser', user: ids.users[index] ?? '' }, { credit: value }],
+    item: [{ call: 'findItem', item: ids.items[index] ?? '' }, { stock: value }],
+    order: [{ call: 'findOrder', order: ids.orders[index] ?? '' }, { paid: value === 1 }],
+  };
+  const [call, seen] = reads[kind];
+  return { call, invoked_at: from, completed_at: to, outcome: 'ok', seen };
+}
+
+/** The last reading, as the reads that it consists of. */
+function readsOf({ after }: Round): Sample[] {
+  const { from, to } = after;
+  const values: Record<Kind, Snapshot['credits']> = {
+    user: after.credits,
+    item: after.stocks,
+    order: after.orders.map((order) => order && Number(order.paid)),
+  };
+  return (['user', 'item', 'order'] as const).flatMap((kind) =>
+    values[kind].flatMap((value, index) =>
+      value === undefined ? [] : { reader: 0, kind, index, value, from, to },
+    ),
+  );
+}

@@ -1,0 +1,163 @@
+/** `bun run consistency`: the course's consistency test, and what it leaves out, on any deployment. */
+import { join } from 'node:path';
+import { Failure } from '../../../db/failure.ts';
+import { assertAddress, type Client, isAnswer, openClient } from '../../support/client.ts';
+import { foreignStore, newOwnDatabase, storeLine } from '../../support/own-database.ts';
+import { answers, freePort, openStage } from '../../support/process.ts';
+import {
+  flags,
+  live,
+  numberFlag,
+  seeded,
+  sentenceFor,
+  usage,
+  verdict,
+} from '../../support/report.ts';
+import { openTeardown } from '../../support/teardown.ts';
+import { type Judgement, judge, sentenceOf } from './history.ts';
+import { planBaskets, planSingles, type Settings } from './plan.ts';
+import { addUp, type Column, columnsOf, tablesOf, violationsOf } from './print.ts';
+import { runPlan } from './run.ts';
+
+const HELP = `Many checkouts at the same time, then: does the store hold what the clients were told?
+
+  bun run consistency [options]
+
+  --address URL    the deployment: one origin, or orders=URL,payment=URL,stock=URL
+                   (without: services of its own, on a store of their own: an embedded one or,
+                   with DATABASE_URL set, a new database on that server; removed afterwards)
+  --hot            one item with a stock of 100, which everybody wants
+  --items N        items (100)            --stock N      of each item (1)
+  --price N        of each item (1)       --users N      users (1000)
+  --credit N       of each user (1)       --checkouts N  orders, of random users (1000)
+  --width N        calls at the same time (1000)
+  --rounds N       runs, each with new users, items and orders (1)
+  --seed N         of all that is random (by the clock)
+  --history on|off whether a serial order of all calls is looked for (if they are few enough)
+  --json           the figures as JSON
+  --help           this text
+
+Two plans a run: "singles" is the course's, each order is of one random item; in "baskets" an order
+has several items and quantities, with stock for half, and not all can pay. Each is checked out
+twice ("again"). Exit code 0: all figures are 0; 1: some are not; 2: it could not be run.`;
+
+/** Bun takes this from the environment of a process at its start; without, 256 calls at a time. */
+const CONNECTIONS = 'BUN_CONFIG_MAX_HTTP_REQUESTS';
+const PROBE_MS = 5000;
+const HISTORY_OPERATIONS = 5000;
+
+if (!process.env[CONNECTIONS]) {
+  const env = { ...process.env, [CONNECTIONS]: '65000' };
+  process.execve?.(process.execPath, [process.execPath, ...process.argv.slice(1)], env);
+}
+const asked = flags(HELP, {
+  address: { type: 'string' },
+  hot: { type: 'boolean', default: false },
+  items: { type: 'string' },
+  stock: { type: 'string' },
+  price: { type: 'string', default: '1' },
+  users: { type: 'string', default: '1000' },
+  credit: { type: 'string', default: '1' },
+  checkouts: { type: 'string', default: '1000' },
+  width: { type: 'string', default: '1000' },
+  rounds: { type: 'string', default: '1' },
+  seed: { type: 'string', default: String(Date.now() % 1e6) },
+  history: { type: 'string' },
+  json: { type: 'boolean', default: false },
+});
+const settings: Settings = {
+  hot: asked.hot,
+  items: whole('items', asked.items ?? (asked.hot ? '1' : '100'), 1, 1e5),
+  stock: whole('stock', asked.stock ?? (asked.hot ? '100' : '1'), 0, 1e9),
+  price: whole('price', asked.price, 0, 1e6),
+  users: whole('users', asked.users, 1, 1e6),
+  credit: whole('credit', asked.credit, 0, 1e9),
+  checkouts: whole('checkouts', asked.checkouts, 1, 1e6),
+};
+const width = whole('width', asked.width, 1, 60_000);
+const rounds = whole('rounds', asked.rounds, 1, 1000);
+const seed = whole('seed', asked.seed, 0, 2 ** 32 - 1);
+const operations_max = historyFlag(asked.history);
+const teardown = openTeardown();
+const line = live();
+
+let columns: Column[] = [];
+const judgements: Judgement[] = [];
+try {
+  await main();
+} catch (error) {
+  await teardown.run();
+  usage(sentenceFor(error));
+}
+await teardown.run(); // told to stop, it ends there
+line.end();
+const not_serial = judgements.flatMap((judgement) => judgement.violations).length;
+const violations = violationsOf(columns) + not_serial;
+if (asked.json) {
+  const { address } = asked;
+  console.log(JSON.stringify({ address, settings, width, seed, rounds, columns, judgements }));
+  process.exit(violations === 0 ? 0 : 1);
+}
+console.log(`\n${tablesOf(columns)}\n`);
+for (const judgement of judgements) console.log(sentenceOf(judgement));
+console.log(`seed ${seed}`);
+verdict(violations, 'The store holds what the clients were told, and nothing else.');
+
+async function main(): Promise<void> {
+  const client = await connect(asked.address ?? (await startOwn()));
+  const random = seeded(seed);
+  for (let round = 1; round <= rounds; round++) {
+    const show = (text: string) => line.show(rounds > 1 ? `run ${round}, ${text}` : text);
+    const of_run: Column[] = [];
+    for (const plan of [planSingles(settings, random), planBaskets(settings, random)]) {
+      const evidence = await runPlan(plan, { client, width, random, show });
+      of_run.push(...columnsOf(evidence));
+      show(`${plan.name}: looking for a serial order`);
+      judgements.push(judge(evidence, operations_max));
+    }
+    columns = addUp(columns, of_run);
+  }
+  line.show('done');
+}
+
+/** The services on a store of their own, as a process of its own: its address. */
+async function startOwn(): Promise<string> {
+  const server_url = foreignStore();
+  const database = server_url
+    ? await newOwnDatabase('consistency', server_url, teardown)
+    : undefined;
+  console.error(storeLine(database?.database_url));
+  line.show('starting services');
+  const stage = openStage();
+  teardown.add(stage.close);
+  const data = database ? [] : ['--data', join(await stage.folder(), 'data')];
+  const port = await freePort();
+  const args = ['apps/cli/dev.ts', '--port', String(port), '--empty', ...data];
+  await answers(stage.start(args, database?.env), port);
+  return `http://127.0.0.1:${port}`;
+}
+
+/** @throws Failure if one of the services doesn't answer at all */
+async function connect(address: string): Promise<Client> {
+  assertAddress(address);
+  const paths = ['/orders/find/0', '/payment/find_user/0', '/stock/find/0'];
+  const probe = openClient(address, PROBE_MS);
+  for (const known of await Promise.all(paths.map(probe.get))) {
+    if (isAnswer(known)) continue;
+    const [why] = known.broken.split(/[.?]/);
+    throw new Failure('store_unavailable', `${address} does not answer: ${why}`);
+  }
+  return openClient(address);
+}
+
+function whole(name: string, text: string, low: number, high: number): number {
+  const value = numberFlag(name, text, low, high);
+  return Number.isInteger(value) ? value : usage(`--${name} must be a whole number, not ${text}`);
+}
+
+/** The operations of which a history may consist at most to be looked at. */
+function historyFlag(text: string | undefined): number {
+  if (text === undefined) return HISTORY_OPERATIONS;
+  if (text === 'on') return Number.POSITIVE_INFINITY;
+  return text === 'off' ? 0 : usage(`--history must be on or off, not ${text}`);
+}

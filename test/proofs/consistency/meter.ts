@@ -1,0 +1,90 @@
+/**
+ * What moves when orders are paid, and how far it can have moved at any time. A call whose answer
+ * is unknown may have happened or not, so that what is possible is an interval.
+ */
+import { isDone, isRefused } from '../../support/client.ts';
+import type { Attempt, Evidence, Kind, Sample } from './evidence.ts';
+
+/** A credit, a stock, or whether an order is paid. */
+export interface Meter {
+  /** How far it has moved by what clients had been told before this time. */
+  must(time: number): number;
+  /** How far it may have moved by then: all that had begun, and was not refused, has happened. */
+  may(time: number): number;
+  /** How far it has moved if this is its value. */
+  moved(value: number): number;
+}
+
+export type Meters = Record<Kind, Meter[]>;
+
+export function metersOf({ plan, rounds }: Evidence): Meters {
+  const by_order = Map.groupBy(
+    rounds.flatMap(({ attempts }) => attempts),
+    ({ order }) => order,
+  );
+  const times = plan.orders.map((_, i) => {
+    const attempts = by_order.get(i) ?? [];
+    const first = (list: Attempt[], at: 'invoked_at' | 'completed_at') =>
+      Math.min(...list.map((one) => one[at])); // Infinity if there is none
+    const done = attempts.filter(({ told }) => isDone(told));
+    const open = attempts.filter(({ told }) => !isRefused(told));
+    return { must_at: first(done, 'completed_at'), may_at: first(open, 'invoked_at') };
+  });
+  const meter = (moved: Meter['moved'], weights: Weights = []): Meter => ({
+    must: stepsOf(weights.map(([i, weight]) => [times[i]?.must_at ?? 0, weight])),
+    may: stepsOf(weights.map(([i, weight]) => [times[i]?.may_at ?? 0, weight])),
+    moved,
+  });
+  const spent: Weights[] = plan.users.map(() => []);
+  const sold: Weights[] = plan.items.map(() => []);
+  for (const [i, order] of plan.orders.entries()) {
+    spent[order.user]?.push([i, order.total_cost]);
+    for (const [item, quantity] of order.lines) sold[item]?.push([i, quantity]);
+  }
+  return {
+    user: plan.users.map(({ credit }, i) => meter((value) => credit - value, spent[i])),
+    item: plan.items.map(({ stock }, i) => meter((value) => stock - value, sold[i])),
+    order: plan.orders.map((_, i) => meter((value) => value, [[i, 1]])),
+  };
+}
+
+/** How far the value lies below (-) or above (+) all that is possible between two times. */
+export function outside({ must, may, moved }: Meter, value: number, from: number, to: number) {
+  const [least, most, is] = [must(from), may(to), moved(value)];
+  return is < least ? is - least : is > most ? is - most : 0;
+}
+
+/** How many of the reads, of one meter, are behind another that had ended when they began. */
+export function stepsBack(samples: Sample[], { moved }: Meter): number {
+  const ended = samples.toSorted((a, b) => a.to - b.to);
+  let [i, furthest, back] = [0, Number.NEGATIVE_INFINITY, 0];
+  for (const { from, value } of samples.toSorted((a, b) => a.from - b.from)) {
+    for (let one = ended[i]; one && one.to < from; one = ended[++i]) {
+      furthest = Math.max(furthest, moved(one.value));
+    }
+    if (moved(value) < furthest) back++;
+  }
+  return back;
+}
+
+/** How much the payment of which order, by its place in the plan, moves a meter. */
+type Weights = [order: number, weight: number][];
+
+/** @returns the sum of the weights whose time is before a given one */
+function stepsOf(steps: [time: number, weight: number][]): (time: number) => number {
+  steps.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  let sum = 0;
+  const sums = steps.map(([, weight]) => {
+    sum += weight;
+    return sum;
+  });
+  return (time) => {
+    let [low, high] = [0, steps.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((steps[middle]?.[0] ?? 0) < time) low = middle + 1;
+      else high = middle;
+    }
+    return sums[low - 1] ?? 0;
+  };
+}

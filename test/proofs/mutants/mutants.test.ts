@@ -1,0 +1,40 @@
+/** `bun run mutants`: each text that it breaks stands there once; it cleans up on a foreign server. */
+import { afterAll, expect, test } from 'bun:test';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { hasDatabase, storeUrl } from '../../support/kassa.ts';
+import { openStage, TOP } from '../../support/process.ts';
+import { mutants } from './list.ts';
+
+const stage = openStage();
+afterAll(() => stage.clear());
+
+test('every mutant still finds the code that it breaks', async () => {
+  expect(mutants.length).toBeGreaterThan(60);
+  expect(new Set(mutants.map((mutant) => mutant.name)).size).toBe(mutants.length);
+  const lost: string[] = [];
+  for (const { name, file, from, to } of mutants) {
+    const times = (await readFile(join(TOP, file), 'utf8')).split(from).length - 1;
+    if (times !== 1 || from === to) lost.push(`${name}: ${times} times in ${file}`);
+  }
+  expect(lost).toEqual([]);
+});
+
+test('on a foreign server a mutant is killed, and no database of a run that bailed out stays', async () => {
+  const args = ['test/proofs/mutants/main.ts', '--only', 'checkout charges'];
+  const child = await stage.run(args, { DATABASE_URL: storeUrl() });
+  expect([child.code, child.out]).toEqual([0, expect.stringMatching(/^3 mutants, 0 survivors/m)]);
+  const [, name = ''] =
+    /^on databases of their own at \S+: (kassa_mutants_\w+)…$/m.exec(child.err) ?? [];
+  expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
+});
+
+test('a server that cannot be reached is not taken for tests that fail', async () => {
+  const env = { DATABASE_URL: 'postgres://127.0.0.1:1/kassa' };
+  const { code, out, err } = await stage.run(
+    ['test/proofs/mutants/main.ts', '--only', 'charges'],
+    env,
+  );
+  expect([code, out]).toEqual([2, '']);
+  expect(err).toMatch(/^the store at 127\.0\.0\.1:1\/kassa does not answer .*\n$/);
+});

@@ -1,0 +1,268 @@
+/** The settings, each within its bounds or named; and the log, which tells neither secrets nor values. */
+import { expect, test } from 'bun:test';
+import { z } from 'zod';
+import { createUser } from '../../apps/payment/commands.ts';
+import {
+  type Config,
+  longestCallMs,
+  nested,
+  readConfig,
+  storeOptions,
+  variables,
+} from '../../apps/runtime/config.ts';
+import { logTo } from '../../apps/runtime/log.ts';
+import { Failure } from '../../db/failure.ts';
+import { openStore } from '../../db/store.ts';
+import { connect, fittingEnvironment } from '../support/kassa.ts';
+import { freePort } from '../support/process.ts';
+
+type Name = keyof typeof variables.shape;
+const names = Object.keys(variables.shape) as Name[];
+
+/** The type behind a variable's default, and the default. */
+function innerOf(name: Name) {
+  const outer: z.ZodType = variables.shape[name];
+  const inner =
+    outer instanceof z.ZodDefault || outer instanceof z.ZodOptional ? outer.unwrap() : outer;
+  return { inner, otherwise: outer.parse(undefined) };
+}
+
+const numbers = names.flatMap((name) => {
+  const { inner, otherwise } = innerOf(name);
+  const number = inner instanceof z.ZodPipe ? inner.out : inner; // text, then a number
+  if (!(number instanceof z.ZodNumber)) return [];
+  const [low, high] = [number.minValue ?? Number.NaN, number.maxValue ?? Number.NaN];
+  return [{ name, low, high, otherwise: Number(otherwise ?? low) }];
+});
+const choices = names.flatMap((name) => {
+  const { inner, otherwise } = innerOf(name);
+  return inner instanceof z.ZodEnum ? [{ name, values: inner.options, otherwise }] : [];
+});
+
+/** The one sentence about an environment that is wrong. */
+function complaintAbout(environment: Record<string, string>): string {
+  try {
+    readConfig(environment);
+  } catch (error) {
+    if (error instanceof Failure && !error.detail.includes('\n')) return error.detail;
+    throw error;
+  }
+  return '';
+}
+
+test('with nothing set every variable has its default, but those that have none', () => {
+  const config = readConfig({});
+  expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 8000, BATCH_INIT: 'off', LANES: 1 });
+  expect(Object.keys(config).sort()).toEqual(
+    names.filter((name) => !/^(?:DATABASE_|METRICS_PORT$)/.test(name)).sort(),
+  );
+});
+
+test('LANES is a number from 1 to 64, or auto: up to eight, thought over every second', () => {
+  const lanesOf = (LANES: string) => {
+    const { lanes, lanes_interval_ms } = storeOptions(readConfig({ LANES }), 'postgres://a/b', '');
+    return [lanes, lanes_interval_ms];
+  };
+  expect(['1', '64', 'auto'].map(lanesOf)).toEqual([
+    [1, 0],
+    [64, 0],
+    [8, 1000],
+  ]);
+  for (const LANES of ['0', '65', '1.5', 'AUTO', 'automatic', 'two']) {
+    const said = 'configuration: LANES must be a whole number from 1 to 64, or auto';
+    expect(complaintAbout({ LANES })).toBe(said);
+  }
+});
+
+test('a default of the service gives way to the environment', () => {
+  const defaults: Partial<Config> = { PORT: 8001, BATCH_INIT: 'on' };
+  expect(readConfig({}, defaults)).toMatchObject(defaults);
+  expect(readConfig({ PORT: '9000', BATCH_INIT: 'off' }, defaults)).toMatchObject({
+    PORT: 9000,
+    BATCH_INIT: 'off',
+  });
+});
+
+test('every variable says what it is for, and times say their unit', () => {
+  for (const name of names) expect(variables.shape[name].description).toMatch(/^\S.{8,}/);
+  expect(names.filter((name) => /(TIMEOUT|DEADLINE|DRAIN)$/.test(name))).toEqual([]);
+  expect(numbers.length).toBeGreaterThan(8);
+  expect(choices.length).toBe(3);
+});
+
+test.each(numbers)(
+  '$name takes $low to $high and nothing beyond',
+  ({ name, low, high, otherwise }) => {
+    expect(Number.isSafeInteger(low) && Number.isSafeInteger(high)).toBe(true);
+    for (const value of [low, high, otherwise]) {
+      expect(readConfig(fittingEnvironment({ [name]: value }))[name]).toBe(value);
+    }
+    for (const value of [low - 1, high + 1, low + 0.5, '1e99', 'abc', 'true', 'NaN', 'Infinity']) {
+      expect(complaintAbout({ [name]: String(value) })).toStartWith(
+        `configuration: ${name} must be`,
+      );
+    }
+  },
+);
+
+test.each(numbers)('a blank $name is unset or wrong, but no zero', ({ name }) => {
+  for (const blank of [' ', '\t']) {
+    const environment = { [name]: blank };
+    if (complaintAbout(environment) === '') expect(readConfig(environment)).toEqual(readConfig({}));
+    else expect(complaintAbout(environment)).toContain(name);
+  }
+});
+
+test.each(choices)('$name is one of its words', ({ name, values, otherwise }) => {
+  for (const value of values) expect(readConfig({ [name]: String(value) })[name]).toBe(value);
+  for (const value of ['loud', 'ON', 'true', ' ']) {
+    expect(complaintAbout({ [name]: value })).toContain(
+      `${name} must be one of ${values.join(', ')}`,
+    );
+  }
+  expect(values).toContain(otherwise as string);
+});
+
+test.each([
+  'postgres://kassa:secret@db:5432/kassa',
+  'postgresql://kassa@db/kassa?sslmode=verify-full',
+  'postgres://kassa:secret@a:26257,b:26257,c:26257/kassa',
+])('DATABASE_URL may be %s', (url) => {
+  expect(readConfig({ DATABASE_URL: url }).DATABASE_URL).toBe(url);
+});
+
+test.each(['db', 'mysql://kassa:secret@db/kassa', 'http://db', 'postgres//db'])(
+  'DATABASE_URL may not be %s, and the complaint does not repeat it',
+  (url) => {
+    const complaint = complaintAbout({ DATABASE_URL: url });
+    expect(complaint).toStartWith('configuration: DATABASE_URL must look like postgres://');
+    expect(complaint).not.toContain('secret');
+  },
+);
+
+test('empty means unset, for every variable', () => {
+  const empty = Object.fromEntries(names.map((name) => [name, '']));
+  expect(readConfig(empty)).toEqual(readConfig({}));
+});
+
+test('variables of others are ignored', () => {
+  expect(readConfig({ KUBERNETES_PORT: 'tcp://10.0.0.1:443', lanes: '0' })).toEqual(readConfig({}));
+});
+
+test('all wrong variables are named at once', () => {
+  const complaint = complaintAbout(Object.fromEntries(names.map((name) => [name, ' no '])));
+  for (const name of names) expect(complaint).toContain(`${name} must `);
+});
+
+test('the defaults fit each other, and so does every limit when the others give way', () => {
+  expect(() => readConfig({})).not.toThrow();
+  const bound = new Set(['DRAIN_MS', ...nested.flatMap(([inner, , outer]) => [inner, outer])]);
+  const limits = numbers.map(({ name }) => name).filter((name) => /_MS$|_MAX$|_MIN$/.test(name));
+  const free = ['BATCH_ROWS_MAX', 'CONNECTION_LIFETIME_MS', 'DRAIN_DELAY_MS']; // promise nothing together
+  expect([...bound].sort()).toEqual(limits.filter((name) => !free.includes(name)).sort() as never);
+});
+
+test.each(nested)('%s has to be %s %s, %s', (inner, how, outer, why) => {
+  const value = 300;
+  const least = how === 'below' ? value + 1 : value;
+  const complaintAt = (limit: number) =>
+    complaintAbout({ [inner]: String(value), [outer]: String(limit) });
+  const sentence = (limit: number) =>
+    `${inner} (${value}) must be ${how} ${outer} (${limit}), ${why}`;
+  expect(complaintAt(least - 1)).toContain(sentence(least - 1));
+  expect(complaintAt(least)).not.toContain(sentence(least));
+});
+
+test('DRAIN_MS is longer than a call that is tried just before its deadline may take', () => {
+  const limits = { DEADLINE_MS: 7000, STATEMENT_TIMEOUT_MS: 3000 };
+  const least = longestCallMs(limits) + 1;
+  expect(least).toBe(11_001);
+  const complaintAt = (DRAIN_MS: number) =>
+    complaintAbout(
+      Object.fromEntries(
+        Object.entries({ ...limits, DRAIN_MS }).map(([name, value]) => [name, `${value}`]),
+      ),
+    );
+  expect(complaintAt(least)).toBe('');
+  expect(complaintAt(least - 1)).toBe(
+    'configuration: DRAIN_MS (11000) must be above DEADLINE_MS + STATEMENT_TIMEOUT_MS + 1000 (11000), or a stop gives up calls that were accepted',
+  );
+});
+
+test('all pairs that do not fit are named at once', () => {
+  const complaint = complaintAbout({ DEADLINE_MS: '100', DRAIN_MS: '1200', QUEUE_MAX: '1' });
+  for (const [inner, outer] of [
+    ['TRANSACTION_TIMEOUT_MS', 'DEADLINE_MS'],
+    ['AWAY_MS', 'DEADLINE_MS'],
+    ['BATCH_MAX', 'QUEUE_MAX'],
+  ]) {
+    expect(complaint).toMatch(new RegExp(`${inner} \\(\\d+\\) must be at most ${outer} `));
+  }
+  expect(complaint).toContain('DRAIN_MS (1200) must be above ');
+});
+
+const collect = (least: Config['LOG_LEVEL'] = 'debug') => {
+  const lines: string[] = [];
+  return { lines, log: logTo((line) => lines.push(line), least, 'test') };
+};
+
+test('a log line is one JSON object with time, level, service and event', () => {
+  const { lines, log } = collect();
+  log('warn', 'two_lines', { text: 'a\nb', error: new Error('c\nd', { cause: new Error('e') }) });
+  expect(lines.map((line) => [line.indexOf('\n') + 1, line.endsWith('\n')])).toEqual([
+    [lines[0]?.length ?? 0, true],
+  ]);
+  const line = JSON.parse(lines[0] ?? '');
+  expect(line).toMatchObject({ level: 'warn', service: 'test', event: 'two_lines', text: 'a\nb' });
+  expect(line.error).toMatchObject({ message: 'c\nd', cause: { message: 'e' } });
+  expect(Math.abs(Date.parse(line.time) - Date.now())).toBeLessThan(60_000);
+});
+
+test('what is below LOG_LEVEL is not logged', () => {
+  const { lines, log } = collect('warn');
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) log(level, level, {});
+  expect(lines.map((line) => JSON.parse(line).event)).toEqual(['warn', 'error']);
+});
+
+test('the log of a store that cannot be reached does not tell the password', async () => {
+  const { lines, log } = collect();
+  const url = `postgres://kassa:hush-hush@127.0.0.1:${await freePort()}/kassa`;
+  const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, CONNECT_TIMEOUT_MS: 200 }));
+  const store = openStore({ ...storeOptions(config, url, 'test'), services: ['order'], log });
+  const command = { ...createUser('ann'), decide: () => ({ outcome: { status: 200, body: '' } }) };
+  const refused = await store.write(command).catch((error) => error);
+  log('error', 'request_failed', { error: refused });
+  await store.close();
+  expect(lines.join('')).toContain('store_unavailable');
+  expect(lines.join('')).not.toContain('hush');
+});
+
+/** Statements that the store refuses, each with a value that is nobody's business. */
+const refused = {
+  'a constraint': `insert into users (id, credit) values ($1, -7531)`,
+  'a repeated key': `insert into users (id, credit) values ($1, 7531), ($1, 7531)`,
+  'a malformed value': `select $1::text::int8`,
+};
+test.each(Object.entries(refused))('the log of %s does not tell values', async (_, statement) => {
+  const connection = await connect();
+  const error = await connection.sql.unsafe(statement, ['private-id']).catch((cause) => cause);
+  await connection.close();
+  const { lines, log } = collect();
+  log('error', 'batch_refused', { error: new Failure('internal', 'refused', { cause: error }) });
+  expect(lines.join('')).toContain(error.code);
+  expect(lines.join('')).not.toContain('private-id');
+  expect(lines.join('')).not.toContain('7531');
+});
+
+/** What other servers say, which put the value elsewhere. */
+const words = [
+  ['22P02', 'could not parse "private-id" as type int: strconv.ParseInt: parsing "private-id": no'],
+  ['23505', `duplicate key value (id)=('private-id') violates unique constraint "users_pkey"`],
+] as const;
+test.each(words)('the log of %s in the words of CockroachDB does not tell values', (code, said) => {
+  const { lines, log } = collect();
+  log('error', 'batch_refused', { error: Object.assign(new Error(said), { code }) });
+  expect(lines.join('')).toContain(code);
+  expect(lines.join('')).toContain(said.slice(0, 15));
+  expect(lines.join('')).not.toContain('private-id');
+});

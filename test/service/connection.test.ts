@@ -1,0 +1,227 @@
+/** Connections without a service: what they take, compared with llhttp; and what they do not. */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { createServer, METHODS, type Server } from 'node:http';
+import { connect } from 'node:net';
+import fc from 'fast-check';
+import { Connection, type Socket } from '../../apps/http/connection.ts';
+import type { Door } from '../../apps/http/door.ts';
+import { type Listening, listenAt } from '../../apps/http/listen.ts';
+import { RECEIVE_MS } from '../../apps/http/message.ts';
+import { damaged } from '../support/damaged.ts';
+import { freePort, until } from '../support/process.ts';
+import { sendRaw } from '../support/raw.ts';
+
+/** Method, target and body of each request that was taken. */
+let taken: string[] = [];
+/** What each is answered with. */
+let text = '';
+let ours: Listening;
+let llhttp: Server;
+const ports = { ours: 0, llhttp: 0 };
+
+const door: Door = {
+  async answer({ method, url }, body = new Uint8Array()) {
+    taken.push(
+      `${method} ${url.slice('http://kassa'.length)} ${Buffer.from(body).toString('hex')}`,
+    );
+    return { response: new Response(text, { status: 200 }), request_id: 'a', last: false };
+  },
+  refuse: () => ({ response: new Response('', { status: 400 }), request_id: 'a', last: true }),
+};
+
+beforeAll(async () => {
+  ports.ours = await freePort();
+  ours = listenAt(Bun.listen, '127.0.0.1', ports.ours, door);
+  llhttp = createServer({ requireHostHeader: false }, async (request, response) => {
+    const pieces: Buffer[] = [];
+    request.on('error', () => {});
+    request.on('data', (piece) => pieces.push(piece));
+    request.on('end', () => {
+      const path = (request.url ?? '').replace(/^http:\/\/[^/]*/, '');
+      taken.push(`${request.method} ${path} ${Buffer.concat(pieces).toString('hex')}`);
+      response.end();
+    });
+  });
+  llhttp.on('clientError', (_, socket) => socket.destroy());
+  await new Promise<void>((resolve) => llhttp.listen(0, '127.0.0.1', resolve));
+  const address = llhttp.address();
+  ports.llhttp = typeof address === 'object' && address ? address.port : 0;
+});
+afterAll(async () => {
+  await ours.stop();
+  llhttp.closeAllConnections();
+  llhttp.close();
+});
+
+test('every request that it takes llhttp takes too, with the same path and body', async () => {
+  let [accepted, refused] = [0, 0];
+  await fc.assert(
+    fc.asyncProperty(damaged('/a/b'), async (parts) => {
+      taken = [];
+      await sendRaw(ports.ours, parts, { ends: true });
+      const unknown = taken.findIndex((line) => !METHODS.includes(line.split(' ')[0] ?? ''));
+      const by_ours = unknown < 0 ? taken : taken.slice(0, unknown); // llhttp knows its methods alone
+      taken = [];
+      await sendRaw(ports.llhttp, parts, { ends: true });
+      expect(by_ours).toEqual(taken.slice(0, by_ours.length));
+      if (by_ours.length > 0) accepted++;
+      else refused++;
+    }),
+    { numRuns: 500 },
+  );
+  expect([accepted > 50, refused > 50]).toEqual([true, true]); // both kinds were tried
+});
+
+test('a stop waits for no one who does not take its answer', async () => {
+  text = 'a'.repeat(16 * 1024 * 1024);
+  taken = [];
+  for (const [when, asks_late] of [
+    ['before the stop', false],
+    ['after it', true],
+  ] as const) {
+    taken = [];
+    const port = await freePort();
+    let mayAnswer = () => {};
+    const held = new Promise<void>((resolve) => (mayAnswer = resolve));
+    const late: Door = {
+      ...door,
+      async answer(request, body) {
+        const answer = await door.answer(request, body);
+        if (asks_late) await held;
+        return answer;
+      },
+    };
+    const listening = listenAt(Bun.listen, '127.0.0.1', port, late);
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    socket.pause();
+    socket.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
+    await until(() => taken.length > 0, 'the request');
+    let stopped = false;
+    void listening.stop().then(() => (stopped = true));
+    mayAnswer();
+    await until(() => stopped, `a stop, not taken ${when}`, 10_000); // not the 120 s of an answer
+    socket.destroy();
+    expect(stopped).toBe(true);
+  }
+});
+
+/** A connection on a socket that takes everything, and what was done with that. */
+function recorded() {
+  const done = { written: [] as string[], shut_down: false };
+  const socket: Socket = {
+    write: (data) => done.written.push(data.toString()) && data.length,
+    shutdown: () => (done.shut_down = true),
+    end() {},
+    terminate() {},
+    pause() {},
+    resume() {},
+  };
+  return { done, connection: new Connection(socket, door) };
+}
+
+test('empty lines do not keep a connection open', async () => {
+  [taken, text] = [[], ''];
+  const { done, connection } = recorded();
+  connection.take(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'));
+  await until(() => done.written.length > 0, 'the answer');
+  const begun_at = performance.now();
+  connection.take(Buffer.from('\r\n'));
+  await until(() => performance.now() > begun_at + 5, 'the next line');
+  connection.take(Buffer.from('\r\n'));
+  connection.checkTime(begun_at + RECEIVE_MS - 1);
+  expect(done.shut_down).toBe(false);
+  connection.checkTime(begun_at + RECEIVE_MS + 4);
+  expect(done.shut_down).toBe(true);
+});
+
+test.each(['\x16\x03\x01', '{"a":1}', '/orders', 'A'.repeat(33), 'GET  /', 'GET orders', '\0'])(
+  'what no request begins with (%j) is refused before its line ends',
+  async (begins) => {
+    const { done, connection } = recorded();
+    connection.take(Buffer.from(begins));
+    await until(() => done.written.length > 0, 'the answer');
+    expect([done.written[0]?.slice(0, 12), done.shut_down]).toEqual(['HTTP/1.1 400', true]);
+  },
+);
+
+test.each(['', '\r\n', 'G', 'GET', 'GET ', 'GET /', 'GET http', 'A'.repeat(32), 'M-SEARCH /a HT'])(
+  'what a request may begin with (%j) is waited for',
+  async (begins) => {
+    const { done, connection } = recorded();
+    connection.take(Buffer.from(begins));
+    await Bun.sleep(0);
+    expect(done.written).toEqual([]);
+  },
+);
+
+test('a body that comes in crumbs is put together once', async () => {
+  [taken, text] = [[], ''];
+  const body = Buffer.alloc(60_000, 'ab');
+  const [before, concat] = [Buffer.concat, { bytes: 0 }];
+  Buffer.concat = (list, length) => {
+    const made = before(list, length);
+    concat.bytes += made.length;
+    return made;
+  };
+  try {
+    const { done, connection } = recorded();
+    connection.take(Buffer.from('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n'));
+    for (let at = 0; at < body.length; at++) connection.take(body.subarray(at, at + 1));
+    await until(() => done.written.length > 0, 'the answer');
+  } finally {
+    Buffer.concat = before;
+  }
+  expect(taken).toEqual([`POST /a ${body.toString('hex')}`]);
+  expect(concat.bytes).toBeLessThan(4 * body.length);
+});
+
+test('beyond the most connections a new one is closed, and the others are answered', async () => {
+  [taken, text] = [[], 'a'];
+  const port = await freePort();
+  const listening = listenAt(Bun.listen, '127.0.0.1', port, door, 2);
+  const open = () => connect(port, '127.0.0.1').on('error', () => {});
+  const get = 'GET /a HTTP/1.1\r\nHost: a\r\n\r\n';
+  const first = open();
+  const second = open();
+  for (const socket of [first, second]) {
+    const answered = new Promise((resolve) => socket.once('data', resolve));
+    socket.write(get);
+    await answered;
+  }
+  const third = open();
+  third.write(get);
+  await new Promise((resolve) => third.on('close', resolve).resume());
+  expect(taken.length).toBe(2);
+  const again = new Promise((resolve) => first.once('data', resolve));
+  first.write(get);
+  await again;
+  second.destroy();
+  await until(async () => {
+    const { answers } = await sendRaw(port, [
+      get.replace('a\r\n\r\n', 'a\r\nConnection: close\r\n\r\n'),
+    ]);
+    return answers[0]?.status === 200;
+  }, 'room for another');
+  first.destroy();
+  await listening.stop();
+});
+
+test('requests that come faster than their answers are taken wait, and are all answered', async () => {
+  const asked = 400;
+  [taken, text] = [[], 'a'.repeat(256 * 1024)];
+  const socket = connect(ports.ours, '127.0.0.1');
+  socket.pause();
+  socket.write('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(asked - 1));
+  socket.write('GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  let [before, same] = [0, 0];
+  await until(() => {
+    same = taken.length > 0 && taken.length === before ? same + 1 : 0;
+    before = taken.length;
+    return same === 20;
+  }, 'an end of answers that nobody takes');
+  expect(before).toBeLessThan(asked);
+  let length = 0;
+  socket.on('data', (bytes) => (length += bytes.length)).resume();
+  await new Promise((resolve) => socket.on('close', resolve));
+  expect([taken.length, Math.trunc(length / text.length)]).toEqual([asked, asked]);
+});

@@ -1,0 +1,196 @@
+/** The log of a running service: a line for each request, no secrets, nothing lost at the end. */
+import { afterAll, afterEach, expect, test } from 'bun:test';
+import { logTo } from '../../apps/runtime/log.ts';
+import { oneASecond } from '../../apps/runtime/log-rate.ts';
+import { fittingEnvironment, openKassa, storeUrl } from '../support/kassa.ts';
+import { answers, call, freePort, openStage } from '../support/process.ts';
+
+const stage = openStage();
+const kassa = openKassa();
+afterEach(() => stage.clear());
+afterAll(() => kassa.close());
+
+test('at level info each request is one line with its route, outcome and time', async () => {
+  const { child, port } = await begin({ LOG_LEVEL: 'info' });
+  const { user_id } = (await kassa.post('/payment/create_user')).body;
+  const { order_id } = (await kassa.post(`/orders/create/${user_id}`)).body;
+  const keyed = { 'idempotency-key': crypto.randomUUID(), 'x-request-id': 'mine' };
+  await call(port, 'POST', `/orders/checkout/${order_id}?token=private`, keyed);
+  await call(port, 'POST', `/orders/checkout/${order_id}`, keyed);
+  await call(port, 'GET', `/orders/find/${order_id}`);
+  await call(port, 'GET', '/elsewhere');
+  const all = await linesOf(child);
+  const lines = all.filter(({ event }) => event !== 'store_not_ready'); // a first probe may be late
+  const path = `/orders/checkout/${order_id}`;
+  const refused = { method: 'POST', route: '/orders/checkout', path, status: 409 };
+  expect(lines).toMatchObject([
+    { ...refused, code: 'order_empty', request_id: 'mine', batch: 1 },
+    { ...refused, code: 'order_empty', replayed: true },
+    { method: 'GET', route: '/orders/find', status: 200 },
+    { method: 'GET', route: 'none', path: '/elsewhere', status: 404, code: 'route_not_found' },
+  ]);
+  for (const line of lines) {
+    expect(line).toMatchObject({ level: 'info', service: 'order', event: 'request' });
+    expect(line.duration_ms).toBeGreaterThan(0);
+  }
+  expect(child.err).not.toContain('private');
+});
+
+test('at level warn what succeeds or is refused says nothing, what fails says why', async () => {
+  const url = new URL(storeUrl());
+  url.host = `127.0.0.1:${await freePort()}`;
+  const env = fittingEnvironment({ DATABASE_URL: url.href, DEADLINE_MS: 300 });
+  const { child, port } = await begin(env, '/health/live');
+  expect((await call(port, 'GET', '/health/ready')).status).toBe(503);
+  expect((await call(port, 'GET', '/elsewhere')).status).toBe(404);
+  const odd = await fetch(`http://127.0.0.1:${port}/elsewhere`, { method: 'PROPFIND' });
+  expect(odd.status).toBe(501);
+  expect((await call(port, 'GET', '/orders/find/one')).status).toBe(503);
+  const lines = (await linesOf(child)).filter(({ event }) => event.startsWith('request'));
+  const why = { name: 'Failure', code: 'store_unavailable' };
+  expect(lines).toMatchObject([
+    { level: 'warn', event: 'request_failed', route: '/orders/find', status: 503, error: why },
+  ]);
+});
+
+test('2,000 calls that fail in one outage are told in a few lines, which count them all', async () => {
+  const url = new URL(storeUrl());
+  url.host = `127.0.0.1:${await freePort()}`;
+  const { child, port } = await begin({ DATABASE_URL: url.href, AWAY_MS: '0' }, '/health/live');
+  const begun_at = performance.now();
+  let left = 2000;
+  const caller = async () => {
+    while (left-- > 0) {
+      const reply = await call(port, 'POST', '/orders/create/one');
+      expect([reply.status, reply.body.code]).toEqual([503, 'store_unavailable']);
+    }
+  };
+  await Promise.all(Array.from({ length: 50 }, caller));
+  const seconds = (performance.now() - begun_at) / 1000;
+  const lines = (await linesOf(child)).filter(({ event }) => event === 'request_failed');
+  expect(lines[0]).toMatchObject({ route: '/orders/create', code: 'store_unavailable' });
+  expect(lines[0].suppressed).toBeUndefined(); // it was there at once
+  expect(lines.length).toBeLessThan(seconds + 3);
+  expect(lines.reduce((sum, { suppressed = 0 }) => sum + 1 + suppressed, 0)).toBe(2000);
+});
+
+test('at level info an outage is told call by call, as was asked for', async () => {
+  const url = new URL(storeUrl());
+  url.host = `127.0.0.1:${await freePort()}`;
+  const env = { DATABASE_URL: url.href, AWAY_MS: '0', LOG_LEVEL: 'info' };
+  const { child, port } = await begin(env, '/health/live');
+  for (let i = 0; i < 20; i++) {
+    await call(port, 'POST', '/orders/create/one', { 'x-request-id': `call-${i}` });
+  }
+  const lines = (await linesOf(child)).filter(({ event }) => event === 'request_failed');
+  expect(lines.map(({ request_id }) => request_id)).toEqual(
+    Array.from({ length: 20 }, (_, i) => `call-${i}`),
+  );
+});
+
+/** A log that writes one warning a second, and the seconds. */
+function rated() {
+  const written: [string, Record<string, unknown>][] = [];
+  let timers: (() => void)[] = [];
+  let end = () => {};
+  const log = oneASecond(
+    (_, event, fields) => written.push([event, fields]),
+    (_, run) => timers.push(run),
+    (run) => {
+      end = run;
+    },
+  );
+  const aSecond = () => {
+    const due = timers;
+    timers = [];
+    for (const run of due) run();
+  };
+  return { log, written, aSecond, end: () => end() };
+}
+
+test('of warnings that say the same the first is written at once, then one a second', () => {
+  const { log, written, aSecond, end } = rated();
+  const warn = (n: number, code = 'away') => log('warn', 'failed', { route: '/a', code, n });
+  for (let n = 0; n < 2000; n++) warn(n);
+  warn(0, 'slow'); // another code is another matter
+  const first = ['failed', { route: '/a', code: 'away', n: 0 }] as const;
+  const other = ['failed', { route: '/a', code: 'slow', n: 0 }] as const;
+  expect(written.splice(0)).toEqual([[...first], [...other]]);
+  aSecond();
+  expect(written.splice(0)).toEqual([
+    ['failed', { route: '/a', code: 'away', n: 1999, suppressed: 1998 }],
+  ]);
+  warn(1); // within the second after that line
+  expect(written.splice(0)).toEqual([]);
+  aSecond();
+  expect(written.splice(0)).toEqual([['failed', { route: '/a', code: 'away', n: 1 }]]);
+  aSecond();
+  warn(2); // after a quiet second it is the first again
+  expect(written.splice(0)).toEqual([['failed', { route: '/a', code: 'away', n: 2 }]]);
+  for (let n = 3; n < 6; n++) warn(n);
+  end();
+  expect(written).toEqual([['failed', { route: '/a', code: 'away', n: 5, suppressed: 2 }]]);
+});
+
+test('each 500, and each call whose outcome nobody knows, has its line', () => {
+  const { log, written } = rated();
+  for (let n = 0; n < 50; n++) {
+    log('error', 'request_failed', { route: '/a', code: 'internal', n });
+    log('warn', 'request_failed', { route: '/a', code: 'outcome_unknown', n });
+  }
+  expect(written.length).toBe(100);
+});
+
+test('secrets are told by no field, at no depth, in no text', () => {
+  const lines: string[] = [];
+  const log = logTo((line) => lines.push(line), 'debug', 'test');
+  const [url, odd] = ['postgres://kassa:hush-1@db/kassa', 'postgresql://k:hu"sh-2@a:1,b:2/k'];
+  const headers = { Authorization: 'hush-3', cookie: 'hush-4', 'set-cookie': 'hush-5', host: 'a' };
+  const error = new Error(`no way to ${url}`, { cause: [{ password: 'hush-6' }] });
+  log('error', 'first', { url, deep: [{ odd, headers }], error });
+  log('error', 'second', { deep: { error: Object.assign(error, { query: 'hush-7' }) } });
+  expect(lines.join('')).not.toContain('hush');
+  expect(lines.join('')).not.toContain('sh-2');
+  expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+    url: 'postgres://kassa:***@db/kassa',
+    deep: [{ odd: 'postgresql://k:***@a:1,b:2/k', headers: { host: 'a', cookie: '***' } }],
+    error: { message: 'no way to postgres://kassa:***@db/kassa' },
+  });
+});
+
+const logs = (format: string, count: number) => `
+  const { openLog } = await import('./apps/runtime/log.ts');
+  const log = openLog('info', '${format}', 'test');
+  for (let i = 0; i < ${count}; i++) log('info', 'counted', { i, text: 'x'.repeat(100) });
+  process.exit(0);`;
+
+test('what was logged before an exit is there, however much it is', async () => {
+  const child = await stage.run(['-e', logs('json', 10_000)]);
+  const lines = await linesOf(child);
+  expect(lines.map((line) => line.i)).toEqual(Array.from({ length: 10_000 }, (_, i) => i));
+});
+
+test('LOG_FORMAT=pretty is for people, auto is JSON where standard error is no terminal', async () => {
+  const pretty = await stage.run(['-e', logs('pretty', 1)]);
+  expect(pretty.err).toMatch(/^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: counted\n {4}i: 0\n/);
+  const [line] = await linesOf(await stage.run(['-e', logs('auto', 1)]));
+  expect(line).toMatchObject({ level: 'info', event: 'counted', i: 0 });
+});
+
+async function begin(env: Record<string, string>, path?: string) {
+  const port = await freePort();
+  const settings = { DATABASE_URL: storeUrl(), PORT: String(port), ...env };
+  const child = stage.start(['apps/order/main.ts'], settings);
+  await answers(child, port, path);
+  return { child, port };
+}
+
+/** What it has logged, once it has ended. */
+async function linesOf(child: ReturnType<typeof stage.start>) {
+  child.signal('SIGTERM');
+  await child.ended;
+  return child.err
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}

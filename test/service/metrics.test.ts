@@ -1,0 +1,172 @@
+/** What `GET /metrics` tells: of requests by route, of batches, of retries and of lost answers. */
+import { afterAll, expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { exchange, request } from '../support/gateway.ts';
+import {
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  sample,
+  storeUrl,
+  times,
+} from '../support/kassa.ts';
+import { answers, freePort, openStage, sentenceOf, TOP } from '../support/process.ts';
+
+const kassa = openKassa();
+const stage = openStage();
+afterAll(async () => {
+  await kassa.close();
+  await stage.clear();
+});
+
+const requests = (method: string, route: string, status: number) =>
+  sample(kassa, 'kassa_http_request_duration_seconds_count', { method, route, status });
+
+test('requests are counted by method, route and status, never by id', async () => {
+  const user = await newUser(kassa, 5);
+  await kassa.get(`/payment/find_user/${user}`);
+  await kassa.get('/payment/find_user/nobody');
+  await kassa.get('/payment/find_user/no~body');
+  await kassa.post(`/payment/find_user/${user}`);
+  await kassa.get('/no/such/path');
+  expect(await requests('GET', '/payment/find_user', 200)).toBe(1);
+  expect(await requests('GET', '/payment/find_user', 404)).toBe(1);
+  expect(await requests('GET', '/payment/find_user', 400)).toBe(1);
+  expect(await requests('POST', '/payment/find_user', 405)).toBe(1);
+  expect(await requests('GET', 'none', 404)).toBe(1);
+  expect(await kassa.scrape()).not.toContain(user);
+});
+
+test('problems are counted by code, also those of a rule, and those that never came are 0', async () => {
+  const count = (code: string) => sample(kassa, 'kassa_problems_total', { code });
+  expect(await count('overloaded')).toBe(0);
+  expect(await count('contention')).toBe(0);
+  const user = await newUser(kassa, 5);
+  const before = (await count('insufficient_credit')) ?? 0;
+  const key = { 'idempotency-key': crypto.randomUUID() };
+  for (let i = 0; i < 2; i++) await kassa.post(`/payment/pay/${user}/6`, key); // replayed, too
+  expect(await count('insufficient_credit')).toBe(before + 2);
+  const malformed = (await count('invalid_parameter')) ?? 0;
+  await kassa.get('/payment/find_user/no~body');
+  expect(await count('invalid_parameter')).toBe(malformed + 1);
+});
+
+test('batches, their flights and the reads of one statement are measured', async () => {
+  const user = await newUser(kassa, 100);
+  const item = await newItem(kassa, 1, 100);
+  const orders = await times(20, () => newOrder(kassa, user, [[item, 1]]));
+  const before = (await sample(kassa, 'kassa_batch_commands_sum')) ?? 0;
+  await Promise.all(orders.map((order) => kassa.post(`/orders/checkout/${order}`)));
+  expect((await sample(kassa, 'kassa_batch_commands_sum')) ?? 0).toBe(before + 20);
+  const batches = (await sample(kassa, 'kassa_batch_commands_count')) ?? 0;
+  for (const flight of ['lock', 'commit']) {
+    expect(await sample(kassa, 'kassa_flight_duration_seconds_count', { flight })).toBe(batches);
+  }
+  expect(
+    (await sample(kassa, 'kassa_flight_duration_seconds_count', { flight: 'read_ahead' })) ?? 0,
+  ).toBeGreaterThan(0);
+  await Promise.all(orders.map((order) => kassa.get(`/orders/find/${order}`)));
+  const reads = (await sample(kassa, 'kassa_reads_per_statement_sum')) ?? 0;
+  const statements = (await sample(kassa, 'kassa_reads_per_statement_count')) ?? 0;
+  expect(reads).toBeGreaterThanOrEqual(20);
+  expect(statements).toBeLessThan(reads);
+});
+
+test('the store at rest has an empty queue, and says what runs', async () => {
+  expect(await sample(kassa, 'kassa_queue_length')).toBe(0);
+  expect(await sample(kassa, 'kassa_read_connections', { state: 'busy' })).toBe(0);
+  expect(await sample(kassa, 'kassa_build_info', { runtime: `Bun/${Bun.version}` })).toBe(1);
+  expect(await sample(kassa, 'kassa_event_loop_lag_seconds')).toBeGreaterThanOrEqual(0);
+  expect(await sample(kassa, 'process_resident_memory_bytes')).toBeGreaterThan(1e6);
+  expect(await sample(kassa, 'kassa_commits_settled_total', { truth: 'unknown' })).toBe(0);
+});
+
+/** Ways to write `/metrics` that a proxy takes for paths of the API, which it lets through. */
+const DISGUISES = [
+  '/orders/\\..\\..\\metrics',
+  '/orders/../metrics',
+  '/orders/%2e%2e/metrics',
+  '/orders/.%2E\\metrics',
+  '/orders/find/.\t./.\t./../metrics',
+  '/orders/..//../metrics',
+  '/metrics?/orders/',
+  '/metrics#/orders/',
+  'http://kassa/metrics',
+];
+
+async function begin(more: Record<string, string> = {}) {
+  const port = Number(more.PORT ?? (await freePort()));
+  const env = { DATABASE_URL: storeUrl(), PORT: String(port), ...more };
+  const child = stage.start(['apps/order/main.ts'], env);
+  await answers(child, port);
+  return { port, child };
+}
+const isScrape = (body: string) => body.includes('kassa_build_info');
+
+test('on a port of their own the metrics are there alone, and nowhere else, however it is asked', async () => {
+  const METRICS_PORT = String(await freePort());
+  const { port, child } = await begin({ METRICS_PORT });
+  expect(child.out).toContain(`, metrics on port ${METRICS_PORT}, store `);
+  for (const target of ['/metrics', ...DISGUISES]) {
+    const { status, body } = await exchange(port, request('GET', target));
+    expect([target, status >= 400, isScrape(body)]).toEqual([target, true, false]);
+  }
+  const scrape = (method: string, target: string) =>
+    exchange(Number(METRICS_PORT), request(method, target));
+  const { status, body, headers } = await scrape('GET', '/metrics');
+  expect([status, isScrape(body)]).toEqual([200, true]);
+  expect(headers.map(([name]) => name)).toEqual(expect.arrayContaining(['x-request-id']));
+  expect(body).toContain('route="none",status="404"');
+  for (const target of ['/health/live', '/health/ready', '/orders/find/one', '/']) {
+    expect([target, (await scrape('GET', target)).status]).toEqual([target, 404]);
+  }
+  expect((await scrape('POST', '/metrics')).status).toBe(405);
+  child.signal('SIGTERM');
+  expect(await child.ended).toBe(0);
+});
+
+test('without METRICS_PORT, or with the same, one port has all', async () => {
+  const same = String(await freePort());
+  for (const more of [{}, { PORT: same, METRICS_PORT: same }]) {
+    const { port, child } = await begin(more);
+    const { status, body } = await exchange(
+      more.PORT ? Number(same) : port,
+      request('GET', '/metrics'),
+    );
+    expect([status, isScrape(body)]).toEqual([200, true]);
+    expect(child.out).not.toContain('metrics');
+  }
+  // Even there it is found by its own name alone: a path is not resolved.
+  const { port } = await begin();
+  for (const target of DISGUISES.slice(0, 6)) {
+    expect([target, (await exchange(port, request('GET', target))).status >= 400]).toEqual([
+      target,
+      true,
+    ]);
+  }
+});
+
+test('a port for metrics that is taken, or that the runtime does not open, is said', async () => {
+  const { port } = await begin();
+  const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()) };
+  const taken = await stage.run(['apps/order/main.ts'], { ...env, METRICS_PORT: String(port) });
+  expect([taken.code, sentenceOf(taken)]).toEqual([
+    1,
+    expect.stringContaining(`:${port}: the port is taken`),
+  ]);
+  const dev = await stage.run(['apps/cli/dev.ts'], { ...env, METRICS_PORT: String(port) });
+  expect([dev.code, sentenceOf(dev)]).toEqual([
+    1,
+    expect.stringContaining(`:${port}: the port is taken`),
+  ]);
+  const args = ['serve', '--quiet', '--no-prompt', '--allow-net', '--allow-env'];
+  args.push('--allow-sys=hostname', '--host', '127.0.0.1', '--port', env.PORT);
+  const deno = stage.start(
+    [...args, 'apps/order/main.ts'],
+    { ...env, METRICS_PORT: '9000', DENO_DIR: await stage.folder(), DENO_NO_UPDATE_CHECK: '1' },
+    join(TOP, 'node_modules/deno/deno'),
+  );
+  expect(await deno.ended).toBe(2);
+  expect(sentenceOf(deno)).toContain('METRICS_PORT takes Bun');
+});

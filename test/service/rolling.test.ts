@@ -1,0 +1,115 @@
+/** Replicas are replaced one by one under load, behind a balancer that never retries: no call fails. */
+import { afterAll, expect, test } from 'bun:test';
+import { type Balancer, openBalancer } from '../support/balancer.ts';
+import {
+  creditOf,
+  expectCleanAudit,
+  isPaid,
+  newItem,
+  newUser,
+  openKassa,
+  stockOf,
+  storeUrl,
+} from '../support/kassa.ts';
+import { answers, complaintsOf, freePort, openStage, until } from '../support/process.ts';
+
+const CLIENTS = 24;
+const ROUNDS = 2;
+/** The balancer learns within this time that a replica is not ready, which DRAIN_DELAY_MS outlasts. */
+const CHECK_EVERY_MS = 500;
+const env = { DRAIN_DELAY_MS: '1000', LANES: '1' };
+
+const stage = openStage();
+const kassa = openKassa();
+afterAll(async () => {
+  await kassa.close();
+  await stage.clear();
+});
+
+test('a rolling restart under load fails no call and loses no answer', async () => {
+  const [user_id, item_id] = [await newUser(kassa, 10 ** 9), await newItem(kassa, 3, 10 ** 6)];
+  const replicas = await Promise.all([begin(), begin()]);
+  const ports = replicas.map((replica) => replica.port);
+  const balancer = await openBalancer(ports, CHECK_EVERY_MS);
+  const load = openLoad(balancer.port, user_id, item_id);
+
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [i, { child, port }] of replicas.entries()) {
+      await progress(balancer, ports, load.failures);
+      child.signal('SIGTERM');
+      expect([await child.ended, complaintsOf(child)]).toEqual([0, '']);
+      replicas[i] = await begin(port);
+    }
+  }
+  await progress(balancer, ports, load.failures);
+  const { paid, failures } = load;
+  await load.end();
+  balancer.close();
+
+  expect(failures).toEqual([]);
+  expect(paid.length).toBeGreaterThan(CLIENTS);
+  for (const order_id of paid)
+    expect([order_id, await isPaid(kassa, order_id)]).toEqual([order_id, true]);
+  expect(await stockOf(kassa, item_id)).toBe(10 ** 6 - paid.length);
+  expect(await creditOf(kassa, user_id)).toBe(10 ** 9 - 3 * paid.length);
+  await expectCleanAudit();
+});
+
+async function begin(at?: number) {
+  const port = at ?? (await freePort());
+  const settings = { DATABASE_URL: storeUrl(), PORT: String(port), ...env };
+  const child = stage.start(['apps/order/main.ts'], settings);
+  await answers(child, port);
+  return { child, port };
+}
+
+/** Until every replica has answered a good many more calls, or a call has failed. */
+async function progress(
+  balancer: Balancer,
+  ports: number[],
+  failures: readonly string[],
+): Promise<void> {
+  const before = new Map(balancer.answered);
+  await until(
+    () =>
+      failures.length > 0 ||
+      ports.every((port) => count(balancer.answered, port) > count(before, port) + 4 * CLIENTS),
+    'work on all replicas',
+  );
+}
+const count = (counts: Map<number, number>, port: number): number => counts.get(port) ?? 0;
+
+/** Clients that put one item in a new order and pay it, again and again, on connections that last. */
+function openLoad(port: number, user_id: string, item_id: string) {
+  const paid: string[] = [];
+  const failures: string[] = [];
+  let ending = false;
+  const say = async (method: string, path: string) => {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}/orders${path}`, { method });
+      const text = await response.text();
+      if (response.status === 200) return JSON.parse(text);
+      failures.push(`${method} ${path}: ${response.status} ${text}`);
+    } catch (error) {
+      failures.push(`${method} ${path}: ${error}`);
+    }
+    ending = true;
+    return {};
+  };
+  const clients = Array.from({ length: CLIENTS }, async () => {
+    while (!ending) {
+      const { order_id } = await say('POST', `/create/${user_id}`);
+      if (order_id) await say('POST', `/addItem/${order_id}/${item_id}/1`);
+      if (order_id) await say('GET', `/find/${order_id}`);
+      if (order_id && (await say('POST', `/checkout/${order_id}`)).paid) paid.push(order_id);
+    }
+  });
+  return {
+    paid,
+    failures,
+    async end() {
+      ending = true;
+      await Promise.all(clients);
+    },
+  };
+}

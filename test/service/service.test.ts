@@ -1,0 +1,378 @@
+/** Each service by itself, as it is deployed: its prefix, its health, its settings, its stop. */
+import { afterAll, afterEach, expect, test } from 'bun:test';
+import { createServer, connect as dial } from 'node:net';
+import { join } from 'node:path';
+import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
+import {
+  connect,
+  expectProblem,
+  fittingEnvironment,
+  isPaid,
+  newDatabase,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  storeUrl,
+} from '../support/kassa.ts';
+import {
+  answers,
+  call,
+  complaintsOf,
+  freePort,
+  openStage,
+  sentenceOf,
+  TOP,
+  until,
+} from '../support/process.ts';
+import { startProxy } from '../support/proxy.ts';
+
+const stage = openStage();
+const kassa = openKassa();
+const locks = new Set<() => Promise<void>>();
+afterEach(async () => {
+  for (const release of locks) await release();
+  await stage.clear();
+});
+afterAll(() => kassa.close());
+
+const services = ['order', 'payment', 'stock'] as const;
+/** One read per prefix; the answer to an unknown id says which service it came from. */
+const reads = {
+  order: ['/orders/find/nobody', 'order_not_found'],
+  payment: ['/payment/find_user/nobody', 'user_not_found'],
+  stock: ['/stock/find/nobody', 'item_not_found'],
+} as const;
+
+test.each(services)('%s answers on its own prefix and on no other', async (name) => {
+  const { port } = await begin(name);
+  for (const other of services) {
+    const [path, code] = reads[other];
+    const { status, body } = await call(port, 'GET', path);
+    expect([status, body.code]).toEqual([404, other === name ? code : 'route_not_found']);
+  }
+  expect((await call(port, 'GET', '/health/live')).status).toBe(200);
+});
+
+test.each(services)(
+  '%s stops with code 0, having said where it listens, without the password',
+  async (name) => {
+    const { child } = await begin(name);
+    child.signal('SIGTERM');
+    expect(await child.ended).toBe(0);
+    expect(complaintsOf(child)).toBe('');
+    expect(child.out.trim()).toMatch(/^kassa \w+ on http:\/\/127\.0\.0\.1:\d+, store [^@\s]+$/);
+  },
+);
+
+test('the three together take a new user to a paid checkout', async () => {
+  const [order, payment, stock] = await Promise.all(services.map((name) => begin(name)));
+  const post = (at: { port: number } | undefined, path: string) =>
+    call(at?.port ?? 0, 'POST', path).then((answer) => answer.body);
+  const { user_id } = await post(payment, '/payment/create_user');
+  const { item_id } = await post(stock, '/stock/item/create/7');
+  await post(payment, `/payment/add_funds/${user_id}/20`);
+  await post(stock, `/stock/add/${item_id}/3`);
+  const { order_id } = await post(order, `/orders/create/${user_id}`);
+  await post(order, `/orders/addItem/${order_id}/${item_id}/2`);
+  const paid = await post(order, `/orders/checkout/${order_id}`);
+  expect(paid).toEqual({ order_id, paid: true, total_cost: 14 });
+});
+
+test('batch_init is refused unless it is switched on', async () => {
+  const path = '/orders/batch_init/1/1/1/1';
+  const off = await call((await begin('order')).port, 'POST', path);
+  expect([off.status, off.body.code]).toEqual([403, 'batch_init_disabled']);
+  const { database_url, drop } = await newDatabase();
+  const { child, port } = await begin('order', { BATCH_INIT: 'on', DATABASE_URL: database_url });
+  expect((await call(port, 'POST', path)).status).toBe(200);
+  child.signal('SIGTERM');
+  await child.ended;
+  await drop();
+});
+
+test.each(services)('without DATABASE_URL %s says so in one sentence', async (name) => {
+  const child = await stage.run([`apps/${name}/main.ts`], { PORT: String(await freePort()) });
+  expect(child.code).toBe(2);
+  expect(sentenceOf(child)).toContain('DATABASE_URL');
+});
+
+const wrong: [env: Record<string, string>, said: RegExp][] = [
+  [{ LANES: '0' }, /LANES must be a whole number from 1 to 64/],
+  [{ PORT: 'abc' }, /PORT must be a whole number/],
+  [{ DEADLINE_MS: '1e99' }, /DEADLINE_MS must be/],
+  [{ LOG_LEVEL: 'loud' }, /LOG_LEVEL must be one of debug, info, warn, error/],
+  [{ BATCH_INIT: 'maybe' }, /BATCH_INIT must be one of on, off/],
+  [{ DATABASE_URL: 'mysql://root:secret@db/kassa' }, /DATABASE_URL must look like postgres:/],
+  [{ HOST: 'a host' }, /HOST must be a host name/],
+  [
+    { DRAIN_MS: '2000' },
+    /DRAIN_MS \(2000\) must be above DEADLINE_MS \+ .* \(18000\), or a stop gives up/,
+  ],
+  [{ LANES: '0', PORT: 'abc', BATCH_INIT: 'maybe' }, /(?=.*PORT)(?=.*BATCH_INIT)(?=.*LANES)/],
+];
+test.each(wrong)('%j is named in one sentence', async (env, said) => {
+  const child = await stage.run(['apps/stock/main.ts'], { DATABASE_URL: storeUrl(), ...env });
+  expect(child.code).toBe(2);
+  expect(sentenceOf(child)).toMatch(said);
+  expect(child.err).not.toContain('secret');
+});
+
+const refused: [what: string, spoil: (url: URL) => void, said: RegExp][] = [
+  [
+    'a database',
+    (url) => {
+      url.pathname = '/no_such_database';
+    },
+    /^the store has no database of this name \(3D000\)$/,
+  ],
+  [
+    'a user, or its password',
+    (url) => {
+      url.username = 'no_such_user';
+      url.password = 'wrong';
+    },
+    /^the store refuses (the password of this service \(28P01\)|this user \(28000\))$/,
+  ],
+  [
+    'a parameter',
+    (url) => url.searchParams.set('no_such_parameter', '1'),
+    /^the store refuses a parameter of DATABASE_URL \(42704\)$/,
+  ],
+];
+test.each(refused)(
+  'readiness says that the store refuses %s, and the log too',
+  async (_, ...how) => {
+    const [spoil, said] = how;
+    const url = new URL(storeUrl());
+    spoil(url);
+    const { child, port } = await begin('order', { DATABASE_URL: url.href }, '/health/live');
+    const probe = () => fetch(`http://127.0.0.1:${port}/health/ready`);
+    for (let i = 0; i < 2; i++) {
+      const reply = await probe();
+      const { detail } = (await reply.json()) as { detail: string };
+      expect([reply.status, detail]).toEqual([503, expect.stringMatching(said)]);
+    }
+    const notes = child.err.split('\n').filter((line) => line.includes('store_not_ready'));
+    expect(notes.length).toBe(1); // said once
+    child.signal('SIGTERM');
+  },
+);
+
+test('a store that refuses connections is not said to be slow', async () => {
+  const url = new URL(storeUrl());
+  url.host = `127.0.0.1:${await freePort()}`;
+  const env = { DATABASE_URL: url.href, AWAY_MS: '0' };
+  const { child, port } = await begin('order', env, '/health/live');
+  const { status, body } = await call(port, 'GET', '/health/ready');
+  expect([status, body.detail]).toEqual([503, 'the store cannot be reached (ECONNREFUSED)']);
+  child.signal('SIGTERM');
+});
+
+test('a variable whose name is misspelt is named, with the one that may be meant', async () => {
+  const env = { DATABSE_URL: 'postgres://a', DATABASE_CA: 'a', DEADLINES_MS: '5', HOSTS: 'a' };
+  const child = await stage.run(['apps/order/main.ts'], env);
+  expect(child.code).toBe(2);
+  expect(child.err.trim().split('\n')).toEqual([
+    'kassa: DATABSE_URL is no variable of ours; is DATABASE_URL meant?',
+    'kassa: DATABASE_CA is no variable of ours; is DATABASE_CA_FILE meant?',
+    'kassa: DEADLINES_MS is no variable of ours; is DEADLINE_MS meant?',
+    'kassa: configuration: set DATABASE_URL',
+  ]);
+});
+
+test('a taken port is named in one sentence', async () => {
+  const { port } = await begin('stock');
+  const env = { PORT: String(port), DATABASE_URL: storeUrl() };
+  const child = await stage.run(['apps/payment/main.ts'], env);
+  expect(child.code).toBe(1);
+  expect(sentenceOf(child)).toContain(`${port}: the port is taken`);
+});
+
+test('a service is live but not ready until its store is migrated', async () => {
+  const { database_url, drop } = await newDatabase(undefined, { migrated: false });
+  const { child, port } = await begin('stock', { DATABASE_URL: database_url }, '/health/live');
+  const early = await call(port, 'GET', '/health/ready');
+  expect([early.status, early.body.code]).toEqual([503, 'not_ready']);
+  const connection = await connect(database_url);
+  await migrate(connection, await readMigrations());
+  await connection.close();
+  await answers(child, port, '/health/ready');
+  expect((await call(port, 'POST', '/stock/item/create/1')).status).toBe(200);
+  child.signal('SIGTERM');
+  await child.ended;
+  await drop();
+});
+
+test('a service starts without its store, says so, and works once the store is there', async () => {
+  const url = new URL(storeUrl());
+  const [host, store_port] = [url.hostname, Number(url.port || 5432)];
+  url.host = `127.0.0.1:${await freePort()}`;
+  const env = fittingEnvironment({ DATABASE_URL: url.href, DEADLINE_MS: 500 });
+  const { child, port } = await begin('stock', env, '/health/live');
+  const early = await call(port, 'GET', '/health/ready');
+  expect([early.status, early.body.code]).toEqual([503, 'store_unavailable']);
+
+  const store = createServer((socket) => {
+    const onward = dial({ host, port: store_port });
+    socket.pipe(onward).on('error', () => socket.destroy());
+    onward.pipe(socket).on('error', () => onward.destroy());
+  }).listen(Number(url.port), '127.0.0.1');
+  await answers(child, port, '/health/ready');
+  expect((await call(port, 'POST', '/stock/item/create/1')).status).toBe(200);
+  child.signal('SIGTERM');
+  expect(await child.ended).toBe(0);
+  store.close();
+});
+
+test.each(['bun', 'deno'] as const)('on %s a stop answers what is in flight', async (runtime) => {
+  const order_id = await sellableOrder();
+  const release = await lockOrder(order_id);
+  const { child, port } = await (runtime === 'bun'
+    ? begin('order', { DRAIN_MS: '600000' })
+    : beginOnDeno());
+  const checkout = call(port, 'POST', `/orders/checkout/${order_id}`);
+  const behind = await callsBehind(port);
+  child.signal('SIGTERM');
+  await until(async () => {
+    const { status } = await call(port, 'GET', '/health/ready');
+    return status === 503 || status === 0;
+  }, 'no more readiness');
+  expect(child.code).toBeUndefined();
+  await release();
+  expect(await checkout).toEqual({ status: 200, body: { order_id, paid: true, total_cost: 7 } });
+  expect(new Set((await Promise.all(behind)).map((answer) => answer.status))).toEqual(
+    new Set([404]),
+  );
+  await until(() => child.code !== undefined, 'its end');
+  expect([child.code, complaintsOf(child)]).toEqual([0, '']);
+});
+
+test('a stop waits DRAIN_MS for what never ends, and no longer', async () => {
+  const order_id = await sellableOrder();
+  const proxy = await startProxy(storeUrl()); // neither the commit nor the question about it is answered
+  const limits = fittingEnvironment({ DRAIN_MS: 1300 });
+  const env = { DATABASE_URL: proxy.database_url, ...limits };
+  const { child, port } = await begin('order', env);
+  let stalled = false;
+  proxy.disturb = (text) => {
+    const settles = stalled && text.startsWith('insert into order_operations');
+    stalled ||= text === 'commit';
+    return settles || text === 'commit' ? 'stall' : 'pass';
+  };
+  const checkout = call(port, 'POST', `/orders/checkout/${order_id}`);
+  await until(() => stalled, 'the commit');
+  const told_at = performance.now();
+  child.signal('SIGTERM');
+  expect(await child.ended).toBe(0);
+  const took_ms = performance.now() - told_at;
+  expect(took_ms).toBeGreaterThan(1200);
+  expect(took_ms).toBeLessThan(10_000); // far more than what is late on a busy machine
+  expect((await checkout).status).toBe(0);
+  await proxy.close();
+  expect(await isPaid(kassa, order_id)).toBe(false);
+});
+
+test('a stop while the store is away is bounded too', async () => {
+  const url = new URL(storeUrl());
+  url.host = `127.0.0.1:${await freePort()}`;
+  const env = fittingEnvironment({ DATABASE_URL: url.href, DRAIN_MS: 1200 });
+  const { child, port } = await begin('stock', env, '/health/live');
+  const waiting = call(port, 'POST', '/stock/item/create/1');
+  await until(() => child.err.includes('store_unavailable'), 'a vain try to connect');
+  const told_at = performance.now();
+  child.signal('SIGTERM');
+  expect(await child.ended).toBe(0);
+  expect(performance.now() - told_at).toBeLessThan(3500);
+  expect([0, 503]).toContain((await waiting).status);
+});
+
+test('the order service on Deno creates an order, checks it out, and stops with code 0', async () => {
+  const user = await newUser(kassa, 10);
+  const item = await newItem(kassa, 7, 1);
+  const { child, port } = await beginOnDeno();
+  const { order_id } = (await call(port, 'POST', `/orders/create/${user}`)).body;
+  await call(port, 'POST', `/orders/addItem/${order_id}/${item}`);
+  const paid = await call(port, 'POST', `/orders/checkout/${order_id}`);
+  expect(paid).toEqual({ status: 200, body: { order_id, paid: true, total_cost: 7 } });
+  expect(await isPaid(kassa, order_id)).toBe(true);
+  child.signal('SIGTERM');
+  expect(await child.ended).toBe(0);
+});
+
+/** One service on a free port, once it answers on `path`. */
+async function begin(
+  name: (typeof services)[number],
+  env: Record<string, string> = {},
+  path?: string,
+) {
+  const port = await freePort();
+  const settings = { DATABASE_URL: storeUrl(), PORT: String(port), ...env };
+  const child = stage.start([`apps/${name}/main.ts`], settings);
+  await answers(child, port, path);
+  return { child, port };
+}
+
+/** The order service on Deno, with the least permissions that it needs. */
+async function beginOnDeno() {
+  const port = await freePort();
+  const args = ['serve', '--quiet', '--no-prompt', '--allow-net', '--allow-env'];
+  args.push('--allow-sys=hostname'); // pino asks for it on import
+  args.push('--host', '127.0.0.1', '--port', String(port), 'apps/order/main.ts');
+  const env = {
+    DATABASE_URL: storeUrl(),
+    DENO_DIR: await stage.folder(),
+    DENO_NO_UPDATE_CHECK: '1',
+  };
+  const child = stage.start(args, env, join(TOP, 'node_modules/deno/deno'));
+  await answers(child, port);
+  return { child, port };
+}
+
+async function sellableOrder(): Promise<string> {
+  return newOrder(kassa, await newUser(kassa, 10), [[await newItem(kassa, 7, 1), 1]]);
+}
+
+/** Holds the order's row, so that its checkout has to wait. Returns how to let go. */
+async function lockOrder(order_id: string): Promise<() => Promise<void>> {
+  const connection = await connect();
+  const { sql } = connection;
+  await sql`set idle_in_transaction_session_timeout = 0`;
+  await sql`begin`;
+  const locked = await sql`select id from orders where id = ${order_id} for update`;
+  expect(locked.length).toBe(1);
+  const release = async () => {
+    if (locks.delete(release)) await connection.close();
+  };
+  locks.add(release);
+  return release;
+}
+
+/** A call behind the first one of this service, once that one is inside the store. */
+async function callsBehind(port: number): Promise<ReturnType<typeof call>[]> {
+  await until(async () => {
+    const scrape = await fetch(`http://127.0.0.1:${port}/metrics`).then((each) => each.text());
+    return /^kassa_batch_commands_count\{.*\} [1-9]/m.test(scrape);
+  }, 'the first batch');
+  const behind = call(port, 'POST', '/orders/create/nobody');
+  await behind; // whoever needs no held row does not wait
+  return [behind];
+}
+
+test('calls on a store that is not migrated are 503 not_ready, and tools say what to do', async () => {
+  const { database_url, drop } = await newDatabase(undefined, { migrated: false });
+  const kassa = openKassa({ DATABASE_URL: database_url });
+  for (const reply of [
+    await kassa.post('/payment/create_user'),
+    await kassa.get('/payment/find_user/1'),
+    await kassa.get('/health/ready'),
+  ]) {
+    expectProblem(reply, 503, 'not_ready');
+    expect(reply.headers.get('retry-after')).toBe('1');
+  }
+  await kassa.close();
+  const audit = await stage.run(['apps/cli/audit.ts'], { DATABASE_URL: database_url });
+  expect(audit.code).toBe(2);
+  expect(sentenceOf(audit)).toContain('bun run migrate');
+  await drop();
+});

@@ -1,0 +1,195 @@
+/** The audit itself: each invariant, once broken by hand, is reported with the row's id. */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import type { Connection } from '../../db/connection/connection.ts';
+import { isUnavailable } from '../../db/failure.ts';
+import { audit } from '../../db/maintenance/audit.ts';
+import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
+import {
+  connect,
+  type Kassa,
+  newDatabase,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  terminateSessions,
+} from '../support/kassa.ts';
+import { startProxy } from '../support/proxy.ts';
+
+let database: Awaited<ReturnType<typeof newDatabase>>;
+let connection: Connection;
+let kassa: Kassa;
+let [user, item, order, paid] = ['', '', '', ''];
+
+beforeAll(async () => {
+  database = await newDatabase();
+  connection = await connect(database.database_url);
+  kassa = openKassa({ DATABASE_URL: database.database_url });
+  user = await newUser(kassa, 1000);
+  item = await newItem(kassa, 10, 50);
+  order = await newOrder(kassa, user, [[item, 1]]);
+  paid = await newOrder(kassa, user, [[item, 2]]);
+  expect((await kassa.post(`/orders/checkout/${paid}`)).status).toBe(200);
+  expect((await kassa.post(`/payment/pay/${user}/${order}/5`)).status).toBe(200);
+});
+afterAll(async () => {
+  await kassa.close();
+  await connection.close();
+  await database.drop();
+});
+
+/** Violated invariants with the examples of each. */
+async function violations(): Promise<Record<string, string[]>> {
+  const findings = await audit(connection);
+  expect(findings.length).toBe(6);
+  const violated = findings.filter((finding) => finding.violations > 0);
+  return Object.fromEntries(violated.map(({ invariant, examples }) => [invariant, examples]));
+}
+
+const CREDIT = "a user's credit is its movements less its paid orders";
+const STOCK = "an item's stock is its movements less its lines in paid orders";
+const TOTAL = "an order's total is the sum of its lines";
+const PAYMENT = "an order's standing payment is its movements";
+const PAID = 'a paid order has lines and no other payment';
+
+for (const [what, invariants, damage, repair] of [
+  [
+    'credit out of nothing',
+    [CREDIT],
+    () => `update users set credit = credit + 1 where id = '${user}'`,
+    () => `update users set credit = credit - 1 where id = '${user}'`,
+  ],
+  [
+    'stock that vanished',
+    [STOCK],
+    () => `update items set stock = stock - 1 where id = '${item}'`,
+    () => `update items set stock = stock + 1 where id = '${item}'`,
+  ],
+  [
+    'a wrong total of an open order',
+    [TOTAL],
+    () => `update orders set total_cost = total_cost + 1 where id = '${order}'`,
+    () => `update orders set total_cost = total_cost - 1 where id = '${order}'`,
+  ],
+  [
+    'half a checkout: an order paid without money and stock',
+    [CREDIT, STOCK, PAYMENT],
+    () => `update orders set paid = true, payment = null where id = '${order}'`,
+    () => `update orders set paid = false, payment = 5 where id = '${order}'`,
+  ],
+  [
+    'a paid order that is open again, while its money and stock stay away',
+    [CREDIT, STOCK],
+    () => `update orders set paid = false where id = '${paid}'`,
+    () => `update orders set paid = true where id = '${paid}'`,
+  ],
+  [
+    'a payment that nobody made',
+    [PAYMENT],
+    () => `update orders set payment = 6 where id = '${order}'`,
+    () => `update orders set payment = 5 where id = '${order}'`,
+  ],
+  [
+    'lines without their order',
+    [TOTAL],
+    () =>
+      `insert into order_lines (order_id, item_id, quantity, unit_price) values ('no', '${item}', 1, 1)`,
+    () => "delete from order_lines where order_id = 'no'",
+  ],
+  [
+    'a paid order without lines',
+    [PAID],
+    () => `insert into orders (id, user_id, paid, total_cost) values ('bare', '${user}', true, 0)`,
+    () => "delete from orders where id = 'bare'",
+  ],
+] as const) {
+  test(`the audit reports ${what}`, async () => {
+    expect(await violations()).toEqual({});
+    await connection.sql.unsafe(damage());
+    const found = await violations();
+    expect(Object.keys(found)).toEqual([...invariants]);
+    for (const examples of Object.values(found)) expect(examples.length).toBe(1);
+    await connection.sql.unsafe(repair());
+    expect(await violations()).toEqual({});
+  });
+}
+
+test('of very many violations all are counted, and no more are read than shown', async () => {
+  const { sql } = connection;
+  await sql`insert into orders (id, user_id, paid, total_cost)
+            select concat('many-', lpad(i::text, 5, '0')), 'nobody', false, 7
+            from generate_series(0, 19999) as g(i)`;
+  const proxy = await startProxy(database.database_url);
+  const counted = await connect(proxy.database_url);
+  const before = proxy.rows;
+  const findings = await audit(counted);
+  const read = proxy.rows - before;
+  await counted.close();
+  await proxy.close();
+  const found = findings.find(({ invariant }) => invariant === TOTAL);
+  const first = Array.from({ length: 10 }, (_, i) => `many-0000${i}: total 7, lines 0`);
+  expect([found?.violations, found?.examples]).toEqual([20_000, first]);
+  expect(read).toBeLessThan(30);
+  await sql`delete from orders where id like 'many-%'`;
+  expect(await violations()).toEqual({});
+});
+
+test('what is below zero is reported, even where no CHECK has stopped it', async () => {
+  await connection.sql.unsafe('alter table items drop constraint items_stock');
+  await connection.sql.unsafe(`update items set stock = -3 where id = '${item}'`);
+  const found = await violations();
+  expect(found['no credit, stock, price, total or quantity is below zero']).toEqual([
+    `item ${item}: stock -3, price 10`,
+  ]);
+});
+
+test('an audit under load sees whole transactions only', async () => {
+  const other = await newDatabase();
+  const busy = openKassa({ DATABASE_URL: other.database_url });
+  const reader = await connect(other.database_url);
+  const buyer = await newUser(busy, 100_000);
+  const thing = await newItem(busy, 1, 100_000);
+  let done = false;
+  const load = Array.from({ length: 10 }, async () => {
+    while (!done) {
+      const id = await newOrder(busy, buyer, [[thing, 2]]);
+      await busy.post(`/orders/checkout/${id}`);
+      await busy.post(`/payment/cancel/${buyer}/${id}`);
+      await busy.post(`/payment/add_funds/${buyer}/1`);
+    }
+  });
+  for (let i = 0; i < 20; i++) {
+    const findings = await audit(reader);
+    expect(findings.filter((finding) => finding.violations > 0)).toEqual([]);
+  }
+  done = true;
+  await Promise.all(load);
+  await busy.close();
+  await reader.close();
+  await other.drop();
+});
+
+test('on a connection that is lost already an audit and a migration fail, once', async () => {
+  const gone = await connect();
+  gone.destroy();
+  await expect(audit(gone)).rejects.toThrow('store_unavailable');
+  await expect(migrate(gone, await readMigrations())).rejects.toThrow('store_unavailable');
+  await Bun.sleep(10); // an error that nobody has taken fails the test here
+});
+
+test('an audit or a migration whose session is ended fails at once, at any moment', async () => {
+  const other = await newDatabase();
+  const { database_url } = other;
+  const migrations = await readMigrations();
+  for (let i = 0; i < 40; i++) {
+    const connection = await connect(database_url);
+    const lasting = (async () => {
+      for (;;) await (i % 2 ? migrate(connection, migrations) : audit(connection));
+    })();
+    const [ended] = await Promise.allSettled([lasting, terminateSessions(database_url)]);
+    expect(ended.status).toBe('rejected');
+    expect(isUnavailable((ended as PromiseRejectedResult).reason)).toBe(true);
+    connection.destroy();
+  }
+  await other.drop();
+});

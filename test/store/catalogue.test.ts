@@ -1,0 +1,243 @@
+/**
+ * Every SQL text of the product, executed once on the run's server: with DATABASE_URL set to a
+ * foreign one, the table that this prints says at a glance what that server cannot do.
+ */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import type { Connection } from '../../db/connection/connection.ts';
+import { heldOf, type RowName, split } from '../../db/engine/probe.ts';
+import { audit } from '../../db/maintenance/audit.ts';
+import { grantRoles, makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
+import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
+import { sourceTexts } from '../support/catalogue-sources.ts';
+import {
+  connect,
+  type Kassa,
+  newDatabase,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+} from '../support/kassa.ts';
+import { answers, freePort, openStage } from '../support/process.ts';
+import { type StoreProxy, startProxy } from '../support/proxy.ts';
+import { walk } from '../support/roles-walk.ts';
+
+/** What only the other kind of server is told. */
+const ELSEWHERE = {
+  postgresql: [
+    ...[/ttl_expiration_expression/, /as of system time/, /^select reloptions as options/],
+    /^delete from … where key = any\(…::text\[\]\) and expires_at < now/,
+    ...[/^upsert/, /bool_and\(has_table_privilege/],
+  ],
+  others: [
+    ...[/fillfactor/, /^lock table/, /plan_cache_mode/, /relkind = 'r' and/, /^create index/],
+    ...[/min\(expires_at\)/, /order by expires_at limit/],
+    ...[/skip locked$/, /^begin isolation level read committed/, /'lock_timeout'/],
+  ],
+};
+
+/** What a server may refuse, since the product then goes on without. */
+const DISPENSABLE =
+  /ttl_expiration_expression|has_schema_privilege|to_regclass|^set (idle_in|plan_cache|lock_time)|nowait$/;
+
+let database: Awaited<ReturnType<typeof newDatabase>>;
+let proxy: StoreProxy;
+let kassa: Kassa;
+let is_postgresql: boolean;
+/** Roles of ours that this server did not have: made here, and dropped again. */
+let made: string[] = [];
+const stage = openStage();
+/** By text: undefined if it has worked once, else what it was refused with. */
+const seen = new Map<string, string | undefined>();
+const failed: string[] = [];
+let executed = 0;
+
+beforeAll(async () => {
+  database = await newDatabase(undefined, { migrated: false });
+  proxy = await startProxy(database.database_url);
+  proxy.observe = (text, refused) => {
+    executed++;
+    if (!seen.has(text) || refused === undefined) seen.set(text, refused);
+  };
+  kassa = openKassa({ DATABASE_URL: proxy.database_url });
+  const { sql, close } = await connect();
+  const [row] = await sql.unsafe('select version() as version');
+  is_postgresql = String(row?.version).startsWith('PostgreSQL');
+  made = await missingRoles(sql);
+  await close();
+});
+afterAll(async () => {
+  await kassa.close();
+  await stage.clear();
+  await proxy.close();
+  await database.drop();
+  const { sql, close } = await connect();
+  for (const role of made) await sql.unsafe(`drop role if exists ${role}`);
+  await close();
+});
+
+async function connected<T>(work: (opened: Awaited<ReturnType<typeof connect>>) => Promise<T>) {
+  const opened = await connect(proxy.database_url);
+  try {
+    return await work(opened);
+  } finally {
+    await opened.close();
+  }
+}
+
+/** The next transaction whose statement begins like this is disturbed once. */
+function disturbOnce(start: string, fault: 'cut_after' | { error: string }): void {
+  proxy.disturb = (statement) => {
+    if (!statement.startsWith(start)) return 'pass';
+    proxy.disturb = () => 'pass';
+    return fault;
+  };
+}
+
+/** All kinds of statements; each goes as far as it can. */
+const drives: Record<string, () => Promise<unknown>> = {
+  async migrate() {
+    await connected(async (opened) => migrate(opened, await readMigrations()));
+  },
+  async roles() {
+    await connected(async ({ sql }) => {
+      await makeRoles(sql, () => {});
+      await grantRoles(sql, () => {});
+      await sql.unsafe('grant delete on users to kassa_reader');
+      await grantRoles(sql, () => {});
+    });
+  },
+  async dev() {
+    const PORT = await freePort();
+    const env = { DATABASE_URL: proxy.database_url, PORT: String(PORT) };
+    await answers(stage.start(['apps/cli/dev.ts'], env), PORT);
+    await stage.clear();
+  },
+  async calls() {
+    const crew = { order: kassa, payment: kassa, stock: kassa };
+    expect((await kassa.get('/health/ready')).body).toEqual({ status: 'ready' });
+    for (const service of ['stock', 'payment', 'order'] as const) {
+      const replies = await walk(crew, service);
+      expect(replies.filter(({ status }) => status !== 200).map(({ body }) => body)).toEqual([]);
+    }
+  },
+  async 'a repeated key, and one that has expired'() {
+    const path = `/payment/add_funds/${await newUser(kassa)}/1`;
+    const key = { 'idempotency-key': crypto.randomUUID() };
+    await kassa.post(path, key);
+    const replay = await kassa.post(path, key);
+    expect(replay.headers.get('idempotency-replayed')).toBe('true');
+    const { sql, close } = await connect(database.database_url);
+    await sql`update payment_operations set expires_at = now() - interval '1 hour'`;
+    await close();
+    expect((await kassa.post(path, key)).body.credit).toBe(2);
+  },
+  async 'a conflict, and a lost commit'() {
+    const path = `/payment/add_funds/${await newUser(kassa)}/1`;
+    disturbOnce('select id, credit from users', { error: '40001' });
+    expect((await kassa.post(path)).status).toBe(200);
+    disturbOnce('commit', 'cut_after');
+    expect((await kassa.post(path)).body.credit).toBe(2);
+  },
+  async 'readiness where tables have no oids, and where privileges cannot be asked for'() {
+    const other = openKassa({ DATABASE_URL: proxy.database_url });
+    for (const events of [[], ['privileges_not_checked']]) {
+      disturbOnce('select name as migration', { error: '42883' });
+      for (const _ of [1, 2]) {
+        expect((await other.get('/health/ready')).body).toEqual({ status: 'ready' });
+      }
+      expect(other.events).toEqual(events);
+    }
+    await other.close();
+  },
+  async 'readiness in a database that is not there'() {
+    const other = openKassa({ DATABASE_URL: proxy.database_url });
+    proxy.disturb = (text) => {
+      if (text.startsWith('select name as migration')) return { error: '42P01' };
+      return text.includes('pg_catalog.pg_database') ? { error: '3D000' } : 'pass';
+    };
+    const missing = await other.get('/health/ready');
+    expect([missing.status, missing.body.detail]).toEqual([
+      503,
+      'the store has no database of this name: create it, and migrate',
+    ]);
+    proxy.disturb = (text) =>
+      text.startsWith('select name as migration') ? { error: '42P01' } : 'pass';
+    expect((await other.get('/health/ready')).body.detail).toContain('lacks a migration');
+    proxy.disturb = () => 'pass';
+    await other.close();
+  },
+  async 'rows that are held'() {
+    const user = await newUser(kassa);
+    const item = await newItem(kassa, 1, 1);
+    const order = await newOrder(kassa, user);
+    const rows = { users: user, items: item, orders: order };
+    const all = Object.entries(rows).map(([table, id]) => `${table}/${id}` as RowName);
+    await connected(async (opened) => {
+      const ungated: Connection = Object.create(opened, { gated: { value: false } });
+      const patience = { ms: 10_000 };
+      for (const connection of new Set([opened, opened.gated ? ungated : opened])) {
+        expect(await heldOf(connection, all, 10_000, patience)).toEqual(new Set());
+      }
+      for (const row of all) {
+        const [table, id] = split(row);
+        const other = await connect(database.database_url);
+        await other.sql`begin`;
+        await other.sql.unsafe(`select id from ${table} where id = '${id}' for update`);
+        const held = heldOf(ungated, [row], 10_000, { row, ...patience });
+        await Bun.sleep(100); // long enough for it to be refused; else it finds the row free at once
+        await other.sql`rollback`;
+        await other.close();
+        expect(await held).toEqual(new Set());
+      }
+    });
+  },
+  async audit() {
+    const findings = await connected((opened) => audit(opened));
+    expect(findings.filter(({ violations }) => violations > 0)).toEqual([]);
+  },
+  async 'an audit that has conflicts'() {
+    let conflicts = 2;
+    proxy.disturb = (text) =>
+      text.startsWith('select count(*)') && conflicts-- > 0 ? { error: '40001' } : 'pass';
+    await connected((opened) => audit(opened));
+    expect(conflicts).toBeLessThan(0);
+    proxy.disturb = () => 'pass';
+  },
+};
+
+test.each(Object.keys(drives))('drive: %s', async (name) => {
+  const before = executed;
+  await drives[name]?.().catch((error) => {
+    failed.push(name);
+    throw error;
+  });
+  expect(executed).toBeGreaterThan(before);
+});
+
+test('every SQL text of the sources was executed, and the server takes each', async () => {
+  const elsewhere = is_postgresql ? ELSEWHERE.postgresql : ELSEWHERE.others;
+  const optional = [...elsewhere, ...(made.length === 0 ? [/^create role/] : [])];
+  const sources = await sourceTexts();
+  expect(sources.length).toBeGreaterThan(50);
+  const executed = [...seen.keys()];
+  const missing = sources
+    .filter(({ text }) => !optional.some((pattern) => pattern.test(text)))
+    .filter(({ pattern }) => !executed.some((text) => pattern.test(text)));
+  const refused = [...seen].filter(
+    ([text, code]) => code !== undefined && (is_postgresql || !DISPENSABLE.test(text)),
+  );
+  if (missing.length + refused.length + failed.length > 0) console.error(table(missing));
+  expect({ refused, missing: missing.map(({ file, text }) => `${file}: ${text}`) }).toEqual({
+    refused: [],
+    missing: [],
+  });
+});
+
+function table(missing: readonly { text: string }[]): string {
+  const row = (word: string, text: string) => `  ${word.padEnd(6)} ${text.slice(0, 150)}`;
+  return [
+    ...[...seen].map(([text, code]) => row(code ?? 'ok', text)),
+    ...missing.map(({ text }) => row('never', text)),
+  ].join('\n');
+}

@@ -1,0 +1,145 @@
+/** What an address and its files say about TLS and the password, and how a wrong one is named. */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type CredentialFiles, readCredentials } from '../../db/connection/credentials.ts';
+import { Failure } from '../../db/failure.ts';
+import { newAuthority } from '../support/certificates.ts';
+import { freePort, openStage, sentenceOf } from '../support/process.ts';
+
+const HOST = 'postgres://kassa:in-the-url@db:26257/kassa';
+const stage = openStage();
+let folder: string;
+const path = (name: string) => join(folder, name);
+const whole: CredentialFiles = {};
+
+beforeAll(async () => {
+  folder = await stage.folder();
+  const authority = newAuthority('authority');
+  const { cert, key } = authority.issue({ name: 'kassa_order' });
+  const files = { 'ca.crt': authority.cert, 'tls.crt': cert, 'tls.key': key, empty: ' \n' };
+  const more = { text: 'hush-hush', password: 's3cret pass\n', 'other.key': authority.key };
+  for (const [name, content] of Object.entries({ ...files, ...more })) {
+    await writeFile(path(name), content);
+  }
+  whole.ca_file = path('ca.crt');
+  whole.cert_file = path('tls.crt');
+  whole.key_file = path('tls.key');
+});
+afterAll(() => stage.clear());
+
+const verified = (address: string, files?: CredentialFiles) => {
+  const { tls } = readCredentials(address, files);
+  return tls ? [tls.verify_issuer, tls.verify_host] : 'in the clear';
+};
+
+test('sslmode means what it means to libpq', () => {
+  expect(verified(HOST)).toBe('in the clear');
+  expect(verified(`${HOST}?sslmode=disable`)).toBe('in the clear');
+  expect(verified(`${HOST}?sslmode=require`)).toEqual([false, false]);
+  expect(verified(`${HOST}?sslmode=require`, whole)).toEqual([true, false]);
+  expect(verified(`${HOST}?sslmode=verify-ca`, whole)).toEqual([true, false]);
+  expect(verified(`${HOST}?sslmode=verify-full`, whole)).toEqual([true, true]);
+  expect(verified(`${HOST}?sslmode=verify-full`)).toEqual([true, true]);
+  expect(verified(`${HOST}?sslmode=verify-full&sslrootcert=system`)).toEqual([true, true]);
+});
+
+test('files for TLS without sslmode mean that all is verified', () => {
+  expect(verified(HOST, { ca_file: path('ca.crt') })).toEqual([true, true]);
+  expect(verified(HOST, whole)).toEqual([true, true]);
+});
+
+test('sslrootcert, sslcert and sslkey of the address stand in, and never reach the driver', () => {
+  const query = `sslrootcert=${path('ca.crt')}&sslcert=${path('tls.crt')}&sslkey=${path('tls.key')}`;
+  const address = `${HOST}?${query}&sslmode=verify-ca&options=-c%20jit%3Doff`;
+  expect(verified(address)).toEqual([true, false]);
+  const { database_url } = readCredentials(address);
+  expect(new URL(database_url).searchParams.get('options')).toBe('-c jit=off');
+  expect([...new URL(database_url).searchParams.keys()]).toEqual(['options']);
+  expect(readCredentials(`${HOST}?sslmode=disable`).database_url).toBe(HOST);
+  expect(readCredentials(`${HOST}?sslrootcert=/nowhere`, whole).tls?.verify_host).toBe(true);
+});
+
+test('several hosts stay as they are', () => {
+  const hosts = 'postgres://kassa@a:26257,b:26257/kassa';
+  expect(readCredentials(`${hosts}?sslmode=require`).database_url).toBe(hosts);
+});
+
+test('the password is what the file holds, without the newline at its end', async () => {
+  const password_file = path('password');
+  expect(readCredentials(HOST).password).toBeUndefined();
+  expect(readCredentials(HOST, { password_file }).password).toBe('s3cret pass');
+  await writeFile(path('renewed'), 'second\r\n');
+  expect(readCredentials(HOST, { password_file: path('renewed') }).password).toBe('second');
+});
+
+const wrong: [what: string, query: string, files: Record<string, string>, said: string][] = [
+  [
+    'a file that is not there',
+    '',
+    { ca_file: 'gone' },
+    'DATABASE_CA_FILE * cannot be read (ENOENT)',
+  ],
+  ['an empty password', '', { password_file: 'empty' }, 'DATABASE_PASSWORD_FILE * is empty'],
+  ['no PEM', '', { ca_file: 'text' }, 'DATABASE_CA_FILE * holds no certificate in PEM'],
+  [
+    'a certificate alone',
+    '',
+    { cert_file: 'tls.crt' },
+    'CERT_FILE is set without DATABASE_KEY_FILE',
+  ],
+  ['a key alone', '', { key_file: 'tls.key' }, 'KEY_FILE is set without DATABASE_CERT_FILE'],
+  [
+    'no key',
+    '',
+    { cert_file: 'tls.crt', key_file: 'text' },
+    'is not the key of DATABASE_CERT_FILE',
+  ],
+  ["another's key", '', { cert_file: 'tls.crt', key_file: 'other.key' }, 'is not the key of'],
+  ['files in the clear', '?sslmode=disable', { ca_file: 'ca.crt' }, 'but sslmode is disable'],
+  ['prefer', '?sslmode=prefer', {}, 'sslmode in DATABASE_URL must be one of disable, require, '],
+  ['an unknown word', '?sslmode=yes', {}, 'sslmode in DATABASE_URL must be one of'],
+  ["the driver's word", '?ssl=require', {}, 'DATABASE_URL has ssl, which is not supported'],
+  [
+    'sslrootcert',
+    '?sslmode=require&sslrootcert=/gone',
+    {},
+    'sslrootcert in DATABASE_URL /gone can',
+  ],
+];
+test.each(wrong)('%s is named in one sentence without secrets', (_, query, names, said) => {
+  const files = Object.fromEntries(Object.entries(names).map(([key, name]) => [key, path(name)]));
+  let failure: unknown;
+  try {
+    readCredentials(`${HOST}${query}`, files);
+  } catch (error) {
+    failure = error;
+  }
+  if (!(failure instanceof Failure)) throw new Error(`not refused: ${failure}`);
+  expect(failure.code).toBe('store_unavailable');
+  const [file = ''] = Object.values(files);
+  expect(failure.detail).toContain(said.replace('*', file));
+  expect(failure.detail).not.toMatch(/\n|hush|in-the-url|PRIVATE/);
+  expect(failure.cause).toBeUndefined(); // it might quote what was read
+});
+
+test.each(['apps/order/main.ts', 'apps/cli/audit.ts', 'apps/cli/migrate.ts', 'apps/cli/dev.ts'])(
+  '%s ends and names the variable and the path',
+  async (entry) => {
+    const DATABASE_URL = `postgres://kassa:in-the-url@127.0.0.1:${await freePort()}/kassa`;
+    const PORT = String(await freePort());
+    const env = { DATABASE_URL, PORT, DATABASE_PASSWORD_FILE: path('no-such-file') };
+    const child = await stage.run([entry], env);
+    expect(child.code).toBe(entry === 'apps/cli/audit.ts' ? 2 : 1); // 1 is a violation there
+    expect(sentenceOf(child)).toContain(`DATABASE_PASSWORD_FILE ${path('no-such-file')} cannot be`);
+    expect(child.out + child.err).not.toContain('in-the-url');
+  },
+);
+
+test('what a file holds is read anew each time', async () => {
+  const ca_file = path('changing.crt');
+  await writeFile(ca_file, newAuthority('first').cert);
+  expect(verified(HOST, { ca_file })).toEqual([true, true]);
+  await rm(ca_file);
+  expect(() => readCredentials(HOST, { ca_file })).toThrow('cannot be read');
+});

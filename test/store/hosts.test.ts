@@ -1,0 +1,103 @@
+/** A store of several hosts, of which one is silent: frozen, or cut off without a word. */
+import { afterAll, expect, test } from 'bun:test';
+import { createServer, type Socket } from 'node:net';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { openConnection } from '../../db/connection/connect.ts';
+import { firstOf } from '../../db/connection/first-of.ts';
+import { creditOf, newUser, openKassa, storeUrl } from '../support/kassa.ts';
+import { freePort } from '../support/process.ts';
+import { startProxy } from '../support/proxy.ts';
+import { withHosts, withPort } from '../support/store-address.ts';
+
+const never = () => new Promise<never>(() => {});
+const failing = async () => Promise.reject(new Error('refused'));
+
+test('the first way that arrives wins, and what arrives later is dropped', async () => {
+  const dropped: string[] = [];
+  const late = Promise.withResolvers<string>();
+  const ways = [() => late.promise, async () => 'second', async () => 'third'];
+  expect(await firstOf(ways, 1, (it) => dropped.push(it))).toBe('second');
+  late.resolve('first');
+  await late.promise;
+  expect(dropped).toEqual(['first']);
+});
+
+test('a way that fails leads to the next at once, and every error is told', async () => {
+  const begun: number[] = [];
+  const note = (n: number, way: () => Promise<string>) => () => {
+    begun.push(n);
+    return way();
+  };
+  const ways = [note(1, failing), note(2, failing), note(3, async () => 'third'), note(4, never)];
+  expect(await firstOf(ways, 1e9, () => {})).toBe('third');
+  expect(begun).toEqual([1, 2, 3]);
+  const last = () => Promise.reject(new Error('the last'));
+  const errors = await firstOf([failing, last], 1e9, () => {}).catch((error) => error.errors);
+  expect(errors.map((error: Error) => error.message)).toEqual(['refused', 'the last']);
+});
+
+/** Takes connections, as the kernel does for a frozen server, and says nothing. */
+const sockets = new Set<Socket>();
+const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1');
+const proxies = await Promise.all([startProxy(storeUrl()), startProxy(storeUrl())]);
+afterAll(async () => {
+  for (const socket of sockets) socket.destroy();
+  silent.close();
+  await Promise.all(proxies.map((proxy) => proxy.close()));
+});
+
+test('hosts that fail are named, each with its own reason, in the log and to nobody else', async () => {
+  const refusing = `127.0.0.1:${await freePort()}`;
+  const other = `localhost:${await freePort()}`;
+  const { port } = silent.address() as { port: number };
+  const DATABASE_URL = withHosts(withPort(storeUrl(), port), [refusing, other]);
+  const settings = readConfig({ CONNECT_TIMEOUT_MS: '700', AWAY_MS: '0' });
+  const address = storeOptions(settings, DATABASE_URL, 'test');
+  const said = await openConnection(address, 'tools').catch((error) => error.detail);
+  expect(said.split('; ')).toEqual(
+    [
+      `127.0.0.1:${port}: connecting timed out`,
+      `${refusing}: no answer from ${refusing} (ECONNREFUSED)`,
+      `${other}: no answer from ${other} (ECONNREFUSED)`,
+    ].sort(),
+  );
+  const kassa = openKassa({ ...settings, DATABASE_URL });
+  const { body } = await kassa.post('/payment/create_user');
+  expect([body.code, body.detail]).toEqual([
+    'store_unavailable',
+    'the store cannot be reached; nothing was done',
+  ]);
+  await kassa.close();
+});
+
+test('a host that is silent keeps no connection from being made', async () => {
+  const { port } = silent.address() as { port: number };
+  const DATABASE_URL = withHosts(storeUrl(), [`127.0.0.1:${port}`]);
+  for (let i = 0; i < 4; i++) {
+    const kassa = openKassa({ DATABASE_URL, CONNECT_TIMEOUT_MS: 60_000 });
+    const user = await newUser(kassa, 3);
+    expect(await creditOf(kassa, user)).toBe(3);
+    await kassa.close();
+  }
+});
+
+test('a host that falls silent in a transaction is left for another, long before the deadline', async () => {
+  const [one, other] = proxies;
+  if (!one || !other) throw new Error('two proxies');
+  const DATABASE_URL = withHosts(one.database_url, [new URL(other.database_url).host]);
+  const kassa = openKassa({
+    ...{ DATABASE_URL, DEADLINE_MS: 60_000, STATEMENT_TIMEOUT_MS: 100 },
+    ...{ RESPONSE_TIMEOUT_MS: 500, IDLE_IN_TRANSACTION_TIMEOUT_MS: 500 },
+  });
+  for (const statement of ['begin', 'select id, credit from users', 'update users', 'commit']) {
+    const user = await newUser(kassa, 3);
+    let left = 1;
+    for (const proxy of proxies) {
+      proxy.disturb = (text) => (text.startsWith(statement) && left-- > 0 ? 'mute' : 'pass');
+    }
+    expect((await kassa.post(`/payment/add_funds/${user}/4`)).status).toBe(200);
+    expect(left).toBeLessThan(1);
+    expect(await creditOf(kassa, user)).toBe(7);
+  }
+  await kassa.close();
+});

@@ -1,0 +1,104 @@
+/** PgBouncer before the store, where it is installed: by session it serves, by transaction it is refused. */
+import { afterAll, expect, test } from 'bun:test';
+import { chmod, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { openConnection } from '../../db/connection/connect.ts';
+import { endingWithUs } from '../support/debian-postgres.ts';
+import {
+  connect,
+  creditOf,
+  expectCleanAudit,
+  newDatabase,
+  newUser,
+  openKassa,
+} from '../support/kassa.ts';
+import { need } from '../support/need.ts';
+import { freePort, openStage, until } from '../support/process.ts';
+import { targetOf, withPort } from '../support/store-address.ts';
+
+const pgbouncer = need('pgbouncer');
+const { sql, close } = await connect();
+const [row] = await sql.unsafe('select version() as version');
+await close();
+// It speaks to CockroachDB too, which has no processes by which sessions could be told apart.
+const check = test.skipIf(!pgbouncer || !String(row?.version).startsWith('PostgreSQL'));
+const stage = openStage();
+const database = await newDatabase();
+afterAll(async () => {
+  await stage.clear();
+  await database.drop();
+});
+
+/** @returns the store's address through PgBouncer */
+async function startPooler(settings: Record<string, string | number>): Promise<string> {
+  const folder = await stage.folder();
+  const port = await freePort();
+  const { host, port: ports } = targetOf(database.database_url);
+  const { username, password } = new URL(database.database_url);
+  const user = decodeURIComponent(username);
+  const file = join(folder, 'pgbouncer.ini');
+  const users = join(folder, 'users.txt');
+  await writeFile(users, `"${user}" "${decodeURIComponent(password)}"\n`);
+  const lines = {
+    ...{ listen_addr: '127.0.0.1', listen_port: port, unix_socket_dir: '' },
+    ...{ auth_type: 'scram-sha-256', auth_file: users, ...settings },
+  };
+  const text = Object.entries(lines).map(([name, value]) => `${name} = ${value}`);
+  await writeFile(
+    file,
+    `[databases]\n* = host=${host[0]} port=${ports[0]}\n[pgbouncer]\n${text.join('\n')}\n`,
+  );
+  for (const path of [file, users]) await chmod(path, 0o644);
+  const child = stage.start(endingWithUs(pgbouncer ?? '', [file], 'nobody'), {}, 'setpriv');
+  await until(() => /listening on/.test(child.err + child.out), 'PgBouncer');
+  return withPort(database.database_url, port);
+}
+
+check.each([
+  ['session', {}],
+  ['session', { default_pool_size: 6, server_round_robin: 1 }],
+])('a pooler by %s serves, with every limit of time in force (%j)', async (pool_mode, settings) => {
+  const DATABASE_URL = await startPooler({ pool_mode, ...settings });
+  const config = readConfig({ STATEMENT_TIMEOUT_MS: '4321' });
+  const own = await openConnection(storeOptions(config, DATABASE_URL, 'test'), 'transactions');
+  const [seen] = await own.sql.unsafe(
+    `select current_setting('statement_timeout') as statement_timeout,
+            current_setting('default_transaction_isolation') as isolation`,
+  );
+  expect({ ...seen }).toEqual({ statement_timeout: '4321ms', isolation: 'serializable' });
+  await own.close();
+  const kassa = openKassa({ DATABASE_URL });
+  const user = await newUser(kassa, 5);
+  for (let i = 0; i < 20; i++) await kassa.post(`/payment/add_funds/${user}/1`);
+  expect(await creditOf(kassa, user)).toBe(25);
+  await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
+  await kassa.close();
+  await expectCleanAudit(database.database_url);
+});
+
+check.each([
+  ['transaction', {}],
+  ['transaction', { default_pool_size: 1 }],
+  ['transaction', { server_round_robin: 1 }],
+  ['transaction', { ignore_startup_parameters: 'statement_timeout,extra_float_digits' }],
+])('a pooler by %s is refused with a sentence that says why (%j)', async (pool_mode, settings) => {
+  const DATABASE_URL = await startPooler({ pool_mode, ...settings });
+  for (let i = 0; i < 3; i++) {
+    await expect(connect(DATABASE_URL)).rejects.toThrow('use pool_mode = session');
+  }
+  const kassa = openKassa({ DATABASE_URL, AWAY_MS: 100 });
+  for (const reply of [
+    await kassa.post('/payment/create_user'),
+    await kassa.get('/stock/find/1'),
+  ]) {
+    expect([reply.status, reply.body.code]).toEqual([503, 'store_unavailable']);
+    expect(reply.body.detail).toContain('a pooler gives each transaction another session');
+  }
+  await kassa.close();
+});
+
+check('a pooler by statement is refused', async () => {
+  const DATABASE_URL = await startPooler({ pool_mode: 'statement' });
+  await expect(connect(DATABASE_URL)).rejects.toThrow('store_unavailable');
+});

@@ -1,0 +1,243 @@
+/** Reads that wait: for a lock they wait to their deadline, for a store that is gone they do not. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
+import { type Config, readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import type { Keys } from '../../db/command.ts';
+import { openConnection } from '../../db/connection/connect.ts';
+import { postgresqlVersion } from '../../db/connection/dialect.ts';
+import { readPool } from '../../db/connection/pool.ts';
+import { reads } from '../../db/reads/reads.ts';
+import { connect, type Kassa, newDatabase, newUser, openKassa, times } from '../support/kassa.ts';
+import { until } from '../support/process.ts';
+import { type StoreProxy, startProxy } from '../support/proxy.ts';
+
+const database = await newDatabase();
+const { sql: outside, close } = await connect(database.database_url);
+const is_postgresql = (await postgresqlVersion(outside)) !== undefined;
+let proxy: StoreProxy;
+let kassa: Kassa | undefined;
+/** Connections that were made through the proxy. */
+let opened: number;
+
+beforeAll(async () => {
+  proxy = await startProxy(database.database_url);
+});
+beforeEach(() => {
+  opened = 0;
+  proxy.disturb = (text) => {
+    if (isFirst(text)) opened++;
+    return 'pass';
+  };
+});
+afterEach(async () => {
+  await unlock();
+  proxy.disturb = () => 'pass';
+  await kassa?.close();
+});
+afterAll(async () => {
+  await proxy.close();
+  await close();
+  await database.drop();
+});
+
+const isFirst = (text: string) => text === 'select version() as version';
+const isRead = (text: string) => text.startsWith('select id, credit from users');
+
+function open(settings: Partial<Config> = {}): Kassa {
+  kassa = openKassa({ DATABASE_URL: proxy.database_url, LANES: 1, READ_POOL_SIZE: 1, ...settings });
+  return kassa;
+}
+/** The server lets statements wait for a lock for very long. */
+const PATIENT = {
+  LOCK_TIMEOUT_MS: 40_000,
+  STATEMENT_TIMEOUT_MS: 50_000,
+  TRANSACTION_TIMEOUT_MS: 60_000,
+};
+
+/** A lock that keeps reads waiting, which no row's lock does on PostgreSQL. */
+const lockUsers = () =>
+  outside.unsafe(`set idle_in_transaction_session_timeout = 0;
+    begin; lock table users in access exclusive mode`);
+const unlock = () => outside`rollback`;
+
+/** The server's sessions that have read users. */
+const readers = async () =>
+  (
+    await outside`select pid from pg_stat_activity where datname = current_database()
+      and query = 'select id, credit from users where id = any($1::text[])'`
+  ).map(({ pid }) => pid);
+
+test.skipIf(!is_postgresql)(
+  'a read waits for a lock for many times RESPONSE_TIMEOUT_MS, and keeps its connection',
+  async () => {
+    const kassa = open({ ...PATIENT, DEADLINE_MS: 60_000 });
+    const user_id = await newUser(kassa, 5);
+    await kassa.get(`/payment/find_user/${user_id}`);
+    const before = opened;
+    const session = await readers();
+    expect(session.length).toBe(1);
+    await lockUsers();
+    const read = kassa.get(`/payment/find_user/${user_id}`);
+    await until(() => opened >= before + 2, 'two questions whether the store serves');
+    await unlock();
+    expect((await read).body).toEqual({ user_id, credit: 5 });
+    expect(await readers()).toEqual(session);
+  },
+);
+
+test.skipIf(!is_postgresql)(
+  'a lock that is held past the deadline is told as contention, to who waits in the queue too',
+  async () => {
+    const kassa = open({ LOCK_TIMEOUT_MS: 200, DEADLINE_MS: 2000, AWAY_MS: 500 });
+    const user_id = await newUser(kassa, 5);
+    await kassa.get(`/payment/find_user/${user_id}`);
+    const session = await readers();
+    await lockUsers();
+    const replies = await times(2000, (i) => kassa.get(`/payment/find_user/${user_id}-${i}`));
+    const told = new Set(replies.map(({ body }) => `${body.code}: ${body.detail}`));
+    expect([...told]).toEqual([
+      'contention: others held a lock on it for too long; nothing changed',
+    ]);
+    await unlock();
+    expect((await kassa.get(`/payment/find_user/${user_id}`)).body.credit).toBe(5);
+    expect(await readers()).toEqual(session);
+  },
+);
+
+test.skipIf(!is_postgresql)('a read that the server lets wait ends at its deadline', async () => {
+  const DEADLINE_MS = 6000;
+  const limits = { STATEMENT_TIMEOUT_MS: DEADLINE_MS - 100, LOCK_TIMEOUT_MS: DEADLINE_MS - 200 };
+  const kassa = open({ DEADLINE_MS, ...limits });
+  const user_id = await newUser(kassa, 5);
+  await lockUsers();
+  const begun_at = performance.now();
+  const { body } = await kassa.get(`/payment/find_user/${user_id}`);
+  await unlock();
+  expect(body.code).toBe('contention');
+  expect(performance.now() - begun_at).toBeLessThan(1.5 * DEADLINE_MS); // the second try would take as long as the first
+});
+
+test('a connection that falls silent is left soon, though a statement may take long', async () => {
+  const kassa = open({
+    RESPONSE_TIMEOUT_MS: 500,
+    ...PATIENT,
+    DEADLINE_MS: 60_000,
+    AWAY_MS: 59_000,
+  });
+  const user_id = await newUser(kassa, 5);
+  await kassa.get(`/payment/find_user/${user_id}`);
+  let asked = 0;
+  let frozen = true;
+  proxy.disturb = (text) => {
+    if (isFirst(text) && ++asked > 1) frozen = false; // who connects next finds it well
+    return frozen && (isRead(text) || isFirst(text)) ? 'stall' : 'pass';
+  };
+  const begun_at = performance.now();
+  expect((await kassa.get(`/payment/find_user/${user_id}`)).body.credit).toBe(5);
+  expect(asked).toBe(2); // whether it serves, and then the new connection
+  expect(performance.now() - begun_at).toBeLessThan(PATIENT.STATEMENT_TIMEOUT_MS / 2);
+});
+
+test('2000 reads of a store that is frozen are all refused in a moment, and served when it is back', async () => {
+  const [RESPONSE_TIMEOUT_MS, CONNECT_TIMEOUT_MS, AWAY_MS] = [1000, 1000, 1000];
+  const kassa = open({
+    ...{ RESPONSE_TIMEOUT_MS, CONNECT_TIMEOUT_MS, AWAY_MS },
+    DEADLINE_MS: 60_000,
+  });
+  const user_id = await newUser(kassa, 5);
+  await kassa.get(`/payment/find_user/${user_id}`);
+  proxy.disturb = () => 'stall';
+  const begun_at = performance.now();
+  const replies = await times(2000, (i) => kassa.get(`/orders/find/${i}-${user_id}`));
+  const took_ms = performance.now() - begun_at;
+  const told = new Set(replies.map(({ status, body }) => `${status} ${body.code}: ${body.detail}`));
+  expect([...told]).toEqual(['503 store_unavailable: the store cannot be reached']);
+  // The silence, the question, the attempt to connect; and as much again for a busy machine.
+  expect(took_ms).toBeLessThan(2 * (2 * RESPONSE_TIMEOUT_MS + CONNECT_TIMEOUT_MS));
+  proxy.disturb = () => 'pass';
+  await until(
+    async () => (await kassa.get(`/payment/find_user/${user_id}`)).status === 200,
+    'the store to be found again',
+  );
+});
+
+/** Orders of this many lines each, `big-0` and on, and one without a line. */
+async function fillOrders(orders: number, lines: number): Promise<string[]> {
+  await outside`insert into orders (id, user_id, paid, total_cost, payment)
+    select 'big-' || n, 'ann', false, ${lines}::int8, null::int8 from generate_series(0, ${orders}::int8 - 1) n
+    union all select 'empty', 'ann', false, 0, null`;
+  await outside`insert into order_lines (order_id, item_id, quantity, unit_price)
+    select 'big-' || n, 'item-' || m, 1, 1
+    from generate_series(0, ${orders}::int8 - 1) n, generate_series(1, ${lines}::int8) m`;
+  return ['empty', ...Array.from({ length: orders }, (_, n) => `big-${n}`)];
+}
+
+test('long orders are read in portions, each order whole, found and followed', async () => {
+  const [orders, lines] = [23, 1000];
+  const ids = await fillOrders(orders, lines);
+  const options = storeOptions(readConfig({}), proxy.database_url, 'test');
+  const pool = readPool(() => openConnection(options, 'reads'), options);
+  const portions: number[] = [];
+  const counted: typeof pool.read = async (...args) => {
+    const rows = await pool.read(...args);
+    portions.push(rows.length);
+    return rows;
+  };
+  const { findOrder, followOrders } = reads({ ...pool, read: counted }, options);
+  const asked = [...ids, 'nobody', ...ids];
+  const found = await Promise.all(asked.map(findOrder));
+  expect(found.map((order) => order?.id)).toEqual(
+    asked.map((id) => (id === 'nobody' ? undefined : id)),
+  );
+  for (const order of found) {
+    const distinct = new Set(order?.lines.map(({ item_id }) => item_id)).size;
+    expect(distinct).toBe(order?.id.startsWith('big-') ? lines : 0);
+  }
+  const followed = new Map<string, Keys>();
+  for (let left = [...ids, 'nobody']; left.length > 0; ) {
+    const portion = await followOrders(left);
+    expect(portion.size).toBeGreaterThan(0);
+    for (const [id, keys] of portion) followed.set(id, keys);
+    left = left.filter((id) => !portion.has(id));
+  }
+  expect(followed.get('nobody')).toEqual({});
+  followed.delete('nobody');
+  expect([...followed.keys()].sort()).toEqual([...ids].sort());
+  for (const [id, keys] of followed) {
+    expect([keys.orders, keys.users]).toEqual([[id], ['ann']]);
+    expect(new Set(keys.items).size).toBe(id === 'empty' ? 0 : lines);
+  }
+  expect(Math.max(...portions)).toBeLessThanOrEqual(5001);
+  expect(portions.length).toBeGreaterThanOrEqual((2 * orders * lines) / 5001);
+  await pool.close();
+});
+
+test.skipIf(!is_postgresql)(
+  'reads of orders go by primary key, in its order, without sorting',
+  async () => {
+    const kassa = open();
+    const texts = new Set<string>();
+    proxy.disturb = (text) => {
+      if (text.includes('left join order_lines')) texts.add(text);
+      return 'pass';
+    };
+    await Promise.all([kassa.store.read.findOrder('a'), kassa.store.read.followOrders(['a'])]);
+    expect(texts.size).toBe(2);
+    const options = storeOptions(readConfig({}), database.database_url, 'test');
+    const reader = await openConnection(options, 'reads');
+    for (const [i, text] of [...texts].entries()) {
+      await reader.sql.unsafe(`prepare plan_${i} as ${text}`);
+      const plan = await reader.sql.unsafe(`explain (costs off) execute plan_${i} ('{a,b}', 9)`);
+      const nodes = plan.map((row) => String(row['QUERY PLAN']).replace(/^[ >-]+|Only /g, ''));
+      const [limit, join, orders, ...lines] = nodes.filter((node) => !/ Cond:/.test(node));
+      expect([limit, join, orders]).toEqual([
+        'Limit',
+        'Nested Loop Left Join',
+        'Index Scan using orders_pkey on orders o',
+      ]);
+      // By index or by bitmap, as the table's size suggests.
+      expect(lines.at(-1)).toContain('order_lines_pkey');
+      expect(lines.join()).not.toMatch(/Seq|Sort/);
+    }
+    await reader.close();
+  },
+);

@@ -1,0 +1,130 @@
+/** What has expired goes, in bounded steps, on both stores; what lies too long is told. */
+import { afterAll, afterEach, expect, test } from 'bun:test';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { openConnection } from '../../db/connection/connect.ts';
+import type { Sql, Statement } from '../../db/connection/connection.ts';
+import { type ReadPool, readPool } from '../../db/connection/pool.ts';
+import { sweeper } from '../../db/maintenance/sweep.ts';
+import { connect, newDatabase } from '../support/kassa.ts';
+
+const database = await newDatabase();
+const { sql, close } = await connect(database.database_url);
+const options = storeOptions(readConfig({}), database.database_url, 'test');
+const pool = readPool(() => openConnection(options, 'reads'), options);
+const is_postgresql = String((await sql`select version()`)[0]?.version).startsWith('PostgreSQL');
+const TABLES = ['order_operations', 'payment_operations', 'stock_operations'];
+
+afterEach(async () => {
+  for (const table of TABLES) await sql`delete from ${sql(table)}`;
+});
+afterAll(async () => {
+  await pool.close();
+  await close();
+  await database.drop();
+});
+
+/** Keys `name-00000` … that have expired so long ago; in the future if that is below zero. */
+const put = (table: string, name: string, n: number, ago_s: number) => sql`
+  insert into ${sql(table)} (key, fingerprint, status, answer, expires_at)
+  select concat(${name}::text, '-', lpad(i::text, 5, '0')), '', 0, '',
+         now() - ${ago_s}::int8 * interval '1 second'
+  from generate_series(0, ${n - 1}::int8) as g(i)`;
+const left = async (table: string, like = '%') =>
+  Number((await sql`select count(*) as n from ${sql(table)} where key like ${like}`)[0]?.n);
+
+/**
+ * The pool as it would be with a CockroachDB: it answers so to the questions about itself, and what
+ * only that server understands is left out. Its statements are counted.
+ */
+function cockroach(reloptions: string | null, ten_seconds_ago = '') {
+  const seen: string[] = [];
+  const plain = (parts: TemplateStringsArray) => {
+    const cut = parts.map((part) => part.replace("as of system time '-10s'", ten_seconds_ago));
+    return Object.assign(cut, { raw: parts.raw }) as unknown as TemplateStringsArray;
+  };
+  const asked = (real: Sql) => (text: string) => {
+    if (text.includes('version()')) return real`select 'CockroachDB CCL v25.4.11' as version`;
+    return real`select ${reloptions}::text as options`;
+  };
+  const read: ReadPool['read'] = (statement) =>
+    pool.read((real) => {
+      const tag = (parts: TemplateStringsArray, ...values: unknown[]) => {
+        if (parts.join('').includes('key')) seen.push(parts.join('?').replace(/\s+/g, ' ').trim());
+        return real(plain(parts), ...(values as never[])) as Statement;
+      };
+      return statement(Object.assign(tag, { unsafe: asked(real) }) as unknown as Sql);
+    });
+  return { pool: { ...pool, read }, seen };
+}
+const TTL = `{ttl='on',ttl_expiration_expression='expires_at',ttl_delete_rate_limit=10000}`;
+const HOUR = 3600;
+
+test.skipIf(!is_postgresql)('on PostgreSQL all that has expired goes, however much', async () => {
+  await put('payment_operations', 'old', 2500, HOUR);
+  await put('payment_operations', 'new', 10, -60);
+  await put('stock_operations', 'old', 10, 60);
+  await put('order_operations', 'old', 10, 5 * HOUR);
+  const overdue_s = await sweeper(pool, ['payment', 'stock'])();
+  expect(overdue_s).toBeWithin(HOUR - 1, HOUR + 600);
+  expect([await left('payment_operations'), await left('stock_operations')]).toEqual([10, 0]);
+  expect(await left('order_operations')).toBe(10); // not its own
+  expect(await sweeper(pool, ['payment', 'stock'])()).toBe(0);
+});
+
+test('where nothing else deletes, sweeps find what has expired without an index, all of it', async () => {
+  await put('payment_operations', 'k:old', 3500, HOUR);
+  await put('payment_operations', 't:old', 1500, 60);
+  await put('payment_operations', 'k:new', 1500, -60);
+  const { pool: stand_in, seen } = cockroach(null);
+  const sweep = sweeper(stand_in, ['payment']);
+  let overdue_s = 0;
+  for (const _ of [1, 2]) overdue_s = Math.max(overdue_s, await sweep()); // to the end; from the start
+  expect(overdue_s).toBeWithin(HOUR - 1, HOUR + 600);
+  expect([await left('payment_operations'), await left('payment_operations', 'k:new%')]).toEqual([
+    1500, 1500,
+  ]);
+  const pages = seen.filter((text) => text.startsWith('select'));
+  expect(new Set(pages).size).toBe(1);
+  expect(pages[0]).toContain("from ? as of system time '-10s' where key > ? order by key limit ?");
+});
+
+test('where the store deletes every hour, only what it left lying goes, and is told', async () => {
+  await put('payment_operations', 'k:due', 1200, HOUR);
+  await put('payment_operations', 'k:late', 1200, 5 * HOUR);
+  const sweep = sweeper(cockroach(TTL).pool, ['payment']);
+  const found = [await sweep(), await sweep()];
+  expect(Math.max(...found)).toBeWithin(5 * HOUR - 1, 5 * HOUR + 600);
+  expect([await left('payment_operations'), await left('payment_operations', 'k:due%')]).toEqual([
+    1200, 1200,
+  ]);
+  expect(Math.max(await sweep(), await sweep())).toBeWithin(HOUR - 1, HOUR + 600);
+});
+
+test('a sweep that finds nothing to do is a sample, however large the table is', async () => {
+  await put('stock_operations', 'u:new', 12_500, -60);
+  const { pool: stand_in, seen } = cockroach(TTL);
+  const sweep = sweeper(stand_in, ['stock']);
+  expect(await sweep()).toBe(0);
+  expect(seen.length).toBe(10);
+  expect(await sweep()).toBe(0);
+  expect(seen.length).toBe(13); // it went on where it was, to the end
+});
+
+test('a table that was not there ten seconds ago has nothing to sweep', async () => {
+  const { pool: stand_in, seen } = cockroach(TTL, ', not_there_yet'); // 42P01, as there
+  expect(await sweeper(stand_in, ['payment', 'stock'])()).toBe(0);
+  expect(seen.length).toBe(2);
+});
+
+test('a record that somebody has renewed meanwhile is not swept', async () => {
+  await put('payment_operations', 'u:old', 5, 60);
+  const { pool: stand_in } = cockroach(null);
+  const read: ReadPool['read'] = async (statement) => {
+    const rows = await stand_in.read(statement);
+    if (rows[0]?.overdue_s)
+      await sql`update payment_operations set expires_at = now() + interval '1 day'`;
+    return rows;
+  };
+  await sweeper({ ...stand_in, read }, ['payment'])();
+  expect(await left('payment_operations')).toBe(5);
+});

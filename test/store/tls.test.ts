@@ -1,0 +1,272 @@
+/** TLS to a real server: who is trusted, who gets in, and what a renewed certificate changes. */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { rm } from 'node:fs/promises';
+import { connectOrSay } from '../../apps/cli/connect.ts';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { logTo } from '../../apps/runtime/log.ts';
+import { openConnection } from '../../db/connection/connect.ts';
+import type { CredentialFiles } from '../../db/connection/credentials.ts';
+import { codeOf, Failure } from '../../db/failure.ts';
+import { openStore } from '../../db/store.ts';
+import { newAuthority } from '../support/certificates.ts';
+import {
+  connect,
+  creditOf,
+  expectCleanAudit,
+  fittingEnvironment,
+  newDatabase,
+  newItem,
+  newOrder,
+  newUser,
+  openKassa,
+  stockOf,
+  storeUrl,
+  tally,
+  terminateSessions,
+  times,
+} from '../support/kassa.ts';
+import { openStage, until } from '../support/process.ts';
+import { startTlsServer, type TlsServer } from '../support/tls-server.ts';
+
+let server: TlsServer;
+let ca_file: string;
+/** Of the role cert_shop, which has no password. */
+let mine: CredentialFiles;
+
+beforeAll(async () => {
+  server = await startTlsServer();
+  ca_file = await server.put('trusted.crt', server.authority.cert);
+  mine = await certified('cert_shop');
+  const { sql, close } = await connect(`${server.database_url}?sslmode=require`);
+  await sql`create role cert_shop login superuser`;
+  await close();
+});
+afterAll(() => server.stop());
+
+async function certified(name: string, days = 30, authority = server.authority) {
+  const { cert, key } = authority.issue({ name, days });
+  const id = crypto.randomUUID();
+  return {
+    ca_file,
+    cert_file: await server.put(`${id}.crt`, cert),
+    key_file: await server.put(`${id}.key`, key),
+  };
+}
+
+const urlOf = (change: { host?: string; user?: string; mode?: string }): string => {
+  const url = new URL(server.database_url);
+  if (change.host) url.hostname = change.host;
+  if (change.user) [url.username, url.password] = [change.user, ''];
+  if (change.mode) url.searchParams.set('sslmode', change.mode);
+  return url.href;
+};
+const shop = (mode = 'verify-full') => urlOf({ user: 'cert_shop', mode });
+
+/** What the server says of the connection, or the code and the details of why there is none. */
+async function attempt(url: string, files: CredentialFiles): Promise<string> {
+  const address = { ...storeOptions(readConfig({}), url, 'test'), files };
+  try {
+    const { sql, close } = await openConnection(address, 'tools');
+    const [row] = await sql`select concat(version, ' ', client_dn) as seen
+                            from pg_stat_ssl where pid = pg_backend_pid()`;
+    await close();
+    return row?.seen;
+  } catch (error) {
+    expect(codeOf(error)).toBe('store_unavailable');
+    const said: string[] = [];
+    for (let e = error; e instanceof Error; e = e.cause) {
+      said.push(e instanceof Failure ? e.detail : `${codeOf(e)} ${e.message}`);
+    }
+    expect(said.join()).not.toContain(server.password);
+    return said.join('; ');
+  }
+}
+
+test('a password over TLS, with the certificate verified in full', async () => {
+  expect(await attempt(urlOf({ mode: 'verify-full' }), { ca_file })).toBe('TLSv1.3 ');
+  expect(await attempt(urlOf({}), { ca_file })).toBe('TLSv1.3 ');
+});
+
+test('a role gets in by its certificate alone', async () => {
+  expect(await attempt(shop(), mine)).toBe('TLSv1.3 /CN=cert_shop');
+});
+
+test('the certificates may be named in the address, as for libpq', async () => {
+  const { cert_file = '', key_file = '' } = mine;
+  const query = `sslrootcert=${ca_file}&sslcert=${cert_file}&sslkey=${key_file}`;
+  expect(await attempt(`${shop()}&${query}`, {})).toBe('TLSv1.3 /CN=cert_shop');
+});
+
+test('another host than that of the certificate is refused, unless only the issuer counts', async () => {
+  const by = (mode: string) => attempt(urlOf({ host: '127.0.0.1', mode }), { ca_file });
+  expect(await by('verify-full')).toContain('ERR_TLS_CERT_ALTNAME_INVALID');
+  expect(await by('verify-ca')).toBe('TLSv1.3 ');
+  expect(await by('require')).toBe('TLSv1.3 ');
+});
+
+test('a certificate of an authority that is not ours is refused, unless none is named', async () => {
+  const foreign = await server.put('foreign.crt', newAuthority('authority of the test').cert);
+  for (const mode of ['require', 'verify-ca', 'verify-full']) {
+    const said = await attempt(urlOf({ mode }), { ca_file: foreign });
+    expect(said).toMatch(/SELF_SIGNED|UNABLE_TO|SIGNATURE/);
+  }
+  expect(await attempt(urlOf({ mode: 'verify-full' }), {})).toMatch(/SELF_SIGNED|UNABLE_TO/);
+  expect(await attempt(urlOf({ mode: 'require' }), {})).toBe('TLSv1.3 ');
+});
+
+test("no certificate, another role's, an expired one and a foreign one do not get in", async () => {
+  expect(await attempt(shop(), { ca_file })).toContain('28000');
+  expect(await attempt(shop(), await certified('cert_other'))).toContain('28000');
+  for (const files of [
+    await certified('cert_shop', -1),
+    await certified('cert_shop', 30, newAuthority('another')),
+  ]) {
+    expect(await attempt(shop(), files)).not.toContain('TLSv1.3');
+  }
+  expect(await attempt(shop(), mine)).toContain('cert_shop');
+});
+
+test('in the clear this server refuses, and TLS is never given up for one that has none', async () => {
+  expect(await attempt(urlOf({}), {})).toContain('28000');
+  const url = new URL(storeUrl());
+  url.searchParams.set('sslmode', 'require');
+  expect(await attempt(url.href, {})).toContain('does not offer TLS');
+});
+
+test('the password of the file is taken, and a changed one by the next connection', async () => {
+  const url = new URL(urlOf({ mode: 'verify-full' }));
+  url.password = 'of-yesterday';
+  const password_file = await server.put('password', `${server.password}\n`);
+  expect(await attempt(url.href, { ca_file, password_file })).toBe('TLSv1.3 ');
+  await server.put('password', 'of-tomorrow');
+  expect(await attempt(url.href, { ca_file, password_file })).toContain('28P01');
+  await server.put('password', server.password);
+  expect(await attempt(url.href, { ca_file, password_file })).toBe('TLSv1.3 ');
+  await rm(password_file);
+  expect(await attempt(url.href, { ca_file, password_file })).toContain('cannot be read (ENOENT)');
+});
+
+test('the tools say in one sentence why TLS failed', async () => {
+  const say = (url: string, files: CredentialFiles) =>
+    connectOrSay({ ...storeOptions(readConfig({}), url, 'test'), files }).then(
+      ({ close }) => close(),
+      (failure) => failure.detail,
+    );
+  const host = new URL(server.database_url).port;
+  const wrong_host = urlOf({ host: '127.0.0.1', mode: 'verify-full' });
+  expect(await say(wrong_host, { ca_file })).toBe(
+    `the store at 127.0.0.1:${host}/postgres has a certificate for another host`,
+  );
+  expect(await say(urlOf({ mode: 'verify-full' }), {})).toContain('is not trusted (');
+  expect(await say(shop(), { ca_file })).toContain('refuses this user');
+  expect(await say(urlOf({ mode: 'require' }), {})).toBeUndefined();
+});
+
+test('the services work over TLS, outlive their sessions, and take a renewed certificate', async () => {
+  const { database_url, drop } = await newDatabase(urlOf({ mode: 'require' }));
+  const url = new URL(database_url);
+  [url.username, url.password] = ['cert_shop', ''];
+  url.searchParams.set('sslmode', 'verify-full');
+  const changing = await server.put('changing.crt', server.authority.cert);
+  const kassa = openKassa({
+    DATABASE_URL: url.href,
+    DATABASE_CA_FILE: changing,
+    DATABASE_CERT_FILE: mine.cert_file,
+    DATABASE_KEY_FILE: mine.key_file,
+  });
+  try {
+    expect((await kassa.get('/health/ready')).status).toBe(200);
+    const user_id = await newUser(kassa, 1000);
+    const item_id = await newItem(kassa, 2, 100);
+    const buy = async () => {
+      const order_id = await newOrder(kassa, user_id, [[item_id, 1]]);
+      return kassa.post(`/orders/checkout/${order_id}`);
+    };
+    expect(tally(await times(40, buy))).toEqual({ 200: 40 });
+
+    // The store's certificate is of a new authority now: known to those who read the file again.
+    const renewed = newAuthority('renewed');
+    const { cert, key } = renewed.issue({ name: 'store', hosts: ['localhost'] });
+    await server.put('server.crt', cert);
+    await server.put('server.key', key);
+    await server.put('changing.crt', renewed.cert);
+    const admin = await connect(urlOf({ mode: 'require' }));
+    await admin.sql`select pg_reload_conf()`;
+    const seen = () => attempt(shop(), { ...mine, ca_file: changing });
+    await until(async () => (await seen()).includes('cert_shop'), 'the renewed certificate');
+    expect(await terminateSessions(database_url)).toBeGreaterThan(1);
+    expect(tally(await times(40, buy))).toEqual({ 200: 40 });
+    expect([await creditOf(kassa, user_id), await stockOf(kassa, item_id)]).toEqual([840, 20]);
+
+    await server.wear({ name: 'store', hosts: ['localhost'] });
+    await admin.sql`select pg_reload_conf()`;
+    await until(async () => !(await seen()).includes('cert_shop'), 'the old certificate');
+    await terminateSessions(database_url);
+    expect((await kassa.get('/health/ready')).body.code).toBe('store_unavailable');
+    await server.put('changing.crt', server.authority.cert);
+    await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
+    await admin.close();
+    await expectCleanAudit(database_url);
+  } finally {
+    await kassa.close();
+    await drop();
+  }
+});
+
+test('the proofs take the certificates and the password of the environment along', async () => {
+  const stage = openStage();
+  const url = new URL(urlOf({ mode: 'verify-full' }));
+  url.password = '';
+  const password = {
+    DATABASE_URL: url.href,
+    DATABASE_CA_FILE: ca_file,
+    DATABASE_PASSWORD_FILE: await server.put('password', `${server.password}\n`),
+  };
+  const certificate = {
+    DATABASE_URL: shop(),
+    DATABASE_CA_FILE: ca_file,
+    DATABASE_CERT_FILE: mine.cert_file ?? '',
+    DATABASE_KEY_FILE: mine.key_file ?? '',
+  };
+  const few = ['--items', '10', '--users', '50', '--checkouts', '50'];
+  const fault = ['--faults', 'terminate-sessions', '--every', '0.4'];
+  const brief = ['--minutes', '0.05', '--seed', '11', '--clients', '8', ...fault];
+  try {
+    for (const env of [password, certificate]) {
+      const consistency = await stage.run(['test/proofs/consistency/main.ts', ...few], env);
+      expect([consistency.code, consistency.err]).toEqual([0, expect.not.stringContaining('ERR')]);
+      const chaos = await stage.run(['test/proofs/chaos/main.ts', ...brief], env);
+      expect([chaos.code, chaos.out]).toEqual([
+        0,
+        expect.stringMatching(/\d audits, 0 not possible/),
+      ]);
+    }
+  } finally {
+    await stage.clear();
+  }
+});
+
+test('an expired certificate of the store is refused', async () => {
+  await server.wear({ name: 'store', hosts: ['localhost'], days: -1 });
+  const { sql, close } = await connect(urlOf({ mode: 'require' }));
+  await sql`select pg_reload_conf()`;
+  await close();
+  const seen = () => attempt(urlOf({ mode: 'verify-full' }), { ca_file });
+  await until(async () => (await seen()).includes('CERT_HAS_EXPIRED'), 'the expired certificate');
+  expect(await attempt(urlOf({ mode: 'require' }), {})).toBe('TLSv1.3 ');
+  await server.wear({ name: 'store', hosts: ['localhost'] });
+});
+
+test('the log of a store that refuses the password of the file does not tell it', async () => {
+  const lines: string[] = [];
+  const DATABASE_PASSWORD_FILE = await server.put('wrong', 'hush-hush\n');
+  const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, DATABASE_PASSWORD_FILE }));
+  const url = urlOf({ mode: 'require' }).replace(server.password, 'hush-too');
+  const log = logTo((line) => lines.push(line), 'debug', 'test');
+  const store = openStore({ ...storeOptions(config, url, 'test'), services: ['order'], log });
+  const refused = await store.read.findUser('ann').catch((error) => error);
+  log('error', 'request_failed', { error: refused });
+  await store.close();
+  expect(lines.join('')).toContain('28P01');
+  expect(lines.join('')).not.toContain('hush');
+});

@@ -1,0 +1,174 @@
+/** The version before, which kept all operations in one table, and this one: no call happens twice. */
+import { afterEach, beforeEach, expect, test } from 'bun:test';
+import type { Connection } from '../../db/connection/connection.ts';
+import { takeGate } from '../../db/connection/dialect.ts';
+import { codeOf } from '../../db/failure.ts';
+import { type Migration, migrate, readMigrations } from '../../db/maintenance/migrate.ts';
+import { connect, newDatabase, openKassa } from '../support/kassa.ts';
+
+const migrations = await readMigrations();
+const at = migrations.findIndex(({ name }) => name === '0002_operations_of_each_service');
+const before = migrations.slice(0, at);
+const split = migrations[at] as Migration;
+const USERS = ['ann', 'bob', 'eve'];
+const KEY = 'gift-1';
+
+let database: Awaited<ReturnType<typeof newDatabase>>;
+let connection: Connection;
+const connections: Connection[] = [];
+
+beforeEach(async () => {
+  database = await newDatabase(undefined, { migrated: false });
+  connection = await open();
+  await migrate(connection, before);
+  for (const user of USERS) {
+    await connection.sql`insert into users (id, credit) values (${user}, 0)`;
+  }
+});
+afterEach(async () => {
+  await Promise.all(connections.splice(0).map((one) => one.close()));
+  await database.drop();
+});
+async function open(): Promise<Connection> {
+  const opened = await connect(database.database_url);
+  connections.push(opened);
+  return opened;
+}
+
+/** The statements of a call as the version before sent them; `end` is 'commit', or comes later. */
+async function addFundsBefore({ sql, gated }: Connection, user: string, end: 'commit' | undefined) {
+  const path = `POST /payment/add_funds/${user}/7`;
+  const key = `k:${KEY}-${user}`;
+  try {
+    await sql`begin isolation level serializable`;
+    if (gated) await takeGate(sql);
+    const [row] = await sql`
+      select id, credit from users where id = any(array[${user}]::text[]) order by id for update`;
+    const recorded = await sql`
+      select key, fingerprint, status, answer, expires_at > now() as live from operations
+      where key = any(array[${key}]::text[])`;
+    if (recorded[0]?.live) {
+      await sql`commit`;
+      return `replayed ${recorded[0].answer}`;
+    }
+    const credit = Number(row?.credit) + 7;
+    await sql`update users set credit = ${credit} where id = ${user}`;
+    await sql`insert into credit_movements (user_id, id, amount, reason)
+              values (${user}, ${crypto.randomUUID()}, 7, 'add_funds')`;
+    const answer = JSON.stringify({ done: true, user_id: user, credit });
+    await sql`insert into operations (key, fingerprint, status, answer, expires_at)
+              values (${key}, ${path}, 200, ${answer}, now() + interval '24 hours')`;
+    await sql`insert into operations (key, fingerprint, status, answer, expires_at)
+              values (${`t:${crypto.randomUUID()}`}, 'committed', 0, '', now() + interval '1 hour')`;
+    if (end) await sql`commit`;
+    return answer;
+  } catch (error) {
+    await sql`rollback`;
+    return codeOf(error);
+  }
+}
+
+/** The same call to a service of this version. */
+async function addFundsNow(user: string): Promise<string> {
+  const kassa = openKassa({ DATABASE_URL: database.database_url, DEADLINE_MS: 1000 }, ['payment']);
+  const headers = { 'idempotency-key': `${KEY}-${user}` };
+  const {
+    status,
+    body,
+    text,
+    headers: answered,
+  } = await kassa.call('POST', `/payment/add_funds/${user}/7`, headers);
+  await kassa.close();
+  if (status !== 200) return `${status} ${body.code}`;
+  return answered.get('idempotency-replayed') ? `replayed ${text}` : text;
+}
+
+const credits = async () =>
+  (await connection.sql`select credit from users order by id`).map((row) => Number(row.credit));
+
+test('at each step of the upgrade a repeated call finds its record or is refused, old or new', async () => {
+  const answers = new Map<string, string>();
+  for (const user of USERS) {
+    answers.set(user, await addFundsBefore(connection, user, 'commit'));
+  }
+  expect(await credits()).toEqual([7, 7, 7]);
+  const seen: string[] = [];
+  for (let steps = 0; steps <= split.statements.length; steps++) {
+    if (steps > 0) {
+      const partly = { ...split, statements: split.statements.slice(0, steps) };
+      await migrate(connection, [...before, partly]);
+      await connection.sql`delete from migrations where name = ${split.name} and step = 0`;
+    }
+    for (const user of USERS) {
+      const [old, now] = [
+        await addFundsBefore(connection, user, 'commit'),
+        await addFundsNow(user),
+      ];
+      const replay = `replayed ${answers.get(user)}`;
+      expect([replay, '42P01']).toContain(old);
+      // Refused in either way nothing was done; a busy store may be too late for its deadline.
+      expect([replay, '503 not_ready', '503 store_unavailable']).toContain(now);
+      expect([steps, old === replay && now === replay]).toEqual([steps, false]);
+      if (user === 'ann') seen.push(`${old === replay} ${now === replay}`);
+    }
+    expect(await credits()).toEqual([7, 7, 7]);
+  }
+  // First the old one alone goes on, then neither, then the new one alone.
+  expect(seen.filter((one, i) => one !== seen[i - 1])).toEqual([
+    'true false',
+    'false false',
+    'false true',
+  ]);
+});
+
+test('a call of the old version that is under way when its table is closed is not forgotten', async () => {
+  const old = await open();
+  const answer = await addFundsBefore(old, 'ann', undefined); // its commit comes later
+  const lines: string[] = [];
+  const upgrade = migrate(connection, migrations, (line) => lines.push(line));
+  const closing = split.statements.findIndex((text) => text.includes('TO "operations_closing"'));
+  const begun = `${split.name} ${closing + 1}/${split.statements.length}`;
+  while (!lines.includes(begun)) await Bun.sleep(5);
+  await old.sql`commit`;
+  await upgrade;
+  expect(await addFundsNow('ann')).toBe(`replayed ${answer}`);
+  expect(await credits()).toEqual([7, 0, 0]);
+});
+
+test('all of it once more, on a store that has it already, keeps every record', async () => {
+  await migrate(connection, migrations);
+  const answer = await addFundsNow('ann');
+  await connection.sql`delete from migrations`;
+  await migrate(connection, migrations);
+  expect(await addFundsNow('ann')).toBe(`replayed ${answer}`);
+  expect(await credits()).toEqual([7, 0, 0]);
+});
+
+test('records go to the table of their service, without markers and what has expired, however many', async () => {
+  const { sql } = connection;
+  const put = (from: number, to: number, fingerprint: string, hours: number) => sql`
+    insert into operations (key, fingerprint, status, answer, expires_at)
+    select concat('k:', lpad(i::text, 6, '0')), ${fingerprint}, 200, concat('answer ', i::text),
+           now() + ${hours}::int8 * interval '1 hour'
+    from generate_series(${from}::int8, ${to}::int8) as g(i)`;
+  await put(1, 12_000, 'POST /payment/add_funds/ann/7', 24);
+  await put(12_001, 12_010, 'POST /stock/add/1/1', 24);
+  await put(12_011, 12_030, 'DELETE /orders/remove/1', 1);
+  await put(12_031, 12_040, 'POST /orders/create/orders', -1);
+  await sql`insert into operations (key, fingerprint, status, answer, expires_at)
+            values ('t:1', 'committed', 0, '', now() + interval '1 hour')`;
+  const whole = await sql`select * from operations where key like 'k:%' and expires_at > now()
+                          order by key`;
+  await migrate(connection, migrations);
+  const all = await sql`
+    select * from order_operations union all select * from payment_operations
+    union all select * from stock_operations order by key`;
+  expect(all.map((row) => ({ ...row }))).toEqual(whole.map((row) => ({ ...row })));
+  const [count] = await sql`
+    select (select count(*) from order_operations) as orders,
+           (select count(*) from payment_operations) as payment,
+           (select count(*) from stock_operations) as stock`;
+  expect({ ...count }).toEqual({ orders: 20, payment: 12_000, stock: 10 });
+  const gone = await sql`select 1 from operations`.catch((error) => error.code);
+  expect(gone).toBe('42P01');
+});

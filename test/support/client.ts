@@ -1,0 +1,105 @@
+/** A small HTTP client for any deployment of the API: what was answered, or that nothing was. */
+import { Failure } from '../../db/failure.ts';
+
+export interface Answered {
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: answers have every shape
+  body: any;
+  replayed: boolean;
+}
+
+/** What a client knows of a call afterwards. `broken`: no answer came; it may have happened. */
+export type Known = Answered | { broken: string };
+
+export interface Client {
+  origin: string;
+  /** Never throws. */
+  call(method: string, path: string, headers?: Record<string, string>): Promise<Known>;
+  post(path: string, headers?: Record<string, string>): Promise<Known>;
+  get(path: string): Promise<Known>;
+}
+
+export const isAnswer = (known: Known): known is Answered => 'status' in known;
+
+/** It happened: 2xx. */
+export const isDone = (known: Known): known is Answered =>
+  isAnswer(known) && known.status >= 200 && known.status < 300;
+
+/** It certainly did not happen: 4xx. */
+export const isRefused = (known: Known): known is Answered =>
+  isAnswer(known) && known.status >= 400 && known.status < 500;
+
+/**
+ * @param address one origin for all three services, or three, one each:
+ *   `http://127.0.0.1:8000` or `orders=http://…,payment=http://…,stock=http://…`
+ */
+export function openClient(address: string, timeout_ms = 30_000): Client {
+  const originOf = origins(address);
+  const call: Client['call'] = async (method, path, headers = {}) => {
+    try {
+      const signal = AbortSignal.timeout(timeout_ms);
+      const response = await fetch(originOf(path) + path, { method, headers, signal });
+      const text = await response.text();
+      const replayed = response.headers.get('idempotency-replayed') === 'true';
+      return { status: response.status, body: parse(text), replayed };
+    } catch (error) {
+      const broken = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+      return { broken };
+    }
+  };
+  return {
+    origin: address,
+    call,
+    post: (path, headers) => call('POST', path, headers),
+    get: (path) => call('GET', path),
+  };
+}
+
+/** @throws Failure invalid_parameter if it is no address that `openClient` takes */
+export function assertAddress(address: string): void {
+  const parts = address.split(',').map((part) => part.replace(/^(orders|payment|stock)=/, ''));
+  const named = address.includes('=');
+  if (parts.every((url) => /^https?:\/\/[^/\s?#]+\/?$/.test(url)) && (named || parts.length === 1))
+    return;
+  const example = 'http://host:port, or orders=http://…,payment=http://…,stock=http://…';
+  throw new Failure('invalid_parameter', `--address must look like ${example}, not ${address}`);
+}
+
+function origins(address: string): (path: string) => string {
+  if (!address.includes('=')) return () => address.replace(/\/$/, '');
+  const parts = address.split(',').map((part) => part.split('=') as [string, string]);
+  const table = new Map(parts.map(([name, origin]) => [name, origin.replace(/\/$/, '')]));
+  return (path) => {
+    const origin = table.get(path.split('/')[1] ?? '');
+    if (!origin) throw new Error(`no address for ${path}`);
+    return origin;
+  };
+}
+
+/** Foreign implementations of the API answer plain text at times. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Runs `work` for 0 … n - 1, at most `width` at the same time, and collects the results. */
+export async function pooled<T>(
+  n: number,
+  width: number,
+  work: (i: number) => Promise<T>,
+  progress: (done: number) => void = () => {},
+): Promise<T[]> {
+  const results: T[] = new Array(n);
+  let [next, done] = [0, 0];
+  const worker = async () => {
+    for (let i = next++; i < n; i = next++) {
+      results[i] = await work(i);
+      progress(++done);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(n, width) }, worker));
+  return results;
+}

@@ -1,0 +1,149 @@
+/** What is watched: the alerts, the panels, and the series that a service really shows. */
+import { collectMetrics } from '../../apps/http/metrics.ts';
+import { pathsOf, readYaml, text } from '../deploy/manifests/read.ts';
+
+export interface Alert {
+  alert: string;
+  expr: string;
+  for?: string;
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+}
+export interface Rules {
+  groups: { name: string; rules: Alert[] }[];
+}
+export const [rules = { groups: [] }] = await readYaml<Rules>('deploy/alerts.yml');
+export const alerts = rules.groups.flatMap((group) => group.rules);
+
+export interface Prometheus {
+  global: { scrape_interval: string; scrape_timeout: string; evaluation_interval: string };
+  rule_files: string[];
+  scrape_configs: {
+    job_name: string;
+    dns_sd_configs?: { names: string[]; type: string; port: number }[];
+    static_configs?: { targets: string[] }[];
+    relabel_configs?: { source_labels: string[]; target_label: string; replacement: string }[];
+  }[];
+}
+
+/** The jobs that a Prometheus calls so; those of names in DNS after them. */
+export const jobsOf = ({ scrape_configs }: Prometheus): string[] =>
+  scrape_configs.flatMap(({ job_name, dns_sd_configs = [], relabel_configs = [] }) => {
+    const to = relabel_configs.find(({ target_label }) => target_label === 'job')?.replacement;
+    const names = dns_sd_configs.flatMap((config) => config.names);
+    return names.length > 0 ? names.map((name) => (to ?? '$1').replace('$1', name)) : [job_name];
+  });
+
+export interface Panel {
+  id: number;
+  type: string;
+  title: string;
+  gridPos: { x: number; y: number; w: number; h: number };
+  datasource?: Source;
+  targets?: { refId: string; expr: string; legendFormat?: string; datasource?: Source }[];
+}
+export interface Source {
+  type: string;
+  uid: string;
+}
+export interface Dashboard {
+  uid: string;
+  title: string;
+  templating: { list: { name: string; type: string; query: unknown; datasource?: Source }[] };
+  panels: Panel[];
+}
+export const dashboards: Dashboard[] = await Promise.all(
+  pathsOf('deploy/grafana/dashboards/*.json').map(async (path) => JSON.parse(await text(path))),
+);
+
+/** The labels of each series that a service shows, each with its values. */
+export type Series = Map<string, Map<string, Set<string>>>;
+
+/** A scrape after everything has happened once. */
+export async function collected(): Promise<Series> {
+  const series: Series = new Map();
+  for (const service of ['order', 'payment', 'stock']) {
+    const metrics = collectMetrics(service, '1');
+    const { meter } = metrics;
+    metrics.requested('GET', '/stock/find', 200, 1);
+    meter.batchDeparted(1, 1);
+    for (const flight of ['read_ahead', 'lock', 'commit', 'settle'] as const) meter.flew(flight, 1);
+    for (const truth of ['committed', 'undone', 'unknown'] as const) meter.commitSettled(truth);
+    meter.retried('40001');
+    meter.commitAmbiguous();
+    meter.laneReplaced();
+    meter.readTogether(1);
+    const context = { body: (content: string) => new Response(content) };
+    const gauges = {
+      lanes: 1,
+      queued: 0,
+      set_aside: 0,
+      read_connections: { open: 1, busy: 0 },
+      operations_overdue_s: 0,
+    };
+    const response = await metrics.scrape(context as never, () => gauges);
+    for (const line of (await response.text()).split('\n')) add(series, line);
+  }
+  return series;
+}
+
+function add(series: Series, line: string): void {
+  const [, name, pairs = ''] = line.match(/^(\w+)\{(.*)\} \S+$/) ?? [];
+  if (!name) return;
+  const labels = series.get(name) ?? new Map<string, Set<string>>();
+  series.set(name, labels);
+  for (const [, label = '', value = ''] of pairs.matchAll(/(\w+)="([^"]*)"/g)) {
+    labels.set(label, (labels.get(label) ?? new Set()).add(value));
+  }
+}
+
+/** Labels that Prometheus gives to all that it scrapes. */
+export const ADDED = ['job', 'instance'];
+/** Labels whose values are all known beforehand. */
+const CLOSED = ['service', 'flight', 'truth', 'state'];
+
+/** Series, labels and values in an expression that no service shows, one sentence each. */
+export function unknownIn(expr: string, series: Series): string[] {
+  const wrong: string[] = [];
+  const all = new Set(ADDED);
+  for (const [, name = '', matchers = ''] of expr.matchAll(OURS)) {
+    const labels = series.get(name);
+    if (!labels) {
+      wrong.push(`${name} is not collected`);
+      continue;
+    }
+    for (const label of labels.keys()) all.add(label);
+    for (const [, label = '', value = ''] of matchers.matchAll(/(\w+)(?:=~|!~|!=|=)"([^"]*)"/g)) {
+      const values = labels.get(label);
+      if (!values && !ADDED.includes(label)) wrong.push(`${name} has no label ${label}`);
+      if (!values || !CLOSED.includes(label) || value.startsWith('$')) continue;
+      for (const one of value.split('|')) {
+        if (!values.has(one)) wrong.push(`${name} is never of ${label} ${one}`);
+      }
+    }
+  }
+  if (!OURS_ONCE.test(expr)) return wrong;
+  for (const label of groupedBy(expr)) {
+    if (!all.has(label)) wrong.push(`nothing can be grouped by ${label}`);
+  }
+  return wrong;
+}
+const OURS = /\b((?:kassa|process|nodejs)_\w+)(?:\{([^}]*)\})?/g;
+const OURS_ONCE = new RegExp(OURS.source);
+
+/** The labels in `by (…)`. */
+export const groupedBy = (expr: string): string[] =>
+  [...expr.matchAll(/\bby\s*\(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(/\s*,\s*/));
+
+/** Panels that lie upon each other or stick out of the 24 columns. */
+export function misplaced(panels: Panel[]): string[] {
+  return panels.flatMap(({ title, gridPos: a }, i) => {
+    const under = panels.slice(i + 1).filter(({ gridPos: b }) => {
+      const across = a.x < b.x + b.w && b.x < a.x + a.w;
+      return across && a.y < b.y + b.h && b.y < a.y + a.h;
+    });
+    const wrong = under.map((other) => `${title} covers ${other.title}`);
+    if (a.x < 0 || a.w < 1 || a.h < 1 || a.x + a.w > 24) wrong.push(`${title} sticks out`);
+    return wrong;
+  });
+}

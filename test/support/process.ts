@@ -1,0 +1,214 @@
+/** What the tests of the running product share: child processes, folders, free ports, waiting. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { variables } from '../../apps/runtime/config.ts';
+import { commandOf } from '../../db/local/owner.ts';
+
+export const TOP = join(import.meta.dir, '../..');
+
+export interface Child {
+  pid: number;
+  /** What it has printed so far. */
+  out: string;
+  err: string;
+  /** Its exit code, once it has ended. */
+  code: number | undefined;
+  ended: Promise<number>;
+  signal(name: NodeJS.Signals): void;
+}
+
+export interface Stage {
+  /** Starts Bun at the top of the project, with only `env` of Kassa's own variables set. */
+  start(args: string[], env?: Record<string, string>, program?: string): Child;
+  /** Starts it and waits for its end. */
+  run(args: string[], env?: Record<string, string>): Promise<Child>;
+  /** An empty folder, open to others so that root's PostgreSQL can work in it too. */
+  folder(): Promise<string>;
+  /** Kills all that was started, stores as well, and removes the folders. */
+  clear(): Promise<void>;
+  /** The same for good: nothing starts any more, whoever still wants to. */
+  close(): Promise<void>;
+}
+
+export function openStage(): Stage {
+  const children: Child[] = [];
+  const folders: string[] = [];
+  let closed = false;
+  const start: Stage['start'] = (args, env = {}, program = process.execPath) => {
+    if (closed) throw new Error('nothing starts here any more');
+    const child = spawnChild([program, ...args], env);
+    children.push(child);
+    return child;
+  };
+  const stage: Stage = {
+    start,
+    async run(args, env) {
+      const child = start(args, env);
+      await until(() => child.code !== undefined, `the end of ${args.join(' ')}`);
+      return child;
+    },
+    async folder() {
+      const folder = await mkdtemp(join(tmpdir(), 'kassa-run-'));
+      await chmod(folder, 0o755);
+      folders.push(folder);
+      return folder;
+    },
+    async clear() {
+      for (const child of children) child.signal('SIGKILL');
+      await Promise.all(children.map((child) => child.ended));
+      const homes = [...folders, ...children.flatMap((child) => homeOf(child) ?? [])];
+      for (const home of new Set(homes)) {
+        const ended = () => {
+          const pids = processesOf(home);
+          // Again and again: a server that has just been started does not listen to it yet.
+          for (const pid of pids) signalProcess(pid, 'SIGQUIT');
+          return pids.length === 0;
+        };
+        await until(ended, `the end of the store in ${home}`);
+        await rm(home, { recursive: true, force: true });
+      }
+      children.length = folders.length = 0;
+    },
+    close() {
+      closed = true;
+      return stage.clear();
+    },
+  };
+  return stage;
+}
+
+function spawnChild(command: string[], env: Record<string, string>): Child {
+  const clean = { ...process.env };
+  for (const name of ['TEST_STORES', 'TEST_TEMPLATE']) delete clean[name]; // are for this run
+  for (const name of Object.keys(variables.shape)) delete clean[name];
+  const spawned = Bun.spawn(command, {
+    cwd: TOP,
+    env: { ...clean, ...env, NO_COLOR: '1' },
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  const child: Child = {
+    pid: spawned.pid,
+    out: '',
+    err: '',
+    code: undefined,
+    ended: Promise.resolve(0),
+    signal: (name) => signalProcess(spawned.pid, name),
+  };
+  const read = async (stream: ReadableStream<Uint8Array>, name: 'out' | 'err') => {
+    const decoder = new TextDecoder();
+    for await (const bytes of stream) child[name] += decoder.decode(bytes, { stream: true });
+  };
+  const reading = Promise.all([read(spawned.stdout, 'out'), read(spawned.stderr, 'err')]);
+  child.ended = spawned.exited.then(async (code) => {
+    await Promise.race([reading, Bun.sleep(200)]); // grandchildren may keep the pipes open
+    child.code = code;
+    return code;
+  });
+  return child;
+}
+
+/** Where a dev process that has said so keeps its data. */
+export const homeOf = (dev: Child): string | undefined => dev.out.match(/data in (.+)$/m)?.[1];
+
+/** Living processes whose command line names this folder, other than this one. */
+export function processesOf(folder: string): number[] {
+  const pids = existsSync('/proc/self')
+    ? readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+    : Bun.spawnSync(['ps', '-axo', 'pid=']).stdout.toString().trim().split(/\s+/);
+  return pids
+    .map(Number)
+    .filter((pid) => pid !== process.pid && commandOf(pid)?.includes(`${folder}/`));
+}
+
+/** The process id of the PostgreSQL that serves this store, or served it last. */
+export function postmasterOf(home: string): number | undefined {
+  const path = join(home, 'pg', 'postmaster.pid');
+  const file = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  return Number.parseInt(file, 10) || undefined;
+}
+
+/** Sends the signal; a process that has ended already is fine. */
+export function signalProcess(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {}
+}
+
+/** So long nothing takes on the slowest machine: who still waits then waits in vain. */
+const HANG_MS = 240_000;
+
+/** Looks again and again until the condition holds. @throws Error if it never does */
+export async function until(
+  condition: () => unknown,
+  what: string,
+  timeout_ms = HANG_MS,
+): Promise<void> {
+  const give_up_at = performance.now() + timeout_ms;
+  while (!(await condition())) {
+    if (performance.now() > give_up_at) throw new Error(`waited in vain for ${what}`);
+    await Bun.sleep(10);
+  }
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+export interface Answer {
+  /** 0 if nobody listens. */
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
+  body: any;
+}
+
+/** One call over the network, on a connection of its own unless asked otherwise. */
+export async function call(
+  port: number,
+  method: 'GET' | 'POST',
+  path: string,
+  headers: Record<string, string> = { connection: 'close' },
+): Promise<Answer> {
+  try {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers });
+    const text = await response.text();
+    return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+  } catch (error) {
+    if (error instanceof SyntaxError) throw error;
+    return { status: 0, body: undefined };
+  }
+}
+
+/** Resolves when the port answers 200 on this path. @throws Error if the child ends before */
+export async function answers(child: Child, port: number, path = '/health/ready'): Promise<void> {
+  await until(async () => {
+    if (child.code !== undefined) throw new Error(`ended with ${child.code}: ${child.err}`);
+    return (await call(port, 'GET', path)).status === 200;
+  }, `200 on ${path}`);
+}
+
+/** What it has logged, but for a store that was slow to answer readiness, or a row that a test held. */
+export const complaintsOf = (child: Child): string =>
+  child.err
+    .split('\n')
+    .filter((line) => !/in time.*store_not_ready|store_not_ready.*in time|row_held/.test(line))
+    .join('\n');
+
+/** One clear sentence on standard error, for people: no stack, no second line. */
+export function sentenceOf(child: Child): string {
+  const lines = child.err.trim().split('\n');
+  if (lines.length !== 1 || !lines[0]?.startsWith('kassa: ')) {
+    throw new Error(`not one sentence: ${child.err}`);
+  }
+  return lines[0];
+}

@@ -1,0 +1,86 @@
+/** How the proofs speak: a live line while they run, a table, a verdict, and an exit code. */
+import type { ParseArgsOptionsConfig } from 'node:util';
+import { readArguments } from '../../apps/runtime/arguments.ts';
+import { Failure } from '../../db/failure.ts';
+
+/** A line that is rewritten in a terminal, and printed now and then elsewhere. */
+export interface Live {
+  show(text: string): void;
+  /** Leaves the last text standing. */
+  end(): void;
+}
+
+export function live(out: NodeJS.WriteStream = process.stderr): Live {
+  let last = 0;
+  let text = '';
+  const every_ms = out.isTTY ? 100 : 5000;
+  return {
+    show(next) {
+      text = next;
+      if (performance.now() - last < every_ms) return;
+      last = performance.now();
+      out.write(out.isTTY ? `\r\x1b[2K${text}` : `${text}\n`);
+    },
+    end() {
+      out.write(out.isTTY ? `\r\x1b[2K${text}\n` : `${text}\n`);
+    },
+  };
+}
+
+/** Rows as text columns: the first left, the others right-aligned. */
+export function table(head: readonly string[], rows: readonly (readonly unknown[])[]): string {
+  const cells = [head, ...rows].map((row) => row.map(String));
+  const widths = head.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
+  return cells
+    .map((row) =>
+      row
+        .map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[i] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** Prints the verdict and ends the process: 0 if nothing was violated, else 1. */
+export function verdict(violations: number, holds: string): never {
+  console.log(violations === 0 ? `\n${holds}` : `\n${violations} violations.`);
+  process.exit(violations === 0 ? 0 : 1);
+}
+
+/** Known flags only; `--help` prints the text and exits 0; a wrong one exits 2 with one sentence. */
+export function flags<const T extends ParseArgsOptionsConfig>(help: string, options: T) {
+  try {
+    return readArguments(help, options);
+  } catch (error) {
+    return usage(sentenceFor(error));
+  }
+}
+
+/** A number flag within bounds, or one sentence and exit code 2. */
+export function numberFlag(name: string, text: string, low: number, high: number): number {
+  const value = /^[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : Number.NaN;
+  return value >= low && value <= high
+    ? value
+    : usage(`--${name} must be a number from ${low} to ${high}, not ${text}`);
+}
+
+export function usage(sentence: string): never {
+  console.error(sentence);
+  process.exit(2);
+}
+
+/** What went wrong, for people. */
+export const sentenceFor = (error: unknown): string =>
+  error instanceof Failure ? error.detail : String(error);
+
+/** A generator of numbers in [0, 1) that repeats for the same seed (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}

@@ -1,0 +1,73 @@
+/** A PostgreSQL of a test's own that speaks TLS only, with the authority that has issued all of it. */
+import { chmod, chown, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbedded } from '../../db/local/embedded.ts';
+import { prepare } from '../../db/local/embedded-home.ts';
+import { newAuthority, type Subject } from './certificates.ts';
+
+export interface TlsServer {
+  /** With a password, to the host for which the certificate is; without any word of TLS. */
+  database_url: string;
+  password: string;
+  authority: ReturnType<typeof newAuthority>;
+  /** Writes a file as a secret is replaced, in one go. @returns its path */
+  put(name: string, content: string): Promise<string>;
+  /** The certificate that connections are shown from the next reload on. */
+  wear(subject: Subject): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Whose name begins with cert_ has to show a certificate of that name; others have a password. */
+const HBA = `
+hostssl all /^cert_ all cert
+hostssl all all all scram-sha-256
+hostnossl all all all reject
+`;
+
+export async function startTlsServer(): Promise<TlsServer> {
+  const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
+  await chmod(directory, 0o755); // as root the server runs as another user
+  const { user } = await prepare(directory, () => {});
+  const authority = newAuthority('authority of the test');
+  const put = async (name: string, content: string) => {
+    const path = join(directory, name);
+    await writeFile(`${path}.new`, content, { mode: 0o600 });
+    if (user.uid !== undefined) await chown(`${path}.new`, user.uid, user.gid ?? 0);
+    await rename(`${path}.new`, path);
+    return path;
+  };
+  const wear = async (subject: Subject) => {
+    const { cert, key } = authority.issue(subject);
+    await put('server.crt', cert);
+    await put('server.key', key);
+  };
+  await wear({ name: 'store', hosts: ['localhost'] });
+  const settings = {
+    ssl: 'on',
+    ssl_cert_file: join(directory, 'server.crt'),
+    ssl_key_file: join(directory, 'server.key'),
+    ssl_ca_file: await put('ca.crt', authority.cert),
+    hba_file: await put('hba.conf', HBA),
+    shared_buffers: '32MB',
+  };
+  const server = await startEmbedded({
+    directory,
+    settings,
+    report: () => {},
+    failed: console.error,
+  });
+  const url = new URL(server.database_url);
+  url.hostname = 'localhost';
+  return {
+    database_url: url.href,
+    password: url.password,
+    authority,
+    put,
+    wear,
+    async stop() {
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
