@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { dropDatabases, foreignStore, hostOf, newOwnDatabase } from '../../support/own-database.ts';
 import { flags, numberFlag, sentenceFor, usage } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
-import { type Mutant, mutants } from './list.ts';
+import { mutants } from './list.ts';
+import { fileOf, type Mutant, testFileOf } from './mutant.ts';
 
 const HELP = `Breaks the safety code in some 150 ways, one at a time, and shows which test notices.
 Exits 1 if a mutant survives.
@@ -48,7 +49,8 @@ const jobs = numberFlag('jobs', values.jobs, 1, 16);
 
 const root = join(import.meta.dir, '../../..');
 const chosen = mutants.filter((mutant) => mutant.name.includes(values.only));
-const lost = (await Promise.all(chosen.map(standsOnce))).filter((line) => line !== undefined);
+const lost: string[] = [];
+for (const mutant of chosen) await fileOf(mutant, root).catch((error) => lost.push(error.message));
 if (chosen.length === 0) lost.push(`no mutant's name contains "${values.only}"`);
 if (lost.length > 0) {
   for (const line of lost) console.error(line);
@@ -114,7 +116,7 @@ async function tryMutant(
   copy: string,
   databases: Databases | undefined,
 ): Promise<string | undefined> {
-  const path = join(copy, mutant.file);
+  const path = join(copy, await fileOf(mutant, root));
   const original = await readFile(path, 'utf8');
   await writeFile(path, original.split(mutant.from).join(mutant.to));
   const prefix = databases && `${databases.name}_${mutants.indexOf(mutant)}`;
@@ -127,19 +129,6 @@ async function tryMutant(
   }
 }
 
-/** The code moves on: a mutant that does not fit any more is told, not passed over. */
-async function standsOnce({ name, file, from }: Mutant): Promise<string | undefined> {
-  const times = (await readFile(join(root, file), 'utf8')).split(from).length - 1;
-  return times === 1 ? undefined : `${name}: its text stands ${times} times in ${file}`;
-}
-
-/** A test file by its name alone: where it is may change. */
-function fileOf(name: string): string {
-  const [file, ...more] = new Bun.Glob(`test/**/${name}.test.ts`).scanSync(root);
-  if (!file || more.length > 0) throw new Error(`${name}: not the name of one file of tests`);
-  return file;
-}
-
 function firstFailure(
   tests: readonly string[],
   cwd: string,
@@ -147,7 +136,7 @@ function firstFailure(
 ): Promise<string | undefined> {
   const env = { ...process.env, ...(prefix && { TEST_DATABASES: prefix }) };
   const limit_ms = prefix ? FOREIGN_LIMIT_MS : LIMIT_MS;
-  const files = tests.map(fileOf);
+  const files = tests.map((name) => testFileOf(name, root));
   const run = spawn(process.execPath, ['test', '--bail', '--timeout', TEST_LIMIT_MS, ...files], {
     cwd,
     env: { ...env, TEST_LIMIT_MS, TEST_SEEDS },

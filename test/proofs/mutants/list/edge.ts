@@ -1,0 +1,181 @@
+/** Mutants: The HTTP edge. */
+import { type Mutant, mutant } from '../mutant.ts';
+
+const admission = 'admission.ts';
+
+export const edgeMutants: readonly Mutant[] = [
+  // The edge.
+  mutant('two keys are taken for one', 'message.ts', "  'idempotency-key',\n", '', ['edge']),
+  mutant(
+    'two keys are taken for one where a platform joins them',
+    'platform.ts',
+    "if (headers.get('idempotency-key')?.includes(JOINT)) throw malformed(TWO_KEYS);",
+    '',
+    ['idempotency'],
+  ),
+  mutant(
+    'a body is overlooked',
+    'server.ts',
+    "            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
+    '',
+    ['bodies'],
+  ),
+  mutant(
+    'a body is refused after the call',
+    'server.ts',
+    "            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
+    "            if (body) void app.fetch(request as Request, exchange);\n            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
+    ['bodies'],
+  ),
+  mutant(
+    'an object that says something is no body',
+    'params.ts',
+    '/^\\{\\s*\\}$/',
+    '/^\\{.*\\}$/',
+    ['bodies'],
+  ),
+  mutant(
+    'a page of another site may call where the browser says it',
+    admission,
+    "if (site !== null) return site !== 'same-origin' && site !== 'none';",
+    '',
+    ['foreign-pages'],
+  ),
+  mutant(
+    'a page of another site may call where the browser tells the origin only',
+    admission,
+    "return origin !== null && origin.toLowerCase().replace(/^https?:\\/\\//, '') !== own;",
+    'return false;',
+    ['foreign-pages'],
+  ),
+  mutant(
+    'a page of another site may DELETE',
+    admission,
+    "method !== 'GET' &&",
+    "method !== 'GET' && method !== 'DELETE' &&",
+    ['foreign-pages'],
+  ),
+  mutant(
+    'a host may end in one of ours, or begin with it',
+    admission,
+    'name === ours',
+    'name.includes(ours)',
+    ['foreign-pages'],
+  ),
+  mutant('dev answers to any name', 'dev.ts', "ALLOWED_HOSTS: '.localhost'", "ALLOWED_HOSTS: '*'", [
+    'dev',
+  ]),
+  // The edge.
+  mutant(
+    'bytes behind a call are looked at while it is under way',
+    'connection.ts',
+    "if (this.#state === 'reading') void this.#serve();",
+    'if (this.#state) void this.#serve();',
+    ['wire'],
+  ),
+  mutant(
+    'a call takes effect before its body is whole',
+    'connection.ts',
+    'if (this.#received.bytes.length < length) return undefined;',
+    '',
+    ['connection', 'wire'],
+  ),
+  mutant(
+    'a chunked body ends before its last line',
+    'chunks.ts',
+    "this.#part = this.#missing === 0 ? 'trailer' : 'data';\n    return false;",
+    "this.#part = this.#missing === 0 ? 'trailer' : 'data';\n    return this.#missing === 0;",
+    ['connection', 'wire'],
+  ),
+  mutant(
+    'a chunk may be longer than its size',
+    'chunks.ts',
+    "if (line !== '') throw malformed('a chunk is longer than its size');",
+    '',
+    ['connection', 'wire'],
+  ),
+  mutant(
+    'chunks have no bound',
+    'chunks.ts',
+    'if (this.#length > BODY_MAX_BYTES) throw tooLarge();',
+    '',
+    ['wire'],
+  ),
+  mutant(
+    'a request has two lengths',
+    'message.ts',
+    "if (length !== null) throw malformed('Content-Length beside Transfer-Encoding');",
+    '',
+    ['wire'],
+  ),
+  mutant(
+    'of two headers that contradict each other both are taken',
+    'message.ts',
+    'before !== undefined && SINGLE.has(name)',
+    'false',
+    ['wire'],
+  ),
+  mutant('lines may end with LF', 'message.ts', '|\\r(?!\\n)|(?<!\\r)\\n/;', '/;', [
+    'connection',
+    'wire',
+  ]),
+  mutant('any host will do', 'message.ts', 'if (host !== null) checkPlainHost(host);', '', [
+    'wire',
+  ]),
+  mutant(
+    "on a platform's server the host is part of the path",
+    'platform.ts',
+    'if (host !== null) checkPlainHost(host);',
+    '',
+    ['wire'],
+  ),
+  mutant(
+    "on a platform's server a body has no bound",
+    'platform.ts',
+    'if (body.bytes.length + next.value.length > BODY_MAX_BYTES) throw tooLarge();',
+    '',
+    ['wire'],
+  ),
+  mutant(
+    'who has half asked holds up a stop',
+    'connection.ts',
+    'Math.min(this.#until, performance.now() + STOP_MS)',
+    'this.#until',
+    ['edge'],
+  ),
+  mutant(
+    'who does not take an answer holds up a stop',
+    'connection.ts',
+    'if (this.#unsent.length > 0 || (this.#state',
+    'if ((this.#state',
+    ['connection'],
+  ),
+  mutant(
+    'who does not take an answer that is given in a stop holds it up',
+    'connection.ts',
+    'if (this.#stopping) this.#hurry();\n    else this.#until',
+    'this.#until',
+    ['connection'],
+  ),
+  mutant(
+    'connections have no bound',
+    'listen.ts',
+    'if (connections.size >= most) return socket.terminate();',
+    '',
+    ['connection'],
+  ),
+  mutant(
+    'who asks slowly has all the time',
+    'connection.ts',
+    'if (this.#idle) this.#until = performance.now() + RECEIVE_MS;',
+    'if (this.#idle) this.#until = performance.now() + IDLE_MS;',
+    ['connection'],
+  ),
+  mutant(
+    'a service keeps the requests that it has answered',
+    'server.ts',
+    'in_flight++;',
+    'in_flight++; ((globalThis as { kept?: unknown[] }).kept ??= []).push(request);',
+    ['memory'],
+  ),
+];

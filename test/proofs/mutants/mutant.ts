@@ -1,0 +1,48 @@
+/** A way to break the code, and where that should be noticed. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface Mutant {
+  name: string;
+  /** Of the file, without its folder: a move changes nothing here. */
+  file: string;
+  /** Must stand exactly once, in one file of this name. */
+  from: string;
+  to: string;
+  /** Names of test files, which are run in this order. */
+  tests: readonly string[];
+}
+
+export const mutant = (
+  name: string,
+  file: string,
+  from: string,
+  to: string,
+  tests: readonly string[],
+): Mutant => ({ name, file, from, to, tests });
+
+/** The product's own files. */
+const CODE = '{apps,db,migrations}/**/*.{ts,sql}';
+
+/**
+ * The file that has the text, as a path below the project.
+ * @throws Error if it stands nowhere, or more than once: the code has moved on
+ */
+export async function fileOf({ name, file, from }: Mutant, root: string): Promise<string> {
+  const places: string[] = [];
+  for (const path of new Bun.Glob(CODE).scanSync(root)) {
+    if (path !== file && !path.endsWith(`/${file}`)) continue;
+    const times = (await readFile(join(root, path), 'utf8')).split(from).length - 1;
+    places.push(...Array.from({ length: times }, () => path));
+  }
+  const [only] = places;
+  if (only && places.length === 1) return only;
+  throw new Error(`${name}: its text stands ${places.length} times in ${file}`);
+}
+
+/** A file of tests by its name: where it is may change. @throws Error if there is not exactly one */
+export function testFileOf(name: string, root: string): string {
+  const [file, ...more] = new Bun.Glob(`test/**/${name}.test.ts`).scanSync(root);
+  if (!file || more.length > 0) throw new Error(`${name}: not the name of one file of tests`);
+  return file;
+}
