@@ -8,6 +8,7 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dropDatabases, foreignStore, hostOf, newOwnDatabase } from '../../support/own-database.ts';
+import { signalProcess } from '../../support/process.ts';
 import { flags, numberFlag, sentenceFor, usage } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
 import { mutants } from './list.ts';
@@ -91,7 +92,7 @@ async function openDatabases(): Promise<Databases | undefined> {
 }
 
 async function endTests(): Promise<void> {
-  for (const run of running) run.kill('SIGKILL');
+  for (const run of running) killGroup(run);
   await Promise.all([...running].map((run) => once(run, 'close')));
 }
 
@@ -140,13 +141,15 @@ function firstFailure(
   const run = spawn(process.execPath, ['test', '--bail', '--timeout', TEST_LIMIT_MS, ...files], {
     cwd,
     env: { ...env, TEST_LIMIT_MS, TEST_SEEDS },
+    detached: true, // a group of its own: tests that bail out leave their services behind
   });
   running.add(run);
   let output = '';
   run.stdout.on('data', (chunk) => (output += chunk));
   run.stderr.on('data', (chunk) => (output += chunk));
   return new Promise((resolve) => {
-    const late = setTimeout(() => run.kill('SIGKILL'), limit_ms);
+    const late = setTimeout(() => killGroup(run), limit_ms);
+    run.on('exit', () => killGroup(run));
     run.on('close', (code) => {
       clearTimeout(late);
       running.delete(run);
@@ -154,4 +157,8 @@ function firstFailure(
       resolve(code === 0 ? undefined : (failed ?? 'the run itself (hang, crash or load error)'));
     });
   });
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  if (pid !== undefined) signalProcess(-pid, 'SIGKILL');
 }
