@@ -375,7 +375,7 @@ export const mutants: Mutant[] = [
     'db/transaction.ts',
     'works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max',
     '10_000_000',
-    ['memory'],
+    ['requeue'],
   ),
   mutant(
     'a held row looks missing to commands that did not name it',
