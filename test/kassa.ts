@@ -142,12 +142,12 @@ const PATIENT = { connect_timeout_ms: 60_000 };
 export async function newDatabase(database_url = storeUrl(), options = { migrated: true }) {
   const run = process.env.TEST_DATABASES ?? 'kassa_test';
   const name = `${run}_${crypto.randomUUID().replaceAll('-', '')}`;
-  const template = options.migrated ? await templateOn(database_url) : undefined;
   const server = await connect(database_url);
-  await server.sql.unsafe(`create database ${name}${template ? ` template ${template}` : ''}`);
+  const copied = options.migrated ? await copyOfTemplate(server, database_url) : '';
+  await server.sql.unsafe(`create database ${name}${copied}`);
   await server.close();
   const own = withDatabase(database_url, name);
-  if (options.migrated && !template) {
+  if (options.migrated && copied === '') {
     const connection = await connect(own);
     await migrate(connection, await readMigrations());
     await connection.close();
@@ -160,13 +160,17 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
   return { database_url: own, drop };
 }
 
-/** The name of the run's template, if this is its server and one that copies databases. */
-async function templateOn(database_url: string): Promise<string | undefined> {
+/** How to copy the run's template, if this is its server and one that copies databases. */
+async function copyOfTemplate({ sql }: Connection, database_url: string): Promise<string> {
   const template = process.env.TEST_TEMPLATE;
   const name = template?.match(/\/(kassa_\w+)/)?.[1];
-  if (!template || !name || withDatabase(database_url, name) !== template) return undefined;
-  const { sql, close } = await connect(database_url);
-  return (await postgresqlVersion(sql).finally(close)) === undefined ? undefined : name;
+  if (!template || !name || withDatabase(database_url, name) !== template) return '';
+  const version = await postgresqlVersion(sql);
+  if (version === undefined) return '';
+  const [row] = await sql`select current_setting('fsync') as fsync`;
+  // Half as dear as by the log, where the checkpoint that it needs writes nothing to a disk.
+  const by_files = version >= 15 && row?.fsync === 'off';
+  return ` template ${name}${by_files ? ' strategy file_copy' : ''}`;
 }
 
 /** Whether the run's server has a database whose name is, or begins with, this. */
