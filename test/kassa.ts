@@ -282,9 +282,9 @@ export const times = <T>(n: number, make: (i: number) => Promise<T>): Promise<T[
   Promise.all(Array.from({ length: n }, (_, i) => make(i)));
 
 /** Every invariant of the whole store holds, in one snapshot. */
-export async function expectCleanAudit(database_url = storeUrl()): Promise<void> {
-  const connection = await connect(database_url);
+export async function expectCleanAudit(store: Connection | string = storeUrl()): Promise<void> {
+  const connection = typeof store === 'string' ? await connect(store) : store;
   const findings = await audit(connection);
-  await connection.close();
+  if (connection !== store) await connection.close();
   expect(findings.filter((finding) => finding.violations > 0)).toEqual([]);
 }
