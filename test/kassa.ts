@@ -219,9 +219,11 @@ export const isPaid = async (kassa: Kassa, order_id: string): Promise<boolean> =
  * Ends all sessions of this run in this database, as an operator or a failover would.
  * @returns how many there were
  */
-export async function terminateSessions(database_url = storeUrl()): Promise<number> {
-  const connection = await connect(database_url);
-  return endSessions(connection, `kassa-${RUN}`).finally(connection.close);
+export async function terminateSessions(store: Connection | string = storeUrl()): Promise<number> {
+  const connection = typeof store === 'string' ? await connect(store) : store;
+  const killed = await endSessions(connection, `kassa-${RUN}`);
+  if (connection !== store) await connection.close();
+  return killed;
 }
 
 /**
