@@ -5,7 +5,15 @@ import { join } from 'node:path';
 import { newDatabase } from './support/kassa.ts';
 import { TOP } from './support/process.ts';
 import { usage } from './support/report.ts';
-import { startTestStore, type TestStore, variablesFor } from './support/stores.ts';
+import { useMemory } from './support/scratch.ts';
+import { withDatabase } from './support/store-address.ts';
+import {
+  makeSeed,
+  type Seed,
+  startTestStore,
+  type TestStore,
+  variablesFor,
+} from './support/stores.ts';
 import { openTeardown } from './support/teardown.ts';
 
 /** Tests wait most of the time, for a process, a store or a time limit. */
@@ -20,9 +28,9 @@ const HELP = `Runs the tests, ${FILES_AT_ONCE} files at a time on this machine.
   --parallel=N  files at a time
   --help        this text
 
-Each of those N processes has an embedded PostgreSQL of its own. With DATABASE_URL set all files
-run on that server, one at a time, in databases that are dropped at the end. Other flags are
-those of bun test.`;
+Each of those N processes has an embedded PostgreSQL of its own, in TMPDIR or, if that is not set,
+in memory where 8 GB of it are free. With DATABASE_URL set all files run on that server, one at a
+time, in databases that are dropped at the end. Other flags are those of bun test.`;
 
 const given = process.argv.slice(2);
 if (given.includes('--help') || given.includes('-h')) {
@@ -34,7 +42,11 @@ if (strays.length > 0) usage(`no file of tests has ${strays.join(' or ')} in its
 
 const asked = process.env.DATABASE_URL;
 const teardown = openTeardown();
-const stores = await Promise.all(Array.from({ length: processes() }, () => open()));
+useMemory();
+const seed = asked ? undefined : await makeSeed();
+if (seed) teardown.add(seed.remove);
+const opening = Array.from({ length: processes() }, () => (seed ? copyOf(seed) : openOn(asked)));
+const stores = await Promise.all(opening);
 const tests = Bun.spawn(
   [process.execPath, 'test', '--timeout', '300000', `--parallel=${stores.length}`, ...given],
   {
@@ -63,11 +75,15 @@ function processes(): number {
   return Number(few) || Math.min(FILES_AT_ONCE, named || FILES_AT_ONCE);
 }
 
-async function open(): Promise<TestStore> {
-  const own = asked ? undefined : await startTestStore();
-  if (own) teardown.add(own.stop);
-  const server_url = own?.server_url ?? asked ?? '';
+async function copyOf(seed: Seed): Promise<TestStore> {
+  const { server_url, stop } = await startTestStore(seed);
+  teardown.add(stop);
+  const template_url = withDatabase(server_url, seed.template);
+  return { server_url, template_url, seed: seed.directory };
+}
+
+async function openOn(server_url = ''): Promise<TestStore> {
   const template = await newDatabase(server_url);
-  if (!own) teardown.add(template.drop);
+  teardown.add(template.drop);
   return { server_url, template_url: template.database_url };
 }

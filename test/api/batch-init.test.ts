@@ -18,8 +18,10 @@ import {
 const { database_url, drop } = await newDatabase();
 const kassa = openKassa({ DATABASE_URL: database_url });
 const forbidding = openKassa({ DATABASE_URL: database_url, BATCH_INIT: 'off' });
-afterEach(() => expectCleanAudit(database_url));
+const auditor = await connect(database_url);
+afterEach(() => expectCleanAudit(auditor));
 afterAll(async () => {
+  await auditor.close();
   await kassa.close();
   await forbidding.close();
   await drop();
@@ -43,13 +45,12 @@ const paidTowards = async (order_id: string, user_id: string): Promise<boolean> 
 
 /** Whole tables as text, for a look at everything at once. */
 async function tables(): Promise<string> {
-  const { sql, close } = await connect(database_url);
+  const { sql } = auditor;
   const rows = [
     await sql`select id, credit from users order by id`,
     await sql`select id, price, stock from items order by id`,
     await sql`select id, user_id, paid, total_cost, payment from orders order by id`,
   ];
-  await close();
   return JSON.stringify(rows);
 }
 
@@ -139,24 +140,25 @@ test('the same item twice is one line of 2', async () => {
   expect(body).toEqual({ order_id: '0', paid: false, ...basket });
 });
 
-test('more rows than one chunk are made and reset to the last', async () => {
-  for (const value of [30, 20]) {
-    await init(`/payment/batch_init/4500/${value}`);
-    await init(`/stock/batch_init/4500/${value}/${value}`);
-    await init(`/orders/batch_init/4500/4500/4500/${value}`);
-    const { sql, close } = await connect(database_url);
-    const [right] = await sql`
-      select (select count(*) from users where credit = ${value}) as users,
-             (select count(*) from items where stock = ${value} and price = ${value}) as items,
-             (select count(*) from orders where total_cost = ${2 * value}) as orders,
-             (select count(distinct user_id) from orders) as buyers`;
-    await close();
-    expect(right).toMatchObject({ users: 4500, items: 4500, orders: 4500 });
-    expect(right?.buyers).toBeGreaterThan(2000);
-    const last = await kassa.get('/orders/find/4499');
-    expect(last.body).toMatchObject({ order_id: '4499', paid: false, total_cost: 2 * value });
-  }
-});
+test('more rows than one chunk are made and reset to the last', () =>
+  inFreshDatabase(async (fresh) => {
+    for (const value of [30, 20]) {
+      await init(`/payment/batch_init/4500/${value}`, fresh);
+      await init(`/stock/batch_init/4500/${value}/${value}`, fresh);
+      await init(`/orders/batch_init/4500/4500/4500/${value}`, fresh);
+      const { sql, close } = await connect(fresh.database_url);
+      const [right] = await sql`
+        select (select count(*) from users where credit = ${value}) as users,
+               (select count(*) from items where stock = ${value} and price = ${value}) as items,
+               (select count(*) from orders where total_cost = ${2 * value}) as orders,
+               (select count(distinct user_id) from orders) as buyers`;
+      await close();
+      expect(right).toMatchObject({ users: 4500, items: 4500, orders: 4500 });
+      expect(right?.buyers).toBeGreaterThan(2000);
+      const last = await fresh.get('/orders/find/4499');
+      expect(last.body).toMatchObject({ order_id: '4499', paid: false, total_cost: 2 * value });
+    }
+  }));
 
 test('a reset sets back what was changed, and leaves the ids beyond n alone', async () => {
   await init('/payment/batch_init/4/50');
@@ -195,7 +197,7 @@ test('a paid order that is made anew is open again, and what it cost stays spent
   expect([await isPaid(kassa, '0'), await paidTowards('0', '0')]).toEqual([false, false]);
   expect([await creditOf(kassa, '0'), await stockOf(kassa, '0')]).toEqual([80, 3]);
   expectProblem(await kassa.post('/payment/cancel/0/0'), 409, 'not_paid', '0');
-  await expectCleanAudit(database_url);
+  await expectCleanAudit(auditor);
   expect((await kassa.post('/orders/checkout/0')).status).toBe(200);
   expect([await creditOf(kassa, '0'), await stockOf(kassa, '0')]).toEqual([60, 1]);
 });
@@ -207,7 +209,7 @@ test('an order made anew under a standing payment is unpaid, the payment spent',
   expect(await paidTowards('0', '0')).toBe(false);
   expect(await creditOf(kassa, '0')).toBe(70);
   expectProblem(await kassa.post('/payment/cancel/0/0'), 409, 'not_paid', '0');
-  await expectCleanAudit(database_url);
+  await expectCleanAudit(auditor);
   expect((await kassa.post('/orders/checkout/0')).status).toBe(200);
   expect(await creditOf(kassa, '0')).toBe(50);
 });
@@ -229,7 +231,7 @@ test('users and items that are reset under a paid order can still be given back'
   await init('/payment/batch_init/1/1000');
   await init('/stock/batch_init/1/50/99');
   expect([await creditOf(kassa, '0'), await stockOf(kassa, '0')]).toEqual([1000, 50]);
-  await expectCleanAudit(database_url);
+  await expectCleanAudit(auditor);
   const cancelled = await kassa.post('/payment/cancel/0/0');
   expect(cancelled.body).toEqual({ user_id: '0', order_id: '0', credit: 1020 });
   expect(await stockOf(kassa, '0')).toBe(52);

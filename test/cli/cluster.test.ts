@@ -23,6 +23,7 @@ import {
   TOP,
   until,
 } from '../support/process.ts';
+import { plant } from '../support/stores.ts';
 
 const stage = openStage();
 afterAll(() => stage.clear());
@@ -361,8 +362,10 @@ test('dev --cluster serves on the running cluster, and goes on when nodes are lo
   const a = await place();
   const dev = ['apps/cli/dev.ts', '--cluster', '--data', a.data];
   expect(sentenceOf(await stage.run(dev))).toContain('start one with `bun run cluster`');
+  const directory = join(a.folder, 'store');
+  await plant(directory);
   const home = await startEmbedded({
-    directory: join(a.folder, 'pg'),
+    directory,
     report() {},
     failed() {},
   });

@@ -22,6 +22,8 @@ if (!prometheus) throw new Error('deploy/prometheus.yml is empty');
 const { global, rule_files, scrape_configs } = prometheus;
 const [compose] = await readYaml<Compose>('compose.yaml');
 const series = await collected();
+/** Those of minutes and those of hours. */
+const TESTS = pathsOf('deploy/alerts*.test.yml');
 
 const DURATION = /^\d+[smhd]$/;
 const panels = dashboards.flatMap((dashboard) => dashboard.panels);
@@ -129,9 +131,10 @@ test('alerts that look at jobs find some', () => {
 
 test('the tests of alerts are of alerts that there are', async () => {
   type Tests = { tests: { alert_rule_test: { alertname: string }[] }[] };
-  const [file] = await readYaml<Tests>('deploy/alerts.test.yml');
-  const tried = file?.tests.flatMap((each) => each.alert_rule_test) ?? [];
+  const files = await Promise.all(TESTS.map((path) => readYaml<Tests>(path)));
+  const tried = files.flat().flatMap(({ tests }) => tests.flatMap((each) => each.alert_rule_test));
   const names = alerts.map(({ alert }) => alert);
+  expect(TESTS.length).toBe(2);
   expect(tried.length).toBeGreaterThan(5);
   expect(tried.filter(({ alertname }) => !names.includes(alertname))).toEqual([]);
 });
@@ -172,7 +175,7 @@ test.skipIf(!promtool)(
     for (const command of [
       ['check', 'rules', 'deploy/alerts.yml'],
       ['check', 'config', 'deploy/prometheus.yml'],
-      ['test', 'rules', 'deploy/alerts.test.yml'],
+      ['test', 'rules', ...TESTS],
     ]) {
       const { code, out, err } = await run([promtool ?? '', ...command]);
       expect([command, code, code === 0 ? '' : out + err]).toEqual([command, 0, '']);

@@ -1,11 +1,12 @@
 /** Reading ahead is a hint: what a command really needs is found under the lock. */
 import { afterAll, expect, test } from 'bun:test';
-import { checkout } from '../../apps/order/commands.ts';
+import { addItem, checkout, createOrder } from '../../apps/order/commands.ts';
 import { addFunds } from '../../apps/payment/commands.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { addStock } from '../../apps/stock/commands.ts';
 import type { Command, Keys } from '../../db/command.ts';
 import { openConnection } from '../../db/connection/connect.ts';
+import type { Connection } from '../../db/connection/connection.ts';
 import { groupCommit } from '../../db/engine/group-commit.ts';
 import type { Answer } from '../../db/engine/transaction.ts';
 import {
@@ -18,6 +19,7 @@ import {
   openKassa,
   stockOf,
   storeUrl,
+  times,
 } from '../support/kassa.ts';
 import { until } from '../support/process.ts';
 
@@ -107,3 +109,39 @@ test.skipIf(!stranger.gated)(
     await engine.close();
   },
 );
+
+test('a batch reads no more lines than its bound, however many its orders have, and does them all', async () => {
+  const lines = 60;
+  const options = { ...storeOptions(readConfig({}), storeUrl(), 'test'), batch_rows_max: 100 };
+  const read: number[] = [];
+  const connect = async () => {
+    const connection = await openConnection(options, 'transactions');
+    const flight: Connection['flight'] = async (...args) => {
+      const answers = await connection.flight(...args);
+      for (const answer of answers) {
+        if (answer.status === 'fulfilled') read.push(answer.value.length);
+      }
+      return answers;
+    };
+    return new Proxy(connection, {
+      get: (target, name) => (name === 'flight' ? flight : Reflect.get(target, name, target)),
+    });
+  };
+  const ground = { connect, readAhead: async () => new Map(), marker_service: 'order' as const };
+  const engine = groupCommit({ ...ground, log() {} }, options);
+  const [user, item] = [await newUser(kassa), await newItem(kassa, 1)];
+  const orders = await times(5, () => newOrder(kassa, user));
+  for (const id of orders) {
+    await stranger.sql`insert into order_lines (order_id, item_id, quantity, unit_price)
+      select ${id}, 'line-' || n, 1, 0 from generate_series(1, ${lines}::int8) n`;
+  }
+  // The first one is under way while the others come, so they are one batch, as far as they fit.
+  const calls = [
+    createOrder(crypto.randomUUID(), user),
+    ...orders.map((id) => addItem(id, item, 1)),
+  ].map(counted);
+  const all = await Promise.all(calls.map(({ command }) => engine.submit(command)));
+  expect(all.map(({ answer }) => answer.status)).toEqual(all.map(() => 200));
+  expect(Math.max(...read)).toBeWithin(lines, 100 + 2);
+  await engine.close();
+});

@@ -11,7 +11,7 @@ export interface Live {
 }
 
 export function live(out: NodeJS.WriteStream = process.stderr): Live {
-  let last = 0;
+  let last = Number.NEGATIVE_INFINITY;
   let text = '';
   const every_ms = out.isTTY ? 100 : 5000;
   return {

@@ -6,6 +6,7 @@
 import { afterAll, beforeEach, expect, setDefaultTimeout } from 'bun:test';
 
 import { newDatabase } from './kassa.ts';
+import { useMemory } from './scratch.ts';
 import { startTestStore, storeOfProcess } from './stores.ts';
 
 // A test in which no expectation was reached has shown nothing: it fails. (Bun can't tell for concurrent ones.)
@@ -17,6 +18,7 @@ beforeEach(() => {
 /** No limit on speed: after this a test hangs. */
 setDefaultTimeout(Number(process.env.TEST_LIMIT_MS ?? 300_000));
 
+useMemory();
 const mine = storeOfProcess();
 const asked = mine?.server_url ?? process.env.DATABASE_URL;
 if (mine) process.env.TEST_TEMPLATE = mine.template_url;

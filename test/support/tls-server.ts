@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { startEmbedded } from '../../db/local/embedded.ts';
 import { prepare } from '../../db/local/embedded-home.ts';
 import { newAuthority, type Subject } from './certificates.ts';
+import { plant } from './stores.ts';
 
 export interface TlsServer {
   /** With a password, to the host for which the certificate is; without any word of TLS. */
@@ -18,9 +19,10 @@ export interface TlsServer {
   stop(): Promise<void>;
 }
 
-/** Whose name begins with cert_ has to show a certificate of that name; others have a password. */
+/** Whose name begins with cert_ has to show a certificate of that name, with both_ a password too. */
 const HBA = `
 hostssl all /^cert_ all cert
+hostssl all /^both_ all scram-sha-256 clientcert=verify-full
 hostssl all all all scram-sha-256
 hostnossl all all all reject
 `;
@@ -28,6 +30,7 @@ hostnossl all all all reject
 export async function startTlsServer(): Promise<TlsServer> {
   const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
   await chmod(directory, 0o755); // as root the server runs as another user
+  await plant(directory);
   const { user } = await prepare(directory, () => {});
   const authority = newAuthority('authority of the test');
   const put = async (name: string, content: string) => {

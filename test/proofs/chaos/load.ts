@@ -32,6 +32,8 @@ export interface ExpectedOrder {
 export interface Load {
   /** Its keys begin with this: the records of an earlier run stay for a day. */
   name: string;
+  /** The pause of a client after each of its calls, on average. */
+  think_ms: number;
   journal: Entry[];
   expected: Expected;
   /** Single tries by how they ended: ok, the code of a problem, http 502 …, broken. */
@@ -48,9 +50,10 @@ const USERS = 20;
 const ITEMS = 10;
 
 /** Makes users and items, before any fault. */
-export async function prepare(client: Client): Promise<Load> {
+export async function prepare(client: Client, think_ms: number): Promise<Load> {
   const load: Load = {
     name: crypto.randomUUID().slice(0, 8),
+    think_ms,
     journal: [],
     expected: { users: new Map(), items: new Map(), orders: new Map(), keyless: new Map() },
     tries: new Map(),
@@ -87,15 +90,13 @@ export async function buy(
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
   const amount = () => 1 + Math.floor(random() * 5);
   let calls = 0;
-  const send = (path: string, keyed = true, method = 'POST') =>
-    untilKnown(
-      load,
-      number,
-      keyed ? `${load.name}-${number}-${calls++}` : undefined,
-      method,
-      path,
-      () => pick(clients),
-    );
+  const send: Send = async (path, keyed = true, method = 'POST') => {
+    const key = keyed ? `${load.name}-${number}-${calls++}` : undefined;
+    const entry = await untilKnown(load, number, key, method, path, () => pick(clients));
+    // Afterwards, so that two checkouts at the same time stay two at the same time.
+    if (load.think_ms > 0) await Bun.sleep(2 * load.think_ms * random());
+    return entry;
+  };
   const { user_id: own } = (await send('/payment/create_user')).body;
   while (!load.stop) {
     if (random() < 0.1) await addWithoutKey(load, pick(clients), String(own));

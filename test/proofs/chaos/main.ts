@@ -42,7 +42,7 @@ async function main(): Promise<void> {
   const clients = await openClients();
   const [client] = clients;
   if (!client) throw new Error('there is no address');
-  load = await prepare(client).catch((error) => {
+  load = await prepare(client, options.think).catch((error) => {
     throw new Failure('store_unavailable', `${client.origin}: ${error.message}`);
   });
   began = performance.now();

@@ -16,6 +16,7 @@ none. The kills come first, each kind once, however short the run.
   --minutes N       how long (2)
   --seed N          choice of faults and calls (random); the same seed makes the same choices
   --clients N       clients at the same time (24)
+  --think MS        pause of a client after each of its calls, on average (0: as fast as it goes)
   --every N         seconds between faults, on average (3)
   --faults A,B      only these: ${names.slice(0, 5).join(', ')},
                     ${names.slice(5, 9).join(', ')},
@@ -38,6 +39,8 @@ export interface Options {
   minutes: number;
   seed: number;
   clients: number;
+  /** Milliseconds between a client's calls, on average. */
+  think: number;
   /** Seconds. */
   every: number;
   faults: string[];
@@ -56,6 +59,7 @@ export function readOptions(): Options {
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
     clients: { type: 'string', default: '24' },
+    think: { type: 'string', default: '0' },
     every: { type: 'string', default: '3' },
     faults: { type: 'string', default: '' },
     address: { type: 'string', default: '' },
@@ -69,6 +73,7 @@ export function readOptions(): Options {
     minutes: numberFlag('minutes', given.minutes, 0.05, 600),
     seed: numberFlag('seed', given.seed, 0, 1e9),
     clients: numberFlag('clients', given.clients, 1, 1000),
+    think: numberFlag('think', given.think, 0, 60_000),
     every: numberFlag('every', given.every, 0.1, 600),
     faults: chosen,
     by_name: given.faults !== '',

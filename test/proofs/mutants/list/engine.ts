@@ -138,7 +138,7 @@ export const engineMutants: readonly Mutant[] = [
     'transaction.ts',
     'works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max',
     '10_000_000',
-    ['memory'],
+    ['requeue'],
   ),
   mutant(
     'a held row looks missing to commands that did not name it',
