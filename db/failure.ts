@@ -1,6 +1,6 @@
-/** The vocabulary of what can go wrong: the README's stable codes, one error class, SQLSTATE classes. */
+/** Errors: the stable codes of the API, one error class, and the classes of SQLSTATEs. */
 
-/** Codes that a rule gives: the call was decided, and the answer may be recorded. */
+/** Codes of a business rule: the call was decided, and its answer may be recorded. */
 export type Refusal =
   | 'order_not_found'
   | 'item_not_found'
@@ -13,7 +13,7 @@ export type Refusal =
   | 'amount_mismatch'
   | 'limit_exceeded';
 
-/** Codes of calls that no rule decided. */
+/** All codes; the others say that no rule has decided the call. */
 export type Code =
   | Refusal
   | 'malformed_request'
@@ -36,7 +36,7 @@ export type Code =
   | 'not_ready'
   | 'internal';
 
-/** The project's only error class: a code for programs, a detail for people, a cause for the log. */
+/** The only error class: a code for programs, a detail for people, a cause for the log. */
 export class Failure extends Error {
   constructor(
     readonly code: Code,
@@ -50,7 +50,7 @@ export class Failure extends Error {
   readonly headers: Record<string, string>;
 }
 
-/** Throws if what must hold does not: an answer of 500 and a log line, never a guess. */
+/** Throws if an invariant does not hold: a 500 and a log line, never a guess. */
 export function assert(holds: unknown, what: string, value?: unknown): asserts holds {
   if (holds) return;
   throw new Failure(
@@ -59,7 +59,7 @@ export function assert(holds: unknown, what: string, value?: unknown): asserts h
   );
 }
 
-/** The SQLSTATE or the driver's code of an error, looked for along the causes, or ''. */
+/** The SQLSTATE or the driver's code of an error or of its nearest cause that has one, or ''. */
 export function codeOf(error: unknown): string {
   for (let e = error; e instanceof Error; e = e.cause) {
     if ('code' in e && typeof e.code === 'string') return e.code;
@@ -67,46 +67,46 @@ export function codeOf(error: unknown): string {
   return '';
 }
 
-/** The innermost code, or '': what the store, the network or TLS gave. */
+/** The innermost code, from the store, the network or TLS, or ''. */
 export const rootCodeOf = (error: unknown): string =>
   (error instanceof Error && rootCodeOf(error.cause)) || codeOf(error);
 
-/** True if the server itself answered with this error, so the connection is in step with it. */
+/** True if the server itself sent this error, so the connection is in step with the server. */
 export const isServerError = (error: unknown): boolean =>
   error instanceof Error && error.name === 'PostgresError';
 
 /**
- * Conflicts, after which the same transaction may well succeed: serialization failure, deadlock,
- * lock and statement timeouts, and a unique violation, which says that somebody else made the row
- * since it was looked for (the next try will see it).
+ * Conflicts, after which the same transaction may succeed: serialization failure, deadlock, lock
+ * and statement timeouts, and unique violation. The last means that another transaction has
+ * inserted the row since it was looked up; the next try sees it.
  */
 export const isConflict = (error: unknown): boolean =>
   ['40001', '40003', '40P01', '55P03', '57014', '23505', 'contention'].includes(codeOf(error));
 
-/** Somebody else holds a row for longer than `lock_timeout`. */
+/** Another session holds a row for longer than `lock_timeout`. */
 export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P03';
 
-/** A statement has waited for a lock, or for what else takes its time, for as long as it may. */
+/** A statement has waited for as long as it may, usually for a lock. */
 export const isWaitInVain = (error: unknown): boolean => ['55P03', '57014'].includes(codeOf(error));
 
 /**
- * The store is away, going, full or read-only: classes 08, 53, 57P and 58, and a lost socket; or
- * CockroachDB lets nobody in for want of a licence (XXC02).
+ * The store is away, shutting down, full or read-only: classes 08, 53, 57P and 58, and a lost
+ * socket. Or CockroachDB refuses all clients because it lacks a licence (XXC02).
  */
 export const isUnavailable = (error: unknown): boolean =>
   /^(08|53|57P0[1-5]|58|25006|XXC02|store_unavailable$|CONN|E[A-Z]+$)/.test(codeOf(error));
 
 /**
- * The store has failed within. CockroachDB answers so where a node is lost under a statement, as
- * well as where it has a bug with it: worth a few tries, but not to the deadline. So is a plan that
- * is stale.
+ * An internal error of the store. CockroachDB reports one when it loses a node during a statement,
+ * and when it has a bug: worth a few tries, but not until the deadline. The same goes for a stale
+ * plan.
  */
 export const isStoreFault = (error: unknown): boolean =>
   isServerError(error) && (/^(XX(000|UUU)|53200)$/.test(codeOf(error)) || isStalePlan(error));
 
 /**
- * What the session had prepared is gone, or does not fit the tables any more: the functions of
- * PostgreSQL that say so. In another session it is prepared anew.
+ * A prepared statement is gone, or no longer fits the tables; the names are those of the functions
+ * of PostgreSQL that report it. Another session prepares the statement again.
  */
 const isStalePlan = (error: unknown): boolean =>
   codeOf(error) === '26000' ||
@@ -116,25 +116,25 @@ const isStalePlan = (error: unknown): boolean =>
       String(error.routine),
     ));
 
-/** The server's own error in a session that goes on; FATAL and PANIC end it, whoever says so. */
+/** An error of the server that leaves the session usable; FATAL and PANIC end it. */
 export const leavesSession = (error: unknown): boolean =>
   isServerError(error) &&
   (error as { severity?: string }).severity === 'ERROR' &&
   !isUnavailable(error);
 
-/** The session, or its server, is not what it was when it was made; another one may be. */
+/** The session or its server has changed so that this session is useless; a new one may work. */
 export const isSpentSession = (error: unknown): boolean =>
   isServerError(error) && (isStalePlan(error) || codeOf(error) === '25006');
 
-/** No room for what is written, on the disk or by a limit: not to be waited for. */
+/** The disk or a limit of the store is full: retrying is pointless. */
 export const isFull = (error: unknown): boolean =>
   isServerError(error) && /^53(100|400)$/.test(codeOf(error));
 
-/** The server answers, and takes no writes. */
+/** The server answers but takes no writes. */
 export const refusesWrites = (error: unknown): boolean =>
   isFull(error) || (isServerError(error) && codeOf(error) === '25006');
 
-/** What may be told to anybody about a store that cannot do its work; the rest is for the log. */
+/** The public reason why the store is unavailable; details are for the log only. */
 export function whyAway(cause: unknown): string {
   const code = codesOf(cause).find((one) => one in WHY_AWAY);
   return code ? `${WHY_AWAY[code]} (${code})` : 'the store cannot be reached';
@@ -153,19 +153,19 @@ const WHY_AWAY: Readonly<Record<string, string>> = {
   '53400': 'the store takes no writes: a limit of its configuration is reached',
 };
 
-/** The codes of an error, of its causes, and of those that it sums up. */
+/** The codes of an error, of its causes, and of the errors that it aggregates. */
 function codesOf(error: unknown): string[] {
   if (!(error instanceof Error)) return [];
   const own = 'code' in error && typeof error.code === 'string' ? [error.code] : [];
-  const summed = error instanceof AggregateError ? error.errors.flatMap(codesOf) : [];
-  return [...own, ...summed, ...codesOf(error.cause)];
+  const aggregated = error instanceof AggregateError ? error.errors.flatMap(codesOf) : [];
+  return [...own, ...aggregated, ...codesOf(error.cause)];
 }
 
-/** The same transaction may succeed when it is tried again. */
+/** The same transaction may succeed on another try. */
 export const isTransient = (error: unknown): boolean =>
   isConflict(error) || isUnavailable(error) || isStoreFault(error);
 
-/** No such table or column, or our role may not touch it: what `bun run migrate` brings is missing. */
+/** A table, a column or a privilege is missing: `bun run migrate` provides it. */
 export const isUnmigrated = (error: unknown): boolean =>
   /^(42P01|42703|42501)$/.test(codeOf(error));
 
@@ -179,13 +179,13 @@ export const notMigrated = (cause?: unknown): Failure =>
   );
 
 /**
- * Errors that a COMMIT answers and that certainly leave nothing behind. Everything else on a COMMIT
- * (40003, class 08, 57P01, a lost socket, the unknown) is ambiguous.
+ * Errors of a COMMIT that certainly leave no trace. Every other error of a COMMIT (40003, class 08,
+ * 57P01, a lost socket, an unknown one) leaves the transaction in doubt.
  */
 export const isCertainAbort = (error: unknown): boolean =>
   isServerError(error) && /^(22|23|40001|40P01|40002|44|55P03)/.test(codeOf(error));
 
-/** Where the parts report what people should know: `event` is a stable name, errors go in fields. */
+/** Reports what people should know: `event` is a stable name, errors are among the fields. */
 export type Log = (
   level: 'debug' | 'info' | 'warn' | 'error',
   event: string,

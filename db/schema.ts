@@ -1,7 +1,7 @@
 /**
- * The tables: source of the migrations (drizzle-kit) and of the row types. CHECK constraints stand
- * behind every rule that the decisions enforce. There are no foreign keys: the check would lock or
- * read the parent row on every insert, and users and items are the hottest rows there are.
+ * The tables: the source of the migrations (drizzle-kit) and of the row types. CHECK constraints
+ * back every rule that the decisions enforce. There are no foreign keys: their check would lock or
+ * read the parent row on every insert, and users and items are the hottest rows of all.
  */
 import { sql } from 'drizzle-orm';
 import {
@@ -20,14 +20,14 @@ const LIMIT = '9007199254740991'; // 2^53 - 1, the largest integer that JSON rea
 const between = (name: string, column: AnyPgColumn, low: 0 | 1 | `-${typeof LIMIT}`) =>
   check(name, sql`${column} between ${sql.raw(String(low))} and ${sql.raw(LIMIT)}`);
 
-/** Who pays. `credit` is an amount of money in the smallest unit. */
+/** `credit` is an amount of money in the smallest unit. */
 export const users = pgTable(
   'users',
   { id: text().primaryKey(), credit: int8().notNull() },
   (t) => [between('users_credit', t.credit, 0)],
 );
 
-/** What is sold. `price` is fixed in an order's line when the line is first added. */
+/** The first line of an order with the item fixes the `price` for that order. */
 export const items = pgTable(
   'items',
   { id: text().primaryKey(), price: int8().notNull(), stock: int8().notNull() },
@@ -35,8 +35,8 @@ export const items = pgTable(
 );
 
 /**
- * One basket. `payment` is the amount of a payment made towards the order with `pay` that still
- * stands; a checkout takes it in, so an order never has a payment and a checkout at once.
+ * One basket. `payment` is the amount that was paid towards the order with `pay` and not cancelled.
+ * A checkout absorbs it, so an order never has a payment and a checkout at once.
  */
 export const orders = pgTable(
   'orders',
@@ -54,7 +54,7 @@ export const orders = pgTable(
   ],
 );
 
-/** What is in a basket. The lines of a paid order are the stock movement of its checkout. */
+/** The items of a basket. The lines of a paid order are the stock movement of its checkout. */
 export const order_lines = pgTable(
   'order_lines',
   {
@@ -70,7 +70,7 @@ export const order_lines = pgTable(
   ],
 );
 
-/** Append-only: every change of a credit that is not the checkout of an order that is paid now. */
+/** Append-only: every change of a credit except the checkouts of the orders that are paid now. */
 export const credit_movements = pgTable(
   'credit_movements',
   {
@@ -87,7 +87,7 @@ export const credit_movements = pgTable(
   ],
 );
 
-/** Append-only: every change of a stock that is not the checkout of an order that is paid now. */
+/** Append-only: every change of a stock except the checkouts of the orders that are paid now. */
 export const stock_movements = pgTable(
   'stock_movements',
   {
@@ -105,11 +105,10 @@ export const stock_movements = pgTable(
 );
 
 /**
- * What a service has done, so that it is done once: the recorded answer of a call with an
- * idempotency key (key `k:…`, fingerprint = method and path), and one marker for each transaction
- * (key `t:…`), by which a commit whose answer was lost is recognised. Each service has a table of
- * its own, which no other's role may touch. Where the sweeper reads an index on expires_at, the
- * migration makes it: `tuneTables` in dialect.ts.
+ * The operations of a service, so that each happens once: the recorded answer of a call with an
+ * idempotency key (key `k:…`, fingerprint = method and path), and a marker for each transaction
+ * (key `t:…`), which settles a commit whose answer was lost. Each service has its own table, which
+ * no other role may touch. Where the sweeper needs an index on expires_at, tune-tables.ts makes it.
  */
 const operationsOf = <Name extends string>(name: Name) =>
   pgTable(
@@ -127,5 +126,5 @@ export const order_operations = operationsOf('order_operations');
 export const payment_operations = operationsOf('payment_operations');
 export const stock_operations = operationsOf('stock_operations');
 
-/** Always empty: transactions lock it to go in one after the other (`takeGate` in dialect.ts). */
+/** Always empty: transactions lock it so that they run one at a time (`takeGate` in dialect.ts). */
 export const write_gate = pgTable('write_gate', { id: int8().primaryKey() });

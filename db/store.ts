@@ -1,14 +1,17 @@
 /** The store as the services see it: one door for writes, one for reads, one for its health. */
-import { openConnection, type StoreAddress } from './connection/connect.ts';
+
+import type { StoreAddress } from './connection/address.ts';
+import { openConnection } from './connection/connect.ts';
 import { assertPatched } from './connection/driver.ts';
 import { readPool } from './connection/pool.ts';
 import { type Engine, groupCommit, type Limits } from './engine/group-commit.ts';
 import { assert, type Log } from './failure.ts';
 import { readiness } from './maintenance/readiness.ts';
-import { needsOf, type Service } from './maintenance/roles.ts';
+import { needsOf } from './maintenance/roles.ts';
 import { startSweeping } from './maintenance/sweep.ts';
 import { type Gauges, type Meter, silentMeter } from './meter.ts';
 import { type Reads, reads } from './reads/reads.ts';
+import type { Service } from './service.ts';
 
 export interface Store {
   write: Engine['submit'];

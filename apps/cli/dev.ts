@@ -1,6 +1,6 @@
 /** `bun run dev`: embedded PostgreSQL, migrations, and the three services on one port. */
 import { createServer } from 'node:net';
-import type { StoreAddress } from '../../db/connection/connect.ts';
+import type { StoreAddress } from '../../db/connection/address.ts';
 import type { Connection } from '../../db/connection/connection.ts';
 import { Failure } from '../../db/failure.ts';
 import { readRunningCluster, urlOf } from '../../db/local/cluster.ts';

@@ -5,7 +5,7 @@ import type { Command, Decision, Outcome } from '../../db/command.ts';
 import type { Operation } from '../../db/engine/operations.ts';
 import type { Answer } from '../../db/engine/transaction.ts';
 import { assert, Failure } from '../../db/failure.ts';
-import type { Service } from '../../db/maintenance/roles.ts';
+import type { Service } from '../../db/service.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from './exchange.ts';
 import { PROBLEM_TYPE, problem } from './problem.ts';

@@ -1,7 +1,7 @@
 /** What the services' main.ts share: configuration, store, routes, and a stop that loses nothing. */
 import type { Hono } from 'hono';
 import { codeOf, Failure } from '../../db/failure.ts';
-import type { Service as Name } from '../../db/maintenance/roles.ts';
+import type { Service as Name } from '../../db/service.ts';
 import { openStore, type Store } from '../../db/store.ts';
 import type { Door } from '../http/door.ts';
 import type { Env } from '../http/exchange.ts';

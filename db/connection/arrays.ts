@@ -1,9 +1,9 @@
 /**
- * Array literals: the one way to pass a list that PostgreSQL and CockroachDB both take without
- * asking for types first. Text is always quoted (an id may be `null`) and escaped.
+ * Array literals: the only form of a list that both PostgreSQL and CockroachDB accept without a
+ * lookup of types. Text is always quoted (an id may be `null`) and escaped.
  */
 export function textArray(values: readonly (string | null)[]): string {
-  // Ids are plain, and thousands: looked through at once, not one by one.
+  // Thousands of plain ids are the usual case: one test for all of them.
   if (!/["\\]/.test(values.join('')) && !values.includes(null)) {
     return values.length === 0 ? '{}' : `{"${values.join('","')}"}`;
   }

@@ -1,52 +1,52 @@
-/** Who the store has to be, and who we are to it: TLS and the password, read for each connection. */
+/** TLS trust and client credentials, re-read for each connection. */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { codeOf, Failure } from '../failure.ts';
 
-/** Paths of files, as a secret is mounted; each may change while the service runs. */
+/** Paths of files, such as a mounted secret; each may change while the service runs. */
 export interface CredentialFiles {
-  /** The password; it stands above one in the address. A newline at its end is cut off. */
+  /** The password; it overrides one in the address. A trailing newline is ignored. */
   password_file?: string | undefined;
-  /** PEM: authorities, one of which has to have issued the store's certificate. */
+  /** PEM: the trusted authorities for the store's certificate. */
   ca_file?: string | undefined;
-  /** PEM: our certificate and its key; only together. */
+  /** PEM: the client certificate and its key; both or neither. */
   cert_file?: string | undefined;
   key_file?: string | undefined;
 }
 
 export interface Credentials {
-  /** The address without what is about TLS: the driver would send it to the store as a setting. */
+  /** The address without TLS parameters: the driver would send them to the store as settings. */
   database_url: string;
   password?: string;
-  /** None: the connection is in the clear. */
+  /** Undefined: the connection is not encrypted. */
   tls?: Tls;
-  /** Whether a tool may read from a standby, which tells of a while ago. */
-  standby: boolean;
+  /** Whether a tool may read from a standby, which may lag behind. */
+  standby_allowed: boolean;
 }
 
 export interface Tls {
   context: SecureContext;
-  /** Whether an authority that is trusted has to have issued the store's certificate … */
+  /** Whether a trusted authority must have issued the store's certificate. */
   verify_issuer: boolean;
-  /** … and whether it has to be for the host that was dialled. */
+  /** Whether the certificate must name the host that was dialled. */
   verify_host: boolean;
 }
 
 const MODES = ['disable', 'require', 'verify-ca', 'verify-full'] as const;
 type Mode = (typeof MODES)[number];
-/** The words of libpq that we can keep: the services need a primary whatever is said. */
+/** The values of libpq that are supported; the services need a primary in any case. */
 const TARGETS = ['read-write', 'primary', 'any'];
 
 /**
- * Reads the address and the files, as they are now: a renewed certificate or password is taken by
- * the next connection. `sslmode` means what it means to libpq: `require` encrypts, and verifies the
- * issuer too if there is a file of authorities. Without it there is TLS if there are files for it,
- * verified in full. `sslrootcert`, `sslcert` and `sslkey` in the address stand in for the files.
- * `allow` and `prefer` are refused: whoever is on the way could take the encryption off.
+ * Reads the address and the files as they are now: the next connection uses a renewed certificate
+ * or password. `sslmode` means what it means in libpq: `require` encrypts, and verifies the issuer
+ * too if there is a file of authorities. Without `sslmode`, files for TLS mean `verify-full`, and
+ * no files mean no TLS. `sslrootcert`, `sslcert` and `sslkey` in the address replace missing files.
+ * `allow` and `prefer` are refused: a man in the middle could remove the encryption.
  * `target_session_attrs=any` lets a tool read from a standby.
  * https://www.postgresql.org/docs/18/libpq-ssl.html
- * @throws Failure store_unavailable, one sentence that names the variable and the path
+ * @throws Failure store_unavailable with one sentence that names the variable and the path
  */
 export function readCredentials(address: string, files: CredentialFiles = {}): Credentials {
   const [base = '', query = ''] = address.split(/\?(.*)/s);
@@ -79,11 +79,11 @@ export function readCredentials(address: string, files: CredentialFiles = {}): C
     database_url: rest === '' ? base : `${base}?${rest}`,
     ...(password !== undefined && { password: password.replace(/\r?\n$/, '') }),
     ...(tls && { tls }),
-    standby: attributes === 'any',
+    standby_allowed: attributes === 'any',
   };
 }
 
-/** A file, and what it is called where it was set. */
+/** A file, and the name of the setting that names it. */
 interface Source {
   path: string | undefined;
   name: string;
@@ -101,7 +101,7 @@ function modeOf(asked: string | undefined, ca: Source, cert: Source, key: Source
   return mode ?? (file ? 'verify-full' : 'disable');
 }
 
-/** `sslrootcert=system` is libpq's word for the authorities that the machine trusts anyway. */
+/** In libpq `sslrootcert=system` stands for the authorities that the machine trusts. */
 function readTls(mode: Mode, ca: Source, cert: Source, key: Source): Tls {
   const authorities = ca.path === 'system' ? undefined : contentOf(ca);
   const [certificate, secret] = [contentOf(cert), contentOf(key)];
@@ -116,7 +116,7 @@ function readTls(mode: Mode, ca: Source, cert: Source, key: Source): Tls {
     const verify_issuer = mode !== 'require' || ca.path !== undefined;
     return { context, verify_issuer, verify_host: mode === 'verify-full' };
   } catch (cause) {
-    // The cause may quote what was read.
+    // Not the cause itself, which may quote the file.
     throw wrong(
       `${key.name} ${key.path} is not the key of ${cert.name} ${cert.path}`,
       codeOf(cause),

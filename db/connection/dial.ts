@@ -1,15 +1,15 @@
-/** A socket to one of the store's hosts: TCP or a path, and TLS. */
+/** Opens a socket to one host of the store: TCP or a Unix path, and TLS. */
 import { connect, type Socket } from 'node:net';
 import { Failure } from '../failure.ts';
 import type { Tls } from './credentials.ts';
 import { encrypt } from './tls.ts';
 
-/** What the driver has made of the URL. */
+/** The hosts as the driver has parsed them. */
 export type Target = { host: string[]; port: number[]; path?: string | false };
 
 /**
- * A socket to the host at this place in the URL. One in the file system is never encrypted, as with
- * libpq. @throws Failure store_unavailable
+ * Opens a socket to host number `at`. As in libpq, a Unix socket is never encrypted.
+ * @throws Failure store_unavailable
  */
 export function dial(
   target: Target,
@@ -21,22 +21,22 @@ export function dial(
   const port = Number(target.port[at] ?? target.port[0]);
   return new Promise((resolve, reject) => {
     const socket = target.path ? connect(target.path) : connect({ host, port, noDelay: true });
-    const give_up = (cause?: unknown) => {
+    const fail = (cause?: unknown) => {
       clearTimeout(timer);
       socket.destroy();
       const none = new Failure('store_unavailable', `no answer from ${host}:${port}`, { cause });
       reject(cause instanceof Failure ? cause : none);
     };
-    const timer = setTimeout(give_up, timeout_ms);
-    socket.on('error', give_up);
+    const timer = setTimeout(fail, timeout_ms);
+    socket.on('error', fail);
     socket.once('connect', async () => {
       try {
         const ready = tls && !target.path ? await encrypt(socket, host, tls) : socket;
         clearTimeout(timer);
-        if (ready === socket) socket.off('error', give_up);
+        if (ready === socket) socket.off('error', fail);
         resolve(ready);
       } catch (cause) {
-        give_up(cause);
+        fail(cause);
       }
     });
   });

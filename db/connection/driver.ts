@@ -1,25 +1,26 @@
-/** The driver, every option written out: a client that connects once and never again. */
+/** The driver with every option written out: a client that connects once and never reconnects. */
 import type { Socket } from 'node:net';
 import postgres from 'postgres';
 import { assert, Failure } from '../failure.ts';
-import type { StoreAddress } from './connect.ts';
-import { lostConnection, type Sql } from './connection.ts';
+import type { StoreAddress } from './address.ts';
+import type { Sql } from './connection.ts';
 import { readCredentials } from './credentials.ts';
 import { dial, type Target } from './dial.ts';
+import { lostConnection } from './link.ts';
 
 export interface Client {
   sql: Sql;
-  /** The address allows that a tool reads from a standby. */
-  standby: boolean;
+  /** The address lets a tool read from a standby. */
+  standby_allowed: boolean;
   /** Drops the socket at once. */
   drop(): void;
 }
 
 /**
- * A client for one of the address's hosts; its first statement connects. One with `max: 1` whose
- * `socket` throws on its second call can never reconnect, so no statement of a dead transaction can
- * run inside another one: the driver's own `begin` and `reserve` do not promise that.
- * @param lost is told when the connection can't be made, or is gone
+ * A client for one host of the address; its first statement connects. With `max: 1` and a `socket`
+ * that throws on its second call it can never reconnect, so no statement of a dead transaction can
+ * run inside another one: the driver's own `begin` and `reserve` do not guarantee that.
+ * @param lost called when the connection cannot be made, or is gone
  * @throws Failure store_unavailable if the address or a file is wrong
  */
 export function openClient(
@@ -38,7 +39,7 @@ export function openClient(
       try {
         socket = await dial(target, host, credentials.tls, address.connect_timeout_ms);
       } catch (error) {
-        lost(error as Failure); // the driver waits for a host that it believes to come next
+        lost(error as Failure); // the driver would wait for a next host
         throw error;
       }
       if (dropped) socket.destroy();
@@ -52,13 +53,13 @@ export function openClient(
     socket?.destroy();
     sql.end({ timeout: 0 }).catch(() => {});
   };
-  return { sql, standby: credentials.standby, drop };
+  return { sql, standby_allowed: credentials.standby_allowed, drop };
 }
 
 /**
- * The driver as it comes sends a prepared statement that has failed in certain ways a second time,
- * behind all that was sent meanwhile: a write runs after its COMMIT, or in the next transaction.
- * db/patches takes that out; Bun applies it, other installers don't.
+ * The unpatched driver sends a prepared statement again after certain errors, behind everything
+ * that was sent in the meantime: a write then runs after its COMMIT, or in the next transaction.
+ * db/patches removes that. Bun applies the patch; other installers do not.
  * @throws Failure internal
  */
 export function assertPatched(): void {
@@ -69,14 +70,14 @@ export function assertPatched(): void {
   );
 }
 
-/** No settings of the session: dialect.ts makes them, and sees that they hold. */
+/** No settings of the session: session.ts makes them, and checks that they hold. */
 function driverOptions(
   address: StoreAddress,
   password: string | undefined,
 ): postgres.Options<{ int8: postgres.PostgresType<number> }> {
   return {
     max: 1,
-    ssl: false, // the socket that the driver is given is encrypted already
+    ssl: false, // `dial` has encrypted the socket already
     ...(password !== undefined && { pass: password }),
     prepare: true,
     fetch_types: false,
@@ -92,7 +93,7 @@ function driverOptions(
   };
 }
 
-/** int8 arrives as text; no amount here may pass 2^53 - 1, and none may be rounded in silence. */
+/** The driver delivers int8 as text. No amount exceeds 2^53 - 1, and none is rounded silently. */
 function safeInteger(digits: string): number {
   const value = Number(digits);
   assert(Number.isSafeInteger(value), 'a safe integer', digits);

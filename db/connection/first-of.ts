@@ -1,44 +1,44 @@
-/** Several ways to the same thing, of which some may be silent. */
+/** Staggered connection racing ("happy eyeballs"). */
 
 /**
- * Begins with the first way, and with the next as soon as one has failed or nothing has come for
- * `stagger_ms`; those before are still waited for. The first to arrive wins.
- * https://www.rfc-editor.org/rfc/rfc8305 does so with the addresses of a host.
- * @param drop is given what arrives later
- * @throws AggregateError of every way's error, in their order, if all have failed
+ * Starts the first attempt, and the next one as soon as one has failed or nothing has arrived for
+ * `stagger_ms`; earlier attempts keep running. The first success wins.
+ * https://www.rfc-editor.org/rfc/rfc8305 does this with the addresses of a host.
+ * @param drop called with each result that arrives later
+ * @throws AggregateError with the error of each attempt, in order, if all have failed
  */
 export function firstOf<T>(
-  ways: readonly (() => Promise<T>)[],
+  attempts: readonly (() => Promise<T>)[],
   stagger_ms: number,
   drop: (late: T) => void,
 ): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  let [begun, won] = [0, false];
+  let [started, won] = [0, false];
   const errors = new Map<number, unknown>();
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  const begin = () => {
+  const startNext = () => {
     clearTimeout(timer);
-    const at = begun++;
-    const way = ways[at];
-    if (!way) return;
-    timer = setTimeout(begin, stagger_ms);
-    way().then(
-      (arrived) => {
-        if (won) return drop(arrived);
+    const at = started++;
+    const attempt = attempts[at];
+    if (!attempt) return;
+    timer = setTimeout(startNext, stagger_ms);
+    attempt().then(
+      (result) => {
+        if (won) return drop(result);
         won = true;
         clearTimeout(timer);
-        begun = ways.length;
-        resolve(arrived);
+        started = attempts.length;
+        resolve(result);
       },
       (error) => {
         errors.set(at, error);
-        if (errors.size === ways.length)
-          reject(new AggregateError(ways.map((_, i) => errors.get(i))));
-        if (!won) begin();
+        if (errors.size === attempts.length)
+          reject(new AggregateError(attempts.map((_, i) => errors.get(i))));
+        if (!won) startNext();
       },
     );
   };
-  begin();
+  startNext();
   return promise;
 }

@@ -1,4 +1,4 @@
-/** A pool of read-committed connections, on which single statements are tried until they succeed. */
+/** A pool of read-committed connections that retries single statements until they succeed. */
 import { systemClock } from '../clock.ts';
 import {
   Failure,
@@ -17,45 +17,39 @@ import { renew } from './renew.ts';
 
 export interface ReadPool {
   /**
-   * Runs one statement, again and again while what fails it may pass.
-   * @throws Failure contention at the deadline if it waited for others; store_unavailable when the
+   * Runs one statement, and retries it while its failure may pass.
+   * @throws Failure contention at the deadline if it waited for a lock; store_unavailable when the
    *   store is away, or has failed it for `away_ms`; not_ready
    */
   read(
     statement: (sql: Sql) => Statement,
     trying?: Trying,
   ): Promise<readonly Record<string, unknown>[]>;
-  /** Why nobody should wait for the store: it has been out of reach for `away_ms`. */
+  /** Why calls should fail at once: the store has been out of reach for `away_ms`. */
   away(): Failure | undefined;
   connections(): { open: number; busy: number };
-  /** Why the last try has failed, if none has worked since. */
+  /** Why the last try failed, if none has succeeded since. */
   trouble(): unknown;
   close(): Promise<void>;
 }
 
-/** Until when a read is tried, by the system's clock, and what has kept it from its answer so far. */
+/** How long a read is retried, by the system's clock, and why it has no answer yet. */
 export interface Trying {
   deadline_at: number;
   trouble?: Failure;
-  /** Or whether `contention` is thrown as soon as the server gives up waiting for a lock: yes. */
+  /** False: `contention` is thrown as soon as the server stops waiting for a lock. */
   waits_for_locks?: boolean;
 }
 
 export interface PoolLimits {
   read_pool_size: number;
   away_ms: number;
-  /** For an answer that waits for no lock: then the server is asked whether it serves. */
+  /** For an answer that waits for no lock; after it the server is asked if it still serves. */
   response_timeout_ms: number;
   /** After it the server ends a statement that waits: a connection that is silent then is dead. */
   statement_timeout_ms: number;
-  /** From a read's arrival to its answer. */
+  /** From the arrival of a read to its answer. */
   deadline_ms: number;
-}
-
-interface Slot {
-  under_way: number;
-  opening: Promise<Connection> | undefined;
-  connection: Connection | undefined;
 }
 
 const { now, pause } = systemClock;
@@ -66,118 +60,138 @@ export function readPool(
   limits: PoolLimits,
   log: Log = () => {},
 ): ReadPool {
+  const outage = new Outage(systemClock, limits.away_ms);
   const slots = Array.from(
     { length: limits.read_pool_size },
-    (): Slot => ({ under_way: 0, opening: undefined, connection: undefined }),
+    () => new Slot(open, limits, outage, log),
   );
-  const outage = new Outage(systemClock, limits.away_ms);
   let ready = true;
   let closed = false;
   let trouble: unknown;
+  const leastBusy = () => slots.reduce((best, next) => (next.load < best.load ? next : best));
   return {
-    read,
+    async read(statement, trying = { deadline_at: now() + limits.deadline_ms }) {
+      let failing_since: number | undefined;
+      for (;;) {
+        // A read that pauses between two tries while this closes must not open a connection.
+        if (closed) throw new Failure('store_unavailable', 'the store is closed');
+        try {
+          const rows = await leastBusy().read(statement, trying);
+          ready = true;
+          trouble = undefined;
+          return rows;
+        } catch (cause) {
+          trouble = cause;
+          if (isUnmigrated(cause)) throw unmigrated(cause);
+          if (refusesWrites(cause)) throw outOfReach(cause);
+          if (!isTransient(cause)) throw cause;
+          trying.trouble = isConflict(cause) ? heldUp(cause) : outOfReach(cause);
+          failing_since = isConflict(cause) ? undefined : (failing_since ?? now());
+          if (trying.waits_for_locks === false && isWaitInVain(cause)) throw trying.trouble;
+          if (outage.away || now() >= trying.deadline_at) throw trying.trouble;
+          if (now() >= (failing_since ?? Infinity) + limits.away_ms) throw trying.trouble;
+        }
+        await pause(Math.random() * RETRY_MS);
+      }
+    },
     away: () => (outage.away ? outOfReach(trouble) : undefined),
-    connections,
+    connections() {
+      const open = slots.filter((slot) => slot.alive);
+      return { open: open.length, busy: open.filter((slot) => slot.under_way > 0).length };
+    },
     trouble: () => trouble,
-    close,
+    async close() {
+      closed = true;
+      await Promise.all(slots.map((slot) => slot.close()));
+    },
   };
 
-  function connections() {
-    const open = slots.filter((slot) => slot.connection?.alive);
-    return { open: open.length, busy: open.filter((slot) => slot.under_way > 0).length };
-  }
-
-  async function read(
-    statement: (sql: Sql) => Statement,
-    trying: Trying = { deadline_at: now() + limits.deadline_ms },
-  ) {
-    let failing_since: number | undefined;
-    for (;;) {
-      // Whoever waits between two tries while this closes must not open a connection afterwards.
-      if (closed) throw new Failure('store_unavailable', 'the store is closed');
-      try {
-        const rows = await tryOnce(statement, trying);
-        ready = true;
-        trouble = undefined;
-        return rows;
-      } catch (cause) {
-        trouble = cause;
-        if (isUnmigrated(cause)) throw unmigrated(cause);
-        if (refusesWrites(cause)) throw outOfReach(cause);
-        if (!isTransient(cause)) throw cause;
-        trying.trouble = isConflict(cause) ? heldUp(cause) : outOfReach(cause);
-        failing_since = isConflict(cause) ? undefined : (failing_since ?? now());
-        if (trying.waits_for_locks === false && isWaitInVain(cause)) throw trying.trouble;
-        if (outage.away || now() >= trying.deadline_at) throw trying.trouble;
-        if (now() >= (failing_since ?? Infinity) + limits.away_ms) throw trying.trouble;
-      }
-      await pause(Math.random() * RETRY_MS);
-    }
-  }
-
   function unmigrated(cause: unknown): Failure {
-    log(ready ? 'warn' : 'debug', 'store_not_ready', { error: cause }); // said once
+    log(ready ? 'warn' : 'debug', 'store_not_ready', { error: cause }); // warned once
     ready = false;
     return notMigrated(cause);
-  }
-
-  async function tryOnce(statement: (sql: Sql) => Statement, trying: Trying) {
-    const slot = slots.reduce((best, next) => (loadOf(next) < loadOf(best) ? next : best));
-    slot.under_way++;
-    try {
-      const connection = await connectionOf(slot);
-      const [answer] = await connection.flight(
-        [statement(connection.sql)],
-        limits.statement_timeout_ms + 1000,
-        limits.response_timeout_ms,
-        () => {
-          trying.trouble = heldUp();
-        },
-      );
-      if (answer?.status !== 'fulfilled') throw answer?.reason;
-      outage.isOver();
-      return answer.value;
-    } finally {
-      slot.under_way--;
-    }
-  }
-
-  async function connectionOf(slot: Slot): Promise<Connection> {
-    const held = slot.connection;
-    if (held?.alive) {
-      if (held.stale && !slot.opening) fill(slot, renew(held, open, log)).catch(() => {});
-      return held; // it goes on until the other is there
-    }
-    if (slot.opening) return slot.opening;
-    if (outage.refuses) throw outage.refusal;
-    return fill(slot, outage.connect(open));
-  }
-
-  function fill(slot: Slot, opened: Promise<Connection>): Promise<Connection> {
-    slot.opening = opened
-      .then((connection) => {
-        slot.connection = connection;
-        return connection;
-      })
-      .finally(() => {
-        slot.opening = undefined;
-      });
-    return slot.opening;
-  }
-
-  async function close() {
-    closed = true;
-    await Promise.allSettled(slots.map((slot) => slot.opening));
-    await Promise.all(slots.map((slot) => slot.connection?.close()));
   }
 }
 
 /** At most, between two tries. */
 const RETRY_MS = 100;
 
-/** Of two that are equally busy the one that is connected is better. */
-const loadOf = ({ under_way, connection }: Slot): number =>
-  under_way + (connection?.alive ? 0 : 0.5);
+/** A place for one connection, and the number of statements on it. */
+class Slot {
+  under_way = 0;
+  #opening: Promise<Connection> | undefined;
+  #connection: Connection | undefined;
+  readonly #open: () => Promise<Connection>;
+  readonly #limits: PoolLimits;
+  readonly #outage: Outage;
+  readonly #log: Log;
+
+  constructor(open: () => Promise<Connection>, limits: PoolLimits, outage: Outage, log: Log) {
+    this.#open = open;
+    this.#limits = limits;
+    this.#outage = outage;
+    this.#log = log;
+  }
+
+  get alive(): boolean {
+    return this.#connection?.alive ?? false;
+  }
+
+  /** Of two slots that are equally busy, the connected one is preferred. */
+  get load(): number {
+    return this.under_way + (this.alive ? 0 : 0.5);
+  }
+
+  async read(statement: (sql: Sql) => Statement, trying: Trying) {
+    this.under_way++;
+    try {
+      const connection = await this.#connected();
+      const [answer] = await connection.flight(
+        [statement(connection.sql)],
+        this.#limits.statement_timeout_ms + 1000,
+        this.#limits.response_timeout_ms,
+        () => {
+          trying.trouble = heldUp();
+        },
+      );
+      if (answer?.status !== 'fulfilled') throw answer?.reason;
+      this.#outage.isOver();
+      return answer.value;
+    } finally {
+      this.under_way--;
+    }
+  }
+
+  async #connected(): Promise<Connection> {
+    const held = this.#connection;
+    if (held?.alive) {
+      // The stale connection serves until its replacement is open.
+      if (held.stale && !this.#opening)
+        this.#fill(renew(held, this.#open, this.#log)).catch(() => {});
+      return held;
+    }
+    if (this.#opening) return this.#opening;
+    if (this.#outage.refuses) throw this.#outage.refusal;
+    return this.#fill(this.#outage.connect(this.#open));
+  }
+
+  #fill(opened: Promise<Connection>): Promise<Connection> {
+    this.#opening = opened
+      .then((connection) => {
+        this.#connection = connection;
+        return connection;
+      })
+      .finally(() => {
+        this.#opening = undefined;
+      });
+    return this.#opening;
+  }
+
+  async close(): Promise<void> {
+    await this.#opening?.catch(() => {});
+    await this.#connection?.close();
+  }
+}
 
 const heldUp = (cause?: unknown): Failure =>
   new Failure('contention', 'others held a lock on it for too long; nothing changed', { cause });

@@ -1,36 +1,32 @@
-/** Poolers between us and the store: one that shares sessions between transactions is refused. */
+/** Detects a pooler that shares sessions between transactions, and refuses it. */
 import type { Sql } from './connection.ts';
-import { pooled } from './dialect.ts';
 import type { Client } from './driver.ts';
-
-interface Limits {
-  connect_timeout_ms: number;
-}
+import { pooled } from './session.ts';
 
 /**
- * A server says the number of its process when it is connected to; a pooler has another one to say
- * then. Only behind such a one more is asked, for the price of a second connection: whether a
- * transaction on that runs in our session, or ours has moved meanwhile. PgBouncer lends the session
- * that was free last, others go round; others' work may hide it, so each new connection asks.
+ * A server announces its process id in the handshake; a pooler announces another one. Only then
+ * this opens a second connection and checks whether its transaction runs in our session, or our
+ * session has moved in the meantime. PgBouncer lends the session that was freed last; other poolers
+ * rotate. The work of others may hide the sharing, so each new connection checks.
  * @throws Failure store_unavailable
  */
 export async function assertOwnSession(
   sql: Sql,
   mine: Session,
   openSecond: (lost: (why: Error) => void) => Client,
-  limits: Limits,
+  timeout_ms: number,
 ): Promise<void> {
-  if (mine.told === undefined || mine.told === mine.pid) return;
+  if (mine.announced === undefined || mine.announced === mine.pid) return;
   const { promise: gone, reject } = Promise.withResolvers<never>();
   gone.catch(() => {});
   const second = openSecond(reject);
   const { promise: late, resolve: giveUp } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => giveUp(undefined), limits.connect_timeout_ms / 2);
+  const timer = setTimeout(() => giveUp(undefined), timeout_ms);
   try {
     const before = await sessionOf(sql);
     const work = Promise.all([second.sql`begin`, sessionOf(second.sql)]);
     const answer = await Promise.race([work, gone, late]);
-    if (!answer) return; // no session is left for a second one: none that could be shared
+    if (!answer) return; // the pooler has no session left for a second one, so none is shared
     const [, other] = answer;
     const pids = [mine.pid, before.pid];
     if (pids.includes(other.pid)) throw pooled();
@@ -42,13 +38,13 @@ export async function assertOwnSession(
 }
 
 interface Session {
-  /** The process that has served this statement … */
+  /** The process that has served the statement. */
   pid: number;
-  /** … and the one that was named when we connected. */
-  told: number | undefined;
+  /** The process that was announced in the handshake. */
+  announced: number | undefined;
 }
 
 export async function sessionOf(sql: Sql): Promise<Session> {
   const rows = await sql.unsafe('select pg_backend_pid() as pid');
-  return { pid: Number(rows[0]?.pid), told: rows.state?.pid ?? undefined };
+  return { pid: Number(rows[0]?.pid), announced: rows.state?.pid ?? undefined };
 }

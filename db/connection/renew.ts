@@ -1,9 +1,8 @@
-/** A connection that has served its time gives way to a new one. */
-
+/** Replaces a connection that is past its lifetime. */
 import type { Log } from '../failure.ts';
 import type { Connection } from './connection.ts';
 
-/** Opens a connection in place of a stale one, which goes on if there is none to be had. */
+/** @returns the replacement, or the old connection if none could be opened */
 export async function renew(
   old: Connection,
   open: () => Promise<Connection>,

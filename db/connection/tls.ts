@@ -1,16 +1,16 @@
-/** TLS on a connection to the store, before the driver gets it: asked for, never fallen back from. */
+/** Encrypts a socket before the driver gets it; it never falls back to an unencrypted one. */
 import { isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect, type TLSSocket } from 'node:tls';
 import { codeOf, Failure } from '../failure.ts';
 import type { Tls } from './credentials.ts';
 
-/** SSLRequest, to which the store answers with one byte: S if it will, N if it will not. */
+/** SSLRequest. The store answers with one byte: S for yes, N for no. */
 const SSL_REQUEST = Buffer.of(0, 0, 0, 8, 4, 210, 22, 47);
 
 /**
- * Resolves when the store has shown a certificate that holds. The driver's own TLS would take the
- * name of an address (IP) for `localhost` and try a handshake with a store that has said no.
- * Errors of the socket are the caller's until this resolves.
+ * Resolves when the store has presented a valid certificate. The driver's own TLS would use
+ * `localhost` as the name of an IP address, and start a handshake after the store has answered N.
+ * The caller handles errors of the socket until this resolves.
  * https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-SSL
  * @throws Failure store_unavailable
  */
@@ -21,7 +21,7 @@ export async function encrypt(socket: Socket, host: string, tls: Tls): Promise<T
     socket.write(SSL_REQUEST);
   });
   if (answer.toString('latin1') === 'N') throw refused(host, 'does not offer TLS');
-  // More than the one byte: somebody on the way has put unencrypted words before the handshake.
+  // More than one byte: a man in the middle has injected plain text before the handshake.
   if (answer.toString('latin1') !== 'S') throw refused(host, 'answers TLS with something else');
   return new Promise((resolve, reject) => {
     const secure = connect({

@@ -10,9 +10,10 @@ import {
   notMigrated,
   whyAway,
 } from '../failure.ts';
-import type { Service } from '../maintenance/roles.ts';
+import type { Marker } from '../operations-table.ts';
+import type { Service } from '../service.ts';
 import { type ConnectionGround, LaneConnection } from './lane-connection.ts';
-import { type Marker, settle } from './operations.ts';
+import { settle } from './operations.ts';
 import type { RowName } from './probe.ts';
 import { type Answer, type Attempt, type Result, transact, type Work } from './transaction.ts';
 import { Turn } from './turn.ts';

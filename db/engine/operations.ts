@@ -3,7 +3,8 @@ import type postgres from 'postgres';
 import { int8Array, textArray } from '../connection/arrays.ts';
 import type { Connection, Sql, Statement } from '../connection/connection.ts';
 import { assert, Failure } from '../failure.ts';
-import { SERVICES, type Service } from '../maintenance/roles.ts';
+import { type Marker, readMarker, tableOf, writeMarker } from '../operations-table.ts';
+import { SERVICES, type Service } from '../service.ts';
 import type { Answer, Result } from './transaction.ts';
 
 export interface Operation {
@@ -13,12 +14,6 @@ export interface Operation {
   key: string;
   /** Method and path: the same key for another call is refused. */
   fingerprint: string;
-}
-
-/** By which a transaction is recognised: a fresh id, and in whose table it stands. */
-export interface Marker {
-  service: Service;
-  id: string;
 }
 
 /** One statement for each service that has a key here, in the order that `Operations` takes. */
@@ -125,10 +120,6 @@ class Ledger {
   }
 }
 
-export const writeMarker = (sql: Sql, { service, id }: Marker, end: 'committed' | 'undone') =>
-  sql`insert into ${table(sql, service)} (key, fingerprint, status, answer, expires_at)
-      values (${markerKey(id)}, ${end}, 0, '', now() + interval '1 hour')`;
-
 /**
  * Finds out whether the transaction with this marker took place, by writing the marker: if it is
  * there, it did; if it could be written, it did not and never will, since its own write must fail
@@ -143,9 +134,7 @@ export async function settle(
   const { sql } = connection;
   const [mine] = await connection.flight([writeMarker(sql, marker, 'undone')], timeout_ms);
   if (mine?.status === 'fulfilled') return 'undone';
-  const key = markerKey(marker.id);
-  const read = sql`select fingerprint from ${table(sql, marker.service)} where key = ${key}`;
-  const [answer] = await connection.flight([read], timeout_ms);
+  const [answer] = await connection.flight([readMarker(sql, marker)], timeout_ms);
   if (answer?.status !== 'fulfilled') throw answer?.reason;
   const found = answer.value.at(0)?.fingerprint;
   if (found !== 'committed' && found !== 'undone') throw mine?.reason;
@@ -156,15 +145,6 @@ export async function settle(
 const servicesOf = (operations: readonly Operation[]): Service[] =>
   SERVICES.filter((service) => operations.some((one) => one.service === service));
 
-const tables = {
-  order: (sql: Sql) => sql`order_operations`,
-  payment: (sql: Sql) => sql`payment_operations`,
-  stock: (sql: Sql) => sql`stock_operations`,
-};
-const table = (sql: Sql, service: Service) => tables[service](sql);
+const table = (sql: Sql, service: Service) => tableOf(service)(sql);
 
-/** A table's name as a part of a statement. */
-export const tableOf = (service: Service): ((sql: Sql) => Statement) => tables[service];
-
-const markerKey = (id: string) => `t:${id}`;
 const operationKey = (key: string) => `k:${key}`;

@@ -1,22 +1,12 @@
 /** One attempt at one transaction: begin and lock, decide, write and commit; and how it ended. */
 import { type Command, countKeys, type Decision, type Keys, mergeKeys } from '../command.ts';
-import {
-  type Connection,
-  lostConnection,
-  rowsOf,
-  type Settled,
-  type Statement,
-} from '../connection/connection.ts';
+import { type Connection, rowsOf, type Settled, type Statement } from '../connection/connection.ts';
 import { GATED_ROW_MS, limitLockWaits, takeGate } from '../connection/dialect.ts';
+import { lostConnection } from '../connection/link.ts';
 import { codeOf, Failure, isCertainAbort, isLockTimeout, leavesSession } from '../failure.ts';
+import { type Marker, writeMarker } from '../operations-table.ts';
 import { LockedRows, lockStatements, lookStatements } from './locked-rows.ts';
-import {
-  type Marker,
-  type Operation,
-  Operations,
-  readOperations,
-  writeMarker,
-} from './operations.ts';
+import { type Operation, Operations, readOperations } from './operations.ts';
 import { type RowName, rowNames } from './probe.ts';
 
 /** A finished answer, as it will be sent and recorded. */

@@ -1,5 +1,5 @@
-/** From processes that have started to a cluster that serves: init, readiness, database, user. */
-
+/** Turns started nodes into a cluster that serves: init, readiness, database, user. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../failure.ts';
 import {
   type Cluster,
@@ -17,7 +17,7 @@ export type Report = (line: string) => void;
 
 const READY_MS = 60_000;
 
-/** Once for each cluster; a node that is still starting is asked again. */
+/** Runs `cockroach init`, once for each cluster; retries while the node is still starting. */
 export async function initialise(cluster: Cluster, binary: string): Promise<void> {
   const [node] = cluster.nodes;
   if (!node) return;
@@ -29,7 +29,7 @@ export async function initialise(cluster: Cluster, binary: string): Promise<void
     if (performance.now() > deadline_at) {
       throw new Failure('internal', `cockroach init failed: ${firstErrorIn(said)}`);
     }
-    await pause(200);
+    await sleep(200);
   }
 }
 
@@ -53,27 +53,27 @@ export async function waitUntilReady(
       const detail = `node ${node.number} is not ready after ${READY_MS / 1000} s`;
       throw new Failure('internal', `${detail}: see ${folderOf(cluster, node)}/logs`);
     }
-    await pause(100);
+    await sleep(100);
   }
 }
 
-/** @throws Failure with what the node said last, if it has ended */
+/** @throws Failure with the last error of the node, if it has ended */
 async function assertLiving(cluster: Cluster, node: Node): Promise<void> {
   if (pidOf(cluster, node)) return;
-  await pause(100); // while it is about to become the binary, it has no command line for a moment
+  await sleep(100); // during exec a process has no command line for a moment
   if (pidOf(cluster, node)) return;
   const why = await lastWordsOf(cluster, node);
   const detail = `node ${node.number} has ended: ${why} (see ${outputOf(cluster, node)})`;
   throw new Failure('internal', detail);
 }
 
-/** In an insecure cluster users have no passwords. @param option CREATEDB is for the tests */
+/** Users of an insecure cluster have no passwords. @param option CREATEDB, for the tests */
 const database = (option: string) => [
   'create database if not exists kassa',
   `create user if not exists kassa${option}`,
   'grant all on database kassa to kassa',
 ];
-/** The data of a lost node move to others after this, not after five minutes. */
+/** The data of a lost node are replicated again after this, not after five minutes. */
 const SETTING = `set cluster setting server.time_until_store_dead = '1m15s'`;
 
 export async function makeDatabase(
@@ -87,14 +87,12 @@ export async function makeDatabase(
     runCommand(binary, cluster, node, ['sql', ...statements.flatMap((text) => ['-e', text])]);
   const made = await sql(database(' with createdb'));
   if (!made.succeeded) {
-    const plain = await sql(database('')); // an option that old versions lack
+    const plain = await sql(database('')); // for old versions without the option
     if (!plain.succeeded) {
-      throw new Failure('internal', `the database was not made: ${firstErrorIn(plain.said)}`);
+      throw new Failure('internal', `cannot make the database: ${firstErrorIn(plain.said)}`);
     }
     report(`the user may not make databases, for the tests: ${firstErrorIn(made.said)}`);
   }
   const set = await sql([SETTING]);
   if (!set.succeeded) report(`goes on without a setting: ${firstErrorIn(set.said)}`);
 }
-
-const pause = (ms: number) => new Promise((done) => setTimeout(done, ms));

@@ -1,12 +1,12 @@
-/** What is known of a local cluster between two commands: one file, and one command at a time. */
+/** The state of a local cluster between two commands: one file, used by one command at a time. */
 import { mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Failure } from '../failure.ts';
 import { type Cluster, folderOf, type Node, pidOf } from './cockroach-node.ts';
-import { unwritable } from './embedded-home.ts';
+import { unwritable } from './file-failures.ts';
 import { claim, release } from './owner.ts';
 
-/** What is asked for; what is left out stays as it is, or has its default. */
+/** The options of a command; an omitted one keeps its value, or has its default. */
 export interface Wanted {
   nodes?: number | undefined;
   memory?: true | undefined;
@@ -27,7 +27,7 @@ export async function readCluster(data: string): Promise<Cluster> {
   throw new Failure('not_ready', `no cluster in ${data}: start one with \`bun run cluster\``);
 }
 
-/** Works on the cluster as it is. @throws Failure if there is none, or another command is at it */
+/** Works on the existing cluster. @throws Failure if there is none, or another command uses it */
 export async function withCluster<T>(
   data: string,
   work: (cluster: Cluster) => Promise<T>,
@@ -36,14 +36,14 @@ export async function withCluster<T>(
   return alone(directory, async () => work(await readCluster(data)));
 }
 
-/** Works on the cluster as it is asked for, new or not. @throws Failure if that doesn't go */
+/** Works on a new or existing cluster with these options. @throws Failure if they do not fit it */
 export async function withPlannedCluster<T>(
   data: string,
   wanted: Wanted,
   work: (cluster: Cluster) => Promise<T>,
 ): Promise<T> {
   const directory = clusterIn(data);
-  // The data directory itself stays open: the embedded PostgreSQL of root is another user.
+  // The data directory itself stays open: root's embedded PostgreSQL runs as another user.
   await mkdir(dirname(directory), { recursive: true }).catch(unwritable(data));
   await mkdir(directory, { recursive: true, mode: 0o700 }).catch(unwritable(data));
   return alone(directory, async () => work(plan(await read(directory), wanted, directory)));
@@ -55,7 +55,7 @@ async function alone<T>(directory: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } finally {
     await release(directory);
-    await rmdir(directory).catch(() => {}); // if nothing is left in it
+    await rmdir(directory).catch(() => {}); // succeeds only if it is empty
   }
 }
 
@@ -70,7 +70,7 @@ export async function writeCluster(cluster: Cluster): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-/** Removes what the cluster has made, and nothing else that is there. */
+/** Removes the files of the cluster, and nothing else there. */
 export async function eraseCluster(cluster: Cluster): Promise<void> {
   for (const node of cluster.nodes) {
     await rm(folderOf(cluster, node), { recursive: true, force: true });
@@ -78,7 +78,7 @@ export async function eraseCluster(cluster: Cluster): Promise<void> {
   await rm(stateIn(cluster.directory), { force: true });
 }
 
-/** What there is, with what is asked for. */
+/** The existing cluster, or a new one, with the options applied. */
 function plan(there: Cluster | undefined, wanted: Wanted, directory: string): Cluster {
   const [first] = there?.nodes ?? [];
   const count = wanted.nodes ?? there?.nodes.length ?? DEFAULTS.nodes;

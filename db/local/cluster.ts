@@ -1,5 +1,5 @@
-/** A local cluster as a whole: made, looked for, taken down; one node of it lost and back. */
-
+/** A local cluster: starting it, stopping it, killing and restarting one node. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../failure.ts';
 import { initialise, makeDatabase, type Report, waitUntilReady } from './cluster-bootstrap.ts';
 import {
@@ -25,18 +25,18 @@ import {
 const DRAIN_MS = 5000;
 const KILLED_MS = 10_000;
 
-/** Every node of it is named, so a connection goes to one that answers. */
+/** Names every node, so that a connection finds one that answers. */
 export const urlOf = ({ nodes }: Cluster): string =>
   `postgres://kassa@${nodes.map(addressOf).join(',')}/kassa?sslmode=disable`;
 
-/** @throws Failure if there is none below this data directory, or no node of it lives */
+/** @throws Failure if this data directory has no cluster, or none of its nodes runs */
 export async function readRunningCluster(data: string): Promise<Cluster> {
   const cluster = await readCluster(data);
   if (livingOf(cluster).length > 0) return cluster;
   throw new Failure('not_ready', 'the cluster is down: start it with `bun run cluster`');
 }
 
-/** Starts what is not running, makes what is not there; may be repeated at any time. */
+/** Starts the nodes that are not running and makes what is missing; safe to repeat. */
 export function raise(
   data: string,
   wanted: Wanted,
@@ -60,7 +60,7 @@ export function raise(
   });
 }
 
-/** Brings one node back. In memory it comes back empty and is filled by the others. */
+/** Restarts one node. In memory it starts empty, and the others replicate their data to it. */
 export function startNode(
   data: string,
   number: number,
@@ -72,12 +72,12 @@ export function startNode(
     if (pidOf(cluster, node)) throw wrong(`node ${number} is running already`);
     await launch(cluster, [node], binary, report);
     if (hasMajority(cluster)) await waitUntilReady(cluster, [node], report);
-    else report('no majority yet: it takes no statements until more nodes are back');
+    else report('no majority yet: the cluster takes no statements until more nodes run');
     return cluster;
   });
 }
 
-/** Ends one node at once, as a power cut would. */
+/** Kills one node, as a power cut would. */
 export function killNode(data: string, number: number): Promise<Cluster> {
   return withCluster(data, async (cluster) => {
     const node = find(cluster, number);
@@ -87,13 +87,13 @@ export function killNode(data: string, number: number): Promise<Cluster> {
   });
 }
 
-/** Stops all nodes: asked first, killed when that takes too long. In memory all is gone then. */
+/** Stops all nodes, and kills those that take too long. Data in memory are lost. */
 export function takeDown(data: string, erase: boolean, report: Report): Promise<void> {
   return withCluster(data, async (cluster) => {
     const living = livingOf(cluster);
     report(`stopping ${living.length} of ${cluster.nodes.length} nodes`);
     if (!cluster.memory) await end(cluster, living, 'SIGTERM', DRAIN_MS);
-    // With most of them gone the last ones have nobody to hand their work to: no use in waiting.
+    // Once most nodes are gone, the last ones have no peer to drain to: waiting is pointless.
     await end(cluster, livingOf(cluster), 'SIGKILL', KILLED_MS);
     if (livingOf(cluster).length > 0) throw new Failure('internal', 'a node does not stop');
     if (!erase && !cluster.memory) return;
@@ -108,7 +108,7 @@ function find({ nodes }: Cluster, number: number): Node {
   throw wrong(`there is no node ${number}: the cluster has ${nodes.length}`);
 }
 
-/** Starts these nodes and notes their processes. @throws Failure if one of their ports is taken */
+/** Starts these nodes and records their processes. @throws Failure if a port is taken */
 async function launch(
   cluster: Cluster,
   nodes: Node[],
@@ -130,18 +130,19 @@ async function launch(
   }
 }
 
-/** What was in memory only, and is gone with most of the nodes, can't be brought back. */
+/** Data in memory are lost for good once most of the nodes are gone. */
 function assertMajority(cluster: Cluster): void {
   if (!cluster.memory || !cluster.initialised || hasMajority(cluster)) return;
-  const detail = 'most nodes are gone, and all was in memory: `bun run cluster --down`, then anew';
+  const detail =
+    'most nodes are gone, and the data were in memory: `bun run cluster --down`, then start again';
   throw new Failure('not_ready', detail);
 }
 
-/** Of those that were ever started. Without it a cluster stands still. */
+/** A majority of the nodes that were ever started; without it a cluster stands still. */
 export const hasMajority = (cluster: Cluster): boolean =>
   livingOf(cluster).length * 2 > cluster.nodes.filter(({ pid }) => pid).length;
 
-/** Signals these nodes and waits for their end, for so long. */
+/** Signals these nodes and waits until they have ended, or the time is up. */
 async function end(
   cluster: Cluster,
   nodes: Node[],
@@ -152,12 +153,10 @@ async function end(
     const pid = pidOf(cluster, node);
     try {
       if (pid) process.kill(pid, signal);
-    } catch {} // it has ended meanwhile
+    } catch {} // it has just ended
   }
   const deadline_at = performance.now() + timeout_ms;
   while (nodes.some((node) => pidOf(cluster, node)) && performance.now() < deadline_at) {
-    await pause(50);
+    await sleep(50);
   }
 }
-
-const pause = (ms: number) => new Promise((done) => setTimeout(done, ms));

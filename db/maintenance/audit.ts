@@ -1,23 +1,24 @@
-/** The invariants that make every number explainable, checked in one snapshot of the store. */
-import type { Connection, Statement } from '../connection/connection.ts';
+/** The invariants that explain every number, checked in one snapshot of the store. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Connection, Sql, Statement } from '../connection/connection.ts';
 import { beginAudit } from '../connection/dialect.ts';
 import { isConflict } from '../failure.ts';
 
 export interface Finding {
-  /** What must hold. */
+  /** The rule that must hold. */
   invariant: string;
-  /** Over how many rows it was checked. */
+  /** How many rows it was checked on. */
   rows: number;
   violations: number;
-  /** Ids of the first violations, each with the figures that don't agree. */
+  /** The first violations: each row's id with the figures that disagree. */
   examples: string[];
 }
 
 const EXAMPLES_MAX = 10;
 
 /**
- * Checks everything in one read-only snapshot, so it may run under full load.
- * @throws Failure store_unavailable if the connection is lost on the way, or an error of the store
+ * Checks every invariant in one read-only snapshot, so it may run under full load.
+ * @throws Failure store_unavailable if the connection is lost, or an error of the store
  */
 export function audit(connection: Connection, tries_max = 10): Promise<Finding[]> {
   return connection.whileAlive(tryAuditing(connection, tries_max));
@@ -30,7 +31,7 @@ async function tryAuditing({ sql, gated }: Connection, tries_max: number): Promi
       const findings: Finding[] = [];
       for (const { invariant, over, violations } of checks(sql)) {
         const [count] = await over;
-        // As many as are shown, and their number: a store full of them must not fill our memory.
+        // Only those that are shown, and a count: many violations must not fill the memory.
         const first = await sql`
           select v.id, v.found, count(*) over () as total from (${violations}) as v
           order by v.id limit ${EXAMPLES_MAX}`;
@@ -44,7 +45,7 @@ async function tryAuditing({ sql, gated }: Connection, tries_max: number): Promi
       await sql`rollback`.catch(() => {});
       if (!isConflict(error) || tries === tries_max) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, 50 + 150 * Math.random()));
+    await sleep(50 + 150 * Math.random());
   }
 }
 
@@ -54,90 +55,98 @@ interface Check {
   violations: Statement;
 }
 
-const checks = (sql: Connection['sql']): Check[] => [
-  {
-    invariant: "a user's credit is its movements less its paid orders",
-    over: sql`select count(*) as rows from users`,
-    violations: sql`
-      select coalesce(u.id, m.user_id, p.user_id) as id,
-             concat('credit ', coalesce(u.credit::text, 'missing'), ', movements ',
-                    coalesce(m.amount, 0)::text, ', paid orders ', coalesce(p.amount, 0)::text) as found
-      from users u
-      full join (select user_id, sum(amount) as amount from credit_movements group by user_id) m
-        on m.user_id = u.id
-      full join (select user_id, sum(total_cost) as amount from orders where paid group by user_id) p
-        on p.user_id = coalesce(u.id, m.user_id)
-      where u.id is null or u.credit <> coalesce(m.amount, 0) - coalesce(p.amount, 0)`,
-  },
-  {
-    invariant: "an item's stock is its movements less its lines in paid orders",
-    over: sql`select count(*) as rows from items`,
-    violations: sql`
-      select coalesce(i.id, m.item_id, p.item_id) as id,
-             concat('stock ', coalesce(i.stock::text, 'missing'), ', movements ',
-                    coalesce(m.amount, 0)::text, ', paid lines ', coalesce(p.amount, 0)::text) as found
-      from items i
-      full join (select item_id, sum(amount) as amount from stock_movements group by item_id) m
-        on m.item_id = i.id
-      full join (select l.item_id, sum(l.quantity) as amount
-                 from order_lines l join orders o on o.id = l.order_id
-                 where o.paid group by l.item_id) p
-        on p.item_id = coalesce(i.id, m.item_id)
-      where i.id is null or i.stock <> coalesce(m.amount, 0) - coalesce(p.amount, 0)`,
-  },
-  {
-    invariant: "an order's total is the sum of its lines",
-    over: sql`select count(*) as rows from orders`,
-    violations: sql`
-      select coalesce(o.id, l.order_id) as id,
-             concat('total ', coalesce(o.total_cost::text, 'missing'), ', lines ',
-                    coalesce(l.amount, 0)::text) as found
-      from orders o
-      full join (select order_id, sum(quantity::numeric * unit_price::numeric) as amount
-                 from order_lines group by order_id) l
-        on l.order_id = o.id
-      where o.id is null or o.total_cost <> coalesce(l.amount, 0)`,
-  },
-  {
-    invariant: "an order's standing payment is its movements",
-    over: sql`select count(*) as rows from orders`,
-    violations: sql`
-      select coalesce(o.id, m.order_id) as id,
-             concat('payment ', coalesce(o.payment, 0)::text, ', movements ',
-                    coalesce(m.amount, 0)::text) as found
-      from orders o
-      full join (select order_id, sum(amount) as amount from credit_movements
-                 where order_id is not null group by order_id) m
-        on m.order_id = o.id
-      where coalesce(o.payment, 0) + coalesce(m.amount, 0) <> 0`,
-  },
-  {
-    invariant: 'a paid order has lines and no other payment',
-    over: sql`select count(*) as rows from orders where paid`,
-    violations: sql`
-      select o.id, concat('payment ', coalesce(o.payment::text, 'none'), ', lines ',
-                          coalesce(l.lines, 0)::text) as found
-      from orders o
-      left join (select order_id, count(*) as lines from order_lines group by order_id) l
-        on l.order_id = o.id
-      where o.paid and (o.payment is not null or l.order_id is null)`,
-  },
-  {
-    invariant: 'no credit, stock, price, total or quantity is below zero',
-    over: sql`
-      select (select count(*) from users) + (select count(*) from items)
-           + (select count(*) from orders) + (select count(*) from order_lines) as rows`,
-    violations: sql`
-      select concat('user ', id) as id, concat('credit ', credit::text) as found
-        from users where credit < 0
-      union all
-      select concat('item ', id), concat('stock ', stock::text, ', price ', price::text)
-        from items where stock < 0 or price < 0
-      union all
-      select concat('order ', id), concat('total ', total_cost::text)
-        from orders where total_cost < 0
-      union all
-      select concat('order ', order_id, ', item ', item_id), concat('quantity ', quantity::text)
-        from order_lines where quantity < 1 or unit_price < 0`,
-  },
-];
+const checks = (sql: Sql): Check[] =>
+  [creditCheck, stockCheck, totalCheck, paymentCheck, paidCheck, signCheck].map((check) =>
+    check(sql),
+  );
+
+const creditCheck = (sql: Sql): Check => ({
+  invariant: "a user's credit is its movements less its paid orders",
+  over: sql`select count(*) as rows from users`,
+  violations: sql`
+    select coalesce(u.id, m.user_id, p.user_id) as id,
+           concat('credit ', coalesce(u.credit::text, 'missing'), ', movements ',
+                  coalesce(m.amount, 0)::text, ', paid orders ', coalesce(p.amount, 0)::text) as found
+    from users u
+    full join (select user_id, sum(amount) as amount from credit_movements group by user_id) m
+      on m.user_id = u.id
+    full join (select user_id, sum(total_cost) as amount from orders where paid group by user_id) p
+      on p.user_id = coalesce(u.id, m.user_id)
+    where u.id is null or u.credit <> coalesce(m.amount, 0) - coalesce(p.amount, 0)`,
+});
+
+const stockCheck = (sql: Sql): Check => ({
+  invariant: "an item's stock is its movements less its lines in paid orders",
+  over: sql`select count(*) as rows from items`,
+  violations: sql`
+    select coalesce(i.id, m.item_id, p.item_id) as id,
+           concat('stock ', coalesce(i.stock::text, 'missing'), ', movements ',
+                  coalesce(m.amount, 0)::text, ', paid lines ', coalesce(p.amount, 0)::text) as found
+    from items i
+    full join (select item_id, sum(amount) as amount from stock_movements group by item_id) m
+      on m.item_id = i.id
+    full join (select l.item_id, sum(l.quantity) as amount
+               from order_lines l join orders o on o.id = l.order_id
+               where o.paid group by l.item_id) p
+      on p.item_id = coalesce(i.id, m.item_id)
+    where i.id is null or i.stock <> coalesce(m.amount, 0) - coalesce(p.amount, 0)`,
+});
+
+const totalCheck = (sql: Sql): Check => ({
+  invariant: "an order's total is the sum of its lines",
+  over: sql`select count(*) as rows from orders`,
+  violations: sql`
+    select coalesce(o.id, l.order_id) as id,
+           concat('total ', coalesce(o.total_cost::text, 'missing'), ', lines ',
+                  coalesce(l.amount, 0)::text) as found
+    from orders o
+    full join (select order_id, sum(quantity::numeric * unit_price::numeric) as amount
+               from order_lines group by order_id) l
+      on l.order_id = o.id
+    where o.id is null or o.total_cost <> coalesce(l.amount, 0)`,
+});
+
+const paymentCheck = (sql: Sql): Check => ({
+  invariant: "an order's standing payment is its movements",
+  over: sql`select count(*) as rows from orders`,
+  violations: sql`
+    select coalesce(o.id, m.order_id) as id,
+           concat('payment ', coalesce(o.payment, 0)::text, ', movements ',
+                  coalesce(m.amount, 0)::text) as found
+    from orders o
+    full join (select order_id, sum(amount) as amount from credit_movements
+               where order_id is not null group by order_id) m
+      on m.order_id = o.id
+    where coalesce(o.payment, 0) + coalesce(m.amount, 0) <> 0`,
+});
+
+const paidCheck = (sql: Sql): Check => ({
+  invariant: 'a paid order has lines and no other payment',
+  over: sql`select count(*) as rows from orders where paid`,
+  violations: sql`
+    select o.id, concat('payment ', coalesce(o.payment::text, 'none'), ', lines ',
+                        coalesce(l.lines, 0)::text) as found
+    from orders o
+    left join (select order_id, count(*) as lines from order_lines group by order_id) l
+      on l.order_id = o.id
+    where o.paid and (o.payment is not null or l.order_id is null)`,
+});
+
+const signCheck = (sql: Sql): Check => ({
+  invariant: 'no credit, stock, price, total or quantity is below zero',
+  over: sql`
+    select (select count(*) from users) + (select count(*) from items)
+         + (select count(*) from orders) + (select count(*) from order_lines) as rows`,
+  violations: sql`
+    select concat('user ', id) as id, concat('credit ', credit::text) as found
+      from users where credit < 0
+    union all
+    select concat('item ', id), concat('stock ', stock::text, ', price ', price::text)
+      from items where stock < 0 or price < 0
+    union all
+    select concat('order ', id), concat('total ', total_cost::text)
+      from orders where total_cost < 0
+    union all
+    select concat('order ', order_id, ', item ', item_id), concat('quantity ', quantity::text)
+      from order_lines where quantity < 1 or unit_price < 0`,
+});

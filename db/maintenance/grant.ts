@@ -1,4 +1,4 @@
-/** Gives the services' roles exactly what db/maintenance/roles.ts says, after each migration. */
+/** Grants the services' roles exactly the privileges of roles.ts, after each migration. */
 import { textArray } from '../connection/arrays.ts';
 import type { Sql } from '../connection/connection.ts';
 import { postgresqlVersion } from '../connection/dialect.ts';
@@ -6,10 +6,10 @@ import { codeOf, Failure, isServerError } from '../failure.ts';
 import { type Grants, ROLES, withUpserts } from './roles.ts';
 
 const NAMES = Object.keys(ROLES);
-/** What is taken back where it was given: others are an operator's business. */
-const OURS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'ALL'];
+/** The privileges that are revoked where roles.ts does not list them; others are left alone. */
+const MANAGED = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'ALL'];
 
-/** The roles that this server does not have. */
+/** The roles that do not exist on this server. */
 export async function missingRoles(sql: Sql): Promise<string[]> {
   const rows = await sql`
     select rolname from pg_roles where rolname::text = any(${textArray(NAMES)}::text[])`;
@@ -18,9 +18,9 @@ export async function missingRoles(sql: Sql): Promise<string[]> {
 }
 
 /**
- * Makes the roles that are missing. They may log in, but have no password: give each one
- * (`alter role kassa_order password '…'`), or a certificate of its name.
- * @throws Failure not_ready if the connected role may not
+ * Makes the missing roles. They may log in but have no password: set one for each
+ * (`alter role kassa_order password '…'`), or issue a certificate in its name.
+ * @throws Failure not_ready if the connected role may not make roles
  */
 export async function makeRoles(sql: Sql, report: (line: string) => void): Promise<void> {
   const missing = await missingRoles(sql);
@@ -29,7 +29,7 @@ export async function makeRoles(sql: Sql, report: (line: string) => void): Promi
       await sql.unsafe(`create role ${name} login`);
       report(`made the role ${name}, without a password`);
     } catch (cause) {
-      if (codeOf(cause) === '42710') continue; // made by another runner just now
+      if (codeOf(cause) === '42710') continue; // another runner has just made it
       if (codeOf(cause) !== '42501') throw cause;
       const detail = `this role may not make others: make ${missing.join(', ')} as an administrator`;
       throw new Failure('not_ready', detail, { cause });
@@ -38,8 +38,8 @@ export async function makeRoles(sql: Sql, report: (line: string) => void): Promi
 }
 
 /**
- * Grants what is missing and revokes what is too much, to the roles and on the tables that exist.
- * Does nothing where all is right, and nothing at all on a server without the roles.
+ * Grants missing privileges and revokes surplus ones, for the roles and tables that exist. Does
+ * nothing where all privileges are right, or where none of the roles exists.
  */
 export async function grantRoles(sql: Sql, report: (line: string) => void): Promise<void> {
   const missing = await missingRoles(sql);
@@ -59,7 +59,7 @@ export async function grantRoles(sql: Sql, report: (line: string) => void): Prom
     report(statement);
     await sql.unsafe(statement);
   }
-  // PostgreSQL only warns where a grant is not the connected role's to give.
+  // PostgreSQL only warns if the connected role may not grant a privilege.
   const [left] = await lacking(sql, roles, tables);
   if (left && is_postgresql) {
     const detail = `the store did not do it: ${left}; migrate as the role that owns the tables`;
@@ -68,7 +68,7 @@ export async function grantRoles(sql: Sql, report: (line: string) => void): Prom
   await closeSchema(sql, report);
 }
 
-/** The statements that would make all right. */
+/** The statements that are still needed. */
 async function lacking(
   sql: Sql,
   roles: readonly [string, Grants][],
@@ -89,7 +89,7 @@ async function lacking(
 
 function changes(role: string, table: string, grants: Grants, has: readonly string[]): string[] {
   const wanted = (grants[table] ?? []).map((privilege) => privilege.toUpperCase());
-  const surplus = has.filter((one) => OURS.includes(one) && !wanted.includes(one));
+  const surplus = has.filter((one) => MANAGED.includes(one) && !wanted.includes(one));
   const kept = surplus.includes('ALL') ? [] : has;
   const lacking = wanted.filter((one) => !kept.includes(one));
   const words = (list: string[]) => list.join(', ').toLowerCase();
@@ -100,9 +100,9 @@ function changes(role: string, table: string, grants: Grants, has: readonly stri
 }
 
 /**
- * Nobody but its owner makes tables in our schema. PostgreSQL from 15 on has it so; before, and on
- * CockroachDB, everybody may. Where the schema is not ours, that is left to who owns it; a migration
- * does not fail for it.
+ * Lets only the owner of the schema make tables there. That is the default from PostgreSQL 15 on;
+ * before, and on CockroachDB, every role may. In another role's schema the migration only reports
+ * it.
  */
 async function closeSchema(sql: Sql, report: (line: string) => void): Promise<void> {
   const [row] = await sql`
@@ -111,11 +111,15 @@ async function closeSchema(sql: Sql, report: (line: string) => void): Promise<vo
     from pg_namespace n left join pg_roles r on r.oid = n.nspowner
     where n.nspname = current_schema()`.catch((error) => {
     if (!isServerError(error)) throw error;
-    report(`the store does not say who may make tables here (${codeOf(error)})`);
+    report(`the store does not report which roles may make tables here (${codeOf(error)})`);
     return [];
   });
   if (!row?.open) return;
   const statement = `revoke create on schema ${row.name} from public`;
-  report(row.ours ? statement : `everybody may make tables here; its owner should: ${statement}`);
+  report(
+    row.ours
+      ? statement
+      : `every role may make tables here; the owner of the schema should run: ${statement}`,
+  );
   if (row.ours) await sql.unsafe(statement);
 }

@@ -1,32 +1,33 @@
 /**
- * Applies migrations/*.sql: each statement alone (CockroachDB commits DDL by itself), written so
- * that it may run twice, recorded with its hash, under a lease so that two runners take turns.
+ * Applies migrations/*.sql: each statement alone, since CockroachDB commits DDL by itself. A
+ * statement may run twice and is recorded with its hash. A lease makes two runners take turns.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import journal from '../../migrations/meta/_journal.json' with { type: 'json' };
 import type { Connection, Sql, Statement } from '../connection/connection.ts';
-import { tuneTables } from '../connection/dialect.ts';
 import { codeOf, Failure, isConflict } from '../failure.ts';
 import { grantRoles } from './grant.ts';
+import { tuneTables } from './tune-tables.ts';
 
 export interface Migration {
   name: string;
   statements: string[];
 }
 
-/** How a statement begins that is repeated until it changes no row: a copy in bounded steps. */
+/** First line of a statement that is repeated until it changes no row: a copy in bounded steps. */
 const AGAIN = '-- again until no row changes';
 
-/** Of statements that two runners may start at once, before either has the lease. */
+/** Errors of statements that two runners start at once, before either has the lease. */
 const ALREADY_THERE = ['42P07', '42710', '42701', '23505'];
 
 /**
- * Brings the store's schema up to date, and what the services' roles may do with it. Safe to run
- * twice and by two runners at once.
+ * Brings the schema and the grants of the services' roles up to date. Safe to run twice, and by two
+ * runners at once.
  * @returns how many statements were applied
- * @throws Failure if a step that was applied has changed since or the connection is lost on the
- *   way (run it again), or an error of the store
+ * @throws Failure if an applied step has changed since, or if the connection is lost meanwhile
+ *   (then run it again); or an error of the store
  */
 export function migrate(
   connection: Connection,
@@ -74,7 +75,7 @@ async function underLease(
   }
 }
 
-/** The migrations of this version, in order, cut at drizzle-kit's breakpoints. */
+/** The migrations of this version, in order, split at drizzle-kit's breakpoints. */
 export async function readMigrations(): Promise<Migration[]> {
   return Promise.all(
     journal.entries.map(async ({ tag }) => {
@@ -94,10 +95,10 @@ export function assertMigrated(complete: ReadonlySet<string>): void {
   }
 }
 
-/** The step that stands for a whole migration; it is recorded last. */
+/** The step that marks a migration as complete; it is recorded last. */
 const WHOLE = 0;
 
-/** Steps that are recorded already. @throws Failure if one of them reads differently now */
+/** The recorded steps. @throws Failure if the text of one has changed since */
 async function appliedSteps(sql: Sql, { name, statements }: Migration): Promise<Set<number>> {
   const rows = await sql`select step, hash from migrations where name = ${name}`;
   for (const { step, hash } of rows) {
@@ -153,14 +154,14 @@ async function takeLease(
       where id = 1 and expires_at <= now() returning id`.catch(conflictAsNone);
     if (taken.length > 0) return;
     if (tries % 50 === 1) report('another runner is migrating; waiting for it');
-    await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 100));
+    await sleep(100 + Math.random() * 100);
   }
 }
 
 /**
- * Before each statement. One that lasts longer than the lease may be begun by another runner too:
- * it is written so that it may run twice, and this runner then ends here.
- * @throws Failure if the lease went to another runner meanwhile
+ * Renews the lease before each statement. If a statement outlasts the lease, another runner may
+ * start it too, which is safe, and this runner stops here.
+ * @throws Failure if another runner holds the lease
  */
 async function renew({ sql }: Connection, holder: string): Promise<void> {
   const kept = await sql`

@@ -1,23 +1,24 @@
-/** Whether a service could do its work now: the store answers, is migrated, and lets it. */
+/** Readiness: the store answers, is migrated, takes writes, and has granted the privileges. */
 import { textArray } from '../connection/arrays.ts';
 import type { ReadPool } from '../connection/pool.ts';
-import { writeMarker } from '../engine/operations.ts';
 import { codeOf, Failure, isServerError, type Log, rootCodeOf, whyAway } from '../failure.ts';
+import { writeMarker } from '../operations-table.ts';
+import type { Service } from '../service.ts';
 import { assertMigrated } from './migrate.ts';
-import type { Grants, Service } from './roles.ts';
+import type { Grants } from './roles.ts';
 
-/** A probe asks every few seconds and must not wait as long as a call may. */
+/** A probe comes every few seconds and must not wait as long as a call may. */
 const CHECK_MS = 1000;
-/** Whether writes succeed is tried at most so often, and sooner after it has failed. */
+/** How often the check writes a row at most; sooner after a failure. */
 const WRITE_EVERY_MS = 5000;
 const WRITE_AGAIN_MS = 500;
 
 /**
- * The check, one statement each time and now and then a write, so that it turns true by itself. Why
- * it does not is logged when that changes: probes show a status, and nobody reads their answers.
- * @param needs what the services do with each table; the store may well grant more
- * @param service one of them, among whose operations a row is written
- * @returns resolves if all is well. @throws Failure not_ready, store_unavailable
+ * Checks with one statement each time and a write now and then, so readiness recovers by itself. A
+ * new reason for a failure is logged, since the bodies of probes are rarely read.
+ * @param needs what the services do with each table; the store may grant more
+ * @param service one of them, in whose operations table the check writes
+ * @returns a check that throws Failure not_ready or store_unavailable
  */
 export function readiness(
   pool: ReadPool,
@@ -28,48 +29,53 @@ export function readiness(
   const wanted = Object.entries(needs).flatMap(([relation, privileges]) =>
     privileges.map((privilege) => ({ relation, privilege })),
   );
-  const ways = [look(pool, wanted, BY_OID), look(pool, wanted, BY_NAME), lookForMigrations(pool)];
-  const write = writing(pool, service);
-  let said = '';
+  const queries = [
+    grantsQuery(pool, wanted, BY_OID),
+    grantsQuery(pool, wanted, BY_NAME),
+    migrationsQuery(pool),
+  ];
+  const write = occasionalWrite(pool, service);
+  let logged = '';
   return async () => {
     try {
       await inTime(check(), pool.trouble);
-      said = '';
+      logged = '';
     } catch (error) {
-      if (error instanceof Failure && error.detail !== said) {
+      if (error instanceof Failure && error.detail !== logged) {
         log('warn', 'store_not_ready', { error });
-        said = error.detail;
+        logged = error.detail;
       }
       throw error;
     }
   };
 
   async function check(): Promise<void> {
-    const seen = await looking();
+    const seen = await look();
     if (seen) assertMigrated(seen.migrations);
     assertGranted(seen ? seen.lacking : [MIGRATIONS]);
     await write();
   }
 
-  /** A server that does not know how it is asked is asked in another way from then on. */
-  async function looking(): Promise<Seen | undefined> {
+  /** From the first query that the server does not understand on, the next one is used. */
+  async function look(): Promise<Seen | undefined> {
     try {
-      return await ways[0]?.();
+      return await queries[0]?.();
     } catch (error) {
       if (codeOf(error) === 'not_ready') await assertDatabase(pool);
-      if (!isServerError(error) || ways.length === 1) throw error;
-      ways.shift();
-      if (ways.length === 1) log('warn', 'privileges_not_checked', { error });
-      return looking();
+      if (!isServerError(error) || queries.length === 1) throw error;
+      queries.shift();
+      if (queries.length === 1) log('warn', 'privileges_not_checked', { error });
+      return look();
     }
   }
 }
 
 /**
- * Writes a row as each transaction does, of no hot table and behind no gate; it expires. Only that
- * shows that the disk has room and that the server takes writes. Probes in between share an answer.
+ * Writes a marker, as each transaction does: into no hot table, without the gate, and it expires.
+ * Only a write shows that the disk has room and that the server takes writes. Probes in between
+ * share the last result.
  */
-function writing(pool: ReadPool, service: Service): () => Promise<unknown> {
+function occasionalWrite(pool: ReadPool, service: Service): () => Promise<unknown> {
   let again_at = Number.NEGATIVE_INFINITY;
   let last: Promise<unknown> = Promise.resolve();
   return () => {
@@ -86,7 +92,7 @@ function writing(pool: ReadPool, service: Service): () => Promise<unknown> {
 }
 
 /**
- * On CockroachDB a session may be in a database that is not there: then no table is either.
+ * On CockroachDB a session may be in a database that does not exist, where no table exists either.
  * @throws Failure not_ready
  */
 async function assertDatabase(pool: ReadPool): Promise<void> {
@@ -108,23 +114,23 @@ interface Wanted {
   relation: string;
   privilege: string;
 }
-/** The one table that the statement reads. */
+/** The one table that the query itself reads. */
 const MIGRATIONS: Wanted = { relation: 'migrations', privilege: 'select' };
 
-/** Null, so neither true nor false, for a table that is not there. */
+/** Null, so neither true nor false, for a table that does not exist. */
 const BY_OID = 'to_regclass(n.relation)::oid';
 /**
- * For CockroachDB before 22.2, which has no to_regclass; fails for a table that is not there.
+ * For CockroachDB before 22.2, which has no to_regclass; it fails for a table that does not exist.
  * https://github.com/cockroachdb/cockroach/pull/78652
  */
 const BY_NAME = 'n.relation';
 
 /**
- * The migrations that the store has seen to the end, and what the connected role may not do: owners
- * and superusers may do all. A table that is not there lacks its migration, and no privilege.
+ * The migrations that are complete, and the privileges that the connected role lacks; owners and
+ * superusers lack none. A table that does not exist lacks its migration, not a privilege.
  * @returns undefined if the role may not even read the migrations
  */
-const look = (pool: ReadPool, wanted: readonly Wanted[], relation: string) => async () => {
+const grantsQuery = (pool: ReadPool, wanted: readonly Wanted[], relation: string) => async () => {
   const relations = textArray(wanted.map(({ relation }) => relation));
   const privileges = textArray(wanted.map(({ privilege }) => privilege));
   const rows = await pool
@@ -149,13 +155,13 @@ const look = (pool: ReadPool, wanted: readonly Wanted[], relation: string) => as
   };
 };
 
-/** For a server that cannot answer the question about privileges: its calls will tell. */
-const lookForMigrations = (pool: ReadPool) => async (): Promise<Seen> => {
+/** For a server that cannot answer the query for privileges: calls will show what is missing. */
+const migrationsQuery = (pool: ReadPool) => async (): Promise<Seen> => {
   const rows = await pool.read((sql) => sql`select name from migrations where step = 0`);
   return { migrations: new Set(rows.map(({ name }) => String(name))), lacking: [] };
 };
 
-/** @throws Failure not_ready that names each table with what is lacking on it */
+/** @throws Failure not_ready that names each table with the privileges that are missing on it */
 function assertGranted(lacking: readonly Wanted[]): void {
   if (lacking.length === 0) return;
   const tables = [...new Set(lacking.map(({ relation }) => relation))].sort();
@@ -167,7 +173,7 @@ function assertGranted(lacking: readonly Wanted[]): void {
   throw new Failure('not_ready', `the role of this service lacks ${list.join('; ')}: ${advice}`);
 }
 
-/** @param trouble why the tries of the meantime have failed */
+/** @param trouble why the tries so far have failed */
 function inTime<T>(work: Promise<T>, trouble: () => unknown): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const late = () => reject(unavailable('the store does not answer in time', trouble()));
@@ -179,7 +185,7 @@ function inTime<T>(work: Promise<T>, trouble: () => unknown): Promise<T> {
   return promise.finally(() => clearTimeout(timer));
 }
 
-/** With the store's own reason where that may be told, else with its code. */
+/** With the store's own reason where it may be public, else with its code. */
 function unavailable(what: string, cause: unknown): Failure {
   const code = rootCodeOf(cause);
   const why = whyAway(cause);

@@ -1,40 +1,36 @@
-/** The SQL roles of the services and what each may do: no more than its commands need. */
+/** The SQL roles of the services, each with exactly the privileges that its commands need. */
+import { UPSERTED } from '../connection/session.ts';
 import { assert } from '../failure.ts';
+import { operationsTable, type Service } from '../service.ts';
 
 export type Privilege = 'select' | 'insert' | 'update' | 'delete';
 export type Grants = Readonly<Record<string, readonly Privilege[]>>;
 
-export const SERVICES = ['order', 'payment', 'stock'] as const;
-export type Service = (typeof SERVICES)[number];
-
-/** The table of a service's operations. */
-export const operationsTable = (service: Service) => `${service}_operations` as const;
-
 /**
- * Idempotency keys and markers of commits, which the sweeper deletes when they have expired: each
- * service has its own, and whoever could write another's could make its calls happen twice or never.
+ * Idempotency keys and markers of commits, which the sweeper deletes after they expire. A role that
+ * could write another service's table could make its calls run twice, or never.
  */
 const engineOf = (service: Service): Grants => ({
   [operationsTable(service)]: ['select', 'insert', 'delete'],
   migrations: ['select'], // readiness
-  write_gate: ['update'], // what it takes to lock it, on PostgreSQL; it has no rows
+  write_gate: ['update'], // PostgreSQL requires it to lock the table, which has no rows
 });
 
 /**
- * By role, then table. Neither database lets a role lock a row (`select … for update`) that it may
- * not update, and an update needs select. Movements are append-only: nobody reads, changes or
- * deletes them but who audits. `kassa_migrate`, which owns the tables, is made by the operator.
+ * By role, then table. Both databases require UPDATE to lock a row (`select … for update`), and
+ * SELECT to update one. Movements are append-only: no service reads, changes or deletes them. The
+ * operator makes `kassa_migrate`, which owns the tables.
  */
 export const ROLES: Readonly<Record<string, Grants>> = {
   kassa_order: {
     ...engineOf('order'),
     orders: ['select', 'insert', 'update', 'delete'],
     order_lines: ['select', 'insert', 'update', 'delete'],
-    // A checkout charges the user and takes the stock; making an order locks its user, adding an
-    // item locks that. The engine writes price and stock together, so stock alone is not enough.
+    // A checkout charges the user and takes the stock; a new order locks its user, a new line locks
+    // its item. The engine writes whole rows, so UPDATE of the stock alone is not enough.
     users: ['select', 'update'],
     items: ['select', 'update'],
-    credit_movements: ['insert'], // a checkout that takes a payment in; batch_init over paid orders
+    credit_movements: ['insert'], // checkout of an order with a payment; batch_init over paid orders
     stock_movements: ['insert'], // batch_init over paid orders
   },
   kassa_payment: {
@@ -42,16 +38,16 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     users: ['select', 'insert', 'update'],
     credit_movements: ['insert'],
     orders: ['select', 'update'], // a payment towards an order, and its cancel
-    order_lines: ['select'], // what a cancelled checkout has to give back …
-    items: ['select', 'update'], // … to the stock,
-    stock_movements: ['insert'], // … there and back
+    order_lines: ['select'], // a cancelled checkout returns these lines
+    items: ['select', 'update'], // to the stock
+    stock_movements: ['insert'],
   },
   kassa_stock: {
     ...engineOf('stock'),
     items: ['select', 'insert', 'update'],
     stock_movements: ['insert'],
   },
-  /** `bun run audit`, and people who look: all that is business, no recorded answers. */
+  /** `bun run audit`, and people: all business data, no recorded answers. */
   kassa_reader: {
     users: ['select'],
     items: ['select'],
@@ -63,12 +59,9 @@ export const ROLES: Readonly<Record<string, Grants>> = {
   },
 };
 
-/** The tables whose changed rows are written as a whole. */
-export const UPSERTED: readonly string[] = ['users', 'items', 'orders', 'order_lines'];
-
 /**
- * The same on CockroachDB, where a role that updates these tables does so with UPSERT, which wants
- * INSERT too. It is granted and not needed: without it the engine goes on with UPDATE (dialect.ts).
+ * The privileges on CockroachDB, where a role updates these tables with UPSERT, which requires
+ * INSERT too. The grant is optional: without it the engine uses UPDATE (session.ts).
  */
 export const withUpserts = (grants: Grants): Grants =>
   Object.fromEntries(
@@ -78,7 +71,7 @@ export const withUpserts = (grants: Grants): Grants =>
     }),
   );
 
-/** What a process needs that serves these services, as one role. */
+/** What one role needs that serves all of these services. */
 export function needsOf(services: readonly Service[]): Grants {
   const needs: Record<string, readonly Privilege[]> = {};
   for (const service of services) {

@@ -1,31 +1,26 @@
-/** Removes operations that have expired, in bounded steps, where the store does not or lags behind. */
+/** Deletes expired operations in bounded steps, where the store does not or lags behind. */
 import { textArray } from '../connection/arrays.ts';
 import type { Sql } from '../connection/connection.ts';
-import {
-  askVersion,
-  expires,
-  expiryOptions,
-  nextOperations,
-  postgresqlIn,
-} from '../connection/dialect.ts';
+import { askVersion, nextOperations, postgresqlIn } from '../connection/dialect.ts';
 import type { ReadPool } from '../connection/pool.ts';
-import { tableOf } from '../engine/operations.ts';
 import { isServerError, type Log, rootCodeOf } from '../failure.ts';
-import type { Service } from './roles.ts';
+import { tableOf } from '../operations-table.ts';
+import type { Service } from '../service.ts';
+import { expires, expiryOptions } from './tune-tables.ts';
 
 const EVERY_MS = 60_000;
-/** Of a process: tables that were made just before it are then old enough for `nextOperations`. */
+/** After the start: tables that were made just before are then old enough for `nextOperations`. */
 const FIRST_MS = 15_000;
-/** Of one statement: it must be done long before a read is given up. */
+/** In one statement, which must end long before a read times out. */
 const ROWS_MAX = 1000;
-/** Of one sweep of a table on CockroachDB: as a sample, and while there is something to remove. */
+/** In one sweep of a table on CockroachDB: as a sample, and while there is something to delete. */
 const PAGES_MIN = 10;
 const PAGES_MAX = 600;
-/** Where the store deletes every hour what has expired, this is left to it. */
+/** Where the store itself deletes expired rows every hour, younger ones are left to it. */
 const SPARED_S = 2 * 3600;
 
 export interface Sweeping {
-  /** For how long the oldest operation that may still be there has expired, as far as was seen. */
+  /** Age past expiry of the oldest operation that may still exist, as far as the sweeps saw. */
   overdue_s(): number;
   stop(): void;
 }
@@ -38,7 +33,7 @@ export function startSweeping(pool: ReadPool, services: readonly Service[], log:
   let found_s = 0;
   let found_at = performance.now();
   return {
-    overdue_s: () => found_s + (performance.now() - found_at) / 1000, // it grows where sweeps fail
+    overdue_s: () => found_s + (performance.now() - found_at) / 1000, // grows while sweeps fail
     stop() {
       stopped = true;
       clearTimeout(timer);
@@ -57,9 +52,9 @@ export function startSweeping(pool: ReadPool, services: readonly Service[], log:
   }
 }
 
-/** @returns sweeps each service's table, and tells since when the oldest that it saw had expired */
+/** @returns a sweep of each service's table, which returns the age past expiry of the oldest row */
 export function sweeper(pool: ReadPool, services: readonly Service[]): () => Promise<number> {
-  /** Where the next sweep of a table goes on; replicas begin at different places. */
+  /** Where the next sweep of a table continues; replicas begin at different places. */
   const places = new Map(services.map((service) => [service, `t:${crypto.randomUUID()}`]));
   return async () => {
     const indexed = postgresqlIn(await pool.read(askVersion)) !== undefined;
@@ -71,12 +66,12 @@ export function sweeper(pool: ReadPool, services: readonly Service[]): () => Pro
     return oldest_s;
   };
 
-  /** Page by page through the table, and from its end to its beginning with the next sweep. */
+  /** Page by page through the table; after its end the next sweep starts over. */
   async function walk(service: Service): Promise<number> {
     const table = tableOf(service);
-    const by_itself = await pool
+    const expired_by_store = await pool
       .read((sql) => expiryOptions(sql, service))
-      .then(expires, isNotSaid);
+      .then(expires, unknownAsFalse);
     let oldest_s = 0;
     for (let pages = 1; ; pages++) {
       const after = places.get(service) ?? '';
@@ -85,7 +80,7 @@ export function sweeper(pool: ReadPool, services: readonly Service[]): () => Pro
         key: string;
         overdue_s: number;
       }[];
-      const due = rows.filter(({ overdue_s }) => overdue_s > (by_itself ? SPARED_S : 0));
+      const due = rows.filter(({ overdue_s }) => overdue_s > (expired_by_store ? SPARED_S : 0));
       const keys = textArray(due.map(({ key }) => key));
       if (due.length > 0) {
         await pool.read(
@@ -101,14 +96,14 @@ export function sweeper(pool: ReadPool, services: readonly Service[]): () => Pro
   }
 }
 
-/** The table was not there yet at the moment that is read: nothing in it can have expired. */
+/** The table did not exist yet at the time that is read, so nothing in it can have expired. */
 function youngAsEmpty(error: unknown): [] {
   if (rootCodeOf(error) === '42P01') return [];
   throw error;
 }
 
-/** A server that does not know the question does not expire rows either. */
-function isNotSaid(error: unknown): false {
+/** A server that does not understand the query does not expire rows either. */
+function unknownAsFalse(error: unknown): false {
   if (isServerError(error)) return false;
   throw error;
 }

@@ -1,7 +1,8 @@
 /** The engine with `LANES=auto`, in virtual time, on stores that serve many lanes or one. */
 import { expect, test } from 'bun:test';
 import type { Command } from '../../db/command.ts';
-import { type Connection, connectionOn, type Sql } from '../../db/connection/connection.ts';
+import type { Connection, Sql } from '../../db/connection/connection.ts';
+import { connectionOn } from '../../db/connection/link.ts';
 import { type Engine, groupCommit, type Limits } from '../../db/engine/group-commit.ts';
 import type { Answer } from '../../db/engine/transaction.ts';
 import { sqlTag } from '../proofs/simulation/sql.ts';

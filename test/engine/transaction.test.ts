@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { Command } from '../../db/command.ts';
 import type { Connection, Settled } from '../../db/connection/connection.ts';
-import { type Marker, settle } from '../../db/engine/operations.ts';
+import { settle } from '../../db/engine/operations.ts';
 import { type Answer, transact, type Work } from '../../db/engine/transaction.ts';
+import type { Marker } from '../../db/operations-table.ts';
 import { connect, newDatabase } from '../support/kassa.ts';
 import { type StoreProxy, startProxy } from '../support/proxy.ts';
 

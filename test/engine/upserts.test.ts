@@ -4,7 +4,8 @@ import { getTableName } from 'drizzle-orm';
 import { getTableConfig } from 'drizzle-orm/pg-core';
 import type { Item, Order, User } from '../../db/command.ts';
 import type { Sql } from '../../db/connection/connection.ts';
-import { connectionOn } from '../../db/connection/connection.ts';
+import { connectionOn } from '../../db/connection/link.ts';
+import { UPSERTED } from '../../db/connection/session.ts';
 import { transact } from '../../db/engine/transaction.ts';
 import {
   type OrderLine,
@@ -14,7 +15,7 @@ import {
   writeUsers,
 } from '../../db/engine/write-back.ts';
 import { grantRoles } from '../../db/maintenance/grant.ts';
-import { ROLES, UPSERTED, withUpserts } from '../../db/maintenance/roles.ts';
+import { ROLES, withUpserts } from '../../db/maintenance/roles.ts';
 import { items, order_lines, orders, users } from '../../db/schema.ts';
 import { simulate } from '../proofs/simulation/simulation.ts';
 import { type SimStatement, sqlTag } from '../proofs/simulation/sql.ts';

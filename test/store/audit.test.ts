@@ -1,12 +1,10 @@
-/** The audit itself: each invariant, once broken by hand, is reported with the row's id. */
-import { afterAll, beforeAll, expect, test } from 'bun:test';
-import type { Connection } from '../../db/connection/connection.ts';
+/** The audit: each invariant, broken by hand, is reported with the row's id. */
+import { afterAll, expect, test } from 'bun:test';
 import { isUnavailable } from '../../db/failure.ts';
 import { audit } from '../../db/maintenance/audit.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import {
   connect,
-  type Kassa,
   newDatabase,
   newItem,
   newOrder,
@@ -16,29 +14,23 @@ import {
 } from '../support/kassa.ts';
 import { startProxy } from '../support/proxy.ts';
 
-let database: Awaited<ReturnType<typeof newDatabase>>;
-let connection: Connection;
-let kassa: Kassa;
-let [user, item, order, paid] = ['', '', '', ''];
+const database = await newDatabase();
+const connection = await connect(database.database_url);
+const kassa = openKassa({ DATABASE_URL: database.database_url });
+const user = await newUser(kassa, 1000);
+const item = await newItem(kassa, 10, 50);
+const order = await newOrder(kassa, user, [[item, 1]]);
+const paid = await newOrder(kassa, user, [[item, 2]]);
+expect((await kassa.post(`/orders/checkout/${paid}`)).status).toBe(200);
+expect((await kassa.post(`/payment/pay/${user}/${order}/5`)).status).toBe(200);
 
-beforeAll(async () => {
-  database = await newDatabase();
-  connection = await connect(database.database_url);
-  kassa = openKassa({ DATABASE_URL: database.database_url });
-  user = await newUser(kassa, 1000);
-  item = await newItem(kassa, 10, 50);
-  order = await newOrder(kassa, user, [[item, 1]]);
-  paid = await newOrder(kassa, user, [[item, 2]]);
-  expect((await kassa.post(`/orders/checkout/${paid}`)).status).toBe(200);
-  expect((await kassa.post(`/payment/pay/${user}/${order}/5`)).status).toBe(200);
-});
 afterAll(async () => {
   await kassa.close();
   await connection.close();
   await database.drop();
 });
 
-/** Violated invariants with the examples of each. */
+/** The violated invariants, with the examples of each. */
 async function violations(): Promise<Record<string, string[]>> {
   const findings = await audit(connection);
   expect(findings.length).toBe(6);
@@ -52,69 +44,67 @@ const TOTAL = "an order's total is the sum of its lines";
 const PAYMENT = "an order's standing payment is its movements";
 const PAID = 'a paid order has lines and no other payment';
 
-for (const [what, invariants, damage, repair] of [
+const damages: [what: string, invariants: string[], damage: string, repair: string][] = [
   [
     'credit out of nothing',
     [CREDIT],
-    () => `update users set credit = credit + 1 where id = '${user}'`,
-    () => `update users set credit = credit - 1 where id = '${user}'`,
+    `update users set credit = credit + 1 where id = '${user}'`,
+    `update users set credit = credit - 1 where id = '${user}'`,
   ],
   [
-    'stock that vanished',
+    'stock that has vanished',
     [STOCK],
-    () => `update items set stock = stock - 1 where id = '${item}'`,
-    () => `update items set stock = stock + 1 where id = '${item}'`,
+    `update items set stock = stock - 1 where id = '${item}'`,
+    `update items set stock = stock + 1 where id = '${item}'`,
   ],
   [
     'a wrong total of an open order',
     [TOTAL],
-    () => `update orders set total_cost = total_cost + 1 where id = '${order}'`,
-    () => `update orders set total_cost = total_cost - 1 where id = '${order}'`,
+    `update orders set total_cost = total_cost + 1 where id = '${order}'`,
+    `update orders set total_cost = total_cost - 1 where id = '${order}'`,
   ],
   [
     'half a checkout: an order paid without money and stock',
     [CREDIT, STOCK, PAYMENT],
-    () => `update orders set paid = true, payment = null where id = '${order}'`,
-    () => `update orders set paid = false, payment = 5 where id = '${order}'`,
+    `update orders set paid = true, payment = null where id = '${order}'`,
+    `update orders set paid = false, payment = 5 where id = '${order}'`,
   ],
   [
-    'a paid order that is open again, while its money and stock stay away',
+    'a paid order that was reopened without its money and stock',
     [CREDIT, STOCK],
-    () => `update orders set paid = false where id = '${paid}'`,
-    () => `update orders set paid = true where id = '${paid}'`,
+    `update orders set paid = false where id = '${paid}'`,
+    `update orders set paid = true where id = '${paid}'`,
   ],
   [
-    'a payment that nobody made',
+    'a payment that has no movement',
     [PAYMENT],
-    () => `update orders set payment = 6 where id = '${order}'`,
-    () => `update orders set payment = 5 where id = '${order}'`,
+    `update orders set payment = 6 where id = '${order}'`,
+    `update orders set payment = 5 where id = '${order}'`,
   ],
   [
     'lines without their order',
     [TOTAL],
-    () =>
-      `insert into order_lines (order_id, item_id, quantity, unit_price) values ('no', '${item}', 1, 1)`,
-    () => "delete from order_lines where order_id = 'no'",
+    `insert into order_lines (order_id, item_id, quantity, unit_price) values ('no', '${item}', 1, 1)`,
+    "delete from order_lines where order_id = 'no'",
   ],
   [
     'a paid order without lines',
     [PAID],
-    () => `insert into orders (id, user_id, paid, total_cost) values ('bare', '${user}', true, 0)`,
-    () => "delete from orders where id = 'bare'",
+    `insert into orders (id, user_id, paid, total_cost) values ('bare', '${user}', true, 0)`,
+    "delete from orders where id = 'bare'",
   ],
-] as const) {
-  test(`the audit reports ${what}`, async () => {
-    expect(await violations()).toEqual({});
-    await connection.sql.unsafe(damage());
-    const found = await violations();
-    expect(Object.keys(found)).toEqual([...invariants]);
-    for (const examples of Object.values(found)) expect(examples.length).toBe(1);
-    await connection.sql.unsafe(repair());
-    expect(await violations()).toEqual({});
-  });
-}
+];
+test.each(damages)('the audit reports %s', async (_, invariants, damage, repair) => {
+  expect(await violations()).toEqual({});
+  await connection.sql.unsafe(damage);
+  const found = await violations();
+  expect(Object.keys(found)).toEqual(invariants);
+  for (const examples of Object.values(found)) expect(examples.length).toBe(1);
+  await connection.sql.unsafe(repair);
+  expect(await violations()).toEqual({});
+});
 
-test('of very many violations all are counted, and no more are read than shown', async () => {
+test('all of many violations are counted, and only those shown are read', async () => {
   const { sql } = connection;
   await sql`insert into orders (id, user_id, paid, total_cost)
             select concat('many-', lpad(i::text, 5, '0')), 'nobody', false, 7
@@ -134,7 +124,7 @@ test('of very many violations all are counted, and no more are read than shown',
   expect(await violations()).toEqual({});
 });
 
-test('what is below zero is reported, even where no CHECK has stopped it', async () => {
+test('an amount below zero is reported, even where no CHECK prevents it', async () => {
   await connection.sql.unsafe('alter table items drop constraint items_stock');
   await connection.sql.unsafe(`update items set stock = -3 where id = '${item}'`);
   const found = await violations();
@@ -143,7 +133,7 @@ test('what is below zero is reported, even where no CHECK has stopped it', async
   ]);
 });
 
-test('an audit under load sees whole transactions only', async () => {
+test('an audit under load sees only whole transactions', async () => {
   const other = await newDatabase();
   const busy = openKassa({ DATABASE_URL: other.database_url });
   const reader = await connect(other.database_url);
@@ -169,15 +159,15 @@ test('an audit under load sees whole transactions only', async () => {
   await other.drop();
 });
 
-test('on a connection that is lost already an audit and a migration fail, once', async () => {
+test('an audit or a migration on a lost connection fails once', async () => {
   const gone = await connect();
   gone.destroy();
   await expect(audit(gone)).rejects.toThrow('store_unavailable');
   await expect(migrate(gone, await readMigrations())).rejects.toThrow('store_unavailable');
-  await Bun.sleep(10); // an error that nobody has taken fails the test here
+  await Bun.sleep(10); // an unhandled rejection fails the test here
 });
 
-test('an audit or a migration whose session is ended fails at once, at any moment', async () => {
+test('an audit or a migration fails at once when its session ends, at any moment', async () => {
   const other = await newDatabase();
   const { database_url } = other;
   const migrations = await readMigrations();

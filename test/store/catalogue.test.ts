@@ -1,6 +1,6 @@
 /**
- * Every SQL text of the product, executed once on the run's server: with DATABASE_URL set to a
- * foreign one, the table that this prints says at a glance what that server cannot do.
+ * Executes every SQL text of the product once on the server of the run. With DATABASE_URL set to
+ * another server, the table that it prints shows which statements that server does not support.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { Connection } from '../../db/connection/connection.ts';
@@ -22,7 +22,7 @@ import { answers, freePort, openStage } from '../support/process.ts';
 import { type StoreProxy, startProxy } from '../support/proxy.ts';
 import { walk } from '../support/roles-walk.ts';
 
-/** What only the other kind of server is told. */
+/** The statements that only the other kind of server gets. */
 const ELSEWHERE = {
   postgresql: [
     ...[/ttl_expiration_expression/, /as of system time/, /^select reloptions as options/],
@@ -36,7 +36,7 @@ const ELSEWHERE = {
   ],
 };
 
-/** What a server may refuse, since the product then goes on without. */
+/** The statements that a server may refuse, since the product works without them. */
 const DISPENSABLE =
   /ttl_expiration_expression|has_schema_privilege|to_regclass|^set (idle_in|plan_cache|lock_time)|nowait$/;
 
@@ -44,10 +44,10 @@ let database: Awaited<ReturnType<typeof newDatabase>>;
 let proxy: StoreProxy;
 let kassa: Kassa;
 let is_postgresql: boolean;
-/** Roles of ours that this server did not have: made here, and dropped again. */
+/** The roles of Kassa that are made here, and dropped again. */
 let made: string[] = [];
 const stage = openStage();
-/** By text: undefined if it has worked once, else what it was refused with. */
+/** By text: undefined if it has succeeded once, else the error code. */
 const seen = new Map<string, string | undefined>();
 const failed: string[] = [];
 let executed = 0;
@@ -85,7 +85,7 @@ async function connected<T>(work: (opened: Awaited<ReturnType<typeof connect>>) 
   }
 }
 
-/** The next transaction whose statement begins like this is disturbed once. */
+/** Disturbs the next statement that begins like this, once. */
 function disturbOnce(start: string, fault: 'cut_after' | { error: string }): void {
   proxy.disturb = (statement) => {
     if (!statement.startsWith(start)) return 'pass';
@@ -94,7 +94,7 @@ function disturbOnce(start: string, fault: 'cut_after' | { error: string }): voi
   };
 }
 
-/** All kinds of statements; each goes as far as it can. */
+/** Drive every kind of statement; a failure of one does not stop the others. */
 const drives: Record<string, () => Promise<unknown>> = {
   async migrate() {
     await connected(async (opened) => migrate(opened, await readMigrations()));
@@ -139,7 +139,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     disturbOnce('commit', 'cut_after');
     expect((await kassa.post(path)).body.credit).toBe(2);
   },
-  async 'readiness where tables have no oids, and where privileges cannot be asked for'() {
+  async 'readiness where to_regclass is unknown, and where privileges cannot be queried'() {
     const other = openKassa({ DATABASE_URL: proxy.database_url });
     for (const events of [[], ['privileges_not_checked']]) {
       disturbOnce('select name as migration', { error: '42883' });
@@ -150,7 +150,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     }
     await other.close();
   },
-  async 'readiness in a database that is not there'() {
+  async 'readiness in a database that does not exist'() {
     const other = openKassa({ DATABASE_URL: proxy.database_url });
     proxy.disturb = (text) => {
       if (text.startsWith('select name as migration')) return { error: '42P01' };
@@ -167,7 +167,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     proxy.disturb = () => 'pass';
     await other.close();
   },
-  async 'rows that are held'() {
+  async 'locked rows'() {
     const user = await newUser(kassa);
     const item = await newItem(kassa, 1, 1);
     const order = await newOrder(kassa, user);
@@ -185,7 +185,7 @@ const drives: Record<string, () => Promise<unknown>> = {
         await other.sql`begin`;
         await other.sql.unsafe(`select id from ${table} where id = '${id}' for update`);
         const held = heldOf(ungated, [row], 10_000, { row, ...patience });
-        await Bun.sleep(100); // long enough for it to be refused; else it finds the row free at once
+        await Bun.sleep(100); // usually long enough to be refused; else the row is free at once
         await other.sql`rollback`;
         await other.close();
         expect(await held).toEqual(new Set());
@@ -215,7 +215,7 @@ test.each(Object.keys(drives))('drive: %s', async (name) => {
   expect(executed).toBeGreaterThan(before);
 });
 
-test('every SQL text of the sources was executed, and the server takes each', async () => {
+test('every SQL text of the sources was executed, and the server accepts each', async () => {
   const elsewhere = is_postgresql ? ELSEWHERE.postgresql : ELSEWHERE.others;
   const optional = [...elsewhere, ...(made.length === 0 ? [/^create role/] : [])];
   const sources = await sourceTexts();

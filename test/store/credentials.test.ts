@@ -1,4 +1,4 @@
-/** What an address and its files say about TLS and the password, and how a wrong one is named. */
+/** TLS and the password from an address and its files, and the messages about wrong ones. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ const verified = (address: string, files?: CredentialFiles) => {
   return tls ? [tls.verify_issuer, tls.verify_host] : 'in the clear';
 };
 
-test('sslmode means what it means to libpq', () => {
+test('sslmode means what it means in libpq', () => {
   expect(verified(HOST)).toBe('in the clear');
   expect(verified(`${HOST}?sslmode=disable`)).toBe('in the clear');
   expect(verified(`${HOST}?sslmode=require`)).toEqual([false, false]);
@@ -44,12 +44,12 @@ test('sslmode means what it means to libpq', () => {
   expect(verified(`${HOST}?sslmode=verify-full&sslrootcert=system`)).toEqual([true, true]);
 });
 
-test('files for TLS without sslmode mean that all is verified', () => {
+test('files for TLS without sslmode mean verify-full', () => {
   expect(verified(HOST, { ca_file: path('ca.crt') })).toEqual([true, true]);
   expect(verified(HOST, whole)).toEqual([true, true]);
 });
 
-test('sslrootcert, sslcert and sslkey of the address stand in, and never reach the driver', () => {
+test('sslrootcert, sslcert and sslkey of the address replace missing files, and never reach the driver', () => {
   const query = `sslrootcert=${path('ca.crt')}&sslcert=${path('tls.crt')}&sslkey=${path('tls.key')}`;
   const address = `${HOST}?${query}&sslmode=verify-ca&options=-c%20jit%3Doff`;
   expect(verified(address)).toEqual([true, false]);
@@ -60,12 +60,12 @@ test('sslrootcert, sslcert and sslkey of the address stand in, and never reach t
   expect(readCredentials(`${HOST}?sslrootcert=/nowhere`, whole).tls?.verify_host).toBe(true);
 });
 
-test('several hosts stay as they are', () => {
+test('several hosts are kept', () => {
   const hosts = 'postgres://kassa@a:26257,b:26257/kassa';
   expect(readCredentials(`${hosts}?sslmode=require`).database_url).toBe(hosts);
 });
 
-test('the password is what the file holds, without the newline at its end', async () => {
+test('the password is the content of the file without its trailing newline', async () => {
   const password_file = path('password');
   expect(readCredentials(HOST).password).toBeUndefined();
   expect(readCredentials(HOST, { password_file }).password).toBe('s3cret pass');
@@ -120,11 +120,11 @@ test.each(wrong)('%s is named in one sentence without secrets', (_, query, names
   const [file = ''] = Object.values(files);
   expect(failure.detail).toContain(said.replace('*', file));
   expect(failure.detail).not.toMatch(/\n|hush|in-the-url|PRIVATE/);
-  expect(failure.cause).toBeUndefined(); // it might quote what was read
+  expect(failure.cause).toBeUndefined(); // it might quote the file
 });
 
 test.each(['apps/order/main.ts', 'apps/cli/audit.ts', 'apps/cli/migrate.ts', 'apps/cli/dev.ts'])(
-  '%s ends and names the variable and the path',
+  '%s exits with a message that names the variable and the path',
   async (entry) => {
     const DATABASE_URL = `postgres://kassa:in-the-url@127.0.0.1:${await freePort()}/kassa`;
     const PORT = String(await freePort());
@@ -136,7 +136,7 @@ test.each(['apps/order/main.ts', 'apps/cli/audit.ts', 'apps/cli/migrate.ts', 'ap
   },
 );
 
-test('what a file holds is read anew each time', async () => {
+test('a file is read again each time', async () => {
   const ca_file = path('changing.crt');
   await writeFile(ca_file, newAuthority('first').cert);
   expect(verified(HOST, { ca_file })).toEqual([true, true]);

@@ -1,7 +1,8 @@
-/** What differs between the stores: how tables and sessions are set up, and that older ones are served. */
+/** What differs between the databases: table options, session settings, older versions. */
 import { afterAll, expect, test } from 'bun:test';
 import type { Sql } from '../../db/connection/connection.ts';
-import { tuneSession, tuneTables } from '../../db/connection/dialect.ts';
+import { tuneSession } from '../../db/connection/session.ts';
+import { tuneTables } from '../../db/maintenance/tune-tables.ts';
 import { connect, newDatabase } from '../support/kassa.ts';
 
 const database = await newDatabase();
@@ -13,7 +14,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-test('what sweeps read has an index on PostgreSQL only: on CockroachDB one range would take all', async () => {
+test('sweeps have an index on PostgreSQL only: on CockroachDB one range would take every insert', async () => {
   const of = () => sql`
     select indexname from pg_indexes where tablename like '%operations' order by indexname`;
   const names = async () => (await of()).map(({ indexname }) => indexname);
@@ -27,7 +28,7 @@ test('what sweeps read has an index on PostgreSQL only: on CockroachDB one range
   expect(await names()).toEqual([...indexes, ...keys].sort());
 });
 
-/** What the session of such a server says of itself. */
+/** The settings that such a server reports. */
 const session = {
   isolation: 'serializable',
   statement_timeout: '5000',
@@ -35,7 +36,7 @@ const session = {
   standby: false,
 };
 
-/** A server of which only words are known: what it answers, and what it was told. */
+/** A stand-in for a server: it answers queries, and records the other statements as `told`. */
 function serverThat(
   version: string,
   options: string | null,
@@ -55,7 +56,7 @@ function serverThat(
   const tag = async (parts: TemplateStringsArray) => answer(parts.join('?'));
   return { told, sql: Object.assign(tag, { unsafe: async (text: string) => answer(text) }) };
 }
-/** As the driver throws it: what the server itself says has five characters. */
+/** As the driver throws it: codes of the server have five characters. */
 const refusal = (code: string) =>
   Object.assign(new Error('no'), { code, name: code.length === 5 ? 'PostgresError' : 'Error' });
 const as = (server: { sql: unknown }) => server.sql as Sql;
@@ -66,7 +67,7 @@ const told = (service: string, minute: number) =>
   'ttl_delete_rate_limit = 10000)';
 const SET = [told('order', 7), told('payment', 27), told('stock', 47)];
 
-test('CockroachDB is told once to delete expired operations, faster than they are written', async () => {
+test('CockroachDB is set up once to delete expired operations, faster than they are written', async () => {
   const fresh = serverThat(COCKROACH, null);
   await tuneTables(as(fresh));
   expect(fresh.told).toEqual(SET);
@@ -74,13 +75,13 @@ test('CockroachDB is told once to delete expired operations, faster than they ar
   await tuneTables(as(slow));
   expect(slow.told).toEqual(SET);
   const tuned = `{ttl='on',ttl_expiration_expression='expires_at',ttl_delete_rate_limit=5}`;
-  const another = serverThat(COCKROACH, tuned); // by an operator, who may have a reason
+  const another = serverThat(COCKROACH, tuned); // set by an operator
   await tuneTables(as(another));
   expect(another.told).toEqual([]);
 });
 
 test.each(['0A000', '22023', '42601', '42P01'])(
-  'a CockroachDB that answers %s to that is left to the sweeper',
+  'a CockroachDB that refuses this with %s is left to the sweeper',
   async (code) => {
     const old = serverThat('CockroachDB OSS v20.2.0', null, code);
     await tuneTables(as(old));
@@ -100,7 +101,7 @@ const SETTINGS = [
   'set lock_timeout = 500',
 ];
 
-test('its changed rows are upserted where the role may, on connections for transactions', async () => {
+test('changed rows are upserted where the role may, on connections for transactions', async () => {
   for (const may of [true, false, null]) {
     const server = serverThat(COCKROACH, null, undefined, may);
     const features = await tuneSession(as(server), 'transactions', limits);
@@ -110,30 +111,26 @@ test('its changed rows are upserted where the role may, on connections for trans
 });
 
 test.each([undefined, '22023', '42704'])(
-  'a session of CockroachDB gets its settings, and goes on where one is refused (%s)',
+  'a session of CockroachDB gets its settings, and goes on without a refused one (%s)',
   async (code) => {
     const server = serverThat(COCKROACH, null, code);
     expect(await tuneSession(as(server), 'transactions', limits)).toEqual({
       gated: false,
       upserts: false,
     });
-    // Without a limit for locks the statement as a whole has one.
+    // Without a lock timeout the whole statement has a time limit.
     const instead = code ? ['set statement_timeout = 2000'] : [];
     expect(server.told).toEqual([...SETTINGS, ...instead]);
   },
 );
 
-test('a connection that is lost meanwhile is not taken for a refusal', async () => {
+test('a lost connection is not taken for a refused setting', async () => {
   const broken = serverThat(COCKROACH, null, 'CONNECTION_CLOSED');
   await expect(tuneSession(as(broken), 'reads', limits)).rejects.toThrow('no');
-});
-
-test('a connection that is lost meanwhile fails the migration', async () => {
-  const broken = serverThat(COCKROACH, null, 'CONNECTION_CLOSED');
   await expect(tuneTables(as(broken))).rejects.toThrow('no');
 });
 
-test('a PostgreSQL that is too old is refused with both versions', async () => {
+test('a PostgreSQL that is too old is refused with its version and the oldest supported one', async () => {
   const old = serverThat('PostgreSQL 11.22 on x86_64-pc-linux-gnu', null);
   await expect(tuneSession(as(old), 'reads', limits)).rejects.toThrow(
     'it is PostgreSQL 11: 12 or later is needed',
@@ -141,7 +138,7 @@ test('a PostgreSQL that is too old is refused with both versions', async () => {
   expect(old.told).toEqual([]);
 });
 
-test('a setting that is gone in the next transaction is the sign of a pooler', async () => {
+test('a setting that is lost in the next transaction reveals a pooler', async () => {
   const server = serverThat(COCKROACH, null);
   const answer = server.sql.unsafe;
   server.sql.unsafe = async (text) =>

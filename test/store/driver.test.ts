@@ -1,4 +1,4 @@
-/** The driver: what it has sent once it never sends again, and only a patched one is taken. */
+/** The driver: it never sends a statement twice, and an unpatched one is refused. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import postgres from 'postgres';
 import {
@@ -21,14 +21,14 @@ afterEach(async () => {
 });
 afterAll(() => database.drop());
 
-/** What PostgreSQL says of a prepared statement that is gone, or does not fit the tables any more. */
+/** How PostgreSQL reports a prepared statement that is gone, or no longer fits the tables. */
 const ROUTINES = [
   ['FetchPreparedStatement', '26000'],
   ['RevalidateCachedQuery', '0A000'],
   ['transformAssignedExpr', '42804'],
 ] as const;
 
-/** Kassa through a proxy that notes each statement, with the one before it. */
+/** Kassa through a proxy that records each statement. */
 async function watched() {
   const proxy = await startProxy(database.database_url);
   proxies.push(proxy);
@@ -45,7 +45,7 @@ async function watched() {
   return { proxy, kassa, sent, watch };
 }
 
-/** Writes that were sent outside of a transaction, or twice within one. */
+/** The writes that were sent outside a transaction, or twice within one. */
 function strayWrites(sent: readonly string[]): string[] {
   let within: Set<string> | undefined;
   return sent.filter((text) => {
@@ -59,7 +59,7 @@ function strayWrites(sent: readonly string[]): string[] {
 }
 
 test.each(ROUTINES)(
-  'a write that fails in %s is never sent behind its commit',
+  'a write that fails in %s is never sent again after its commit',
   async (...fault) => {
     const { kassa, sent, watch } = await watched();
     const user = await newUser(kassa, 5);
@@ -77,14 +77,14 @@ test.each(ROUTINES)(
 );
 
 test.each(ROUTINES)(
-  'a write that fails in %s is never sent in the transaction behind its own',
+  'a write that fails in %s is never sent again in the next transaction',
   async (routine, error) => {
     const { kassa, proxy, sent, watch } = await watched();
     const [user, other] = [await newUser(kassa, 5), await newUser(kassa, 5)];
     let behind: Promise<unknown> | undefined;
     let left = 1;
     watch((text) => {
-      // Its commit goes with it: the next transaction is sent before the answer is there.
+      // The commit is pipelined with the write: the next transaction is sent before the answer.
       if (text === 'commit') behind ??= kassa.post(`/payment/add_funds/${other}/1`);
       return text.startsWith('update users') && left-- > 0 ? { error, routine } : 'pass';
     });
@@ -103,7 +103,7 @@ test.each(ROUTINES)(
   },
 );
 
-test('an error behind some rows leaves none of them to the next statement', async () => {
+test('rows before an error never reach the next statement', async () => {
   const { sql, close } = await connect(database.database_url);
   const broken = sql`select 1 / (3 - n) as n from generate_series(1, 5) n`;
   const next = sql`select 7 as n`;
@@ -114,7 +114,7 @@ test('an error behind some rows leaves none of them to the next statement', asyn
   await close();
 });
 
-test('a driver without the patch is refused in a sentence', async () => {
+test('an unpatched driver is refused in one sentence', async () => {
   const driver = postgres as { sends_once?: true };
   delete driver.sends_once;
   try {

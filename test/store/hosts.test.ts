@@ -1,4 +1,4 @@
-/** A store of several hosts, of which one is silent: frozen, or cut off without a word. */
+/** A store with several hosts, one of which is silent: frozen, or cut off from the network. */
 import { afterAll, expect, test } from 'bun:test';
 import { createServer, type Socket } from 'node:net';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
@@ -12,7 +12,7 @@ import { withHosts, withPort } from '../support/store-address.ts';
 const never = () => new Promise<never>(() => {});
 const failing = async () => Promise.reject(new Error('refused'));
 
-test('the first way that arrives wins, and what arrives later is dropped', async () => {
+test('the first attempt to succeed wins, and later results are dropped', async () => {
   const dropped: string[] = [];
   const late = Promise.withResolvers<string>();
   const ways = [() => late.promise, async () => 'second', async () => 'third'];
@@ -22,7 +22,7 @@ test('the first way that arrives wins, and what arrives later is dropped', async
   expect(dropped).toEqual(['first']);
 });
 
-test('a way that fails leads to the next at once, and every error is told', async () => {
+test('a failed attempt starts the next at once, and all errors are reported', async () => {
   const begun: number[] = [];
   const note = (n: number, way: () => Promise<string>) => () => {
     begun.push(n);
@@ -36,7 +36,7 @@ test('a way that fails leads to the next at once, and every error is told', asyn
   expect(errors.map((error: Error) => error.message)).toEqual(['refused', 'the last']);
 });
 
-/** Takes connections, as the kernel does for a frozen server, and says nothing. */
+/** Accepts connections, as the kernel does for a frozen server, and never answers. */
 const sockets = new Set<Socket>();
 const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1');
 const proxies = await Promise.all([startProxy(storeUrl()), startProxy(storeUrl())]);
@@ -46,7 +46,7 @@ afterAll(async () => {
   await Promise.all(proxies.map((proxy) => proxy.close()));
 });
 
-test('hosts that fail are named, each with its own reason, in the log and to nobody else', async () => {
+test('the log names each failed host with its reason; clients do not see them', async () => {
   const refusing = `127.0.0.1:${await freePort()}`;
   const other = `localhost:${await freePort()}`;
   const { port } = silent.address() as { port: number };
@@ -70,7 +70,7 @@ test('hosts that fail are named, each with its own reason, in the log and to nob
   await kassa.close();
 });
 
-test('a host that is silent keeps no connection from being made', async () => {
+test('a silent host does not prevent connections to another', async () => {
   const { port } = silent.address() as { port: number };
   const DATABASE_URL = withHosts(storeUrl(), [`127.0.0.1:${port}`]);
   for (let i = 0; i < 4; i++) {
@@ -81,7 +81,7 @@ test('a host that is silent keeps no connection from being made', async () => {
   }
 });
 
-test('a host that falls silent in a transaction is left for another, long before the deadline', async () => {
+test('after a host falls silent in a transaction another one serves, long before the deadline', async () => {
   const [one, other] = proxies;
   if (!one || !other) throw new Error('two proxies');
   const DATABASE_URL = withHosts(one.database_url, [new URL(other.database_url).host]);

@@ -1,4 +1,4 @@
-/** PgBouncer before the store, where it is installed: by session it serves, by transaction it is refused. */
+/** PgBouncer in front of the store: session pooling works, other modes are refused. */
 import { afterAll, expect, test } from 'bun:test';
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ const pgbouncer = need('pgbouncer');
 const { sql, close } = await connect();
 const [row] = await sql.unsafe('select version() as version');
 await close();
-// It speaks to CockroachDB too, which has no processes by which sessions could be told apart.
+// CockroachDB works with PgBouncer too, but has no process ids that tell sessions apart.
 const check = test.skipIf(!pgbouncer || !String(row?.version).startsWith('PostgreSQL'));
 const stage = openStage();
 const database = await newDatabase();
@@ -30,7 +30,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** @returns the store's address through PgBouncer */
+/** @returns the address of the store through PgBouncer */
 async function startPooler(settings: Record<string, string | number>): Promise<string> {
   const folder = await stage.folder();
   const port = await freePort();
@@ -58,7 +58,7 @@ async function startPooler(settings: Record<string, string | number>): Promise<s
 check.each([
   ['session', {}],
   ['session', { default_pool_size: 6, server_round_robin: 1 }],
-])('a pooler by %s serves, with every limit of time in force (%j)', async (pool_mode, settings) => {
+])('a pooler by %s serves, with every time limit in force (%j)', async (pool_mode, settings) => {
   const DATABASE_URL = await startPooler({ pool_mode, ...settings });
   const config = readConfig({ STATEMENT_TIMEOUT_MS: '4321' });
   const own = await openConnection(storeOptions(config, DATABASE_URL, 'test'), 'transactions');

@@ -1,4 +1,4 @@
-/** Reads and writes go to a primary that takes writes; else the service says so, soon and truly. */
+/** Reads and writes go to a primary that takes writes; without one it soon says so. */
 import { afterAll, expect, test } from 'bun:test';
 import { chownSync, mkdirSync, mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
@@ -28,21 +28,28 @@ async function migrated(primary: Server): Promise<void> {
   await migrate(connection, await readMigrations()).finally(connection.close);
 }
 
-async function tell(server: Server, ...statements: string[]): Promise<void> {
-  const { sql, close } = await connect(
-    withParameter(server.database_url, 'target_session_attrs', 'any'),
-  );
-  for (const statement of statements) await sql.unsafe(statement);
-  await close();
+/** Runs the statements on a server, which may be a standby. @returns the first row of the last */
+async function tell(server: Server, ...statements: string[]) {
+  const { sql, close } = await connect(whateverRole(server));
+  try {
+    let row: Record<string, unknown> | undefined;
+    for (const statement of statements) [row] = await sql.unsafe(statement);
+    return row;
+  } finally {
+    await close();
+  }
 }
 
+const whateverRole = ({ database_url }: Server): string =>
+  withParameter(database_url, 'target_session_attrs', 'any');
+
 test.skipIf(!programs)(
-  'of several hosts the primary is taken, and taken again where it has moved',
+  'of several hosts the primary is used, and found again after a failover',
   async () => {
     const primary = await servers.primary();
     await migrated(primary);
     const standby = await servers.standby(primary);
-    await tell(standby, 'select pg_wal_replay_pause()'); // what it tells is old
+    await tell(standby, 'select pg_wal_replay_pause()'); // its data are old
     const DATABASE_URL = withHosts(primary.database_url, [standby.host]);
     for (let i = 0; i < 6; i++) {
       const kassa = openKassa({ DATABASE_URL, AWAY_MS: 0 });
@@ -63,12 +70,11 @@ test.skipIf(!programs)(
     }
     await alone.close();
     await expect(connect(standby.database_url)).rejects.toThrow('it is a standby');
-    const any = withParameter(standby.database_url, 'target_session_attrs', 'any');
-    const tool = await connect(any);
+    const tool = await connect(whateverRole(standby));
     expect((await audit(tool)).filter(({ violations }) => violations > 0)).toEqual([]);
     await tool.close();
 
-    // The roles change while sessions are open: those of the old primary learn it from a write.
+    // The roles change while sessions are open: a write to the old primary reveals that.
     const kassa = openKassa({ DATABASE_URL });
     const user = await newUser(kassa, 3);
     await tell(standby, 'select pg_wal_replay_resume()');
@@ -88,22 +94,15 @@ test.skipIf(!programs)(
 );
 
 async function caughtUp(primary: Server, standby: Server): Promise<boolean> {
-  const asked = async (server: Server, text: string) => {
-    const any = withParameter(server.database_url, 'target_session_attrs', 'any');
-    const { sql, close } = await connect(any);
-    return String((await sql.unsafe(text).finally(close))[0]?.lsn);
-  };
-  const written = await asked(primary, 'select pg_current_wal_lsn() as lsn');
-  const { sql, close } = await connect(
-    withParameter(standby.database_url, 'target_session_attrs', 'any'),
+  const written = await tell(primary, 'select pg_current_wal_lsn() as lsn');
+  const row = await tell(
+    standby,
+    `select pg_last_wal_replay_lsn() >= '${written?.lsn}' as caught_up`,
   );
-  const [row] = await sql
-    .unsafe(`select pg_last_wal_replay_lsn() >= '${written}' as there`)
-    .finally(close);
-  return row?.there === true;
+  return row?.caught_up === true;
 }
 
-test('a store that was made read-only is not ready and refuses writes soon, and reads go on', async () => {
+test('a store that becomes read-only is not ready and soon refuses writes; reads go on', async () => {
   const database = await newDatabase();
   const name = new URL(database.database_url).pathname.slice(1);
   const set = async (value: 'on' | 'off') => {
@@ -139,7 +138,7 @@ test('a store that was made read-only is not ready and refuses writes soon, and 
   await database.drop();
 });
 
-test('a session whose server takes no writes any more is left for another', async () => {
+test('a session whose server stops taking writes is replaced', async () => {
   const proxy = await startProxy(storeUrl());
   const kassa = openKassa({ DATABASE_URL: proxy.database_url });
   const user = await newUser(kassa, 3);
@@ -154,7 +153,7 @@ test('a session whose server takes no writes any more is left for another', asyn
 });
 
 test.each(['53100', '53400'])(
-  'a store that has no room (%s) refuses writes at once, and the service is not ready',
+  'a full store (%s) refuses writes at once, and the service is not ready',
   async (error) => {
     const proxy = await startProxy(storeUrl());
     const kassa = openKassa({ DATABASE_URL: proxy.database_url, DEADLINE_MS: 60_000 });
@@ -179,7 +178,7 @@ test.each(['53100', '53400'])(
 const mounts = userInfo().uid === 0 && canMount();
 
 test.skipIf(!programs || !mounts)(
-  'a disk that is full is named; reads go on, and so does all when there is room again',
+  'a full disk is named; reads go on, and writes too once there is room again',
   async () => {
     const server = await servers.primary();
     const disk = await servers.folder();
@@ -225,12 +224,12 @@ test.skipIf(!programs || !mounts)(
       await kassa.close();
       await expectCleanAudit(DATABASE_URL);
     } finally {
-      Bun.spawnSync(['umount', '-l', disk]); // the server still has it
+      Bun.spawnSync(['umount', '-l', disk]); // the server still uses it
     }
   },
 );
 
-/** In smaller and smaller pieces, until not one page is left. */
+/** In ever smaller pieces, until no page is left. */
 async function fill(database_url: string): Promise<void> {
   const { sql, close } = await connect(database_url);
   await sql.unsafe('create table filling (text text)');

@@ -1,4 +1,4 @@
-/** Reads that wait: for a lock they wait to their deadline, for a store that is gone they do not. */
+/** Reads that wait: for a lock until their deadline, for a store that is away only briefly. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
 import { type Config, readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import type { Keys } from '../../db/command.ts';
@@ -15,7 +15,7 @@ const { sql: outside, close } = await connect(database.database_url);
 const is_postgresql = (await postgresqlVersion(outside)) !== undefined;
 let proxy: StoreProxy;
 let kassa: Kassa | undefined;
-/** Connections that were made through the proxy. */
+/** Connections opened through the proxy. */
 let opened: number;
 
 beforeAll(async () => {
@@ -46,14 +46,14 @@ function open(settings: Partial<Config> = {}): Kassa {
   kassa = openKassa({ DATABASE_URL: proxy.database_url, LANES: 1, READ_POOL_SIZE: 1, ...settings });
   return kassa;
 }
-/** The server lets statements wait for a lock for very long. */
+/** The server lets statements wait for a lock for a long time. */
 const PATIENT = {
   LOCK_TIMEOUT_MS: 40_000,
   STATEMENT_TIMEOUT_MS: 50_000,
   TRANSACTION_TIMEOUT_MS: 60_000,
 };
 
-/** A lock that keeps reads waiting, which no row's lock does on PostgreSQL. */
+/** A table lock, since on PostgreSQL a row lock blocks no read. */
 const lockUsers = () =>
   outside.unsafe(`set idle_in_transaction_session_timeout = 0;
     begin; lock table users in access exclusive mode`);
@@ -77,7 +77,7 @@ test.skipIf(!is_postgresql)(
     expect(session.length).toBe(1);
     await lockUsers();
     const read = kassa.get(`/payment/find_user/${user_id}`);
-    await until(() => opened >= before + 2, 'two questions whether the store serves');
+    await until(() => opened >= before + 2, 'two checks whether the store serves');
     await unlock();
     expect((await read).body).toEqual({ user_id, credit: 5 });
     expect(await readers()).toEqual(session);
@@ -85,7 +85,7 @@ test.skipIf(!is_postgresql)(
 );
 
 test.skipIf(!is_postgresql)(
-  'a lock that is held past the deadline is told as contention, to who waits in the queue too',
+  'a lock held past the deadline is reported as contention, to queued reads too',
   async () => {
     const kassa = open({ LOCK_TIMEOUT_MS: 200, DEADLINE_MS: 2000, AWAY_MS: 500 });
     const user_id = await newUser(kassa, 5);
@@ -128,16 +128,16 @@ test('a connection that falls silent is left soon, though a statement may take l
   let asked = 0;
   let frozen = true;
   proxy.disturb = (text) => {
-    if (isFirst(text) && ++asked > 1) frozen = false; // who connects next finds it well
+    if (isFirst(text) && ++asked > 1) frozen = false; // the next connection works
     return frozen && (isRead(text) || isFirst(text)) ? 'stall' : 'pass';
   };
   const begun_at = performance.now();
   expect((await kassa.get(`/payment/find_user/${user_id}`)).body.credit).toBe(5);
-  expect(asked).toBe(2); // whether it serves, and then the new connection
+  expect(asked).toBe(2); // the check whether it serves, and the new connection
   expect(performance.now() - begun_at).toBeLessThan(PATIENT.STATEMENT_TIMEOUT_MS / 2);
 });
 
-test('2000 reads of a store that is frozen are all refused in a moment, and served when it is back', async () => {
+test('2000 reads of a frozen store are all refused soon, and served once it is back', async () => {
   const [RESPONSE_TIMEOUT_MS, CONNECT_TIMEOUT_MS, AWAY_MS] = [1000, 1000, 1000];
   const kassa = open({
     ...{ RESPONSE_TIMEOUT_MS, CONNECT_TIMEOUT_MS, AWAY_MS },
@@ -151,7 +151,7 @@ test('2000 reads of a store that is frozen are all refused in a moment, and serv
   const took_ms = performance.now() - begun_at;
   const told = new Set(replies.map(({ status, body }) => `${status} ${body.code}: ${body.detail}`));
   expect([...told]).toEqual(['503 store_unavailable: the store cannot be reached']);
-  // The silence, the question, the attempt to connect; and as much again for a busy machine.
+  // The silence, the check and the attempt to connect; twice that on a busy machine.
   expect(took_ms).toBeLessThan(2 * (2 * RESPONSE_TIMEOUT_MS + CONNECT_TIMEOUT_MS));
   proxy.disturb = () => 'pass';
   await until(
@@ -160,7 +160,7 @@ test('2000 reads of a store that is frozen are all refused in a moment, and serv
   );
 });
 
-/** Orders of this many lines each, `big-0` and on, and one without a line. */
+/** Orders `big-0` … with this many lines each, and one without lines. */
 async function fillOrders(orders: number, lines: number): Promise<string[]> {
   await outside`insert into orders (id, user_id, paid, total_cost, payment)
     select 'big-' || n, 'ann', false, ${lines}::int8, null::int8 from generate_series(0, ${orders}::int8 - 1) n
@@ -171,7 +171,7 @@ async function fillOrders(orders: number, lines: number): Promise<string[]> {
   return ['empty', ...Array.from({ length: orders }, (_, n) => `big-${n}`)];
 }
 
-test('long orders are read in portions, each order whole, found and followed', async () => {
+test('long orders are read in portions, and each order is whole, in finds and in read-aheads', async () => {
   const [orders, lines] = [23, 1000];
   const ids = await fillOrders(orders, lines);
   const options = storeOptions(readConfig({}), proxy.database_url, 'test');
@@ -212,7 +212,7 @@ test('long orders are read in portions, each order whole, found and followed', a
 });
 
 test.skipIf(!is_postgresql)(
-  'reads of orders go by primary key, in its order, without sorting',
+  'reads of orders use the primary key in its order, without sorting',
   async () => {
     const kassa = open();
     const texts = new Set<string>();
@@ -234,7 +234,7 @@ test.skipIf(!is_postgresql)(
         'Nested Loop Left Join',
         'Index Scan using orders_pkey on orders o',
       ]);
-      // By index or by bitmap, as the table's size suggests.
+      // An index scan or a bitmap scan, depending on the size of the table.
       expect(lines.at(-1)).toContain('order_lines_pkey');
       expect(lines.join()).not.toMatch(/Seq|Sort/);
     }

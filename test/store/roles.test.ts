@@ -1,8 +1,8 @@
-/** The SQL roles: each service can do all of its work as its own role, and nothing beyond. */
+/** The SQL roles: each service can do all of its work with its own role, and nothing else. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { rm } from 'node:fs/promises';
 import type { Connection } from '../../db/connection/connection.ts';
-import { tuneSession } from '../../db/connection/dialect.ts';
+import { tuneSession } from '../../db/connection/session.ts';
 import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { grantRoles, makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
@@ -20,7 +20,7 @@ import { type Crew, openCrew, type Service, walk } from '../support/roles-walk.t
 const PASSWORD = 'for-the-test';
 const PRIVILEGES = ['select', 'insert', 'update', 'delete', 'truncate'];
 const stage = openStage();
-/** Roles are a server's, not a database's: so this server is of this test alone. */
+/** Roles belong to a server, not to a database, so this test has a server of its own. */
 let server: Embedded;
 let database: Awaited<ReturnType<typeof newDatabase>>;
 let owner: Connection;
@@ -33,7 +33,7 @@ const urlOf = (role: string): string => {
 };
 const lines: string[] = [];
 const report = (line: string) => lines.push(line);
-const said = () => lines.splice(0);
+const reported = () => lines.splice(0);
 
 beforeAll(async () => {
   const directory = await stage.folder();
@@ -50,7 +50,7 @@ afterAll(async () => {
   await stage.clear();
 });
 
-test('without roles a migration grants nothing; with --roles it makes them; both say so', async () => {
+test('a migration without roles grants nothing; --roles makes them; both report it', async () => {
   const run = (...args: string[]) =>
     stage.run(['apps/cli/migrate.ts', ...args], { DATABASE_URL: database.database_url });
   const without = await run();
@@ -70,7 +70,7 @@ test('without roles a migration grants nothing; with --roles it makes them; both
   crew = openCrew(urlOf);
 });
 
-test('each role has exactly the privileges of the list, on every table', async () => {
+test('each role has exactly its privileges of roles.ts, on every table', async () => {
   const tables = await owner.sql`select table_name from information_schema.tables
                                  where table_schema = 'public'`;
   expect(tables.length).toBeGreaterThan(8);
@@ -88,14 +88,14 @@ test('each role has exactly the privileges of the list, on every table', async (
 });
 
 const services: Service[] = ['stock', 'payment', 'order']; // items and users come first
-test.each(services)('the %s service does all of its work as its own role', async (service) => {
+test.each(services)('the %s service does all of its work with its own role', async (service) => {
   const replies = await walk(crew, service);
   expect(replies.filter(({ status }) => status !== 200).map(({ body }) => body)).toEqual([]);
   expect(replies.length).toBeGreaterThanOrEqual(5);
 });
 
 test.each(services)(
-  'the %s service needs each of its privileges, and is not ready without it',
+  'the %s service needs each of its privileges, and is not ready without one',
   async (service) => {
     const role = `kassa_${service}`;
     const needless: string[] = [];
@@ -109,7 +109,7 @@ test.each(services)(
           (replies) => replies.find(({ body }) => body.code === 'not_ready'),
           (error) => (error.code === 'not_ready' ? error : undefined),
         );
-        // Only readiness looks at the migrations.
+        // Only readiness reads the migrations.
         if (!refused && table !== 'migrations') needless.push(lacked);
         await owner.sql.unsafe(`grant ${lacked} to ${role}`);
         expect((await readinessOf(service)).body).toEqual({ status: 'ready' });
@@ -120,10 +120,10 @@ test.each(services)(
 );
 const readinessOf = (service: Service) => crew[service].get('/health/ready');
 
-test('with UPSERT a role writes where it may insert whatever it updates; else with UPDATE', async () => {
+test('a role writes with UPSERT if it may insert into every table that it updates, else with UPDATE', async () => {
   const upserts = async (role: string) => {
     const { sql, close } = await connect(urlOf(role));
-    const version = 'CockroachDB, as far as this session is told';
+    const version = 'CockroachDB, or so this session believes';
     const tag = (parts: TemplateStringsArray, ...values: string[]) => sql(parts, ...values);
     const told = Object.assign(tag, { unsafe: async () => [{ version }] });
     const features = await tuneSession(told as unknown as Connection['sql'], 'transactions', {
@@ -148,7 +148,7 @@ test('with UPSERT a role writes where it may insert whatever it updates; else wi
   await owner.sql`alter table elsewhere rename to users`;
 });
 
-test('what is lacking is said all together, and logged once until it has changed', async () => {
+test('all missing privileges are named together, and logged once until they change', async () => {
   const { events } = crew.stock;
   const logged = () => events.filter((event) => event === 'store_not_ready').length;
   const before = logged();
@@ -165,7 +165,7 @@ test('what is lacking is said all together, and logged once until it has changed
   expect((await readinessOf('stock')).status).toBe(200);
 });
 
-test('ready are also an owner, a superuser, and a role that has all by another', async () => {
+test('an owner, a superuser, and a member of the roles are ready too', async () => {
   await owner.sql.unsafe(`create role helper login password '${PASSWORD}'`);
   const all = [urlOf('helper'), database.database_url];
   const [helper, superuser] = all.map((DATABASE_URL) => openKassa({ DATABASE_URL }));
@@ -179,7 +179,7 @@ test('ready are also an owner, a superuser, and a role that has all by another',
   await Promise.all([helper?.close(), superuser?.close()]);
 });
 
-test('a table that is not there lacks its migration, not a privilege', async () => {
+test('a missing table is reported as a missing migration, not as a missing privilege', async () => {
   await owner.sql`alter table stock_movements rename to elsewhere`;
   await owner.sql`delete from migrations where step = 0`;
   for (const service of services) {
@@ -187,27 +187,12 @@ test('a table that is not there lacks its migration, not a privilege', async () 
   }
   await owner.sql`alter table elsewhere rename to stock_movements`;
   await migrate(owner, await readMigrations(), report);
-  said();
+  reported();
   expect((await readinessOf('stock')).status).toBe(200);
 });
 
 const refused: [role: string, statement: string][] = [
-  ['kassa_payment', `insert into items (id, price, stock) values ('x', 1, 1)`],
-  ['kassa_payment', 'delete from items'],
-  ['kassa_payment', 'select * from stock_movements'],
-  ['kassa_payment', 'update stock_movements set amount = 0'],
-  ['kassa_payment', 'delete from stock_movements'],
-  ['kassa_payment', 'delete from orders'],
-  ['kassa_payment', 'update order_lines set quantity = 1'],
-  ['kassa_stock', 'select * from users'],
-  ['kassa_stock', 'update users set credit = 0'],
-  ['kassa_stock', 'select * from orders'],
-  ['kassa_stock', 'delete from items'],
-  ['kassa_order', `insert into users (id, credit) values ('x', 1)`],
-  ['kassa_order', `insert into items (id, price, stock) values ('x', 1, 1)`],
-  ['kassa_order', 'update credit_movements set amount = 0'],
   ['kassa_order', `update migrations set hash = ''`],
-  ['kassa_order', `update order_operations set answer = ''`],
   ['kassa_order', `update migration_lease set holder = 'me'`],
   ['kassa_order', 'create table mine (id text)'],
   ['kassa_order', 'truncate orders'],
@@ -215,56 +200,48 @@ const refused: [role: string, statement: string][] = [
   ['kassa_reader', 'update users set credit = 0'],
   ['kassa_reader', 'delete from credit_movements'],
   ['kassa_reader', 'select answer from order_operations'],
+  ...['exclusive', 'row exclusive', 'access share'].map((mode): [string, string] => [
+    'kassa_reader',
+    `begin; lock table write_gate in ${mode} mode`,
+  ]),
+  // No service reads, forges, changes or deletes the records of another one.
+  ...services.flatMap((service) =>
+    services
+      .filter((other) => other !== service)
+      .flatMap((other) =>
+        forgeries(`${other}_operations`).map((text): [string, string] => [
+          `kassa_${service}`,
+          text,
+        ]),
+      ),
+  ),
 ];
-test('what is not granted is refused', async () => {
-  for (const role of Object.keys(ROLES)) {
-    const { sql, close } = await connect(urlOf(role));
-    for (const [who, statement] of refused) {
-      if (who !== role) continue;
-      const code = await sql.unsafe(statement).then(
-        () => 'done',
-        (error) => error.code,
-      );
-      expect([who, statement, code]).toEqual([who, statement, '42501']);
-    }
-    await close();
+function forgeries(table: string): string[] {
+  return [
+    `select key from ${table}`,
+    `select key from ${table} for update`,
+    `select count(*) from ${table}`,
+    `insert into ${table} values ('k:mine', 'POST /', 200, '{}', now() + interval '1 day')`,
+    `update ${table} set answer = '{}'`,
+    `delete from ${table}`,
+    `truncate ${table}`,
+    `begin; lock table ${table} in access share mode`,
+  ];
+}
+test.each(Object.keys(ROLES))('%s is refused what is not granted to it', async (role) => {
+  const { sql, close } = await connect(urlOf(role));
+  for (const [, statement] of refused.filter(([of]) => of === role)) {
+    const code = await sql.unsafe(statement).then(
+      () => 'done',
+      (error) => error.code,
+    );
+    await sql.unsafe('rollback');
+    expect([statement, code]).toEqual([statement, '42501']);
   }
+  await close();
 });
 
-const OTHERS: Record<Service, readonly [Service, Service]> = {
-  order: ['payment', 'stock'],
-  payment: ['order', 'stock'],
-  stock: ['order', 'payment'],
-};
-test.each(services)(
-  'as the role of %s nobody reads, forges, changes or deletes a record of another service',
-  async (service) => {
-    const { sql, close } = await connect(urlOf(`kassa_${service}`));
-    for (const table of OTHERS[service].map((other) => `${other}_operations`)) {
-      for (const statement of [
-        `select key from ${table}`,
-        `select key from ${table} for update`,
-        `select count(*) from ${table}`,
-        `insert into ${table} values ('k:mine', 'POST /', 200, '{}', now() + interval '1 day')`,
-        `insert into ${table} values ('t:mine', 'undone', 0, '', now() + interval '1 day')`,
-        `update ${table} set answer = '{}'`,
-        `delete from ${table}`,
-        `truncate ${table}`,
-        `begin; lock table ${table} in access share mode`,
-      ]) {
-        const code = await sql.unsafe(statement).then(
-          () => 'done',
-          (error) => error.code,
-        );
-        await sql.unsafe('rollback');
-        expect([statement, code]).toEqual([statement, '42501']);
-      }
-    }
-    await close();
-  },
-);
-
-test('as the role of stock nobody makes a call of payment happen twice, or not at all', async () => {
+test('with the role of stock no call of payment can be made to run twice, or never', async () => {
   const { user_id } = (await crew.payment.post('/payment/create_user')).body;
   const add = (key: string) =>
     crew.payment.post(`/payment/add_funds/${user_id}/7`, { 'idempotency-key': key });
@@ -287,23 +264,13 @@ test('as the role of stock nobody makes a call of payment happen twice, or not a
   expect([anew.body.credit, anew.headers.get('idempotency-replayed')]).toEqual([14, null]);
 });
 
-test('who only reads cannot hold the gate of the writers', async () => {
-  const { sql, close } = await connect(urlOf('kassa_reader'));
-  for (const mode of ['exclusive', 'row exclusive', 'access share']) {
-    const held = sql.unsafe(`begin; lock table write_gate in ${mode} mode`);
-    await expect(held).rejects.toMatchObject({ code: '42501' });
-    await sql.unsafe('rollback');
-  }
-  await close();
-});
-
-test('the reader can audit; the image says by its exit code how that ended', async () => {
+test('the reader can audit; the exit code of the image reports the result', async () => {
   await expectCleanAudit(urlOf('kassa_reader'));
   const audit = (role: string) =>
     stage.run(['--no-install', 'deploy/entry.ts', 'audit'], { DATABASE_URL: urlOf(role) });
   expect(await audit('kassa_reader')).toMatchObject({ code: 0, err: '' });
   const blind = await audit('kassa_stock');
-  expect(blind).toMatchObject({ code: 2, out: '' }); // it could not look
+  expect(blind).toMatchObject({ code: 2, out: '' }); // it could not read the tables
   expect(blind.err).toContain('audit as kassa_reader');
   const dev = await stage.run(['apps/cli/dev.ts', '--port', String(await freePort())], {
     DATABASE_URL: urlOf('kassa_stock'),
@@ -316,7 +283,7 @@ test('the reader can audit; the image says by its exit code how that ended', asy
   await owner.sql`update users set credit = credit - 1 where id = '0'`;
 });
 
-test('a service with the role of another is 503 not_ready, and its log says why', async () => {
+test('a service with the role of another answers 503 not_ready, and its log says why', async () => {
   const wrong = openKassa({ DATABASE_URL: urlOf('kassa_stock') }, ['payment']);
   expectProblem(
     await wrong.get('/health/ready'),
@@ -334,12 +301,12 @@ test('a service with the role of another is 503 not_ready, and its log says why'
   }
   expect(wrong.events).toContain('store_not_ready');
   await owner.sql`grant select, insert on payment_operations to kassa_stock`; // for its markers
-  expect((await wrong.post('/stock/item/create/1')).status).toBe(200); // its lane is whole
+  expect((await wrong.post('/stock/item/create/1')).status).toBe(200); // its lane still works
   await owner.sql`revoke select, insert on payment_operations from kassa_stock`;
   await wrong.close();
 });
 
-test('a service by itself asks for its own privileges, its log says what is lacking', async () => {
+test('a service that runs alone checks its own privileges, and its log names the missing ones', async () => {
   const begin = async (role: string) => {
     const port = await freePort();
     const env = { DATABASE_URL: urlOf(role), PORT: String(port) };
@@ -358,40 +325,40 @@ test('a service by itself asks for its own privileges, its log says what is lack
   expect(child.err).toContain(detail);
 });
 
-test('a migration gives back what is lacking and takes back what is too much, and says it', async () => {
+test('a migration grants missing privileges, revokes surplus ones, and reports both', async () => {
   await owner.sql`revoke insert on users from kassa_payment`;
   await owner.sql`grant delete, truncate on users to kassa_stock`;
   await owner.sql`grant all on items to kassa_reader`;
   await migrate(owner, await readMigrations(), report);
-  expect(said().sort()).toEqual([
+  expect(reported().sort()).toEqual([
     'grant insert on users to kassa_payment',
     'revoke delete, truncate on users from kassa_stock',
     'revoke insert, update, delete, truncate on items from kassa_reader',
   ]);
   await migrate(owner, await readMigrations(), report);
-  expect(said()).toEqual([]);
+  expect(reported()).toEqual([]);
 });
 
-test('what the connected role may not grant is not said to be granted', async () => {
+test('a grant that the connected role may not make is not reported as made', async () => {
   await owner.sql`revoke update on items from kassa_payment`;
   const other = await connect(urlOf('kassa_order'));
   await expect(grantRoles(other.sql, report)).rejects.toThrow('as the role that owns the tables');
   await other.close();
   await grantRoles(owner.sql, report);
-  said();
+  reported();
 });
 
-test('a role that may not change the schema is told so in one sentence', async () => {
+test('a migration with a role that may not change the schema fails in one sentence', async () => {
   await owner.sql`delete from migrations`;
   const env = { DATABASE_URL: urlOf('kassa_reader') };
   const child = await stage.run(['apps/cli/migrate.ts'], env);
   expect([child.code, child.err.trim().split('\n').length]).toEqual([1, 1]);
   expect(child.err).toContain('kassa: the store refuses the migration: permission denied');
   await migrate(owner, await readMigrations(), report);
-  said();
+  reported();
 });
 
-test('who migrates the tables of another role is told to do it as that one', async () => {
+test('a migration of tables of another role names the remedy', async () => {
   await owner.sql`grant create on schema public to kassa_reader`;
   const child = await stage.run(['apps/cli/migrate.ts'], { DATABASE_URL: urlOf('kassa_reader') });
   await owner.sql`revoke create on schema public from kassa_reader`;
@@ -401,17 +368,17 @@ test('who migrates the tables of another role is told to do it as that one', asy
   );
 });
 
-test('in a schema of its own where everybody may make tables, the owner ends that', async () => {
+test('a migration by the owner of an open schema closes it to other roles', async () => {
   await owner.sql`create schema open_to_all`;
   await owner.sql`grant create, usage on schema open_to_all to public`;
   await owner.sql`set search_path = open_to_all`;
   await grantRoles(owner.sql, report);
   await grantRoles(owner.sql, report);
   await owner.sql`set search_path = public`;
-  expect(said()).toEqual(['revoke create on schema open_to_all from public']);
+  expect(reported()).toEqual(['revoke create on schema open_to_all from public']);
 });
 
-test('a role that may not make others is told to ask an administrator', async () => {
+test('--roles with a role that may not make others names an administrator as the remedy', async () => {
   await owner.sql`drop owned by kassa_stock, kassa_reader`;
   await owner.sql`drop role kassa_stock, kassa_reader`;
   expect(await missingRoles(owner.sql)).toEqual(['kassa_stock', 'kassa_reader']);
@@ -420,5 +387,5 @@ test('a role that may not make others is told to ask an administrator', async ()
   await expect(makeRoles(sql, report)).rejects.toThrow(all);
   await close();
   await migrate(owner, await readMigrations(), report);
-  expect(said()).toEqual([]);
+  expect(reported()).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** What has expired goes, in bounded steps, on both stores; what lies too long is told. */
+/** Sweeps delete expired operations in bounded steps, and report how late they are. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
@@ -23,7 +23,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Keys `name-00000` … that have expired so long ago; in the future if that is below zero. */
+/** Keys `name-00000` … that expired `ago_s` seconds ago, or will expire if that is negative. */
 const put = (table: string, name: string, n: number, ago_s: number) => sql`
   insert into ${sql(table)} (key, fingerprint, status, answer, expires_at)
   select concat(${name}::text, '-', lpad(i::text, 5, '0')), '', 0, '',
@@ -33,8 +33,8 @@ const left = async (table: string, like = '%') =>
   Number((await sql`select count(*) as n from ${sql(table)} where key like ${like}`)[0]?.n);
 
 /**
- * The pool as it would be with a CockroachDB: it answers so to the questions about itself, and what
- * only that server understands is left out. Its statements are counted.
+ * The pool as it would be on CockroachDB: it answers queries about the server accordingly, and
+ * removes the syntax that only CockroachDB has. It records the statements.
  */
 function cockroach(reloptions: string | null, ten_seconds_ago = '') {
   const seen: string[] = [];
@@ -59,19 +59,22 @@ function cockroach(reloptions: string | null, ten_seconds_ago = '') {
 const TTL = `{ttl='on',ttl_expiration_expression='expires_at',ttl_delete_rate_limit=10000}`;
 const HOUR = 3600;
 
-test.skipIf(!is_postgresql)('on PostgreSQL all that has expired goes, however much', async () => {
-  await put('payment_operations', 'old', 2500, HOUR);
-  await put('payment_operations', 'new', 10, -60);
-  await put('stock_operations', 'old', 10, 60);
-  await put('order_operations', 'old', 10, 5 * HOUR);
-  const overdue_s = await sweeper(pool, ['payment', 'stock'])();
-  expect(overdue_s).toBeWithin(HOUR - 1, HOUR + 600);
-  expect([await left('payment_operations'), await left('stock_operations')]).toEqual([10, 0]);
-  expect(await left('order_operations')).toBe(10); // not its own
-  expect(await sweeper(pool, ['payment', 'stock'])()).toBe(0);
-});
+test.skipIf(!is_postgresql)(
+  'on PostgreSQL a sweep deletes all expired operations, however many',
+  async () => {
+    await put('payment_operations', 'old', 2500, HOUR);
+    await put('payment_operations', 'new', 10, -60);
+    await put('stock_operations', 'old', 10, 60);
+    await put('order_operations', 'old', 10, 5 * HOUR);
+    const overdue_s = await sweeper(pool, ['payment', 'stock'])();
+    expect(overdue_s).toBeWithin(HOUR - 1, HOUR + 600);
+    expect([await left('payment_operations'), await left('stock_operations')]).toEqual([10, 0]);
+    expect(await left('order_operations')).toBe(10); // not its own
+    expect(await sweeper(pool, ['payment', 'stock'])()).toBe(0);
+  },
+);
 
-test('where nothing else deletes, sweeps find what has expired without an index, all of it', async () => {
+test('where the store deletes nothing, sweeps find all expired operations without an index', async () => {
   await put('payment_operations', 'k:old', 3500, HOUR);
   await put('payment_operations', 't:old', 1500, 60);
   await put('payment_operations', 'k:new', 1500, -60);
@@ -88,7 +91,7 @@ test('where nothing else deletes, sweeps find what has expired without an index,
   expect(pages[0]).toContain("from ? as of system time '-10s' where key > ? order by key limit ?");
 });
 
-test('where the store deletes every hour, only what it left lying goes, and is told', async () => {
+test('where the store deletes every hour, sweeps delete and report only what it has missed', async () => {
   await put('payment_operations', 'k:due', 1200, HOUR);
   await put('payment_operations', 'k:late', 1200, 5 * HOUR);
   const sweep = sweeper(cockroach(TTL).pool, ['payment']);
@@ -100,23 +103,23 @@ test('where the store deletes every hour, only what it left lying goes, and is t
   expect(Math.max(await sweep(), await sweep())).toBeWithin(HOUR - 1, HOUR + 600);
 });
 
-test('a sweep that finds nothing to do is a sample, however large the table is', async () => {
+test('a sweep that finds nothing expired reads only a sample, however large the table is', async () => {
   await put('stock_operations', 'u:new', 12_500, -60);
   const { pool: stand_in, seen } = cockroach(TTL);
   const sweep = sweeper(stand_in, ['stock']);
   expect(await sweep()).toBe(0);
   expect(seen.length).toBe(10);
   expect(await sweep()).toBe(0);
-  expect(seen.length).toBe(13); // it went on where it was, to the end
+  expect(seen.length).toBe(13); // it continued from there to the end
 });
 
-test('a table that was not there ten seconds ago has nothing to sweep', async () => {
+test('a table that did not exist ten seconds ago has nothing to sweep', async () => {
   const { pool: stand_in, seen } = cockroach(TTL, ', not_there_yet'); // 42P01, as there
   expect(await sweeper(stand_in, ['payment', 'stock'])()).toBe(0);
   expect(seen.length).toBe(2);
 });
 
-test('a record that somebody has renewed meanwhile is not swept', async () => {
+test('a record that was renewed in the meantime is not deleted', async () => {
   await put('payment_operations', 'u:old', 5, 60);
   const { pool: stand_in } = cockroach(null);
   const read: ReadPool['read'] = async (statement) => {

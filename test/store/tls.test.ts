@@ -1,4 +1,4 @@
-/** TLS to a real server: who is trusted, who gets in, and what a renewed certificate changes. */
+/** TLS to a real server: trust, client certificates, and renewed certificates. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { rm } from 'node:fs/promises';
 import { connectOrSay } from '../../apps/cli/connect.ts';
@@ -30,7 +30,7 @@ import { startTlsServer, type TlsServer } from '../support/tls-server.ts';
 
 let server: TlsServer;
 let ca_file: string;
-/** Of the role cert_shop, which has no password. */
+/** The files of the role cert_shop, which has no password. */
 let mine: CredentialFiles;
 
 beforeAll(async () => {
@@ -42,6 +42,13 @@ beforeAll(async () => {
   await close();
 });
 afterAll(() => server.stop());
+
+/** Makes the server read its certificate again. */
+async function reload(): Promise<void> {
+  const { sql, close } = await connect(urlOf({ mode: 'require' }));
+  await sql`select pg_reload_conf()`;
+  await close();
+}
 
 async function certified(name: string, days = 30, authority = server.authority) {
   const { cert, key } = authority.issue({ name, days });
@@ -62,7 +69,7 @@ const urlOf = (change: { host?: string; user?: string; mode?: string }): string 
 };
 const shop = (mode = 'verify-full') => urlOf({ user: 'cert_shop', mode });
 
-/** What the server says of the connection, or the code and the details of why there is none. */
+/** How the server describes the connection, or the reasons why it failed. */
 async function attempt(url: string, files: CredentialFiles): Promise<string> {
   const address = { ...storeOptions(readConfig({}), url, 'test'), files };
   try {
@@ -82,29 +89,23 @@ async function attempt(url: string, files: CredentialFiles): Promise<string> {
   }
 }
 
-test('a password over TLS, with the certificate verified in full', async () => {
+test('a password or a certificate logs in over TLS, verified in full', async () => {
+  const { cert_file = '', key_file = '' } = mine;
+  const query = `sslrootcert=${ca_file}&sslcert=${cert_file}&sslkey=${key_file}`; // as in libpq
   expect(await attempt(urlOf({ mode: 'verify-full' }), { ca_file })).toBe('TLSv1.3 ');
   expect(await attempt(urlOf({}), { ca_file })).toBe('TLSv1.3 ');
-});
-
-test('a role gets in by its certificate alone', async () => {
   expect(await attempt(shop(), mine)).toBe('TLSv1.3 /CN=cert_shop');
-});
-
-test('the certificates may be named in the address, as for libpq', async () => {
-  const { cert_file = '', key_file = '' } = mine;
-  const query = `sslrootcert=${ca_file}&sslcert=${cert_file}&sslkey=${key_file}`;
   expect(await attempt(`${shop()}&${query}`, {})).toBe('TLSv1.3 /CN=cert_shop');
 });
 
-test('another host than that of the certificate is refused, unless only the issuer counts', async () => {
+test('a certificate for another host is refused, unless only the issuer is verified', async () => {
   const by = (mode: string) => attempt(urlOf({ host: '127.0.0.1', mode }), { ca_file });
   expect(await by('verify-full')).toContain('ERR_TLS_CERT_ALTNAME_INVALID');
   expect(await by('verify-ca')).toBe('TLSv1.3 ');
   expect(await by('require')).toBe('TLSv1.3 ');
 });
 
-test('a certificate of an authority that is not ours is refused, unless none is named', async () => {
+test('a certificate of an untrusted authority is refused, unless no authority is configured', async () => {
   const foreign = await server.put('foreign.crt', newAuthority('authority of the test').cert);
   for (const mode of ['require', 'verify-ca', 'verify-full']) {
     const said = await attempt(urlOf({ mode }), { ca_file: foreign });
@@ -114,7 +115,7 @@ test('a certificate of an authority that is not ours is refused, unless none is 
   expect(await attempt(urlOf({ mode: 'require' }), {})).toBe('TLSv1.3 ');
 });
 
-test("no certificate, another role's, an expired one and a foreign one do not get in", async () => {
+test("a client without a certificate, or with another role's, an expired or a foreign one, is refused", async () => {
   expect(await attempt(shop(), { ca_file })).toContain('28000');
   expect(await attempt(shop(), await certified('cert_other'))).toContain('28000');
   for (const files of [
@@ -126,14 +127,14 @@ test("no certificate, another role's, an expired one and a foreign one do not ge
   expect(await attempt(shop(), mine)).toContain('cert_shop');
 });
 
-test('in the clear this server refuses, and TLS is never given up for one that has none', async () => {
+test('there is no fallback: this server refuses plain text, and a server without TLS is refused', async () => {
   expect(await attempt(urlOf({}), {})).toContain('28000');
   const url = new URL(storeUrl());
   url.searchParams.set('sslmode', 'require');
   expect(await attempt(url.href, {})).toContain('does not offer TLS');
 });
 
-test('the password of the file is taken, and a changed one by the next connection', async () => {
+test('the password comes from the file, and the next connection uses a changed one', async () => {
   const url = new URL(urlOf({ mode: 'verify-full' }));
   url.password = 'of-yesterday';
   const password_file = await server.put('password', `${server.password}\n`);
@@ -146,7 +147,7 @@ test('the password of the file is taken, and a changed one by the next connectio
   expect(await attempt(url.href, { ca_file, password_file })).toContain('cannot be read (ENOENT)');
 });
 
-test('the tools say in one sentence why TLS failed', async () => {
+test('the tools report a failure of TLS in one sentence', async () => {
   const say = (url: string, files: CredentialFiles) =>
     connectOrSay({ ...storeOptions(readConfig({}), url, 'test'), files }).then(
       ({ close }) => close(),
@@ -162,7 +163,7 @@ test('the tools say in one sentence why TLS failed', async () => {
   expect(await say(urlOf({ mode: 'require' }), {})).toBeUndefined();
 });
 
-test('the services work over TLS, outlive their sessions, and take a renewed certificate', async () => {
+test('the services work over TLS, survive the end of their sessions, and follow a renewed certificate', async () => {
   const { database_url, drop } = await newDatabase(urlOf({ mode: 'require' }));
   const url = new URL(database_url);
   [url.username, url.password] = ['cert_shop', ''];
@@ -184,14 +185,13 @@ test('the services work over TLS, outlive their sessions, and take a renewed cer
     };
     expect(tally(await times(40, buy))).toEqual({ 200: 40 });
 
-    // The store's certificate is of a new authority now: known to those who read the file again.
+    // A new authority has issued the store's certificate: only a fresh read of the file trusts it.
     const renewed = newAuthority('renewed');
     const { cert, key } = renewed.issue({ name: 'store', hosts: ['localhost'] });
     await server.put('server.crt', cert);
     await server.put('server.key', key);
     await server.put('changing.crt', renewed.cert);
-    const admin = await connect(urlOf({ mode: 'require' }));
-    await admin.sql`select pg_reload_conf()`;
+    await reload();
     const seen = () => attempt(shop(), { ...mine, ca_file: changing });
     await until(async () => (await seen()).includes('cert_shop'), 'the renewed certificate');
     expect(await terminateSessions(database_url)).toBeGreaterThan(1);
@@ -199,13 +199,12 @@ test('the services work over TLS, outlive their sessions, and take a renewed cer
     expect([await creditOf(kassa, user_id), await stockOf(kassa, item_id)]).toEqual([840, 20]);
 
     await server.wear({ name: 'store', hosts: ['localhost'] });
-    await admin.sql`select pg_reload_conf()`;
+    await reload();
     await until(async () => !(await seen()).includes('cert_shop'), 'the old certificate');
     await terminateSessions(database_url);
     expect((await kassa.get('/health/ready')).body.code).toBe('store_unavailable');
     await server.put('changing.crt', server.authority.cert);
     await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
-    await admin.close();
     await expectCleanAudit(database_url);
   } finally {
     await kassa.close();
@@ -213,7 +212,7 @@ test('the services work over TLS, outlive their sessions, and take a renewed cer
   }
 });
 
-test('the proofs take the certificates and the password of the environment along', async () => {
+test('the proofs use the certificates and the password of the environment', async () => {
   const stage = openStage();
   const { sql, close } = await connect(urlOf({ mode: 'require' }));
   await sql.unsafe(`create role both_shop login superuser password '${server.password}'`);
@@ -248,16 +247,14 @@ test('the proofs take the certificates and the password of the environment along
 
 test('an expired certificate of the store is refused', async () => {
   await server.wear({ name: 'store', hosts: ['localhost'], days: -1 });
-  const { sql, close } = await connect(urlOf({ mode: 'require' }));
-  await sql`select pg_reload_conf()`;
-  await close();
+  await reload();
   const seen = () => attempt(urlOf({ mode: 'verify-full' }), { ca_file });
   await until(async () => (await seen()).includes('CERT_HAS_EXPIRED'), 'the expired certificate');
   expect(await attempt(urlOf({ mode: 'require' }), {})).toBe('TLSv1.3 ');
   await server.wear({ name: 'store', hosts: ['localhost'] });
 });
 
-test('the log of a store that refuses the password of the file does not tell it', async () => {
+test('the log of a refused password does not contain it', async () => {
   const lines: string[] = [];
   const DATABASE_PASSWORD_FILE = await server.put('wrong', 'hush-hush\n');
   const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, DATABASE_PASSWORD_FILE }));

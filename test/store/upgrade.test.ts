@@ -1,4 +1,4 @@
-/** The version before, which kept all operations in one table, and this one: no call happens twice. */
+/** The upgrade from one operations table to three: no call runs twice in the old or new version. */
 import { afterEach, beforeEach, expect, test } from 'bun:test';
 import type { Connection } from '../../db/connection/connection.ts';
 import { takeGate } from '../../db/connection/dialect.ts';
@@ -35,7 +35,7 @@ async function open(): Promise<Connection> {
   return opened;
 }
 
-/** The statements of a call as the version before sent them; `end` is 'commit', or comes later. */
+/** A call with the statements of the old version; without `end` it stays uncommitted. */
 async function addFundsBefore({ sql, gated }: Connection, user: string, end: 'commit' | undefined) {
   const path = `POST /payment/add_funds/${user}/7`;
   const key = `k:${KEY}-${user}`;
@@ -68,7 +68,7 @@ async function addFundsBefore({ sql, gated }: Connection, user: string, end: 'co
   }
 }
 
-/** The same call to a service of this version. */
+/** The same call to a service of the new version. */
 async function addFundsNow(user: string): Promise<string> {
   const kassa = openKassa({ DATABASE_URL: database.database_url, DEADLINE_MS: 1000 }, ['payment']);
   const headers = { 'idempotency-key': `${KEY}-${user}` };
@@ -86,7 +86,7 @@ async function addFundsNow(user: string): Promise<string> {
 const credits = async () =>
   (await connection.sql`select credit from users order by id`).map((row) => Number(row.credit));
 
-test('at each step of the upgrade a repeated call finds its record or is refused, old or new', async () => {
+test('at each step of the upgrade a repeated call is replayed or refused, in the old and new version', async () => {
   const answers = new Map<string, string>();
   for (const user of USERS) {
     answers.set(user, await addFundsBefore(connection, user, 'commit'));
@@ -106,14 +106,14 @@ test('at each step of the upgrade a repeated call finds its record or is refused
       ];
       const replay = `replayed ${answers.get(user)}`;
       expect([replay, '42P01']).toContain(old);
-      // Refused in either way nothing was done; a busy store may be too late for its deadline.
+      // Either refusal means that nothing was done; a busy store may miss the deadline.
       expect([replay, '503 not_ready', '503 store_unavailable']).toContain(now);
       expect([steps, old === replay && now === replay]).toEqual([steps, false]);
       if (user === 'ann') seen.push(`${old === replay} ${now === replay}`);
     }
     expect(await credits()).toEqual([7, 7, 7]);
   }
-  // First the old one alone goes on, then neither, then the new one alone.
+  // First only the old version serves, then neither, then only the new one.
   expect(seen.filter((one, i) => one !== seen[i - 1])).toEqual([
     'true false',
     'false false',
@@ -121,9 +121,9 @@ test('at each step of the upgrade a repeated call finds its record or is refused
   ]);
 });
 
-test('a call of the old version that is under way when its table is closed is not forgotten', async () => {
+test('a call of the old version that is under way when its table is closed keeps its record', async () => {
   const old = await open();
-  const answer = await addFundsBefore(old, 'ann', undefined); // its commit comes later
+  const answer = await addFundsBefore(old, 'ann', undefined); // committed below
   const lines: string[] = [];
   const upgrade = migrate(connection, migrations, (line) => lines.push(line));
   const closing = split.statements.findIndex((text) => text.includes('TO "operations_closing"'));
@@ -135,7 +135,7 @@ test('a call of the old version that is under way when its table is closed is no
   expect(await credits()).toEqual([7, 0, 0]);
 });
 
-test('all of it once more, on a store that has it already, keeps every record', async () => {
+test('running the whole upgrade again keeps every record', async () => {
   await migrate(connection, migrations);
   const answer = await addFundsNow('ann');
   await connection.sql`delete from migrations`;
@@ -144,7 +144,7 @@ test('all of it once more, on a store that has it already, keeps every record', 
   expect(await credits()).toEqual([7, 0, 0]);
 });
 
-test('records go to the table of their service, without markers and what has expired, however many', async () => {
+test('any number of records move to the table of their service, except markers and expired ones', async () => {
   const { sql } = connection;
   const put = (from: number, to: number, fingerprint: string, hours: number) => sql`
     insert into operations (key, fingerprint, status, answer, expires_at)

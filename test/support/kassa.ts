@@ -18,7 +18,7 @@ import type { Connection } from '../../db/connection/connection.ts';
 import { postgresqlVersion } from '../../db/connection/dialect.ts';
 import { audit } from '../../db/maintenance/audit.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
-import type { Service } from '../../db/maintenance/roles.ts';
+import type { Service } from '../../db/service.ts';
 import { openStore, type Store } from '../../db/store.ts';
 import { withDatabase } from './store-address.ts';
 

@@ -2,7 +2,7 @@
 import type { Changes, Command, Rows } from '../../../db/command.ts';
 import type { Engine } from '../../../db/engine/group-commit.ts';
 import type { Answer } from '../../../db/engine/transaction.ts';
-import type { Service as Owner } from '../../../db/maintenance/roles.ts';
+import type { Service as Owner } from '../../../db/service.ts';
 import { commandFor } from '../../support/command-for.ts';
 import { type Call, LIMIT } from '../../support/model.ts';
 import type { Judge, Kind, Submission } from './judge.ts';

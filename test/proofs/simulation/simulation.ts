@@ -5,7 +5,7 @@
 import type { Connection } from '../../../db/connection/connection.ts';
 import { groupCommit, type Limits } from '../../../db/engine/group-commit.ts';
 import { Failure, isServerError, type Log } from '../../../db/failure.ts';
-import { operationsTable, SERVICES } from '../../../db/maintenance/roles.ts';
+import { operationsTable, SERVICES } from '../../../db/service.ts';
 import { emptyWorld, type World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
 import { type ClientGround, client, type Service } from './clients.ts';

@@ -1,5 +1,5 @@
 /** The SQL that the model store knows: exactly the engine's statements, recognised by their text. */
-import { operationsTable, SERVICES } from '../../../db/maintenance/roles.ts';
+import { operationsTable, SERVICES } from '../../../db/service.ts';
 import {
   type OperationsTable,
   type Row,

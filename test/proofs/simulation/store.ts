@@ -3,7 +3,7 @@
  * where PostgreSQL would, and a little more: what a transaction has read must be as it was when it
  * commits, so the order of the commits is always a serial order.
  */
-import type { Service } from '../../../db/maintenance/roles.ts';
+import type { Service } from '../../../db/service.ts';
 import type { Event, Schedule } from './time.ts';
 
 export type Row = Record<string, unknown>;

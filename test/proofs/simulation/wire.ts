@@ -2,12 +2,8 @@
  * What a simulated connection runs on: flights that arrive, arrive late, in part, twice as slow or
  * never. The connection itself, its time limits included, is the product's.
  */
-import {
-  type Connection,
-  connectionOn,
-  lostConnection,
-  type Sql,
-} from '../../../db/connection/connection.ts';
+import type { Connection, Sql } from '../../../db/connection/connection.ts';
+import { connectionOn, lostConnection } from '../../../db/connection/link.ts';
 import type { Failure } from '../../../db/failure.ts';
 import { type Message, type Reply, Session, type SessionGround } from './session.ts';
 import { type SimStatement, sqlTag } from './sql.ts';

@@ -310,7 +310,7 @@ export const engineMutants: readonly Mutant[] = [
   ),
   mutant(
     'a role that may not insert upserts',
-    'dialect.ts',
+    'session.ts',
     'return row?.may === true;',
     'return true;',
     ['dialect', 'roles'],
@@ -383,7 +383,7 @@ export const engineMutants: readonly Mutant[] = [
   ]),
   mutant(
     'a session that is not what it was is used on',
-    'connection.ts',
+    'link.ts',
     'if (spent) destroy(',
     'if (spent) void (',
     ['primary'],
@@ -397,8 +397,8 @@ export const engineMutants: readonly Mutant[] = [
   ),
   mutant(
     'a standby is taken for a primary',
-    'dialect.ts',
-    "if (row?.standby && !limits.standby) throw withCode('it is a standby', '25006');",
+    'session.ts',
+    "if (row?.standby && !standby_allowed) throw withCode('it is a standby', '25006');",
     '',
     ['primary'],
   ),
@@ -425,8 +425,8 @@ export const engineMutants: readonly Mutant[] = [
   ),
   mutant(
     'a silent connection is waited for',
-    'connection.ts',
-    'if (!over()) timers.push(clock.after(first_ms, silent), clock.after(timeout_ms, late));',
+    'link.ts',
+    'before.then(() => limit.start());',
     '',
     engine,
   ),

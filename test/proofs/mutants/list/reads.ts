@@ -5,7 +5,7 @@ export const readsMutants: readonly Mutant[] = [
   // Reads.
   mutant(
     'a read that waits for a lock is taken for lost',
-    'connection.ts',
+    'link.ts',
     'if (serving) {',
     'if (false) {',
     ['reads'],

@@ -1,8 +1,7 @@
-/** Mutants: what stands behind the rules: constraints, audits, migrations. */
+/** Mutants: constraints, audits, and the folder of the embedded store. */
 import { type Mutant, mutant } from '../mutant.ts';
 
 export const storeMutants: readonly Mutant[] = [
-  // What stands behind the rules.
   mutant('no CHECK on credit', '0000_init.sql', '"credit" between 0', '"credit" between -9', [
     'migrate',
   ]),
@@ -29,5 +28,19 @@ export const storeMutants: readonly Mutant[] = [
     'where o.id is null or o.total_cost <>',
     'where o.id is null and o.total_cost <>',
     ['audit'],
+  ),
+  mutant(
+    '--fresh erases a data directory that Kassa has not made',
+    'embedded-home.ts',
+    'if (has_data && made_by_kassa.includes(false)) throw notOurs(home.data);',
+    'void made_by_kassa;',
+    ['embedded-home'],
+  ),
+  mutant(
+    'a file `password` that Kassa has not made is replaced',
+    'embedded-home.ts',
+    'if (!PASSWORD.test(text)) throw notOurs(password);',
+    'void [PASSWORD, text];',
+    ['embedded-home'],
   ),
 ];
