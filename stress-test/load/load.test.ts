@@ -190,7 +190,8 @@ describe('a closed loop', () => {
       ...['/409', '/429/overloaded', '/429/contention', '/500/internal', '/502', '/302'],
       '/400/invalid_parameter',
     ];
-    const result = await run(port, listOf(paths), { loop: { kind: 'closed', clients: 3 } });
+    const loop = { kind: 'closed', clients: 3 } as const;
+    const result = await run(port, listOf(paths), { loop, seconds: 60 });
     expect(result.ended).toBe('orders_ran_out');
     expect(result.counts).toEqual({
       ...{ committed: 2, repeated: 0, read: 0, refused: 4, shed: 2, error: 2, invalid: 2 },
