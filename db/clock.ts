@@ -1,19 +1,21 @@
-/** Time and chance, as the engine sees them: a simulation puts its own in their place. */
+/** Time and randomness for the engine; the simulation supplies its own. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
 export interface Clock {
-  /** Milliseconds from some moment on; never goes back. */
+  /** Milliseconds since an arbitrary moment; never decreases. */
   now(): number;
   pause(ms: number): Promise<void>;
-  /** Runs this after a while, unless it is called off by what is returned. */
+  /** Calls `run` after `ms`. @returns a function that cancels the call */
   after(ms: number, run: () => void): () => void;
-  /** 0 … 1, without 1. */
+  /** At least 0 and below 1. */
   random(): number;
-  /** A fresh id that nobody else has. */
+  /** A fresh, unique id. */
   uuid(): string;
 }
 
 export const systemClock: Clock = {
   now: () => performance.now(),
-  pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+  pause: (ms) => sleep(ms),
   after(ms, run) {
     const timer = setTimeout(run, ms);
     return () => clearTimeout(timer);
@@ -21,3 +23,7 @@ export const systemClock: Clock = {
   random: Math.random,
   uuid: () => crypto.randomUUID(),
 };
+
+/** Exponential backoff with full jitter: waits random(0, min(250 ms, 5 ms × 2^tries)). */
+export const backOff = ({ random, pause }: Clock, tries: number): Promise<void> =>
+  pause(random() * Math.min(250, 5 * 2 ** tries));

@@ -1,5 +1,4 @@
-/** Types of the write path: what a command names, what its decision sees, what it may change. */
-
+/** The contract of the write path: a command names rows, reads them locked, and decides on changes. */
 import type { Refusal } from './failure.ts';
 import type {
   credit_movements,
@@ -9,6 +8,7 @@ import type {
   stock_movements,
   users,
 } from './schema.ts';
+import type { Service } from './service.ts';
 
 export type User = typeof users.$inferSelect;
 export type Item = typeof items.$inferSelect;
@@ -18,16 +18,24 @@ export type Order = typeof orders.$inferSelect & { lines: readonly Line[] };
 export type CreditMovement = Omit<typeof credit_movements.$inferSelect, 'id' | 'created_at'>;
 export type StockMovement = Omit<typeof stock_movements.$inferSelect, 'id' | 'created_at'>;
 
-/** Ids of rows to lock, in any order and with repeats: the engine sorts and merges. */
+export interface Command<A = Outcome> {
+  keys: Keys;
+  /** The id of an order whose user and items the command needs too: the engine prefetches their ids. */
+  prefetch?: string;
+  /** Pure: a retry calls it again, possibly on other rows. */
+  decide(rows: Rows): Decision<A>;
+}
+
+/** Ids of rows to lock. The engine sorts them and removes duplicates. */
 export interface Keys {
   orders?: readonly string[];
   users?: readonly string[];
   items?: readonly string[];
 }
 
-/** The locked rows, with the effects of the commands before this one in the batch. */
+/** The locked rows, with the effects of the commands that precede this one in the batch. */
 export interface Rows {
-  /** The row, or undefined if there is none. Asking for a row that is not locked is a bug. */
+  /** The row, or undefined if it does not exist. Asking for a row that is not locked is a bug. */
   order(id: string): Order | undefined;
   user(id: string): User | undefined;
   item(id: string): Item | undefined;
@@ -35,7 +43,7 @@ export interface Rows {
   hold(keys: Keys): boolean;
 }
 
-/** New values of whole rows, and movements to append. Nothing else is ever written. */
+/** New values of whole rows, and movements to append. The engine writes nothing else. */
 export interface Changes {
   orders?: readonly Order[];
   removed_orders?: readonly string[];
@@ -45,21 +53,40 @@ export interface Changes {
   stock_movements?: readonly StockMovement[];
 }
 
-/** What a rule said: the body of a 200, or a refusal with a detail for people. */
+/** What a rule decided: the body of a 200, or a refusal with a detail for people. */
 export type Outcome = { body: Record<string, unknown> } | { refusal: Refusal; detail: string };
 
-/** An outcome with its changes (none with a refusal), or the rows that must be locked as well. */
+/** An outcome with its changes (a refusal has none), or the keys of further rows to lock. */
 export type Decision<A = Outcome> = { outcome: A; changes?: Changes } | { lock: Keys };
 
-export interface Command<A = Outcome> {
-  keys: Keys;
-  /** An order whose user and items are needed too: the engine reads ahead which they are. */
-  follow?: string;
-  /** Pure: it may run again, on other rows, when the transaction is retried. */
-  decide(rows: Rows): Decision<A>;
+/** A rendered outcome: what the client receives, and what is recorded for its idempotency key. */
+export interface Answer {
+  status: number;
+  body: string;
 }
 
-/** The rows that an order points to. */
+/** A call with an idempotency key. Its answer is recorded and returned to every repeat. */
+export interface Operation {
+  /** Keys are scoped to a service. */
+  service: Service;
+  /** The client's idempotency key: 1-255 printable characters. */
+  key: string;
+  /** Method and path. A key that is reused for another call is refused. */
+  fingerprint: string;
+}
+
+/** What a command resolves to once its transaction has committed. */
+export interface Submitted {
+  answer: Answer;
+  /** The answer was recorded by an earlier call with the same key. */
+  replayed: boolean;
+  /** The number of commands in its transaction. */
+  batch: number;
+  /** The attempt of its transaction that committed, from 1. */
+  attempt: number;
+}
+
+/** The rows that an order refers to, itself included. */
 export const keysOf = (order: Order): Keys => ({
   orders: [order.id],
   users: [order.user_id],
@@ -78,7 +105,7 @@ export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
   return { orders: [...orders], users: [...users], items: [...items] };
 }
 
-/** Rows that these keys name. */
+/** The number of rows that these keys name. */
 export const countKeys = ({ orders, users, items }: Keys): number =>
   (orders?.length ?? 0) + (users?.length ?? 0) + (items?.length ?? 0);
 
@@ -89,8 +116,8 @@ export const refuse = (refusal: Refusal, detail: string): Decision => ({
 export const accept = (body: Record<string, unknown>, changes?: Changes): Decision =>
   changes ? { outcome: { body }, changes } : { outcome: { body } };
 
-/** No balance, stock, quantity or total may pass this: 2^53 - 1. */
+/** The upper bound of every balance, stock, quantity and total: 2^53 - 1. */
 export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 
-/** Exact even where the result is not: sums and products past the limit never round below it. */
+/** Correct even for inexact results: a sum or product above the limit never rounds to it or below. */
 export const passesLimit = (amount: number): boolean => amount > AMOUNT_MAX;

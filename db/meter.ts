@@ -1,40 +1,44 @@
-/** What the store tells of itself while it works: times and counts, for whoever measures. */
+/** The measurements that the store reports while it works; apps/http/metrics.ts exports them. */
+
 export interface Meter {
-  /** A batch leaves the queue: how many commands, and how long the first of them has waited. */
-  batchDeparted(commands: number, waited_ms: number): void;
-  /** From sending to the last answer; `lock` up to the moment when the commit is sent. */
-  flew(flight: 'read_ahead' | 'lock' | 'commit' | 'settle', ms: number): void;
-  /** A transaction is tried again because of this SQLSTATE or code of the driver. */
+  /** A lane took a batch of so many commands; `waited_ms` is the wait of the oldest one. */
+  batchTaken(commands: number, waited_ms: number): void;
+  /** A round trip ended. A `lock` ends when its COMMIT is sent, so it includes the decisions. */
+  roundTrip(kind: RoundTrip, ms: number): void;
+  /** A transaction is retried because of this SQLSTATE or driver code. */
   retried(code: string): void;
-  /** The answer of a COMMIT was lost. */
+  /** The answer to a COMMIT was lost. */
   commitAmbiguous(): void;
   commitSettled(truth: 'committed' | 'undone' | 'unknown'): void;
-  /** A lane has a new connection, because it lost the one before. */
+  /** A lane opened a connection to replace one that it had lost. */
   laneReplaced(): void;
-  /** One statement answers this many reads. */
-  readTogether(reads: number): void;
+  /** One statement carries this many reads. */
+  readsBatched(reads: number): void;
 }
 
+/** A label of `kassa_flight_duration_seconds`. */
+export type RoundTrip = 'read_ahead' | 'lock' | 'commit' | 'settle';
+
 export const silentMeter: Meter = {
-  batchDeparted: () => {},
-  flew: () => {},
+  batchTaken: () => {},
+  roundTrip: () => {},
   retried: () => {},
   commitAmbiguous: () => {},
   commitSettled: () => {},
   laneReplaced: () => {},
-  readTogether: () => {},
+  readsBatched: () => {},
 };
 
-/** What the store is busy with at this moment. */
+/** The store's current load. */
 export interface Gauges {
   /** Lanes that batches may use. */
   lanes: number;
   /** Commands that wait for a lane. */
   queued: number;
-  /** Commands that wait for a row that another session of the store holds. */
+  /** Commands that wait for a row held by another session of the store. */
   set_aside: number;
-  /** Connections for reads: open, and with a statement under way. */
+  /** Connections for reads: open ones, and those with a statement under way. */
   read_connections: { open: number; busy: number };
-  /** For how long the oldest operation that may still be there has expired, in seconds. */
+  /** Seconds since the oldest operation that may still be stored has expired. */
   operations_overdue_s: number;
 }

@@ -1,10 +1,10 @@
-/** The store as the services see it: one door for writes, one for reads, one for its health. */
-
+/** The store's public interface: writes, reads, health. */
 import type { StoreAddress } from './connection/address.ts';
 import { openConnection } from './connection/connect.ts';
 import { assertPatched } from './connection/driver.ts';
 import { readPool } from './connection/pool.ts';
-import { type Engine, groupCommit, type Limits } from './engine/group-commit.ts';
+import { type Engine, groupCommit } from './engine/group-commit.ts';
+import type { EngineLimits } from './engine/limits.ts';
 import { assert, type Log } from './failure.ts';
 import { readiness } from './maintenance/readiness.ts';
 import { needsOf } from './maintenance/roles.ts';
@@ -18,26 +18,26 @@ export interface Store {
   read: Reads;
   gauges(): Gauges;
   /**
-   * Resolves if the store answers, is migrated, and its role may do what the service does.
+   * Resolves if the store answers, is migrated, and its role has the privileges that the services need.
    * @throws Failure not_ready, store_unavailable
    */
   check(): Promise<void>;
-  /** Finishes what is under way, then closes every connection. */
+  /** Finishes the work under way, then closes every connection. */
   close(): Promise<void>;
 }
 
-export interface StoreOptions extends StoreAddress, Limits {
+export interface StoreOptions extends StoreAddress, EngineLimits {
   /** Connections for single-statement reads. */
   read_pool_size: number;
-  /** Those whose calls go through here: each has its own operations and privileges (roles.ts). */
+  /** The services of this process. Each has its own table of operations and its own privileges. */
   services: readonly Service[];
   log: Log;
   meter?: Meter;
 }
 
 /**
- * Connects lazily: a store that is away now is found when it is back.
- * @throws Failure internal if the driver is not the one that db/patches makes of it
+ * Connects on first use, so the process starts while the store is away.
+ * @throws Failure internal if the driver lacks the patch in db/patches
  */
 export function openStore(options: StoreOptions): Store {
   assertPatched();
@@ -49,7 +49,7 @@ export function openStore(options: StoreOptions): Store {
   const engine = groupCommit(
     {
       connect: () => openConnection(options, 'transactions'),
-      readAhead: read.followOrders,
+      prefetch: read.prefetchOrders,
       marker_service: first,
       log,
       meter,
@@ -58,7 +58,7 @@ export function openStore(options: StoreOptions): Store {
   );
   const sweeping = startSweeping(pool, services, log);
   return {
-    write: engine.submit,
+    write: (command, operation) => engine.submit(command, operation),
     read,
     gauges: () => ({
       lanes: engine.lanes(),

@@ -111,16 +111,16 @@ function storeMeter(registers: Registry[]): Meter {
   });
   for (const truth of ['committed', 'undone', 'unknown']) settled.inc({ truth }, 0);
   return {
-    batchDeparted(commands, waited_ms) {
+    batchTaken(commands, waited_ms) {
       batch.observe(commands);
       wait.observe(waited_ms / 1000);
     },
-    flew: (flight, ms) => flights.observe({ flight }, ms / 1000),
+    roundTrip: (flight, ms) => flights.observe({ flight }, ms / 1000),
     retried: (code) => retries.inc({ sqlstate: code || 'none' }),
     commitAmbiguous: () => ambiguous.inc(),
     commitSettled: (truth) => settled.inc({ truth }),
     laneReplaced: () => replaced.inc(),
-    readTogether: (count) => reads.observe(count),
+    readsBatched: (count) => reads.observe(count),
   };
 }
 

@@ -1,9 +1,7 @@
 /** From a command to the bytes of its answer: the edge's half of "every write is a command". */
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import type { Command, Decision, Outcome } from '../../db/command.ts';
-import type { Operation } from '../../db/engine/operations.ts';
-import type { Answer } from '../../db/engine/transaction.ts';
+import type { Answer, Command, Decision, Operation, Outcome } from '../../db/command.ts';
 import { assert, Failure } from '../../db/failure.ts';
 import type { Service } from '../../db/service.ts';
 import type { Store } from '../../db/store.ts';

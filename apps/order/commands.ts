@@ -86,7 +86,7 @@ export const removeOrder = (order_id: string): Command => ({
  */
 export const checkout = (order_id: string): Command => ({
   keys: { orders: [order_id] },
-  follow: order_id,
+  prefetch: order_id,
   decide(rows) {
     const order = rows.order(order_id);
     if (!order) return refuse('order_not_found', `no order ${order_id}`);

@@ -67,7 +67,7 @@ export const cancelPayment = (
   amount: number | undefined,
 ): Command => ({
   keys: { orders: [order_id], users: [user_id] },
-  follow: order_id,
+  prefetch: order_id,
   decide(rows) {
     const { user, order, refusal } = orderOfUser(rows, user_id, order_id);
     if (refusal) return refusal;

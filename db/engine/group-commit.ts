@@ -1,254 +1,222 @@
-/** The engine: commands that wait at the same time travel in one transaction. */
+/** Group commit: commands that wait at the same time share one transaction. */
 import { type Clock, systemClock } from '../clock.ts';
-import { type Command, countKeys, type Keys, mergeKeys } from '../command.ts';
+import type { Answer, Command, Operation, Submitted } from '../command.ts';
 import type { Connection } from '../connection/connection.ts';
 import { Failure, type Log } from '../failure.ts';
 import { type Meter, silentMeter } from '../meter.ts';
 import type { Service } from '../service.ts';
+import { batchLength, needRows } from './batch.ts';
 import { HeldRows } from './held-rows.ts';
-import { type Entry, giveUp, Lane, type LaneLimits, type Submitted } from './lane.ts';
-import { type LaneUseGround, type LaneUseLimits, laneUse } from './lane-use.ts';
-import type { Operation } from './operations.ts';
-import type { RowName } from './probe.ts';
-import type { Answer } from './transaction.ts';
-
-/** Every bound of the write path. */
-export interface Limits extends LaneLimits, LaneUseLimits {
-  /** Commands in one transaction, at most. */
-  batch_max: number;
-  /** Commands that may wait; the next one is refused with `overloaded`. */
-  queue_max: number;
-  /** From arrival to an answer; after it a command is given up. */
-  deadline_ms: number;
-}
+import { Lane } from './lane.ts';
+import { type LaneUse, type LaneUseDependencies, laneUse } from './lane-use.ts';
+import type { EngineLimits } from './limits.ts';
+import { Prefetch, type PrefetchOrders } from './prefetch.ts';
+import type { RowName } from './row-name.ts';
+import { type Entry, expire } from './work.ts';
 
 export interface Engine {
   /**
    * Resolves once the command's transaction has committed: with its answer, or with the recorded
-   * one if a call with this operation key was answered before.
+   * answer of an earlier call with this operation key.
    * @throws Failure overloaded, contention, store_unavailable, outcome_unknown,
-   *   idempotency_key_reused or internal; only `outcome_unknown`, and a bug that met
-   *   the batch after its commit (`internal`), may have had an effect.
+   *   idempotency_key_reused, internal. Only after `outcome_unknown`, and after a bug that broke the
+   *   batch behind its commit (`internal`), may the command have had an effect.
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
-  /** How many commands wait, those that are set aside included. */
+  /** The number of commands that wait, those that are set aside included. */
   queued(): number;
-  /** How many commands wait for a row that another session holds. */
+  /** The number of commands that wait for a row held by another session. */
   setAside(): number;
-  /** How many lanes batches may use. */
+  /** The number of lanes that batches may use. */
   lanes(): number;
-  /** Waits for what is under way, then closes the lanes. */
+  /** Finishes the work under way, then closes the lanes. */
   close(): Promise<void>;
 }
-export interface Ground {
-  /** A connection for transactions. */
+
+export interface EngineDependencies {
+  /** Opens a connection for transactions. */
   connect(): Promise<Connection>;
-  /** For each order that it gets to: itself, its user and its items. Unlocked, so only a hint. */
-  readAhead(order_ids: readonly string[]): Promise<Map<string, Keys>>;
-  /** Whose table of operations takes the transactions' markers. */
+  prefetch: PrefetchOrders;
+  /** The service whose table of operations holds the markers of this process. */
   marker_service: Service;
   log: Log;
   clock?: Clock;
   meter?: Meter;
-  countLanes?: LaneUseGround['countLanes'];
+  countLanes?: LaneUseDependencies['countLanes'];
 }
 
-export function groupCommit(ground: Ground, limits: Limits): Engine {
-  const { clock = systemClock } = ground;
-  /** Arrived, but what they need locked is not known yet. */
-  const following: Entry[] = [];
-  const ready: Entry[] = [];
-  const use = laneUse(() => lanes, limits, { meter: silentMeter, ...ground, clock });
-  const { meter, used } = use;
-  const lanes: readonly Lane[] = Array.from(
-    { length: limits.lanes },
-    () => new Lane({ ...ground, clock, meter, putBack, setAside, sort, turnFreed }, limits),
-  );
-  const held = new HeldRows({
-    connect: ground.connect,
-    release,
-    giveUp: giveUpHeld,
-    log: ground.log,
-    clock,
-    entries_max: Math.ceil(limits.queue_max / 2), // the other half is for who needs no held row
-    probe_ms: limits.statement_timeout_ms + 1000,
-    row_ms: limits.lock_timeout_ms,
-  });
-  let reading_ahead = false;
-  let closing = false;
-  let closed = false;
-  void sweep();
+export function groupCommit(deps: EngineDependencies, limits: EngineLimits): Engine {
+  const { clock = systemClock, meter = silentMeter } = deps;
+  return new GroupCommit({ ...deps, clock, meter }, limits);
+}
 
-  return { submit, queued, setAside: () => held.size, lanes: () => used().length, close };
+class GroupCommit implements Engine {
+  /** Commands whose keys are known, in order of arrival. */
+  readonly #ready: Entry[] = [];
+  readonly #prefetch: Prefetch;
+  readonly #held: HeldRows;
+  readonly #lanes: readonly Lane[];
+  readonly #use: LaneUse;
+  readonly #clock: Clock;
+  readonly #limits: EngineLimits;
+  #closing = false;
+  #closed = false;
 
-  function submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
-    if (closing) return refuse('store_unavailable', 'the service is stopping');
-    if (queued() >= limits.queue_max) {
+  constructor(deps: EngineDependencies & { clock: Clock; meter: Meter }, limits: EngineLimits) {
+    const { connect, prefetch, log, clock } = deps;
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#use = laneUse(() => this.#lanes, limits, deps);
+    const { meter } = this.#use;
+    const lane_deps = {
+      ...deps,
+      meter,
+      putBack: (entries: Entry[]) => this.#putBack(entries),
+      setAside: (entry: Entry, row: RowName) => this.#held.setAside(entry, row),
+      findHeldRows: (batch: Entry[]) => this.#held.inspect(batch),
+      onFree: () => this.#onLaneFree(),
+    };
+    this.#lanes = Array.from({ length: limits.lanes }, () => new Lane(lane_deps, limits));
+    this.#prefetch = new Prefetch(
+      {
+        prefetch,
+        log,
+        clock,
+        meter,
+        onRead: (entries) => this.#onPrefetched(entries),
+        isQueueFull: () => needRows(this.#ready, 2 * limits.batch_rows_max),
+        hasIdleLane: () => this.#use.used().some((lane) => lane.idle),
+      },
+      limits,
+    );
+    this.#held = new HeldRows({
+      connect,
+      log,
+      clock,
+      release: (entries) => this.#release(entries),
+      reject: rejectHeld,
+      entries_max: Math.ceil(limits.queue_max / 2), // the other half is for commands without held rows
+      probe_ms: limits.statement_timeout_ms + 1000,
+      row_ms: limits.lock_timeout_ms,
+    });
+    void this.#sweep();
+  }
+
+  submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
+    if (this.#closing) return refuse('store_unavailable', 'the service is stopping');
+    if (this.queued() >= this.#limits.queue_max) {
       return refuse('overloaded', 'the queue of this service is full; nothing was tried');
     }
     return new Promise((resolve, reject) => {
-      const arrived_at = clock.now();
-      const deadline_at = arrived_at + limits.deadline_ms;
-      const { keys } = command;
-      const times = { arrived_at, deadline_at, lines: 0, stuck: 0, group: 0 };
+      const arrived_at = this.#clock.now();
+      const deadline_at = arrived_at + this.#limits.deadline_ms;
       const answer = (submitted: Submitted) => {
-        use.answered();
+        this.#use.answered();
         resolve(submitted);
       };
-      const entry = { command, keys, operation, ...times, resolve: answer, reject };
-      if (held.takes(entry)) return;
-      if (command.follow === undefined) {
-        ready.push(entry);
-        depart();
-      } else {
-        following.push(entry);
-        if (!reading_ahead && isReadingDue()) void readAhead();
-      }
+      this.#enqueue({
+        ...{ command, keys: command.keys, operation, arrived_at, deadline_at },
+        ...{ lines: 0, stalls: 0, group: 0, resolve: answer, reject },
+      });
     });
   }
 
-  /**
-   * A statement for each call would cost more than it saves: while the lanes are busy the calls
-   * gather, until a commit is sent or there are many. No more is read than the next two batches
-   * need: the keys of large orders would fill the memory.
-   */
-  function isReadingDue(): boolean {
-    if (needs(ready, 2 * limits.batch_rows_max)) return false;
-    if (following.length >= limits.pipeline_min) return true;
-    return following.length > 0 && used().some((lane) => lane.idle);
+  #enqueue(entry: Entry): void {
+    if (this.#held.setAsideIfHeld(entry)) return;
+    if (needsPrefetch(entry)) this.#prefetch.add(entry);
+    else {
+      this.#ready.push(entry);
+      this.#depart();
+    }
   }
 
-  /** Reads for all that wait, while the lanes are busy with the batch before. */
-  async function readAhead(): Promise<void> {
-    reading_ahead = true;
-    do {
-      let entries = following.splice(0, limits.batch_max);
-      const sent_at = clock.now();
-      try {
-        const found = await ground.readAhead(entries.map(followed));
-        meter.flew('read_ahead', clock.now() - sent_at);
-        // What it did not get to is asked for next, unless it got to nothing.
-        const { reached = [], left = [] } = Object.groupBy(entries, (entry) =>
-          found.size === 0 || found.has(followed(entry)) ? 'reached' : 'left',
-        );
-        following.unshift(...left);
-        entries = reached;
-        for (const entry of entries) {
-          entry.keys = mergeKeys(entry.keys, found.get(followed(entry)) ?? {});
-        }
-      } catch (error) {
-        // Not fatal: without the hint a command locks its order, learns the rest and goes again.
-        ground.log('warn', 'read_ahead_failed', { error });
-      }
-      ready.push(...entries.filter((entry) => !held.takes(entry)));
-      depart();
-    } while (isReadingDue());
-    reading_ahead = false;
-  }
-
-  /** A lane has sent its commit, or has nothing more to do. */
-  function turnFreed(): void {
-    depart();
-    const is_short = following.length > 0 && !needs(ready, 2 * limits.batch_rows_max);
-    if (!reading_ahead && is_short) void readAhead();
-  }
-
-  /** A free lane takes all that waits, in order of arrival. No timer: alone, nobody waits. */
-  function depart(): void {
-    for (const lane of used()) {
+  /** A free lane takes what waits, in order of arrival. There is no timer: no command waits for others. */
+  #depart(): void {
+    const ready = this.#ready;
+    for (const lane of this.#use.used()) {
       if (ready.length === 0) return;
-      if (!lane.free(ready.length)) continue;
-      const batch = ready.splice(0, batchSize());
-      meter.batchDeparted(batch.length, clock.now() - (batch[0]?.arrived_at ?? 0));
+      if (!lane.takes(ready.length)) continue;
+      const batch = ready.splice(0, batchLength(ready, this.#limits));
+      this.#use.meter.batchTaken(batch.length, this.#clock.now() - (batch[0]?.arrived_at ?? 0));
       void lane.run(batch);
     }
   }
 
-  function queued(): number {
-    return following.length + ready.length + held.size;
+  #onLaneFree(): void {
+    this.#depart();
+    this.#prefetch.flush();
   }
 
-  /** Commands that were stuck go without others. */
-  function batchSize(): number {
-    let rows = 0;
-    const end = ready.findIndex((entry, i) => {
-      rows += sizeOf(entry);
-      const is_full = rows > limits.batch_rows_max || entry.group !== ready[0]?.group;
-      return i === limits.batch_max || (i > 0 && is_full);
-    });
-    return end === -1 ? ready.length : end;
+  #onPrefetched(entries: Entry[]): void {
+    this.#ready.push(...this.#withoutHeld(entries));
+    this.#depart();
   }
 
-  function putBack(entries: Entry[]): void {
-    ready.unshift(...entries.filter((entry) => !held.takes(entry)));
+  #putBack(entries: Entry[]): void {
+    this.#ready.unshift(...this.#withoutHeld(entries));
   }
 
-  function setAside(entry: Entry, row: RowName): void {
-    held.add(row, entry);
+  #withoutHeld(entries: Entry[]): Entry[] {
+    return entries.filter((entry) => !this.#held.setAsideIfHeld(entry));
   }
 
-  function sort(entries: Entry[]): void {
-    held.sort(entries);
+  /** Commands that were set aside have only their own keys left, so the others are prefetched again. */
+  #release(entries: Entry[]): void {
+    this.#prefetch.waiting.unshift(...entries.filter(needsPrefetch));
+    this.#putBack(entries.filter((entry) => !needsPrefetch(entry)));
+    this.#depart();
+    this.#prefetch.poll();
   }
 
-  /** Set aside, a command keeps no more keys than its own: what its order points to is read again. */
-  function release(entries: Entry[]): void {
-    following.unshift(...entries.filter((entry) => entry.command.follow !== undefined));
-    putBack(entries.filter((entry) => entry.command.follow === undefined));
-    depart();
-    if (!reading_ahead && isReadingDue()) void readAhead();
+  queued(): number {
+    return this.#prefetch.waiting.length + this.#ready.length + this.#held.size;
   }
 
-  function giveUpHeld(entry: Entry, row?: RowName): void {
-    const detail = row
-      ? `another session of the store holds ${row}; nothing changed`
-      : 'it waited for locks of other sessions for too long; nothing changed';
-    entry.reject(new Failure('contention', detail));
+  setAside(): number {
+    return this.#held.size;
+  }
+
+  lanes(): number {
+    return this.#use.used().length;
   }
 
   /**
-   * Gives up what has waited past its deadline, so that a store that is away can't hold it: a
-   * moment after the lanes give up theirs, and so know what the trouble is.
+   * Rejects queued commands past their deadline even if every lane is stuck. It waits half a period
+   * longer than the lanes, which know the reason.
    */
-  async function sweep(): Promise<void> {
-    for (; !closed; await clock.pause(SWEEP_MS)) {
-      for (const list of [following, ready]) {
-        const late = list.findIndex((entry) => entry.deadline_at > clock.now() - SWEEP_MS / 2);
-        const count = late === -1 ? list.length : late;
-        const trouble = used().find((lane) => lane.trouble)?.trouble;
-        for (const entry of list.splice(0, count)) giveUp(entry, trouble);
+  async #sweep(): Promise<void> {
+    for (; !this.#closed; await this.#clock.pause(SWEEP_MS)) {
+      for (const queue of [this.#prefetch.waiting, this.#ready]) {
+        const expired_at = this.#clock.now() - SWEEP_MS / 2;
+        const first = queue.findIndex((entry) => entry.deadline_at > expired_at);
+        const count = first === -1 ? queue.length : first;
+        const trouble = this.#use.used().find((lane) => lane.trouble)?.trouble;
+        for (const entry of queue.splice(0, count)) expire(entry, trouble);
       }
-      held.giveUpLate();
+      this.#held.rejectExpired();
     }
   }
 
-  async function close(): Promise<void> {
-    closing = true;
-    while (queued() > 0 || reading_ahead || lanes.some((lane) => !lane.idle)) {
-      await clock.pause(5);
-    }
-    closed = true;
-    await held.close();
-    use.stop();
-    await Promise.all(lanes.map((lane) => lane.close()));
+  async close(): Promise<void> {
+    this.#closing = true;
+    const isBusy = () => this.#prefetch.running || this.#lanes.some((lane) => !lane.idle);
+    while (this.queued() > 0 || isBusy()) await this.#clock.pause(5);
+    this.#closed = true;
+    await this.#held.close();
+    this.#use.stop();
+    await Promise.all(this.#lanes.map((lane) => lane.close()));
   }
 }
 
 const SWEEP_MS = 100;
 
-const followed = (entry: Entry): string => entry.command.follow ?? '';
+const needsPrefetch = ({ command }: Entry): boolean => command.prefetch !== undefined;
 
-/** Rows that it locks and lines that it reads, as far as that is known. */
-const sizeOf = ({ keys, lines }: Entry): number =>
-  countKeys(keys) + Math.max(lines, keys.items?.length ?? 0);
-
-/** Whether these need as many rows as that. */
-function needs(entries: readonly Entry[], rows: number): boolean {
-  let size = 0;
-  return entries.some((entry) => {
-    size += sizeOf(entry);
-    return size >= rows;
-  });
+function rejectHeld(entry: Entry, row?: RowName): void {
+  const detail = row
+    ? `another session of the store holds ${row}; nothing changed`
+    : 'it waited for locks of other sessions for too long; nothing changed';
+  entry.reject(new Failure('contention', detail));
 }
 
 const refuse = (code: 'overloaded' | 'store_unavailable', detail: string): Promise<never> =>

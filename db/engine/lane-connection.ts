@@ -1,4 +1,4 @@
-/** The connection of a lane: made when it is needed, replaced when it is lost or has grown old. */
+/** The connection of a lane: opened on demand, replaced when it is lost or stale. */
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { Outage } from '../connection/outage.ts';
@@ -6,7 +6,7 @@ import { renew } from '../connection/renew.ts';
 import type { Log } from '../failure.ts';
 import type { Meter } from '../meter.ts';
 
-export interface ConnectionGround {
+export interface LaneConnectionDependencies {
   connect(): Promise<Connection>;
   log: Log;
   clock: Clock;
@@ -14,76 +14,80 @@ export interface ConnectionGround {
 }
 
 export class LaneConnection {
-  #held: Connection | undefined;
-  /** Transactions on it now: at most one that commits and one that locks. */
-  #in_use = 0;
+  #current: Connection | undefined;
+  /** Transactions that use it: at most one that commits and one that locks. */
+  #users = 0;
   readonly #outage: Outage;
-  readonly #ground: ConnectionGround;
-  readonly #refused: (error: unknown) => void;
+  readonly #deps: LaneConnectionDependencies;
+  readonly #onFailure: (error: unknown) => void;
 
   /**
-   * @param away_ms for so long the store may be out of reach before it counts as away
-   * @param refused is told why no connection could be made
+   * @param away_ms how long the store may be unreachable before it counts as away
+   * @param onFailure called when no connection could be opened
    */
-  constructor(ground: ConnectionGround, away_ms: number, refused: (error: unknown) => void) {
-    this.#ground = ground;
-    this.#outage = new Outage(ground.clock, away_ms);
-    this.#refused = refused;
+  constructor(
+    deps: LaneConnectionDependencies,
+    away_ms: number,
+    onFailure: (error: unknown) => void,
+  ) {
+    this.#deps = deps;
+    this.#outage = new Outage(deps.clock, away_ms);
+    this.#onFailure = onFailure;
   }
 
-  /** It is to be replaced before it is used again. */
+  /** It is replaced before its next use. */
   get stale(): boolean {
-    return this.#held?.stale ?? false;
+    return this.#current?.stale ?? false;
   }
 
-  /** As far as is known: see connection.ts. */
+  /** False until the first connection: see connection.ts. */
   get gated(): boolean {
-    return this.#held?.gated ?? false;
+    return this.#current?.gated ?? false;
   }
 
-  /** The store has been out of reach for so long that nobody should wait for it. */
+  /** The store has been unreachable for `away_ms`. */
   get away(): boolean {
     return this.#outage.away;
   }
 
   /**
-   * Does a transaction's work on the connection. While an answer is on its way on it, it is not
-   * replaced, however old.
-   * @returns undefined if there is no connection to be had
+   * Runs a transaction's work on the connection. While other work uses it, it is not replaced,
+   * however stale it is.
+   * @returns undefined if no connection could be opened
    */
   async use<T>(work: (connection: Connection) => Promise<T>): Promise<T | undefined> {
-    const in_use = this.#in_use++ > 0;
+    const is_shared = this.#users++ > 0;
     try {
-      const connection = await this.#open(in_use);
+      const connection = await this.#open(is_shared);
       return connection && (await work(connection));
     } finally {
-      this.#in_use--;
+      this.#users--;
     }
   }
 
-  /** The next use opens another. */
+  /** The next use opens another connection. */
   async close(): Promise<void> {
-    const held = this.#held;
-    this.#held = undefined;
-    await held?.close();
+    const current = this.#current;
+    this.#current = undefined;
+    await current?.close();
   }
 
-  /** Asked too soon after a failure, it fails at once: a store that is away costs no call much. */
-  async #open(in_use: boolean): Promise<Connection | undefined> {
-    const held = this.#held;
-    const { connect, meter, log } = this.#ground;
-    if (held?.alive) {
-      if (!held.stale || in_use) return held;
-      this.#held = await renew(held, connect, log);
-      return this.#held;
+  /** Soon after a failure it fails at once: during an outage a call costs little. */
+  async #open(is_shared: boolean): Promise<Connection | undefined> {
+    const current = this.#current;
+    const { connect, meter, log } = this.#deps;
+    if (current?.alive) {
+      if (!current.stale || is_shared) return current;
+      this.#current = await renew(current, connect, log);
+      return this.#current;
     }
     if (this.#outage.refuses) return undefined;
     try {
-      this.#held = await this.#outage.connect(connect);
-      if (held) meter.laneReplaced();
-      return this.#held;
+      this.#current = await this.#outage.connect(connect);
+      if (current) meter.laneReplaced();
+      return this.#current;
     } catch (error) {
-      this.#refused(error);
+      this.#onFailure(error);
       return undefined;
     }
   }

@@ -1,7 +1,4 @@
-/** Which rows another session holds: asked without waiting for them. */
-
-import type { Keys } from '../command.ts';
-import { textArray } from '../connection/arrays.ts';
+/** A probe: finds out which rows other sessions hold, without waiting for them. */
 import {
   type Connection,
   rowsOf,
@@ -11,26 +8,14 @@ import {
 } from '../connection/connection.ts';
 import { takeGate } from '../connection/dialect.ts';
 import { codeOf } from '../failure.ts';
-
-/** A row by table and id, such as `users/7`. */
-export type RowName = `${Table}/${string}`;
-type Table = (typeof TABLES)[number];
-const TABLES = ['orders', 'users', 'items'] as const;
-
-export const rowNames = (keys: Keys): RowName[] =>
-  TABLES.flatMap((table) => (keys[table] ?? []).map((id): RowName => `${table}/${id}`));
-
-/** Its table and its id. */
-export const split = (row: RowName): [Table, string] => {
-  const at = row.indexOf('/');
-  return [row.slice(0, at) as Table, row.slice(at + 1)];
-};
+import { type RowName, splitRowName, TABLES } from './row-name.ts';
+import { findFreeIds, findIds, lockRow, lockRowNow } from './row-statements.ts';
 
 /**
- * @param patience this row is waited for, for so long, if it is not free at once: where batches of
- *   other processes queue for a hot row, only a probe that queues too gets it
- * @returns those of the rows that are there and held by others
- * @throws if the store can't say
+ * @param patience a row to wait for, for so long, if it is held: where batches of other processes
+ *   queue for a hot row, only a probe that queues too ever gets it
+ * @returns those of the rows that exist and that other sessions hold
+ * @throws if the store cannot tell
  */
 export async function heldOf(
   connection: Connection,
@@ -43,14 +28,14 @@ export async function heldOf(
   const held = await heldOneByOne(connection, rows, timeout_ms);
   if (!patience.row || !held.has(patience.row)) return held;
   const [, answer] = await connection.flight(
-    [setTimeLimit(connection.sql, patience.ms), lock(connection.sql, patience.row)],
+    [setTimeLimit(connection.sql, patience.ms), lockRow(connection.sql, patience.row)],
     timeout_ms,
   );
   if (answer?.status === 'fulfilled') held.delete(patience.row);
   return held;
 }
 
-/** Behind the gate no batch of ours holds a row, so whoever does is a stranger. */
+/** Behind the gate no other batch holds a row, so every held row is held by a foreign session. */
 async function heldBehindGate(
   connection: Connection,
   rows: readonly RowName[],
@@ -58,75 +43,64 @@ async function heldBehindGate(
 ): Promise<Set<RowName>> {
   const { sql } = connection;
   const opening = [sql`begin isolation level read committed`, takeGate(sql)];
-  const looks = TABLES.map((table) => {
-    const ids = rows.filter((row) => row.startsWith(`${table}/`)).map(idOf);
-    return { table, statements: ids.length > 0 ? lookAt(sql, table, textArray(ids)) : [] };
+  const ids = Map.groupBy(rows.map(splitRowName), ([table]) => table);
+  const tables = TABLES.filter((table) => ids.has(table));
+  const finds = tables.flatMap((table) => {
+    const asked = ids.get(table)?.map(([, id]) => id) ?? [];
+    return [findIds(sql, table, asked), findFreeIds(sql, table, asked)];
   });
-  const questions = looks.flatMap(({ statements }) => statements);
-  const settled = await connection.flight([...opening, ...questions, sql`rollback`], timeout_ms);
+  const settled = await connection.flight([...opening, ...finds, sql`rollback`], timeout_ms);
   const answers = settled.map(rowsOf).slice(opening.length);
   return new Set(
-    looks.flatMap(({ table, statements }) => {
-      const [there = [], free = []] = statements.map(() => answers.shift());
-      const ids = new Set(free.map(({ id }) => id));
-      return there.filter(({ id }) => !ids.has(id)).map(({ id }): RowName => `${table}/${id}`);
+    tables.flatMap((table, i) => {
+      const [there = [], free = []] = answers.slice(2 * i, 2 * i + 2);
+      const free_ids = new Set(free.map(({ id }) => id));
+      return there.filter(({ id }) => !free_ids.has(id)).map(({ id }): RowName => `${table}/${id}`);
     }),
   );
 }
 
-/** What is there, and what of it nobody holds. */
-function lookAt(sql: Sql, table: Table, ids: string): Statement[] {
-  switch (table) {
-    case 'orders':
-      return [
-        sql`select id from orders where id = any(${ids}::text[])`,
-        sql`select id from orders where id = any(${ids}::text[]) for update skip locked`,
-      ];
-    case 'users':
-      return [
-        sql`select id from users where id = any(${ids}::text[])`,
-        sql`select id from users where id = any(${ids}::text[]) for update skip locked`,
-      ];
-    case 'items':
-      return [
-        sql`select id from items where id = any(${ids}::text[])`,
-        sql`select id from items where id = any(${ids}::text[]) for update skip locked`,
-      ];
-  }
-}
-
-/** Each row in a transaction of its own: none is held while another is asked for. */
+/** Locks each row in a transaction of its own, so that none is held while another is probed. */
 async function heldOneByOne(
   connection: Connection,
   rows: readonly RowName[],
   timeout_ms: number,
 ): Promise<Set<RowName>> {
-  const { sql } = connection;
   const held = new Set<RowName>();
-  for (let from = 0; from < rows.length; from += TOGETHER) {
-    const asked = rows.slice(from, from + TOGETHER);
-    let answers: Settled[] = [];
-    if (!without_nowait.has(connection)) {
-      const flight = [setTimeLimit(sql, timeout_ms), ...asked.map((row) => lockNow(sql, row))];
-      answers = (await connection.flight(flight, timeout_ms)).slice(1);
-      if (answers.some(isUnknown)) without_nowait.add(connection);
-    }
-    if (without_nowait.has(connection)) {
-      const flight = [setTimeLimit(sql, QUICK_MS), ...asked.map((row) => lock(sql, row))];
-      answers = (await connection.flight(flight, timeout_ms)).slice(1);
-    }
+  for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
+    const asked = rows.slice(from, from + ROWS_AT_ONCE);
+    const answers = await lockEach(connection, asked, timeout_ms);
     for (const [i, row] of asked.entries()) if (isHeld(answers[i])) held.add(row);
   }
   return held;
 }
 
-/** Statements of one flight. */
-const TOGETHER = 100;
-/** How long a row is waited for where the server does not know NOWAIT (CockroachDB before 20.2). */
-const QUICK_MS = 50;
+/** With NOWAIT, or with a short time limit where the server does not know NOWAIT. */
+async function lockEach(
+  connection: Connection,
+  rows: readonly RowName[],
+  timeout_ms: number,
+): Promise<Settled[]> {
+  const { sql } = connection;
+  if (!without_nowait.has(connection)) {
+    const locks = rows.map((row) => lockRowNow(sql, row));
+    const settled = await connection.flight([setTimeLimit(sql, timeout_ms), ...locks], timeout_ms);
+    const answers = settled.slice(1);
+    if (!answers.some(isUnknown)) return answers;
+    without_nowait.add(connection);
+  }
+  const locks = rows.map((row) => lockRow(sql, row));
+  const settled = await connection.flight([setTimeLimit(sql, SHORT_MS), ...locks], timeout_ms);
+  return settled.slice(1);
+}
+
+/** Rows probed in one round trip. */
+const ROWS_AT_ONCE = 100;
+/** The wait for a row where the server does not know NOWAIT (CockroachDB before 20.2). */
+const SHORT_MS = 50;
 const without_nowait = new WeakSet<Connection>();
 
-/** Refused by NOWAIT, or waited for in vain. @throws any other error: it says nothing of the row */
+/** NOWAIT failed or the wait timed out. @throws any other error, which says nothing about the row */
 function isHeld(answer: Settled | undefined): boolean {
   if (answer?.status !== 'rejected') return false;
   if (/^(55P03|57014)$/.test(codeOf(answer.reason))) return true;
@@ -137,22 +111,6 @@ function isHeld(answer: Settled | undefined): boolean {
 const isUnknown = (answer: Settled): boolean =>
   answer.status === 'rejected' && /^(0A000|42601)$/.test(codeOf(answer.reason));
 
-function lockNow(sql: Sql, row: RowName): Statement {
-  const id = idOf(row);
-  if (row.startsWith('users/')) return sql`select id from users where id = ${id} for update nowait`;
-  if (row.startsWith('items/')) return sql`select id from items where id = ${id} for update nowait`;
-  return sql`select id from orders where id = ${id} for update nowait`;
-}
-
-function lock(sql: Sql, row: RowName): Statement {
-  const id = idOf(row);
-  if (row.startsWith('users/')) return sql`select id from users where id = ${id} for update`;
-  if (row.startsWith('items/')) return sql`select id from items where id = ${id} for update`;
-  return sql`select id from orders where id = ${id} for update`;
-}
-
-/** For the connection of probes, where each question sets its own. */
+/** Each probe sets its own limit; the connection is used for probes only. */
 const setTimeLimit = (sql: Sql, ms: number): Statement =>
   sql`select set_config('statement_timeout', ${String(ms)}, false)`;
-
-const idOf = (row: RowName): string => split(row)[1];

@@ -1,41 +1,21 @@
-/** One attempt at one transaction: begin and lock, decide, write and commit; and how it ended. */
-import { type Command, countKeys, type Decision, type Keys, mergeKeys } from '../command.ts';
+/** One attempt at a transaction for a batch, in two round trips: lock and read; write and commit. */
+import { type Keys, mergeKeys } from '../command.ts';
 import { type Connection, rowsOf, type Settled, type Statement } from '../connection/connection.ts';
 import { GATED_ROW_MS, limitLockWaits, takeGate } from '../connection/dialect.ts';
 import { lostConnection } from '../connection/link.ts';
 import { codeOf, Failure, isCertainAbort, isLockTimeout, leavesSession } from '../failure.ts';
 import { type Marker, writeMarker } from '../operations-table.ts';
-import { LockedRows, lockStatements, lookStatements } from './locked-rows.ts';
-import { type Operation, Operations, readOperations } from './operations.ts';
-import { type RowName, rowNames } from './probe.ts';
-
-/** A finished answer, as it will be sent and recorded. */
-export interface Answer {
-  status: number;
-  body: string;
-}
-
-/** A command on its way: what it needs locked, and the key under which its answer is recorded. */
-export interface Work {
-  command: Command<Answer>;
-  keys: Keys;
-  operation?: Operation | undefined;
-}
+import { decideAll, LINES_ALONE_MAX, type Locked } from './decide.ts';
+import { LockedRows } from './locked-rows.ts';
+import { RecordedAnswers, readRecorded } from './recorded-answers.ts';
+import { type RowName, TABLES } from './row-name.ts';
+import { findIds, lockStatements } from './row-statements.ts';
+import type { Result, Work } from './work.ts';
 
 /**
- * What became of one command, if its transaction commits: decided, or left for another transaction,
- * since it needs more rows, or one that another session holds, or the batch is full.
- */
-export type Result =
-  | { answer: Answer; replayed: boolean; wrote: boolean }
-  | { failure: Failure }
-  | { lock: Keys }
-  | { held: RowName }
-  | { lines: number };
-
-/**
- * How an attempt ended: for certain with all its effects, for certain without any, or unknown.
- * `blocked` is `aborted` for a row that another session holds; it is not known which.
+ * How an attempt ended: certainly with all of its effects (`committed`), certainly without any
+ * (`aborted`, `blocked`), or in doubt (`ambiguous`). `blocked` means that it timed out on a row held
+ * by another session; which row is not known.
  */
 export type Attempt =
   | { end: 'committed'; results: Result[] }
@@ -43,35 +23,30 @@ export type Attempt =
   | { end: 'ambiguous'; results: Result[]; error: unknown };
 
 export interface Bounds {
-  /** For the answer to `begin`, which waits for nobody. */
+  /** For the answer to `begin`, which does not wait for locks. */
   begin_ms: number;
-  /** For the locks: other transactions may hold them. */
+  /** For the locks, which other transactions may hold. */
   lock_ms: number;
-  /** For writes and commit. */
+  /** For the writes and the commit. */
   commit_ms: number;
-  /** For one row that another session holds, where that is waited for at all. */
+  /** For each row held by another session, where transactions wait for rows. */
   row_ms: number;
-  /** Rows and lines of orders that are read, at most, unless one command alone needs more. */
+  /** Rows locked and lines read; a single command may need more. */
   rows_max: number;
 }
 
-/** Lines that one command alone may read: a whole chunk of batch_init over large orders. */
-const LINES_ALONE_MAX = 100_000;
-/** Of the answers in one transaction. CockroachDB takes messages of 16 MiB. */
-const ANSWERS_MAX_BYTES = 4 * 1024 * 1024;
-
 /**
- * Runs the works in one serializable transaction of two flights. `marker` is written with the
- * effects, so that `settle` can find out later whether an ambiguous commit has happened.
- * Never throws; a connection that is not in step with the server any more is destroyed.
- * @param leaving called when the commit is on its way: the next transaction may be sent behind it
+ * Runs the batch in one serializable transaction. Writes `marker` with the effects, so that `settle`
+ * can find out later whether an in-doubt transaction committed. Never throws. Destroys the
+ * connection if it may be out of step with the server.
+ * @param commitSent called when the COMMIT is on its way: the next transaction may be sent behind it
  */
 export async function transact(
   connection: Connection,
   works: readonly Work[],
   marker: Marker,
   bounds: Bounds,
-  leaving = () => {},
+  commitSent = () => {},
 ): Promise<Attempt> {
   const { sql } = connection;
   let results: Result[];
@@ -82,24 +57,88 @@ export async function transact(
       await rollback(connection, bounds.commit_ms);
       return { end: 'blocked', error: locked.blocked };
     }
-    const { rows, operations, held } = locked;
-    results = decideAll(works, rows, operations, held, bounds.rows_max);
-    writes = [...rows.writes(connection), ...operations.writes(sql)];
+    results = decideAll(works, locked, bounds.rows_max);
+    writes = [...locked.rows.writes(connection), ...locked.recorded.writes(sql)];
     if (writes.length > 0) writes.push(writeMarker(sql, marker, 'committed'));
   } catch (error) {
     await rollback(connection, bounds.commit_ms);
     return { end: 'aborted', error };
   }
-  // What was never sent has certainly not happened.
+  // A commit that was never sent has certainly not happened.
   if (!connection.alive) return { end: 'aborted', error: lostConnection() };
   const answers = connection.flight([...writes, sql`commit`], bounds.commit_ms);
-  leaving();
-  const end = await ending(connection, answers, results);
-  if (end.end === 'ambiguous' && writes.length === 0) return { end: 'aborted', error: end.error };
-  return end;
+  commitSent();
+  const attempt = await ending(connection, answers, results);
+  const is_empty = writes.length === 0;
+  if (attempt.end === 'ambiguous' && is_empty) return { end: 'aborted', error: attempt.error };
+  return attempt;
 }
 
-/** Reads from the answers to the last flight whether the transaction took place. */
+/**
+ * The first round trip: begins, then locks and reads the rows that the commands name.
+ * @throws if any statement failed, except for a time-out on a row, which it returns as `blocked`
+ */
+async function lockRows(
+  connection: Connection,
+  works: readonly Work[],
+  bounds: Bounds,
+): Promise<Locked | { blocked: unknown }> {
+  const { sql, gated } = connection;
+  const keys = mergeKeys(...works.map((work) => work.keys));
+  const operations = works.flatMap((work) => work.operation ?? []);
+  const lines_max = works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max;
+  const opening = [sql`begin isolation level serializable`];
+  const row_ms = Math.min(bounds.row_ms, GATED_ROW_MS);
+  if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));
+  const locks = lockStatements(sql, keys, { skip_held: gated, lines_max });
+  const statements = [...opening, ...locks, ...readRecorded(sql, operations)];
+  // Nothing is written before `begin` has succeeded: without it each write would commit by itself.
+  const settled = await connection.flight(statements, bounds.lock_ms, bounds.begin_ms);
+  settled.splice(0, opening.length).forEach(rowsOf);
+  const blocked = settled.find((answer) => isRowTimeout(answer, gated));
+  if (blocked?.status === 'rejected') return { blocked: blocked.reason as unknown };
+  const answers = settled.map(rowsOf);
+  const rows = new LockedRows(keys, answers.slice(0, locks.length), lines_max);
+  const recorded = new RecordedAnswers(operations, answers.slice(locks.length));
+  const held = gated ? await findHeld(connection, rows.missing(), bounds) : new Set<RowName>();
+  rows.leaveOut(held);
+  return { rows, recorded, held };
+}
+
+/** A CockroachDB without lock timeouts reports a statement timeout. */
+function isRowTimeout(answer: Settled, gated: boolean): boolean {
+  if (answer.status === 'fulfilled') return false;
+  return isLockTimeout(answer.reason) || (!gated && codeOf(answer.reason) === '57014');
+}
+
+/**
+ * Behind the gate no other batch holds a row, so a row that exists and was not locked is held by a
+ * foreign session.
+ */
+async function findHeld(
+  connection: Connection,
+  missing: Required<Keys>,
+  bounds: Bounds,
+): Promise<Set<RowName>> {
+  const tables = TABLES.filter((table) => missing[table].length > 0);
+  if (tables.length === 0) return new Set();
+  const finds = tables.map((table) => findIds(connection.sql, table, missing[table]));
+  const found = (await connection.flight(finds, bounds.commit_ms)).map(rowsOf);
+  return new Set(
+    tables.flatMap((table, i) => (found[i] ?? []).map(({ id }): RowName => `${table}/${id}`)),
+  );
+}
+
+async function rollback(connection: Connection, timeout_ms: number): Promise<void> {
+  if (!connection.alive) return;
+  try {
+    (await connection.flight([connection.sql`rollback`], timeout_ms)).forEach(rowsOf);
+  } catch {
+    connection.destroy();
+  }
+}
+
+/** Reads from the answers to the last round trip how the transaction ended. */
 async function ending(
   connection: Connection,
   answers: Promise<Settled[]>,
@@ -120,118 +159,21 @@ async function ending(
   }
   const error: unknown = failed?.reason ?? new Failure('internal', 'COMMIT answered ROLLBACK');
   if (commit?.status === 'fulfilled') {
-    // The role has lost what it could do when this connection asked: the next one asks again.
+    // The role has lost INSERT since this connection checked its privileges; the next checks again.
     if (connection.upserts && codeOf(error) === '42501') connection.destroy();
     return { end: isLockTimeout(error) ? 'blocked' : 'aborted', error };
   }
   if (failed === commit && isCertainAbort(error)) return { end: 'aborted', error };
-  // Whatever was sent behind this COMMIT might find its transaction still open.
+  // A statement sent behind this COMMIT could find its transaction still open.
   connection.destroy();
-  // An error of a session that goes on has ended the transaction: the COMMIT can't undo that. One
-  // that ends the session may be a pooler's, for a server that has done it all.
+  // An error in a session that goes on has aborted the transaction, and the COMMIT cannot undo that.
+  // An error that ends the session may come from a pooler, while the server has committed.
   if (failed !== commit && leavesSession(error)) return { end: 'aborted', error };
   return { end: 'ambiguous', results, error };
 }
 
-/** A statement was never sent, or its answer not understood: nobody is told that all is well. */
+/** A write was never sent, or its answer was not understood: the commands must not succeed. */
 const halfWritten = (failed: PromiseRejectedResult) =>
   new Failure('internal', 'a write failed, and its transaction was committed', {
     cause: failed.reason,
   });
-
-/** The first flight: begin, and lock and read what the works name. @throws if any of it failed */
-async function lockRows(connection: Connection, works: readonly Work[], bounds: Bounds) {
-  const { sql, gated } = connection;
-  const keys = mergeKeys(...works.map((work) => work.keys));
-  const keyed = works.flatMap((work) => work.operation ?? []);
-  const lines_max = works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max;
-  const opening = [sql`begin isolation level serializable`];
-  const row_ms = Math.min(bounds.row_ms, GATED_ROW_MS);
-  if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));
-  const locks = lockStatements(sql, keys, { skip_held: gated, lines_max });
-  const flight = [...opening, ...locks, ...readOperations(sql, keyed)];
-  // Nothing is written before `begin` is known to have worked: alone, each write would commit.
-  const settled = await connection.flight(flight, bounds.lock_ms, bounds.begin_ms);
-  settled.splice(0, opening.length).forEach(rowsOf);
-  const waited = settled.find((answer) => isRowTimeout(answer, gated));
-  if (waited?.status === 'rejected') return { blocked: waited.reason as unknown };
-  const answers = settled.map(rowsOf);
-  const rows = new LockedRows(keys, answers.slice(0, locks.length), lines_max);
-  const operations = new Operations(keyed, answers.slice(locks.length));
-  const held = gated ? await findHeld(connection, rows.missing(), bounds) : new Set<RowName>();
-  rows.leaveOut(held);
-  return { rows, operations, held };
-}
-
-/** What is there, but was not locked, another session holds: behind the gate no batch of ours does. */
-async function findHeld(connection: Connection, missing: Required<Keys>, bounds: Bounds) {
-  const looks = lookStatements(connection.sql, missing);
-  if (looks.length === 0) return new Set<RowName>();
-  const settled = await connection.flight(
-    looks.map(({ statement }) => statement),
-    bounds.commit_ms,
-  );
-  const found = settled.map(rowsOf);
-  return new Set(
-    looks.flatMap(({ table }, i) => (found[i] ?? []).map(({ id }): RowName => `${table}/${id}`)),
-  );
-}
-
-/** A CockroachDB that knows no limit for locks says that the statement has taken too long. */
-function isRowTimeout(answer: Settled, gated: boolean): boolean {
-  if (answer.status === 'fulfilled') return false;
-  return isLockTimeout(answer.reason) || (!gated && codeOf(answer.reason) === '57014');
-}
-
-async function rollback(connection: Connection, timeout_ms: number): Promise<void> {
-  if (!connection.alive) return;
-  try {
-    (await connection.flight([connection.sql`rollback`], timeout_ms)).forEach(rowsOf);
-  } catch {
-    connection.destroy();
-  }
-}
-
-/** Decides one after the other, as many as one transaction may hold; the first always fits. */
-function decideAll(
-  works: readonly Work[],
-  rows: LockedRows,
-  operations: Operations,
-  held: ReadonlySet<RowName>,
-  rows_max: number,
-): Result[] {
-  let [size, bytes] = [0, 0];
-  return works.map((work) => {
-    const recorded = work.operation && operations.find(work.operation);
-    if (recorded) return recorded;
-    const row = held.size > 0 && rowNames(work.keys).find((name) => held.has(name));
-    if (row) return { held: row };
-    const { lines, whole } = rows.linesOf(work.keys.orders ?? []);
-    if (!whole && works.length === 1) return { failure: tooLarge() };
-    const is_full = size > 0 && size + countKeys(work.keys) + lines > rows_max;
-    if (!whole || is_full || bytes > ANSWERS_MAX_BYTES) return { lines };
-    size += countKeys(work.keys) + lines;
-    const result = decide(work, rows, operations);
-    if ('answer' in result) bytes += result.answer.body.length;
-    return result;
-  });
-}
-
-const tooLarge = () =>
-  new Failure('limit_exceeded', `it concerns more than ${LINES_ALONE_MAX} lines of orders`);
-
-function decide(work: Work, rows: LockedRows, operations: Operations): Result {
-  try {
-    const decision: Decision<Answer> = work.command.decide(rows);
-    if ('lock' in decision) return { lock: mergeKeys(work.keys, decision.lock) };
-    if (decision.changes) rows.apply(decision.changes);
-    if (work.operation) operations.record(work.operation, decision.outcome);
-    const wrote = decision.changes !== undefined || work.operation !== undefined;
-    return { answer: decision.outcome, replayed: false, wrote };
-  } catch (cause) {
-    return {
-      failure:
-        cause instanceof Failure ? cause : new Failure('internal', 'a decision broke', { cause }),
-    };
-  }
-}

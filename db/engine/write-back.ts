@@ -1,33 +1,19 @@
 /**
- * The write-back statements of the engine: set-based, one table each, rows given as arrays. Made
- * rows are inserted, so that a duplicate id fails. Changed rows are locked and known as a whole:
- * where the store has UPSERT, that overwrites them without reading them again (dialect.ts).
+ * Writes a transaction's changes: set-based statements, one for each table, with the rows as arrays.
+ * New rows are inserted, so that a duplicate id fails. Changed rows are locked and known in full:
+ * where the store has UPSERT, it overwrites them without reading them again (dialect.ts).
  */
-
-import type { CreditMovement, Item, Line, Order, StockMovement, User } from '../command.ts';
+import type { CreditMovement, Item, Order, StockMovement, User } from '../command.ts';
 import { boolArray, int8Array, textArray } from '../connection/arrays.ts';
 import type { Connection, Sql, Statement } from '../connection/connection.ts';
+import type { LineChanges, OrderLine, RowChanges } from './row-changes.ts';
 
-/** What the statements are made for. */
+/** The parts of a connection on which the statements depend. */
 export type Target = Pick<Connection, 'sql' | 'upserts'>;
-
-/** What became of the rows of one table. */
-export interface Sifted<T> {
-  made: T[];
-  changed: T[];
-  removed: string[];
-}
-
-export interface LineChanges {
-  made: OrderLine[];
-  changed: OrderLine[];
-  removed: OrderLine[];
-}
-export type OrderLine = Line & { order_id: string };
 
 export function writeOrders(
   { sql, upserts }: Target,
-  { made, changed, removed }: Sifted<Order>,
+  { made, changed, removed }: RowChanges<Order>,
 ): Statement[] {
   const columns = (orders: Order[]) =>
     sql`unnest(${textArray(orders.map((o) => o.id))}::text[],
@@ -87,7 +73,10 @@ export function writeLines({ sql, upserts }: Target, lines: LineChanges): Statem
   return statements;
 }
 
-export function writeUsers({ sql, upserts }: Target, { made, changed }: Sifted<User>): Statement[] {
+export function writeUsers(
+  { sql, upserts }: Target,
+  { made, changed }: RowChanges<User>,
+): Statement[] {
   const columns = (users: User[]) =>
     sql`unnest(${textArray(users.map((u) => u.id))}::text[],
                ${int8Array(users.map((u) => u.credit))}::int8[]) as n(id, credit)`;
@@ -105,7 +94,10 @@ export function writeUsers({ sql, upserts }: Target, { made, changed }: Sifted<U
   return statements;
 }
 
-export function writeItems({ sql, upserts }: Target, { made, changed }: Sifted<Item>): Statement[] {
+export function writeItems(
+  { sql, upserts }: Target,
+  { made, changed }: RowChanges<Item>,
+): Statement[] {
   const columns = (items: Item[]) =>
     sql`unnest(${textArray(items.map((i) => i.id))}::text[],
                ${int8Array(items.map((i) => i.price))}::int8[],
@@ -125,39 +117,31 @@ export function writeItems({ sql, upserts }: Target, { made, changed }: Sifted<I
   return statements;
 }
 
-type Movement = { amount: number; reason: string; order_id: string | null };
-
-const movementColumns = (sql: Sql, owners: string[], movements: readonly Movement[]) =>
-  sql`unnest(${textArray(owners)}::text[],
-             ${textArray(owners.map(() => crypto.randomUUID()))}::text[],
-             ${int8Array(movements.map((m) => m.amount))}::int8[],
-             ${textArray(movements.map((m) => m.reason))}::text[],
-             ${textArray(movements.map((m) => m.order_id))}::text[])`;
-
 export function appendCreditMovements(sql: Sql, movements: readonly CreditMovement[]): Statement[] {
   if (movements.length === 0) return [];
-  const columns = movementColumns(
-    sql,
-    movements.map((m) => m.user_id),
-    movements,
-  );
-  return [
-    sql`insert into credit_movements (user_id, id, amount, reason, order_id)
-        select n.user_id, n.id, n.amount, n.reason, n.order_id
-        from ${columns} as n(user_id, id, amount, reason, order_id)`,
-  ];
+  const owners = movements.map((movement) => movement.user_id);
+  return [appendMovements(sql, sql`credit_movements`, sql`user_id`, owners, movements)];
 }
 
 export function appendStockMovements(sql: Sql, movements: readonly StockMovement[]): Statement[] {
   if (movements.length === 0) return [];
-  const columns = movementColumns(
-    sql,
-    movements.map((m) => m.item_id),
-    movements,
-  );
-  return [
-    sql`insert into stock_movements (item_id, id, amount, reason, order_id)
-        select n.item_id, n.id, n.amount, n.reason, n.order_id
-        from ${columns} as n(item_id, id, amount, reason, order_id)`,
-  ];
+  const owners = movements.map((movement) => movement.item_id);
+  return [appendMovements(sql, sql`stock_movements`, sql`item_id`, owners, movements)];
 }
+
+/** @param owner the column of the user or the item */
+const appendMovements = (
+  sql: Sql,
+  table: Statement,
+  owner: Statement,
+  owners: readonly string[],
+  movements: readonly { amount: number; reason: string; order_id: string | null }[],
+): Statement =>
+  sql`insert into ${table} (${owner}, id, amount, reason, order_id)
+      select n.${owner}, n.id, n.amount, n.reason, n.order_id
+      from unnest(${textArray(owners)}::text[],
+                  ${textArray(owners.map(() => crypto.randomUUID()))}::text[],
+                  ${int8Array(movements.map((m) => m.amount))}::int8[],
+                  ${textArray(movements.map((m) => m.reason))}::text[],
+                  ${textArray(movements.map((m) => m.order_id))}::text[])
+        as n(${owner}, id, amount, reason, order_id)`;

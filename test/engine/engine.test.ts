@@ -1,8 +1,7 @@
-/** Group commit: batches, neighbours, queue, deadlines, and lanes that are killed under load. */
+/** Group commit: batches, the queue, deadlines, races, and sessions killed under load. */
 import { afterAll, expect, test } from 'bun:test';
-import type { Command } from '../../db/command.ts';
+import type { Answer, Command } from '../../db/command.ts';
 import { takeGate } from '../../db/connection/dialect.ts';
-import type { Answer } from '../../db/engine/transaction.ts';
 import {
   connect,
   creditOf,
@@ -21,6 +20,7 @@ import {
   times,
 } from '../support/kassa.ts';
 import { until } from '../support/process.ts';
+import { holdRows, openTransaction } from './hold.ts';
 
 const kassa = openKassa();
 afterAll(async () => {
@@ -28,26 +28,12 @@ afterAll(async () => {
   await expectCleanAudit();
 });
 
-/** Locks rows from outside, as a stuck neighbour would, until `release`. */
-async function holdLock(table: 'users' | 'orders' | 'items', id: string) {
-  const connection = await connect();
-  await connection.sql`begin`;
-  await connection.sql.unsafe(`select id from ${table} where id = '${id}' for update`);
-  return {
-    connection,
-    async release() {
-      await connection.sql`rollback`;
-      await connection.close();
-    },
-  };
-}
-
 /**
- * Keeps transactions waiting: behind the gate on PostgreSQL, where no row is ever waited for, else at
- * a row of this user.
+ * Keeps transactions waiting: on PostgreSQL for the gate, because behind it they do not wait for
+ * rows; otherwise for this user.
  */
 async function holdLane(user: string) {
-  const lock = await holdLock('users', user);
+  const lock = await holdRows('users', [user]);
   if (!lock.connection.gated) return lock;
   await lock.connection.sql`rollback`;
   await lock.connection.sql`begin`;
@@ -55,12 +41,12 @@ async function holdLane(user: string) {
   return lock;
 }
 
-/** Calls that are sent while the lane is busy, so that they travel in one batch. */
+/** Makes calls while the lane is busy, so that they form one batch. */
 async function inOneBatch<T>(of: Kassa, calls: () => Promise<T>[]): Promise<T[]> {
   const user = await newUser(of, 1);
   const lock = await holdLane(user);
   const first = of.post(`/payment/add_funds/${user}/1`);
-  await Bun.sleep(50); // the lane is waiting now
+  await Bun.sleep(50); // the lane waits
   const rest = calls();
   await Bun.sleep(50);
   await lock.release();
@@ -68,7 +54,7 @@ async function inOneBatch<T>(of: Kassa, calls: () => Promise<T>[]): Promise<T[]>
   return Promise.all(rest);
 }
 
-test('in one batch good calls and refused ones do not disturb each other', async () => {
+test('in one batch, refused calls do not affect the others', async () => {
   const [rich, poor] = [await newUser(kassa, 100), await newUser(kassa, 1)];
   const [item, rare] = [await newItem(kassa, 10, 50), await newItem(kassa, 1, 1)];
   const paid = await newOrder(kassa, rich, [[item, 2]]);
@@ -101,7 +87,7 @@ test('in one batch good calls and refused ones do not disturb each other', async
   expect([await stockOf(kassa, item), await stockOf(kassa, rare)]).toEqual([48, 5]);
 });
 
-test('in one batch each call sees the effects of those before it', async () => {
+test('in one batch, each call sees the effects of the ones before it', async () => {
   const user = await newUser(kassa, 10);
   const item = await newItem(kassa, 1, 1);
   const order = await newOrder(kassa, user, [[item, 1]]);
@@ -118,13 +104,13 @@ test('in one batch each call sees the effects of those before it', async () => {
     kassa.post(`/orders/addItem/${order}/${item}/1`),
     kassa.post(`/orders/remove/${order}`),
   ]);
-  // The checkout is read ahead, so it may come after the others: either order of things is right.
+  // The prefetch may put the checkout behind the others: either order is right.
   const codes = [paid, added, removed].map((reply) => reply?.body.code ?? 200);
   const gone = ['order_not_found', 200, 200];
   expect([[200, 'already_paid', 'already_paid'], gone]).toContainEqual(codes);
 });
 
-/** Its write passes the decision's assertions and is refused by a CHECK: payment 0. */
+/** Its write passes the engine's assertions, and a CHECK refuses it: payment 0. */
 const refusedByStore = (): Command<Answer> => {
   const id = crypto.randomUUID();
   const order = { id, user_id: id, paid: false, total_cost: 0, payment: 0, lines: [] };
@@ -134,7 +120,7 @@ const refusedByStore = (): Command<Answer> => {
   };
 };
 
-test('a call that the store refuses fails alone: the batch is halved down to it', async () => {
+test('a call that the store refuses fails alone: halving the batch finds it', async () => {
   const users = await times(20, () => newUser(kassa, 1));
   kassa.events.length = 0;
   const outcomes = await inOneBatch<unknown>(kassa, () =>
@@ -151,7 +137,7 @@ test('a call that the store refuses fails alone: the batch is halved down to it'
   for (const user of users) expect(await creditOf(kassa, user)).toBe(2);
 });
 
-test('a decision that breaks fails alone, and its changes are dropped whole', async () => {
+test('a decision with a bug fails alone, and none of its changes apply', async () => {
   const user = await newUser(kassa, 5);
   const broken: Command<Answer> = {
     keys: { users: [user] },
@@ -199,28 +185,13 @@ test('a full queue is 429 with Retry-After, nothing was tried, and the service r
   await small.close();
 });
 
-test('a row that somebody else holds holds up nobody who does not need it', async () => {
-  const brisk = openKassa({ DEADLINE_MS: 2000, LOCK_TIMEOUT_MS: 50 });
-  const users = await times(32, () => newUser(brisk, 1));
-  const [stuck = '', ...others] = users;
-  const lock = await holdLock('users', stuck);
-  const fund = (user: string) => brisk.post(`/payment/add_funds/${user}/1`);
-  const first = fund(others[0] ?? ''); // travels alone; all the others travel together
-  const [late, ...replies] = await Promise.all([fund(stuck), first, ...others.slice(1).map(fund)]);
-  expect(tally(replies)).toEqual({ 200: 31 });
-  expect([late?.status, late?.body.code]).toEqual([429, 'contention']);
-  await lock.release();
-  expect((await fund(stuck)).body.credit).toBe(2);
-  await brisk.close();
-});
-
 /** Locks a user and changes nothing. */
 const looking = (user: string): Command<Answer> => ({
   keys: { users: [user] },
   decide: () => ({ outcome: { status: 200, body: '{}' } }),
 });
 
-test('the gate is waited for longer than a row: nobody loses the place', async () => {
+test('a transaction waits for the gate for longer than for a row, and keeps its place', async () => {
   const own = await newDatabase(); // the gate is the whole store's
   const brisk = openKassa({ DATABASE_URL: own.database_url, LOCK_TIMEOUT_MS: 20 });
   const users = await times(32, () => newUser(brisk, 1));
@@ -228,7 +199,7 @@ test('the gate is waited for longer than a row: nobody loses the place', async (
   await other.sql`begin`;
   if (other.gated) await takeGate(other.sql);
   const [first, ...rest] = users.map((user) => brisk.store.write(looking(user)));
-  await Bun.sleep(200); // ten times what a row is waited for
+  await Bun.sleep(200); // ten times LOCK_TIMEOUT_MS
   await other.sql`rollback`;
   expect(await first).toMatchObject({ batch: 1, attempt: 1 });
   for (const submitted of await Promise.all(rest)) {
@@ -238,7 +209,7 @@ test('the gate is waited for longer than a row: nobody loses the place', async (
   await own.drop();
 });
 
-test('reads that find too many others waiting are 429 too', async () => {
+test('a full queue of reads is 429, and the service recovers', async () => {
   const small = openKassa({ QUEUE_MAX: 5 });
   const user = await newUser(small, 1);
   const replies = await times(50, () => small.get(`/payment/find_user/${user}`));
@@ -250,10 +221,10 @@ test('reads that find too many others waiting are 429 too', async () => {
   await small.close();
 });
 
-test('a lock that is not released in time is 429 contention with Retry-After, and nothing has changed', async () => {
+test('a row that is held past the deadline is 429 contention with Retry-After, and nothing changes', async () => {
   const hasty = openKassa({ DEADLINE_MS: 500 });
   const user = await newUser(hasty, 1);
-  const lock = await holdLock('users', user);
+  const lock = await holdRows('users', [user]);
   const replies = await times(5, () => hasty.post(`/payment/add_funds/${user}/1`));
   for (const { status, body, headers } of replies) {
     expect([status, body.code, headers.get('retry-after')]).toEqual([429, 'contention', '1']);
@@ -264,12 +235,12 @@ test('a lock that is not released in time is 429 contention with Retry-After, an
   await hasty.close();
 });
 
-test('a writer outside that locks rows in another order: each call happens once', async () => {
+test('with a foreign writer that locks rows in another order, each call happens once', async () => {
   const user = await newUser(kassa, 10);
   const item = await newItem(kassa, 1, 10);
   const order = await newOrder(kassa, user, [[item, 1]]);
-  // It locks the item, then wants the user: the checkout has it the other way round.
-  const { connection, release } = await holdLock('items', item);
+  // The writer locks the item, then the user; the checkout locks them the other way round.
+  const { connection, release } = await holdRows('items', [item]);
   const paid = kassa.post(`/orders/checkout/${order}`);
   await Bun.sleep(100);
   const outside = await connection.sql`update users set credit = credit where id = ${user}`
@@ -280,18 +251,17 @@ test('a writer outside that locks rows in another order: each call happens once'
   await release();
   expect((await paid).status).toBe(200);
   expect([await creditOf(kassa, user), await stockOf(kassa, item)]).toEqual([9, 9]);
-  // Behind the gate nothing is held while a row is waited for: there is no deadlock to be made.
+  // Behind the gate a transaction does not wait for rows, so there is no deadlock.
   expect(connection.gated ? ['COMMIT'] : ['COMMIT', '40001', '40P01']).toContain(outside);
 });
 
-test('a circle of waits with a writer outside is broken at once, and each call happens once', async () => {
+test('a deadlock with a foreign writer is resolved at once, and each call happens once', async () => {
   const patient = openKassa({ LOCK_TIMEOUT_MS: 4000 });
   const [user, item] = [await newUser(patient, 10), await newItem(patient, 1, 10)];
   const order = await newOrder(patient, user, [[item, 2]]);
-  // A writer outside has the order's line and then wants the order: the call has it the other way round.
-  const outside = await connect();
+  // The writer locks the order's line, then the order; the call locks them the other way round.
+  const outside = await openTransaction();
   const { sql, gated } = outside;
-  await sql`begin`;
   await sql`select item_id from order_lines where order_id = ${order} for update`;
   const removed = patient.post(`/orders/removeItem/${order}/${item}`);
   await untilLocked('orders', order);
@@ -303,14 +273,14 @@ test('a circle of waits with a writer outside is broken at once, and each call h
     );
   await outside.close();
   expect((await removed).body).toEqual({ order_id: order, items: [], total_cost: 0 });
-  // Behind the gate the call has waited for the line too briefly to be a deadlock.
+  // Behind the gate the call waits for the line too briefly for a deadlock to be detected.
   const sqlstate = gated ? '55P03' : '40001';
   const retried = await sample(patient, 'kassa_retries_total', { sqlstate });
   expect([lost === '40001', (retried ?? 0) > 0]).toContain(true);
   await patient.close();
 });
 
-/** Waits until somebody else has locked this row. */
+/** Waits until another session has locked this row. */
 async function untilLocked(table: 'users' | 'orders', id: string): Promise<void> {
   const { sql, close } = await connect();
   const isLocked = () =>
@@ -321,25 +291,12 @@ async function untilLocked(table: 'users' | 'orders', id: string): Promise<void>
   await until(isLocked, `a lock in ${table}`, 30_000).finally(close);
 }
 
-test('crossed orders (a then b, b then a) from four processes finish without a deadlock', async () => {
+test('crossed orders (a then b, b then a) from four processes do not deadlock', async () => {
   const processes = Array.from({ length: 4 }, () => openKassa());
   const [a, b] = [await newItem(kassa, 1, 1000), await newItem(kassa, 1, 1000)];
   const user = await newUser(kassa, 1000);
-  const orders = await times(60, (i) =>
-    newOrder(
-      kassa,
-      user,
-      i % 2
-        ? ([
-            [a, 1],
-            [b, 1],
-          ] as const)
-        : ([
-            [b, 1],
-            [a, 1],
-          ] as const),
-    ),
-  );
+  const lines = [[a, 1] as const, [b, 1] as const];
+  const orders = await times(60, (i) => newOrder(kassa, user, i % 2 ? lines : lines.toReversed()));
   const replies = await Promise.all(
     orders.map((order, i) => (processes[i % 4] ?? kassa).post(`/orders/checkout/${order}`)),
   );
@@ -349,7 +306,7 @@ test('crossed orders (a then b, b then a) from four processes finish without a d
   await Promise.all(processes.map((process) => process.close()));
 });
 
-test('addItem racing checkout: a paid order has exactly the lines that were charged', async () => {
+test('when addItem races checkout, a paid order has exactly the lines that were charged', async () => {
   const other = openKassa();
   for (let round = 0; round < 20; round++) {
     const user = await newUser(kassa, 100);
@@ -369,7 +326,7 @@ test('addItem racing checkout: a paid order has exactly the lines that were char
   await other.close();
 });
 
-test('cancel racing checkout, and cancels racing each other: money and stock return once', async () => {
+test('when cancels race checkout and each other, money and stock return once', async () => {
   const other = openKassa();
   for (let round = 0; round < 20; round++) {
     const user = await newUser(kassa, 100);
@@ -391,7 +348,7 @@ test('cancel racing checkout, and cancels racing each other: money and stock ret
   await other.close();
 });
 
-test('two processes that sell one item neither starve each other nor fail for having waited', async () => {
+test('two processes that sell one item do not starve each other, and no wait causes a retry', async () => {
   const processes = [openKassa(), openKassa()];
   const user = await newUser(kassa, 1000);
   const item = await newItem(kassa, 1, 1000);
@@ -409,7 +366,7 @@ test('two processes that sell one item neither starve each other nor fail for ha
   await outside.close();
 });
 
-test('several lanes in one process do not lose or double anything', async () => {
+test('several lanes in one process lose and double nothing', async () => {
   const wide = openKassa({ LANES: 4, BATCH_MAX: 3 });
   const item = await newItem(wide, 1, 150);
   const users = await times(20, () => newUser(wide, 20));
@@ -422,7 +379,7 @@ test('several lanes in one process do not lose or double anything', async () => 
   await wide.close();
 });
 
-test('sessions killed a hundred times at random moments: nothing lost, nothing doubled', async () => {
+test('with sessions killed a hundred times at random moments, nothing is lost or doubled', async () => {
   const [victim, killer] = [openKassa(), await connect()];
   const users = await times(20, () => newUser(kassa, 0));
   const item = await newItem(kassa, 1, 1_000_000);
@@ -477,7 +434,7 @@ test('sessions killed a hundred times at random moments: nothing lost, nothing d
 });
 
 for (const table of ['users', 'items', 'orders'] as const) {
-  test(`a decision waits for whoever holds a row of ${table} that it only reads`, async () => {
+  test(`a decision waits for a held row of ${table}, even one that it only reads`, async () => {
     const hasty = openKassa({ DEADLINE_MS: 1000 });
     const user = await newUser(hasty, 1);
     const order = await newOrder(hasty, user);
@@ -487,7 +444,7 @@ for (const table of ['users', 'items', 'orders'] as const) {
       items: [item, `/orders/addItem/${order}/${item}`],
       orders: [order, `/payment/status/${user}/${order}`],
     }[table] as [string, string];
-    const lock = await holdLock(table, id);
+    const lock = await holdRows(table, [id]);
     const waiting = await hasty.post(call);
     expect([waiting.status, waiting.body.code]).toEqual([429, 'contention']);
     await lock.release();

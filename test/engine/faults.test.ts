@@ -1,4 +1,4 @@
-/** A store that fails in the middle: what was answered is there, what was refused left nothing. */
+/** A store that fails during calls: answered calls have their effects, refused ones have none. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
 import {
   creditOf,
@@ -36,13 +36,13 @@ afterAll(async () => {
   await proxy.close();
 });
 
-/** Disturbs the first `count` statements that begin with this text. */
+/** Injects the fault into the first `count` statements that begin with this text. */
 function onStatement(begins: string, fault: Fault, count = 1): void {
   let left = count;
   proxy.disturb = (text) => (text.startsWith(begins) && left-- > 0 ? fault : 'pass');
 }
 
-/** Lanes and reads have found the store again. */
+/** Waits until lanes and reads have reconnected. */
 async function storeIsBack(): Promise<void> {
   proxy.away = false;
   while ((await kassa.post('/payment/create_user')).status === 503) await Bun.sleep(20);
@@ -60,7 +60,7 @@ const MARKING = 'insert into order_operations'; // of a process that serves all 
 const PHASES = ['begin', 'select id, credit from users', 'update users', MARKING];
 
 for (const phase of PHASES) {
-  test(`a connection that breaks at "${phase}" is replaced and the call happens once`, async () => {
+  test(`a connection that breaks at "${phase}" is replaced, and the call happens once`, async () => {
     const user = await newUser(kassa, 5);
     onStatement(phase, 'cut');
     const reply = await kassa.post(`/payment/add_funds/${user}/7`);
@@ -85,7 +85,7 @@ for (const [fault, truth] of [
     expect([await ambiguous(), await settled(truth)]).toEqual([lost + 1, known + 1]);
   });
 
-  test(`the same (${fault}) for a checkout, a create and a recorded answer`, async () => {
+  test(`a lost answer to a COMMIT (${fault}) of a checkout, a create, a recorded answer`, async () => {
     const user = await newUser(kassa, 100);
     const item = await newItem(kassa, 10, 5);
     const order = await newOrder(kassa, user, [[item, 2]]);
@@ -106,14 +106,14 @@ test('a COMMIT that arrives after its call was settled as undone cannot take eff
   const user = await newUser(kassa, 5);
   proxy.late_ms = 200;
   onStatement('commit', 'late');
-  // The rows stay locked by the lost transaction until its COMMIT comes: the call waits for that.
+  // The lost transaction locks the rows until its COMMIT arrives, and the call waits for them.
   const reply = await kassa.post(`/payment/add_funds/${user}/7`);
   expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
   await Bun.sleep(400);
   expect(await creditOf(kassa, user)).toBe(12);
 });
 
-test('a COMMIT that answers ROLLBACK is not taken for a success', async () => {
+test('a COMMIT that answers ROLLBACK is not a success', async () => {
   const user = await newUser(kassa, 5);
   onStatement('update users', { error: '40001' });
   const reply = await kassa.post(`/payment/add_funds/${user}/7`);
@@ -124,7 +124,7 @@ test('a COMMIT that answers ROLLBACK is not taken for a success', async () => {
 
 for (const code of ['40001', '40P01', '55P03', '57014', '23505', 'XXUUU', 'XX000']) {
   for (const phase of ['select id, credit', 'update users', 'commit']) {
-    test(`${code} at "${phase}" is tried again, and the call happens once`, async () => {
+    test(`${code} at "${phase}" is retried, and the call happens once`, async () => {
       const user = await newUser(kassa, 5);
       const before = await retried(code);
       onStatement(phase, { error: code }, 2);
@@ -137,7 +137,7 @@ for (const code of ['40001', '40P01', '55P03', '57014', '23505', 'XXUUU', 'XX000
 }
 
 for (const code of ['XXUUU', 'XX000', '40001']) {
-  test(`${code} for a GET is tried again`, async () => {
+  test(`${code} for a GET is retried`, async () => {
     const user = await newUser(kassa, 5);
     let seen = 0;
     proxy.disturb = (text) =>
@@ -154,7 +154,7 @@ for (const fault of [
   { error: '40003', done: true },
   { error: '57P01', done: true },
 ] as const) {
-  const what = `${fault.error}${'done' in fault ? ', done all the same' : ', not done'}`;
+  const what = `${fault.error}${'done' in fault ? ', with effect' : ', without effect'}`;
   test(`an uncertain error on COMMIT (${what}) is settled, and the call happens once`, async () => {
     const user = await newUser(kassa, 5);
     onStatement('commit', fault);
@@ -165,7 +165,7 @@ for (const fault of [
   });
 }
 
-test('conflicts to the deadline are 429 contention, nothing has changed, and their keys are free', async () => {
+test('conflicts until the deadline are 429 contention, without effect, and their keys stay free', async () => {
   const user = await newUser(kassa, 5);
   const item = await newItem(kassa, 1, 5);
   const order = await newOrder(kassa, user, [[item, 2]]);
@@ -186,7 +186,7 @@ test('conflicts to the deadline are 429 contention, nothing has changed, and the
   expect(again.headers.get('idempotency-replayed')).toBeNull();
 });
 
-test('a lost COMMIT that cannot be settled is 503 outcome_unknown, and its key tells later', async () => {
+test('a lost COMMIT that cannot be settled is 503 outcome_unknown; its key gives the answer later', async () => {
   const user = await newUser(kassa, 5);
   const key = { 'idempotency-key': `u${user}` };
   proxy.disturb = (text) => {
@@ -205,7 +205,7 @@ test('a lost COMMIT that cannot be settled is 503 outcome_unknown, and its key t
   expect(await creditOf(kassa, user)).toBe(12);
 });
 
-test('a store that is away is 503 store_unavailable; when it is back the service works', async () => {
+test('a store that is away is 503 store_unavailable; the service recovers with the store', async () => {
   const user = await newUser(kassa, 5);
   proxy.away = true;
   proxy.cutAll();
@@ -222,7 +222,7 @@ test('a store that is away is 503 store_unavailable; when it is back the service
   expect((await kassa.post(`/payment/add_funds/${user}/7`)).body.credit).toBe(12);
 });
 
-test('while the store is away calls fail long before their deadline, and soon work again', async () => {
+test('while the store is away, calls fail long before their deadline, and soon work again', async () => {
   const patient = openKassa({
     ...{ DATABASE_URL: proxy.database_url, DEADLINE_MS: 60_000, AWAY_MS: 200, QUEUE_MAX: 50 },
   });
@@ -230,7 +230,7 @@ test('while the store is away calls fail long before their deadline, and soon wo
   const order = await newOrder(patient, user, [[await newItem(patient, 1, 5), 1]]);
   proxy.away = true;
   proxy.cutAll();
-  // Sixty seconds each, if they waited for their deadline: the test would end first.
+  // If they waited for their deadline, each would take a minute: longer than the test may.
   for (let turn = 0; turn < 3; turn++) {
     const replies = await times(40, (i) =>
       i % 2 ? patient.post(`/orders/checkout/${order}`) : patient.get(`/payment/find_user/${user}`),
@@ -248,7 +248,7 @@ test('while the store is away calls fail long before their deadline, and soon wo
 });
 
 for (const fault of ['stall', 'stall_within'] as const) {
-  test(`a connection that goes silent (${fault}) is given up, and the call happens once`, async () => {
+  test(`a connection that falls silent (${fault}) is replaced, and the call happens once`, async () => {
     const impatient = openKassa({
       DATABASE_URL: proxy.database_url,
       STATEMENT_TIMEOUT_MS: 500,
@@ -261,7 +261,7 @@ for (const fault of ['stall', 'stall_within'] as const) {
     onStatement('commit', fault);
     let reply = await impatient.post(`/payment/add_funds/${user}/7`, key);
     if (reply.body.code === 'outcome_unknown') {
-      // A server without a limit on whole transactions can't tell before the connection breaks.
+      // Without a time limit on transactions the server cannot answer before the connection breaks.
       expect(fault).toBe('stall_within');
       proxy.cutAll();
       reply = await impatient.post(`/payment/add_funds/${user}/7`, key);
@@ -277,7 +277,7 @@ for (const fault of ['stall', 'stall_within'] as const) {
   });
 }
 
-test('a checkout is one serializable transaction: locks first, in one order, by id', async () => {
+test('a checkout is one serializable transaction that locks first, in a fixed order, by id', async () => {
   const user = await newUser(kassa, 100);
   const [a, b] = [await newItem(kassa, 1, 5), await newItem(kassa, 1, 5)];
   const order = await newOrder(kassa, user, [

@@ -1,5 +1,6 @@
-/** Rows that a foreign session holds: who needs them waits, and nobody else does. */
+/** Rows held by a foreign session: commands that need them wait, and no others. */
 import { afterAll, expect, test } from 'bun:test';
+import type { Config } from '../../apps/runtime/config.ts';
 import {
   connect,
   creditOf,
@@ -12,37 +13,21 @@ import {
   times,
 } from '../support/kassa.ts';
 import { until } from '../support/process.ts';
+import { holdRows, openTransaction } from './hold.ts';
 
-/** Of each neighbour, with and without held rows. */
+/** For each row that is free, with and without held rows. */
 const CALLS = 25;
 const probe = await connect();
 const is_gated = probe.gated;
 await probe.close();
 
-const open: Kassa[] = [];
-const openAll = (count: number, settings: Parameters<typeof openKassa>[0] = {}): Kassa[] => {
-  const processes = Array.from({ length: count }, () =>
-    openKassa({ DEADLINE_MS: 60_000, DRAIN_MS: 70_000, ...settings }),
-  );
-  open.push(...processes);
-  return processes;
-};
-afterAll(() => Promise.all(open.map((kassa) => kassa.close())));
-
-/** Holds these rows from outside, as psql would in an open transaction, until `release`. */
-async function hold(table: 'users' | 'orders' | 'items', ids: readonly string[]) {
-  const { sql, close } = await connect();
-  // Nobody ends it for being idle; an old CockroachDB would not anyway.
-  await sql`set idle_in_transaction_session_timeout = 0`.catch(() => {});
-  await sql`begin`;
-  await sql.unsafe(
-    `select id from ${table} where id in (${ids.map((id) => `'${id}'`).join()}) order by id for update`,
-  );
-  return async () => {
-    await sql`rollback`;
-    await close();
-  };
+const opened: Kassa[] = [];
+function open(settings: Partial<Config> = {}): Kassa {
+  const kassa = openKassa({ DEADLINE_MS: 60_000, DRAIN_MS: 70_000, ...settings });
+  opened.push(kassa);
+  return kassa;
 }
+afterAll(() => Promise.all(opened.map((kassa) => kassa.close())));
 
 for (const [processes, rows] of [
   [1, 1],
@@ -52,17 +37,16 @@ for (const [processes, rows] of [
   [3, 10],
   [3, 100],
 ] as const) {
-  const title = `${rows} held rows, ${processes} processes: only who needs one waits, until it is free`;
+  const title = `${rows} held rows, ${processes} processes: only calls that need one wait, until it is free`;
   test(title, async () => {
-    const all = openAll(processes);
-    const [first] = all;
-    if (!first) throw new Error('no process');
+    const first = open();
+    const all = [first, ...Array.from({ length: processes - 1 }, () => open())];
     const [held, free] = [
       await times(rows, () => newUser(first, 1)),
       await times(8, () => newUser(first, 1)),
     ];
     const items = await times(4, () => newItem(first, 1, 0));
-    // Calls of users and items that nobody holds, one after the other for each.
+    // Calls for free users and items, one after the other for each.
     const paths = [
       ...free.map((id) => `/payment/add_funds/${id}/1`),
       ...items.map((id) => `/stock/add/${id}/1`),
@@ -80,16 +64,16 @@ for (const [processes, rows] of [
       return took_ms.sort((a, b) => a - b)[Math.floor(took_ms.length * 0.99)] ?? 0;
     };
     const before = await callsBeside();
-    const release = await hold('users', held);
-    let open = true;
+    const { release } = await holdRows('users', held);
+    let is_waiting = true;
     const waiting = Promise.all(
       held.flatMap((user) => all.map((kassa) => kassa.post(`/payment/add_funds/${user}/1`))),
     ).finally(() => {
-      open = false;
+      is_waiting = false;
     });
     const during = await callsBeside(); // all of them while the rows are held
-    expect(open).toBe(true);
-    // Their p99, beside what it was without: what one lock time-out would cost them is more.
+    expect(is_waiting).toBe(true);
+    // The p99 of the free rows, compared with before: a lock timeout would cost more.
     expect(during).toBeLessThan(5 * before + (is_gated ? 250 : 1500));
     for (const user of held.slice(0, 3)) expect(await creditOf(first, user)).toBe(1);
     await release();
@@ -102,16 +86,14 @@ for (const [processes, rows] of [
 }
 
 for (const table of ['users', 'orders', 'items'] as const) {
-  test(`a checkout whose row in ${table} is held waits, holds nothing meanwhile, and happens once`, async () => {
-    const [kassa] = openAll(1);
-    if (!kassa) throw new Error('no process');
+  test(`a checkout whose row of ${table} is held waits, locks nothing meanwhile, and happens once`, async () => {
+    const kassa = open();
     const user = await newUser(kassa, 10);
     const item = await newItem(kassa, 1, 10);
     const order = await newOrder(kassa, user, [[item, 1]]);
-    const release = await hold(table, [{ users: user, orders: order, items: item }[table]]);
+    const { release } = await holdRows(table, [{ users: user, orders: order, items: item }[table]]);
     const paid = kassa.post(`/orders/checkout/${order}`);
     while (kassa.store.gauges().set_aside === 0) await Bun.sleep(5);
-    // The rows that nobody holds are everybody's.
     if (table !== 'users')
       expect((await kassa.post(`/payment/add_funds/${user}/1`)).status).toBe(200);
     if (table !== 'items') expect((await kassa.post(`/stock/add/${item}/1`)).status).toBe(200);
@@ -121,11 +103,10 @@ for (const table of ['users', 'orders', 'items'] as const) {
   });
 }
 
-test('what is not there is told at once, although rows are held', async () => {
-  const [kassa] = openAll(1);
-  if (!kassa) throw new Error('no process');
+test('a missing row is a 404 at once, although other rows are held', async () => {
+  const kassa = open();
   const user = await newUser(kassa, 1);
-  const release = await hold('users', [user]);
+  const { release } = await holdRows('users', [user]);
   const waiting = kassa.post(`/payment/add_funds/${user}/1`);
   while (kassa.store.gauges().set_aside === 0) await Bun.sleep(5);
   expect((await kassa.post('/payment/add_funds/nobody/1')).status).toBe(404);
@@ -133,24 +114,22 @@ test('what is not there is told at once, although rows are held', async () => {
   expect((await waiting).status).toBe(200);
 });
 
-test('a recorded answer is repeated although the row is held', async () => {
-  const [kassa] = openAll(1);
-  if (!kassa) throw new Error('no process');
+test('a recorded answer is replayed although the row is held', async () => {
+  const kassa = open();
   const user = await newUser(kassa, 1);
   const key = { 'idempotency-key': crypto.randomUUID() };
   const path = `/payment/add_funds/${user}/1`;
   const first = await kassa.post(path, key);
-  const release = await hold('users', [user]);
+  const { release } = await holdRows('users', [user]);
   const again = await kassa.post(path, key);
   expect([again.text, again.headers.get('idempotency-replayed')]).toEqual([first.text, 'true']);
   await release();
 });
 
-test('many who wait for a held row leave half the queue to the others', async () => {
-  const [kassa] = openAll(1, { QUEUE_MAX: 40, BATCH_MAX: 40 });
-  if (!kassa) throw new Error('no process');
+test('calls that wait for a held row leave half the queue to the others', async () => {
+  const kassa = open({ QUEUE_MAX: 40, BATCH_MAX: 40 });
   const [user, other] = [await newUser(kassa, 1), await newUser(kassa, 1)];
-  const release = await hold('users', [user]);
+  const { release } = await holdRows('users', [user]);
   const waiting = Array.from({ length: 20 }, () => kassa.post(`/payment/add_funds/${user}/1`));
   while (kassa.store.gauges().set_aside < 20) await Bun.sleep(5);
   const late = await kassa.post(`/payment/add_funds/${user}/1`);
@@ -159,29 +138,26 @@ test('many who wait for a held row leave half the queue to the others', async ()
   await release();
   expect(tally(await Promise.all(waiting))).toEqual({ 200: 20 });
   expect(await creditOf(kassa, user)).toBe(21);
-  const releaseAgain = await hold('users', [user]);
+  const hold = await holdRows('users', [user]);
   const again = kassa.post(`/payment/add_funds/${user}/1`);
-  await until(() => kassa.store.gauges().set_aside === 1, 'the row to be met again');
-  await releaseAgain();
+  await until(() => kassa.store.gauges().set_aside === 1, 'the call to be set aside');
+  await hold.release();
   expect((await again).status).toBe(200);
 });
 
-test('lines of orders that a stranger holds stop only who writes lines of these orders', async () => {
-  const [kassa] = openAll(1);
-  if (!kassa) throw new Error('no process');
+test('held lines of orders delay only calls that write lines of these orders', async () => {
+  const kassa = open();
   const [user, item] = [await newUser(kassa, 100), await newItem(kassa, 1, 100)];
   const orders = await times(5, () => newOrder(kassa, user, [[item, 1]]));
   const funded = await times(8, () => newUser(kassa, 0));
-  const { sql, close } = await connect();
-  await sql`set idle_in_transaction_session_timeout = 0`.catch(() => {});
-  await sql`begin`;
+  const { sql, close } = await openTransaction();
   for (const id of orders)
     await sql`select order_id from order_lines where order_id = ${id} for update`;
-  let open = true;
-  const victims = Promise.all(
+  let is_waiting = true;
+  const waiting = Promise.all(
     orders.map((id) => kassa.post(`/orders/addItem/${id}/${item}/1`)),
   ).finally(() => {
-    open = false;
+    is_waiting = false;
   });
   const fund = async (id: string) => {
     for (let i = 0; i < CALLS; i++) {
@@ -189,10 +165,10 @@ test('lines of orders that a stranger holds stop only who writes lines of these 
     }
   };
   await Promise.all(funded.map(fund));
-  expect(open).toBe(true);
+  expect(is_waiting).toBe(true);
   await sql`rollback`;
   await close();
-  expect(tally(await victims)).toEqual({ 200: 5 });
+  expect(tally(await waiting)).toEqual({ 200: 5 });
   for (const id of orders) {
     expect((await kassa.get(`/orders/find/${id}`)).body.items).toEqual([[item, 2]]);
   }

@@ -1,20 +1,20 @@
-/** `LANES=auto`: how many lanes are used, on stores that gain by them, lose by them, or change. */
+/** `LANES=auto`: the number of lanes on stores where lanes add throughput, reduce it, or both in turn. */
 import { expect, test } from 'bun:test';
 import { type Interval, LaneCount } from '../../db/engine/lane-count.ts';
 import { seeded } from '../support/report.ts';
 
-/** A store: what a number of lanes gives, compared with one. */
+/** A store, by its figures for one lane, two lanes and so on; the last one holds for more. */
 interface Load {
   rates: readonly number[];
   locks?: readonly number[];
-  /** Each interval is off by up to this part. */
+  /** The relative error of each measurement, at most. */
   noise?: number;
   batch?: number;
 }
 const MAX = 8;
 const at = (list: readonly number[], lanes: number) => list[lanes - 1] ?? list.at(-1) ?? 0;
 
-/** Lets the count work for so many intervals. @returns the lanes of each, and what was lost by them */
+/** @returns the lanes of each interval, their mean and maximum, and the share of the best throughput */
 function run(count: LaneCount, intervals: number, load: Load, seed = 1) {
   const { rates, locks = [10], noise = 0.05, batch = 20 } = load;
   const random = seeded(seed);
@@ -35,12 +35,12 @@ function run(count: LaneCount, intervals: number, load: Load, seed = 1) {
 const seeds = Array.from({ length: 20 }, (_, i) => i + 1);
 
 test.each([
-  ['as on three nodes that share two cores: a second lane halves', [1000, 500, 400], 1, 0.95],
-  ['a little less with each', [1000, 950, 900, 850], 1, 0.95],
-  ['no more with any', [1000], 1, 0.95],
-  ['more with a second one, less with a third', [1000, 1500, 1200, 900], 2, 0.9],
-  ['more up to four', [1000, 1700, 2200, 2600, 2500, 2200, 1800], 4, 0.85],
-  ['more with each', [1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000], 8, 0.85],
+  ['three nodes on two cores: a second lane halves the rate', [1000, 500, 400], 1, 0.95],
+  ['each lane reduces the rate a little', [1000, 950, 900, 850], 1, 0.95],
+  ['no lane adds to the rate', [1000], 1, 0.95],
+  ['a second lane adds, a third one does not', [1000, 1500, 1200, 900], 2, 0.9],
+  ['lanes add up to four', [1000, 1700, 2200, 2600, 2500, 2200, 1800], 4, 0.85],
+  ['every lane adds', [1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000], 8, 0.85],
 ])('%s', (_, rates, best, share) => {
   for (const seed of seeds) {
     const count = new LaneCount(MAX);
@@ -56,14 +56,14 @@ test.each([
   }
 });
 
-test('a lane that gives nothing costs less than a hundredth, even if it halves the rest', () => {
+test('trials cost less than 1 % of the throughput, even if a lane halves it', () => {
   for (const seed of seeds) {
     const { share } = run(new LaneCount(MAX), 3600, { rates: [1000, 500], noise: 0 }, seed);
     expect(share).toBeGreaterThan(0.99);
   }
 });
 
-test('a lane that raises the throughput by long waits for locks is given back', () => {
+test('a lane that raises the throughput but prolongs locks is removed', () => {
   for (const locks of [
     [10, 30, 60],
     [10, 17, 25],
@@ -75,7 +75,7 @@ test('a lane that raises the throughput by long waits for locks is given back', 
   }
 });
 
-test('when the calls turn to one hot row, the lanes are soon given back', () => {
+test('when all calls turn to one hot row, lanes are soon removed', () => {
   const many = { rates: [1000, 2000, 3000, 4000], locks: [10] };
   const hot = { rates: [2000, 1000, 700, 500], locks: [10, 40, 80, 160] };
   for (const seed of seeds) {
@@ -88,7 +88,7 @@ test('when the calls turn to one hot row, the lanes are soon given back', () => 
   }
 });
 
-test('lanes that give nothing any more are given back, though fewer lanes lock larger batches', () => {
+test('lanes that no longer add throughput are removed, although larger batches lock for longer', () => {
   const before = { rates: [1000, 2000, 3000, 4000], locks: [20, 10, 7, 5] };
   const after = { rates: [1000], locks: [40, 19, 9, 5] };
   for (const seed of seeds) {
@@ -100,7 +100,7 @@ test('lanes that give nothing any more are given back, though fewer lanes lock l
   }
 });
 
-test('and when they turn away from it, lanes come back within the longest pause', () => {
+test('when calls turn away from a hot row, lanes return within the longest pause', () => {
   const count = new LaneCount(4);
   run(count, 3600, { rates: [2000, 1000, 700, 500] });
   expect(count.lanes).toBe(1);
@@ -108,7 +108,7 @@ test('and when they turn away from it, lanes come back within the longest pause'
   expect(lanes.at(-1)).toBe(4);
 });
 
-test('while no call waits for a lane none is tried, and those in use are given up', () => {
+test('while no call waits for a lane, none is tried, and those in use are removed', () => {
   const rates = [1000, 2000, 3000, 4000];
   expect(run(new LaneCount(MAX), 3600, { rates, batch: 1.5 }).most).toBe(1);
   const count = new LaneCount(4);
@@ -117,11 +117,11 @@ test('while no call waits for a lane none is tried, and those in use are given u
   const quiet = run(count, 200, { rates, batch: 1 });
   expect(quiet.lanes.at(-1)).toBe(1);
   for (const [i, lanes] of quiet.lanes.entries()) {
-    expect(lanes).toBeLessThanOrEqual(quiet.lanes[i - 1] ?? 4); // and never one more
+    expect(lanes).toBeLessThanOrEqual(quiet.lanes[i - 1] ?? 4);
   }
 });
 
-test('one interval never changes more than one lane, and never beyond the bounds', () => {
+test('an interval changes the number by at most one, and never beyond the bounds', () => {
   for (const seed of seeds) {
     const random = seeded(seed);
     const max = 1 + Math.floor(random() * MAX);
@@ -141,7 +141,7 @@ test('one interval never changes more than one lane, and never beyond the bounds
   }
 });
 
-test('a store that fails during a trial leaves the number as it was', () => {
+test('a failure of the store during a trial restores the number of lanes', () => {
   for (const bad of [{ troubled: true }, { rate: 0 }]) {
     const count = new LaneCount(MAX);
     const usual = { rate: 1000, batch: 20, lock_ms: 10, troubled: false };

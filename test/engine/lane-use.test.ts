@@ -1,16 +1,16 @@
-/** The engine with `LANES=auto`, in virtual time, on stores that serve many lanes or one. */
+/** The engine with `LANES=auto`, in virtual time, on stores with parallel or serial transactions. */
 import { expect, test } from 'bun:test';
-import type { Command } from '../../db/command.ts';
+import type { Answer, Command } from '../../db/command.ts';
 import type { Connection, Sql } from '../../db/connection/connection.ts';
 import { connectionOn } from '../../db/connection/link.ts';
-import { type Engine, groupCommit, type Limits } from '../../db/engine/group-commit.ts';
-import type { Answer } from '../../db/engine/transaction.ts';
+import { type Engine, groupCommit } from '../../db/engine/group-commit.ts';
+import type { EngineLimits } from '../../db/engine/limits.ts';
 import { sqlTag } from '../proofs/simulation/sql.ts';
 import { Schedule } from '../proofs/simulation/time.ts';
 import { seeded } from '../support/report.ts';
 
 const INTERVAL_MS = 200;
-const limits: Limits = {
+const limits: EngineLimits = {
   lanes: 4,
   lanes_interval_ms: INTERVAL_MS,
   batch_max: 4,
@@ -30,11 +30,11 @@ const command: Command<Answer> = {
 
 interface StoreKind {
   gated?: boolean;
-  /** Its transactions go one after the other. */
+  /** Its transactions run one at a time. */
   serial?: boolean;
 }
 
-/** A store whose transactions take 20 ms each, and an engine on it; `open` is its connections. */
+/** An engine on a store whose transactions take 20 ms each; `open` are its connections. */
 function stage({ gated = false, serial = false }: StoreKind) {
   const schedule = new Schedule(seeded(7));
   const clock = schedule.clock();
@@ -75,13 +75,13 @@ function stage({ gated = false, serial = false }: StoreKind) {
     open.add(connection);
     return connection;
   };
-  const readAhead = async () => new Map();
-  const ground = { connect, readAhead, marker_service: 'order' as const, log: () => {}, clock };
-  const engine = groupCommit(ground, limits);
+  const prefetch = async () => new Map();
+  const deps = { connect, prefetch, marker_service: 'order' as const, log: () => {}, clock };
+  const engine = groupCommit(deps, limits);
   return { schedule, engine, open, lanes };
 }
 
-/** Clients that call again as soon as they are answered, for so many intervals. */
+/** Runs clients that call again as soon as they are answered. @returns the number of answers */
 async function callers(
   { schedule, engine, lanes }: { schedule: Schedule; engine: Engine; lanes: number[] },
   count: number,
@@ -106,7 +106,7 @@ async function callers(
   return done;
 }
 
-/** Plays it to its end, in virtual time. */
+/** Runs it to its end, in virtual time. */
 function play(schedule: Schedule, story: () => Promise<void>): void {
   let told = false;
   let wrong: unknown;
@@ -119,7 +119,7 @@ function play(schedule: Schedule, story: () => Promise<void>): void {
   expect([told, ended]).toEqual([true, true]);
 }
 
-test('on a store that serves lanes side by side they are used; at rest all but one are closed', () => {
+test('where transactions run in parallel, lanes are used; at rest all but one are closed', () => {
   const { schedule, engine, open, lanes } = stage({});
   play(schedule, async () => {
     await callers({ schedule, engine, lanes }, 32, 120);
@@ -136,7 +136,7 @@ test('on a store that serves lanes side by side they are used; at rest all but o
   });
 });
 
-test('on a store whose transactions take turns one lane stays, but for short trials', () => {
+test('where transactions run one at a time, one lane stays, except for short trials', () => {
   const { schedule, engine, open, lanes } = stage({ serial: true });
   play(schedule, async () => {
     await callers({ schedule, engine, lanes }, 32, 200);
@@ -148,7 +148,7 @@ test('on a store whose transactions take turns one lane stays, but for short tri
   });
 });
 
-test('behind the gate of PostgreSQL no second lane is ever tried', () => {
+test('behind the gate of PostgreSQL a second lane is never tried', () => {
   const { schedule, engine, open, lanes } = stage({ gated: true });
   play(schedule, async () => {
     await callers({ schedule, engine, lanes }, 32, 100);

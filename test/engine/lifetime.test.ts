@@ -1,4 +1,4 @@
-/** Connections are replaced when they have served their time, and no call notices. */
+/** Connections are replaced at the end of their lifetime, and no call fails. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
 import type { Config } from '../../apps/runtime/config.ts';
 import {
@@ -46,7 +46,7 @@ function open(settings: Partial<Config>): Kassa {
   return kassa;
 }
 
-/** After which whoever waits for connections to change has waited in vain. */
+/** The limit of waits for connections to be replaced. */
 const HANG_MS = 60_000;
 
 /** Clients who buy and look without a pause. @returns how many replies had each status */
@@ -70,14 +70,14 @@ async function load(kassa: Kassa, clients: number, enough: () => boolean) {
   return { bought, statuses: tally(replies.flat()) };
 }
 
-/** For what must not happen however long one waits. */
+/** True after so many milliseconds. */
 function after(ms: number): () => boolean {
   const at = performance.now() + ms;
   return () => performance.now() > at;
 }
 
 test.each([1, 40])(
-  'with %i clients connections change all the time and no call fails',
+  'with %i clients, connections are replaced all the time and no call fails',
   async (clients) => {
     const kassa = open({ CONNECTION_LIFETIME_MS: 60 });
     const { bought, statuses } = await load(kassa, clients, () => opened > 30);
@@ -90,7 +90,7 @@ test.each([1, 40])(
   },
 );
 
-test('a lane that always has a batch to send behind another is replaced too', async () => {
+test('a lane that always pipelines batches replaces its connection too', async () => {
   const kassa = open({ CONNECTION_LIFETIME_MS: 60, LANES: 1 });
   const user_id = await newUser(kassa);
   const give_up_at = performance.now() + HANG_MS;
@@ -106,7 +106,7 @@ test('a lane that always has a batch to send behind another is replaced too', as
   expect(await creditOf(kassa, user_id)).toBe(sum);
 });
 
-test('no more connections are open than are configured, and in the end none', async () => {
+test('no more connections are open than configured, and after close none', async () => {
   const { sql, close } = await connect();
   const sessions = async () => {
     const [row] = await sql`select count(*)::int4 as n from pg_stat_activity
@@ -122,13 +122,13 @@ test('no more connections are open than are configured, and in the end none', as
   await close();
 });
 
-test('a lifetime of 0 is for ever', async () => {
+test('a lifetime of 0 is unlimited', async () => {
   const kassa = open({ CONNECTION_LIFETIME_MS: 0 });
   await load(kassa, 10, after(500));
   expect(opened).toBeLessThanOrEqual(2 + 4);
 });
 
-test('old connections go on while no new ones are to be had', async () => {
+test('stale connections serve on while no new ones can be opened', async () => {
   const kassa = open({ CONNECTION_LIFETIME_MS: 300, LANES: 1, READ_POOL_SIZE: 1 });
   await load(kassa, 4, after(50));
   const before = opened;
@@ -140,7 +140,7 @@ test('old connections go on while no new ones are to be had', async () => {
   expect(opened).toBe(before);
 });
 
-test('a read that is still trying when the store closes opens nothing afterwards', async () => {
+test('a read that is retried while the store closes opens no connection afterwards', async () => {
   const kassa = open({ LANES: 1, READ_POOL_SIZE: 1 });
   proxy.away = true;
   const trying = times(20, (i) =>

@@ -1,4 +1,4 @@
-/** What was answered is let go of: a service's memory stays flat however long it runs. */
+/** A service releases the memory of answered calls, and stays within bounds under the largest batches. */
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import type { Connection } from '../../db/connection/connection.ts';
@@ -14,9 +14,9 @@ import {
 } from '../support/kassa.ts';
 import { answers, freePort, openStage, until } from '../support/process.ts';
 
-const FLIGHTS = 50;
-/** Stories of six calls, of which so many are told at the same time. */
-const STORIES = 160;
+const ROUND_TRIPS = 50;
+/** Scenarios of six calls; `AT_ONCE` of them run at the same time. */
+const SCENARIOS = 160;
 const AT_ONCE = 40;
 const ROUNDS = 6;
 
@@ -27,25 +27,25 @@ afterAll(async () => {
   await kassa.close();
 });
 
-test('a connection keeps nothing of the flights that it has answered', async () => {
+test('a connection retains no answer', async () => {
   const connection = await connect();
   const answers: WeakRef<object>[] = [];
-  for (let i = 0; i < FLIGHTS; i++) answers.push(await fly(connection));
-  await Bun.sleep(0); // lets go of the last one's promises
+  for (let i = 0; i < ROUND_TRIPS; i++) answers.push(await select(connection));
+  await Bun.sleep(0); // releases the promises of the last one
   Bun.gc(true);
-  // The collector may take a few for alive that a register still names.
+  // The collector may find a few in registers.
   const kept = answers.filter((answer) => answer.deref() !== undefined).length;
-  expect(kept).toBeLessThan(FLIGHTS / 5);
+  expect(kept).toBeLessThan(ROUND_TRIPS / 5);
   await connection.close();
 });
 
-async function fly(connection: Connection): Promise<WeakRef<object>> {
+async function select(connection: Connection): Promise<WeakRef<object>> {
   const [answer] = await connection.flight([connection.sql`select 1 as one`], 5000);
   if (answer?.status !== 'fulfilled') throw answer?.reason;
   return new WeakRef(answer.value);
 }
 
-test('a service under load keeps nothing of the calls that it has answered', async () => {
+test('a service under load retains nothing of answered calls', async () => {
   const port = await freePort();
   const collector = join(await stage.folder(), 'collector.ts');
   await Bun.write(collector, 'setInterval(() => Bun.gc(true), 100).unref();');
@@ -56,8 +56,8 @@ test('a service under load keeps nothing of the calls that it has answered', asy
   const memory: Memory[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const seen: Memory[] = [];
-    for (let told = 0; told < STORIES; told += AT_ONCE) {
-      await times(AT_ONCE, () => tell(port, user, item));
+    for (let done = 0; done < SCENARIOS; done += AT_ONCE) {
+      await times(AT_ONCE, () => runScenario(port, user, item));
       seen.push(await memoryOf(port));
     }
     memory.push({
@@ -67,7 +67,7 @@ test('a service under load keeps nothing of the calls that it has answered', asy
   }
   const [, warm = NOTHING] = memory;
   const last = memory.at(-1) ?? NOTHING;
-  // Four hundred bytes for each call since would be more.
+  // Four hundred bytes for each call since then would exceed this.
   expect(last.heap_mb - warm.heap_mb).toBeLessThan(1.5);
   expect(last.resident_mb - warm.resident_mb).toBeLessThan(25);
   expect(last.resident_mb).toBeLessThan(250);
@@ -86,7 +86,7 @@ test('the largest batches that the limits allow leave a service below 250 MB', a
   const env = { DATABASE_URL: database.database_url, PORT: String(port) };
   await answers(stage.start(['apps/order/main.ts'], env), port);
 
-  // All wait at once, one for each order, half of the answers are recorded: a thousand lines each.
+  // All wait at once, one for each order. Half of the answers, a thousand lines each, are recorded.
   await outside.sql`begin`;
   if (outside.gated) await takeGate(outside.sql);
   const ask = async (method: string, path: string, keyed: boolean) => {
@@ -114,7 +114,7 @@ test('the largest batches that the limits allow leave a service below 250 MB', a
     peak_mb = Math.max(peak_mb, resident_mb);
     await Bun.sleep(50);
   }
-  // An item of these orders does not exist, so none is paid; a busy machine may give some calls up.
+  // The items of these orders do not exist, so none is paid; on a busy machine some calls are 429.
   const kinds = new Set(await all);
   for (const status of kinds) expect([200, 404, 429]).toContain(status);
   expect(kinds).toContain(200);
@@ -151,8 +151,8 @@ interface Memory {
 }
 const NOTHING: Memory = { heap_mb: 0, resident_mb: 0 };
 
-/** An order that is paid, looked at, refused, unknown and misspelt. */
-async function tell(port: number, user: string, item: string): Promise<void> {
+/** Creates, pays and reads an order, and makes calls that are refused or match no route. */
+async function runScenario(port: number, user: string, item: string): Promise<void> {
   const ask = async (method: string, path: string) => {
     const headers = method === 'POST' ? { 'idempotency-key': crypto.randomUUID() } : undefined;
     const response = await fetch(`http://127.0.0.1:${port}${path}`, {
@@ -173,7 +173,7 @@ async function tell(port: number, user: string, item: string): Promise<void> {
   expect([made, ...rest].map(({ status }) => status)).toEqual([200, 200, 200, 200, 404, 404]);
 }
 
-/** What the service says of itself. */
+/** The service's own metrics. */
 async function memoryOf(port: number): Promise<Memory> {
   const text = await scrape(port);
   return {

@@ -1,14 +1,13 @@
-/** Reading ahead is a hint: what a command really needs is found under the lock. */
+/** A prefetch is only a hint: a command finds out under its locks which rows it needs. */
 import { afterAll, expect, test } from 'bun:test';
 import { addItem, checkout, createOrder } from '../../apps/order/commands.ts';
 import { addFunds } from '../../apps/payment/commands.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { addStock } from '../../apps/stock/commands.ts';
-import type { Command, Keys } from '../../db/command.ts';
+import type { Answer, Command, Keys } from '../../db/command.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import type { Connection } from '../../db/connection/connection.ts';
 import { groupCommit } from '../../db/engine/group-commit.ts';
-import type { Answer } from '../../db/engine/transaction.ts';
 import {
   connect,
   creditOf,
@@ -29,15 +28,15 @@ afterAll(async () => {
   await expectCleanAudit();
 });
 
-/** An engine whose hints come from the test. */
-function engineWithHints(readAhead: (ids: readonly string[]) => Promise<Map<string, Keys>>) {
+/** An engine whose prefetch the test supplies. */
+function engineWith(prefetch: (ids: readonly string[]) => Promise<Map<string, Keys>>) {
   const options = storeOptions(readConfig({}), storeUrl(), 'test');
   const connect = () => openConnection(options, 'transactions');
-  const ground = { connect, readAhead, marker_service: 'order' as const, log() {} };
-  return groupCommit(ground, { ...options, deadline_ms: 3000 });
+  const deps = { connect, prefetch, marker_service: 'order' as const, log() {} };
+  return groupCommit(deps, { ...options, deadline_ms: 3000 });
 }
 
-/** Counts the tries of a command, and answers with the bare outcome. */
+/** Counts the decisions of a command, and answers with the bare outcome. */
 function counted(command: Command): { command: Command<Answer>; tries: () => number } {
   let tries = 0;
   return {
@@ -56,17 +55,17 @@ function counted(command: Command): { command: Command<Answer>; tries: () => num
 }
 
 for (const [what, hint] of [
-  ['no hint', async () => new Map()],
-  ['a hint that is out of date', async ([id = '']) => new Map([[id, { items: ['gone'] }]])],
+  ['an empty prefetch', async () => new Map()],
+  ['a prefetch that is out of date', async ([id = '']) => new Map([[id, { items: ['gone'] }]])],
   [
-    'a reader that fails',
+    'a prefetch that fails',
     async () => {
       throw new Error('the store is away');
     },
   ],
 ] as [string, (ids: readonly string[]) => Promise<Map<string, Keys>>][]) {
-  test(`a checkout with ${what} goes again with the keys it needs, and happens once`, async () => {
-    const engine = engineWithHints(hint);
+  test(`a checkout with ${what} runs again with the keys that it needs, and happens once`, async () => {
+    const engine = engineWith(hint);
     const user = await newUser(kassa, 100);
     const items = [await newItem(kassa, 10, 5), await newItem(kassa, 7, 5)] as const;
     const order = await newOrder(kassa, user, [
@@ -83,22 +82,22 @@ for (const [what, hint] of [
   });
 }
 
-const stranger = await connect();
-afterAll(stranger.close);
-test.skipIf(!stranger.gated)(
-  'a command whose batch has met a held row does not take it for missing, though it named it not',
+const foreign = await connect();
+afterAll(foreign.close);
+test.skipIf(!foreign.gated)(
+  'a held row in its batch does not look missing to a command that did not name it',
   async () => {
-    const engine = engineWithHints(async () => new Map());
+    const engine = engineWith(async () => new Map());
     const user = await newUser(kassa, 100);
     const [item, other] = [await newItem(kassa, 10, 5), await newItem(kassa, 1, 0)];
     const order = await newOrder(kassa, user, [[item, 1]]);
-    const { sql } = stranger;
+    const { sql } = foreign;
     await sql`begin`;
     await sql`select id from items where id = ${item} for update`;
-    const { follow: _, ...unfollowed } = checkout(order);
-    const bought = counted(unfollowed);
-    // The first one is under way while the others come, so these are one batch. All that the last
-    // one needs is named in it, by others.
+    const { prefetch: _, ...without } = checkout(order);
+    const bought = counted(without);
+    // The first is under way while the others arrive, so those form one batch. The others of the
+    // batch name every row that the last one needs.
     const named = [addStock(other, 1), addStock(item, 1), addFunds(user, 1)].map(counted);
     const all = [...named, bought].map(({ command }) => engine.submit(command));
     await until(() => engine.setAside() === 2, 'both to be set aside');
@@ -110,7 +109,7 @@ test.skipIf(!stranger.gated)(
   },
 );
 
-test('a batch reads no more lines than its bound, however many its orders have, and does them all', async () => {
+test('a batch reads no more lines than its limit, and the commands that do not fit run later', async () => {
   const lines = 60;
   const options = { ...storeOptions(readConfig({}), storeUrl(), 'test'), batch_rows_max: 100 };
   const read: number[] = [];
@@ -127,15 +126,16 @@ test('a batch reads no more lines than its bound, however many its orders have, 
       get: (target, name) => (name === 'flight' ? flight : Reflect.get(target, name, target)),
     });
   };
-  const ground = { connect, readAhead: async () => new Map(), marker_service: 'order' as const };
-  const engine = groupCommit({ ...ground, log() {} }, options);
+  const prefetch = async () => new Map();
+  const deps = { connect, prefetch, marker_service: 'order' as const, log() {} };
+  const engine = groupCommit(deps, options);
   const [user, item] = [await newUser(kassa), await newItem(kassa, 1)];
   const orders = await times(5, () => newOrder(kassa, user));
   for (const id of orders) {
-    await stranger.sql`insert into order_lines (order_id, item_id, quantity, unit_price)
+    await foreign.sql`insert into order_lines (order_id, item_id, quantity, unit_price)
       select ${id}, 'line-' || n, 1, 0 from generate_series(1, ${lines}::int8) n`;
   }
-  // The first one is under way while the others come, so they are one batch, as far as they fit.
+  // The first is under way while the others arrive, so those form one batch, as far as they fit.
   const calls = [
     createOrder(crypto.randomUUID(), user),
     ...orders.map((id) => addItem(id, item, 1)),

@@ -1,9 +1,10 @@
-/** One transaction and the truth about it: markers, settling, certain and uncertain ends. */
+/** The outcome of one transaction: certain, or in doubt and settled by its marker. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import type { Command } from '../../db/command.ts';
+import type { Answer, Command } from '../../db/command.ts';
 import type { Connection, Settled } from '../../db/connection/connection.ts';
-import { settle } from '../../db/engine/operations.ts';
-import { type Answer, transact, type Work } from '../../db/engine/transaction.ts';
+import { settle } from '../../db/engine/in-doubt.ts';
+import { transact } from '../../db/engine/transaction.ts';
+import type { Work } from '../../db/engine/work.ts';
 import type { Marker } from '../../db/operations-table.ts';
 import { connect, newDatabase } from '../support/kassa.ts';
 import { type StoreProxy, startProxy } from '../support/proxy.ts';
@@ -25,7 +26,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Appends a movement and locks nothing, so that only the marker can keep it from happening. */
+/** Appends a movement and locks nothing, so that only the marker can prevent it. */
 function append(user_id: string): Work {
   const movement = { user_id, amount: 1, reason: 'test', order_id: null };
   const command: Command<Answer> = {
@@ -43,11 +44,11 @@ const movementsOf = async (user_id: string): Promise<number> => {
   return rows.length;
 };
 
-test('writes that arrive after the call was settled as undone change nothing', async () => {
+test('writes that arrive after the transaction was settled as undone have no effect', async () => {
   const lane = await connect(proxy.database_url);
   const user_id = crypto.randomUUID();
   const marker = newMarker();
-  // Once undisturbed, so that all statements are prepared and the next time go together.
+  // Once without a fault, so that all statements are prepared and later sent together.
   await transact(lane, [append('warm')], newMarker(), TIMEOUTS);
   proxy.late_ms = 300;
   proxy.disturb = (text) => (text.startsWith('insert into credit_movements') ? 'late' : 'pass');
@@ -55,12 +56,12 @@ test('writes that arrive after the call was settled as undone change nothing', a
   expect(attempt.end).toBe('ambiguous');
   expect(await settle(direct, marker, 5000)).toBe('undone');
   expect(await settle(direct, marker, 5000)).toBe('undone');
-  await Bun.sleep(500); // the lost writes and their COMMIT have arrived by now
+  await Bun.sleep(500); // by now the lost writes and their COMMIT have arrived
   expect(await movementsOf(user_id)).toBe(0);
   proxy.disturb = () => 'pass';
 });
 
-test('a commit that took place is settled as committed, again and again', async () => {
+test('a transaction that committed is settled as committed, however often', async () => {
   const lane = await connect(proxy.database_url);
   const user_id = crypto.randomUUID();
   const marker = newMarker();
@@ -73,13 +74,13 @@ test('a commit that took place is settled as committed, again and again', async 
   expect(await movementsOf(user_id)).toBe(1);
 });
 
-/** The commit flight is answered otherwise than the server did. */
+/** Replaces the server's answers to the round trip of a COMMIT. */
 const answering = (lane: Connection, how: (settled: Settled[]) => Settled[]): Connection =>
   Object.create(lane, {
     alive: { get: () => lane.alive },
     flight: {
-      async value(...flight: Parameters<Connection['flight']>) {
-        const settled = await lane.flight(...flight);
+      async value(...args: Parameters<Connection['flight']>) {
+        const settled = await lane.flight(...args);
         const last = settled.at(-1);
         const ends = last?.status === 'fulfilled' && last.value.command === 'COMMIT';
         return ends ? how(settled) : settled;
@@ -87,7 +88,7 @@ const answering = (lane: Connection, how: (settled: Settled[]) => Settled[]): Co
     },
   });
 
-test('the error of a pooler that gives up, for a server that has done it all, leaves a doubt', async () => {
+test('an error of a failing pooler leaves the transaction in doubt: the server may have committed', async () => {
   const lane = await connect(database.database_url);
   const [user_id, marker] = [crypto.randomUUID(), newMarker()];
   const crash = { name: 'PostgresError', code: '08P01', severity: 'FATAL' };
@@ -101,7 +102,7 @@ test('the error of a pooler that gives up, for a server that has done it all, le
   expect(await settle(direct, marker, 5000)).toBe('committed');
 });
 
-test("a COMMIT beside a write that failed is nobody's success", async () => {
+test('a COMMIT with a failed write is a success for no command', async () => {
   const lane = await connect(database.database_url);
   const half = answering(lane, ([_, ...rest]) => [
     { status: 'rejected', reason: new Error('never sent') },
@@ -113,7 +114,7 @@ test("a COMMIT beside a write that failed is nobody's success", async () => {
   await lane.close();
 });
 
-test('settling waits for a transaction that is still open, and tells how it ended', async () => {
+test('settling waits for a transaction that is still open, and finds out how it ends', async () => {
   for (const [last, truth] of [
     ['commit', 'committed'],
     ['rollback', 'undone'],
@@ -130,7 +131,7 @@ test('settling waits for a transaction that is still open, and tells how it ende
   }
 });
 
-test('an error of the server before the COMMIT is a certain end without effect', async () => {
+test('a server error before the COMMIT is a certain abort', async () => {
   const lane = await connect(database.database_url);
   const user_id = crypto.randomUUID();
   const bad = append(user_id);
@@ -150,7 +151,7 @@ test('an error of the server before the COMMIT is a certain end without effect',
   await lane.close();
 });
 
-test('a connection that was lost never comes back', async () => {
+test('a lost connection stays lost', async () => {
   const lane = await connect(database.database_url);
   lane.destroy();
   expect(lane.alive).toBe(false);

@@ -1,4 +1,4 @@
-/** Changed rows on CockroachDB: written with UPSERT, to the same end as with UPDATE on PostgreSQL. */
+/** On CockroachDB changed rows are written with UPSERT, with the same effect as UPDATE on PostgreSQL. */
 import { expect, test } from 'bun:test';
 import { getTableName } from 'drizzle-orm';
 import { getTableConfig } from 'drizzle-orm/pg-core';
@@ -6,14 +6,9 @@ import type { Item, Order, User } from '../../db/command.ts';
 import type { Sql } from '../../db/connection/connection.ts';
 import { connectionOn } from '../../db/connection/link.ts';
 import { UPSERTED } from '../../db/connection/session.ts';
+import type { OrderLine } from '../../db/engine/row-changes.ts';
 import { transact } from '../../db/engine/transaction.ts';
-import {
-  type OrderLine,
-  writeItems,
-  writeLines,
-  writeOrders,
-  writeUsers,
-} from '../../db/engine/write-back.ts';
+import { writeItems, writeLines, writeOrders, writeUsers } from '../../db/engine/write-back.ts';
 import { grantRoles } from '../../db/maintenance/grant.ts';
 import { ROLES, withUpserts } from '../../db/maintenance/roles.ts';
 import { items, order_lines, orders, users } from '../../db/schema.ts';
@@ -28,19 +23,19 @@ const line: OrderLine = { order_id: 'o', item_id: 'i', quantity: 1, unit_price: 
 const user: User = { id: 'u', credit: 1 };
 const item: Item = { id: 'i', price: 3, stock: 1 };
 
-/** The statements of a write-back in which every table has made, changed and removed rows. */
+/** The statements for new, changed and removed rows of every table. */
 const writeBack = (upserts: boolean): string[] => {
-  const sifted = <T>(row: T) => ({ made: [row], changed: [row], removed: [] });
+  const changes = <T>(row: T) => ({ made: [row], changed: [row], removed: [] });
   const target = { sql, upserts };
   return textsOf([
-    ...writeOrders(target, { ...sifted(order), removed: ['gone'] }),
-    ...writeLines(target, { ...sifted(line), removed: [line] }),
-    ...writeUsers(target, sifted(user)),
-    ...writeItems(target, sifted(item)),
+    ...writeOrders(target, { ...changes(order), removed: ['gone'] }),
+    ...writeLines(target, { ...changes(line), removed: [line] }),
+    ...writeUsers(target, changes(user)),
+    ...writeItems(target, changes(item)),
   ]);
 };
 
-test('an upsert names every column of a table without secondary indexes, so nothing is read', () => {
+test('an upsert names every column of a table without secondary indexes, so it reads nothing', () => {
   const upserts = writeBack(true).filter((text) => text.startsWith('upsert'));
   expect(upserts.length).toBe(UPSERTED.length);
   const tables = [users, items, orders, order_lines];
@@ -55,7 +50,7 @@ test('an upsert names every column of a table without secondary indexes, so noth
   }
 });
 
-test('made rows are inserted on both stores, so that a duplicate id fails; the rest is the same', () => {
+test('new rows are inserted on both stores, so that a duplicate id fails; the rest is the same', () => {
   const [upserted, updated] = [writeBack(true), writeBack(false)];
   expect(updated.filter((text) => /^upsert|on conflict/.test(text))).toEqual([]);
   expect(upserted.filter((text) => /^update|on conflict/.test(text))).toEqual([]);
@@ -64,7 +59,7 @@ test('made rows are inserted on both stores, so that a duplicate id fails; the r
   expect(others(upserted).filter((text) => text.startsWith('insert')).length).toBe(4);
 });
 
-test('both write-backs leave the same rows: each seed is the same history with either', () => {
+test('UPSERT and UPDATE have the same effect: a seed has the same history with either', () => {
   const upserted = new Set<string | undefined>();
   const history = (seed: number, upserts: boolean) => {
     const { trace, ...rest } = simulate(seed, true, upserts);
@@ -77,7 +72,7 @@ test('both write-backs leave the same rows: each seed is the same history with e
   expect([...upserted].sort()).toEqual([...UPSERTED].sort());
 });
 
-test('a role that has lost INSERT since is refused once; its next connection asks anew', async () => {
+test('a role that has lost INSERT is refused once; its next connection checks again', async () => {
   const refusal = Object.assign(new Error('no'), { name: 'PostgresError', code: '42501' });
   let failed = false;
   const answers = (text: string): unknown => {
@@ -114,7 +109,7 @@ test('a role that has lost INSERT since is refused once; its next connection ask
   expect(await attemptOn(false)).toEqual({ end: 'aborted', alive: true });
 });
 
-test('on CockroachDB a role that updates whole rows may insert them too, and nothing else is new', async () => {
+test('on CockroachDB a role that updates whole rows may insert them too, and no more', async () => {
   const more = Object.entries(ROLES).flatMap(([role, grants]) => {
     const with_upserts = withUpserts(grants);
     expect(Object.keys(with_upserts)).toEqual(Object.keys(grants));

@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { Connection } from '../../db/connection/connection.ts';
-import { heldOf, type RowName, split } from '../../db/engine/probe.ts';
+import { heldOf } from '../../db/engine/probe.ts';
+import { type RowName, splitRowName } from '../../db/engine/row-name.ts';
 import { audit } from '../../db/maintenance/audit.ts';
 import { grantRoles, makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
@@ -180,7 +181,7 @@ const drives: Record<string, () => Promise<unknown>> = {
         expect(await heldOf(connection, all, 10_000, patience)).toEqual(new Set());
       }
       for (const row of all) {
-        const [table, id] = split(row);
+        const [table, id] = splitRowName(row);
         const other = await connect(database.database_url);
         await other.sql`begin`;
         await other.sql.unsafe(`select id from ${table} where id = '${id}' for update`);

@@ -182,7 +182,7 @@ test('long orders are read in portions, and each order is whole, in finds and in
     portions.push(rows.length);
     return rows;
   };
-  const { findOrder, followOrders } = reads({ ...pool, read: counted }, options);
+  const { findOrder, prefetchOrders } = reads({ ...pool, read: counted }, options);
   const asked = [...ids, 'nobody', ...ids];
   const found = await Promise.all(asked.map(findOrder));
   expect(found.map((order) => order?.id)).toEqual(
@@ -194,7 +194,7 @@ test('long orders are read in portions, and each order is whole, in finds and in
   }
   const followed = new Map<string, Keys>();
   for (let left = [...ids, 'nobody']; left.length > 0; ) {
-    const portion = await followOrders(left);
+    const portion = await prefetchOrders(left);
     expect(portion.size).toBeGreaterThan(0);
     for (const [id, keys] of portion) followed.set(id, keys);
     left = left.filter((id) => !portion.has(id));
@@ -220,7 +220,7 @@ test.skipIf(!is_postgresql)(
       if (text.includes('left join order_lines')) texts.add(text);
       return 'pass';
     };
-    await Promise.all([kassa.store.read.findOrder('a'), kassa.store.read.followOrders(['a'])]);
+    await Promise.all([kassa.store.read.findOrder('a'), kassa.store.read.prefetchOrders(['a'])]);
     expect(texts.size).toBe(2);
     const options = storeOptions(readConfig({}), database.database_url, 'test');
     const reader = await openConnection(options, 'reads');

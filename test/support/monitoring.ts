@@ -66,13 +66,14 @@ export async function collected(): Promise<Series> {
     const metrics = collectMetrics(service, '1');
     const { meter } = metrics;
     metrics.requested('GET', '/stock/find', 200, 1);
-    meter.batchDeparted(1, 1);
-    for (const flight of ['read_ahead', 'lock', 'commit', 'settle'] as const) meter.flew(flight, 1);
+    meter.batchTaken(1, 1);
+    for (const flight of ['read_ahead', 'lock', 'commit', 'settle'] as const)
+      meter.roundTrip(flight, 1);
     for (const truth of ['committed', 'undone', 'unknown'] as const) meter.commitSettled(truth);
     meter.retried('40001');
     meter.commitAmbiguous();
     meter.laneReplaced();
-    meter.readTogether(1);
+    meter.readsBatched(1);
     const context = { body: (content: string) => new Response(content) };
     const gauges = {
       lanes: 1,

@@ -1,24 +1,23 @@
-/** The clients of a simulation: random calls, keys that repeat and collide, and calls that are bad. */
-import type { Changes, Command, Rows } from '../../../db/command.ts';
+/** The clients of a simulation: random calls, invalid calls, and keys that repeat and collide. */
+import type { Answer, Changes, Command, Rows } from '../../../db/command.ts';
 import type { Engine } from '../../../db/engine/group-commit.ts';
-import type { Answer } from '../../../db/engine/transaction.ts';
 import type { Service as Owner } from '../../../db/service.ts';
 import { commandFor } from '../../support/command-for.ts';
 import { type Call, LIMIT } from '../../support/model.ts';
-import type { Judge, Kind, Submission } from './judge.ts';
+import type { Kind, Oracle, Submission } from './oracle.ts';
 import type { Schedule } from './time.ts';
 
-export interface ClientGround {
+export interface ClientContext {
   schedule: Schedule;
-  judge: Judge;
-  /** Those that have not begun to stop, and what waits in each. */
+  oracle: Oracle;
+  /** Services that have not begun to stop. */
   services: Service[];
   deadline_ms: number;
-  /** Keys whose records have expired: as good as new. */
+  /** Keys whose recorded answers have expired. */
   old_keys: string[];
-  /** Orders that exist or did. */
+  /** Orders that exist or existed. */
   orders: string[];
-  /** From then on nothing fails any more, so whoever repeats must learn the outcome. */
+  /** From this moment on nothing fails, so every repeated call must learn its outcome. */
   calm_at: number;
   trace(text: () => string): void;
   count(path: string): void;
@@ -27,74 +26,81 @@ export interface ClientGround {
 /** One process of the service. */
 export interface Service {
   engine: Engine;
+  /** Calls without an answer. */
   waiting: number;
 }
 
-/** What a client wants; it may submit it several times, under one key. */
-interface Wish {
+/** A call that a client may submit several times under one key. */
+interface Intent {
   kind: Kind;
   call: Call;
   key: string | undefined;
 }
 
-/** One client: some wishes, one after the other, with pauses. */
-export async function client(ground: ClientGround, wishes: number, pause_ms: number) {
-  const { schedule } = ground;
-  const past: Wish[] = [];
-  for (let i = 0; i < wishes; i++) {
+/** One client: some calls, one after the other, with pauses. */
+export async function client(context: ClientContext, calls: number, pause_ms: number) {
+  const { schedule } = context;
+  const past: Intent[] = [];
+  for (let i = 0; i < calls; i++) {
     await schedule.pause(schedule.random() * pause_ms);
-    const wish = newWish(ground, past);
-    past.push(wish);
-    const twice = wish.key !== undefined && schedule.chance(0.3);
+    const intent = newIntent(context, past);
+    past.push(intent);
+    const twice = intent.key !== undefined && schedule.chance(0.3);
     await Promise.all(
-      twice ? [fulfil(ground, wish), fulfil(ground, wish)] : [fulfil(ground, wish)],
+      twice
+        ? [submitUntilKnown(context, intent), submitUntilKnown(context, intent)]
+        : [submitUntilKnown(context, intent)],
     );
   }
 }
 
-function newWish(ground: ClientGround, past: readonly Wish[]): Wish {
-  const { schedule, judge, old_keys } = ground;
+function newIntent(context: ClientContext, past: readonly Intent[]): Intent {
+  const { schedule, oracle, old_keys } = context;
   const kinds: Kind[] = ['poison', 'throws', 'broken'];
   const kind = schedule.chance(0.06) ? schedule.pick(kinds) : 'call';
-  const call = newCall(ground);
+  const call = newCall(context);
   const dice = schedule.random();
   if (dice < 0.5) return { kind, call, key: undefined };
   if (dice < 0.53) return { kind, call, key: schedule.pick(past)?.key }; // another call, often
   if (dice < 0.57) return { kind, call, key: old_keys.shift() };
-  return { kind, call, key: `key-${judge.submissions.length}` };
+  return { kind, call, key: `key-${oracle.submissions.length}` };
 }
 
-/** With a key, until the outcome is known; without, once. */
-async function fulfil(ground: ClientGround, wish: Wish): Promise<void> {
-  const { schedule, calm_at, orders, judge } = ground;
+/** Submits a call: with a key until the outcome is known, without a key once. */
+async function submitUntilKnown(context: ClientContext, intent: Intent): Promise<void> {
+  const { schedule, calm_at, orders, oracle } = context;
   for (let tries = 1; ; tries++) {
-    const submission = await submitOnce(ground, wish);
+    const submission = await submitOnce(context, intent);
     const { ending } = submission;
-    if ((ending === 'answered' || ending === 'replayed') && wish.call.call === 'createOrder') {
-      orders.push(wish.call.order);
+    if ((ending === 'answered' || ending === 'replayed') && intent.call.call === 'createOrder') {
+      orders.push(intent.call.order);
     }
-    if (!mayRepeat(ending) || wish.key === undefined) return;
-    if (ending === 'outcome_unknown') ground.count('repeated after an unknown outcome');
+    if (!mayRepeat(ending) || intent.key === undefined) return;
+    if (ending === 'outcome_unknown') context.count('repeated after an unknown outcome');
     if (schedule.now > calm_at + 60_000) {
-      return judge.violated(`key ${wish.key} stays unanswered: ${ending}`);
+      return oracle.violated(`key ${intent.key} stays unanswered: ${ending}`);
     }
     const calm = schedule.now > calm_at;
     if (!calm && tries > 4) await schedule.pause(calm_at - schedule.now);
     await schedule.pause(schedule.random() * 100);
-    // The service makes a new id each time: the recorded answer names the first.
-    if (wish.call.call === 'createOrder') wish.call = { ...wish.call, order: newOrderId(ground) };
+    // The service makes a new id each time; the recorded answer names the first.
+    if (intent.call.call === 'createOrder')
+      intent.call = { ...intent.call, order: newOrderId(context) };
   }
 }
 
 const mayRepeat = (ending: string | undefined): boolean =>
   ['contention', 'store_unavailable', 'overloaded', 'outcome_unknown'].includes(ending ?? '');
 
-async function submitOnce(ground: ClientGround, { kind, call, key }: Wish): Promise<Submission> {
-  const { schedule, judge, deadline_ms, trace } = ground;
+async function submitOnce(
+  context: ClientContext,
+  { kind, call, key }: Intent,
+): Promise<Submission> {
+  const { schedule, oracle, deadline_ms, trace } = context;
   const { order: _, ...rest } = { order: '', ...call };
   const owner = serviceOf(call);
   const submission: Submission = {
-    id: judge.submissions.length,
+    id: oracle.submissions.length,
     kind,
     call,
     key: key === undefined ? undefined : `${owner} ${key}`,
@@ -105,34 +111,37 @@ async function submitOnce(ground: ClientGround, { kind, call, key }: Wish): Prom
     requeues: 0,
     ending: undefined,
   };
-  judge.submitted(submission);
+  oracle.submitted(submission);
   const name = () => `call ${submission.id} ${submission.fingerprint} ${submission.key ?? ''}`;
   trace(() => `→ ${name()}`);
   const { fingerprint } = submission;
   const operation = key === undefined ? undefined : { service: owner, key, fingerprint };
-  const service = schedule.pick(ground.services);
+  const service = schedule.pick(context.services);
   service.waiting++;
   try {
-    judge.answered(submission, await service.engine.submit(watched(ground, submission), operation));
+    oracle.answered(
+      submission,
+      await service.engine.submit(watched(context, submission), operation),
+    );
   } catch (error) {
-    judge.failed(submission, error);
-    if (String(error).includes('queue of this service is full')) ground.count('queue full');
+    oracle.failed(submission, error);
+    if (String(error).includes('queue of this service is full')) context.count('queue full');
   }
   service.waiting--;
   trace(() => `← ${name()}: ${submission.ending}`);
-  ground.count(`ending: ${submission.ending}`);
-  if (kind === 'poison') ground.count(`poison: ${submission.ending}`);
+  context.count(`ending: ${submission.ending}`);
+  if (kind === 'poison') context.count(`poison: ${submission.ending}`);
   return submission;
 }
 
-/** Whose route takes such a call. */
+/** The service that has a route for the call. */
 function serviceOf({ call }: Call): Owner {
   if (call === 'addStock' || call === 'subtractStock') return 'stock';
   return ['addFunds', 'pay', 'payOrder', 'cancel'].includes(call) ? 'payment' : 'order';
 }
 
-/** The command, with the judge looking on. */
-function watched({ judge, count }: ClientGround, submission: Submission): Command<Answer> {
+/** The command; the oracle sees its decisions. */
+function watched({ oracle, count }: ClientContext, submission: Submission): Command<Answer> {
   const command = commandFor(submission.call);
   return {
     ...command,
@@ -140,14 +149,14 @@ function watched({ judge, count }: ClientGround, submission: Submission): Comman
       const decision = command.decide(rows);
       if ('lock' in decision) {
         count('requeue');
-        judge.decided(submission, 'lock', false, false);
+        oracle.decided(submission, 'lock', false, false);
         return decision;
       }
       const { outcome, changes } = decision;
       const word = 'refusal' in outcome ? outcome.refusal : 'ok';
       const bad = submission.kind !== 'call' && changes !== undefined;
       const writes = changes !== undefined || submission.key !== undefined;
-      const body = judge.decided(submission, word, bad, writes);
+      const body = oracle.decided(submission, word, bad, writes);
       if (bad && submission.kind === 'throws') ask(rows);
       const all = bad ? { ...changes, ...badly(submission) } : changes;
       return { outcome: { status: word === 'ok' ? 200 : 409, body }, ...(all && { changes: all }) };
@@ -158,7 +167,7 @@ function watched({ judge, count }: ClientGround, submission: Submission): Comman
 /** A bug: this row is not locked. */
 const ask = (rows: Rows) => rows.user('a row that is not locked');
 
-/** `broken` trips over an assertion of the engine, `poison` only over a CHECK of the store. */
+/** `broken` fails an assertion of the engine, `poison` only a CHECK of the store. */
 function badly({ kind, id }: Submission): Changes {
   const bad = { id: `bad-${id}`, user_id: 'u0', paid: false, lines: [] };
   if (kind === 'poison') return { orders: [{ ...bad, total_cost: 0, payment: 0 }] };
@@ -166,11 +175,11 @@ function badly({ kind, id }: Submission): Changes {
   return { removed_orders: ['an order that is not locked'] };
 }
 
-function newCall(ground: ClientGround): Call {
-  const { pick, chance, below } = ground.schedule;
+function newCall(context: ClientContext): Call {
+  const { pick, chance, below } = context.schedule;
   const user = chance(0.03) ? 'nobody' : pick(['u0', 'u1', 'u2']);
   const item = chance(0.03) ? 'nothing' : pick(['i0', 'i1', 'i2', 'i3']);
-  const order = chance(0.03) ? 'nowhere' : pick(ground.orders);
+  const order = chance(0.03) ? 'nowhere' : pick(context.orders);
   const amount = chance(0.01) ? LIMIT - 20 : 1 + below(12);
   const call = pick(CALLS);
   switch (call) {
@@ -185,7 +194,7 @@ function newCall(ground: ClientGround): Call {
     case 'subtractStock':
       return { call, item, amount };
     case 'createOrder':
-      return { call, user, order: newOrderId(ground) };
+      return { call, user, order: newOrderId(context) };
     case 'addItem':
       return { call, order, item, amount };
     case 'removeItem':
@@ -201,5 +210,5 @@ const CALLS = [
   ...['addItem', 'addItem', 'addItem', 'checkout', 'checkout', 'checkout', 'checkout'],
 ] as Call['call'][];
 
-const newOrderId = ({ judge, schedule }: ClientGround): string =>
-  `n${judge.submissions.length}-${schedule.below(1e6)}`;
+const newOrderId = ({ oracle, schedule }: ClientContext): string =>
+  `n${oracle.submissions.length}-${schedule.below(1e6)}`;

@@ -1,16 +1,15 @@
-/** The reads ahead of a simulation: right, out of date, empty, wrong or failing. */
-
-import type { Ground } from '../../../db/engine/group-commit.ts';
+/** The prefetch of a simulation: its answers are right, out of date, empty or wrong, or it fails. */
+import type { PrefetchOrders } from '../../../db/engine/prefetch.ts';
 import { Failure } from '../../../db/failure.ts';
-import { isAway, type WireGround } from './wire.ts';
+import { isAway, type WireContext } from './wire.ts';
 
-export const hintsOf = (ground: WireGround): Ground['readAhead'] => {
-  const { schedule, store, faults } = ground;
+export const hintsOf = (context: WireContext): PrefetchOrders => {
+  const { schedule, store, faults } = context;
   return async (order_ids) => {
     const seq = schedule.chance(0.2) ? schedule.below(store.seq + 1) : store.seq;
     const dice = schedule.random();
     await schedule.pause(schedule.random() * 2 * faults.latency_ms);
-    if (isAway(ground) || dice < 0.05) throw new Failure('store_unavailable', 'no hint today');
+    if (isAway(context) || dice < 0.05) throw new Failure('store_unavailable', 'no hint today');
     const hints = new Map();
     if (dice < 0.15) return hints;
     for (const id of order_ids) {

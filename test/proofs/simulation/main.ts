@@ -1,17 +1,17 @@
 /**
- * `bun run simulation`: the engine in virtual time, one seed after the other, against the sequential
- * model. A seed that fails is told, and replays alone with every step.
+ * `bun run simulation`: runs the engine in virtual time, seed by seed, against the sequential model.
+ * It prints each seed that fails; such a seed can be replayed alone, step by step.
  */
 import { flags, live, numberFlag, table, verdict } from '../../support/report.ts';
 import { simulate } from './simulation.ts';
 
-const HELP = `Simulates the engine: clients, engines and a store in virtual time. A seed chooses the order
-of everything, and which answers of the store are lost, late or errors. Exits 1 if a seed fails.
+const HELP = `Simulates clients, engines and a store in virtual time. The seed determines the order of all
+events, and which answers of the store are lost, late or errors. Exits 1 if a seed fails.
 
   bun run simulation [--seeds N] [--seed N] [--trace]
 
-  --seeds N   how many seeds (5000)
-  --seed N    the first of them (the clock chooses)
+  --seeds N   number of seeds (5000)
+  --seed N    the first seed (from the clock)
   --trace     print every step of each seed
   --help      this text`;
 
@@ -44,4 +44,4 @@ for (let i = 0; i < seeds; i++) {
 }
 line.end();
 console.log(`\n${table(['path', 'times'], [...paths].sort())}`);
-verdict(failed, `From seed ${first} on, ${seeds} seeds hold.`);
+verdict(failed, `${seeds} seeds from ${first} on: no violations.`);

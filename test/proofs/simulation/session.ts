@@ -1,64 +1,64 @@
-/** The server's side of one connection: statements in order, one transaction, limits, bad luck. */
+/** The server's side of one connection: statements in order, one transaction, limits, faults. */
 import { GATE, isMarker, performerOf, type SimStatement } from './sql.ts';
 import { type ModelStore, type Row, serverError, Transaction, type Written } from './store.ts';
 import type { Event } from './time.ts';
 
 export type Reply = { rows: Row[]; command: string } | { error: Error };
 
-/** A statement on its way, with what the seed has in store for it. */
+/** A statement on its way to the server, with the fault that the seed has chosen for it. */
 export interface Message {
   statement: SimStatement;
   fault?: { code: string; done: boolean } | undefined;
   reply(reply: Reply): void;
 }
 
-export interface SessionGround {
+export interface SessionContext {
   store: ModelStore;
   idle_in_transaction_ms: number;
-  /** How long the server thinks about one statement. */
+  /** How long the server takes for one statement. */
   think(): number;
-  /** A transaction has committed: the judge may look at it. `tag` came with its flight. */
+  /** Called after a commit. `tag` came with the round trip of the COMMIT. */
   committed(writes: readonly Written[], tag: unknown): void;
-  /** A statement that the store does not know, or whatever else can't be. */
+  /** Reports a statement that the store does not know, or another impossible event. */
   broken(what: string): void;
 }
 
 export class Session {
   ended = false;
-  /** What came with the flight that carries the COMMIT. */
+  /** Came with the round trip of the COMMIT. */
   tag: unknown;
-  /** Told when the server ends the session. */
+  /** Called when the server ends the session. */
   onend: () => void = () => {};
   readonly #inbox: (Message | 'end')[] = [];
   #transaction: Transaction | undefined;
   #working = false;
   #idle: Event | undefined;
-  readonly #ground: SessionGround;
+  readonly #context: SessionContext;
 
-  constructor(ground: SessionGround) {
-    this.#ground = ground;
+  constructor(context: SessionContext) {
+    this.#context = context;
   }
 
-  /** Statements, or the client's good-bye, which is noticed when all before it is done. */
+  /** Takes statements, or the client's orderly end, which takes effect behind them. */
   receive(...messages: (Message | 'end')[]): void {
     if (this.ended) return;
     this.#inbox.push(...messages);
     if (!this.#working) void this.#work();
   }
 
-  /** At once, in the middle of whatever it does. */
+  /** Ends the session at once, even during a statement. */
   kill(): void {
     if (this.ended) return;
     this.ended = true;
     this.#inbox.length = 0;
     if (this.#idle) this.#idle.run = undefined;
-    if (this.#transaction) this.#ground.store.abort(this.#transaction);
+    if (this.#transaction) this.#context.store.abort(this.#transaction);
     this.#transaction = undefined;
     this.onend();
   }
 
   async #work(): Promise<void> {
-    const { store, think, broken } = this.#ground;
+    const { store, think, broken } = this.#context;
     this.#working = true;
     if (this.#idle) this.#idle.run = undefined;
     for (let next = this.#inbox.shift(); next; next = this.#inbox.shift()) {
@@ -76,7 +76,7 @@ export class Session {
     }
     this.#working = false;
     if (!this.#transaction) return;
-    this.#idle = store.schedule.after(this.#ground.idle_in_transaction_ms, () => {
+    this.#idle = store.schedule.after(this.#context.idle_in_transaction_ms, () => {
       store.count('idle transaction ended by the server');
       this.kill();
     });
@@ -90,7 +90,7 @@ export class Session {
     if (transaction?.failed) throw serverError('25P02');
     if (message.fault) return this.#fail(message.fault, message);
     if (text.startsWith('begin isolation level ')) {
-      this.#transaction ??= new Transaction(this.#ground.store);
+      this.#transaction ??= new Transaction(this.#context.store);
       return { rows: [], command: 'BEGIN' };
     }
     if (!transaction) return this.#alone(message);
@@ -99,23 +99,23 @@ export class Session {
     } catch (error) {
       transaction.failed = true;
       if (isMarker(text) && String(error).includes('exists')) {
-        this.#ground.store.count('late commit refused by its marker');
+        this.#context.store.count('late commit refused by its marker');
       }
       throw error;
     }
   }
 
-  /** A statement outside a transaction is one. */
+  /** A statement outside a transaction is a transaction of its own. */
   async #alone(message: Message): Promise<Reply> {
-    const transaction = new Transaction(this.#ground.store);
+    const transaction = new Transaction(this.#context.store);
     this.#transaction = transaction;
     try {
       const rows = await this.#run(transaction, message);
       if (this.ended) throw serverError('57P01');
-      this.#ground.committed(this.#ground.store.commit(transaction), undefined);
+      this.#context.committed(this.#context.store.commit(transaction), undefined);
       return { rows, command: '' };
     } finally {
-      this.#ground.store.abort(transaction);
+      this.#context.store.abort(transaction);
       this.#transaction = undefined;
     }
   }
@@ -124,13 +124,13 @@ export class Session {
     const perform = performerOf(statement.text);
     if (!perform) throw new Error(`the model store does not know: ${statement.text}`);
     if (statement.text !== GATE) transaction.takeSnapshot();
-    return perform(transaction, statement.args as string[], this.#ground.store.schedule.now);
+    return perform(transaction, statement.args as string[], this.#context.store.schedule.now);
   }
 
-  /** PostgreSQL answers COMMIT outside a transaction, with a warning, and ROLLBACK to a failed one. */
+  /** PostgreSQL answers COMMIT outside a transaction (with a warning), and ROLLBACK to a failed one. */
   #commit({ fault }: Message): Reply {
     const transaction = this.#transaction;
-    const { store } = this.#ground;
+    const { store } = this.#context;
     this.#transaction = undefined;
     if (!transaction) return { rows: [], command: 'COMMIT' };
     if (transaction.failed || (fault && !fault.done)) {
@@ -138,17 +138,17 @@ export class Session {
       if (!transaction.failed && fault) return this.#refuse(fault);
       return { rows: [], command: 'ROLLBACK' };
     }
-    this.#ground.committed(store.commit(transaction), this.tag);
+    this.#context.committed(store.commit(transaction), this.tag);
     return fault ? this.#refuse(fault) : { rows: [], command: 'COMMIT' };
   }
 
   #rollback(): Reply {
-    if (this.#transaction) this.#ground.store.abort(this.#transaction);
+    if (this.#transaction) this.#context.store.abort(this.#transaction);
     this.#transaction = undefined;
     return { rows: [], command: 'ROLLBACK' };
   }
 
-  /** An error out of the blue. A statement that is a transaction of its own may be done all the same. */
+  /** An injected error. A statement that is a transaction of its own may take effect nevertheless. */
   async #fail(fault: { code: string; done: boolean }, message: Message): Promise<Reply> {
     if (this.#transaction) this.#transaction.failed = true;
     else if (fault.done && performerOf(message.statement.text)) await this.#alone(message);
@@ -156,8 +156,8 @@ export class Session {
   }
 
   #refuse({ code }: { code: string }): Reply {
-    this.#ground.store.count(`injected ${code}`);
-    if (/^(08|57P)/.test(code)) this.#ground.store.schedule.after(0, () => this.kill());
+    this.#context.store.count(`injected ${code}`);
+    if (/^(08|57P)/.test(code)) this.#context.store.schedule.after(0, () => this.kill());
     return { error: serverError(code) };
   }
 }

@@ -1,11 +1,11 @@
-/** The engine in a deterministic simulation, against the sequential model: thousands of histories. */
+/** The engine in a deterministic simulation of many histories, against the sequential model. */
 import { expect, test } from 'bun:test';
 import { simulate } from './simulation.ts';
 
-/** Two thirds of them take each rare path; the mutants have more, and `bun run simulation` any number. */
+/** Two thirds of these reach every rare path. Mutants use more, `bun run simulation` any number. */
 const SEEDS = Number(process.env.TEST_SEEDS ?? 600);
 
-/** Each must have been taken, or the simulation proves less than it says. */
+/** The seeds must reach each of these paths; otherwise the simulation proves too little. */
 const RARE = [
   'log: batch_retried',
   'log: lanes_changed',
@@ -32,7 +32,7 @@ const RARE = [
   'locks sent behind a commit that was lost',
   'lock wait',
   'serialization failure at a lock',
-  'rows held by a stranger',
+  'rows held by a foreign session',
   'a held row: skip',
   'a held row: nowait',
   'log: row_held',
@@ -43,7 +43,7 @@ const RARE = [
   'injected XX000',
 ];
 
-test('whatever is lost, late or fails: each call has one outcome, as if one came after the other', () => {
+test('with lost, late and failed answers, each call has one outcome, as in some serial order', () => {
   const paths = new Map<string, number>();
   for (let seed = 1; seed <= SEEDS; seed++) {
     const { violations, paths: taken } = simulate(seed);
@@ -52,10 +52,10 @@ test('whatever is lost, late or fails: each call has one outcome, as if one came
     for (const [path, count] of taken) paths.set(path, (paths.get(path) ?? 0) + count);
   }
   expect(RARE.filter((path) => !paths.has(path))).toEqual([]);
-  // One order of locks: rows never make a circle of waits.
+  // All transactions lock rows in the same order.
   expect(paths.get('deadlock of rows')).toBeUndefined();
 });
 
-test('a seed is one history: it replays step by step', () => {
+test('a seed replays the same history, step by step', () => {
   for (const seed of [1, 7, 77]) expect(simulate(seed, true)).toEqual(simulate(seed, true));
 });

@@ -1,34 +1,35 @@
 /**
- * A deterministic simulation of the engine: clients, engines and a store in virtual time. A seed
- * chooses the order of everything that happens, and which answers are lost, late or errors.
+ * A deterministic simulation of the engine: clients, engines and a store in virtual time. The seed
+ * determines the order of all events, and which answers are lost, late or errors.
  */
 import type { Connection } from '../../../db/connection/connection.ts';
-import { groupCommit, type Limits } from '../../../db/engine/group-commit.ts';
+import { groupCommit } from '../../../db/engine/group-commit.ts';
+import type { EngineLimits } from '../../../db/engine/limits.ts';
 import { Failure, isServerError, type Log } from '../../../db/failure.ts';
 import { operationsTable, SERVICES } from '../../../db/service.ts';
 import { emptyWorld, type World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
-import { type ClientGround, client, type Service } from './clients.ts';
+import { type ClientContext, client, type Service } from './clients.ts';
+import { foreignSession } from './foreign-session.ts';
 import { hintsOf } from './hints.ts';
-import { type Decided, Judge } from './judge.ts';
+import { type Decided, Oracle } from './oracle.ts';
 import { ModelStore, type Row, type Table, Transaction } from './store.ts';
-import { stranger } from './stranger.ts';
 import { Schedule } from './time.ts';
-import { type Faults, isAway, Wire, type WireGround } from './wire.ts';
+import { type Faults, isAway, Wire, type WireContext } from './wire.ts';
 
 export interface Simulated {
   violations: string[];
   /** How often each path was taken. */
   paths: Map<string, number>;
-  /** What happened, line by line, if it was asked for. */
+  /** All steps, one a line, if `tracing`. */
   trace: string[];
-  /** The same for the same seed, and hardly for another one. */
+  /** Equal for equal seeds, and very likely different for others. */
   digest: string;
 }
 
 /**
  * Runs one seed to its end.
- * @param upserts changed rows are written as on CockroachDB; every other seed does
+ * @param upserts writes changed rows as on CockroachDB; by default every other seed does
  */
 export function simulate(seed: number, tracing = false, upserts = seed % 2 === 0): Simulated {
   const schedule = new Schedule(seeded(seed));
@@ -48,10 +49,10 @@ export function simulate(seed: number, tracing = false, upserts = seed % 2 === 0
   };
   const store = new ModelStore(schedule, kind, count);
   const world = emptyWorld();
-  const judge = new Judge(store, world, faults.unknown_error > 0, limits.batch_max);
-  furnish(store, world, judge);
+  const oracle = new Oracle(store, world, faults.unknown_error > 0, limits.batch_max);
+  furnish(store, world, oracle);
   const wires: Wire[] = [];
-  const ground: WireGround = {
+  const context: WireContext = {
     schedule,
     store,
     faults,
@@ -61,65 +62,71 @@ export function simulate(seed: number, tracing = false, upserts = seed % 2 === 0
     committed: (writes, tag) => {
       const decisions = (tag ?? []) as Decided[];
       note(() => `committed ${decisions.map(({ id }) => id)}`);
-      judge.committed(writes, decisions);
+      oracle.committed(writes, decisions);
     },
-    broken: judge.violated,
-    tag: judge.tag,
-    departed: (tag) => judge.departed(tag as Decided[]),
+    broken: oracle.violated,
+    tag: oracle.tag,
+    departed: (tag) => oracle.departed(tag as Decided[]),
     trace: note,
   };
-  const log = logTo(count, note, judge);
-  const services = startServices(ground, wires, limits, log);
+  const log = logTo(count, note, oracle);
+  const services = startServices(context, wires, limits, log);
   const calm_at = Math.max(schedule.between(50, 6000), faults.away_until);
   schedule.after(calm_at, () => Object.assign(faults, NO_FAULTS));
-  if (schedule.chance(0.4)) void stranger(store, calm_at);
+  if (schedule.chance(0.4)) void foreignSession(store, calm_at);
   let over = false;
   const { deadline_ms } = limits;
-  const clients = { schedule, judge, services, deadline_ms, calm_at, trace: note, count };
-  void everybody(clients, faults.latency_ms).then(() => {
+  const clients = { schedule, oracle, services, deadline_ms, calm_at, trace: note, count };
+  void runAll(clients, faults.latency_ms).then(() => {
     over = true;
   });
   const ended = schedule.run(500_000);
-  if (!ended) judge.violated('it never ends');
-  if (!over) judge.violated('somebody still waits');
-  for (const wire of wires) if (wire.connection.alive) judge.violated(`${wire.name} is still open`);
-  judge.close();
+  if (!ended) oracle.violated('it never ends');
+  if (!over) oracle.violated('a client still waits');
+  for (const wire of wires)
+    if (wire.connection.alive) oracle.violated(`${wire.name} is still open`);
+  oracle.close();
   const digest = `${schedule.now} ${store.seq} ${schedule.random()}`;
-  return { violations: judge.violations, paths, trace, digest };
+  return { violations: oracle.violations, paths, trace, digest };
 }
 
-/** A few processes on one store. */
-function startServices(ground: WireGround, wires: Wire[], limits: Limits, log: Log): Service[] {
-  const { schedule, faults } = ground;
+/** Starts one to three processes on one store. */
+function startServices(
+  context: WireContext,
+  wires: Wire[],
+  limits: EngineLimits,
+  log: Log,
+): Service[] {
+  const { schedule, faults } = context;
   const clock = schedule.clock();
   const connect = async (): Promise<Connection> => {
     await schedule.pause(schedule.random() * 3 * faults.latency_ms);
-    const refused = isAway(ground) || schedule.chance(faults.refused);
+    const refused = isAway(context) || schedule.chance(faults.refused);
     if (refused) throw new Failure('store_unavailable', 'the store refused the connection');
-    const wire = new Wire(ground, `c${wires.length}`);
+    const wire = new Wire(context, `c${wires.length}`);
     wires.push(wire);
     return wire.connection;
   };
-  const readAhead = hintsOf(ground);
+  const prefetch = hintsOf(context);
   return Array.from({ length: 1 + schedule.below(3) }, () => {
     const lanes_interval_ms = schedule.chance(0.3) ? schedule.between(10, 200) : 0;
     const own = { ...limits, lanes: 1 + schedule.below(3), lanes_interval_ms };
-    // Many more changes than the engine would make by itself.
+    // Changes the number far more often than the engine itself would.
     const countLanes = () => 1 + schedule.below(own.lanes);
     const marker_service = schedule.pick(SERVICES);
-    const parts = { connect, readAhead, marker_service, log, clock, countLanes };
+    const parts = { connect, prefetch, marker_service, log, clock, countLanes };
     return { engine: groupCommit(parts, own), waiting: 0 };
   });
 }
 
-/** The clients, and services that stop: one perhaps in the middle of it all, the others at the end. */
-async function everybody(
-  ground: Omit<ClientGround, 'old_keys' | 'orders'>,
+/** Runs the clients, and stops the services: perhaps one of them early, the others at the end. */
+async function runAll(
+  context: Omit<ClientContext, 'old_keys' | 'orders'>,
   latency_ms: number,
 ): Promise<void> {
-  const { schedule, services, judge } = ground;
+  const { schedule, services, oracle } = context;
   const clients = {
-    ...ground,
+    ...context,
     old_keys: ['old-0', 'old-1', 'old-2'],
     orders: ['o0', 'o1', 'o2'],
   };
@@ -131,7 +138,7 @@ async function everybody(
   if (first && second && schedule.chance(0.3)) {
     await schedule.pause(schedule.between(0, 50));
     const stopped = stop(first);
-    await schedule.pause(schedule.between(0, 20)); // it is still asked for a while
+    await schedule.pause(schedule.between(0, 20)); // it still receives calls for a while
     services.shift();
     all.push(stopped);
   }
@@ -140,11 +147,12 @@ async function everybody(
 
   async function stop(service: Service): Promise<void> {
     await service.engine.close();
-    if (service.waiting > 0) judge.violated(`a service has stopped, ${service.waiting} still wait`);
+    if (service.waiting > 0)
+      oracle.violated(`a service has stopped, ${service.waiting} still wait`);
   }
 }
 
-function newLimits({ chance, below, between }: Schedule): Limits {
+function newLimits({ chance, below, between }: Schedule): EngineLimits {
   return {
     lanes: 1,
     lanes_interval_ms: 0,
@@ -173,7 +181,7 @@ const NO_FAULTS: Faults = {
   away_until: 0,
 };
 
-/** Some kinds of trouble in each seed, none in a few. */
+/** Most seeds have some kinds of faults, a few have none. */
 function newFaults({ chance, random, between, pick }: Schedule): Faults {
   const some = (max: number) => (chance(0.5) ? random() ** 2 * max : 0);
   const away_from = between(0, 500);
@@ -191,8 +199,8 @@ function newFaults({ chance, random, between, pick }: Schedule): Faults {
   };
 }
 
-/** Three users, four items, three empty orders, and records of keys that have expired. */
-function furnish(store: ModelStore, world: World, judge: Judge): void {
+/** Three users, four items, three empty orders, and recorded answers that have expired. */
+function furnish(store: ModelStore, world: World, oracle: Oracle): void {
   const transaction = new Transaction(store);
   const put = (table: Table, key: string, row: Row) =>
     transaction.writes.set(`${table}/${key}`, { table, key, row });
@@ -216,19 +224,19 @@ function furnish(store: ModelStore, world: World, judge: Judge): void {
     put('stock_movements', `${id} 0`, { item_id: id, amount: item.stock });
   }
   put('order_operations', 't:first', { key: 't:first', fingerprint: 'committed', expires_at: 1 });
-  judge.committed(store.commit(transaction), []);
+  oracle.committed(store.commit(transaction), []);
 }
 
-/** The engine's own words for what happens to it are the paths that must have been reached. */
+/** Counts log events as paths, and checks that only an error of the store halves a batch. */
 const logTo =
-  (count: (path: string) => void, note: (text: () => string) => void, judge: Judge): Log =>
+  (count: (path: string) => void, note: (text: () => string) => void, oracle: Oracle): Log =>
   (_level, event, fields) => {
     count(`log: ${event}${'truth' in fields ? ` ${fields.truth}` : ''}`);
     if (event === 'batch_refused' && !isServerError(fields.error)) {
-      judge.violated(`a batch is halved for what the store did not say: ${fields.error}`);
+      oracle.violated(`a batch is halved for what the store did not say: ${fields.error}`);
     }
     if (event === 'batch_refused' && Number(fields.commands) > 1) {
-      judge.halved = true;
+      oracle.halved = true;
       count('halving');
     }
     note(() => `log ${event} ${String(fields.truth ?? fields.error ?? '')}`);

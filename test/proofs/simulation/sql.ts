@@ -1,4 +1,4 @@
-/** The SQL that the model store knows: exactly the engine's statements, recognised by their text. */
+/** The SQL that the model store knows: exactly the engine's statements, identified by their text. */
 import { operationsTable, SERVICES } from '../../../db/service.ts';
 import {
   type OperationsTable,
@@ -10,7 +10,7 @@ import {
 } from './store.ts';
 
 export interface SimStatement {
-  /** White space is one blank, each argument is `$`. */
+  /** White space is folded; each argument reads `$`. */
   text: string;
   args: unknown[];
 }
@@ -18,7 +18,7 @@ export type Perform = (transaction: Transaction, args: string[], now: number) =>
 
 const texts = new Map<string, string>();
 
-/** The driver's tag: a statement that is sent when it is executed, or a part of one. */
+/** Stands in for the driver's tag: makes a statement, sent on `execute`, or a fragment of one. */
 export const sqlTag =
   (execute: (statement: SimStatement) => Promise<unknown>) =>
   (parts: readonly string[], ...values: unknown[]) => {
@@ -55,7 +55,7 @@ function assemble(parts: readonly string[], values: readonly unknown[]): SimStat
   return { text: plain, args };
 }
 
-/** @returns how to perform it, or undefined: then a statement of the engine has changed */
+/** @returns undefined for an unknown text: then a statement of the engine has changed */
 export const performerOf = (text: string): Perform | undefined => performers.get(text);
 
 type Type = 'text' | 'int8' | 'bool';
@@ -135,7 +135,7 @@ for (const [name, { key, columns }] of Object.entries(shapes)) {
   );
 }
 
-/** The gate, which has no rows. */
+/** Locks the write gate. */
 export const GATE = 'lock table write_gate in exclusive mode';
 performers.set(GATE, async (transaction) => {
   await transaction.hold('write_gate');
@@ -174,7 +174,7 @@ performers.set(
       .flatMap((order_id) => transaction.readLines(order_id ?? ''))
       .slice(0, Number(limit)),
 );
-/** The marker of a transaction. */
+/** Whether the statement writes the marker of a transaction. */
 export const isMarker = (text: string): boolean => markers.has(text);
 const markers = new Set<string>();
 
@@ -221,7 +221,7 @@ function knowOperations(table: OperationsTable): void {
   );
 }
 
-/** An UPSERT writes whatever is there: the engine may use it on rows that it holds, no others. */
+/** An UPSERT overwrites unread rows, so the engine may use it only for rows that it has locked. */
 function assertLocked(transaction: Transaction, table: Table, row: Row): void {
   const name = table === 'order_lines' ? `orders/${row.order_id}` : `${table}/${row.id}`;
   if (!transaction.held.has(name)) throw new Error(`${name} is upserted without a lock`);

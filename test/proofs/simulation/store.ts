@@ -1,7 +1,7 @@
 /**
  * A serializable store in memory: versions of rows, snapshots, row locks, unique keys. It fails
- * where PostgreSQL would, and a little more: what a transaction has read must be as it was when it
- * commits, so the order of the commits is always a serial order.
+ * wherever PostgreSQL would, and is stricter: a transaction cannot commit if a row that it has read
+ * has changed since. So the order of the commits is a serial order.
  */
 import type { Service } from '../../../db/service.ts';
 import type { Event, Schedule } from './time.ts';
@@ -19,19 +19,22 @@ export type Table =
 export interface Written {
   table: Table;
   key: string;
-  /** Undefined if it was deleted. */
+  /** Undefined if the row was deleted. */
   row: Row | undefined;
 }
 
-/** What a locking read does about a row that others hold. */
+/** What a locking read does about a row held by another session. */
 export type Wait = 'wait' | 'skip' | 'nowait';
 
-/** What kind of server it is. */
+/** The behaviour of the server. */
 export interface StoreKind {
-  /** As PostgreSQL: whoever waits for a row that changes fails. Else the snapshot moves on, if it can. */
+  /**
+   * As PostgreSQL: a transaction fails if the row for which it waited has changed. Otherwise its
+   * snapshot moves on where possible, as on CockroachDB.
+   */
   gated: boolean;
   statement_timeout_ms: number;
-  /** Kept by the server for a row, where transactions don't set it; 0: it knows none. */
+  /** The server's own limit for a wait for a row; 0: it has none. */
   lock_timeout_ms: number;
 }
 
@@ -58,7 +61,7 @@ export class ModelStore {
   /** When a row, or the set of an order's lines, was last changed. */
   readonly changed = new Map<string, number>();
   readonly locks = new Map<string, Lock>();
-  /** Keys that each order's lines have or had. */
+  /** The keys of each order's lines, past and present. */
   readonly lines = new Map<string, Set<string>>();
 
   constructor(
@@ -67,7 +70,7 @@ export class ModelStore {
     readonly count: (path: string) => void,
   ) {}
 
-  /** A row as it was after a commit; by default, as it is. */
+  /** A row as of a commit; by default as of the last. */
   row(table: Table, key: string, seq = this.seq): Row | undefined {
     return this.versions.get(`${table}/${key}`)?.findLast((version) => version.seq <= seq)?.row;
   }
@@ -82,7 +85,7 @@ export class ModelStore {
     return keys.map((key) => this.row('order_lines', key, seq)).filter(isThere);
   }
 
-  /** Makes the writes the present, all at once. @throws 40001 if something read has changed */
+  /** Applies the writes atomically. @throws 40001 if a row that was read has changed */
   commit(transaction: Transaction): Written[] {
     for (const name of transaction.reads) {
       if ((this.changed.get(name) ?? 0) > transaction.snapshot) {
@@ -108,7 +111,7 @@ export class ModelStore {
     return writes;
   }
 
-  /** Releases the locks; what was not committed is gone. */
+  /** Releases the locks, and drops the writes unless they were committed. */
   abort(transaction: Transaction): void {
     transaction.over = true;
     transaction.cancel('57P01');
@@ -130,7 +133,7 @@ export class ModelStore {
 const isThere = (row: Row | undefined): row is Row => row !== undefined;
 
 export class Transaction {
-  /** The last commit that it sees: fixed by its first statement. */
+  /** The last commit that it sees, fixed by its first statement. */
   snapshot = -1;
   failed = false;
   over = false;
@@ -162,7 +165,7 @@ export class Transaction {
     return this.#store.linesOf(order_id, this.snapshot);
   }
 
-  /** As `for update`. It fails, or its snapshot moves on, if the row has changed since that. */
+  /** `for update`. If the row has changed since the snapshot, it fails or moves the snapshot on. */
   async lock(table: Table, key: string, how: Wait = 'wait'): Promise<Row | undefined> {
     const name = `${table}/${key}`;
     const known = this.reads.has(name);
@@ -181,7 +184,7 @@ export class Transaction {
     throw serverError('40001');
   }
 
-  /** Reads as of now, if nothing has changed of what was read before this row. */
+  /** Moves the snapshot to the present, unless a row that was read before has changed. */
   #refresh(name: string): boolean {
     const { changed, seq, count } = this.#store;
     for (const other of this.reads) {
@@ -210,7 +213,7 @@ export class Transaction {
     if (await this.lock(table, key)) this.writes.set(`${table}/${key}`, { table, key, row });
   }
 
-  /** Without reading; but if the row was read before, and has changed since, the commit fails. */
+  /** Writes without reading. Fails if the row has changed since the snapshot. */
   async upsert(table: Table, key: string, row: Row): Promise<void> {
     await this.hold(`${table}/${key}`);
     if ((this.#store.changed.get(`${table}/${key}`) ?? 0) > this.snapshot) {
@@ -245,7 +248,7 @@ export class Transaction {
     this.waiting = undefined;
   }
 
-  /** Waits for a lock, in order of asking, within the limits. */
+  /** Waits for a lock in FIFO order, within the time limits. */
   async hold(name: string): Promise<void> {
     const { locks, schedule, kind, count } = this.#store;
     const lock = locks.get(name);
@@ -255,7 +258,7 @@ export class Transaction {
       return;
     }
     if (lock.owner === this) return;
-    if (this.#closesCircle(lock.owner)) {
+    if (this.#closesCycle(lock.owner)) {
       count(name.includes('_operations/') ? 'deadlock of operation keys' : 'deadlock of rows');
       throw serverError('40P01');
     }
@@ -272,7 +275,7 @@ export class Transaction {
     });
   }
 
-  #closesCircle(owner: Transaction): boolean {
+  #closesCycle(owner: Transaction): boolean {
     let at: Transaction | undefined = owner;
     while (at && at !== this) {
       at = at.waiting && this.#store.locks.get(at.waiting.name)?.owner;

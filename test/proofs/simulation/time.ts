@@ -1,16 +1,16 @@
-/** Virtual time for the simulation: every wait is an event, and nothing else makes time pass. */
+/** Virtual time for the simulation: every wait is an event, and only events advance the time. */
 import { drainMicrotasks } from 'bun:jsc';
 import type { Clock } from '../../../db/clock.ts';
 
 export interface Event {
   readonly at: number;
-  /** Equal moments come in an order that the seed chooses. */
+  /** The seed orders events of the same moment. */
   readonly rank: number;
-  /** Undefined once it has run or was called off. */
+  /** Undefined once it has run or was cancelled. */
   run: (() => void) | undefined;
 }
 
-/** A heap of events. `run` takes the earliest, lets everybody react, and takes the next. */
+/** A heap of events. `run` takes the earliest, drains the microtasks, and takes the next. */
 export class Schedule {
   now = 0;
   readonly #heap: Event[] = [];
@@ -25,7 +25,7 @@ export class Schedule {
 
   pause = (ms: number): Promise<void> => new Promise((resolve) => void this.after(ms, resolve));
 
-  /** @returns false if events are left when the bound is reached: something never ends */
+  /** @returns false if events are left after `events_max`: something never ends */
   run(events_max: number): boolean {
     drainMicrotasks();
     for (let events = 0; events < events_max; events++) {
@@ -41,13 +41,13 @@ export class Schedule {
     return false;
   }
 
-  /** From 0 to `max`, without `max`. */
+  /** An integer of at least 0 and below `max`. */
   below = (max: number): number => Math.floor(this.random() * max);
   between = (low: number, high: number): number => low + this.random() * (high - low);
   chance = (probability: number): boolean => this.random() < probability;
   pick = <T>(list: readonly T[]): T => list[this.below(list.length)] as T;
 
-  /** Time and chance for the engine. */
+  /** Time and randomness for the engine. */
   clock(): Clock {
     let ids = 0;
     return {

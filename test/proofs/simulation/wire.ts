@@ -1,76 +1,76 @@
 /**
- * What a simulated connection runs on: flights that arrive, arrive late, in part, twice as slow or
- * never. The connection itself, its time limits included, is the product's.
+ * The network under a simulated connection: round trips that succeed, are late or partial, or get
+ * lost. The connection itself, with its time limits, is the product's.
  */
 import type { Connection, Sql } from '../../../db/connection/connection.ts';
 import { connectionOn, lostConnection } from '../../../db/connection/link.ts';
 import type { Failure } from '../../../db/failure.ts';
-import { type Message, type Reply, Session, type SessionGround } from './session.ts';
+import { type Message, type Reply, Session, type SessionContext } from './session.ts';
 import { type SimStatement, sqlTag } from './sql.ts';
 import { serverError } from './store.ts';
 import type { Schedule } from './time.ts';
 
 /** Probabilities for one seed, and its latency. */
 export interface Faults {
-  /** Of a connection that can't be made. */
+  /** Connecting fails. */
   refused: number;
-  /** Of a flight whose connection is lost somewhere on the way, and in the time after a flight. */
+  /** The connection is lost during a round trip, or while it is idle after one. */
   cut: number;
-  /** Of a flight that the server gets after the client has given it up. */
+  /** The server receives the statements after the client has given up. */
   late: number;
-  /** Of a flight that is never answered, without a sign that the connection is gone. */
+  /** The round trip is never answered, and nothing shows that the connection is lost. */
   silent: number;
-  /** Of an error of the server that has a name, for one statement. */
+  /** A statement fails with an error that the engine knows. */
   error: number;
-  /** Of one that nobody knows. */
+  /** A statement fails with an error that the engine does not know. */
   unknown_error: number;
   latency_ms: number;
-  /** Of a lost connection of which the server never learns. */
+  /** The server never learns of a lost connection. */
   untold: number;
-  /** Between these moments the store can't be reached. */
+  /** Between these moments the store is unreachable. */
   away_from: number;
   away_until: number;
 }
 
-export interface WireGround extends SessionGround {
+export interface WireContext extends SessionContext {
   schedule: Schedule;
   faults: Faults;
-  /** Its statements are those for CockroachDB. */
+  /** Uses the statements for CockroachDB. */
   upserts: boolean;
-  /** Takes the decisions that were made since the last call: they travel with the COMMIT. */
+  /** Returns the decisions since the last call; they accompany the COMMIT. */
   tag(): unknown;
-  /** These decisions' writes and their COMMIT were given to a connection that seemed to live. */
+  /** Called when the writes of these decisions and their COMMIT are sent on a connection that seems alive. */
   departed(tag: unknown): void;
   trace(text: () => string): void;
 }
 
 const SERVER_ERRORS = ['40001', '40P01', '55P03', '57014', '57P01'];
 const COMMIT_ERRORS = ['40001', '40P01', '55P03', '57014', '40003', '57P01', '08006', 'XX000'];
-/** What a COMMIT may answer although it has happened. */
+/** Errors of a COMMIT that may have taken effect. */
 const MAYBE_DONE = /^(40003|57P01|08006|XX000)$/;
 
 interface Fate {
-  /** Statements that reach the server, and answers that come back. */
+  /** The number of statements that reach the server, and of answers that come back. */
   received: number;
   answered: number;
   delay_ms: number;
-  /** How the client learns of the loss. */
+  /** Whether the connection is lost, and whether the client can tell. */
   end: 'fine' | 'cut' | 'silent';
-  /** A pooler in between gives up: it answers the first statement itself, whatever the server does. */
+  /** A pooler in between fails: it answers the first statement itself, whatever the server does. */
   pooler?: boolean;
 }
 
-/** A statement that was executed, and who waits for its answer. */
+/** A statement that was executed, with the promise of its answer. */
 interface Sent extends SimStatement {
   resolve(rows: unknown): void;
   reject(error: Error): void;
 }
 
-interface Flight {
+interface RoundTrip {
   fate: Fate;
   sent: Sent[];
   answers: number;
-  /** It ends its transaction. */
+  /** It carries a COMMIT. */
   ends: boolean;
 }
 
@@ -78,37 +78,37 @@ export class Wire {
   readonly connection: Connection;
   readonly name: string;
   readonly #session: Session;
-  readonly #ground: WireGround;
+  readonly #context: WireContext;
   readonly #tellLoss: (why: Failure) => void;
-  /** Executed at this moment: they leave together. */
+  /** Statements executed at this moment; they are sent together. */
   #gathered: Sent[] = [];
-  /** The decisions that were made before the gathered statements. */
+  /** The decisions that precede the gathered statements. */
   #decided: unknown;
-  /** Sent, and not answered yet: one, or a commit with the next transaction's locks behind it. */
-  readonly #flights: Flight[] = [];
-  /** The flight that was sent last. */
-  #last: Flight | undefined;
-  /** Answers on their way to the client: in order, each arrives at its own moment. */
+  /** Sent and not answered yet: one, or a commit and behind it the next transaction's locks. */
+  readonly #round_trips: RoundTrip[] = [];
+  /** The latest round trip. */
+  #last: RoundTrip | undefined;
+  /** Answers on their way to the client, in order; each arrives at its own moment. */
   readonly #underway: (() => void)[] = [];
-  /** Flights on their way to the server: in order, too. */
+  /** Messages on their way to the server, in order, by round trip. */
   readonly #arriving: Message[][] = [];
-  /** When the last flight reaches the server. */
+  /** When the latest round trip reaches the server. */
   #last_arrival = 0;
-  /** Nothing reaches the client any more, not even a reset. */
+  /** From now on nothing reaches the client, not even a reset. */
   #dark = false;
   #gone = false;
 
-  constructor(ground: WireGround, name: string) {
-    const { schedule } = ground;
-    this.#ground = ground;
+  constructor(context: WireContext, name: string) {
+    const { schedule } = context;
+    this.#context = context;
     this.name = name;
-    this.#session = new Session(ground);
+    this.#session = new Session(context);
     this.#session.onend = () => {
       if (!this.#dark) schedule.after(this.#latency(), () => this.#lose());
     };
     const { connection, lose } = connectionOn({
       sql: sqlTag((statement) => this.#execute(statement)) as unknown as Sql,
-      features: { gated: ground.store.kind.gated, upserts: ground.upserts },
+      features: { gated: context.store.kind.gated, upserts: context.upserts },
       clock: schedule.clock(),
       stale_at: schedule.now + schedule.below(4000),
       drop: () => this.#end(),
@@ -118,11 +118,11 @@ export class Wire {
     this.#tellLoss = lose;
   }
 
-  /** What is executed at the same moment is one flight; nothing travels with a COMMIT but behind it. */
+  /** Statements executed at the same moment form one round trip, which a COMMIT ends. */
   #execute(statement: SimStatement): Promise<unknown> {
     if (this.#gathered.at(-1)?.text === 'commit') this.#depart();
     if (this.#gathered.length === 0) {
-      this.#decided = this.#ground.tag();
+      this.#decided = this.#context.tag();
       queueMicrotask(() => this.#depart());
     }
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
@@ -131,25 +131,25 @@ export class Wire {
   }
 
   #depart(): void {
-    const { schedule, trace, broken } = this.#ground;
+    const { schedule, trace, broken } = this.#context;
     const sent = this.#gathered.splice(0);
     const ends = sent.at(-1)?.text === 'commit';
-    if (ends && sent.length > 1) this.#ground.departed(this.#decided);
+    if (ends && sent.length > 1) this.#context.departed(this.#decided);
     if (sent.length === 0 || this.#gone) return;
-    const before = this.#flights.at(-1);
-    if (before && !before.ends) broken('a flight behind one that does not end its transaction');
-    if (this.#flights.length > 1) broken('three flights at once on one connection');
+    const before = this.#round_trips.at(-1);
+    if (before && !before.ends) broken('a round trip behind one that has no COMMIT');
+    if (this.#round_trips.length > 1) broken('three round trips at once on one connection');
     if (ends) this.#session.tag = this.#decided;
     const fate = this.#fate(sent.length);
     if (fate.end === 'silent') this.#dark = true;
-    const flight = { fate, sent, answers: 0, ends };
-    this.#flights.push(flight);
-    this.#last = flight;
+    const round_trip = { fate, sent, answers: 0, ends };
+    this.#round_trips.push(round_trip);
+    this.#last = round_trip;
     trace(() => `${this.name} sends ${sent.map(nameOf).join(', ')}: ${JSON.stringify(fate)}`);
     const messages = sent
       .slice(0, fate.received)
-      .map((statement, i) => this.#message(flight, statement, i));
-    if (fate.answered === 0) this.#loseSoon(flight);
+      .map((statement, i) => this.#message(round_trip, statement, i));
+    if (fate.answered === 0) this.#loseSoon(round_trip);
     this.#last_arrival = Math.max(this.#last_arrival, schedule.now + fate.delay_ms);
     this.#arriving.push(messages);
     schedule.after(this.#last_arrival - schedule.now, () =>
@@ -157,49 +157,49 @@ export class Wire {
     );
   }
 
-  #message(flight: Flight, statement: Sent, i: number): Message {
-    const { schedule, trace } = this.#ground;
+  #message(round_trip: RoundTrip, statement: Sent, i: number): Message {
+    const { schedule, trace } = this.#context;
     const reply = (answer: Reply) => {
       trace(() => `${this.name} ${nameOf(statement)} → ${wordFor(answer)}`);
-      if (i >= flight.fate.answered) return;
-      const told = flight.fate.pooler ? { error: serverError('08P01') } : answer;
-      this.#underway.push(() => this.#arrive(flight, statement, told));
+      if (i >= round_trip.fate.answered) return;
+      const told = round_trip.fate.pooler ? { error: serverError('08P01') } : answer;
+      this.#underway.push(() => this.#arrive(round_trip, statement, told));
       schedule.after(this.#latency(), () => this.#underway.shift()?.());
     };
     return { statement, fault: this.#fault(statement), reply };
   }
 
-  #arrive(flight: Flight, statement: Sent, answer: Reply): void {
+  #arrive(round_trip: RoundTrip, statement: Sent, answer: Reply): void {
     if (this.#gone) return;
     if ('error' in answer) statement.reject(answer.error);
     else statement.resolve(Object.assign(answer.rows, { command: answer.command }));
-    flight.answers++;
-    if (flight.answers === flight.fate.answered) this.#loseSoon(flight);
-    if (flight.answers < flight.sent.length) return;
-    this.#flights.splice(this.#flights.indexOf(flight), 1);
-    if (flight.fate.end === 'fine') this.#loseWhileIdle();
+    round_trip.answers++;
+    if (round_trip.answers === round_trip.fate.answered) this.#loseSoon(round_trip);
+    if (round_trip.answers < round_trip.sent.length) return;
+    this.#round_trips.splice(this.#round_trips.indexOf(round_trip), 1);
+    if (round_trip.fate.end === 'fine') this.#loseWhileIdle();
   }
 
-  #loseSoon({ fate }: Flight): void {
-    const { schedule } = this.#ground;
+  #loseSoon({ fate }: RoundTrip): void {
+    const { schedule } = this.#context;
     if (fate.end === 'cut') schedule.after(this.#latency(), () => this.#lose());
   }
 
-  #latency = () => this.#ground.schedule.random() * this.#ground.faults.latency_ms;
+  #latency = () => this.#context.schedule.random() * this.#context.faults.latency_ms;
 
   #fate(count: number): Fate {
-    const { schedule, faults } = this.#ground;
+    const { schedule, faults } = this.#context;
     const last = this.#last;
     if (last && last.fate.end !== 'fine') {
-      // The same bytes, the same loss: nothing overtakes what was sent before it.
-      if (last.ends) this.#ground.store.count('locks sent behind a commit that was lost');
+      // It shares the fate of the one before: on one connection nothing overtakes.
+      if (last.ends) this.#context.store.count('locks sent behind a commit that was lost');
       const whole = last.fate.received === last.sent.length;
       const received = whole && schedule.chance(0.5) ? count : 0;
       return { ...last.fate, received, answered: 0 };
     }
     const { random, below, between } = schedule;
     const fine = { received: count, answered: count, delay_ms: this.#latency() };
-    if (isAway(this.#ground)) {
+    if (isAway(this.#context)) {
       const end = schedule.chance(0.5) ? 'cut' : 'silent';
       return { ...fine, received: schedule.chance(0.5) ? count : 0, answered: 0, end };
     }
@@ -220,7 +220,7 @@ export class Wire {
   }
 
   #fault({ text }: SimStatement): Message['fault'] {
-    const { schedule, faults } = this.#ground;
+    const { schedule, faults } = this.#context;
     if (text === 'rollback') return undefined;
     const dice = schedule.random();
     if (dice < faults.error) {
@@ -234,29 +234,29 @@ export class Wire {
   }
 
   #loseWhileIdle(): void {
-    const { schedule, faults } = this.#ground;
+    const { schedule, faults } = this.#context;
     if (!schedule.chance(faults.cut / 4)) return;
     schedule.after(schedule.between(0, 20 * faults.latency_ms), () => this.#lose());
   }
 
   /**
-   * The socket has ended. The driver fails every statement that waits; a reset is told to the
-   * connection only a moment later, and what is sent in between is never answered.
+   * The socket has ended. The driver fails every pending statement. The connection learns of the
+   * loss at once or a moment later; statements sent in between are never answered.
    */
   #lose(): void {
-    const { schedule } = this.#ground;
+    const { schedule } = this.#context;
     if (this.#gone) return;
     const closed = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });
-    const left = this.#flights.flatMap(({ sent, answers }) => sent.slice(answers));
+    const left = this.#round_trips.flatMap(({ sent, answers }) => sent.slice(answers));
     this.#end();
     for (const statement of left) statement.reject(closed);
     if (schedule.chance(0.7)) this.#tellLoss(lostConnection());
     else schedule.after(this.#latency(), () => this.#tellLoss(lostConnection()));
   }
 
-  /** The client has no socket any more; the server learns of it sooner, later or never. */
+  /** The client has closed its socket; the server learns of it sooner, later or never. */
   #end(): void {
-    const { schedule, trace, faults } = this.#ground;
+    const { schedule, trace, faults } = this.#context;
     if (this.#gone) return;
     this.#gone = true;
     trace(() => `${this.name} is lost`);
@@ -269,16 +269,16 @@ export class Wire {
   }
 
   async #goodbye(): Promise<void> {
-    const { broken, store, schedule } = this.#ground;
+    const { broken, store, schedule } = this.#context;
     if (this.#gone) return;
-    if (this.#flights.length > 0) broken('a connection closed under a flight');
+    if (this.#round_trips.length > 0) broken('a connection was closed during a round trip');
     if (this.connection.stale) store.count('connections replaced for their age');
     this.#end();
     await schedule.pause(10 * this.#latency());
   }
 }
 
-export const isAway = ({ schedule, faults }: WireGround): boolean =>
+export const isAway = ({ schedule, faults }: WireContext): boolean =>
   schedule.now >= faults.away_from && schedule.now < faults.away_until;
 
 const nameOf = ({ text, args }: SimStatement): string => {

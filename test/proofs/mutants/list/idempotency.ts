@@ -1,26 +1,27 @@
-/** Mutants: idempotency, and the operations of each service. */
+/** Mutants: idempotency, and each service's own operations. */
 import { type Mutant, mutant } from '../mutant.ts';
 
 const engine = ['transaction', 'faults', 'engine', 'checkout'];
 
 export const idempotencyMutants: readonly Mutant[] = [
+  // Idempotency.
   mutant(
     'recorded answers are not found',
-    'operations.ts',
+    'recorded-answers.ts',
     'if (!row) return undefined;',
     'return undefined;',
     ['idempotency'],
   ),
   mutant(
     'answers are not recorded',
-    'transaction.ts',
-    'if (work.operation) operations.record(work.operation, decision.outcome);',
+    'decide.ts',
+    'if (operation) recorded.record(operation, answer);',
     '',
     ['idempotency'],
   ),
   mutant(
     'the fingerprint is not compared',
-    'operations.ts',
+    'recorded-answers.ts',
     'if (row.fingerprint !== fingerprint) {',
     'if (false) {',
     ['idempotency'],
@@ -34,9 +35,9 @@ export const idempotencyMutants: readonly Mutant[] = [
   ),
   mutant(
     'expired answers are repeated',
-    'operations.ts',
-    'if (row.live) this.#found',
-    'if (true) this.#found',
+    'recorded-answers.ts',
+    'if (row.live) this.#live',
+    'if (true) this.#live',
     ['idempotency'],
   ),
   mutant(
@@ -54,7 +55,7 @@ export const idempotencyMutants: readonly Mutant[] = [
     ['idempotency'],
   ),
 
-  // The operations of each service, and the upgrade that gave each its own table.
+  // The operations of each service, and how they came apart.
   mutant(
     "each role may touch payment's records",
     'roles.ts',
@@ -70,42 +71,42 @@ export const idempotencyMutants: readonly Mutant[] = [
     ['idempotency', 'roles'],
   ),
   mutant(
-    'a batch looks up the keys of its first service only',
-    'operations.ts',
+    'only one service of a batch has its keys looked up',
+    'recorded-answers.ts',
     'SERVICES.filter((service) => operations.some((one) => one.service === service));',
     'SERVICES.filter((service) => operations[0]?.service === service);',
     ['idempotency'],
   ),
   mutant(
-    "a lost commit is settled in another service's table",
-    'operations.ts',
+    'a lost commit is settled in the table of another service',
+    'in-doubt.ts',
     "[writeMarker(sql, marker, 'undone')]",
     "[writeMarker(sql, { ...marker, service: 'stock' }, 'undone')]",
     engine,
   ),
   mutant(
-    'the upgrade drops the keys of payment',
+    'the upgrade forgets the keys of payment',
     '0002_operations_of_each_service.sql',
     "'% /payment/%'",
     "'% /payments/%'",
     ['upgrade'],
   ),
   mutant(
-    'the upgrade copies only the first few thousand keys',
+    'the upgrade copies the first few thousand keys',
     'migrate.ts',
     'statement.startsWith(AGAIN) && changed > 0',
     'statement.startsWith(AGAIN) && changed < 0',
     ['upgrade'],
   ),
   mutant(
-    'the upgrade lets the old version go on writing',
+    'the upgrade lets the version before go on writing',
     '0002_operations_of_each_service.sql',
     'ALTER TABLE IF EXISTS "operations" RENAME TO "operations_closing";',
     'CREATE TABLE IF NOT EXISTS "operations_closing" AS SELECT * FROM "operations";',
     ['upgrade'],
   ),
   mutant(
-    'a sweep without an index deletes a renewed record',
+    'a sweep without an index takes what has been renewed meanwhile',
     'sweep.ts',
     'where key = any(${keys}::text[]) and expires_at < now()',
     'where key = any(${keys}::text[])',

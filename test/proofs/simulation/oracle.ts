@@ -1,9 +1,8 @@
 /**
- * The judge of a simulation: knows every call, every decision and every commit, and performs what
- * was committed, in the order of the commits, on the sequential model.
+ * The oracle of a simulation: sees every call, decision and commit, and repeats the committed
+ * decisions, in the order of the commits, on the sequential model.
  */
-
-import type { Submitted } from '../../../db/engine/lane.ts';
+import type { Submitted } from '../../../db/command.ts';
 import { Failure } from '../../../db/failure.ts';
 import { type Call, perform, totalOf, type World } from '../../support/model.ts';
 import type { ModelStore, Table, Written } from './store.ts';
@@ -11,19 +10,19 @@ import type { ModelStore, Table, Written } from './store.ts';
 /** `poison` violates a CHECK, `throws` and `broken` fail in the decision, before anything is written. */
 export type Kind = 'call' | 'poison' | 'throws' | 'broken';
 
-/** One command given to an engine, and what is known of it. */
+/** One command that was submitted to an engine, and its history. */
 export interface Submission {
   id: number;
   kind: Kind;
   call: Call;
-  /** With its service: the same key of two services is two keys. */
+  /** With its service's name, because keys are scoped to a service. */
   key: string | undefined;
   fingerprint: string;
   submitted_at: number;
   deadline_ms: number;
   /** Its decisions in transactions that wrote something and committed. */
   effects: number;
-  /** How often it was put back with new keys. */
+  /** How often it was put back into the queue with new keys. */
   requeues: number;
   ending: string | undefined;
 }
@@ -32,33 +31,33 @@ export interface Decided {
   id: number;
   submission: Submission;
   outcome: string;
-  /** Its changes can't be made, by what its submission is. */
+  /** Its changes are invalid: its submission is not of kind `call`. */
   bad: boolean;
   /** It changes rows, or its answer is recorded. */
   writes: boolean;
   committed: boolean;
-  /** Its transaction's writes and COMMIT were sent, as far as the engine could know. */
+  /** Its transaction's writes and COMMIT were sent on a connection that seemed alive. */
   departed: boolean;
   /** Its transaction wrote something. */
   wrote: boolean;
 }
 
 const REQUEUES_MAX = 15;
-/** What db/engine/lane.ts gives to the locks of an attempt that begins just before the deadline. */
+/** The minimum that db/engine/lane.ts allows for locks, even just before the deadline. */
 const ATTEMPT_MIN_MS = 250;
 
-export class Judge {
-  /** A batch was halved: its second half may have waited for the first. */
+export class Oracle {
+  /** A batch was halved, so its second half may have waited for the first. */
   halved = false;
   readonly violations: string[] = [];
   readonly submissions: Submission[] = [];
   readonly decisions: Decided[] = [];
-  /** Made since the last flight left. */
+  /** Decisions since the last round trip was sent. */
   pending: Decided[] = [];
   readonly #moved = new Map<string, bigint>();
   readonly #store: ModelStore;
   readonly #world: World;
-  /** The server may have answered with errors that the engine can't know. */
+  /** The server may have answered with errors that the engine does not know. */
   readonly #spurious: boolean;
   readonly #batch_max: number;
 
@@ -77,7 +76,7 @@ export class Judge {
     this.submissions.push(submission);
   }
 
-  /** @returns the text that the answer must carry: it names this very decision */
+  /** @returns the text that the answer must carry; it names this decision */
   decided(submission: Submission, outcome: string, bad: boolean, writes: boolean): string {
     const { schedule } = this.#store;
     const id = this.decisions.length;
@@ -93,7 +92,7 @@ export class Judge {
     };
     this.decisions.push(decided);
     this.pending.push(decided);
-    // A neighbour in the batch may have come up to one deadline later, and the batch lasts for it.
+    // Another command of the batch may have arrived up to one deadline later, and the batch lasts for it.
     if (schedule.now > submission.submitted_at + 2 * submission.deadline_ms + ATTEMPT_MIN_MS) {
       this.violated(`call ${submission.id} is decided long after its deadline`);
     }
@@ -131,7 +130,7 @@ export class Judge {
     decided.committed = true;
     decided.wrote = wrote;
     if (decided.bad && submission.kind === 'poison') this.violated('poison was committed');
-    // Each time it learns of a row more, and there are few; a lost answer costs another round.
+    // Each time it finds out a further row, and there are few; a lost answer costs another round.
     if (outcome === 'lock' && ++submission.requeues === REQUEUES_MAX) {
       this.violated(`call ${submission.id} is put back again and again`);
     }
@@ -142,12 +141,12 @@ export class Judge {
     this.violated(`call ${submission.id} ${submission.fingerprint}: ${outcome}, not ${expected}`);
   }
 
-  /** After every commit: the tables are the model's, and every number is explained. */
+  /** After every commit: the tables equal the model, and the movements explain every balance. */
   #compare(): void {
     const same = (what: string, found: unknown, expected: unknown) => {
       if (found !== expected) this.violated(`${what} is ${found}, not ${expected}`);
     };
-    const left = new Map(this.#moved); // sums of movements may pass 2^53, balances don't
+    const left = new Map(this.#moved); // sums of movements may exceed 2^53; balances do not
     const spend = (owner: string, amount: number) =>
       left.set(owner, (left.get(owner) ?? 0n) - BigInt(amount));
     const row = this.#store.row.bind(this.#store);
@@ -210,17 +209,18 @@ export class Judge {
   }
 
   /**
-   * After two deadlines (its own, and that of a neighbour in the batch or the queue) at most a last
-   * flight, and two to settle it; what was never tried is given up by the sweep.
+   * After two deadlines (its own, and that of another command in the batch or the queue) at most one
+   * round trip, and two to settle it. The sweep rejects commands that were never tried.
    */
   #inTime({ id, submitted_at, deadline_ms }: Submission, untried: boolean): void {
     const late_ms = this.#store.schedule.now - submitted_at - 2 * deadline_ms;
-    const flights_ms = 3 * (this.#store.kind.statement_timeout_ms + 1000) + 500 + ATTEMPT_MIN_MS;
-    if (late_ms <= (untried ? 200 : flights_ms)) return;
-    this.violated(`call ${id} is answered ${late_ms.toFixed()} ms after its neighbours' deadline`);
+    const round_trips_ms =
+      3 * (this.#store.kind.statement_timeout_ms + 1000) + 500 + ATTEMPT_MIN_MS;
+    if (late_ms <= (untried ? 200 : round_trips_ms)) return;
+    this.violated(`call ${id} is answered ${late_ms.toFixed()} ms after the last deadline`);
   }
 
-  /** When all is over. */
+  /** The final checks. */
   close(): void {
     const { locks } = this.#store;
     const counts = {
@@ -250,7 +250,7 @@ export class Judge {
       for (const { id, ending, fingerprint } of all) {
         if (ending !== 'idempotency_key_reused') continue;
         if (others.size === 0 || others.has(fingerprint)) {
-          this.violated(`call ${id} is told that ${key} was used for another call`);
+          this.violated(`call ${id} was refused because ${key} was used for another call`);
         }
       }
       if (known && effects === 0) this.violated(`key ${key} was answered without an effect`);

@@ -1,4 +1,4 @@
-/** A session that is none of the services': it locks rows and keeps them, for longer than anybody waits. */
+/** A session of another program: it locks rows and holds them for longer than transactions wait. */
 import { type ModelStore, type Table, Transaction } from './store.ts';
 
 const ROWS: readonly [Table, string][] = [
@@ -11,8 +11,8 @@ const ROWS: readonly [Table, string][] = [
   ['items', 'i2'],
 ];
 
-/** Locks some rows, in the engine's order, and lets them go: again and again until this moment. */
-export async function stranger(store: ModelStore, until: number): Promise<void> {
+/** Until the given moment, repeatedly locks some rows in the engine's order and releases them. */
+export async function foreignSession(store: ModelStore, until: number): Promise<void> {
   const { schedule } = store;
   const often = schedule.random();
   while (schedule.now < until) {
@@ -24,10 +24,10 @@ export async function stranger(store: ModelStore, until: number): Promise<void> 
       for (const [table, key] of ROWS.filter(() => schedule.chance(0.3 * often))) {
         await transaction.lock(table, key);
       }
-      store.count('rows held by a stranger');
+      store.count('rows held by a foreign session');
       await schedule.pause(schedule.between(0, 60) ** 2); // up to 3.6 s
     } catch {
-      store.count('a stranger gave up');
+      store.count('a foreign session gave up');
     }
     store.abort(transaction);
   }

@@ -1,0 +1,66 @@
+/** Decides the commands of a batch in order, each on the rows as the ones before it left them. */
+import { countKeys, mergeKeys } from '../command.ts';
+import { Failure } from '../failure.ts';
+import type { LockedRows } from './locked-rows.ts';
+import type { RecordedAnswers } from './recorded-answers.ts';
+import { type RowName, rowNames } from './row-name.ts';
+import type { Result, Work } from './work.ts';
+
+/** The rows and recorded answers that a transaction has read under its locks. */
+export interface Locked {
+  rows: LockedRows;
+  recorded: RecordedAnswers;
+  /** Rows of the batch that another session holds. */
+  held: ReadonlySet<RowName>;
+}
+
+/** Lines that a single command may read: enough for a chunk of batch_init over large orders. */
+export const LINES_ALONE_MAX = 100_000;
+/** For the answers recorded in one transaction. CockroachDB accepts messages of up to 16 MiB. */
+const ANSWERS_MAX_BYTES = 4 * 1024 * 1024;
+
+/**
+ * @param rows_max rows and lines of the commands that are decided; the first command always fits,
+ *   and those that do not are left for another transaction
+ * @returns the result of each command
+ */
+export function decideAll(works: readonly Work[], locked: Locked, rows_max: number): Result[] {
+  const { rows, recorded, held } = locked;
+  let [size, bytes] = [0, 0];
+  return works.map((work) => {
+    const answered = work.operation && recorded.find(work.operation);
+    if (answered) return answered;
+    const row = held.size > 0 && rowNames(work.keys).find((name) => held.has(name));
+    if (row) return { held: row };
+    const { lines, whole } = rows.linesOf(work.keys.orders ?? []);
+    if (!whole && works.length === 1) return { failure: tooLarge() };
+    const is_full = size > 0 && size + countKeys(work.keys) + lines > rows_max;
+    if (!whole || is_full || bytes > ANSWERS_MAX_BYTES) return { lines };
+    size += countKeys(work.keys) + lines;
+    const result = decide(work, rows, recorded);
+    if ('answer' in result) bytes += result.answer.body.length;
+    return result;
+  });
+}
+
+const tooLarge = () =>
+  new Failure('limit_exceeded', `it concerns more than ${LINES_ALONE_MAX} lines of orders`);
+
+function decide(
+  { command, keys, operation }: Work,
+  rows: LockedRows,
+  recorded: RecordedAnswers,
+): Result {
+  try {
+    const decision = command.decide(rows);
+    if ('lock' in decision) return { lock: mergeKeys(keys, decision.lock) };
+    const { outcome: answer, changes } = decision;
+    if (changes) rows.apply(changes);
+    if (operation) recorded.record(operation, answer);
+    const wrote = changes !== undefined || operation !== undefined;
+    return { answer, replayed: false, wrote };
+  } catch (cause) {
+    const bug = () => new Failure('internal', 'a decision broke', { cause });
+    return { failure: cause instanceof Failure ? cause : bug() };
+  }
+}

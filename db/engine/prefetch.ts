@@ -1,0 +1,101 @@
+/** Prefetch: reads, without locks, which rows the orders of waiting commands refer to. */
+import type { Clock } from '../clock.ts';
+import { type Keys, mergeKeys } from '../command.ts';
+import type { Log } from '../failure.ts';
+import type { Meter } from '../meter.ts';
+import type { EngineLimits } from './limits.ts';
+import type { Entry } from './work.ts';
+
+/**
+ * For each order that the read reaches: the keys of the order, its user and its items. They are not
+ * locked, so they may be out of date when the command runs.
+ */
+export type PrefetchOrders = (order_ids: readonly string[]) => Promise<Map<string, Keys>>;
+
+export interface PrefetchDependencies {
+  prefetch: PrefetchOrders;
+  /** Takes commands whose keys were read, or could not be read. */
+  onRead(entries: Entry[]): void;
+  /** The queue already has enough rows for the next two batches. */
+  isQueueFull(): boolean;
+  hasIdleLane(): boolean;
+  log: Log;
+  clock: Clock;
+  meter: Meter;
+}
+
+/**
+ * One statement serves many commands. While the lanes are busy, commands gather here until a COMMIT
+ * is sent or there are `pipeline_min` of them. It reads no more than the next two batches need,
+ * because the keys of large orders take memory.
+ */
+export class Prefetch {
+  /** In order of arrival. */
+  readonly waiting: Entry[] = [];
+  /** A read is under way. */
+  running = false;
+  readonly #deps: PrefetchDependencies;
+  readonly #limits: EngineLimits;
+
+  constructor(deps: PrefetchDependencies, limits: EngineLimits) {
+    this.#deps = deps;
+    this.#limits = limits;
+  }
+
+  add(entry: Entry): void {
+    this.waiting.push(entry);
+    this.poll();
+  }
+
+  /** Starts a read if enough commands wait, or if a lane is idle. */
+  poll(): void {
+    if (!this.running && this.#isDue()) void this.#run();
+  }
+
+  /** Starts a read for the commands that wait: a lane has become free. */
+  flush(): void {
+    if (this.running || this.waiting.length === 0 || this.#deps.isQueueFull()) return;
+    void this.#run();
+  }
+
+  #isDue(): boolean {
+    const { isQueueFull, hasIdleLane } = this.#deps;
+    if (isQueueFull()) return false;
+    if (this.waiting.length >= this.#limits.pipeline_min) return true;
+    return this.waiting.length > 0 && hasIdleLane();
+  }
+
+  async #run(): Promise<void> {
+    this.running = true;
+    do {
+      const entries = this.waiting.splice(0, this.#limits.batch_max);
+      this.#deps.onRead(await this.#read(entries));
+    } while (this.#isDue());
+    this.running = false;
+  }
+
+  /** @returns the commands that the read reached; the others wait for the next one */
+  async #read(entries: Entry[]): Promise<Entry[]> {
+    const { prefetch, clock, meter, log } = this.#deps;
+    const sent_at = clock.now();
+    try {
+      const found = await prefetch(entries.map(orderOf));
+      meter.roundTrip('read_ahead', clock.now() - sent_at);
+      // If it reached no order at all, asking again would not help.
+      const { reached = [], left = [] } = Object.groupBy(entries, (entry) =>
+        found.size === 0 || found.has(orderOf(entry)) ? 'reached' : 'left',
+      );
+      this.waiting.unshift(...left);
+      for (const entry of reached) {
+        entry.keys = mergeKeys(entry.keys, found.get(orderOf(entry)) ?? {});
+      }
+      return reached;
+    } catch (error) {
+      // Without these keys a command locks its order, finds out the rest, and is queued again.
+      log('warn', 'read_ahead_failed', { error });
+      return entries;
+    }
+  }
+}
+
+const orderOf = (entry: Entry): string => entry.command.prefetch ?? '';

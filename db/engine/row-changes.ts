@@ -1,0 +1,54 @@
+/** The difference between the rows that a transaction read and those that it leaves. */
+import type { Line, Order } from '../command.ts';
+
+/** A row as it was read, and as the decisions have left it; undefined if it does not exist. */
+export interface TrackedRow<T> {
+  before: T | undefined;
+  now: T | undefined;
+}
+
+export interface RowChanges<T> {
+  made: T[];
+  changed: T[];
+  removed: string[];
+}
+
+export type OrderLine = Line & { order_id: string };
+
+export interface LineChanges {
+  made: OrderLine[];
+  changed: OrderLine[];
+  removed: OrderLine[];
+}
+
+export function rowChanges<T extends { id: string }>(rows: Iterable<TrackedRow<T>>): RowChanges<T> {
+  const changes: RowChanges<T> = { made: [], changed: [], removed: [] };
+  for (const { before, now } of rows) {
+    if (before === now) continue;
+    if (!now) changes.removed.push(before?.id ?? '');
+    else if (before) changes.changed.push(now);
+    else changes.made.push(now);
+  }
+  changes.made.sort((a, b) => (a.id < b.id ? -1 : 1)); // in the order in which rows are locked
+  return changes;
+}
+
+/** Compares the lines of each changed order with those that were read. */
+export function lineChanges(orders: Iterable<TrackedRow<Order>>): LineChanges {
+  const changes: LineChanges = { made: [], changed: [], removed: [] };
+  for (const { before, now } of orders) {
+    if (before?.lines === now?.lines) continue;
+    const order_id = (now ?? before)?.id ?? '';
+    const old = new Map(before?.lines.map((line) => [line.item_id, line]));
+    for (const line of now?.lines ?? []) {
+      const was = old.get(line.item_id);
+      old.delete(line.item_id);
+      if (!was) changes.made.push({ ...line, order_id });
+      else if (was.quantity !== line.quantity || was.unit_price !== line.unit_price) {
+        changes.changed.push({ ...line, order_id });
+      }
+    }
+    for (const line of old.values()) changes.removed.push({ ...line, order_id });
+  }
+  return changes;
+}

@@ -1,0 +1,16 @@
+/** Names of rows across tables. */
+import type { Keys } from '../command.ts';
+
+/** A table and an id, such as `users/7`. */
+export type RowName = `${Table}/${string}`;
+export type Table = keyof Keys;
+export const TABLES = ['orders', 'users', 'items'] as const satisfies readonly Table[];
+
+export const rowNames = (keys: Keys): RowName[] =>
+  TABLES.flatMap((table) => (keys[table] ?? []).map((id): RowName => `${table}/${id}`));
+
+/** The table and the id of a row. */
+export function splitRowName(row: RowName): [Table, string] {
+  const at = row.indexOf('/');
+  return [row.slice(0, at) as Table, row.slice(at + 1)];
+}

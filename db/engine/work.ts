@@ -1,0 +1,47 @@
+/** A command on its way through the engine, and the result that a transaction gives it. */
+import type { Answer, Command, Keys, Operation, Submitted } from '../command.ts';
+import { Failure } from '../failure.ts';
+import type { RowName } from './row-name.ts';
+
+/** What a transaction needs of a command. */
+export interface Work {
+  command: Command<Answer>;
+  /** The rows to lock: the command's own keys, and those that were prefetched or learnt since. */
+  keys: Keys;
+  /** The key under which the answer is recorded. */
+  operation?: Operation | undefined;
+}
+
+/** A queued command, with its caller's promise. Times are in milliseconds of the engine's clock. */
+export interface Entry extends Work {
+  arrived_at: number;
+  deadline_at: number;
+  /** Lines of its orders, as far as they are known. */
+  lines: number;
+  /** How often its batch timed out on a lock although none of the batch's rows was held. */
+  stalls: number;
+  /** Commands whose batches stalled run only with others of their group. 0: not stalled. */
+  group: number;
+  resolve(submitted: Submitted): void;
+  reject(failure: Failure): void;
+}
+
+/**
+ * A command's result if its transaction commits: decided, or left for another transaction, because
+ * it needs further rows, or a row that another session holds, or because the batch is full.
+ */
+export type Result =
+  | { answer: Answer; replayed: boolean; wrote: boolean }
+  | { failure: Failure }
+  | { lock: Keys }
+  | { held: RowName }
+  | { lines: number };
+
+/** Rejects a command whose deadline has passed: nothing of it was done, or all of it was undone. */
+export function expire(entry: Entry, trouble: Failure | undefined): void {
+  const untried = 'waited in the queue past the deadline; nothing was tried';
+  entry.reject(trouble ?? new Failure('overloaded', untried));
+}
+
+export const lastDeadline = (entries: readonly Entry[]): number =>
+  Math.max(...entries.map((entry) => entry.deadline_at));

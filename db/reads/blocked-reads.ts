@@ -1,0 +1,109 @@
+/** Reads of rows that others hold, in statements of their own: on CockroachDB reads wait for writers. */
+
+export interface BlockedReadsDependencies<Read> {
+  /** Sends one statement for all of them. @returns the reads for which it timed out on a lock */
+  ask(reads: readonly Read[]): Promise<Read[]>;
+  /** Whether the read has no answer yet. */
+  isPending(read: Read): boolean;
+  /** Takes reads of rows that are free again. */
+  release(reads: Read[]): void;
+}
+
+/** Statements under way that may wait for locks: fewer than the pool has connections. */
+const UNDER_WAY_MAX = 2;
+/** Groups into which a group that timed out is divided, until each held row is in one of its own. */
+const PARTS = 8;
+/** Held rows that are remembered although no read waits for them. */
+const IDLE_MAX = 1000;
+
+/**
+ * A statement that waits for a lock delays the answers to all of its reads. Therefore its ids are
+ * asked for again in ever smaller groups. In the end each held row has a group of its own, which it
+ * keeps until it is answered.
+ */
+export class BlockedReads<Read extends { id: string }> {
+  /** Every blocked id with the reads that wait for it, except those in a statement under way. */
+  readonly #reads = new Map<string, Read[]>();
+  /** Ids to ask for next, one statement for each group. */
+  readonly #groups: string[][] = [];
+  /** Held rows for which no read waits. */
+  readonly #idle = new Set<string>();
+  #under_way = 0;
+  #size = 0;
+  readonly #deps: BlockedReadsDependencies<Read>;
+
+  constructor(deps: BlockedReadsDependencies<Read>) {
+    this.#deps = deps;
+  }
+
+  /** The number of reads that wait here. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Adds the read if its row is known to be held. */
+  addIfBlocked(read: Read): boolean {
+    const others = this.#reads.get(read.id);
+    if (!others) return false;
+    others.push(read);
+    this.#size++;
+    if (this.#idle.delete(read.id)) this.#plan([read.id]);
+    return true;
+  }
+
+  /** Adds reads whose statement timed out on a lock. */
+  add(reads: readonly Read[]): void {
+    const unknown = reads.filter((read) => !this.addIfBlocked(read));
+    const by_id = Map.groupBy(unknown, ({ id }) => id);
+    for (const [id, same] of by_id) this.#reads.set(id, same);
+    this.#size += unknown.length;
+    this.#divide([...by_id.keys()]);
+  }
+
+  #divide(ids: readonly string[]): void {
+    const size = Math.ceil(ids.length / PARTS);
+    for (let i = 0; i < ids.length; i += size) this.#plan(ids.slice(i, i + size));
+  }
+
+  #plan(ids: string[]): void {
+    this.#groups.push(ids);
+    if (this.#under_way < UNDER_WAY_MAX) void this.#work();
+  }
+
+  async #work(): Promise<void> {
+    this.#under_way++;
+    for (let ids = this.#groups.shift(); ids; ids = this.#groups.shift()) await this.#ask(ids);
+    this.#under_way--;
+  }
+
+  async #ask(ids: readonly string[]): Promise<void> {
+    const { ask, isPending, release } = this.#deps;
+    const reads = ids.flatMap((id) => this.#take(id)).filter(isPending);
+    const asked = new Set(reads.map(({ id }) => id));
+    for (const id of ids) if (!asked.has(id)) this.#noteIdle(id);
+    const blocked = Map.groupBy(reads.length > 0 ? await ask(reads) : [], ({ id }) => id);
+    for (const [id, same] of blocked) this.#reads.get(id)?.unshift(...same);
+    for (const same of blocked.values()) this.#size += same.length;
+    for (const id of asked) {
+      if (blocked.has(id)) continue;
+      const arrived = this.#take(id); // while the statement was under way
+      this.#reads.delete(id);
+      if (arrived.length > 0) release(arrived);
+    }
+    this.#divide([...blocked.keys()]);
+  }
+
+  #take(id: string): Read[] {
+    const reads = this.#reads.get(id)?.splice(0) ?? [];
+    this.#size -= reads.length;
+    return reads;
+  }
+
+  #noteIdle(id: string): void {
+    this.#idle.add(id);
+    const [oldest = id] = this.#idle;
+    if (this.#idle.size <= IDLE_MAX) return;
+    this.#idle.delete(oldest);
+    this.#reads.delete(oldest);
+  }
+}

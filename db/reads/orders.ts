@@ -1,0 +1,82 @@
+/** Reads of orders with their lines, in portions of whole orders. */
+import type { Keys, Line, Order } from '../command.ts';
+import { textArray } from '../connection/arrays.ts';
+import type { Sql, Statement } from '../connection/connection.ts';
+import type { ReadPool, Trying } from '../connection/pool.ts';
+import { assert } from '../failure.ts';
+
+/** Lines that one statement returns, however many the orders have: enough for several orders. */
+const LINES_MAX = 5000;
+
+/** Yields the orders, portion by portion. */
+export async function* findOrders(
+  pool: ReadPool,
+  order_ids: readonly string[],
+  trying: Trying,
+): AsyncGenerator<Order[]> {
+  const select = (sql: Sql, ids: string) =>
+    sql`select o.id, o.user_id, o.paid, o.total_cost, o.payment,
+               l.item_id, l.quantity, l.unit_price
+        from orders o left join order_lines l on l.order_id = o.id
+        where o.id = any(${ids}::text[]) order by o.id limit ${LINES_MAX + 1}`;
+  for (let left = order_ids; left.length > 0; ) {
+    const portion = await readPortion<JoinedRow>(pool, left, trying, select);
+    yield ordersIn(portion.rows);
+    left = portion.left;
+  }
+}
+
+/** The keys of each order in the first portion: itself, its user and its items. */
+export async function prefetchOrders(
+  pool: ReadPool,
+  order_ids: readonly string[],
+  trying: Trying,
+): Promise<Map<string, Keys>> {
+  const select = (sql: Sql, ids: string) =>
+    sql`select o.id, o.user_id, l.item_id
+        from orders o left join order_lines l on l.order_id = o.id
+        where o.id = any(${ids}::text[]) order by o.id limit ${LINES_MAX + 1}`;
+  const { rows, left } = await readPortion<KeyRow>(pool, order_ids, trying, select);
+  const unread = new Set(left);
+  const found = new Map<string, Keys>();
+  for (const id of order_ids) if (!unread.has(id)) found.set(id, {});
+  for (const [id, lines] of Map.groupBy(rows, (row) => row.id)) {
+    const items = lines.flatMap(({ item_id }) => item_id ?? []);
+    found.set(id, { orders: [id], users: [lines[0]?.user_id ?? ''], items });
+  }
+  return found;
+}
+
+/** A row for each line, and one for an order without lines. */
+type JoinedRow = Omit<Order, 'lines'> & (Line | { [Column in keyof Line]: null });
+type KeyRow = { id: string; user_id: string; item_id: string | null };
+
+/**
+ * Reads orders with their lines, sorted by order id. If there are more rows than `LINES_MAX`, it
+ * returns the orders that were read in full, and the ids of the others as `left`.
+ */
+async function readPortion<Row extends { id: string }>(
+  pool: ReadPool,
+  order_ids: readonly string[],
+  trying: Trying,
+  select: (sql: Sql, ids: string) => Statement,
+): Promise<{ rows: readonly Row[]; left: readonly string[] }> {
+  const ids = textArray(order_ids);
+  const rows = (await pool.read((sql) => select(sql, ids), trying)) as unknown as Row[];
+  if (rows.length <= LINES_MAX) return { rows, left: [] };
+  const cut_off = rows.at(-1)?.id;
+  const whole = rows.filter((row) => row.id !== cut_off);
+  assert(whole.length > 0, 'an order fits into one portion', cut_off);
+  const done = new Set(whole.map((row) => row.id));
+  return { rows: whole, left: order_ids.filter((id) => !done.has(id)) };
+}
+
+function ordersIn(rows: readonly JoinedRow[]): Order[] {
+  const found = new Map<string, Order & { lines: Line[] }>();
+  for (const { item_id, quantity, unit_price, ...order } of rows) {
+    const lines = found.get(order.id)?.lines ?? [];
+    if (item_id !== null) lines.push({ item_id, quantity, unit_price });
+    if (lines.length < 2) found.set(order.id, { ...order, lines });
+  }
+  return [...found.values()];
+}
