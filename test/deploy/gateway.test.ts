@@ -126,9 +126,9 @@ check(
 );
 
 check(
-  'every path of the README reaches its service and answers what the service does',
+  'every path of the API page reaches its service and answers what the service does',
   async () => {
-    const rows = (await text('README.md')).matchAll(/^\| (`(?:GET|POST|DELETE)`?[^|]+)\|/gm);
+    const rows = (await text('docs/api.md')).matchAll(/^\| (`(?:GET|POST|DELETE)`?[^|]+)\|/gm);
     const calls = [...rows].flatMap(([, cell = '']) => {
       const path = cell.match(/ (\/[^`]+)`/)?.[1] ?? '';
       const filled = path.replaceAll(/\{(\w+)\}/g, (_, name) => (/_id$/.test(name) ? 'nil' : '1'));
