@@ -105,6 +105,14 @@ test('the failure table has the status of every code, its effect, and whether to
   expect(told.size).toBeGreaterThan(15);
 });
 
+test('every dependency has its reason in the decision on libraries', () => {
+  const page = read('docs/decisions/0009-libraries.md');
+  const packages = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies });
+  const family = (name: string) =>
+    name.startsWith('@kubernetes-models/') ? 'kubernetes-models' : name;
+  expect(packages.filter((name) => !page.includes(family(name)))).toEqual([]);
+});
+
 test('wherever a text says in how many ways the safety code is broken, it is about right', () => {
   const texts = [...pages.map(({ text }) => text), read('test/proofs/mutants/main.ts')];
   const told = texts.flatMap((text) =>
