@@ -1,4 +1,4 @@
-/** The bench's own parts: what it compares with is correct, its words follow from figures. */
+/** The parts of the bench: the implementation it compares with is correct, and so are its figures. */
 import { afterAll, expect, test } from 'bun:test';
 import { connect, storeUrl } from '../../test/support/kassa.ts';
 import { need } from '../../test/support/need.ts';
@@ -49,7 +49,7 @@ test.each([
   expect(err).toContain(said);
 });
 
-test('what is seeded passes the audit, and each kind of demand is what it says', async () => {
+test('seeded rows pass the audit, and each kind of demand has its distribution', async () => {
   const database = await seeded(100);
   for (const basket of Object.values(BASKETS)) await database.addOrders(1000, basket);
   expect(await violationsOf(database)).toEqual([]);
@@ -68,7 +68,7 @@ test('what is seeded passes the audit, and each kind of demand is what it says',
   expect(hot).toMatchObject({ orders: 1000, items: 1, first: 1000 });
 });
 
-test('one transaction each: in a burst for an item as many succeed as there are', async () => {
+test('one transaction each: a burst for one item sells exactly its stock', async () => {
   const database = await seeded(50);
   const { from, to } = await database.addOrders(60, BASKETS.hot);
   const { sql, close } = await connect(database.database_url);
@@ -88,7 +88,7 @@ test('one transaction each: in a burst for an item as many succeed as there are'
   expect(await violationsOf(database)).toEqual([]);
 });
 
-test('one transaction each: the other calls answer as Kassa does, and stay explained', async () => {
+test('one transaction each: the other calls answer like Kassa, and the audit passes', async () => {
   const database = await seeded(50);
   const pool = openPool(database.database_url);
   const app = oneTransactionEach(pool);
@@ -137,7 +137,7 @@ test.skipIf(!pgbench)('pgbench pays no order twice, and says that they ran out',
   expect(await violationsOf(database)).toEqual([]);
 });
 
-test('figures of pgbench: the window begins after the warm-up, and counts are read', () => {
+test('figures of pgbench: the window starts after the warm-up, and counts are parsed', () => {
   const log = ['0 1 1000 0 100 1000', '0 2 500000 0 100 501000', '0 3 250000 0 100 751000', ''];
   const window = windowOf(log.join('\n'), 0.5, 0.5);
   expect(window).toEqual({ per_s: 4, p50_ms: 250, p99_ms: 500, seconds: 0.5 });
@@ -148,7 +148,7 @@ test('figures of pgbench: the window begins after the warm-up, and counts are re
   expect(countsOf(out)).toEqual({ done: 12, failed: 3 });
 });
 
-test('a median of an even number of figures is between the middle ones', () => {
+test('the median of an even number of figures is the mean of the middle two', () => {
   expect(spreadOf([3, 1, 2])).toEqual({ median: 2, low: 1, high: 3 });
   expect(spreadOf([4, 1, 2, 9])).toEqual({ median: 3, low: 1, high: 9 });
 });
@@ -170,7 +170,7 @@ const resultOf = (run: Partial<Run> & { side?: Side }, figures: Partial<Sample>)
   summary: summarise([sampleOf(figures)]),
 });
 
-test("targets: against pgbench's best over all clients, and what lacks is not judged", () => {
+test("targets compare with pgbench's best over all clients, and skip missing figures", () => {
   const results = [
     resultOf({}, { per_s: 10_000, peak_mb: 251 }),
     resultOf({ clients: 1 }, { per_s: 900, p50_ms: 1 }),
@@ -202,7 +202,7 @@ const settings: Settings = {
   ...{ warmup_s: 1, html: '', json: undefined },
 };
 
-test('the plan: no more connections for pgbench than the server has, and none twice', () => {
+test('the plan gives pgbench no more connections than the server has, and repeats no count', () => {
   const groups = planRuns(settings, { pgbench: true, connections_max: 150 });
   const hot = groups.filter(({ name }) => name.startsWith('one hot item,'));
   const connections = hot.map(
@@ -214,7 +214,7 @@ test('the plan: no more connections for pgbench than the server has, and none tw
   expect([...new Set(sides)].sort()).toEqual(['kassa', 'one transaction each']);
 });
 
-test('a budget of orders follows the rate that was seen, and grows whenever they ran out', () => {
+test('the budget of orders follows the measured rate, and grows when they run out', () => {
   const paces = new Map<Side, number>();
   const { run } = resultOf({}, {});
   const budget = openBudget(paces);
@@ -230,11 +230,16 @@ test('a budget of orders follows the rate that was seen, and grows whenever they
   }
 });
 
-test('a server that answers nothing in time is measured, and one that is suddenly fast', async () => {
+test('a server without answers and a suddenly fast server can be measured', async () => {
   const proxy = await startProxy(storeUrl());
-  const ground = { stage, server_url: proxy.database_url, pgbench: undefined, paces: new Map() };
+  const dependencies = {
+    stage,
+    server_url: proxy.database_url,
+    pgbench: undefined,
+    paces: new Map(),
+  };
   const deployment = { ...deployed('kassa'), rows: 500 };
-  const measured = await open(deployment, ground);
+  const measured = await open(deployment, dependencies);
   const { run } = resultOf({ deployment, clients: 16 }, {});
   const time = { warmup_s: 0.1, seconds: 0.4 };
   proxy.slow_ms = 300;
@@ -247,7 +252,7 @@ test('a server that answers nothing in time is measured, and one that is suddenl
   expect([agrees(closing), closing.paid >= slow.done + fast.done]).toEqual([true, true]);
 });
 
-test('a server that makes orders slowly is measured for as long as there are any', async () => {
+test('a server that creates orders slowly is measured until they run out', async () => {
   const database = await seeded(50);
   const { from, to } = await database.addOrders(5_000_000, BASKETS.distinct, 0);
   expect([to - from > 0, to - from < 5_000_000]).toEqual([true, true]);
@@ -260,22 +265,22 @@ test('a server that makes orders slowly is measured for as long as there are any
 test.skipIf(pgbench === undefined)(
   'what pgbench does not get done on a server is said, and the others are measured',
   async () => {
-    const ground = {
+    const dependencies = {
       ...{ stage, server_url: storeUrl(), paces: new Map() },
-      pgbench: '/bin/false', // says nothing and fails, as on a server that it doesn't understand
+      pgbench: '/bin/false', // fails without output, as on an incompatible server
     };
     const deployment = { ...deployed('pgbench'), rows: 100 };
     const { run } = resultOf({ deployment, clients: 1 }, {});
-    expect(await probePgbench(run, ground)).toContain('pgbench ended with 1');
+    expect(await probePgbench(run, dependencies)).toContain('pgbench ended with 1');
     const one_group = { part: 'checkout' as const, name: 'x', runs: [run] };
     const outcome: Outcome = { results: [], closings: [], left_out: [] };
     const work = { groups: [one_group, one_group], repeat: 1, warmup_s: 0, seconds: 0.1 };
-    await runAll(work, ground, { show() {}, end() {} }, outcome);
+    await runAll(work, dependencies, { show() {}, end() {} }, outcome);
     expect(outcome.left_out).toEqual([expect.stringContaining('pgbench is left out')]);
   },
 );
 
-test('sums agree if each success is a paid order, or may be where no answer came', () => {
+test('sums agree if paid orders match the successes, give or take calls without an answer', () => {
   const closing = { deployment: deployed('kassa'), findings: [] };
   expect(agrees({ ...closing, answered: 10, unanswered: 0, paid: 10 })).toBe(true);
   expect(agrees({ ...closing, answered: 10, unanswered: 2, paid: 11 })).toBe(true);

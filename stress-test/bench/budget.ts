@@ -1,29 +1,29 @@
-/** How many fresh orders a measurement is given: enough for its time, from what was seen before. */
+/** How many new orders a measurement gets: enough for its time, by earlier measurements. */
 import type { Run, Side } from './plan.ts';
 import type { Sample } from './sample.ts';
 
 export interface Budget {
-  /** @param seconds of the whole measurement, its warm-up too */
+  /** @param seconds of the whole measurement, including its warm-up */
   orders(run: Run, seconds: number): number;
-  /** What became of them. If they ran out, more are given the next time, whatever was seen. */
+  /** Learns from a measurement. If its orders ran out, the next one gets more. */
   learn(run: Run, given: number, sample: Sample): void;
 }
 
-/** Checkouts a second, before any was seen: a fast server is found out soon, a slow one not hurt. */
+/** The first assumption, in checkouts a second: it adapts to fast servers and suits slow ones. */
 const FIRST_PER_S = 5000;
-/** Other clients or other orders may be so much faster than what was seen of the same service. */
+/** Other clients or orders may be faster than those measured, by this factor. */
 const FASTER = 2;
-/** Above what was seen; pgbench's clients have equal parts and are not equally fast. */
+/** Reserve factor. pgbench's clients have equal shares but are not equally fast. */
 const RESERVE: Record<Side, number> = { kassa: 1.5, 'one transaction each': 1.5, pgbench: 2.5 };
-/** Of each client: a batch that waits for one commit takes one order from every client at once. */
+/** Extra orders for each client: one batch may take an order from every client at once. */
 const ROUNDS = 4;
-/** Ran out within the warm-up: how long they would have lasted is not known. */
+/** The factor if orders ran out during the warm-up. */
 const MANY_MORE = 4;
 
-/** The most that a side has reached on this server, a second. */
+/** The highest rate of each side on this server, per second. */
 export type Paces = Map<Side, number>;
 
-/** The budget of one deployment. @param paces what other deployments have shown; it is added to */
+/** The budget of one deployment. @param paces shared by all deployments, and updated */
 export function openBudget(paces: Paces): Budget {
   const rates = new Map<string, number>();
   const least = new Map<string, number>();

@@ -1,4 +1,4 @@
-/** The bench's databases, one for each side on one server: made, filled, counted, audited. */
+/** The bench's databases, one for each side on one server: create, fill, count, audit. */
 import { randomUUID } from 'node:crypto';
 import { connectOrSay } from '../../apps/cli/connect.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
@@ -9,46 +9,46 @@ import { withDatabase } from '../../test/support/store-address.ts';
 
 /** What the orders of a measurement have in common. */
 export interface Basket {
-  /** Which items they want: neighbours in time different ones, the popular ones, or all item 0. */
+  /** The items: distinct for neighbouring orders, by Zipf's law, or all item 0. */
   demand: 'distinct' | 'zipf' | 'hot';
-  /** Items in an order; a popular item that is drawn twice is one line. */
+  /** Items in an order. An item drawn twice is one line. */
   lines: number;
 }
 
 export interface Database {
   database_url: string;
-  /** Users "0" … and as many items "0" …, each able to pay for, or to sell, everything. */
+  /** The number of users "0" … and of items "0" …, with credit and stock for everything. */
   rows: number;
   /**
-   * Makes unpaid orders with ids "from" … "to" - 1, which nobody has seen before.
-   * @param most_s after which there are fewer than asked for, if the server is slow
+   * Creates unpaid orders with new ids "from" … "to" - 1.
+   * @param most_s time limit: a slow server creates fewer
    */
   addOrders(count: number, basket: Basket, most_s?: number): Promise<Orders>;
-  /** Before a measurement: statistics for the planner, dirty pages written; at first a vacuum. */
+  /** Before a measurement: planner statistics and a checkpoint; the first time, a vacuum. */
   settle(vacuum?: boolean): Promise<void>;
   paidOrders(): Promise<number>;
   audit(): Promise<Finding[]>;
   drop(): Promise<void>;
 }
 
-/** Ids of orders, `to` not included. */
+/** Ids of orders, `to` excluded. */
 export interface Orders {
   from: number;
   to: number;
 }
 
-/** The exponent of YCSB: the most popular of ten thousand items is in every tenth line. */
+/** YCSB's exponent: the most popular of ten thousand items is in every tenth line. */
 const ZIPF = 0.99;
 const PRICE = 1;
-/** What each user has and how much of each item there is. */
+/** The credit of each user and the stock of each item. */
 const PLENTY = 1_000_000_000_000;
-/** Rows of one statement, at most: CockroachDB bounds its transactions. */
+/** The most rows of one statement: CockroachDB limits the size of transactions. */
 const CHUNK_MAX = 50_000;
 const CHUNK_FIRST = 2000;
-/** How long a statement should take, so that a slow server is noticed. */
+/** The intended time of one statement, so that a slow server is noticed. */
 const CHUNK_MS = 500;
 
-/** A new database on the server of `server_url`, migrated, with `rows` users and items. */
+/** Creates a migrated database on the server, with `rows` users and items. */
 export async function newDatabase(
   server_url: string,
   label: string,
@@ -63,7 +63,7 @@ export async function newDatabase(
   await migrate(connection, await readMigrations());
   const inChunks = openChunks(show);
   await inChunks(0, rows, 'users and items', (i, end) => addPeopleAndThings(sql, i, end));
-  const postgresql = await isPostgresql(sql);
+  const postgresql = (await versionOf(sql)).startsWith('PostgreSQL');
   let next = 0;
   return {
     database_url,
@@ -77,7 +77,7 @@ export async function newDatabase(
     async settle(vacuum = false) {
       if (!postgresql) return;
       await sql.unsafe(vacuum ? 'vacuum analyze' : 'analyze');
-      await sql`checkpoint`.catch(() => {}); // a hosted server may not allow it
+      await sql`checkpoint`.catch(() => {}); // hosted servers may forbid it
     },
     async paidOrders() {
       const [row] = await sql`select count(*) as paid from orders where paid`;
@@ -91,17 +91,20 @@ export async function newDatabase(
   };
 }
 
-/** Connections that the server takes in all, or infinity. */
-export const serverConnections = (server_url: string): Promise<number> =>
+/** The server's version, such as `PostgreSQL 18.4`, and its limit of connections, or infinity. */
+export const describeServer = (
+  server_url: string,
+): Promise<{ version: string; connections_max: number }> =>
   on(server_url, async (sql) => {
-    if (!(await isPostgresql(sql))) return Number.POSITIVE_INFINITY;
+    const version = (await versionOf(sql)).split(/ on | \(/)[0] ?? '';
+    if (!version.startsWith('PostgreSQL')) return { version, connections_max: Infinity };
     const [row] = await sql`
       select current_setting('max_connections')::int8
            - current_setting('superuser_reserved_connections')::int8 as connections`;
-    return Number(row?.connections);
+    return { version, connections_max: Number(row?.connections) };
   });
 
-/** Makes many rows, each time as many as the server makes in a moment. @returns where it ended */
+/** Creates many rows, in chunks adapted to the server's speed. @returns where it ended */
 function openChunks(show: (text: string) => void) {
   let size = CHUNK_FIRST;
   return async (
@@ -137,7 +140,7 @@ async function addPeopleAndThings(sql: Sql, from: number, to: number): Promise<v
             select i::text, 'seed', ${PLENTY}::int8, 'seed' from ${ids}`;
 }
 
-/** The lines twice: once to keep, once to count them for the totals. */
+/** Draws the lines twice: once to store them, once to count them for the totals. */
 async function addOrders(
   sql: Sql,
   from: number,
@@ -154,10 +157,10 @@ async function addOrders(
     from (${drawn}) as lines group by i`);
 }
 
-/** Primes, so that orders which are made one after the other are of users and items far apart. */
+/** Primes, so that consecutive orders have distant users and items. */
 const STRIDE = 7919;
 const LINE_STRIDE = 104_729;
-/** Multiples of these, less their whole parts, are spread evenly over [0, 1). */
+/** The fractional parts of their multiples are evenly distributed over [0, 1). */
 const SPREAD = [0.6180339887498949, 0.4142135623730951];
 
 /** The item in line `k` of order `i`, among `rows`, as SQL. */
@@ -165,25 +168,25 @@ const ITEM: Record<Basket['demand'], (rows: number) => string> = {
   distinct: (rows) => `mod(i * ${STRIDE} + k * ${LINE_STRIDE}, ${rows})`,
   zipf: (rows) => {
     const u = `mod((i * ${SPREAD[0]} + k * ${SPREAD[1]})::numeric, 1)::float8`;
-    // The inverse of the distribution's integral, from a number u in [0, 1) to a rank.
+    // The inverse of the cumulative distribution, from u in [0, 1) to a rank.
     const rank = `power(${rows ** (1 - ZIPF) - 1} * ${u} + 1, ${1 / (1 - ZIPF)})`;
     return `least(${rows - 1}, floor(${rank})::int8 - 1)`;
   },
   hot: () => 'k',
 };
 
-async function isPostgresql(sql: Sql): Promise<boolean> {
+async function versionOf(sql: Sql): Promise<string> {
   const [row] = await sql`select version() as version`;
-  return String(row?.version).startsWith('PostgreSQL');
+  return String(row?.version);
 }
 
-/** The server or the machine may be slow, which is what is measured. */
+/** Generous, since the server or the machine may be slow. */
 const PATIENT = { connect_timeout_ms: 60_000 };
 
 const open = (database_url: string): Promise<Connection> =>
   connectOrSay({ ...storeOptions(readConfig({}), database_url, 'bench'), ...PATIENT });
 
-/** A server takes a moment to see that a session has ended; PostgreSQL waits 5 seconds for it. */
+/** A server notices the end of a session late; PostgreSQL waits 5 seconds for it. */
 async function retried(work: () => Promise<unknown>): Promise<void> {
   for (let tries = 1; tries < 3; tries++) {
     try {

@@ -1,4 +1,4 @@
-/** A side on its own database: opened with its services, measured again and again, then audited. */
+/** A side with its database and services: opened, measured several times, then audited. */
 
 import { Failure } from '../../db/failure.ts';
 import type { Finding } from '../../db/maintenance/audit.ts';
@@ -12,10 +12,10 @@ import { highest, type Sample } from './sample.ts';
 import { type Service, startKassa, startOneTransactionEach } from './services.ts';
 
 export interface Open {
-  /** @param rate calls a second, of an open loop */
+  /** @param rate calls a second, for an open loop */
   measure(run: Run, time: Time, rate?: number): Promise<Sample>;
   close(): Promise<Closing>;
-  /** Removes the database, unless `close` has. */
+  /** Drops the database, unless `close` has done so. */
   drop(): Promise<void>;
 }
 
@@ -24,35 +24,40 @@ export interface Time {
   seconds: number;
 }
 
-/** What a side was told, against what its database holds in the end. */
+/** The answers of a side, to compare with the final state of its database. */
 export interface Closing {
   deployment: Deployment;
-  /** Checkouts that were answered with success, and calls whose answer never came. */
+  /** Checkouts answered with success, and checkouts without an answer. */
   answered: number;
   unanswered: number;
   paid: number;
   findings: Finding[];
 }
 
-export interface Ground {
+export interface Dependencies {
   stage: Stage;
   server_url: string;
   pgbench: string | undefined;
   paces: Paces;
-  /** What takes a while on a slow server, for the live line. */
+  /** Shows progress in the live line. */
   show?: (text: string) => void;
 }
 
-export async function open(deployment: Deployment, ground: Ground): Promise<Open> {
+export async function open(deployment: Deployment, dependencies: Dependencies): Promise<Open> {
   const label = deployment.side.replaceAll(' ', '_');
-  const database = await newDatabase(ground.server_url, label, deployment.rows, ground.show);
+  const database = await newDatabase(
+    dependencies.server_url,
+    label,
+    deployment.rows,
+    dependencies.show,
+  );
   const services: Service[] = [];
-  const side = sideOf(deployment, ground, database, services);
+  const side = sideOf(deployment, dependencies, database, services);
   try {
     if (deployment.orders > 0) await database.addOrders(deployment.orders, BASKETS.distinct);
     await database.settle(true);
     for (let i = 0; i < deployment.processes && deployment.side !== 'pgbench'; i++) {
-      services.push(await start(deployment, ground.stage, database.database_url));
+      services.push(await start(deployment, dependencies.stage, database.database_url));
     }
     const cold = { ...WARM_UP, deployment };
     if (services.length > 0) await side.measure(cold, { warmup_s: 0, seconds: WARM_UP_S });
@@ -63,9 +68,12 @@ export async function open(deployment: Deployment, ground: Ground): Promise<Open
   }
 }
 
-/** @returns why this server cannot be measured by pgbench, or undefined if it can */
-export async function probePgbench(run: Run, ground: Ground): Promise<string | undefined> {
-  const side = await open({ ...run.deployment, rows: 100 }, ground);
+/** @returns why pgbench cannot measure this server, or undefined if it can */
+export async function probePgbench(
+  run: Run,
+  dependencies: Dependencies,
+): Promise<string | undefined> {
+  const side = await open({ ...run.deployment, rows: 100 }, dependencies);
   return side
     .measure(run, { warmup_s: 0, seconds: 1 })
     .then(
@@ -82,18 +90,18 @@ const start = ({ side, lanes }: Deployment, stage: Stage, database_url: string) 
 
 function sideOf(
   deployment: Deployment,
-  ground: Ground,
+  dependencies: Dependencies,
   database: Database,
   services: readonly Service[],
 ): Open {
-  const budget = openBudget(ground.paces);
+  const budget = openBudget(dependencies.paces);
   let [answered, unanswered] = [0, 0];
   let dropped = false;
   return { measure, close, drop };
 
   /**
-   * If the orders ran out before the time, it is done again with more. A server that does not make
-   * as many in a bearable time is measured for as long as there are any.
+   * If the orders run out before the time is up, it repeats the measurement with more. A server that
+   * cannot create enough of them in time is measured until they run out.
    */
   async function measure(run: Run, time: Time, rate?: number): Promise<Sample> {
     const checks_out = run.call === 'checkout';
@@ -121,7 +129,7 @@ function sideOf(
     { warmup_s, seconds }: Time,
     rate: number | undefined,
   ): Promise<Sample> {
-    const { stage, pgbench: program = '' } = ground;
+    const { stage, pgbench: program = '' } = dependencies;
     const { database_url, rows } = database;
     await database.settle();
     await Promise.all(services.map((service) => service.forgetPeak()));
@@ -149,13 +157,13 @@ function sideOf(
   }
 }
 
-/** So that a server may be some thousand times faster than was thought. */
+/** Enough for a server a thousand times faster than assumed. */
 const TRIES_MAX = 6;
-/** For one measurement's orders. */
+/** The time limit for creating the orders of one measurement. */
 const MAKE_S = 20;
-/** Open orders for the calls that need any: each is found, or added to, several times. */
+/** Unpaid orders for find and add_item, each used several times. */
 const CALLED_ORDERS = 20_000;
-/** A runtime compiles what it runs often, so no service is measured cold. */
+/** Services warm up first, since the runtime compiles hot code. */
 const WARM_UP_S = 1;
 const WARM_UP: Omit<Run, 'deployment'> = {
   call: 'checkout',

@@ -1,12 +1,6 @@
-/** The report: targets, plots, tables, and what they were measured on. */
-import {
-  barChart,
-  describeMachine,
-  htmlPage,
-  htmlTable,
-  lineChart,
-  type Section,
-} from '../plots.ts';
+/** The page of the bench: targets, charts, tables, and the environment. */
+import { barChart, lineChart } from '../report/charts.ts';
+import { describeMachine, htmlPage, htmlTable, type Section } from '../report/page.ts';
 import { BASKETS, DEMANDS, NAMES, type Run, SIDES } from './plan.ts';
 import type { Table } from './print.ts';
 import type { Outcome } from './run.ts';
@@ -33,7 +27,7 @@ export function reportPage({ facts, tables, results }: Report): string {
   return htmlPage('Kassa, side by side', { ...describeMachine(), ...facts }, sections);
 }
 
-/** By the heading of the table that they belong to. */
+/** The charts, by the heading of their table. */
 function plotsOf(results: Results): Map<string, string> {
   const plots = new Map<string, string>();
   for (const { demand } of Object.values(BASKETS)) {

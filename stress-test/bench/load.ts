@@ -1,4 +1,4 @@
-/** Runs the load generator in a process of its own, one for each process of the service. */
+/** Runs one load generator for each process of a service, in separate processes. */
 import { Failure } from '../../db/failure.ts';
 import type { Child, Stage } from '../../test/support/process.ts';
 import type { LoadResult, Outcome } from '../load/result.ts';
@@ -9,17 +9,17 @@ import { lastLines } from './services.ts';
 export interface LoadRun {
   run: Run;
   addresses: readonly string[];
-  /** Ids of the orders, `to` not included. */
+  /** Ids of the orders, `to` excluded. */
   orders: { from: number; to: number };
-  /** Users and items that there are. */
+  /** The number of users, and of items. */
   rows: number;
-  /** Calls a second of an open loop; without, a closed one. */
+  /** Calls a second of an open loop; undefined for a closed loop. */
   rate: number | undefined;
   warmup_s: number;
   seconds: number;
 }
 
-/** @throws Failure with what the generator said */
+/** @throws Failure with the generator's error */
 export async function runLoad(stage: Stage, load: LoadRun): Promise<Sample> {
   const { addresses, orders } = load;
   const cut = (part: number) =>
@@ -47,10 +47,10 @@ function argumentsOf(load: LoadRun, address: string, prepared: string): string[]
   return ['stress-test/load/main.ts', address, ...flags, '--json'];
 }
 
-/** The generator takes no rate below 0.1; of a slow server one per cent is less than a call. */
+/** The generator's lowest rate is 0.1; one per cent of a slow server's may be below that. */
 const rateText = (rate: number): string => Math.max(0.1, rate).toFixed(1);
 
-/** It ends with 1 if a call failed; what it counted is there all the same. */
+/** The generator exits with 1 if a call failed, but prints its result. */
 function resultOf(child: Child): LoadResult {
   try {
     return JSON.parse(child.out) as LoadResult;
@@ -62,7 +62,7 @@ function resultOf(child: Child): LoadResult {
   }
 }
 
-/** Of several generators: rates add up, middles are averaged, and the worst tail is the tail. */
+/** Combines several generators: rates add up, medians are averaged, the worst tail counts. */
 function asSample(results: readonly LoadResult[]): Sample {
   const sum = (of: (result: LoadResult) => number) =>
     results.reduce((total, result) => total + of(result), 0);

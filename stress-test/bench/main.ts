@@ -1,4 +1,4 @@
-/** `bun run bench`: Kassa beside what people write and beside pgbench, in one run: ratios. */
+/** `bun run bench`: compares Kassa with the usual implementation and with pgbench, in one run. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describeStore, environment, readConfig } from '../../apps/runtime/config.ts';
@@ -6,9 +6,9 @@ import { Failure } from '../../db/failure.ts';
 import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { openStage } from '../../test/support/process.ts';
 import { live, table, usage } from '../../test/support/report.ts';
-import { describeMachine } from '../plots.ts';
-import { serverConnections } from './database.ts';
-import { type Ground, probePgbench } from './deployment.ts';
+import { commandLine, describeMachine } from '../report/page.ts';
+import { describeServer } from './database.ts';
+import { type Dependencies, probePgbench } from './deployment.ts';
 import { reportPage } from './html.ts';
 import { readSettings } from './options.ts';
 import { findPgbench, HOW_TO_GET_PGBENCH } from './pgbench.ts';
@@ -18,14 +18,14 @@ import { estimateSeconds, minutes, type Outcome, runAll, timesOf } from './run.t
 import { measureStart } from './start-time.ts';
 import { targetsOf } from './targets.ts';
 
-/** Of the services and of the bench itself, and some for others. */
+/** Connections for the services and the bench itself, and a reserve. */
 const OTHER_CONNECTIONS = 40;
 
 const PROBE = { pgbench: true, connections_max: 1 };
 
 const settings = readSettings();
 const line = live();
-/** What the store needs, what the sides need, and what `bun run dev` needs: cleared separately. */
+/** Processes and folders of the store, of the sides, and of `bun run dev`: cleared separately. */
 const [home, stage, starts] = [openStage(), openStage(), openStage()];
 let embedded: Embedded | undefined;
 const outcome: Outcome = { results: [], closings: [], left_out: [] };
@@ -38,11 +38,11 @@ for (const [signal, code] of [
 ] as const) {
   process.once(signal, () => {
     interrupted = code;
-    void Promise.all([stage.clear(), starts.clear()]); // what waits for a child sees it end
+    void Promise.all([stage.clear(), starts.clear()]); // whatever awaits a child continues
   });
 }
 
-const facts: Record<string, string> = {};
+const facts: Record<string, string> = { Command: commandLine('bun run bench') };
 const error = await measure().then(
   () => undefined,
   (cause: unknown) => cause,
@@ -51,7 +51,7 @@ await Promise.all([stage.clear(), starts.clear()]);
 await embedded?.stop();
 await home.clear();
 line.end();
-if (interrupted !== undefined) console.log('Interrupted. Measured until then:');
+if (interrupted !== undefined) console.log('Interrupted. Measurements until then:');
 if (outcome.results.length > 0 || starts_s.length > 0) await report();
 if (interrupted !== undefined) process.exit(interrupted);
 if (error !== undefined) usage(error instanceof Failure ? error.detail : String(error));
@@ -60,16 +60,17 @@ process.exit(outcome.closings.every(agrees) ? 0 : 1);
 async function measure(): Promise<void> {
   const config = readConfig(environment());
   const server_url = config.DATABASE_URL ?? (await startStore());
-  const connections_max = (await serverConnections(server_url)) - OTHER_CONNECTIONS;
-  const ground: Ground = {
+  const server = await describeServer(server_url);
+  const connections_max = server.connections_max - OTHER_CONNECTIONS;
+  const dependencies: Dependencies = {
     ...{ stage, server_url, pgbench: undefined, paces: new Map(), show: line.show },
   };
-  ground.pgbench = await pgbenchFor(ground, config.DATABASE_URL !== undefined);
-  const { pgbench } = ground;
+  dependencies.pgbench = await pgbenchFor(dependencies, config.DATABASE_URL !== undefined);
+  const { pgbench } = dependencies;
   const groups = planRuns(settings, { pgbench: pgbench !== undefined, connections_max });
   const work = { ...settings, groups };
   Object.assign(facts, {
-    Store: config.DATABASE_URL ? describeStore(config.DATABASE_URL) : 'PostgreSQL 18, embedded',
+    Store: `${server.version}, ${config.DATABASE_URL ? describeStore(config.DATABASE_URL) : 'embedded'}`,
     Measurements: `${settings.repeat} of each, ${settings.seconds} s after ${settings.warmup_s} s`,
   });
   const estimate = minutes(estimateSeconds(work));
@@ -80,12 +81,12 @@ async function measure(): Promise<void> {
       starts_s.push(await measureStart(starts));
     }
   }
-  await runAll(work, ground, line, outcome);
+  await runAll(work, dependencies, line, outcome);
   line.show('done');
 }
 
-/** @param probe the server is not ours, and may not understand what pgbench says */
-async function pgbenchFor(ground: Ground, probe: boolean): Promise<string | undefined> {
+/** @param probe the server is foreign, and may not support pgbench's statements */
+async function pgbenchFor(dependencies: Dependencies, probe: boolean): Promise<string | undefined> {
   const pgbench = await findPgbench();
   if (!pgbench) console.log(HOW_TO_GET_PGBENCH);
   if (!pgbench || !probe) return pgbench;
@@ -93,9 +94,9 @@ async function pgbenchFor(ground: Ground, probe: boolean): Promise<string | unde
     .flatMap(({ runs }) => runs)
     .filter(({ deployment }) => deployment.side === 'pgbench');
   if (!run) return undefined;
-  const why = await probePgbench(run, { ...ground, pgbench });
+  const why = await probePgbench(run, { ...dependencies, pgbench });
   if (why === undefined) return pgbench;
-  console.log(`pgbench is left out, it cannot be measured on this server: ${why}`);
+  console.log(`pgbench is left out, since it cannot run on this server: ${why}`);
   return undefined;
 }
 

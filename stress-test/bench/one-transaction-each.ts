@@ -1,7 +1,7 @@
 /**
- * What people write: the same calls on the same tables, each request a serializable transaction of
- * its own on a pool of connections, retried as PostgreSQL's manual tells (chapter 13.5). Neither
- * slow on purpose nor safe: `sql.begin` may outlive its connection, so the product has none.
+ * The usual implementation: the same calls on the same tables, each request in its own serializable
+ * transaction on a connection pool, retried as PostgreSQL's manual advises (chapter 13.5). It is not
+ * slow on purpose. It is not safe: `sql.begin` may outlive its connection, so the product avoids it.
  */
 import { type Context, Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
@@ -11,8 +11,8 @@ import { environment, readConfig } from '../../apps/runtime/config.ts';
 import { codeOf } from '../../db/failure.ts';
 
 /**
- * Connections of the pool. Of 6, 8, 10, 16 and 32 on two cores, 8 served distinct items best and a
- * hot item as well as any: each more that waits for a row is one more that must retry.
+ * Connections in the pool. Of 6, 8, 10, 16 and 32 on two cores, 8 was best for distinct items and as
+ * good as any for a hot item: more transactions waiting for a row mean more retries.
  */
 export const POOL_SIZE = 8;
 
@@ -20,7 +20,7 @@ type Pool = postgres.Sql<{ int8: number }>;
 type Transaction = postgres.TransactionSql<{ int8: number }>;
 type Line = { item_id: string; quantity: number; unit_price: number };
 
-/** The calls that the bench makes, and no others. */
+/** Serves only the calls that the bench makes. */
 export function oneTransactionEach(sql: Pool): Hono {
   const app = new Hono();
   const transaction = <T>(work: (tx: Transaction) => Promise<T>) => serializable(sql, work);
@@ -137,7 +137,7 @@ async function addFunds(tx: Transaction, user_id: string, amount: number) {
 const DEADLINE_MS = 8000;
 const CONFLICTS = ['40001', '40P01'];
 
-/** Again with full jitter until it commits or the time is up: a hot row takes dozens of tries. */
+/** Retries with full jitter until it commits or the time is up: a hot row takes dozens of tries. */
 async function serializable<T>(sql: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const deadline_at = performance.now() + DEADLINE_MS;
   for (let tries = 0; ; tries++) {

@@ -25,22 +25,22 @@ export interface Settings {
   json: string | undefined;
 }
 
-const HELP = `Kassa beside what people write and beside pgbench, on one machine, in one run: ratios.
+const HELP = `Compares Kassa with the usual implementation and with pgbench, on one machine, in one run.
 
   bun run bench [options]
 
   --quick          the main figures in under three minutes: fewer clients, no repeats
-  --only LIST      of ${PARTS.join(', ')}
-  --clients LIST   clients at the same time (1,16,64,256,1000)
+  --only LIST      only these of ${PARTS.join(', ')}
+  --clients LIST   concurrent clients (1,16,64,256,1000)
   --repeat N       measurements of each figure (3, quick: 1); tables show median and spread
-  --seconds S      of each measurement (4, quick: 1.3), after a warm-up of a third of it
-  --html FILE      the report with plots (.data/bench.html)
+  --seconds S      of each measurement (4, quick: 1.3), after a warm-up of a third of that
+  --html FILE      the report with charts (.data/bench.html)
   --json FILE      all figures
   --help           this text
 
-It measures on an embedded PostgreSQL of its own or, with DATABASE_URL set, on that server, where
-it makes databases and drops them again. Exit code 0: measured; 1: a side's answers and its database
-disagree, or an audit found something; 2: it could not be run.`;
+It runs on its own embedded PostgreSQL or, with DATABASE_URL set, on that server, where it creates
+databases and drops them again. Exit code 0: measured; 1: a side's answers and its database
+disagree, or an audit found a violation; 2: the bench could not run.`;
 
 const CLIENTS_MAX = 10_000;
 

@@ -1,4 +1,4 @@
-/** The limit of one transaction per checkout: its statements from pgbench, without HTTP. */
+/** The limit of one transaction per checkout: pgbench sends its statements, without HTTP. */
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -12,8 +12,8 @@ export const HOW_TO_GET_PGBENCH = `pgbench is missing: the limit of one transact
 It comes with PostgreSQL: \`apt install postgresql\` (Debian), \`brew install postgresql\` (macOS).`;
 
 /**
- * Statement by statement, a round trip each, as pgbench does it and most drivers: no pipelining.
- * Each client walks through order ids of its own. What fails to serialize is run again at once.
+ * One round trip for each statement, as pgbench and most drivers do: no pipelining. Each client has
+ * its own range of order ids. A serialization failure is retried at once.
  */
 const SCRIPT = `\\set i :i + 1
 \\if :i >= :block
@@ -33,7 +33,7 @@ update items set stock = stock - quantity from order_lines
 commit;
 `;
 
-/** The program, if this machine has it: on PATH, or where Debian puts it. */
+/** The path of the program, on PATH or where Debian installs it. */
 export async function findPgbench(): Promise<string | undefined> {
   const debian = await Array.fromAsync(new Bun.Glob('*/bin/pgbench').scan('/usr/lib/postgresql'))
     .then((paths) => paths.sort().map((path) => join('/usr/lib/postgresql', path)))
@@ -46,13 +46,13 @@ export interface PgbenchRun {
   program: string;
   database_url: string;
   clients: number;
-  /** Ids of the orders, `to` not included. */
+  /** Ids of the orders, `to` excluded. */
   orders: { from: number; to: number };
   warmup_s: number;
   seconds: number;
 }
 
-/** @throws Failure with what pgbench said */
+/** @throws Failure with pgbench's error */
 export async function runPgbench(stage: Stage, run: PgbenchRun): Promise<Sample> {
   const { clients, orders } = run;
   const folder = await stage.folder();
@@ -81,13 +81,13 @@ export async function runPgbench(stage: Stage, run: PgbenchRun): Promise<Sample>
   return { ...window, done, unanswered: 0, failures, ran_out };
 }
 
-/** After its time: it finishes what it is at, and may wait for a server that says nothing. */
+/** The limit after its time: it finishes its transactions, and may wait for a silent server. */
 const HANG_MS = 60_000;
 
-/** Not on the command line, where everybody on this machine could read the password. */
+/** As variables, since every user of the machine can read the command line. */
 function addressOf(database_url: string): Record<string, string> {
   const { host, port } = targetOf(database_url);
-  const one_host = withPort(database_url, 1); // a URL has no more than one
+  const one_host = withPort(database_url, 1); // URL accepts only one host
   const { username, password, pathname, searchParams } = new URL(one_host);
   const sslmode = searchParams.get('sslmode');
   return {
@@ -109,7 +109,7 @@ export function countsOf(out: string): { done: number; failed: number } {
   return { done: count('transactions actually processed'), failed: count('failed transactions') };
 }
 
-/** pgbench knows no warm-up, but logs when each transaction ended, and after how long. */
+/** pgbench has no warm-up, but logs the end and the duration of each transaction. */
 async function readWindow(folder: string, { warmup_s, seconds }: PgbenchRun, ran_out: boolean) {
   const names = (await readdir(folder)).filter((name) => name.startsWith('log'));
   const logs = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
@@ -117,8 +117,8 @@ async function readWindow(folder: string, { warmup_s, seconds }: PgbenchRun, ran
 }
 
 /**
- * Lines of client, number, microseconds, script, epoch seconds, microseconds (and retries).
- * @param ran_out a client had no more orders: what the others did without it does not count
+ * @param log lines of client, number, microseconds, script, epoch seconds, microseconds (, retries)
+ * @param ran_out a client had no more orders: the window ends there
  */
 export function windowOf(log: string, warmup_s: number, seconds: number, ran_out = false) {
   const ends = log.split('\n').flatMap((line) => {

@@ -1,29 +1,29 @@
-/** What is measured, in which order: groups of runs that are compared, so they are interleaved. */
+/** The plan of the measurements: groups of runs that are compared, and therefore interleaved. */
 import type { Basket } from './database.ts';
 import type { Part, Settings } from './options.ts';
 
 export type Side = 'kassa' | 'one transaction each' | 'pgbench';
 
-/** One side with its own database, and its services if it has any. */
+/** One side with its own database, and its services, if any. */
 export interface Deployment {
   side: Side;
-  /** Users, items and orders that are there before the first measurement; of orders none by 0. */
+  /** Users and items, and orders, before the first measurement. */
   rows: number;
   orders: number;
   processes: number;
   lanes: number;
 }
 
-export type Call = 'checkout' | 'find' | 'add_funds' | 'add_item' | 'create';
+type Call = 'checkout' | 'find' | 'add_funds' | 'add_item' | 'create';
 
 export interface Run {
   deployment: Deployment;
   call: Call;
   basket: Basket;
   clients: number;
-  /** Fewer clients than others of its group: there are no more, or more are no faster. */
+  /** Fewer clients than others of its group: more are impossible, or no faster. */
   fewer?: boolean;
-  /** Open loop: calls begin at this share of the most that was reached, whatever is answered. */
+  /** Open loop: the rate, as a share of the closed loop's throughput. */
   rate_share?: number;
 }
 
@@ -33,13 +33,13 @@ export interface Group {
   runs: Run[];
 }
 
-export interface Limits {
+export interface Capabilities {
   pgbench: boolean;
-  /** Connections that the server has for a side. */
+  /** Connections available to a side. */
   connections_max: number;
 }
 
-/** So many items that of 256 orders under way hardly any two share one. */
+/** Enough items that two of 256 concurrent orders rarely share one. */
 const ROWS = 100_000;
 export const SIDES: readonly Side[] = ['kassa', 'one transaction each', 'pgbench'];
 export const NAMES: Record<Side, string> = {
@@ -50,7 +50,7 @@ export const NAMES: Record<Side, string> = {
 export const IDLE_CLIENTS = 1;
 export const FULL_CLIENTS = 256;
 export const OPEN_LOOP_SHARE = 0.7;
-/** Of an open loop whose calls meet nobody: what idle means there. */
+/** The share at which calls of an open loop rarely overlap: idle. */
 export const IDLE_SHARE = 0.01;
 const DISTINCT: Basket = { demand: 'distinct', lines: 2 };
 export const BASKETS: Record<Basket['demand'], Basket> = {
@@ -59,12 +59,12 @@ export const BASKETS: Record<Basket['demand'], Basket> = {
   hot: { demand: 'hot', lines: 1 },
 };
 
-export function planRuns(settings: Settings, limits: Limits): Group[] {
+export function planRuns(settings: Settings, capabilities: Capabilities): Group[] {
   const groups: Record<Part, () => Group[]> = {
-    checkout: () => checkouts(settings, limits),
+    checkout: () => checkouts(settings, capabilities),
     calls: () => calls(settings),
     size: () => sizes(settings),
-    lines: () => orderSizes(settings, limits),
+    lines: () => orderSizes(settings, capabilities),
     processes: () => processes(settings),
     lanes: () => lanes(settings),
     'open-loop': () => openLoop(settings),
@@ -74,7 +74,7 @@ export function planRuns(settings: Settings, limits: Limits): Group[] {
   return settings.parts.flatMap((part) => groups[part]());
 }
 
-function checkouts({ quick, clients }: Settings, limits: Limits): Group[] {
+function checkouts({ quick, clients }: Settings, capabilities: Capabilities): Group[] {
   const leave_out: Record<Basket['demand'], number[]> = {
     distinct: [1000],
     zipf: [1, 16, 256, 1000],
@@ -88,8 +88,8 @@ function checkouts({ quick, clients }: Settings, limits: Limits): Group[] {
         const runs = SIDES.flatMap((side): Run[] => {
           const run = { ...checkout(side, n), basket: BASKETS[demand] };
           if (side !== 'pgbench') return quick && n === 1000 && side !== 'kassa' ? [] : [run];
-          const connections = Math.min(n, limits.connections_max);
-          if (!limits.pgbench || seen.has(connections) || (quick && n > 64)) return [];
+          const connections = Math.min(n, capabilities.connections_max);
+          if (!capabilities.pgbench || seen.has(connections) || (quick && n > 64)) return [];
           seen.add(connections);
           return [{ ...run, clients: connections, fewer: connections < n }];
         });
@@ -129,8 +129,8 @@ function sizes({ quick }: Settings): Group[] {
   return [{ part: 'size', name: 'rows', runs }];
 }
 
-function orderSizes({ quick }: Settings, limits: Limits): Group[] {
-  const sides = SIDES.filter((side) => side !== 'pgbench' || limits.pgbench);
+function orderSizes({ quick }: Settings, capabilities: Capabilities): Group[] {
+  const sides = SIDES.filter((side) => side !== 'pgbench' || capabilities.pgbench);
   return (quick ? [10] : [1, 2, 10, 50]).map((lines) => ({
     part: 'lines' as const,
     name: `${lines} line${lines === 1 ? '' : 's'}`,
@@ -163,7 +163,7 @@ function lanes({ quick }: Settings): Group[] {
   }));
 }
 
-/** Without the part `checkout`, what the shares are of has to be measured first. */
+/** Without the part `checkout`, the closed loop must be measured first. */
 function openLoop({ quick, parts, clients }: Settings): Group[] {
   const known = parts.includes('checkout') && [IDLE_CLIENTS, FULL_CLIENTS].every(has(clients));
   const closed = [IDLE_CLIENTS, FULL_CLIENTS].map((n) => checkout('kassa', n));
@@ -177,7 +177,7 @@ function openLoop({ quick, parts, clients }: Settings): Group[] {
   ];
 }
 
-/** A service under full load; the part `checkout` is that already, if it goes as far. */
+/** A service under full load, unless the part `checkout` already includes that. */
 function memory({ parts, clients }: Settings): Group[] {
   if (parts.includes('checkout') && has(clients)(1000)) return [];
   const runs = [BASKETS.distinct, BASKETS.hot].map((basket) => ({

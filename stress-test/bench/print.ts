@@ -1,4 +1,4 @@
-/** The bench's tables: rows of text, for the terminal and for the report. */
+/** The tables of the bench, for the terminal and for the page. */
 import type { Closing } from './deployment.ts';
 import { POOL_SIZE } from './one-transaction-each.ts';
 import { BASKETS, DEMANDS, NAMES, type Run, SIDES } from './plan.ts';
@@ -15,10 +15,10 @@ export interface Table {
 
 type Results = Outcome['results'];
 
-/** What the sides are, for whoever reads a table first. */
-const SIDES_TEXT = `Kassa and "one transaction each" (what people write: the same driver, a pool
-of ${POOL_SIZE}) answer over HTTP. pgbench sends the same statements, a round trip each, without HTTP:
-the limit of one transaction per checkout. "Kassa is": its calls a second to that side's.`;
+/** Explains the sides, above the first table. */
+const SIDES_TEXT = `Kassa and "one transaction each" (the usual implementation: the same driver, a pool
+of ${POOL_SIZE}) answer over HTTP. pgbench sends the same statements, one round trip each, without HTTP:
+the limit of one transaction per checkout. "Kassa is": its throughput, relative to that side's.`;
 
 export const tablesOf = (results: Results): Table[] =>
   [
@@ -34,7 +34,7 @@ export const tablesOf = (results: Results): Table[] =>
     .filter((table) => table.rows.length > 0)
     .map(withoutEmptyColumns);
 
-/** Without repeats there is no spread, and mostly nothing failed. */
+/** Without repeats there is no spread. */
 function withoutEmptyColumns({ head, rows, ...rest }: Table): Table {
   const used = head.map((_, i) => i === 0 || rows.some((row) => row[i] !== ''));
   const keep = (cells: string[]) => cells.filter((_, i) => used[i]);
@@ -68,7 +68,7 @@ const sideTable = (results: Results, part: Results[number]['part'], heading: str
     ({ group }) => group,
   );
 
-/** A row for each side of each group, with what Kassa reached beside it. */
+/** A row for each side of each group, with Kassa's throughput relative to it. */
 function comparison(
   heading: string,
   results: Results,
@@ -90,7 +90,7 @@ function comparison(
 
 const order = ({ run }: Result): number => SIDES.indexOf(run.deployment.side);
 
-/** A row for each run, beside the first of its group. */
+/** A row for each run, relative to the first of its group. */
 function plainTable(results: Results, part: Results[number]['part'], heading: string): Table {
   const own = results.filter((result) => result.part === part);
   const head = ['', 'per s', 'spread', 'p50 ms', 'p99 ms', 'MB', 'to the first', 'failed'];
@@ -124,17 +124,18 @@ const spread = ({ low, high }: Spread): string =>
   low === high ? '' : `${rate(low)}–${rate(high)}`;
 const ms = (value: number): string => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
 
-/** How much faster the first is. */
+/** The ratio of their throughputs. */
 function times(one: Result | undefined, other: Result | undefined): string {
   const factor = (one?.summary.per_s.median ?? 0) / (other?.summary.per_s.median ?? 0);
   return factor > 0 && factor < Infinity ? `${factor.toFixed(factor < 10 ? 2 : 0)} ×` : '';
 }
 
-const failed = ({ summary }: Result): string =>
-  [
-    ...Object.entries(summary.failures).map(([why, count]) => `${count} × ${why}`),
-    ...(summary.short_s === undefined ? [] : [`orders ran out after ${ms(summary.short_s)} s`]),
-  ].join(', ');
+function failed({ summary }: Result): string {
+  const failures = Object.entries(summary.failures).map(([why, count]) => `${count} × ${why}`);
+  const early =
+    summary.short_s === undefined ? '' : `orders ran out after ${ms(summary.short_s)} s`;
+  return [failures.join(', ') || '0', early].filter(Boolean).join('; ');
+}
 
 export const targetTable = (targets: readonly Target[]): Table => ({
   heading: 'Targets',
@@ -147,9 +148,9 @@ export const targetTable = (targets: readonly Target[]): Table => ({
   ]),
 });
 
-/** What clients were told against what is in the databases. */
+/** The answers of the sides, compared with their databases. */
 export const closingTable = (closings: readonly Closing[]): Table => ({
-  heading: 'Sums: checkouts that were answered, orders that are paid, and the audit',
+  heading: 'Sums: successful checkouts, paid orders, and the audit',
   head: ['side', 'answered', 'no answer', 'paid', 'violations'],
   rows: closings.map(({ deployment, answered, unanswered, paid, findings }) => [
     deploymentText(deployment),
@@ -170,7 +171,7 @@ const deploymentText = ({ side, orders, processes, lanes }: Closing['deployment'
     .filter(Boolean)
     .join(', ');
 
-/** A paid order for each success; where answers never came, some of those may be paid too. */
+/** Whether each success is a paid order. Orders of calls without an answer may be paid too. */
 export const agrees = ({ answered, unanswered, paid, findings }: Closing): boolean =>
   paid >= answered &&
   paid <= answered + unanswered &&

@@ -1,7 +1,7 @@
-/** Carries out the plan: each group's runs in turn, as often as asked, on open deployments. */
+/** Executes the plan: the runs of each group in turn, as often as asked, on open deployments. */
 import { Failure } from '../../db/failure.ts';
 import type { Live } from '../../test/support/report.ts';
-import { type Closing, type Ground, type Open, open, type Time } from './deployment.ts';
+import { type Closing, type Dependencies, type Open, open, type Time } from './deployment.ts';
 import { type Deployment, FULL_CLIENTS, type Group, NAMES, type Run } from './plan.ts';
 import { type Sample, summarise } from './sample.ts';
 import type { Result } from './targets.ts';
@@ -9,7 +9,7 @@ import type { Result } from './targets.ts';
 export interface Outcome {
   results: (Result & { part: Group['part'] })[];
   closings: Closing[];
-  /** What could not be measured, and why, a sentence each. */
+  /** What could not be measured and why, one sentence each. */
   left_out: string[];
 }
 
@@ -18,10 +18,10 @@ export interface Work extends Time {
   repeat: number;
 }
 
-/** @param outcome is filled as the work goes on, so that what was measured is there if it ends */
+/** @param outcome receives results as they come, so that they survive an interruption */
 export async function runAll(
   work: Work,
-  ground: Ground,
+  dependencies: Dependencies,
   line: Live,
   outcome: Outcome,
 ): Promise<void> {
@@ -56,7 +56,7 @@ export async function runAll(
     for (const one of opened.values()) await one.drop().catch(() => {});
   }
 
-  /** pgbench is no part of the project: what it does not get done, the others are measured without. */
+  /** pgbench is an external program: if it fails, the other sides are measured without it. */
   async function measure(run: Run): Promise<Sample | undefined> {
     const rate = rateOf(run, outcome.results);
     if (run.deployment.side !== 'pgbench') {
@@ -71,7 +71,7 @@ export async function runAll(
   }
 
   async function get(deployment: Deployment): Promise<Open> {
-    const found = opened.get(keyOf(deployment)) ?? (await open(deployment, ground));
+    const found = opened.get(keyOf(deployment)) ?? (await open(deployment, dependencies));
     opened.set(keyOf(deployment), found);
     return found;
   }
@@ -85,7 +85,7 @@ const unused = (keys: Iterable<string>, groups: readonly Group[]): string[] => {
   return [...keys].filter((key) => !needed.has(key));
 };
 
-/** What tells a run from the others of its group. */
+/** The label of a run within its group. */
 export function labelOf({ deployment, rate_share, clients, fewer }: Run): string {
   const { side, orders, processes, lanes } = deployment;
   if (rate_share !== undefined) return `${Math.round(rate_share * 100)} % of the most`;
@@ -95,7 +95,7 @@ export function labelOf({ deployment, rate_share, clients, fewer }: Run): string
   return fewer ? `${NAMES[side]}, ${clients} clients` : NAMES[side];
 }
 
-/** The share of an open loop is of what the same service reached with so many clients, closed. */
+/** The rate of an open loop: a share of the same service's throughput in a closed loop. */
 function rateOf(run: Run, results: Outcome['results']): number | undefined {
   if (run.rate_share === undefined) return undefined;
   const closed = results.find(
@@ -108,7 +108,7 @@ function rateOf(run: Run, results: Outcome['results']): number | undefined {
   return run.rate_share * (closed?.summary.per_s.median ?? 0);
 }
 
-/** What one measurement takes besides its time: fresh orders, a checkpoint, a process. */
+/** The overhead of one measurement: new orders, a checkpoint, a process. */
 const AROUND_S = 1;
 const OPENING_S = 3;
 const ROWS_PER_S = 40_000;
@@ -134,7 +134,7 @@ function startProgress(work: Work, line: Live) {
   return {
     show(what: string, turn: number) {
       const took_s = (performance.now() - began) / 1000;
-      // The plan's estimate at first, more and more what it really takes.
+      // The plan's estimate at first, then increasingly the measured time.
       const whole_s = done > 0 ? (took_s * total) / done : estimate_s;
       const trust = done / total;
       const left_s = trust * whole_s + (1 - trust) * estimate_s - took_s;

@@ -1,25 +1,25 @@
-/** What one measurement gives, and what several of the same thing come to: medians with spread. */
+/** The result of one measurement, and the summary of several: medians with spread. */
 
 export interface Sample {
-  /** Calls that succeeded, a second, after the warm-up. */
+  /** Successful calls per second, after the warm-up. */
   per_s: number;
   p50_ms: number;
   p99_ms: number;
-  /** Calls that succeeded, the warm-up's too: as many orders must be paid. */
+  /** Successful calls, including the warm-up: as many orders must be paid. */
   done: number;
-  /** Calls whose answer never came: they may have happened. */
+  /** Calls without an answer: they may have taken effect. */
   unanswered: number;
-  /** Calls that did not, by the problem's code or by what broke. */
+  /** Failed calls, by the problem's code or the cause. */
   failures: Record<string, number>;
-  /** Every prepared order was used before the time was up. */
+  /** The prepared orders ran out before the time was up. */
   ran_out: boolean;
-  /** How long was measured: less than was asked for if the orders ran out, none in the warm-up. */
+  /** The measured time: shorter if the orders ran out, 0 if during the warm-up. */
   seconds: number;
-  /** Resident memory of the greatest of the service's processes, at its peak. */
+  /** Peak resident memory of the largest process of the service. */
   peak_mb?: number;
 }
 
-/** Of one figure: its median, and the lowest and the highest that were seen. */
+/** The median, the lowest and the highest value of a figure. */
 export interface Spread {
   median: number;
   low: number;
@@ -33,11 +33,11 @@ export interface Summary {
   failures: Record<string, number>;
   peak_mb: number | undefined;
   repeats: number;
-  /** The shortest measurement that had to end early, since the orders ran out. */
+  /** The shortest measurement that ended early because the orders ran out. */
   short_s: number | undefined;
 }
 
-/** @param samples one or more of the same thing */
+/** @param samples one or more of the same run */
 export const summarise = (samples: readonly Sample[]): Summary => ({
   per_s: spreadOf(samples.map((sample) => sample.per_s)),
   p50_ms: spreadOf(samples.map((sample) => sample.p50_ms)),
@@ -61,7 +61,7 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median: (below + above) / 2, low: sorted[0] ?? 0, high: sorted.at(-1) ?? 0 };
 }
 
-/** The value below which `share` of the sorted values lie (nearest rank). */
+/** The percentile by nearest rank. */
 export const percentile = (sorted: readonly number[], share: number): number =>
   sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
 

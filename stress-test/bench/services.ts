@@ -1,4 +1,4 @@
-/** The services that are measured, each a process of its own, and how much memory they took. */
+/** The measured services, each in its own process, and their memory. */
 import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { Failure } from '../../db/failure.ts';
@@ -6,12 +6,12 @@ import { answers, type Child, freePort, type Stage } from '../../test/support/pr
 
 export interface Service {
   address: string;
-  /** The most memory that it had resident since the last call of `forgetPeak`. */
+  /** The peak of its resident memory since the last `forgetPeak`. */
   peakMb(): Promise<number>;
   forgetPeak(): Promise<void>;
-  /** @throws Failure with what it said last, if it has ended by itself */
+  /** @throws Failure with its last output, if it has ended */
   assertAlive(): void;
-  /** Ends it; it answers what is in flight first. */
+  /** Stops it gracefully: it answers calls in flight first. */
   stop(): Promise<void>;
   kill(): Promise<unknown>;
 }
@@ -39,7 +39,7 @@ async function start(stage: Stage, args: string[], env: Record<string, string>):
   return {
     address: `http://127.0.0.1:${port}`,
     peakMb: () => peakMb(child.pid),
-    // Linux: proc(5). Elsewhere there is no peak to forget.
+    // Linux only, see proc(5).
     forgetPeak: () => writeFile(`/proc/${child.pid}/clear_refs`, '5').catch(() => {}),
     assertAlive,
     async stop() {
@@ -54,13 +54,13 @@ async function start(stage: Stage, args: string[], env: Record<string, string>):
   };
 }
 
-/** What a child said last, for people, below a sentence. */
+/** The last lines of a child's error output, indented. */
 export function lastLines(child: Child): string {
   const lines = child.err.trim().split('\n').slice(-5);
   return lines.map((line) => `\n  ${line || '(it said nothing)'}`).join('');
 }
 
-/** Linux remembers the peak; elsewhere it is what the process has now. */
+/** The peak on Linux; elsewhere the current value. */
 async function peakMb(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined);
   const kib =

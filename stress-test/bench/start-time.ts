@@ -1,8 +1,8 @@
-/** How long `bun run dev` takes from the command to the first answer, on a new store. */
+/** Measures the time from `bun run dev` to the first answer, on a new store. */
 import { join } from 'node:path';
 import { answers, freePort, type Stage } from '../../test/support/process.ts';
 
-/** @param stage for this alone: it is cleared @returns seconds */
+/** @param stage used only here, and cleared @returns seconds */
 export async function measureStart(stage: Stage): Promise<number> {
   const [port, folder] = [await freePort(), await stage.folder()];
   const began = performance.now();

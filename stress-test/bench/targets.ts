@@ -1,4 +1,4 @@
-/** What the project set out to reach, beside what this run has. */
+/** The project's targets, compared with the results of a run. */
 import {
   FULL_CLIENTS,
   IDLE_CLIENTS,
@@ -13,14 +13,6 @@ export interface Result {
   group: string;
   run: Run;
   summary: Summary;
-}
-
-/** What is measured beside the load. */
-export interface Extras {
-  /** Of the greediest service process of Kassa. */
-  peak_mb: number | undefined;
-  /** From `bun run dev` to the first answer, each time. */
-  starts_s: readonly number[];
 }
 
 export interface Target {
@@ -107,7 +99,7 @@ export function targetsOf(results: readonly Result[], starts_s: readonly number[
 
 const NAIVE: Side = 'one transaction each';
 
-/** On the deployment and with the orders that the sides are compared with. */
+/** Whether a run has the deployment and the orders on which the sides are compared. */
 const isPlain = ({ deployment, basket }: Run): boolean =>
   deployment.processes === 1 &&
   deployment.lanes === 1 &&

@@ -1,8 +1,8 @@
-/** Reads answers of HTTP/1.1 (RFC 9112) from bytes that come in any pieces. */
+/** Parses HTTP/1.1 answers (RFC 9112) from bytes in chunks of any size. */
 
 /** More bytes are needed. */
 export const MORE = -1;
-/** What came is no answer. */
+/** The bytes are not an answer. */
 export const BAD = -2;
 
 const LONGEST_LINE = 65_536;
@@ -11,15 +11,15 @@ const LONGEST_BODY = 65_536;
 type State = 'status' | 'header' | 'body' | 'size' | 'chunk' | 'chunk_end' | 'trailer' | 'to_close';
 
 export class AnswerReader {
-  /** Of the answer that was read last, or is being read. */
+  /** The status of the current or last answer. */
   status = 0;
-  /** Its body if it was `wanted` or the status is 400 or more, up to 64 KiB; latin1. */
+  /** Its body, if `wanted` or the status is 400 or more; latin1, up to 64 KiB. */
   body = '';
-  /** The peer closes after it. */
+  /** The peer closes the connection after it. */
   closes = false;
-  /** Keep the bodies of answers below 400 too. */
+  /** Keep the body of an answer below 400 too. */
   wanted = false;
-  /** No byte of a further answer has come. */
+  /** No byte of another answer has arrived. */
   get idle(): boolean {
     return this.state === 'status' && this.partial === '';
   }
@@ -56,7 +56,7 @@ export class AnswerReader {
     return MORE;
   }
 
-  /** The peer has closed. True if that ends an answer. */
+  /** The peer has closed. @returns whether that completes an answer */
   close(): boolean {
     const whole = this.state === 'to_close';
     this.state = 'status';
@@ -64,7 +64,7 @@ export class AnswerReader {
     return whole;
   }
 
-  /** @returns MORE, BAD, or 0 if the answer is whole with this line */
+  /** @returns MORE, BAD, or 0 if this line completes the answer */
   private line(bytes: Buffer, at: number, lf: number): number {
     if (this.state === 'header' && this.partial === '' && !mayMatter(bytes[at])) return MORE;
     let text = this.partial + bytes.toString('latin1', at, lf);
@@ -144,6 +144,6 @@ export class AnswerReader {
   }
 }
 
-/** Whether a line may be empty or a header that is read here: it begins with CR, LF, C or T. */
+/** Whether a line may be empty or a relevant header: it begins with CR, LF, C or T. */
 const mayMatter = (byte: number | undefined): boolean =>
   byte === 13 || byte === 10 || byte === 99 || byte === 67 || byte === 116 || byte === 84;

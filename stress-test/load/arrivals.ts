@@ -1,4 +1,4 @@
-/** When calls of an open loop should start, whatever became of earlier ones; and those that wait. */
+/** The schedule of an open loop: when calls should start, and those that wait for a connection. */
 
 /** The generator's clock ticks about every millisecond. */
 const TICK_MS = 1;
@@ -23,9 +23,9 @@ export class Arrivals {
   }
 
   /**
-   * Lines up what has become due. An arrival between two ticks of the clock is intended for the
-   * later tick, so a call isn't charged for the clock's own grain; for a tick that comes late (the
-   * generator was busy or stood still) it is charged.
+   * Queues the arrivals that are due. An arrival between two ticks of the clock is intended for the
+   * later tick, so latency does not include the resolution of the clock. It does include the delay
+   * of a late tick, when the generator was busy or stopped.
    */
   look(now: number): void {
     const tick = Math.min(now, this.looked + TICK_MS);
@@ -36,7 +36,7 @@ export class Arrivals {
     this.looked = now;
   }
 
-  /** The intended start of the call that has waited longest. */
+  /** The intended start of the next call. */
   shift(): number | undefined {
     if (this.backlog === 0) return undefined;
     const intended = this.waiting[this.head++];
@@ -48,7 +48,7 @@ export class Arrivals {
   }
 }
 
-/** Fixed intervals, or exponential ones, which make a Poisson process. */
+/** Fixed intervals, or exponential ones for a Poisson process. */
 export function gaps(
   rate_per_s: number,
   arrivals: 'fixed' | 'poisson',

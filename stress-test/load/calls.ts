@@ -1,15 +1,15 @@
-/** What a workload gives to a connection: the bytes of a call, and what its answer means. */
+/** The interface of workloads: the bytes of each call, and the meaning of its answer. */
 
 export type CallKind = 'read' | 'write' | 'checkout';
 
-/** One object for each connection, filled again for each call. */
+/** One object for each connection, reused for each call. */
 export interface Call {
-  /** The whole request as it goes over the wire. */
+  /** The whole request, as sent. */
   request: string;
   kind: CallKind;
-  /** Which of the workload's orders a checkout is for. */
+  /** The index of the order that is checked out. */
   order: number;
-  /** Whose turn it is in a scenario: the session, or -1. */
+  /** The session of a scenario, or -1. */
   session: number;
   /** The workload reads the body of the answer. */
   wanted: boolean;
@@ -24,20 +24,20 @@ export const newCall = (): Call => ({
 });
 
 export interface Workload {
-  /** Fills in the next call. False if nothing is left to do. */
+  /** Fills in the next call. @returns false if there is none */
   next(call: Call): boolean;
-  /** The answer of a call; status 0 if none came. @returns what a 2xx of it counts as */
+  /** Handles an answer; status 0 for none. @returns what a 2xx counts as */
   answered(call: Call, status: number, body: string): 'committed' | 'repeated' | 'read';
 }
 
-/** Builds the text of requests without bodies. */
+/** Builds requests without bodies. */
 export interface Requests {
   get(path: string): string;
   post(path: string): string;
   remove(path: string): string;
 }
 
-/** @param host of the `host` header @param prefix before every path, such as '' or '/shop' */
+/** @param host the `host` header @param prefix of every path, such as '' or '/shop' */
 export function requests(host: string, prefix: string): Requests {
   const bare = ` HTTP/1.1\r\nhost: ${host}\r\n\r\n`;
   const empty = ` HTTP/1.1\r\nhost: ${host}\r\ncontent-length: 0\r\n\r\n`;

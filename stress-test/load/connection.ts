@@ -1,4 +1,4 @@
-/** One connection, one call at a time: opened when it is needed, kept while the server keeps it. */
+/** A connection with one call at a time: opened on demand, kept open as long as the server does. */
 import type { Socket } from 'bun';
 import { AnswerReader, BAD, MORE } from './answers.ts';
 import { type Call, newCall } from './calls.ts';
@@ -11,16 +11,16 @@ export interface Target {
   insecure: boolean;
 }
 
-/** Why no answer came: no connection, one that ended, no answer in time, or bytes that are none. */
+/** Why a call has no answer: no connection, a closed one, a timeout, or invalid bytes. */
 export type Broken = 'refused' | 'closed' | 'timeout' | 'protocol';
 
-/** Whom a connection tells. Each `send` ends in exactly one of these. */
+/** Callbacks of a connection. Each `send` results in exactly one of them. */
 export interface Owner {
   answered(connection: Connection): void;
   broken(connection: Connection, why: Broken): void;
 }
 
-/** A socket and whose it is: nobody's, once the connection has given it up. */
+/** A socket and its connection; undefined after the connection has abandoned it. */
 interface Line {
   connection: Connection | undefined;
   socket?: Socket<Line>;
@@ -29,7 +29,7 @@ interface Line {
 export class Connection {
   readonly call: Call = newCall();
   readonly reader = new AnswerReader();
-  /** When the call should have started, and when it was given to this connection; ms. */
+  /** The intended start of the call, and when it was sent; ms. */
   intended = 0;
   sent = 0;
   busy = false;
@@ -37,7 +37,7 @@ export class Connection {
   opened = 0;
 
   private line: Line | undefined;
-  /** What the socket has not taken yet. */
+  /** Bytes not yet written to the socket. */
   private rest = '';
 
   constructor(
@@ -49,7 +49,7 @@ export class Connection {
     return this.target.insecure;
   }
 
-  /** Opens a socket if there is none. `send` does so too; ahead of it, the call needn't wait. */
+  /** Opens a socket in advance, so that `send` need not. */
   open(): void {
     if (this.line) return;
     const line: Line = { connection: this };
@@ -73,7 +73,7 @@ export class Connection {
     else this.open();
   }
 
-  /** Gives up the call with its socket, on which its answer would be taken for the next call's. */
+  /** Abandons the call and its socket, on which a late answer would look like the next call's. */
   abandon(why: Broken): void {
     const socket = this.line?.socket;
     this.gone(why);
@@ -107,7 +107,7 @@ export class Connection {
     this.owner.answered(this);
   }
 
-  /** The socket has ended, or never began. */
+  /** The socket has closed, or could not be opened. */
   gone(why: Broken): void {
     const whole = this.reader.close();
     this.detach();
@@ -135,7 +135,7 @@ const events = {
   connectError: (socket: Socket<Line>) => socket.data.connection?.gone('refused'),
 };
 
-/** A socket that opens after its connection has given it up is closed again. */
+/** A socket that opens after its connection has abandoned it is closed. */
 const ready = (socket: Socket<Line>): void => {
   if (socket.data.connection) socket.data.connection.ready(socket);
   else socket.terminate();
@@ -145,7 +145,7 @@ const overTcp = { ...events, open: ready };
 
 const overTls = {
   ...events,
-  open: () => {}, // nothing is sent before the certificate is known
+  open: () => {}, // nothing is sent before the certificate is verified
   handshake: (socket: Socket<Line>, trusted: boolean) => {
     const { connection } = socket.data;
     if (trusted || connection?.insecure) return ready(socket);

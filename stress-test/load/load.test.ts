@@ -1,4 +1,4 @@
-/** The load generator: it reads every answer, counts what happened, and times what people feel. */
+/** The load generator: it parses every answer, counts outcomes, and measures latency correctly. */
 import { afterAll, describe, expect, test } from 'bun:test';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,8 +8,8 @@ import { type Live, seeded } from '../../test/support/report.ts';
 import { AnswerReader, BAD, MORE } from './answers.ts';
 import { Arrivals, gaps } from './arrivals.ts';
 import { type Requests, requests, type Workload } from './calls.ts';
-import { Meter } from './meter.ts';
 import { prepare } from './prepare.ts';
+import { Recorder } from './recorder.ts';
 import { type LoadResult, OUTCOMES } from './result.ts';
 import { type Plan, Run } from './run.ts';
 import { numbered, openWorkload, type WorkloadName } from './workloads.ts';
@@ -20,14 +20,14 @@ afterAll(() => Promise.all(opened.map((server) => server.stop(true))));
 
 const silent: Live = { show: () => {}, end: () => {} };
 
-/** An HTTP server in this process. @returns its port */
+/** Starts an HTTP server in this process. @returns its port */
 function serve(fetch: (request: Request) => Response | Promise<Response>): number {
   const server = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch });
   opened.push(server);
   return server.port ?? 0;
 }
 
-/** A server that answers each request with these bytes, cut into pieces of `size`; '' closes. */
+/** A server that answers each request with these bytes, in chunks of `size`; '' closes. */
 function serveBytes(answer: (request: string) => string, size = 1e9, ends = false): number {
   const server = Bun.listen({
     hostname: '127.0.0.1',
@@ -70,7 +70,7 @@ function run(
   return new Run(whole, silent).start();
 }
 
-/** One call after the other, in order, until the list is at its end. */
+/** A workload of these calls, in order. */
 const listOf =
   (paths: readonly string[]) =>
   (wire: Requests): Workload => {
@@ -94,7 +94,7 @@ const checkoutsOf = (name: WorkloadName, n: number) => (wire: Requests, random: 
   return openWorkload(name, rows, wire, random);
 };
 
-describe('the reader of answers', () => {
+describe('the parser of answers', () => {
   const answers: [text: string, status: number, body: string][] = [
     ['HTTP/1.1 200 OK\r\nContent-Length: 7\r\nX-A: b\r\n\r\n{"a":1}', 200, '{"a":1}'],
     ['HTTP/1.1 204 No Content\r\n\r\n', 204, ''],
@@ -115,7 +115,7 @@ describe('the reader of answers', () => {
   ];
   const all = Buffer.from(answers.map(([text]) => text).join(''));
 
-  /** What comes of these pieces. */
+  /** Parses these chunks. */
   function read(pieces: Buffer[]): (readonly [number, string, boolean])[] {
     const reader = new AnswerReader();
     reader.wanted = true;
@@ -136,20 +136,20 @@ describe('the reader of answers', () => {
     expect(read([all])).toEqual(expected);
   });
 
-  test('knows where an answer ends, to the byte', () => {
+  test('finds the exact end of an answer', () => {
     for (const [text] of answers) {
       expect(new AnswerReader().read(Buffer.from(`${text}HTTP`))).toBe(text.length);
     }
   });
 
-  test('reads them wherever the packets are split', () => {
+  test('reads answers split at any byte', () => {
     for (let at = 1; at < all.length; at++) {
       expect(read([all.subarray(0, at), all.subarray(at)])).toEqual(expected);
     }
     expect(read([...all].map((byte) => Buffer.from([byte])))).toEqual(expected);
   });
 
-  test('knows that the connection ends after an answer', () => {
+  test('detects that the connection closes after an answer', () => {
     const close = 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
     expect(read([Buffer.from(close)])).toEqual([[200, '', true]]);
     expect(read([Buffer.from('HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n')])).toEqual([
@@ -157,7 +157,7 @@ describe('the reader of answers', () => {
     ]);
   });
 
-  test('takes the end of the connection for the end of an answer without a length', () => {
+  test('ends an answer without a length when the connection closes', () => {
     const reader = new AnswerReader();
     reader.wanted = true;
     expect(reader.read(Buffer.from('HTTP/1.1 200 OK\r\n\r\nab'))).toBe(MORE);
@@ -179,7 +179,7 @@ describe('the reader of answers', () => {
 });
 
 describe('a closed loop', () => {
-  test('counts each status as what it means, by code', async () => {
+  test('counts each status by outcome and code', async () => {
     const port = serve((request) => {
       const [, status, code] = new URL(request.url).pathname.split('/');
       const body = code ? JSON.stringify({ type: 'about:blank', code }) : 'no problem';
@@ -207,7 +207,7 @@ describe('a closed loop', () => {
     expect(result.latency_ms.read).toBeUndefined();
   });
 
-  test('one checkout of an order is the committed one, whatever comes at the same time', async () => {
+  test('counts exactly one of concurrent checkouts of an order as committed', async () => {
     const seen = new Map<string, number>();
     const port = serve(async (request) => {
       const { pathname } = new URL(request.url);
@@ -223,7 +223,7 @@ describe('a closed loop', () => {
   });
 
   test.each(['distinct', 'zipf', 'hot'] as const)(
-    '%s checks each order out once and stops',
+    '%s checks out each order once and stops',
     async (name) => {
       const seen: string[] = [];
       const port = serve((request) => {
@@ -240,7 +240,7 @@ describe('a closed loop', () => {
     },
   );
 
-  test('opens a new connection after one that the server closes', async () => {
+  test('opens a new connection after the server has closed one', async () => {
     const answer = 'HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}';
     const port = serveBytes(() => answer, 1e9, true);
     const result = await run(port, listOf(new Array(20).fill('/x')));
@@ -248,7 +248,7 @@ describe('a closed loop', () => {
     expect(result.connections_opened).toBe(20);
   });
 
-  test('reads answers that come byte by byte, and those that the close ends', async () => {
+  test('reads answers that arrive byte by byte, and answers that end with the connection', async () => {
     const chunked = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n';
     const bytewise = await run(
       serveBytes(() => chunked, 1),
@@ -263,7 +263,7 @@ describe('a closed loop', () => {
     expect([closing.counts.committed, closing.counts.broken]).toEqual([3, 0]);
   });
 
-  test('tells apart how calls break', async () => {
+  test('distinguishes why calls break', async () => {
     const why = async (port: number) => {
       const { counts, codes } = await run(port, listOf(['/x']), { timeout_s: 0.1, seconds: 5 });
       expect(counts.broken).toBe(1);
@@ -283,7 +283,7 @@ describe('a closed loop', () => {
 });
 
 describe('an open loop', () => {
-  test('a stall of the server shows in every call that should have started meanwhile', async () => {
+  test('a stall of the server counts in the latency of every call due meanwhile', async () => {
     let calls = 0;
     const stall = Promise.withResolvers<void>();
     const port = serve(async () => {
@@ -301,7 +301,7 @@ describe('an open loop', () => {
     );
     const felt = (ms: number) =>
       result.histogram.reduce((sum, bin) => sum + (bin.from_ms >= ms ? bin.count : 0), 0);
-    // 150 calls should have started in the stall; only 4 connections were there to be stalled
+    // 150 calls were due during the stall, with only 4 connections
     expect(felt(50)).toBeGreaterThan(90);
     expect(felt(100)).toBeGreaterThan(60);
     expect(result.latency_ms.answered?.max).toBeGreaterThan(250);
@@ -312,18 +312,18 @@ describe('an open loop', () => {
   });
   const threeOrders = { orders: numbered(0, 3), users: numbered(0, 0), items: numbered(0, 0) };
 
-  test('an arrival is charged for a late clock, not for the clock’s grain', () => {
+  test('latency includes a late clock tick, but not the resolution of the clock', () => {
     const arrivals = new Arrivals(0, () => 0.4);
     arrivals.look(1.1); // on time: 0.4 and 0.8 are intended for the tick at 1
     expect([arrivals.shift(), arrivals.shift(), arrivals.shift()]).toEqual([1, 1, undefined]);
-    arrivals.look(11.1); // the generator stood still for 10 ms
+    arrivals.look(11.1); // the generator was stopped for 10 ms
     expect(arrivals.backlog).toBe(25);
     const intended = Array.from({ length: 25 }, () => arrivals.shift() ?? 0);
     expect(intended.slice(0, 3).map((at) => Number(at.toFixed(3)))).toEqual([2.1, 2.1, 2.1]);
     expect(intended.at(-1)).toBeCloseTo(10.8);
   });
 
-  test('arrivals come at the rate, fixed or by chance', () => {
+  test('arrivals have the given rate, fixed or poisson', () => {
     for (const kind of ['fixed', 'poisson'] as const) {
       const gap = gaps(2000, kind, seeded(3));
       const drawn = Array.from({ length: 20_000 }, gap);
@@ -335,16 +335,16 @@ describe('an open loop', () => {
   });
 });
 
-test('the meter keeps seconds in which nothing was answered, and calls after the window apart', () => {
-  const meter = new Meter();
-  meter.record('read', '', 0, 500);
-  meter.begin(1000, 3);
-  meter.record('read', '', 1000, 1002);
-  meter.record('error', 'internal', 1000, 1010);
-  meter.record('read', '', 3400, 3500);
-  meter.record('broken', 'timeout', 1000, 4000);
-  meter.close(4005);
-  const result = meter.result();
+test('the recorder keeps seconds without answers, and calls that end after the window', () => {
+  const recorder = new Recorder();
+  recorder.record('read', '', 0, 500);
+  recorder.begin(1000, 3);
+  recorder.record('read', '', 1000, 1002);
+  recorder.record('error', 'internal', 1000, 1010);
+  recorder.record('read', '', 3400, 3500);
+  recorder.record('broken', 'timeout', 1000, 4000);
+  recorder.close(4005);
+  const result = recorder.result();
   expect(result.warmup_counts.read).toBe(1);
   expect(result.seconds).toBe(3);
   expect(result.series.map(({ counts }) => [counts.read, counts.error, counts.broken])).toEqual([
@@ -380,7 +380,7 @@ describe('Zipf', () => {
     expect(first(1)).toBeGreaterThan(0.11);
   });
 
-  test('theta 0 draws all alike, and few items are no trouble', () => {
+  test('theta 0 draws uniformly, and one or two items work too', () => {
     expect(Math.max(...share(100, 0))).toBeLessThan(0.012);
     expect(share(1, 0.99)).toEqual([1]);
     const [first = 0, second = 0] = share(2, 0.99);
@@ -388,7 +388,7 @@ describe('Zipf', () => {
   });
 });
 
-test('the course’s stories run on Kassa, and only those bound to fail are refused', async () => {
+test('the course’s scenarios run on Kassa, and only those meant to fail are refused', async () => {
   const kassa = openKassa();
   const port = serve(async (request) => {
     const reply = await kassa.call(request.method, new URL(request.url).pathname);
@@ -410,7 +410,7 @@ test('the course’s stories run on Kassa, and only those bound to fail are refu
   ]);
 });
 
-test('orders are made until the time for it is up, then as many as there are will do', async () => {
+test('orders are created until the time is up, and the run uses those', async () => {
   const made = new Set<string>();
   const port = serve(() => {
     const id = crypto.randomUUID();
@@ -453,7 +453,7 @@ describe('the command line', () => {
       return Response.json({ order_id: id, item_id: id, user_id: id, msg: 'done' });
     });
     const called = (part: string) => paths.filter((path) => path.includes(part)).length;
-    /** Calls that name a row which was there before. */
+    /** Calls that name a row that existed before. */
     const foreign = () =>
       paths
         .filter((path) => /\/(create|create_user|live)(\/\d+)?$/.test(path) === false)
@@ -462,7 +462,7 @@ describe('the command line', () => {
   }
   const short = ['--seconds', '0.4', '--warmup', '0', '--orders', '30', '--clients', '4'];
 
-  test('--json prints the documented result alone, --html a page with plots', async () => {
+  test('--json prints only the documented result, --html writes a page with charts', async () => {
     const { port, called } = fakeShop();
     const folder = await mkdtemp(join(tmpdir(), 'kassa-load-'));
     const html = join(folder, 'report.html');
@@ -470,7 +470,7 @@ describe('the command line', () => {
     const flags = [...short, '--workload', 'course', '--seed', '5', '--json', '--html', html];
     const { code, out, err } = await load(address, ...flags);
     expect([code, called('/batch_init/')]).toEqual([0, 0]);
-    expect(err).toContain('30 orders of its own');
+    expect(err).toContain('30 orders');
     const result = JSON.parse(out) as LoadResult;
     expect(result).toMatchObject({
       workload: 'course',
@@ -498,9 +498,14 @@ describe('the command line', () => {
     expect(page.match(/<svg [\s\S]+?<\/svg>/g)).toHaveLength(3);
     expect(page).not.toContain('<script');
     expect(page).not.toMatch(/NaN|undefined/);
+    expect(page).toContain(`<dd>bun run load ${address} ${flags.join(' ')}</dd>`);
+    expect(page).toMatch(/<dd>Kassa [\d.]+, Bun [\d.]+<\/dd>/);
+    expect(page).toContain('<td>error</td><td>0</td>');
+    expect(page).toContain('ms (log scale)');
+    expect(page).not.toMatch(/<svg[^>]* width=/); // it fits a phone
   });
 
-  test('no row that exists is touched unless that is asked for, on this machine neither', async () => {
+  test('existing rows are touched only with --prepare batch', async () => {
     const [shop, told, off] = [fakeShop(), fakeShop(), fakeShop(403)];
     const address = ({ port }: { port: number }) => `http://127.0.0.1:${port}`;
     const batch = ['--prepare', 'batch'];
@@ -513,13 +518,13 @@ describe('the command line', () => {
     expect([shop.called('/orders/create/'), shop.called('/addItem/')]).toEqual([30, 60]);
     expect([forced.code, told.called('/batch_init/'), told.called('/addItem/')]).toEqual([0, 3, 0]);
     expect(forced.err).toContain(
-      'anew, whatever they were; there are such users and items and orders',
+      'overwrites the rows "0" … "n-1"; such users, items, orders exist',
     );
     expect([fallen.code, off.called('/orders/create/')]).toEqual([0, 30]);
-    expect(fallen.err).toContain('switched off');
+    expect(fallen.err).toContain('disabled');
   });
 
-  test('orders of its own that are checked out at the same time share no item and no user', async () => {
+  test('concurrent checkouts of its own orders share no item and no user', async () => {
     const orders = new Map<string, string[]>();
     const order_of: string[] = [];
     const port = serve((request) => {
@@ -539,7 +544,7 @@ describe('the command line', () => {
     }
   });
 
-  test('a 5xx, no answer and no deployment are exit code 1', async () => {
+  test('a 5xx, a missing answer and a dead address end with exit code 1', async () => {
     const broken = serve(() => new Response('', { status: 503 }));
     const flags = ['--prepared', '0..9', '--workload', 'find', '--seconds', '0.1', '--warmup', '0'];
     const [five, none] = await Promise.all([
@@ -550,7 +555,7 @@ describe('the command line', () => {
     expect(none).toEqual({
       code: 1,
       out: '',
-      err: "http://127.0.0.1:1 can't be reached: ECONNREFUSED\n",
+      err: 'http://127.0.0.1:1 cannot be reached: ECONNREFUSED\n',
     });
   });
 
@@ -566,7 +571,7 @@ describe('the command line', () => {
     ['--theta is for --workload zipf', '--theta', '0.5'],
     ['there is no folder', '--html', '/none/such/x.html'],
   ];
-  test('a wrong flag is one sentence and exit code 2', async () => {
+  test('a wrong flag ends with one sentence and exit code 2', async () => {
     const ends = await Promise.all(wrong.map(([, ...args]) => load(...args)));
     for (const [i, { code, out, err }] of ends.entries()) {
       expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
@@ -574,7 +579,7 @@ describe('the command line', () => {
     }
   });
 
-  test('--self-test says what the generator itself reaches', async () => {
+  test('--self-test measures the generator itself', async () => {
     const { code, out } = await load('--self-test', '--seconds', '0.5', '--warmup', '0.1');
     expect(code).toBe(0);
     expect(out).toMatch(/answered \d+\/s; .* generator's CPU \d+ % of a core/);

@@ -1,5 +1,6 @@
-/** `bun run load`: puts load on a deployment and says what it did. */
+/** `bun run load`: puts load on a deployment and reports throughput, latency and outcomes. */
 import { live, seeded } from '../../test/support/report.ts';
+import { commandLine } from '../report/page.ts';
 import { requests } from './calls.ts';
 import { type Options, readOptions } from './options.ts';
 import { prepare } from './prepare.ts';
@@ -9,6 +10,7 @@ import { Run } from './run.ts';
 import { selfTest } from './self-test.ts';
 import { openWorkload } from './workloads.ts';
 
+const command = commandLine('bun run load');
 const options = readOptions();
 const line = live();
 const result = await (options.self_test ? selfTest(options, line) : load(options)).catch(fail);
@@ -25,7 +27,7 @@ async function load(o: Options): Promise<LoadResult> {
   let asked_at = 0;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      // `bun run` passes on a signal that the terminal has sent already: that is no second one.
+      // The terminal and `bun run` may both send the signal: within 500 ms it counts once.
       if (asked_at > 0 && performance.now() > asked_at + 500) process.exit(130);
       asked_at ||= performance.now();
       run.stop('interrupted');
@@ -34,7 +36,7 @@ async function load(o: Options): Promise<LoadResult> {
   return run.start();
 }
 
-/** Any answer will do: other servers of this API have no health check. */
+/** Accepts any answer, since other servers of this API have no health check. */
 async function reach({ address, target }: Options): Promise<void> {
   await fetch(`${address}/health/live`, {
     signal: AbortSignal.timeout(5000),
@@ -42,7 +44,7 @@ async function reach({ address, target }: Options): Promise<void> {
   }).catch((error) => {
     const why = /^E[A-Z]+$/.test(error.code) ? error.code : error.message;
     const hint = why.includes('certificate') ? ' (--insecure accepts any)' : '';
-    throw new Error(`${address} can't be reached: ${why}${hint}`);
+    throw new Error(`${address} cannot be reached: ${why}${hint}`);
   });
 }
 
@@ -51,8 +53,8 @@ async function print(measured: LoadResult): Promise<void> {
   if (options.json) await Bun.write(Bun.stdout, `${JSON.stringify(measured)}\n`);
   if (options.html === undefined) return;
   const { loadReport } = await import('./report.ts');
-  const address = options.self_test ? 'a handler that does nothing' : options.address;
-  await Bun.write(options.html, loadReport(measured, address)).catch(fail);
+  const address = options.self_test ? 'an empty handler' : options.address;
+  await Bun.write(options.html, loadReport(measured, address, command)).catch(fail);
   console.error(`report: ${options.html}`);
 }
 

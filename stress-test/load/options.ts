@@ -1,4 +1,4 @@
-/** The command line of `bun run load`: what it says, and what it may not. */
+/** Reads the command line of `bun run load`. */
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { flags, numberFlag, usage } from '../../test/support/report.ts';
@@ -9,10 +9,10 @@ import { demandOf, type RowOptions, readRows, whole } from './rows.ts';
 import { WORKLOADS, type WorkloadName } from './workloads.ts';
 
 export interface Options {
-  /** Without a slash at its end; it may have a path, which goes before every call's. */
+  /** Without a trailing slash. It may have a path, the prefix of every call's. */
   address: string;
   target: Target;
-  /** The `host` header, and the path before every call's. */
+  /** The `host` header, and the prefix of every path. */
   host: string;
   prefix: string;
   workload: WorkloadName;
@@ -87,7 +87,7 @@ export function readOptions(): Options {
   };
 }
 
-/** Takes out of the command line its first argument if that is no flag, or one like an address. */
+/** Removes the address from the command line: the first argument, if it is not a flag, or a URL. */
 function takeAddress(): string {
   const at = process.argv.findIndex(
     (arg, i) => i >= 2 && (i === 2 ? !arg.startsWith('-') : /^https?:\/\//.test(arg)),

@@ -1,7 +1,7 @@
-/** What an answer says happened. */
+/** The outcome of a call, by its answer. */
 import type { Outcome } from './result.ts';
 
-/** @param done what a 2xx of this call counts as */
+/** @param done what a 2xx counts as */
 export function outcomeOf(status: number, done: 'committed' | 'repeated' | 'read'): Outcome {
   if (status >= 200 && status < 300) return done;
   if (status === 404 || status === 409) return 'refused';
@@ -9,7 +9,7 @@ export function outcomeOf(status: number, done: 'committed' | 'repeated' | 'read
   return status >= 500 ? 'error' : 'invalid';
 }
 
-/** The stable code in a problem's body (RFC 9457 with `code`), or the status if there is none. */
+/** The `code` in a problem's body (RFC 9457), or else the status. */
 export function codeOf(status: number, body: string): string {
   return body.match(/"code"\s*:\s*"([A-Za-z0-9_.-]{1,64})"/)?.[1] ?? `http_${status}`;
 }

@@ -1,4 +1,4 @@
-/** Makes the rows that a workload calls for, through the API. */
+/** Creates the rows for a workload, through the API. */
 import type { Live } from '../../test/support/report.ts';
 import type { Options } from './options.ts';
 import { type RowOptions, spread } from './rows.ts';
@@ -13,10 +13,10 @@ const PRICE = 1;
 
 export type Plan = Pick<Options, 'address' | 'target' | 'workload' | 'rows'>;
 
-/** One call of the API while preparing. @throws Error, a sentence, unless the answer is 200 */
+/** One call of the API during preparation. @throws Error with a sentence unless it succeeds */
 type Ask = (method: 'GET' | 'POST', path: string) => Promise<Record<string, unknown>>;
 
-/** @throws Error, a sentence, if the deployment doesn't do its part */
+/** @throws Error with a sentence if a call fails */
 export async function prepare(
   options: Plan,
   random: () => number,
@@ -32,7 +32,7 @@ export async function prepare(
   }
   const ask = asker(options);
   if (rows.how === 'batch') {
-    await sayWhatIsThere(ask, address, say);
+    await announceOverwrite(ask, address, say);
     const made = await byBatch(ask, workload, rows, line);
     if (made) {
       const by_batch = spread(rows, workload);
@@ -42,19 +42,17 @@ export async function prepare(
       line.end();
       return { ...exist, orders: needs(workload).orders ? orders : nothing };
     }
-    say('batch_init is switched off there: the rows are made by single calls');
+    say('batch_init is disabled there: the rows are created by single calls');
   }
   const made = await byCalls(ask, workload, rows, random, line);
   line.end();
   const { users, items, orders } = made;
-  say(
-    `made by calls: ${users.count} users, ${items.count} items, ${orders.count} orders of its own`,
-  );
+  say(`created by calls: ${users.count} users, ${items.count} items, ${orders.count} orders`);
   return made;
 }
 
-/** batch_init was asked for, so it may overwrite; what it overwrites is said before. */
-async function sayWhatIsThere(ask: Ask, address: string, say: (sentence: string) => void) {
+/** Names the rows that batch_init is about to overwrite. */
+async function announceOverwrite(ask: Ask, address: string, say: (sentence: string) => void) {
   const places = {
     users: '/payment/find_user/0',
     items: '/stock/find/0',
@@ -64,8 +62,8 @@ async function sayWhatIsThere(ask: Ask, address: string, say: (sentence: string)
   for (const [kind, path] of Object.entries(places)) {
     if (await ask('GET', path).catch(() => undefined)) found.push(kind);
   }
-  const there = found.length > 0 ? `; there are such ${found.join(' and ')} already` : '';
-  say(`${address}: batch_init makes the rows "0" … "n-1" anew, whatever they were${there}`);
+  const there = found.length > 0 ? `; such ${found.join(', ')} exist` : '';
+  say(`${address}: batch_init overwrites the rows "0" … "n-1"${there}`);
 }
 
 const needs = (name: WorkloadName) => ({
@@ -73,7 +71,7 @@ const needs = (name: WorkloadName) => ({
   items: name !== 'add_funds' && name !== 'create',
 });
 
-/** @returns false if batch_init is switched off */
+/** @returns false if batch_init is disabled */
 async function byBatch(
   ask: Ask,
   name: WorkloadName,
@@ -139,13 +137,13 @@ function makeOrders(
   return make(rows.orders, 'orders', line, one, rows.prepare_s);
 }
 
-/** Which items order i has. */
+/** Chooses the items of order i. */
 function chooser(name: WorkloadName, rows: RowOptions, random: () => number) {
   const { items, theta } = rows;
   const lines = Math.min(items, rows.lines);
   const draw = zipf(items, name === 'zipf' ? theta : 0, random);
   return (i: number): number[] => {
-    // All items are had before one comes again: orders that are near each other share none.
+    // Every item is used once before one repeats, so neighbouring orders share none.
     if (name === 'distinct') {
       return Array.from({ length: lines }, (_, k) => (i * lines + k) % items);
     }
@@ -155,7 +153,7 @@ function chooser(name: WorkloadName, rows: RowOptions, random: () => number) {
   };
 }
 
-/** Makes n of something, some at a time; fewer, if the time is up before. */
+/** Creates n of something concurrently, or fewer if the time is up before. */
 async function make(
   n: number,
   what: string,
@@ -186,7 +184,7 @@ function bar(share: number): string {
   return `[${'#'.repeat(full)}${'.'.repeat(BAR - full)}]`;
 }
 
-/** What didn't happen and may next time (429, 503) is tried again for half a minute. */
+/** Repeats a call that had no effect (429, 503), for half a minute. */
 function asker({ address, target }: Plan): Ask {
   return async (method, path) => {
     const until = performance.now() + 30_000;

@@ -1,6 +1,6 @@
-/** What people read of a run: the line while it lasts, and the table at its end. */
+/** The output of a run: the live line, and the table at its end. */
 import { table } from '../../test/support/report.ts';
-import { type LoadResult, OUTCOMES, type Slice } from './result.ts';
+import { FAILURES, type LoadResult, OUTCOMES, type Slice } from './result.ts';
 
 /** @param slice the last whole second */
 export function liveLine(
@@ -54,9 +54,10 @@ export const OUTCOME_HEAD = [
   'max ms',
 ];
 
-/** A row for each outcome that there was. */
+/** A row for each outcome that occurred, and for each kind of failure, if only to state 0. */
 export function outcomeRows(result: LoadResult): string[][] {
-  return OUTCOMES.filter((outcome) => result.counts[outcome] > 0).map((outcome) => {
+  const shown = OUTCOMES.filter((one) => result.counts[one] > 0 || FAILURES.includes(one));
+  return shown.map((outcome) => {
     const latency = result.latency_ms[outcome];
     return [
       outcome,
@@ -77,28 +78,26 @@ export function causes(result: LoadResult): string[] {
   });
 }
 
-/** What the reader of the figures has to know, a sentence each. */
+/** Remarks on the figures, one sentence each. */
 export function notes(result: LoadResult): string[] {
   const { ended, seconds, cpu_s, backlog, warmup_s } = result;
   const said: string[] = [];
   if (ended === 'orders_ran_out' && seconds === 0) {
     said.push(
-      `The orders ran out within the warm-up (${warmup_s} s): prepare more, with --orders.`,
+      `The orders ran out during the warm-up (${warmup_s} s): prepare more, with --orders.`,
     );
   } else if (ended === 'orders_ran_out') {
-    said.push(`The orders ran out: the rates are of the ${ms(seconds)} s until then.`);
+    said.push(`The orders ran out: the rates cover the ${ms(seconds)} s until then.`);
   }
-  if (ended === 'interrupted') said.push('Interrupted: the figures are of what had been done.');
+  if (ended === 'interrupted') said.push('Interrupted: the figures cover the time until then.');
   if (backlog && backlog.max > 0) {
     said.push(
       `Backlog: up to ${backlog.max} calls waited for a connection, ${backlog.at_end} at the end` +
-        `${backlog.at_end > 0 ? ', which were not made: their latency is in no figure.' : '.'}`,
+        `${backlog.at_end > 0 ? ', which were not sent: no figure includes their latency.' : '.'}`,
     );
   }
   if (seconds > 0 && cpu_s / seconds > 0.9) {
-    said.push(
-      'The generator used a whole core: the figures may be its own limit, not the server’s.',
-    );
+    said.push('The generator used a whole core: it may have been the limit, not the server.');
   }
   return said;
 }

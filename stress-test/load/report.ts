@@ -1,18 +1,12 @@
-/** A run as a page with plots. */
-import {
-  barChart,
-  describeMachine,
-  htmlPage,
-  htmlTable,
-  lineChart,
-  type Section,
-  type Series,
-} from '../plots.ts';
+/** The page of a run, with charts. */
+import { barChart, lineChart } from '../report/charts.ts';
+import { describeMachine, htmlPage, htmlTable, type Section } from '../report/page.ts';
 import { causes, loopText, notes, OUTCOME_HEAD, outcomeRows } from './print.ts';
 import { type LoadResult, OUTCOMES } from './result.ts';
 
-export function loadReport(result: LoadResult, address: string): string {
+export function loadReport(result: LoadResult, address: string, command: string): string {
   const facts = {
+    Command: command,
     Workload: result.workload,
     Load: loopText(result.loop),
     Measured: `${result.seconds} s after ${result.warmup_s} s of warm-up`,
@@ -21,16 +15,16 @@ export function loadReport(result: LoadResult, address: string): string {
     "Generator's CPU": `${result.cpu_s.toFixed(1)} s`,
     ...describeMachine(),
   };
-  const said = [...causes(result), ...notes(result)].join(' · ');
+  const remarks = [...causes(result), ...notes(result)].join(' · ');
   const outcomes: Section = {
     heading: 'Outcomes',
     text:
-      'Latency counts from when a call should have started. ' +
-      'Rates are of calls that ended in the measured time.',
+      'Latency counts from the intended start of a call. ' +
+      'Rates count calls that ended in the measured time.',
     html: htmlTable(OUTCOME_HEAD, outcomeRows(result)),
   };
   const sections = [outcomes];
-  if (said) sections.push({ heading: 'Notes', text: said, html: '' });
+  if (remarks) sections.push({ heading: 'Notes', text: remarks, html: '' });
   return htmlPage(`Load: ${result.workload}`, facts, [
     ...sections,
     { heading: 'Throughput', html: throughput(result) },
@@ -57,14 +51,12 @@ function throughput(result: LoadResult): string {
 }
 
 function latencies(result: LoadResult): string {
-  const series = (['p50', 'p99', 'max'] as const).map(
-    (name): Series => ({
-      name,
-      points: whole(result).flatMap((slice) =>
-        slice.latency_ms ? [[slice.at_s + slice.seconds, slice.latency_ms[name]] as const] : [],
-      ),
-    }),
-  );
+  const series = (['p50', 'p99', 'max'] as const).map((name) => ({
+    name,
+    points: whole(result).flatMap((slice) =>
+      slice.latency_ms ? [[slice.at_s + slice.seconds, slice.latency_ms[name]] as const] : [],
+    ),
+  }));
   return lineChart({
     title: 'Latency of answered calls, second by second',
     x: { name: 'seconds' },
@@ -77,10 +69,10 @@ function distribution(result: LoadResult): string {
   return barChart({
     title: 'Answered calls by latency in ms',
     categories: result.histogram.map(({ to_ms }) => `≤ ${to_ms}`),
-    y: { name: 'calls', log: true },
-    series: [{ name: 'calls', values: result.histogram.map(({ count }) => count || null) }],
+    y: { name: 'calls' },
+    series: [{ name: 'calls', values: result.histogram.map(({ count }) => count) }],
   });
 }
 
-/** Without a last bit of a second, which says nothing. */
+/** The slices without a last, incomplete second. */
 const whole = (result: LoadResult) => result.series.filter(({ seconds }) => seconds >= 0.2);

@@ -1,28 +1,28 @@
-/** Which rows `bun run load` is to call for, by its flags: how many, and how they come to be there. */
+/** The rows for `bun run load`, by its flags: how many, and how they are created. */
 import { numberFlag, usage } from '../../test/support/report.ts';
 import type { LoadResult } from './result.ts';
 import type { WorkloadName } from './workloads.ts';
 
-/** Where the rows come from: they exist, are made by batch_init, or by single calls. */
+/** The source of the rows: they exist, or are created by batch_init or by single calls. */
 export interface RowOptions {
   how: 'prepared' | 'batch' | 'calls';
   from: number;
-  /** At most, if they are made by calls. */
+  /** An upper bound, if they are created by calls. */
   orders: number;
   users: number;
   items: number;
   lines: number;
   theta: number;
-  /** After which no more orders are made by calls: there are enough of them to begin with. */
+  /** The time limit for creating orders by calls. */
   prepare_s: number;
 }
 
 type Name = 'prepare' | 'prepared' | 'orders' | 'users' | 'items' | 'lines' | 'theta';
 export type Given = { [K in Name]?: string | undefined };
 
-/** What the load will be like: how many calls an open loop makes, how many are under way at most. */
+/** The size of the load: calls in total (open loop), and at the same time. */
 export interface Demand {
-  /** 0 if that isn't known. */
+  /** 0 if unknown. */
   calls: number;
   at_once: number;
 }
@@ -34,9 +34,9 @@ export const demandOf = (loop: LoadResult['loop'], whole_s: number): Demand =>
 
 const ONCE: readonly WorkloadName[] = ['distinct', 'zipf', 'hot'];
 const CHECKOUTS: readonly WorkloadName[] = [...ONCE, 'repeats', 'course'];
-/** Users and items of our own: enough that calls under way at the same time need not share one. */
+/** The least users and items to create, so that concurrent calls rarely share one. */
 const OWN_USERS = 1000;
-/** As long as anybody likes to wait. */
+/** As long as people like to wait. */
 export const PREPARE_S = 20;
 
 export function readRows(given: Given, name: WorkloadName, demand: Demand): RowOptions {
@@ -62,7 +62,7 @@ export function readRows(given: Given, name: WorkloadName, demand: Demand): RowO
   return rows;
 }
 
-/** @returns users and items that batch_init makes, which costs next to nothing */
+/** @returns users and items for batch_init, which is cheap */
 function batchOf(name: WorkloadName, orders: number, lines: number) {
   const users = CHECKOUTS.includes(name) ? orders : 10_000;
   if (name === 'hot') return { users, items: 1 };
@@ -70,7 +70,7 @@ function batchOf(name: WorkloadName, orders: number, lines: number) {
   return { users, items: name === 'course' ? Math.max(2, orders) : 10_000 };
 }
 
-/** @returns users and items that are made by calls: no more than it takes */
+/** @returns users and items to create by calls: no more than needed */
 function ownOf(name: WorkloadName, orders: number, lines: number, { at_once }: Demand) {
   const apart = Math.max(OWN_USERS, 2 * at_once);
   const users = CHECKOUTS.includes(name) ? Math.min(orders, apart) : OWN_USERS;
@@ -106,7 +106,7 @@ function enough(name: WorkloadName, how: RowOptions['how'], calls: number): numb
   return once || name === 'course' ? 100_000 : 10_000;
 }
 
-/** Says what can't be done with these rows. */
+/** Refuses impossible combinations. */
 function refuse(rows: RowOptions, name: WorkloadName, { at_once }: Demand): void {
   const { how, orders, users, items, lines } = rows;
   if (items > 1_000_000) usage(`${items} items are too many: at most 1000000`);
@@ -130,7 +130,7 @@ function refuse(rows: RowOptions, name: WorkloadName, { at_once }: Demand): void
   }
 }
 
-/** Whether batch_init can make the orders: two random items each, no choice of which. */
+/** Whether batch_init can create the orders: two random items each. */
 export const spread = (rows: RowOptions, name: WorkloadName): boolean =>
   rows.how === 'batch' && name !== 'zipf' && (name !== 'distinct' || rows.lines === 2);
 

@@ -1,33 +1,33 @@
-/** Puts load on one address: a closed or an open loop over connections, one timer for all of it. */
+/** Puts load on one address: a closed or an open loop over connections, with one timer. */
 import type { Live } from '../../test/support/report.ts';
 import { Arrivals, gaps } from './arrivals.ts';
 import type { Workload } from './calls.ts';
 import { type Broken, Connection, type Owner, type Target } from './connection.ts';
-import { Meter } from './meter.ts';
 import { codeOf, outcomeOf } from './outcomes.ts';
 import { liveLine } from './print.ts';
+import { Recorder } from './recorder.ts';
 import type { LoadResult } from './result.ts';
 
 export interface Plan {
   target: Target;
   workload: Workload;
-  /** For the record. */
+  /** For the result. */
   name: string;
   loop: LoadResult['loop'];
   seed: number;
   random: () => number;
   warmup_s: number;
   seconds: number;
-  /** From the moment a call is given to a connection. */
+  /** From the time when a call was sent. */
   timeout_s: number;
 }
 
-/** A connection that broke is left alone for so long: a server that is away isn't stormed. */
+/** Pause after a connection broke, to spare a server that is down. */
 const REST_MS = 100;
 const LOOK_MS = 100;
 
 export class Run implements Owner {
-  private readonly meter = new Meter();
+  private readonly recorder = new Recorder();
   private readonly connections: Connection[] = [];
   private readonly idle: Connection[] = [];
   private readonly resting: { connection: Connection; until: number }[] = [];
@@ -48,7 +48,7 @@ export class Run implements Owner {
     private readonly line: Live,
   ) {}
 
-  /** Resolves once the time is up, the workload has run out or `stop` was called; never rejects. */
+  /** Resolves after the time is up, the workload is exhausted, or `stop`; never rejects. */
   start(): Promise<LoadResult> {
     const { loop, random } = this.plan;
     const now = performance.now();
@@ -64,12 +64,12 @@ export class Run implements Owner {
     return this.finished.promise;
   }
 
-  /** Ends the window; calls under way are waited for. */
+  /** Ends the window; calls in flight may finish. */
   stop(why: LoadResult['ended'], now = performance.now()): void {
     if (this.phase === 'ending') return;
     this.phase = 'ending';
     this.ended = why;
-    this.meter.close(now);
+    this.recorder.close(now);
     const { user, system } = process.cpuUsage(this.cpu);
     this.cpu_s = (user + system) / 1e6;
     this.backlog.at_end = this.arrivals?.backlog ?? 0;
@@ -84,7 +84,7 @@ export class Run implements Owner {
       this.plan.workload.answered(call, reader.status, reader.body),
     );
     const why = reader.status < 300 ? '' : codeOf(reader.status, reader.body);
-    this.meter.record(outcome, why, connection.intended, now);
+    this.recorder.record(outcome, why, connection.intended, now);
     this.under_way--;
     this.free(connection, now);
   }
@@ -92,7 +92,7 @@ export class Run implements Owner {
   broken(connection: Connection, why: Broken): void {
     const now = performance.now();
     this.plan.workload.answered(connection.call, 0, '');
-    this.meter.record('broken', why, connection.intended, now);
+    this.recorder.record('broken', why, connection.intended, now);
     this.under_way--;
     this.resting.push({ connection, until: now + REST_MS });
   }
@@ -103,7 +103,7 @@ export class Run implements Owner {
     return connection;
   }
 
-  /** A connection has nothing to do: a closed loop calls now, an open one if something is due. */
+  /** Uses a free connection: a closed loop sends now, an open one if a call is due. */
   private free(connection: Connection, now: number): void {
     this.mayEnd(now);
     if (this.phase === 'ending') return;
@@ -115,7 +115,7 @@ export class Run implements Owner {
     this.dispatch(this.arrivals, now);
   }
 
-  /** Starts what is due, as far as there are connections. */
+  /** Sends the calls that are due, as far as connections are available. */
   private dispatch(arrivals: Arrivals, now: number): void {
     const { loop } = this.plan;
     arrivals.look(now);
@@ -142,7 +142,7 @@ export class Run implements Owner {
     if (this.phase === 'warm-up' && now >= this.began + this.plan.warmup_s * 1000) {
       this.phase = 'measuring';
       this.began = now;
-      this.meter.begin(now, this.plan.seconds);
+      this.recorder.begin(now, this.plan.seconds);
       this.cpu = process.cpuUsage();
     }
     this.mayEnd(now);
@@ -161,7 +161,7 @@ export class Run implements Owner {
   private mayEnd(now: number): void {
     const end = this.began + this.plan.seconds * 1000;
     if (this.phase !== 'measuring' || now < end) return;
-    this.arrivals?.look(end); // what was due until then counts into the backlog
+    this.arrivals?.look(end); // calls due until then count in the backlog
     this.stop('time', now);
   }
 
@@ -172,7 +172,7 @@ export class Run implements Owner {
       if (connection.busy && connection.sent <= oldest) connection.abandon('timeout');
     }
     const elapsed_s = (now - this.began) / 1000;
-    this.line.show(liveLine(this.phase, elapsed_s, this.meter.latest, this.arrivals?.backlog));
+    this.line.show(liveLine(this.phase, elapsed_s, this.recorder.latest, this.arrivals?.backlog));
   }
 
   private finish(): void {
@@ -186,7 +186,7 @@ export class Run implements Owner {
       warmup_s,
       ended: this.ended,
       cpu_s: this.cpu_s,
-      ...this.meter.result(),
+      ...this.recorder.result(),
       backlog: this.arrivals ? this.backlog : null,
       connections_opened: this.connections.reduce((sum, { opened }) => sum + opened, 0),
     });

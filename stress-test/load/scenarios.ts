@@ -1,32 +1,32 @@
-/** The course's older load: whole stories of a shop, each from nothing, some bound to fail. */
+/** The course's older load: whole shopping sessions from scratch, some meant to fail. */
 import type { Call, CallKind, Requests, Workload } from './calls.ts';
 
 /**
  * Steps and weights of LoadTest1 to 6 in locustfile.py of delftdata/wdm-project-benchmark, without
- * the waits between stories. Prices 1-10, stock 100-1000, funds 10000-100000, as there.
+ * waits. Prices 1-10, stock 100-1000 and funds 10000-100000 are the same.
  */
 const STORIES: { weight: number; steps: Step[] }[] = [
   { weight: 5, steps: ['create_item', 'add_stock'] },
   {
-    weight: 30, // an order of one item
+    weight: 30, // buys one item
     steps: ['create_item', 'add_stock', 'create_user', 'add_funds', 'create', 'add', 'checkout'],
   },
   {
-    weight: 25, // of two
+    weight: 25, // buys two items
     steps: [
       ...(['create_item', 'add_stock', 'create_item', 'add_stock', 'create_user'] as const),
       ...(['add_funds', 'create', 'add_first', 'add', 'checkout'] as const),
     ],
   },
   {
-    weight: 20, // an item is taken out and put back
+    weight: 20, // removes an item and adds it again
     steps: [
       ...(['create_item', 'add_stock', 'create_user', 'add_funds', 'create'] as const),
       ...(['add', 'remove', 'add', 'checkout'] as const),
     ],
   },
   {
-    weight: 10, // the second item has been sold meanwhile: out_of_stock
+    weight: 10, // the second item sells out first: out_of_stock
     steps: [
       ...(['create_item', 'add_stock', 'create_item', 'add_stock', 'create_user'] as const),
       ...(['add_funds', 'create', 'add_first', 'add', 'find_stock', 'sell', 'checkout'] as const),
@@ -60,7 +60,7 @@ interface Session {
   stock: string;
 }
 
-/** Sessions wait for the answer of their last call; whoever makes a call takes one that doesn't. */
+/** Each call continues a session that is not waiting for an answer, or starts one. */
 export function scenarios(wire: Requests, random: () => number): Workload {
   const sessions: Session[] = [];
   const free: number[] = [];
@@ -128,7 +128,7 @@ function fill(call: Call, session: Session, wire: Requests, random: () => number
 const kindOf = (step: Step | undefined): CallKind =>
   step === 'find_stock' ? 'read' : step === 'checkout' ? 'checkout' : 'write';
 
-/** Takes from an answer what the later steps need. @returns false if it isn't there */
+/** Keeps what later steps need of an answer. @returns false if it is missing */
 function learn(session: Session, body: string): boolean {
   const step = session.steps[session.at++];
   const field = (name: string): string =>

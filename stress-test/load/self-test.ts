@@ -1,4 +1,4 @@
-/** `bun run load --self-test`: what the generator reaches, against a handler that does nothing. */
+/** `bun run load --self-test`: measures the generator against an empty handler. */
 import { join } from 'node:path';
 import type { Live } from '../../test/support/report.ts';
 import { requests } from './calls.ts';
@@ -6,7 +6,7 @@ import type { Options } from './options.ts';
 import type { LoadResult } from './result.ts';
 import { Run } from './run.ts';
 
-/** @throws Error, a sentence, if the handler doesn't start */
+/** @throws Error with a sentence if the handler does not start */
 export async function selfTest(options: Options, line: Live): Promise<LoadResult> {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, 'bare-server.ts')], {
     stdin: 'pipe',

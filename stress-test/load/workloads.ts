@@ -1,4 +1,4 @@
-/** Which calls a run makes, one after the other, on rows that exist. */
+/** The workloads: sequences of calls on existing rows. */
 import type { Call, Requests, Workload } from './calls.ts';
 import { scenarios } from './scenarios.ts';
 
@@ -17,11 +17,11 @@ export const WORKLOADS = [
 ] as const;
 export type WorkloadName = (typeof WORKLOADS)[number];
 
-/** Ids of rows that exist. */
+/** Ids of existing rows. */
 export interface Ids {
   count: number;
   id(i: number): string;
-  /** Neighbours here are neighbours in the store too. */
+  /** Adjacent ids are adjacent in the store too. */
   close: boolean;
 }
 
@@ -81,7 +81,7 @@ export function openWorkload(
   }
 }
 
-/** Checks orders out. What was paid, it knows from the answers to its own calls. */
+/** Checks out orders. An order counts as paid after a successful answer. */
 function checkouts(orders: Ids, wire: Requests, pick: () => number): Workload {
   const paid = new Uint8Array(orders.count);
   return {
@@ -119,8 +119,8 @@ function fill(call: Call, request: string, kind: Call['kind']): void {
 }
 
 /**
- * Each of 0 … n-1 once, then -1, or all over again: of numbered orders in strides, so that calls at
- * the same time aren't for neighbours in the store, else as they were made.
+ * Each of 0 … n-1 once, then -1, or the same again. Numbered orders come in strides, so that
+ * concurrent calls do not use adjacent rows; others in the order of their creation.
  */
 function inTurn({ count: n, close }: Ids, again: boolean): () => number {
   let stride = close ? Math.max(1, Math.floor(n * 0.618)) : 1;

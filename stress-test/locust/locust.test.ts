@@ -1,4 +1,4 @@
-/** The Locust files: whole, with the course's weights, and no failure passes for a success. */
+/** The Locust files are complete, have the course's weights, and count failures as failures. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { readdir, readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
@@ -50,7 +50,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Runs a Python file or Locust to its end. */
+/** Runs a Python file, or Locust, and waits until it ends. */
 async function run(program: string | undefined, args: string[]) {
   const child = stage.start(args, ENV, program ?? '');
   await child.ended;
@@ -64,13 +64,13 @@ interface Row {
   failures: number;
 }
 
-/** On a busy machine a few seconds may pass without a call: then it gets more of them. */
+/** Repeats with more time, since a busy machine may make no call in a few seconds. */
 async function runLocust(file: string, address: string, seconds: number, options: string[] = []) {
   const short = await runOnce(file, address, seconds, options);
   return short.rows.Aggregated?.requests ? short : runOnce(file, address, 5 * seconds, options);
 }
 
-/** Runs one file for some seconds at full speed; its exit code and its counts by name. */
+/** Runs one file for some seconds at full speed. @returns its exit code and its counts by name */
 async function runOnce(file: string, address: string, seconds: number, options: string[]) {
   const csv = join(await stage.folder(), 'run');
   const size = ['-u', '5', '-r', '5', '-t', `${seconds}s`];
@@ -85,7 +85,7 @@ async function runOnce(file: string, address: string, seconds: number, options: 
   return { code: child.code, rows };
 }
 
-test('the scenarios carry the weights of the course', async () => {
+test('the scenarios have the weights of the course', async () => {
   const text = await readFile(SCENARIOS, 'utf8');
   const weights = [...text.matchAll(/^ {8}(\w+): (\d+),$/gm)].map((m) => [m[1], Number(m[2])]);
   expect(Object.fromEntries(weights)).toEqual({
@@ -135,7 +135,7 @@ withLocust('against Kassa no call fails, and repeats and refusals are counted ap
     runLocust(SCENARIOS, host, 3, ['--wait', '0']),
     runLocust(CHECKOUTS, host, 3, ['--wait', '0', '--orders', `${ORDERS}`]),
   ]);
-  // Three seconds of a busy machine may not reach every story.
+  // On a busy machine, three seconds may not reach every scenario.
   const seen = Object.keys(scenarios.rows);
   expect(seen.length).toBeGreaterThan(6);
   expect([
@@ -161,7 +161,7 @@ withLocust('against Kassa no call fails, and repeats and refusals are counted ap
   const paid = orders.filter((order) => order.body.paid).length;
   const counted = checkouts.rows[CHECKOUT]?.requests ?? 0;
   expect(counted).toBeLessThanOrEqual(paid);
-  // On a busy machine a first run may have paid orders and reported none.
+  // On a busy machine, the first run may have paid orders without reporting them.
   expect(counted).toBeGreaterThan(0);
 });
 

@@ -1,4 +1,4 @@
-/** Counts and times the calls of a run: in all, by outcome, and second by second. */
+/** Records the calls of a run: in total, by outcome, and for each second. */
 import { build, type Histogram } from 'hdr-histogram-js';
 import { type Latency, type LoadResult, OUTCOMES, type Outcome, type Slice } from './result.ts';
 
@@ -17,7 +17,7 @@ type Measured = Pick<
 const LONGEST_US = 3_600_000_000;
 const BINS_PER_DECADE = 10;
 
-export class Meter {
+export class Recorder {
   private began = Number.POSITIVE_INFINITY;
   private ends = Number.POSITIVE_INFINITY;
   private readonly latencies = new Map<Outcome, Histogram>();
@@ -29,19 +29,19 @@ export class Meter {
   private readonly warmup_counts = noCounts();
   private counts = noCounts();
 
-  /** The warm-up is over: counts from now on, and the window ends `seconds` later at the latest. */
+  /** Ends the warm-up and starts the window, which lasts at most `seconds`. */
   begin(now: number, seconds: number): void {
     this.began = now;
     this.ends = now + seconds * 1000;
   }
 
-  /** Ends the window early. Calls that end later count, but not towards throughput and series. */
+  /** Ends the window early. Later calls count, but not in throughput and series. */
   close(now: number): void {
     this.began = Math.min(this.began, now);
     this.ends = Math.min(this.ends, now);
   }
 
-  /** A call has ended. @param why its code, or '' if there is none */
+  /** Records a call that has ended. @param why its code, or '' */
   record(outcome: Outcome, why: string, intended: number, now: number): void {
     if (now < this.began) {
       this.warmup_counts[outcome]++;
@@ -70,7 +70,7 @@ export class Meter {
     return this.began + this.series.length * 1000;
   }
 
-  /** The last whole second, for the live line. */
+  /** The last complete second, for the live line. */
   get latest(): Slice | undefined {
     return this.series.at(-1);
   }
@@ -107,7 +107,7 @@ export class Meter {
     this.codes.set(outcome, codes.set(why, (codes.get(why) ?? 0) + 1));
   }
 
-  /** Ends all seconds that are over, those without any call too. */
+  /** Completes all seconds that are over, even those without calls. */
   private roll(now: number): void {
     while (now >= this.slice_began + 1000) this.cut(1);
   }
@@ -136,7 +136,7 @@ export class Meter {
   }
 }
 
-/** Counts microseconds up to an hour, to three significant digits. */
+/** For microseconds up to an hour, with three significant digits. */
 const newHistogram = (): Histogram =>
   build({
     bitBucketSize: 32,
