@@ -1,4 +1,4 @@
-/** Entry of the image: its argument names the part, which runs in this process, so PID 1 is told to stop. */
+/** Entry point of the image. Its argument names the part, which runs in this process: PID 1. */
 import process from 'node:process';
 
 const parts: Record<string, () => Promise<unknown>> = {
@@ -9,7 +9,7 @@ const parts: Record<string, () => Promise<unknown>> = {
   audit: () => once(() => import('../apps/cli/audit.ts')),
 };
 
-// The part reads its own arguments, so its name is taken out of them.
+// The part reads its own arguments, so its name is removed from them.
 const [name = ''] = process.argv.splice(2, 1);
 const part = Object.hasOwn(parts, name) ? parts[name] : undefined;
 if (!part) {
@@ -19,7 +19,7 @@ if (!part) {
 }
 await part();
 
-/** A part that ends by itself: as PID 1 it would not even notice a signal that it does not take. */
+/** Runs a part that ends by itself. PID 1 ignores signals that it has no handler for. */
 function once(run: () => Promise<unknown>): Promise<unknown> {
   process.on('SIGINT', () => process.exit(130));
   process.on('SIGTERM', () => process.exit(143));

@@ -1,7 +1,7 @@
 /**
- * Prints the alerts, deploy/alerts.yml, as the object that the Prometheus operator takes them in.
- * kustomize can't: it puts files into ConfigMaps only, and Prometheus takes no key but `groups`, so
- * one file can't be both. A test says so if this has to be run again.
+ * Prints the alerts of deploy/alerts.yml as an object for the Prometheus operator. kustomize cannot
+ * do that: it embeds files only in ConfigMaps, and Prometheus accepts no key but `groups`, so one
+ * file cannot serve both. A test fails if this has to be run again.
  *
  *   bun deploy/prometheus-rule.ts > k8s/overlays/production/monitoring/prometheus-rule.yaml
  */

@@ -1,4 +1,4 @@
-/** deploy/nginx.conf when calls are bad or a service fails; nginx itself, before stand-ins. */
+/** deploy/nginx.conf with bad calls and failing services: a real nginx before stand-ins. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
@@ -23,7 +23,7 @@ const stage = openStage();
 const good = await openStandIn((asked, reply) => {
   setTimeout(() => reply.end('{}'), asked.url?.includes('slow') ? SLOW_MS : 0);
 });
-/** Takes a call in and goes away without a word. */
+/** Accepts a call and closes the connection without an answer. */
 const bad = await openStandIn((asked: IncomingMessage, _: ServerResponse) => {
   asked.socket.destroy();
 });
@@ -36,7 +36,7 @@ if (nginx) {
       payment: [bad.address, good.address],
       stock: [`127.0.0.1:${await freePort()}`],
     };
-    // The bad one is asked again and again.
+    // The failing replica gets calls again and again.
     const inShort = (file: string) =>
       file.replaceAll('proxy_read_timeout 20s;', PATIENCE).replaceAll('max_fails=3', 'max_fails=0');
     gateway = await openGateway(nginx, stage, servers, inShort);
@@ -116,7 +116,7 @@ check('calls of a client travel on one connection to the service, with their hea
   }
 });
 
-/** Which of the calls' tries were lost, and how many tries there were. */
+/** The number of tries, and which of them were lost. */
 async function tries(method: string, more = '') {
   const before = bad.asked.length + good.asked.length;
   const statuses: number[] = [];
@@ -140,7 +140,7 @@ check('a call that can have taken effect is sent again only if it bears that', a
   expect([reads.lost, reads.tries > 8]).toEqual([0, true]);
 });
 
-test('limits that no test waits for: 20 s, 260 s for batch_init, idle below 120 s', async () => {
+test('limits too long to test: 20 s, 260 s for batch_init, idle below 120 s', async () => {
   const file = await text('deploy/nginx.conf');
   const seconds = (name: string) =>
     [...file.matchAll(new RegExp(`^\\s*${name} (\\d+)s;`, 'gm'))].map(([, value]) => Number(value));

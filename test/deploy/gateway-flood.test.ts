@@ -1,4 +1,4 @@
-/** deploy/nginx.conf while one client sends nonsense: the others' calls go on. Two real replicas. */
+/** deploy/nginx.conf while one client sends malformed requests: other clients are not affected. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { connect } from 'node:net';
 import { type Gateway, openGateway, openStandIn } from '../support/gateway.ts';
@@ -10,7 +10,7 @@ import { answers, freePort, openStage, until } from '../support/process.ts';
 const nginx = need('nginx', 'apt-get install nginx-light');
 
 const stage = openStage();
-/** Two that take a call in and, on one path, go away without a word. */
+/** Two stand-ins that, on one path, accept a call and close the connection without an answer. */
 const standIns = await Promise.all(
   [1, 2].map(() =>
     openStandIn((asked, reply) => {
@@ -23,7 +23,7 @@ let database: Awaited<ReturnType<typeof newDatabase>>;
 let gateway: Gateway;
 let good = '';
 
-/** The status that these bytes get, or 0 if the connection ends without one. */
+/** The status of the answer to these bytes, or 0 without an answer. */
 function statusOf(bytes: string, breaks_off: boolean): Promise<number> {
   return new Promise((resolve) => {
     let answer = '';
@@ -41,10 +41,10 @@ function statusOf(bytes: string, breaks_off: boolean): Promise<number> {
   });
 }
 
-/** What nginx says when it counts a failure of a replica. */
+/** What nginx logs when it counts a failure of a replica. */
 const HUNG_UP = /upstream (prematurely|sent|timed out)|recv\(\) failed|no live upstreams/;
 
-/** How many of these good calls were answered with anything but 200. */
+/** The number of good calls that were not answered with 200. */
 async function failed(path: string, count: number): Promise<number> {
   const calls = Array.from({ length: count }, () => fetch(gateway.origin + path));
   const statuses = (await Promise.all(calls)).map(({ status }) => status);
@@ -81,7 +81,7 @@ describe.skipIf(!nginx)('one client can make no replica look dead', () => {
       const wrong: unknown[] = [];
       for (const bytes of calls) {
         await until(async () => (await failed(good, 4)) === 0, 'both replicas');
-        // So often that both replicas would be counted out within a second.
+        // Often enough to mark both replicas as down within a second.
         const flood = Array.from({ length: 8 }, () => statusOf(bytes, breaks_off));
         const during = failed(good, 4);
         const odd = (await Promise.all(flood)).filter(
@@ -95,7 +95,7 @@ describe.skipIf(!nginx)('one client can make no replica look dead', () => {
     });
   }
 
-  test('with whatever it may be that a service answers by hanging up', async () => {
+  test('with a request that makes the service close the connection', async () => {
     for (let round = 0; round < 3; round++) {
       expect(await failed('/orders/hangs_up', 12)).toBe(12);
       expect(await failed('/orders/a', 20)).toBe(0);

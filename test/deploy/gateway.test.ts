@@ -1,4 +1,4 @@
-/** deploy/nginx.conf, run by nginx itself in front of the three services. */
+/** deploy/nginx.conf: a real nginx in front of the three services. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import {
   exchange,

@@ -1,4 +1,4 @@
-/** deploy/haproxy.cfg, run by HAProxy itself in front of the run's store. */
+/** deploy/haproxy.cfg: a real HAProxy in front of the run's store. */
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { exchange, openStandIn, request } from '../support/gateway.ts';
@@ -84,7 +84,7 @@ check('sessions go to nodes that are ready, end when none is, and come back', as
 const targetsOf = ({ panels }: (typeof dashboards)[number]) =>
   panels.flatMap(({ targets = [] }) => targets);
 
-/** Three nodes, all of them the run's store; health is said on this port, and asked more often. */
+/** Three nodes that are all the run's store, with a health endpoint on this port, checked often. */
 async function openBalancer(health: number) {
   const [sql, console, status] = [await freePort(), await freePort(), await freePort()];
   const { hostname, port } = new URL(storeUrl());

@@ -1,4 +1,4 @@
-/** compose.yaml: valid, bounded, and of one mind with the product and with Kubernetes. */
+/** compose.yaml is valid, has limits, and agrees with the product and with Kubernetes. */
 import { expect, test } from 'bun:test';
 import { ROLES } from '../../db/maintenance/roles.ts';
 import { product, tools } from './manifests/all.ts';
@@ -21,31 +21,31 @@ const complaints = (file: Compose): string[] => [
   ...misconfiguredCompose(file, product),
 ];
 
-test('compose.yaml is what Compose takes, and nothing is wrong with it', () => {
+test('compose.yaml satisfies the schema of Compose and our rules', () => {
   expect(violations(compose, schema)).toEqual([]);
   expect(complaints(compose)).toEqual([]);
 });
 
-test('its gateway sends to the ports of the services, and all of them are there', () => {
+test('its gateway forwards to the ports of the services, and it has every part of the image', () => {
   const expected = Object.entries(product.ports).map(([name, port]) => `${name}:${port}`);
   expect(upstreams(compose)).toEqual(expected.sort());
   for (const name of product.parts) expect(Object.keys(compose.services)).toContain(name);
 });
 
-test('the init script makes each SQL user that connects', async () => {
+test('the init script creates each SQL user that connects', async () => {
   const script = await text('deploy/cockroach-init.sh');
   const made = [...script.matchAll(/^CREATE USER IF NOT EXISTS (\w+);$/gm)].map(([, user]) => user);
   expect(made.sort()).toEqual(usersOf(compose));
   expect(usersOf(compose)).toEqual(Object.keys(ROLES).sort());
 });
 
-test('it runs the CockroachDB that Kubernetes runs', () => {
+test('it runs the same CockroachDB as Kubernetes', () => {
   const images = Object.values(compose.services).map(({ image }) => image);
   const theirs = podsOf(tools).flatMap(({ spec }) => spec.containers.map(({ image }) => image));
   expect([...new Set(images.filter((image) => image.startsWith('cockroachdb/')))]).toEqual(theirs);
 });
 
-test('what nobody has set is what stands behind it', () => {
+test('a variable that is not set has the default of compose.yaml', () => {
   const [port = ''] = compose.services.gateway?.ports ?? [];
   expect([port.startsWith('$'), unset(port)]).toEqual([true, '127.0.0.1:8000:8000']);
 });
@@ -82,7 +82,7 @@ test.each(bad)('the rules catch %s with %s %j', (service, field, value, said) =>
   expect(complaints(file).join('\n')).toContain(said);
 });
 
-test('the schema catches a key that Compose does not know', () => {
+test('the schema catches an unknown key', () => {
   const services = { ...compose.services, more: { image: 'a:1', restrat: 'always' } };
   expect(violations({ ...compose, services }, schema).join()).toContain('/services/more');
 });

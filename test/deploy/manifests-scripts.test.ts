@@ -1,4 +1,4 @@
-/** deploy/minikube and deploy/cluster, with stand-ins for the programs that they call. */
+/** deploy/minikube and deploy/cluster, with stand-ins for the programs they call. */
 
 import { afterAll, expect, test } from 'bun:test';
 import { mkdtempSync } from 'node:fs';
@@ -6,14 +6,14 @@ import { chmod, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { need } from '../support/need.ts';
-import { overlay } from './manifests/all.ts';
+import { kubectl, overlay } from './manifests/all.ts';
 import { run } from './manifests/read.ts';
 import { versionOf } from './manifests/values.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kassa-scripts-'));
 afterAll(() => rm(folder, { recursive: true }));
 
-/** Writes down how it was called, and answers as the real ones do where somebody listens. */
+/** Records its calls, and answers like the real program where the scripts read its output. */
 const STANDIN = `#!/bin/sh
 name=\${0##*/}
 echo "$name $*" >> "$CALLS"
@@ -27,7 +27,7 @@ case "$name $*" in
   *"apply -f -") cat >> "$CALLS" ;;
 esac
 `;
-/** What kustomize makes of an overlay that calls our image so. */
+/** The output of kustomize for an overlay with this name of our image. */
 const built = (image: string, more = '') => `kind: Deployment
         image: ${image}
       - image: other:1
@@ -79,7 +79,7 @@ test.each([MINIKUBE, CLUSTER, `${MINIKUBE} --down`, 'deploy/cluster --context a 
   },
 );
 
-test('minikube: the image, both charts at their versions, the overlay, the addresses', async () => {
+test('minikube: installs the image, both charts at their versions and the overlay', async () => {
   const { code, out, calls } = await script(MINIKUBE);
   expect(code).toBe(0);
   const steps = ['minikube start', 'image build', 'upgrade --install traefik', '--install kassa'];
@@ -103,7 +103,7 @@ test('minikube: the image, both charts at their versions, the overlay, the addre
 const imagesIn = (calls: string[]) =>
   calls.flatMap((call) => call.match(/(?<=^ *(?:- )?image: ).+/) ?? []);
 
-test('minikube: an init job that made no roles is repeated once, then it is an error', async () => {
+test('minikube: an init job that created no roles is repeated once, then fails', async () => {
   const { code, calls } = await script(MINIKUBE, { UNPROVISIONED: 'yes' });
   expect(code).toBe(1);
   expect(calls.filter((call) => call.includes('--install kassa')).length).toBe(2);
@@ -120,7 +120,7 @@ test.each([MINIKUBE, `${CLUSTER} --yes`])(
   },
 );
 
-test('cluster: the certificate authority comes before the chart; the image is put in', async () => {
+test('cluster: the certificate authority is installed before the chart, with the given image', async () => {
   const { code, calls } = await script(`${CLUSTER} --yes --gateway-api`);
   expect(code).toBe(0);
   const at = (words: string) => calls.findIndex((call) => call.includes(words));
@@ -139,13 +139,13 @@ test.each([
   'r:5000/kassa-eu',
   `kassa@sha256:${'0'.repeat(64)}`,
   `r:5000/kassa:1@sha256:${'0'.repeat(64)}`,
-])('cluster: the image takes the place of %s, whatever the overlay calls it', async (image) => {
+])('cluster: the given image replaces %s', async (image) => {
   const { code, calls } = await script(`${CLUSTER} --yes`, { BUILT: built(image) });
   const ours = 'example.com/kassa:1.2.3';
   expect([code, imagesIn(calls)]).toEqual([0, [ours, 'other:1', ours, ours]]);
 });
 
-test('cluster: an image that would end up nowhere is an error before anything is changed', async () => {
+test('cluster: an overlay without our image fails before anything changes', async () => {
   const BUILT = built('kassa:0.1.0').replace('kind: Job', 'kind: Other');
   const { code, err, calls } = await script(`${CLUSTER} --yes`, { BUILT });
   expect(code).toBe(1);
@@ -153,27 +153,27 @@ test('cluster: an image that would end up nowhere is an error before anything is
   expect(calls.filter((call) => !/ get crd |kustomize/.test(call))).toEqual([]);
 });
 
-test('cluster: services that are scaled to 0 are not said to run', async () => {
+test('cluster: services scaled to 0 are an error', async () => {
   const { code, out, err } = await script(`${CLUSTER} --yes`, { REPLICAS: '0' });
   expect(code).toBe(1);
   expect(out).not.toContain('Kassa runs');
   expect(err).toContain('-n kassa scale deployment order payment stock --replicas 2');
 });
 
-test('cluster: nothing is done unless somebody says y', async () => {
+test('cluster: without confirmation nothing changes', async () => {
   const { code, out, calls } = await script(CLUSTER);
   expect([code, calls]).toEqual([1, []]);
   expect(out).toContain('Cluster: somewhere. Install example.com/kassa:1.2.3 into it? [y/N]');
 });
 
-test('cluster: without cert-manager it says where to get it', async () => {
+test('cluster: a missing cert-manager is named with its source', async () => {
   const { code, err } = await script(`${CLUSTER} --yes`, { NO_CRD: 'cert-manager' });
   expect(code).toBe(1);
   expect(err).toContain('cert-manager: https://cert-manager.io');
 });
 
 test.each(['ServiceMonitor', 'PrometheusRule'])(
-  'cluster: the Prometheus operator is asked for where the overlay has a %s',
+  'cluster: the Prometheus operator is required if the overlay has a %s',
   async (kind) => {
     const NO_CRD = 'monitoring.coreos.com';
     const without = await script(`${CLUSTER} --yes`, { NO_CRD });
@@ -198,7 +198,7 @@ test.each([
   expect([code, calls]).toEqual([2, []]);
 });
 
-test('cluster: the way back keeps the data', async () => {
+test('cluster: --down keeps the data', async () => {
   const { code, out, calls } = await script('deploy/cluster --context somewhere --yes --down');
   expect(code).toBe(0);
   expect(calls.join()).not.toMatch(/delete[^,]*(?:namespace|persistentvolume|pvc|secret)/);
@@ -206,24 +206,27 @@ test('cluster: the way back keeps the data', async () => {
   expect(out).toContain('delete namespace kassa');
 });
 
-test('cluster: the way back takes everything but the data, their keys and the namespace', async () => {
-  const { calls } = await script('deploy/cluster --context somewhere --yes --down');
-  const deleted = calls.flatMap((call) => {
-    const kinds = call.match(/ delete --ignore-not-found --selector \S+ (\S+)$/)?.[1] ?? '';
-    return kinds.split(',').map((kind) => kind.replace(/\..*/, '').replace(/s$/, ''));
-  });
-  const objects = [...overlay('production'), ...overlay('production-gateway-api')];
-  const kinds = new Set(objects.map(({ kind }) => kind.toLowerCase()));
-  for (const kept of ['namespace', 'certificate', 'issuer']) kinds.delete(kept);
-  const left = [...kinds].filter((kind) => !deleted.includes(kind.replace(/s$/, '')));
-  expect([kinds.size > 8, left]).toEqual([true, []]);
-  for (const { kind, metadata } of objects.filter(({ kind }) => kinds.has(kind.toLowerCase()))) {
-    const part = metadata.labels?.['app.kubernetes.io/part-of'];
-    expect([kind, metadata.name, part]).toEqual([kind, metadata.name, 'kassa']);
-  }
-});
+test.skipIf(!kubectl)(
+  'cluster: the way back takes everything but the data, their keys and the namespace',
+  async () => {
+    const { calls } = await script('deploy/cluster --context somewhere --yes --down');
+    const deleted = calls.flatMap((call) => {
+      const kinds = call.match(/ delete --ignore-not-found --selector \S+ (\S+)$/)?.[1] ?? '';
+      return kinds.split(',').map((kind) => kind.replace(/\..*/, '').replace(/s$/, ''));
+    });
+    const objects = [...overlay('production'), ...overlay('production-gateway-api')];
+    const kinds = new Set(objects.map(({ kind }) => kind.toLowerCase()));
+    for (const kept of ['namespace', 'certificate', 'issuer']) kinds.delete(kept);
+    const left = [...kinds].filter((kind) => !deleted.includes(kind.replace(/s$/, '')));
+    expect([kinds.size > 8, left]).toEqual([true, []]);
+    for (const { kind, metadata } of objects.filter(({ kind }) => kinds.has(kind.toLowerCase()))) {
+      const part = metadata.labels?.['app.kubernetes.io/part-of'];
+      expect([kind, metadata.name, part]).toEqual([kind, metadata.name, 'kassa']);
+    }
+  },
+);
 
-test('each names all that is missing and where it is to be had, and stops', async () => {
+test('each script names all missing programs with their sources, and stops', async () => {
   const bare = mkdtempSync(join(folder, 'bare-'));
   for (const tool of ['dirname', 'cat']) await symlink(Bun.which(tool) ?? '', join(bare, tool));
   for (const [command, tools] of [
@@ -238,7 +241,7 @@ test('each names all that is missing and where it is to be had, and stops', asyn
 });
 
 const shellcheck = need('shellcheck');
-test.skipIf(!shellcheck)('the scripts are clean shell', async () => {
+test.skipIf(!shellcheck)('shellcheck finds nothing in the scripts', async () => {
   const scripts = ['helm-config/charts.sh', 'deploy/cockroach-init.sh', '.ci/run'];
   const { out } = await run([shellcheck ?? '', MINIKUBE, 'deploy/cluster', ...scripts]);
   expect(out).toBe('');

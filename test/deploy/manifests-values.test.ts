@@ -1,6 +1,6 @@
-/** The values for the Helm charts, and what they and the manifests say of each other. */
+/** The values for the Helm charts: known to the charts, and consistent with the manifests. */
 import { expect, test } from 'bun:test';
-import { built, overlay, settings, tools } from './manifests/all.ts';
+import { built, kubectl, overlay, settings, tools } from './manifests/all.ts';
 import { podsOf } from './manifests/pods.ts';
 import { ofKind, pathsOf, text } from './manifests/read.ts';
 import {
@@ -15,6 +15,7 @@ import {
   versionOf,
 } from './manifests/values.ts';
 
+const rendered = test.skipIf(!kubectl);
 const development = await readValues(['cockroachdb', 'cockroachdb-development']);
 const production = await readValues(['cockroachdb', 'cockroachdb-production']);
 const cockroachdb = await readChart('cockroachdb');
@@ -27,14 +28,14 @@ test.each(INSTALLS)('$files are values that the chart $chart knows', async ({ ch
   expect(invalidValues(values, published)).toEqual([]);
 });
 
-test('every file of values belongs to an installation', () => {
+test('every values file belongs to an installation', () => {
   const used = new Set(
     INSTALLS.flatMap(({ files }) => files.map((file) => `helm-config/${file}.yaml`)),
   );
   expect(pathsOf('helm-config/*.yaml')).toEqual([...used].sort());
 });
 
-test('a key that the chart does not know, and a wrong type, are caught', () => {
+test('an unknown key and a wrong type are caught', () => {
   const keys = (values: Values) => unknownValues(values, cockroachdb.values);
   expect(keys({ statefulset: { replica: 3 } })).toEqual([
     'statefulset.replica is no key of the chart',
@@ -49,7 +50,7 @@ test('a key that the chart does not know, and a wrong type, are caught', () => {
   expect(invalidValues({ deploiment: {} }, traefik).join()).toContain('additional properties');
 });
 
-test('versions of charts stand in one place', async () => {
+test('chart versions are written in one place', async () => {
   for (const chart of ['cockroachdb', 'traefik']) {
     const version = await versionOf(chart);
     for (const path of [
@@ -70,7 +71,7 @@ test('one version of CockroachDB everywhere', () => {
   expect(String(at(production, 'tls.copyCerts.image'))).toMatch(/^busybox:\d+\.\d+\.\d+$/);
 });
 
-test('the init job makes each role that connects, without superusers, and the database', () => {
+rendered('the init job creates the database and each role that connects, none a superuser', () => {
   for (const [values, name] of [
     [development, 'minikube'],
     [production, 'production'],
@@ -96,7 +97,7 @@ test('the init job makes each role that connects, without superusers, and the da
   }
 });
 
-test("the database's nodes have their certificates from the authority of the overlay", () => {
+rendered("the overlay's authority issues the certificates of the database's nodes", () => {
   const issuer = at(production, 'tls.certs.certManagerIssuer') as Record<string, unknown>;
   const found = ofKind<{ spec: { ca?: { secretName: string } } }>(
     overlay('production'),
@@ -109,7 +110,7 @@ test("the database's nodes have their certificates from the authority of the ove
   expect(mounted.flatMap(({ secret }) => secret?.secretName ?? [])).toEqual([root]);
 });
 
-test('metrics of the database are taken from the Service that the values label', () => {
+rendered('the ServiceMonitor of the database selects the Service that the values label', () => {
   const monitors = ofKind<Monitor>(overlay('production'), 'ServiceMonitor');
   const monitor = monitors.find(({ metadata }) => metadata.name === 'cockroachdb')?.spec;
   const labels = at(production, 'service.discovery.labels') as Record<string, string>;
@@ -127,11 +128,14 @@ interface Monitor {
   };
 }
 
-test('load from inside the cluster goes to the Service of the release that is installed', () => {
-  const objects = built.get('stress-test/kubernetes') ?? [];
-  const maps = ofKind<{ data: Record<string, string> }>(objects, 'ConfigMap');
-  const hosts = maps.flatMap(({ data }) => data.TARGET_HOST ?? []);
-  expect(hosts).toEqual(['http://traefik.traefik.svc.cluster.local']);
-  expect(at(traefik.values, 'ports.web.exposedPort')).toBe(80);
-  expect(settings.HOST).toBe('0.0.0.0');
-});
+rendered(
+  'load from inside the cluster goes to the Service of the release that is installed',
+  () => {
+    const objects = built.get('stress-test/kubernetes') ?? [];
+    const maps = ofKind<{ data: Record<string, string> }>(objects, 'ConfigMap');
+    const hosts = maps.flatMap(({ data }) => data.TARGET_HOST ?? []);
+    expect(hosts).toEqual(['http://traefik.traefik.svc.cluster.local']);
+    expect(at(traefik.values, 'ports.web.exposedPort')).toBe(80);
+    expect(settings.HOST).toBe('0.0.0.0');
+  },
+);

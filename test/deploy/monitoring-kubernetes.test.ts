@@ -1,4 +1,4 @@
-/** The same monitoring on Kubernetes: the rules, the names of jobs, what an operator looks for. */
+/** Monitoring on Kubernetes: the same rules, the same job names, and the labels operators expect. */
 import { expect, test } from 'bun:test';
 import { basename } from 'node:path';
 import {
@@ -9,7 +9,7 @@ import {
   type Rules,
   rules,
 } from '../support/monitoring.ts';
-import { overlay } from './manifests/all.ts';
+import { kubectl, overlay } from './manifests/all.ts';
 import { type Manifest, ofKind, pathsOf, readYaml, run, selects, text } from './manifests/read.ts';
 
 interface Monitor {
@@ -21,13 +21,14 @@ interface Monitor {
     }[];
   };
 }
+const rendered = test.skipIf(!kubectl);
 const production = overlay('production');
 const monitors = ofKind<Monitor>(production, 'ServiceMonitor');
 const [prometheus] = await readYaml<Prometheus>('deploy/prometheus.yml');
 if (!prometheus) throw new Error('deploy/prometheus.yml is empty');
 const HERE = jobsOf(prometheus);
 
-/** Of CockroachDB's chart: the Service that its values label for metrics. */
+/** The Service of CockroachDB's chart that its values label for metrics. */
 const CHART: Manifest = {
   apiVersion: 'v1',
   kind: 'Service',
@@ -41,7 +42,7 @@ const CHART: Manifest = {
   },
 };
 
-/** A label of the targets, as the operator and the monitor's own relabelings make it. */
+/** A label of the targets, after the operator's and the monitor's relabelings. */
 function labelOf(label: string, service: Manifest, { spec }: Monitor): string {
   const known: Record<string, string> = {
     __meta_kubernetes_service_name: service.metadata.name,
@@ -63,15 +64,18 @@ const targets = monitors.flatMap((monitor) =>
     .map((service) => ({ service, monitor })),
 );
 
-test('the rules of the operator are those of deploy/alerts.yml, written by the script', async () => {
-  const [rule, ...more] = ofKind<{ spec: Rules }>(production, 'PrometheusRule');
-  expect(more).toEqual([]);
-  expect(rule?.spec).toEqual(rules);
-  const { out } = await run([process.execPath, 'deploy/prometheus-rule.ts']);
-  expect(out).toBe(await text('k8s/overlays/production/monitoring/prometheus-rule.yaml'));
-});
+rendered(
+  'the rules of the operator are those of deploy/alerts.yml, written by the script',
+  async () => {
+    const [rule, ...more] = ofKind<{ spec: Rules }>(production, 'PrometheusRule');
+    expect(more).toEqual([]);
+    expect(rule?.spec).toEqual(rules);
+    const { out } = await run([process.execPath, 'deploy/prometheus-rule.ts']);
+    expect(out).toBe(await text('k8s/overlays/production/monitoring/prometheus-rule.yaml'));
+  },
+);
 
-test('jobs have the names that compose gives them, HAProxy aside, which is not there', () => {
+rendered('jobs have the same names as with compose, except HAProxy, which is absent', () => {
   const there = targets.map(({ service, monitor }) => labelOf('job', service, monitor));
   expect(there.sort()).toEqual(HERE.filter((job) => job !== 'kassa-haproxy').sort());
   for (const { service, monitor } of targets) {
@@ -79,16 +83,16 @@ test('jobs have the names that compose gives them, HAProxy aside, which is not t
   }
 });
 
-test('the label `service` is what the process says, not what Kubernetes calls it', () => {
+rendered('the label `service` comes from the process, not from Kubernetes', () => {
   const kassa = monitors.find(({ metadata }) => metadata.name === 'kassa');
   expect(kassa?.spec.endpoints.map(({ honorLabels }) => honorLabels)).toEqual([true]);
 });
 
-/** Series that anybody may have: they are only ours if their job is. */
+/** Series of common names: the job tells ours from others. */
 const FOREIGN =
   /\b(?!(?:kassa|kube)_|ALERTS\b)([a-z]\w*_\w+|up|capacity)\b(?=[{[)\s]|$)(?:\{([^}]*)\})?/g;
 
-test('what every Prometheus may have of others is asked for by job', () => {
+test('expressions select series of common names by job', () => {
   const exprs = [alerts, ...dashboards.flatMap(({ panels }) => panels.map((p) => p.targets ?? []))]
     .flat()
     .map(({ expr }) => expr);
@@ -105,17 +109,17 @@ test('what every Prometheus may have of others is asked for by job', () => {
   expect(loose).toEqual([]);
 });
 
-/** Without functions, and lists of labels. */
+/** The expression without functions and lists of labels. */
 const withoutWords = (expr: string): string =>
   expr.replaceAll(/\b(?:by|on|ignoring)\s*\([^)]*\)/g, '').replaceAll(/\b\w+(?=\()/g, '');
 
-test('an operator of kube-prometheus-stack sees it: all of it has its release', () => {
+rendered('kube-prometheus-stack finds all of it by the label `release`', () => {
   const theirs = production.filter(({ apiVersion }) => apiVersion.startsWith('monitoring.'));
   expect(theirs.length).toBe(3);
   for (const { metadata } of theirs) expect(metadata.labels?.release).toMatch(/^[a-z-]+$/);
 });
 
-test("Grafana's sidecar finds each dashboard of compose, under one name for ever", async () => {
+rendered("Grafana's sidecar finds each dashboard of compose, under a stable name", async () => {
   const maps = ofKind<{ data: Record<string, string> }>(production, 'ConfigMap');
   const found = maps.filter(({ metadata }) => metadata.labels?.grafana_dashboard === '1');
   const given = Object.assign({}, ...found.map(({ data }) => data));
@@ -123,7 +127,7 @@ test("Grafana's sidecar finds each dashboard of compose, under one name for ever
   expect(files.length).toBeGreaterThan(0);
   expect(Object.keys(given)).toEqual(files.map((path) => basename(path)));
   for (const path of files) expect(given[basename(path)]).toBe(await text(path));
-  // What `kubectl apply` notes down of an object may have 256 KiB.
+  // `kubectl apply` stores the object in an annotation of at most 256 KiB.
   for (const content of Object.values(given)) expect(String(content).length).toBeLessThan(200_000);
   const [made] = await readYaml<{ configMapGenerator: { options: object }[] }>(
     'deploy/grafana/kustomization.yaml',

@@ -1,4 +1,4 @@
-/** Alerts and dashboards ask for what is there: series, labels, ports, sections, data sources. */
+/** Alerts and dashboards refer only to existing series, labels, ports, sections and sources. */
 import { expect, test } from 'bun:test';
 import {
   ADDED,
@@ -29,7 +29,7 @@ const DURATION = /^\d+[smhd]$/;
 const panels = dashboards.flatMap((dashboard) => dashboard.panels);
 const targets = panels.flatMap(({ targets = [] }) => targets);
 
-test('every alert says what, since when, how bad, and where to read on', async () => {
+test('every alert has a summary, a duration, a severity and a section of the runbook', async () => {
   const headings = [...(await text('RUNBOOK.md')).matchAll(/^#+ (.+)$/gm)];
   const anchors = headings.map(([, heading = '']) => heading.toLowerCase().replaceAll(' ', '-'));
   expect(alerts.length).toBeGreaterThan(20);
@@ -42,14 +42,14 @@ test('every alert says what, since when, how bad, and where to read on', async (
     ]);
     expect(Object.keys(annotations)).toEqual(['summary', 'description', 'runbook']);
     for (const said of Object.values(annotations)) expect([alert, said]).not.toEqual([alert, '']);
-    // Without a duration, one sample fires: then the expression has to look far itself.
+    // Without a duration one sample fires, so the expression must cover a long range.
     const steady = since === undefined ? /\[10m\]|86400/.test(expr) : DURATION.test(since);
     expect([alert, steady]).toEqual([alert, true]);
   }
   expect(new Set(alerts.map(({ alert }) => alert)).size).toBe(alerts.length);
 });
 
-test('alerts and panels ask for series, labels and values that the services show', () => {
+test('alerts and panels use only series, labels and values that the services expose', () => {
   const exprs = [...alerts, ...targets].map(({ expr }) => expr);
   const ours = exprs.filter((expr) => expr.includes('kassa_'));
   expect(ours.length).toBeGreaterThan(30);
@@ -67,7 +67,7 @@ test.each([
   expect(unknownIn(expr, series)).toEqual([said]);
 });
 
-test('texts name labels that the expression keeps', () => {
+test('texts use only labels that the expression keeps', () => {
   const wrong = [
     ...alerts.map(({ alert, expr, annotations }) => ({
       what: alert,
@@ -92,7 +92,7 @@ test('texts name labels that the expression keeps', () => {
   expect(wrong).toEqual([]);
 });
 
-test('Prometheus looks where the services show their metrics', async () => {
+test('Prometheus scrapes the ports on which the services expose metrics', async () => {
   const { ports } = await readProduct();
   const asked = scrape_configs.flatMap(({ dns_sd_configs = [] }) =>
     dns_sd_configs.flatMap(({ names, port }) => names.map((name) => [name, String(port)])),
@@ -117,7 +117,7 @@ test('Prometheus looks where the services show their metrics', async () => {
   );
 });
 
-test('alerts that look at jobs find some', () => {
+test('job patterns in alerts match a job', () => {
   const jobs = jobsOf(prometheus);
   const asked = alerts.flatMap(({ expr }) => [...expr.matchAll(/\bjob=~?"([^"]+)"/g)]);
   expect(asked.length).toBeGreaterThan(1);
@@ -129,7 +129,7 @@ test('alerts that look at jobs find some', () => {
   }
 });
 
-test('the tests of alerts are of alerts that there are', async () => {
+test('the alert tests refer to existing alerts', async () => {
   type Tests = { tests: { alert_rule_test: { alertname: string }[] }[] };
   const files = await Promise.all(TESTS.map((path) => readYaml<Tests>(path)));
   const tried = files.flat().flatMap(({ tests }) => tests.flatMap((each) => each.alert_rule_test));
@@ -139,7 +139,7 @@ test('the tests of alerts are of alerts that there are', async () => {
   expect(tried.filter(({ alertname }) => !names.includes(alertname))).toEqual([]);
 });
 
-test('the dashboards are whole: ids, places, data sources, variables', async () => {
+test('the dashboards have unique ids, no overlaps, and known sources and variables', async () => {
   expect(dashboards.length).toBeGreaterThan(0);
   type Sources = { datasources: { type: string; uid: string; jsonData: unknown }[] };
   const [provisioned] = await readYaml<Sources>(

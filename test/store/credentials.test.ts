@@ -15,8 +15,8 @@ const whole: CredentialFiles = {};
 
 beforeAll(async () => {
   folder = await stage.folder();
-  const authority = newAuthority('authority');
-  const { cert, key } = authority.issue({ name: 'kassa_order' });
+  const authority = await newAuthority('authority');
+  const { cert, key } = await authority.issue({ name: 'kassa_order' });
   const files = { 'ca.crt': authority.cert, 'tls.crt': cert, 'tls.key': key, empty: ' \n' };
   const more = { text: 'hush-hush', password: 's3cret pass\n', 'other.key': authority.key };
   for (const [name, content] of Object.entries({ ...files, ...more })) {
@@ -138,7 +138,7 @@ test.each(['apps/order/main.ts', 'apps/cli/audit.ts', 'apps/cli/migrate.ts', 'ap
 
 test('a file is read again each time', async () => {
   const ca_file = path('changing.crt');
-  await writeFile(ca_file, newAuthority('first').cert);
+  await writeFile(ca_file, (await newAuthority('first')).cert);
   expect(verified(HOST, { ca_file })).toEqual([true, true]);
   await rm(ca_file);
   expect(() => readCredentials(HOST, { ca_file })).toThrow('cannot be read');

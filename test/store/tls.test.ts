@@ -51,7 +51,7 @@ async function reload(): Promise<void> {
 }
 
 async function certified(name: string, days = 30, authority = server.authority) {
-  const { cert, key } = authority.issue({ name, days });
+  const { cert, key } = await authority.issue({ name, days });
   const id = crypto.randomUUID();
   return {
     ca_file,
@@ -106,7 +106,8 @@ test('a certificate for another host is refused, unless only the issuer is verif
 });
 
 test('a certificate of an untrusted authority is refused, unless no authority is configured', async () => {
-  const foreign = await server.put('foreign.crt', newAuthority('authority of the test').cert);
+  const other = await newAuthority('authority of the test');
+  const foreign = await server.put('foreign.crt', other.cert);
   for (const mode of ['require', 'verify-ca', 'verify-full']) {
     const said = await attempt(urlOf({ mode }), { ca_file: foreign });
     expect(said).toMatch(/SELF_SIGNED|UNABLE_TO|SIGNATURE/);
@@ -120,7 +121,7 @@ test("a client without a certificate, or with another role's, an expired or a fo
   expect(await attempt(shop(), await certified('cert_other'))).toContain('28000');
   for (const files of [
     await certified('cert_shop', -1),
-    await certified('cert_shop', 30, newAuthority('another')),
+    await certified('cert_shop', 30, await newAuthority('another')),
   ]) {
     expect(await attempt(shop(), files)).not.toContain('TLSv1.3');
   }
@@ -186,8 +187,8 @@ test('the services work over TLS, survive the end of their sessions, and follow 
     expect(tally(await times(40, buy))).toEqual({ 200: 40 });
 
     // A new authority has issued the store's certificate: only a fresh read of the file trusts it.
-    const renewed = newAuthority('renewed');
-    const { cert, key } = renewed.issue({ name: 'store', hosts: ['localhost'] });
+    const renewed = await newAuthority('renewed');
+    const { cert, key } = await renewed.issue({ name: 'store', hosts: ['localhost'] });
     await server.put('server.crt', cert);
     await server.put('server.key', key);
     await server.put('changing.crt', renewed.cert);
@@ -236,10 +237,7 @@ test('the proofs use the certificates and the password of the environment', asyn
     const consistency = await stage.run(['test/proofs/consistency/main.ts', ...few], env);
     expect([consistency.code, consistency.err]).toEqual([0, expect.not.stringContaining('ERR')]);
     const chaos = await stage.run(['test/proofs/chaos/main.ts', ...brief], env);
-    expect([chaos.code, chaos.out]).toEqual([
-      0,
-      expect.stringMatching(/\d audits, 0 not possible/),
-    ]);
+    expect([chaos.code, chaos.out]).toEqual([0, expect.stringMatching(/\d audits, 0 failed/)]);
   } finally {
     await stage.clear();
   }

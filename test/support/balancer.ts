@@ -1,4 +1,4 @@
-/** A load balancer as simple as they come: it looks for ready replicas now and then, and never retries. */
+/** A minimal load balancer: it probes replicas for readiness at intervals, and never retries. */
 import { connect, createServer, type Socket } from 'node:net';
 import { call, freePort } from './process.ts';
 
@@ -6,14 +6,14 @@ export interface Balancer {
   port: number;
   /** Requests that each replica has answered, by its port. */
   answered: Map<number, number>;
-  /** The replicas that were ready when it last looked. */
+  /** The replicas that were ready at the last probe. */
   ready(): number[];
   close(): void;
 }
 
 /**
- * Requests have no bodies and answers have a length, as Kassa's do. It keeps connections to the
- * replicas, as real ones do; whatever goes wrong on one is a 502 for its caller.
+ * Expects requests without bodies and answers with a length, like Kassa's. It keeps connections to
+ * the replicas open, as real balancers do; any failure of one is a 502 for the caller.
  */
 export async function openBalancer(ports: number[], check_every_ms: number): Promise<Balancer> {
   const answered = new Map(ports.map((port) => [port, 0]));
@@ -37,7 +37,7 @@ export async function openBalancer(ports: number[], check_every_ms: number): Pro
     const answer = await exchange(socket, request);
     if (answer === undefined) return BAD_GATEWAY;
     answered.set(port, (answered.get(port) ?? 0) + 1);
-    if (CLOSES.test(answer)) return answer.replace(CLOSES, '\r\n'); // of this hop alone
+    if (CLOSES.test(answer)) return answer.replace(CLOSES, '\r\n'); // hop-by-hop
     idle.get(port)?.push(socket);
     return answer;
   };

@@ -1,17 +1,18 @@
-/** The SQL texts that the sources hold, as patterns: what a test has to have seen executed. */
+/** The SQL texts in the sources, as patterns: what a test must have seen executed. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseSync, type TemplateLiteral, Visitor } from 'oxc-parser';
 import { TOP } from './process.ts';
 
 export interface SourceText {
   file: string;
-  /** For people; an interpolation reads `…`. */
+  /** For people. An interpolation reads `…`. */
   text: string;
-  /** Found in an executed text, lower case and with blanks folded. */
+  /** Matches an executed text in lower case with blanks folded. */
   pattern: RegExp;
 }
 
-/** All of sql`…` and .unsafe('…') in the product; a fragment counts like a statement. */
+/** All of sql`…` and .unsafe('…') in the product. A fragment counts like a statement. */
 export async function sourceTexts(): Promise<SourceText[]> {
   const files = [...new Bun.Glob('{apps,db}/**/*.ts').scanSync(TOP)].sort();
   const found = await Promise.all(
@@ -21,49 +22,30 @@ export async function sourceTexts(): Promise<SourceText[]> {
 }
 
 function textsIn(code: string, file: string): SourceText[] {
-  const starts = [...code.matchAll(/(?<!\}\.)\bsql`|\.unsafe\(\s*[`']/g)];
-  return starts.map((start) => {
-    const at = start.index + start[0].length;
-    const parts = partsOf(code, at, code[at - 1] ?? '');
-    const folded = parts.map((part) => part.toLowerCase().replace(/\s+/g, ' '));
-    const escaped = folded.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
-    return {
-      file,
-      text: folded.join('…').trim(),
-      pattern: new RegExp(escaped.join('.*?').trim(), 's'),
-    };
-  });
+  const texts: SourceText[] = [];
+  const add = (parts: string[]) => texts.push(asPattern(file, parts));
+  const { program, errors } = parseSync(file, code);
+  if (errors[0]) throw new Error(`${file}: ${errors[0].message}`);
+  new Visitor({
+    TaggedTemplateExpression({ tag, quasi }) {
+      const name = tag.type === 'MemberExpression' ? tag.property : tag;
+      if (name.type === 'Identifier' && name.name === 'sql') add(partsOf(quasi));
+    },
+    CallExpression({ callee, arguments: [first] }) {
+      if (callee.type !== 'MemberExpression' || callee.property.type !== 'Identifier') return;
+      if (callee.property.name !== 'unsafe') return;
+      if (first?.type === 'TemplateLiteral') add(partsOf(first));
+      if (first?.type === 'Literal') add([String(first.value)]);
+    },
+  }).visit(program);
+  return texts;
 }
 
-/** The pieces between interpolations of the literal that begins here, with templates inside them. */
-function partsOf(code: string, from: number, quote: string): string[] {
-  const parts: string[] = [];
-  let part = '';
-  for (let i = from; i < code.length; i++) {
-    if (code[i] === quote) return [...parts, part];
-    if (quote === '`' && code.startsWith('${', i)) {
-      i = afterBraces(code, i + 2) - 1;
-      parts.push(part);
-      part = '';
-    } else part += code[i];
-  }
-  throw new Error('a text without an end');
-}
+/** The pieces between interpolations. */
+const partsOf = ({ quasis }: TemplateLiteral): string[] => quasis.map(({ value }) => value.raw);
 
-function afterBraces(code: string, from: number): number {
-  let depth = 1;
-  let i = from;
-  for (; depth > 0 && i < code.length; i++) {
-    const character = code[i] ?? '';
-    if (character === '{') depth++;
-    else if (character === '}') depth--;
-    else if (character === '`') i = afterTemplate(code, i + 1);
-  }
-  return i;
-}
-
-function afterTemplate(code: string, from: number): number {
-  let i = from;
-  for (; code[i] !== '`'; i++) if (code.startsWith('${', i)) i = afterBraces(code, i + 2) - 1;
-  return i;
+function asPattern(file: string, parts: string[]): SourceText {
+  const text = parts.join('…').toLowerCase().replace(/\s+/g, ' ').trim();
+  const pattern = text.split('…').map((part) => RegExp.escape(part));
+  return { file, text, pattern: new RegExp(pattern.join('.*?'), 's') };
 }

@@ -1,103 +1,76 @@
-/** Certificates for the tests of TLS, made here: X.509 v3 in DER, keys on P-256 (RFC 5280). */
+/** Certificates for the tests of TLS, with keys on P-256, as PEM. */
+import 'reflect-metadata'; // @peculiar/x509 requires it
 import {
-  createPrivateKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-  sign,
-} from 'node:crypto';
+  BasicConstraintsExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
 
 /** As PEM, like the files that an operator mounts. */
-export interface Issued {
+interface Issued {
   cert: string;
   key: string;
 }
 
 export interface Subject {
-  /** The common name; a client's is its role. */
+  /** The common name. For a client it is the SQL role. */
   name: string;
-  /** Host names and IPv4 addresses that a server may be reached by. */
+  /** Host names and IPv4 addresses of a server. */
   hosts?: readonly string[];
-  /** Days from now to the end; a negative number makes an expired one. */
+  /** Days until the certificate expires; negative for an expired one. */
   days?: number;
 }
 
-/** An authority of its own: signs itself, and others with `issue`. */
-export function newAuthority(name: string): Issued & { issue(subject: Subject): Issued } {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const mine = { issuer: name, key: privateKey };
+export interface Authority extends Issued {
+  issue(subject: Subject): Promise<Issued>;
+}
+
+/** A new, self-signed authority. */
+export async function newAuthority(name: string): Promise<Authority> {
+  const keys = await newKeys();
+  const signer = { issuer: `CN=${name}`, signingKey: keys.privateKey };
+  const cert = await certificate({ name }, keys, signer, true);
   return {
-    cert: certificate({ name }, publicKey, mine, true),
-    key: pemOf(privateKey),
-    issue(subject) {
-      const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-      return {
-        cert: certificate(subject, pair.publicKey, mine, false),
-        key: pemOf(pair.privateKey),
-      };
+    cert,
+    key: await pemOf(keys),
+    async issue(subject) {
+      const own = await newKeys();
+      return { cert: await certificate(subject, own, signer, false), key: await pemOf(own) };
     },
   };
 }
 
-const pemOf = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }) as string;
+const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+const DAY_MS = 86_400_000;
 
-interface Issuer {
-  issuer: string;
-  key: KeyObject;
-}
+const newKeys = () => crypto.subtle.generateKey(P256, true, ['sign', 'verify']);
 
-function certificate(
+const pemOf = async ({ privateKey }: CryptoKeyPair): Promise<string> =>
+  PemConverter.encode(await crypto.subtle.exportKey('pkcs8', privateKey), 'PRIVATE KEY');
+
+async function certificate(
   { name, hosts = [], days = 30 }: Subject,
-  public_key: KeyObject,
-  { issuer, key }: Issuer,
-  is_authority: boolean,
-): string {
-  const day_ms = 86_400_000;
-  const until = Date.now() + days * day_ms;
-  const body = sequence(
-    der(0xa0, der(0x02, Buffer.of(2))), // version 3
-    der(0x02, Buffer.concat([Buffer.of(1), randomBytes(15)])), // serial number
-    ECDSA_SHA256,
-    distinguishedName(issuer),
-    sequence(time(Math.min(Date.now(), until) - 40 * day_ms), time(until)),
-    distinguishedName(name),
-    public_key.export({ type: 'spki', format: 'der' }),
-    der(0xa3, sequence(...extensions(hosts, is_authority))),
-  );
-  const signature = sign('sha256', body, createPrivateKey(pemOf(key)));
-  const whole = sequence(body, ECDSA_SHA256, der(0x03, Buffer.concat([Buffer.of(0), signature])));
-  const lines = whole.toString('base64').match(/.{1,64}/g) ?? [];
-  return ['-----BEGIN CERTIFICATE-----', ...lines, '-----END CERTIFICATE-----', ''].join('\n');
+  { publicKey }: CryptoKeyPair,
+  signer: { issuer: string; signingKey: CryptoKey },
+  isAuthority: boolean,
+): Promise<string> {
+  const expires_at = Date.now() + days * DAY_MS;
+  const names = hosts.map((value) => ({
+    type: /^[\d.]+$/.test(value) ? ('ip' as const) : ('dns' as const),
+    value,
+  }));
+  const issued = await X509CertificateGenerator.create({
+    ...signer,
+    subject: `CN=${name}`,
+    publicKey,
+    signingAlgorithm: P256,
+    notBefore: new Date(Math.min(Date.now(), expires_at) - 40 * DAY_MS),
+    notAfter: new Date(expires_at),
+    extensions: [
+      new BasicConstraintsExtension(isAuthority, undefined, true),
+      ...(names.length > 0 ? [new SubjectAlternativeNameExtension(names)] : []),
+    ],
+  });
+  return issued.toString('pem');
 }
-
-function extensions(hosts: readonly string[], is_authority: boolean): Buffer[] {
-  const critical = der(0x01, Buffer.of(0xff));
-  const constraints = sequence(...(is_authority ? [critical] : []));
-  const all = [sequence(oid('551d13'), critical, der(0x04, constraints))];
-  const names = hosts.map((host) =>
-    /^[\d.]+$/.test(host)
-      ? der(0x87, Buffer.from(host.split('.').map(Number)))
-      : der(0x82, Buffer.from(host)),
-  );
-  if (names.length > 0) all.push(sequence(oid('551d11'), der(0x04, sequence(...names))));
-  return all;
-}
-
-const distinguishedName = (name: string): Buffer =>
-  sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from(name))))); // common name, UTF-8
-
-/** UTCTime: two digits each, to the second. */
-const time = (at: number): Buffer =>
-  der(0x17, Buffer.from(`${new Date(at).toISOString().replace(/\D/g, '').slice(2, 14)}Z`));
-
-/** Tag, length, content. */
-function der(tag: number, content: Buffer): Buffer {
-  const { length } = content;
-  const size =
-    length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
-  return Buffer.concat([Buffer.of(tag, ...size), content]);
-}
-
-const sequence = (...parts: Buffer[]): Buffer => der(0x30, Buffer.concat(parts));
-const oid = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'));
-const ECDSA_SHA256 = sequence(oid('2a8648ce3d040302'));

@@ -1,4 +1,4 @@
-/** A small HTTP client for any deployment of the API: what was answered, or that nothing was. */
+/** A small HTTP client for any deployment of the API. A missing answer is a result, not an error. */
 import { Failure } from '../../db/failure.ts';
 
 export interface Answered {
@@ -8,7 +8,7 @@ export interface Answered {
   replayed: boolean;
 }
 
-/** What a client knows of a call afterwards. `broken`: no answer came; it may have happened. */
+/** What a client knows about a call. `broken`: no answer came; it may have taken effect. */
 export type Known = Answered | { broken: string };
 
 export interface Client {
@@ -21,11 +21,11 @@ export interface Client {
 
 export const isAnswer = (known: Known): known is Answered => 'status' in known;
 
-/** It happened: 2xx. */
+/** It took effect: 2xx. */
 export const isDone = (known: Known): known is Answered =>
   isAnswer(known) && known.status >= 200 && known.status < 300;
 
-/** It certainly did not happen: 4xx. */
+/** It had no effect: 4xx. */
 export const isRefused = (known: Known): known is Answered =>
   isAnswer(known) && known.status >= 400 && known.status < 500;
 
@@ -55,7 +55,7 @@ export function openClient(address: string, timeout_ms = 30_000): Client {
   };
 }
 
-/** @throws Failure invalid_parameter if it is no address that `openClient` takes */
+/** @throws Failure invalid_parameter for an address that `openClient` does not accept */
 export function assertAddress(address: string): void {
   const parts = address.split(',').map((part) => part.replace(/^(orders|payment|stock)=/, ''));
   const named = address.includes('=');
@@ -76,7 +76,7 @@ function origins(address: string): (path: string) => string {
   };
 }
 
-/** Foreign implementations of the API answer plain text at times. */
+/** Foreign implementations of the API sometimes answer with plain text. */
 function parse(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -85,7 +85,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** Runs `work` for 0 … n - 1, at most `width` at the same time, and collects the results. */
+/** Runs `work` for 0 … n - 1, at most `width` concurrently, and collects the results. */
 export async function pooled<T>(
   n: number,
   width: number,

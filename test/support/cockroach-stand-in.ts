@@ -1,7 +1,7 @@
 /**
- * A stand-in for the binary of CockroachDB: it notes how it is called and looks like the real one
- * from outside. The first argument is its folder, where files say how it is to behave, and which
- * version it is: it refuses what that version does not know.
+ * A stand-in for the CockroachDB binary. It records its calls and behaves like the real one from
+ * outside. The first argument is a folder whose files control its behaviour and name its version;
+ * it refuses what that version does not support.
  */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
@@ -14,8 +14,8 @@ const flag = (name: string) =>
 const portOf = (address: string) => Number(address.split(':').at(-1));
 
 const version = readFileSync(at('version'), 'utf8');
-const [year = 0, number = 0] = version.slice(1).split('.').map(Number); // 0 or NaN: not told
-/** One that cannot be told (0) is of today. */
+const [year = 0, number = 0] = version.slice(1).split('.').map(Number); // 0 or NaN: unknown
+/** An unknown version (0) counts as current. */
 const before = (other_year: number, other: number) =>
   year > 0 && (year < other_year || (year === other_year && number < other));
 
@@ -35,7 +35,7 @@ else if (args[0] === 'sql' && args.some((arg) => arg.includes('cluster setting')
   if (existsSync(at('refuses-settings'))) fail('ERROR: no such setting\nSQLSTATE: 42704');
 }
 
-/** Listens on both ports; what comes for SQL goes to the server on `store-port`, if there is one. */
+/** Listens on both ports, and forwards SQL to the server on `store-port`, if there is one. */
 function start(): void {
   if (existsSync(at('broken')))
     fail('*\n* ERROR: the store is of a newer version\n*\nFailed running "start"');
@@ -44,7 +44,7 @@ function start(): void {
   const store = existsSync(at('store-port')) ? Number(readFileSync(at('store-port'), 'utf8')) : 0;
   createServer((client) => {
     client.on('error', () => {});
-    const server = createConnection({ host: '127.0.0.1', port: store }); // to nobody, if 0
+    const server = createConnection({ host: '127.0.0.1', port: store }); // port 0 fails
     server.on('error', () => client.destroy());
     client.on('close', () => server.destroy());
     client.pipe(server).pipe(client);

@@ -1,4 +1,4 @@
-/** From a call of the model to the command that the service makes of it. */
+/** Maps a call of the model to the command that the service submits for it. */
 import {
   addItem,
   checkout,

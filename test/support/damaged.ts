@@ -1,4 +1,4 @@
-/** Good requests that were damaged: the same bytes for the edge, its reader, and llhttp. */
+/** Valid requests with damage: the same bytes for the edge, its parser, and llhttp. */
 import fc from 'fast-check';
 
 const HEAD = 'HTTP/1.1\r\nHost: 127.0.0.1\r\n';
@@ -21,7 +21,7 @@ const PUT = [
   '\xff',
 ];
 
-/** Requests for `path` with a few bytes cut, put in or doubled, in two segments. */
+/** Requests for `path` with a few bytes removed, inserted or doubled, in two segments. */
 export function damaged(path: string): fc.Arbitrary<string[]> {
   const call = `POST ${path} ${HEAD}\r\n`;
   const sized = `POST ${path} ${HEAD}Content-Length: 2\r\n\r\n{}`;

@@ -1,18 +1,22 @@
-/** PostgreSQL as Debian installs it, with the tools for standbys that the embedded one lacks. */
+/** PostgreSQL from Debian, with the tools for standbys that the embedded one lacks. */
 import { existsSync, readdirSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { connect } from './kassa.ts';
+import { need } from './need.ts';
 import { type Child, freePort, openStage, until } from './process.ts';
 
 const HOME = '/usr/lib/postgresql';
 
-/** Where its programs are, or undefined if it is not installed. */
-export const programs: string | undefined = (existsSync(HOME) ? readdirSync(HOME) : [])
-  .map((version) => join(HOME, version, 'bin'))
-  .findLast((folder) => existsSync(join(folder, 'pg_basebackup')));
-if (!programs) console.log('not checked: no PostgreSQL (apt-get install postgresql)');
+/** The folder of its programs, or undefined if it is not installed. */
+export const programs = need(
+  'postgresql',
+  'apt-get install postgresql',
+  (existsSync(HOME) ? readdirSync(HOME) : [])
+    .map((version) => join(HOME, version, 'bin'))
+    .findLast((folder) => existsSync(join(folder, 'pg_basebackup'))) ?? null,
+);
 
 export interface Server {
   database_url: string;
@@ -26,8 +30,8 @@ const idsOf = (user: string) =>
   ['-u', '-g'].map((flag) => Number(Bun.spawnSync(['id', flag, user]).stdout.toString()));
 
 /**
- * Arguments for `setpriv`, which runs a program that is stopped when this process is gone, however
- * that ends; as this user, if we are root.
+ * Arguments for `setpriv` to run a program that stops when this process ends, even by a crash. As
+ * root, the program runs as `user`.
  */
 export function endingWithUs(program: string, args: readonly string[], user: string): string[] {
   const [uid, gid] = root ? idsOf(user) : [];
@@ -35,11 +39,11 @@ export function endingWithUs(program: string, args: readonly string[], user: str
   return ['--pdeathsig=QUIT', ...as, program, ...args];
 }
 
-/** Starts servers of its own, which trust whoever is on this machine. */
+/** Starts servers that trust every local connection. */
 export function openServers() {
   const stage = openStage();
   const [uid, gid] = root ? idsOf('postgres') : [];
-  /** PostgreSQL refuses to be root. It ends with this process, however that ends. */
+  /** PostgreSQL refuses to run as root. It stops when this process ends, even by a crash. */
   const start = (name: string, args: string[]) =>
     stage.start(endingWithUs(join(programs ?? '', name), args, 'postgres'), {}, 'setpriv');
   const run = async (name: string, args: string[]) => {
@@ -86,7 +90,7 @@ export function openServers() {
       ]);
       return serve(data);
     },
-    /** A copy of the primary that follows it. */
+    /** A streaming replica of the primary. */
     async standby(primary: Server): Promise<Server> {
       const data = join(await folder(), 'data');
       const from = `postgres://kassa@${primary.host}/postgres`;

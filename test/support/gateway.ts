@@ -1,4 +1,4 @@
-/** What the tests of gateway and balancer share: the real programs, started on edited files. */
+/** Shared by the tests of gateway and balancer: starts the real programs on edited files. */
 import { expect } from 'bun:test';
 import { chmod } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { text } from '../deploy/manifests/read.ts';
 import { type Child, freePort, type Stage, until } from './process.ts';
 
-/** The names of the template's variables, `KASSA_LISTEN`. */
+/** The names of the template's variables, such as `KASSA_LISTEN`. */
 export const variablesOf = (template: string): string[] => [
   ...new Set(
     [...template.replaceAll(/^\s*#.*$/gm, '').matchAll(/\$\{(\w+)\}/g)].map(
@@ -16,8 +16,8 @@ export const variablesOf = (template: string): string[] => [
   ),
 ];
 
-/** What the image does at its start: `${KASSA_…}` and nothing else is replaced. */
-export const fill = (template: string, values: Record<string, string>): string =>
+/** As the image does at its start: replaces `${KASSA_…}` and nothing else. */
+const fill = (template: string, values: Record<string, string>): string =>
   template.replaceAll(/\$\{(KASSA_\w+)\}/g, (_, name) => values[name] ?? '');
 
 export interface Gateway {
@@ -27,7 +27,7 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** @param servers where the replicas of each service are, `127.0.0.1:8001` */
+/** @param servers the addresses of each service's replicas, such as `127.0.0.1:8001` */
 export async function openGateway(
   nginx: string,
   stage: Stage,
@@ -35,7 +35,7 @@ export async function openGateway(
   edit = (configuration: string) => configuration,
 ): Promise<Gateway> {
   const [folder, port] = [await stage.folder(), await freePort()];
-  await chmod(folder, 0o777); // as root, nginx works as another user
+  await chmod(folder, 0o777); // started by root, nginx runs its workers as another user
   const path = join(folder, 'gateway.conf');
   const values = {
     KASSA_LISTEN: `127.0.0.1:${port}`,
@@ -59,13 +59,13 @@ export async function openGateway(
     origin,
     child,
     async close() {
-      child.signal('SIGTERM'); // its workers outlive a master that is killed
+      child.signal('SIGTERM'); // SIGKILL would leave its workers running
       await child.ended;
     },
   };
 }
 
-/** A line for each replica, as nginx makes of a name that has several addresses. */
+/** One line for each replica, as nginx does for a name with several addresses. */
 const withReplicas = (template: string, servers: Record<string, string[]>): string =>
   template.replaceAll(/^.*\$\{KASSA_(ORDER|PAYMENT|STOCK)\}.*\n/gm, (line, name: string) => {
     if (line.trimStart().startsWith('#')) return line;
@@ -79,7 +79,7 @@ export interface Raw {
   body: string;
 }
 
-/** Sends these bytes as they are, on a connection of their own, and reads to its end. */
+/** Sends these bytes on a new connection, and reads until it ends. */
 export function exchange(port: number, bytes: string): Promise<Raw> {
   return new Promise((resolve, reject) => {
     let all = '';
@@ -104,7 +104,7 @@ function parse(answer: string): Raw {
 export const request = (method: string, target: string, more = ''): string =>
   `${method} ${target} HTTP/1.1\r\nHost: kassa\r\nConnection: close\r\n${more}\r\n`;
 
-/** What every answer of the gateway carries, whoever gave it. */
+/** Headers of every answer, from the gateway itself or from a service. */
 const ALWAYS = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -113,14 +113,14 @@ const ALWAYS = {
   'x-request-id': expect.stringMatching(/^[\w=-]{1,128}$/),
 };
 
-/** All of those, and no header twice, nor the name of what serves. */
+/** Expects all of them, no header twice, and no version of the server. */
 export function expectOnce({ headers }: Raw): void {
   expect(Object.fromEntries(headers)).toMatchObject({ ...ALWAYS, server: 'nginx' });
   const names = headers.map(([name]) => name).sort();
   expect(names).toEqual([...new Set(names)]);
 }
 
-/** A stand-in for a service: what it was asked, and on how many connections. */
+/** A stand-in for a service that records requests and counts connections. */
 export async function openStandIn(answer: (asked: IncomingMessage, reply: ServerResponse) => void) {
   const asked: IncomingMessage[] = [];
   let connections = 0;

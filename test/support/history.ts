@@ -1,13 +1,13 @@
-/** What the proofs write down of every call, and what the checker reads. */
+/** Histories: what the proofs record of every call, for the checker. */
 import type { Call } from './model.ts';
 
-/** Reads of the API, next to the writes of the model. */
+/** The reads of the API; the model has the writes. */
 export type Read =
   | { call: 'findUser'; user: string }
   | { call: 'findItem'; item: string }
   | { call: 'findOrder'; order: string };
 
-/** What a call showed of the state afterwards (writes) or at some moment (reads), and no more. */
+/** The part of the state in an answer: after the call (writes) or at some moment of it (reads). */
 export interface Seen {
   credit?: number;
   stock?: number;
@@ -23,9 +23,9 @@ export interface Operation {
   call: Call | Read;
   /** Milliseconds of one clock for all clients. */
   invoked_at: number;
-  /** Infinity if no answer ever came: it may take effect at any later time, or never. */
+  /** Infinity without an answer: the call may take effect at any later time, or never. */
   completed_at: number;
-  /** 'ok', a refusal's code, or 'unknown' (no answer, or one that says nothing, as a 5xx). */
+  /** 'ok', the code of a refusal, or 'unknown' (no answer, or a 5xx). */
   outcome: string;
   seen: Seen;
 }

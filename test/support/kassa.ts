@@ -1,4 +1,4 @@
-/** What the tests share: Kassa opened on the run's store, and short words for its calls. */
+/** Shared by the tests: Kassa on the run's store, and short functions for its calls. */
 import { expect } from 'bun:test';
 import { collectMetrics } from '../../apps/http/metrics.ts';
 import { serveRoutes } from '../../apps/http/server.ts';
@@ -43,12 +43,12 @@ export interface Kassa {
   close(): Promise<void>;
 }
 
-/** What this run's sessions are called, and nobody else's on a server that others use too. */
+/** The application name of this run's sessions, unique on a shared server. */
 const RUN = `test-${crypto.randomUUID().slice(0, 8)}`;
 
 /**
  * The three services on one store, without a port. Close it in afterAll.
- * @param services whose privileges it takes to be ready; the first one's table has the markers
+ * @param services readiness needs the privileges of these; the first one's table has the markers
  */
 export function openKassa(
   settings: Partial<Config> = {},
@@ -83,7 +83,7 @@ export function openKassa(
   };
 }
 
-/** These settings; the limits that they leave at their defaults give way, where they do not fit. */
+/** These settings, with the other limits adjusted where their defaults do not fit. */
 export function fitting(settings: Partial<Config>): Partial<Config> {
   const fit = { ...settings };
   const limit = (name: (typeof nested)[number][0]) =>
@@ -116,7 +116,7 @@ export function fitting(settings: Partial<Config>): Partial<Config> {
 export const fittingEnvironment = (settings: Partial<Config>): Record<string, string> =>
   Object.fromEntries(Object.entries(fitting(settings)).map(([name, value]) => [name, `${value}`]));
 
-/** The run's own database; test/support/setup.ts has made it. */
+/** The database of this run, created by test/support/setup.ts. */
 export const storeUrl = (): string => {
   const url = process.env.DATABASE_URL;
   if (!url) throw new Error('run the tests with `bun test` at the top of the project');
@@ -136,14 +136,14 @@ export async function sample(
   return line === undefined ? undefined : Number(line.split(' ').at(-1));
 }
 
-/** A connection without the services' time limits, for looking at rows and for disturbing them. */
+/** A connection without the services' time limits, to inspect rows and to hold locks. */
 export const connect = (database_url = storeUrl()): Promise<Connection> =>
   openConnection({ ...storeOptions(readConfig({}), database_url, RUN), ...PATIENT }, 'tools');
 const PATIENT = { connect_timeout_ms: 60_000 };
 
 /**
- * A database of its own, migrated unless asked otherwise, on the server of `database_url`.
- * TEST_DATABASES is how its name begins, so that whoever runs the tests finds what they leave.
+ * Creates a database on the server of `database_url`, migrated by default. Its name begins with
+ * TEST_DATABASES, so that the caller of the tests can find databases left behind.
  */
 export async function newDatabase(database_url = storeUrl(), options = { migrated: true }) {
   const run = process.env.TEST_DATABASES ?? 'kassa_test';
@@ -166,7 +166,7 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
   return { database_url: own, drop };
 }
 
-/** How to copy the run's template, if this is its server and one that copies databases. */
+/** The clause that copies the run's template, if it is on this server and it can copy databases. */
 async function copyOfTemplate({ sql }: Connection, database_url: string): Promise<string> {
   const template = process.env.TEST_TEMPLATE;
   const name = template?.match(/\/(kassa_\w+)/)?.[1];
@@ -174,12 +174,12 @@ async function copyOfTemplate({ sql }: Connection, database_url: string): Promis
   const version = await postgresqlVersion(sql);
   if (version === undefined) return '';
   const [row] = await sql`select current_setting('fsync') as fsync`;
-  // Half as dear as by the log, where the checkpoint that it needs writes nothing to a disk.
+  // Half the cost of copying through the log, if its checkpoint writes nothing to a disk.
   const by_files = version >= 15 && row?.fsync === 'off';
   return ` template ${name}${by_files ? ' strategy file_copy' : ''}`;
 }
 
-/** Whether the run's server has a database whose name is, or begins with, this. */
+/** @returns whether the run's server has a database with this name or prefix */
 export async function hasDatabase(name: string): Promise<boolean> {
   const { sql, close } = await connect();
   const all = await sql`select datname from pg_database`.finally(close);
@@ -222,8 +222,8 @@ export const isPaid = async (kassa: Kassa, order_id: string): Promise<boolean> =
   (await kassa.get(`/orders/find/${order_id}`)).body.paid;
 
 /**
- * Ends all sessions of this run in this database, as an operator or a failover would.
- * @returns how many there were
+ * Terminates all sessions of this run in this database, as an operator or a failover would.
+ * @returns their number
  */
 export async function terminateSessions(store: Connection | string = storeUrl()): Promise<number> {
   const connection = typeof store === 'string' ? await connect(store) : store;
@@ -233,9 +233,9 @@ export async function terminateSessions(store: Connection | string = storeUrl())
 }
 
 /**
- * Ends the other sessions of this name. CockroachDB does not tell which database a
- * session is in: there it is all of that name in the cluster.
- * @returns how many there were
+ * Terminates the other sessions with this name. CockroachDB does not show a session's database, so
+ * there it terminates all with that name in the cluster.
+ * @returns their number
  */
 export async function endSessions({ sql }: Connection, name: string): Promise<number> {
   const postgresql = await postgresqlVersion(sql);
@@ -252,13 +252,13 @@ export async function endSessions({ sql }: Connection, name: string): Promise<nu
   return killed.count;
 }
 
-/** A 200 with exactly this body. */
+/** Expects a 200 with exactly this body. */
 export function expectBody(reply: Reply, body: Record<string, unknown>): void {
   expect([reply.status, reply.body]).toEqual([200, body]);
   expect(reply.headers.get('content-type')).toBe('application/json');
 }
 
-/** A problem with exactly the README's members, that is no replay and names these ids. */
+/** Expects a problem with exactly the documented members, not a replay, that names these ids. */
 export function expectProblem(
   reply: Reply,
   status: number,
@@ -279,7 +279,7 @@ export function expectProblem(
   for (const id of named) expect(reply.body.detail).toContain(id);
 }
 
-/** How many replies had each status: { 200: 49, 409: 1 } */
+/** The number of replies with each status: { 200: 49, 409: 1 } */
 export function tally(replies: readonly Reply[]): Record<number, number> {
   const counts: Record<number, number> = {};
   for (const { status } of replies) counts[status] = (counts[status] ?? 0) + 1;
@@ -289,7 +289,7 @@ export function tally(replies: readonly Reply[]): Record<number, number> {
 export const times = <T>(n: number, make: (i: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: n }, (_, i) => make(i)));
 
-/** Every invariant of the whole store holds, in one snapshot. */
+/** Expects every invariant of the whole store to hold, in one snapshot. */
 export async function expectCleanAudit(store: Connection | string = storeUrl()): Promise<void> {
   const connection = typeof store === 'string' ? await connect(store) : store;
   const findings = await audit(connection);

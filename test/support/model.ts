@@ -1,6 +1,6 @@
 /**
- * The plain sequential model of the API: what each call must answer and do, written as one would
- * with a dictionary and no thought of databases. The decisions are compared with it.
+ * The sequential model of the API: the answer and the effect of each call, on plain maps. The
+ * services' decisions are compared with it.
  */
 export interface World {
   users: Map<string, number>;
@@ -37,7 +37,7 @@ export const totalOf = (world: World, order: string): number =>
     0,
   );
 
-/** Does the call to the world. @returns 'ok' or the code of the refusal, which changes nothing */
+/** Performs the call on the world. @returns 'ok', or the code of a refusal without effect */
 export function perform(world: World, call: Call): string {
   switch (call.call) {
     case 'addFunds':

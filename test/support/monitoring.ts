@@ -1,8 +1,8 @@
-/** What is watched: the alerts, the panels, and the series that a service really shows. */
+/** The alerts, the dashboards' panels, and the series that a service exposes. */
 import { collectMetrics } from '../../apps/http/metrics.ts';
 import { pathsOf, readYaml, text } from '../deploy/manifests/read.ts';
 
-export interface Alert {
+interface Alert {
   alert: string;
   expr: string;
   for?: string;
@@ -26,7 +26,7 @@ export interface Prometheus {
   }[];
 }
 
-/** The jobs that a Prometheus calls so; those of names in DNS after them. */
+/** The job names of a Prometheus configuration; those discovered by DNS carry the DNS name. */
 export const jobsOf = ({ scrape_configs }: Prometheus): string[] =>
   scrape_configs.flatMap(({ job_name, dns_sd_configs = [], relabel_configs = [] }) => {
     const to = relabel_configs.find(({ target_label }) => target_label === 'job')?.replacement;
@@ -56,10 +56,10 @@ export const dashboards: Dashboard[] = await Promise.all(
   pathsOf('deploy/grafana/dashboards/*.json').map(async (path) => JSON.parse(await text(path))),
 );
 
-/** The labels of each series that a service shows, each with its values. */
+/** The labels of each series that a service exposes, with their values. */
 export type Series = Map<string, Map<string, Set<string>>>;
 
-/** A scrape after everything has happened once. */
+/** The series of all services after every event has occurred once. */
 export async function collected(): Promise<Series> {
   const series: Series = new Map();
   for (const service of ['order', 'payment', 'stock']) {
@@ -98,12 +98,12 @@ function add(series: Series, line: string): void {
   }
 }
 
-/** Labels that Prometheus gives to all that it scrapes. */
+/** Labels that Prometheus adds to every series. */
 export const ADDED = ['job', 'instance'];
-/** Labels whose values are all known beforehand. */
+/** Labels with a fixed set of values. */
 const CLOSED = ['service', 'flight', 'truth', 'state'];
 
-/** Series, labels and values in an expression that no service shows, one sentence each. */
+/** Series, labels and values in an expression that no service exposes, one sentence each. */
 export function unknownIn(expr: string, series: Series): string[] {
   const wrong: string[] = [];
   const all = new Set(ADDED);
@@ -136,7 +136,7 @@ const OURS_ONCE = new RegExp(OURS.source);
 export const groupedBy = (expr: string): string[] =>
   [...expr.matchAll(/\bby\s*\(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(/\s*,\s*/));
 
-/** Panels that lie upon each other or stick out of the 24 columns. */
+/** Panels that overlap or exceed the 24 columns. */
 export function misplaced(panels: Panel[]): string[] {
   return panels.flatMap(({ title, gridPos: a }, i) => {
     const under = panels.slice(i + 1).filter(({ gridPos: b }) => {

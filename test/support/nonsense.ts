@@ -1,4 +1,4 @@
-/** Requests that no client should send, by kind, each byte by byte: what may upset a proxy or a service. */
+/** Malformed and unusual requests, by kind, as bytes: what may confuse a proxy or a service. */
 import { request } from './gateway.ts';
 
 const PATH = '/stock/find/a';
@@ -15,7 +15,7 @@ const without = (bytes: string, line: string, by = '') => bytes.replace(`${line}
 const host = (by: string) => without(get(), 'Host: kassa', by);
 const version = (name: string, line = get()) => line.replace('HTTP/1.1', name);
 
-/** Each with the statuses that answer it; none is waited for where the client itself breaks off. */
+/** Each kind with its expected statuses; none where the client itself breaks off. */
 export const nonsense: Record<string, [statuses: number[], ...calls: string[]]> = {
   'a method that nobody knows': [
     [501],

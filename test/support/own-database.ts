@@ -1,4 +1,4 @@
-/** A new database on the server of DATABASE_URL, for a proof that brings its own services. */
+/** A new database on the server of DATABASE_URL, for a proof that starts its own services. */
 import { randomUUID } from 'node:crypto';
 import { connectOrSay } from '../../apps/cli/connect.ts';
 import { describeStore, environment, readConfig, storeOptions } from '../../apps/runtime/config.ts';
@@ -14,38 +14,38 @@ import type { Teardown } from './teardown.ts';
 export interface OwnDatabase {
   name: string;
   database_url: string;
-  /** Who the store has to be, and who we are to it: as the environment says. */
+  /** TLS trust and client credentials, from the environment. */
   files: CredentialFiles | undefined;
-  /** What services need to reach it. */
+  /** The environment for services that use it. */
   env: Record<string, string>;
   /** The major version of PostgreSQL, or undefined if it is something else. */
   postgresql: number | undefined;
 }
 
-/** DATABASE_URL, if it is set. @throws Failure if it, or what is set beside it, is wrong */
+/** DATABASE_URL, if it is set. @throws Failure if the environment is invalid */
 export const foreignStore = (): string | undefined => configured().DATABASE_URL;
 
-/** Without DATABASE_URL nothing else of the environment counts either: it is about that server. */
+/** Without DATABASE_URL the other variables are ignored: they belong to that server. */
 const configured = () => readConfig(environment().DATABASE_URL ? environment() : {});
 
-/** Which store a proof runs on, for people. @param foreign the address of a database made for it */
+/** One line that names a proof's store. @param foreign the address of its database, if foreign */
 export const storeLine = (foreign: string | undefined): string =>
   foreign
     ? `on a new database of its own: ${describeStore(foreign)}`
     : 'on an embedded PostgreSQL of its own';
 
-/** Host and port of a store, for people. */
+/** Host and port of a store, to print. */
 export const hostOf = (database_url: string): string =>
   describeStore(database_url).split('/')[0] ?? '';
 
-/** To a database of DATABASE_URL's server, with the environment's files, or to an embedded store. */
+/** Connects to a database, with the environment's credentials if DATABASE_URL is set. */
 export const connectStore = (database_url: string): Promise<Connection> =>
   connectOrSay(storeOptions(configured(), database_url, 'proof'));
 
 /**
- * Makes the database, named after the proof, and migrates it; the teardown removes it again.
- * @param server_url DATABASE_URL, whose role may make databases
- * @throws Failure with one sentence for people
+ * Creates a database named after the proof and migrates it. The teardown drops it.
+ * @param server_url DATABASE_URL, whose role may create databases
+ * @throws Failure with one sentence
  */
 export async function newOwnDatabase(
   proof: string,
@@ -58,12 +58,12 @@ export async function newOwnDatabase(
   const postgresql = await postgresqlVersion(server.sql);
   const made = server.whileAlive(server.sql.unsafe(`create database ${name}`));
   teardown.add(async () => {
-    // One that is being made is not there yet, and would be left behind.
+    // Dropping it while it is being created would leave it behind.
     await Promise.race([made.catch(() => {}), Bun.sleep(MAKE_MS)]);
     await drop(name, server_url);
   });
   await made.catch((cause) => {
-    const why = `no database can be made on ${hostOf(server_url)}: ${cause.message}`;
+    const why = `cannot create a database on ${hostOf(server_url)}: ${cause.message}`;
     throw new Failure('store_unavailable', why, { cause });
   });
   await server.close();
@@ -83,7 +83,7 @@ const MAKE_MS = 10_000;
 const DROP_MS = 30_000;
 const DROP_TRIES = 5;
 
-/** @throws Failure that names the database, if it has to be dropped by hand */
+/** @throws Failure that names the database, if it must be dropped by hand */
 async function drop(name: string, server_url: string): Promise<void> {
   for (let tried = 1; ; tried++) {
     try {
@@ -100,14 +100,14 @@ async function drop(name: string, server_url: string): Promise<void> {
   }
 }
 
-/** `force` ends sessions whose services were killed a moment ago, which the server may not know. */
+/** `force` terminates sessions of services that were just killed and that the server still has. */
 async function tryDrop(name: string, server_url: string): Promise<void> {
   const { sql, close, whileAlive } = await connectStore(server_url);
   const how = ((await postgresqlVersion(sql)) ?? 0) >= 13 ? ' with (force)' : '';
   await whileAlive(sql.unsafe(`drop database if exists ${name}${how}`)).finally(close);
 }
 
-/** Removes all databases of these first letters, whoever has made them. */
+/** Drops all databases with this prefix. */
 export async function dropDatabases(prefix: string, server_url: string): Promise<void> {
   const { sql, close } = await connectStore(server_url);
   const found = await sql`select datname from pg_database`.finally(close);
@@ -116,7 +116,7 @@ export async function dropDatabases(prefix: string, server_url: string): Promise
   }
 }
 
-/** Those of the environment that name files of certificates or of the password. */
+/** The environment's variables that name files of certificates or of the password. */
 const fileVariables = (): Record<string, string> =>
   Object.fromEntries(
     Object.entries(configured()).filter(

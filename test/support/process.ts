@@ -1,4 +1,4 @@
-/** What the tests of the running product share: child processes, folders, free ports, waiting. */
+/** Shared by the tests of the running product: child processes, folders, free ports, waiting. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -11,25 +11,25 @@ export const TOP = join(import.meta.dir, '../..');
 
 export interface Child {
   pid: number;
-  /** What it has printed so far. */
+  /** Its output so far. */
   out: string;
   err: string;
-  /** Its exit code, once it has ended. */
+  /** Its exit code, after it has ended. */
   code: number | undefined;
   ended: Promise<number>;
   signal(name: NodeJS.Signals): void;
 }
 
 export interface Stage {
-  /** Starts Bun at the top of the project, with only `env` of Kassa's own variables set. */
+  /** Starts Bun at the top of the project. Of Kassa's variables, only those of `env` are set. */
   start(args: string[], env?: Record<string, string>, program?: string): Child;
-  /** Starts it and waits for its end. */
+  /** Starts it and waits until it ends. */
   run(args: string[], env?: Record<string, string>): Promise<Child>;
-  /** An empty folder, open to others so that root's PostgreSQL can work in it too. */
+  /** Creates an empty folder that other users can enter, such as PostgreSQL's when run by root. */
   folder(): Promise<string>;
-  /** Kills all that was started, stores as well, and removes the folders. */
+  /** Kills everything started, including stores, and removes the folders. */
   clear(): Promise<void>;
-  /** The same for good: nothing starts any more, whoever still wants to. */
+  /** Clears for good: any later start fails. */
   close(): Promise<void>;
 }
 
@@ -63,7 +63,7 @@ export function openStage(): Stage {
       for (const home of new Set(homes)) {
         const ended = () => {
           const pids = processesOf(home);
-          // Again and again: a server that has just been started does not listen to it yet.
+          // Repeatedly: a server that has just been started does not handle the signal yet.
           for (const pid of pids) signalProcess(pid, 'SIGQUIT');
           return pids.length === 0;
         };
@@ -82,7 +82,7 @@ export function openStage(): Stage {
 
 function spawnChild(command: string[], env: Record<string, string>): Child {
   const clean = { ...process.env };
-  for (const name of ['TEST_STORES', 'TEST_TEMPLATE']) delete clean[name]; // are for this run
+  for (const name of ['TEST_STORES', 'TEST_TEMPLATE']) delete clean[name]; // for this run only
   for (const name of Object.keys(variables.shape)) delete clean[name];
   const spawned = Bun.spawn(command, {
     cwd: TOP,
@@ -112,10 +112,10 @@ function spawnChild(command: string[], env: Record<string, string>): Child {
   return child;
 }
 
-/** Where a dev process that has said so keeps its data. */
+/** The data folder that a dev process has printed. */
 export const homeOf = (dev: Child): string | undefined => dev.out.match(/data in (.+)$/m)?.[1];
 
-/** Living processes whose command line names this folder, other than this one. */
+/** Running processes whose command line names this folder, except this one. */
 export function processesOf(folder: string): number[] {
   const pids = existsSync('/proc/self')
     ? readdirSync('/proc').filter((name) => /^\d+$/.test(name))
@@ -125,24 +125,24 @@ export function processesOf(folder: string): number[] {
     .filter((pid) => pid !== process.pid && commandOf(pid)?.includes(`${folder}/`));
 }
 
-/** The process id of the PostgreSQL that serves this store, or served it last. */
+/** The process id of the PostgreSQL that serves this store, or did last. */
 export function postmasterOf(home: string): number | undefined {
   const path = join(home, 'pg', 'postmaster.pid');
   const file = existsSync(path) ? readFileSync(path, 'utf8') : '';
   return Number.parseInt(file, 10) || undefined;
 }
 
-/** Sends the signal; a process that has ended already is fine. */
+/** Sends the signal, and ignores a process that has already ended. */
 export function signalProcess(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {}
 }
 
-/** So long nothing takes on the slowest machine: who still waits then waits in vain. */
+/** Longer than anything takes on the slowest machine: what lasts longer hangs. */
 const HANG_MS = 240_000;
 
-/** Looks again and again until the condition holds. @throws Error if it never does */
+/** Polls until the condition holds. @throws Error after `timeout_ms` */
 export async function until(
   condition: () => unknown,
   what: string,
@@ -166,13 +166,13 @@ export function freePort(): Promise<number> {
 }
 
 export interface Answer {
-  /** 0 if nobody listens. */
+  /** 0 without an answer. */
   status: number;
   // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
   body: any;
 }
 
-/** One call over the network, on a connection of its own unless asked otherwise. */
+/** One call over the network, on a new connection by default. */
 export async function call(
   port: number,
   method: 'GET' | 'POST',
@@ -197,14 +197,14 @@ export async function answers(child: Child, port: number, path = '/health/ready'
   }, `200 on ${path}`);
 }
 
-/** What it has logged, but for a store that was slow to answer readiness, or a row that a test held. */
+/** Its log, without lines about a slow readiness check or a row that a test held. */
 export const complaintsOf = (child: Child): string =>
   child.err
     .split('\n')
     .filter((line) => !/in time.*store_not_ready|store_not_ready.*in time|row_held/.test(line))
     .join('\n');
 
-/** One clear sentence on standard error, for people: no stack, no second line. */
+/** Its standard error, which must be one sentence: no stack, no second line. */
 export function sentenceOf(child: Child): string {
   const lines = child.err.trim().split('\n');
   if (lines.length !== 1 || !lines[0]?.startsWith('kassa: ')) {

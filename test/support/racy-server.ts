@@ -1,9 +1,10 @@
 /**
- * A small server of the API, in memory, with one classic fault, or none: what the consistency test
- * is tested against. `bun test/support/racy-server.ts --fault oversell --port 8000`
+ * A small in-memory server of the API with one classic fault, or none, to test the consistency test.
+ * `bun test/support/racy-server.ts --fault oversell --port 8000`
  */
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { flags, numberFlag, usage } from './report.ts';
 
 interface Order {
@@ -24,14 +25,14 @@ interface World {
 type Outcome = string | true;
 type Checkout = (world: World, order: Order, turn: number) => Outcome | Promise<Outcome>;
 
-const pause = () => new Promise<void>((resolve) => setTimeout(resolve, 2));
+const PAUSE_MS = 2;
 
-/** `turn` counts the checkouts, for what goes wrong now and then. */
+/** `turn` counts the checkouts, for faults that occur only sometimes. */
 const faults = {
   /** Correct: everything in one step of the event loop. */
   honest: pay,
 
-  /** Reads, waits, writes what it has read less its own part. */
+  /** Reads, waits, then writes the value it has read minus its own amount. */
   async 'lost-update'(world, order) {
     if (order.paid) return true;
     const refusal = refusalOf(world, order);
@@ -39,7 +40,7 @@ const faults = {
     const user = userOf(world, order);
     const credit = user.credit - order.total_cost;
     const stocks = linesOf(world, order).map(({ item, quantity }) => item.stock - quantity);
-    await pause();
+    await sleep(PAUSE_MS);
     user.credit = credit;
     for (const [i, { item }] of linesOf(world, order).entries()) item.stock = stocks[i] ?? 0;
     order.paid = true;
@@ -51,12 +52,12 @@ const faults = {
     if (order.paid) return true;
     const refusal = refusalOf(world, order);
     if (refusal) return refusal;
-    await pause();
+    await sleep(PAUSE_MS);
     move(world, order);
     return true;
   },
 
-  /** Takes the money first, and does not give it back when the stock is out. */
+  /** Charges first, and does not refund when the stock is insufficient. */
   'half-checkout'(world, order) {
     if (order.paid) return true;
     const user = userOf(world, order);
@@ -70,7 +71,7 @@ const faults = {
     return true;
   },
 
-  /** Does not look whether the order is paid already. */
+  /** Does not check whether the order is already paid. */
   'double-charge'(world, order) {
     const refusal = refusalOf(world, order);
     if (refusal && !order.paid) return refusal;
@@ -78,10 +79,10 @@ const faults = {
     return true;
   },
 
-  /** Says that it was done, and did nothing, each seventh time. */
+  /** Answers every seventh checkout with success, without its effect. */
   lies: (world, order, turn) => (turn % 7 === 0 ? true : pay(world, order)),
 
-  /** Correct, but answers get lost: of what was done, of what was not, of what is done later. */
+  /** Correct, but loses answers: of checkouts done, not done, and done later. */
   'server-errors'(world, order, turn) {
     const kind = turn % 12;
     if (kind === 3) return 'error';
@@ -95,7 +96,7 @@ const faults = {
 } satisfies Record<string, Checkout>;
 
 export type Fault = keyof typeof faults;
-export const FAULTS = Object.keys(faults) as Fault[];
+const FAULTS = Object.keys(faults) as Fault[];
 
 /** Listens on 127.0.0.1; port 0 takes a free one. */
 export async function startRacyServer(fault: Fault, port = 0) {
@@ -121,7 +122,7 @@ export async function startRacyServer(fault: Fault, port = 0) {
   return { origin, stop };
 }
 
-/** All but checkout. @returns nothing if something is not there */
+/** All calls but checkout. @returns undefined if something is not found */
 function route(world: World, service: string, verb: string, [id = '', second, third]: string[]) {
   const { users, items, orders } = world;
   const [user, item, order] = [users.get(id), items.get(id), orders.get(id)];

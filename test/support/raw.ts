@@ -1,4 +1,4 @@
-/** Requests as bytes: what is sent stands in the test, and what comes back is read strictly. */
+/** Sends requests as raw bytes, and parses the answers strictly. */
 import { connect } from 'node:net';
 
 export interface RawAnswer {
@@ -7,21 +7,20 @@ export interface RawAnswer {
   body: string;
 }
 
-/** What came back on one connection until the other side closed it. */
+/** Everything received on one connection until the other side closed it. */
 export interface Exchanged {
   answers: RawAnswer[];
-  /** What was no whole answer. */
+  /** Bytes that are not a complete answer. */
   rest: string;
   took_ms: number;
 }
 
-/** Longer than a server takes to give a request up. */
+/** Longer than a server waits for the rest of a request. */
 const PATIENCE_MS = 20_000;
 
 /**
- * Sends the parts one after the other, in segments of their own, and reads until the other side
- * closes. @param options `ends`: closes its own direction behind the last part; `head`: answers
- * have a length, but no body
+ * Sends the parts one after the other, in separate segments, and reads until the other side closes.
+ * @param options `ends`: half-closes after the last part; `head`: answers have a length but no body
  */
 export function sendRaw(
   port: number,
@@ -51,7 +50,7 @@ export function sendRaw(
   });
 }
 
-/** `100 Continue` is left out: it is no answer. */
+/** Skips `100 Continue`. */
 function answersIn(text: string, head = false): { answers: RawAnswer[]; rest: string } {
   const answers: RawAnswer[] = [];
   let rest = text;

@@ -1,12 +1,12 @@
-/** How the proofs speak: a live line while they run, a table, a verdict, and an exit code. */
+/** The output of the proofs: a live line while they run, a table, a verdict, and an exit code. */
 import type { ParseArgsOptionsConfig } from 'node:util';
 import { readArguments } from '../../apps/runtime/arguments.ts';
 import { Failure } from '../../db/failure.ts';
 
-/** A line that is rewritten in a terminal, and printed now and then elsewhere. */
+/** A status line: rewritten in a terminal, printed every few seconds elsewhere. */
 export interface Live {
   show(text: string): void;
-  /** Leaves the last text standing. */
+  /** Prints the last text for good. */
   end(): void;
 }
 
@@ -27,7 +27,7 @@ export function live(out: NodeJS.WriteStream = process.stderr): Live {
   };
 }
 
-/** Rows as text columns: the first left, the others right-aligned. */
+/** Rows as text columns: the first left-aligned, the others right-aligned. */
 export function table(head: readonly string[], rows: readonly (readonly unknown[])[]): string {
   const cells = [head, ...rows].map((row) => row.map(String));
   const widths = head.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
@@ -41,13 +41,13 @@ export function table(head: readonly string[], rows: readonly (readonly unknown[
     .join('\n');
 }
 
-/** Prints the verdict and ends the process: 0 if nothing was violated, else 1. */
+/** Prints the verdict and exits: with 0 without violations, else with 1. */
 export function verdict(violations: number, holds: string): never {
   console.log(violations === 0 ? `\n${holds}` : `\n${violations} violations.`);
   process.exit(violations === 0 ? 0 : 1);
 }
 
-/** Known flags only; `--help` prints the text and exits 0; a wrong one exits 2 with one sentence. */
+/** Reads flags. `--help` prints the text and exits with 0, a wrong flag prints why and exits with 2. */
 export function flags<const T extends ParseArgsOptionsConfig>(help: string, options: T) {
   try {
     return readArguments(help, options);
@@ -56,7 +56,7 @@ export function flags<const T extends ParseArgsOptionsConfig>(help: string, opti
   }
 }
 
-/** A number flag within bounds, or one sentence and exit code 2. */
+/** The value of a number flag. Outside its bounds, prints why and exits with 2. */
 export function numberFlag(name: string, text: string, low: number, high: number): number {
   const value = /^[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : Number.NaN;
   return value >= low && value <= high
@@ -69,11 +69,11 @@ export function usage(sentence: string): never {
   process.exit(2);
 }
 
-/** What went wrong, for people. */
+/** The error as one sentence. */
 export const sentenceFor = (error: unknown): string =>
   error instanceof Failure ? error.detail : String(error);
 
-/** A generator of numbers in [0, 1) that repeats for the same seed (mulberry32). */
+/** A deterministic generator of numbers in [0, 1) (mulberry32). */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

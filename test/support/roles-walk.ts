@@ -1,4 +1,4 @@
-/** Every kind of call of each service, as its SQL role, so that a missing privilege shows. */
+/** Every kind of call of each service, under its SQL role, to reveal missing privileges. */
 
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
@@ -11,14 +11,14 @@ import { type Kassa, openKassa, type Reply } from './kassa.ts';
 export type Service = 'order' | 'payment' | 'stock';
 export type Crew = Record<Service, Kassa>;
 
-/** Kassa three times, each as the role of one service. */
+/** Kassa three times, each under the role of one service. */
 export function openCrew(urlOf: (role: string) => string): Crew {
   const open = (service: Service) =>
     openKassa({ DATABASE_URL: urlOf(`kassa_${service}`) }, [service]);
   return { order: open('order'), payment: open('payment'), stock: open('stock') };
 }
 
-/** Makes every kind of call of the service, and sweeps. @returns the replies. @throws if a sweep fails */
+/** Makes every kind of call of the service, then sweeps. @throws if the sweep fails */
 export async function walk(crew: Crew, service: Service): Promise<Reply[]> {
   const replies: Reply[] = [];
   const { call } = crew[service];
@@ -44,11 +44,11 @@ const walks: Record<Service, (go: Go, crew: Crew) => Promise<void>> = {
     await go('POST', `/orders/addItem/${order_id}/1`);
     await go('POST', `/orders/removeItem/${order_id}/1`);
     await go('GET', `/orders/find/${order_id}`);
-    await payment.post(`/payment/pay/0/${order_id}/1`); // is taken in by the checkout
+    await payment.post(`/payment/pay/0/${order_id}/1`); // the checkout credits it
     await go('POST', `/orders/checkout/${order_id}`);
     await go('POST', `/orders/remove/${await fresh()}`);
     for (const _ of [1, 2]) {
-      await go('POST', '/orders/batch_init/1/2/1/1'); // the second time over a paid order
+      await go('POST', '/orders/batch_init/1/2/1/1'); // the second time, over a paid order
       await go('POST', '/orders/checkout/0');
     }
   },
@@ -75,7 +75,7 @@ const walks: Record<Service, (go: Go, crew: Crew) => Promise<void>> = {
   },
 };
 
-/** What each service does once a minute. */
+/** The sweep that each service runs once a minute. */
 async function sweep(database_url: string, service: Service): Promise<void> {
   const options = storeOptions(readConfig({}), database_url, 'test');
   const pool = readPool(() => openConnection(options, 'reads'), options);

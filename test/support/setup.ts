@@ -1,7 +1,7 @@
 /**
- * Before all tests: a database. On the store that `bun run test` has started for this process, on
- * the server of DATABASE_URL (any PostgreSQL or CockroachDB on which databases may be made), or on
- * an embedded PostgreSQL for this run alone.
+ * Creates a database before all tests: on the store that `bun run test` has started for this
+ * process, on the server of DATABASE_URL (any PostgreSQL or CockroachDB on which the role may create
+ * databases), or on a new embedded PostgreSQL.
  */
 import { afterAll, beforeEach, expect, setDefaultTimeout } from 'bun:test';
 
@@ -9,13 +9,13 @@ import { newDatabase } from './kassa.ts';
 import { useMemory } from './scratch.ts';
 import { startTestStore, storeOfProcess } from './stores.ts';
 
-// A test in which no expectation was reached has shown nothing: it fails. (Bun can't tell for concurrent ones.)
+// A test that reaches no expectation fails. (Bun cannot check this for concurrent tests.)
 beforeEach(() => {
   try {
     expect.hasAssertions();
   } catch {}
 });
-/** No limit on speed: after this a test hangs. */
+/** Not a limit on speed: a test that takes longer hangs. */
 setDefaultTimeout(Number(process.env.TEST_LIMIT_MS ?? 300_000));
 
 useMemory();

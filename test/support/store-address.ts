@@ -1,29 +1,29 @@
-/** Addresses of stores, taken apart: another database, and where a proxy has to dial. */
+/** Rewrites addresses of stores: another database, another host, one more parameter. */
 import type { Target } from '../../db/connection/dial.ts';
 
-/** The same server and the same options; several hosts may stand where one does. */
+/** Another database on the same server, with the same options. There may be several hosts. */
 export function withDatabase(database_url: string, name: string): string {
   const { user, hosts, query } = partsOf(database_url);
   return `${user}${hosts}/${name}${query}`;
 }
 
-/** The same database, through somebody on this machine. */
+/** The same database, through a local port. */
 export function withPort(database_url: string, port: number): string {
   const { user, database, query } = partsOf(database_url);
   return `${user}127.0.0.1:${port}${database}${query}`;
 }
 
-/** The same database, at these hosts as well; they stand first. */
+/** The same database, with these hosts before its own. */
 export function withHosts(database_url: string, others: readonly string[]): string {
   const { user, hosts, database, query } = partsOf(database_url);
   return `${user}${[...others, hosts].join(',')}${database}${query}`;
 }
 
-/** One more parameter of the session, which stands above what the services set. */
+/** One more session parameter, which overrides the services' own. */
 export const withParameter = (database_url: string, name: string, value: string): string =>
   `${database_url}${database_url.includes('?') ? '&' : '?'}${name}=${value}`;
 
-/** Hosts and ports, or the path of a socket, as the driver makes them of the address. */
+/** Hosts and ports, or the path of a socket, as the driver reads them from the address. */
 export function targetOf(database_url: string): Target {
   const hosts = decodeURIComponent(partsOf(database_url).hosts).split(',');
   const host = hosts.map((one) => one.split(':')[0] ?? '');

@@ -1,4 +1,4 @@
-/** The stores of a run of the tests: embedded PostgreSQLs for it alone, one for each process. */
+/** The stores of a run of the tests: embedded PostgreSQLs, one for each process. */
 import { spawnSync } from 'node:child_process';
 import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,15 +9,15 @@ import { claim, readOwner } from '../../db/local/owner.ts';
 import { newDatabase } from './kassa.ts';
 
 export interface TestStore {
-  /** A server on which databases may be made. */
+  /** A server on which databases can be created. */
   server_url: string;
-  /** A migrated database on it, which others are copied from. */
+  /** A migrated database on it, the template of others. */
   template_url: string;
-  /** What stores of a test's own are copied from. */
+  /** The directory that a test's own stores are copied from. */
   seed?: string;
 }
 
-/** A store that does not run, with a migrated database in it. */
+/** A stopped store with a migrated database. */
 export interface Seed {
   directory: string;
   /** The name of that database. */
@@ -25,29 +25,29 @@ export interface Seed {
   remove(): Promise<void>;
 }
 
-/** Tells the processes of a run what there is. */
+/** The environment that passes the stores to the processes of a run. */
 export const variablesFor = (stores: readonly TestStore[]) => ({
   TEST_STORES: JSON.stringify(stores),
 });
 
-/** The store of this process of a run, or undefined if nobody has started any. */
+/** The store of this process, or undefined if `bun run test` has not started one. */
 export function storeOfProcess(): TestStore | undefined {
   const stores: TestStore[] = JSON.parse(process.env.TEST_STORES ?? '[]');
-  const number = Number(process.env.BUN_TEST_WORKER_ID ?? 1); // from 1 on
+  const number = Number(process.env.BUN_TEST_WORKER_ID ?? 1); // starts at 1
   return stores[(number - 1) % stores.length];
 }
 
-/** initdb and the migrations, once for all stores of a run. */
+/** Runs initdb and the migrations, once for all stores of a run. */
 export async function makeSeed(): Promise<Seed> {
   const { server_url, asked, home, end } = await startForgetful();
   const { database_url } = await newDatabase(server_url);
   await end();
-  await claim(asked); // so that no other run takes it for a leftover
+  await claim(asked); // so that no other run removes it
   const template = new URL(database_url).pathname.slice(1);
   return { directory: home, template, remove: () => remove(asked, home) };
 }
 
-/** @param seed what it is a copy of; without one it is made from nothing */
+/** @param seed copied if given; otherwise the store is created from scratch */
 export async function startTestStore(seed?: Seed) {
   const { server_url, asked, home, end } = await startForgetful(seed?.directory);
   return {
@@ -60,8 +60,8 @@ export async function startTestStore(seed?: Seed) {
 }
 
 /**
- * Lays the data for an embedded store into the directory where it will look for them, so that it
- * need not make them. Outside of a run, or on a server that is not ours, it lays nothing.
+ * Copies the seed to where an embedded store in this directory expects its data, which saves its
+ * creation. Without a seed (no run, or a foreign server) it does nothing.
  */
 export async function plant(directory: string, seed = storeOfProcess()?.seed): Promise<void> {
   if (!seed) return;
@@ -74,7 +74,7 @@ export async function plant(directory: string, seed = storeOfProcess()?.seed): P
 async function startForgetful(seed?: string) {
   await removeLeftovers();
   const asked = await mkdtemp(join(tmpdir(), 'kassa-test-'));
-  await chmod(asked, 0o755); // as root the server runs as another user, who must get there
+  await chmod(asked, 0o755); // started by root, the server runs as another user
   await plant(asked, seed);
   const embedded = await startEmbedded({
     ...{ directory: asked, report: () => {}, failed: console.error },
@@ -84,14 +84,14 @@ async function startForgetful(seed?: string) {
   return { server_url, asked, home, end };
 }
 
-/** Nobody pulls its plug: tests that kill a server, and the proofs, have durable ones of their own. */
+/** No durability: tests that kill a server, and the proofs, start durable ones. */
 const FORGETFUL = { fsync: 'off', full_page_writes: 'off', max_wal_size: '512MB' };
 
 async function remove(...directories: string[]): Promise<void> {
   for (const path of directories) await rm(path, { recursive: true, force: true });
 }
 
-/** Stores of runs that were killed; a living one has an owner. */
+/** Removes stores of runs that were killed. A store in use has an owner. */
 async function removeLeftovers(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const path = join(tmpdir(), name);

@@ -1,10 +1,10 @@
-/** What a proof undoes when it ends: by itself, by a failure, or because it is told to stop. */
+/** Clean-up of a proof, when it ends normally, by a failure, or by a signal. */
 import { sentenceFor } from './report.ts';
 
 export interface Teardown {
-  /** What is added last is undone first. */
+  /** Steps run in reverse order. */
   add(undo: () => Promise<unknown>): void;
-  /** Undoes all of it, once. If a signal has begun it, this never resolves: the process ends. */
+  /** Runs all steps, once. If a signal has started it, this never resolves: the process exits. */
   run(): Promise<void>;
 }
 
@@ -15,9 +15,8 @@ const SIGNALS = [
 ] as const;
 
 /**
- * Opened before anything is begun: from then on a signal undoes what there is and ends the process
- * with the signal's code. Further signals change nothing, since `bun run` may pass on one that the
- * terminal has sent already.
+ * Open it before anything starts: from then on a signal runs the clean-up and exits with the
+ * signal's code. Further signals are ignored, since both the terminal and `bun run` may send one.
  */
 export function openTeardown(): Teardown {
   const steps: (() => Promise<unknown>)[] = [];

@@ -1,25 +1,25 @@
-/** A PostgreSQL of a test's own that speaks TLS only, with the authority that has issued all of it. */
+/** A PostgreSQL for one test that accepts only TLS, and the authority of its certificates. */
 import { chmod, chown, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbedded } from '../../db/local/embedded.ts';
 import { prepare } from '../../db/local/embedded-home.ts';
-import { newAuthority, type Subject } from './certificates.ts';
+import { type Authority, newAuthority, type Subject } from './certificates.ts';
 import { plant } from './stores.ts';
 
 export interface TlsServer {
-  /** With a password, to the host for which the certificate is; without any word of TLS. */
+  /** With a password and the host of the certificate, without parameters for TLS. */
   database_url: string;
   password: string;
-  authority: ReturnType<typeof newAuthority>;
-  /** Writes a file as a secret is replaced, in one go. @returns its path */
+  authority: Authority;
+  /** Replaces a file atomically, as a secret is replaced. @returns its path */
   put(name: string, content: string): Promise<string>;
-  /** The certificate that connections are shown from the next reload on. */
+  /** Installs a server certificate, in effect after the next reload. */
   wear(subject: Subject): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Whose name begins with cert_ has to show a certificate of that name, with both_ a password too. */
+/** Roles with the prefix cert_ need a certificate of their name, with both_ a password too. */
 const HBA = `
 hostssl all /^cert_ all cert
 hostssl all /^both_ all scram-sha-256 clientcert=verify-full
@@ -29,10 +29,10 @@ hostnossl all all all reject
 
 export async function startTlsServer(): Promise<TlsServer> {
   const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
-  await chmod(directory, 0o755); // as root the server runs as another user
+  await chmod(directory, 0o755); // started by root, the server runs as another user
   await plant(directory);
   const { user } = await prepare(directory, () => {});
-  const authority = newAuthority('authority of the test');
+  const authority = await newAuthority('authority of the test');
   const put = async (name: string, content: string) => {
     const path = join(directory, name);
     await writeFile(`${path}.new`, content, { mode: 0o600 });
@@ -41,7 +41,7 @@ export async function startTlsServer(): Promise<TlsServer> {
     return path;
   };
   const wear = async (subject: Subject) => {
-    const { cert, key } = authority.issue(subject);
+    const { cert, key } = await authority.issue(subject);
     await put('server.crt', cert);
     await put('server.key', key);
   };

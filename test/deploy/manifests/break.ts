@@ -1,7 +1,7 @@
-/** Manifests with one thing wrong, for the tests of the rules. */
+/** Manifests with one violation, for the tests of the rules. */
 import { type Manifest, nameOf } from './read.ts';
 
-/** A copy in which one field of one object has another value, or is gone. */
+/** A copy with one field of one object changed, or removed. */
 export function broken(
   objects: Manifest[],
   name: string,

@@ -1,4 +1,4 @@
-/** Rules for compose.yaml: of one mind with the product, with Kubernetes and with itself. */
+/** Rules for compose.yaml: consistent with the product, with Kubernetes and with itself. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readConfig } from '../../../apps/runtime/config.ts';
@@ -27,11 +27,11 @@ interface Service {
   deploy?: { resources?: { limits?: { memory?: string } } };
 }
 
-/** `${NAME:-otherwise}` as it is when nobody has set NAME. */
+/** The value of `${NAME:-otherwise}` if NAME is not set. */
 export const unset = (value: string | number): string =>
   String(value).replaceAll(/\$\{[A-Z_]+(?::?-([^}]*))?\}/g, (_, otherwise) => otherwise ?? '');
 
-/** Names that lead nowhere, images that change, ports that the network sees, what has no bounds. */
+/** Dangling names, images without a version, exposed ports, missing limits. */
 export function looseCompose({ services, networks = {}, volumes = {} }: Compose): string[] {
   return Object.entries(services).flatMap(([name, service]) => {
     const wrong: string[] = [];
@@ -55,7 +55,7 @@ export function looseCompose({ services, networks = {}, volumes = {} }: Compose)
   });
 }
 
-/** Services of our image: variables, port, user, part, role, and the time to stop. */
+/** For services of our image: variables, port, user, part, role and grace period. */
 export function misconfiguredCompose({ services }: Compose, product: Product): string[] {
   return Object.entries(services)
     .filter(([, { image }]) => image.startsWith('kassa:'))
@@ -82,7 +82,7 @@ function misconfigured(name: string, service: Service, product: Product): string
     wrong.push(error instanceof Error ? error.message : String(error));
   }
   if (name !== part) wrong.push(`is ${part} under another name`);
-  // Of all, the migration alone is root: there is nobody else to own what it makes.
+  // Only the migration runs as root, since root is to own the tables.
   const user = new URL(environment.DATABASE_URL ?? 'none:').username;
   const role = part === 'migrate' ? 'root' : roleOf(part);
   if (user !== role) wrong.push(`is ${user || 'nobody'} to the store, not ${role}`);
@@ -98,7 +98,7 @@ function misconfigured(name: string, service: Service, product: Product): string
   return wrong;
 }
 
-/** What ends by itself: it is not started again, and has no port to be asked on. */
+/** Parts that end by themselves: no restart, no health check. */
 function endless(part: string, { profiles, restart, healthcheck }: Service): string[] {
   const wrong = restart === 'no' ? [] : ['is started again when it is done'];
   if (!healthcheck?.disable) wrong.push('is asked for its health');
@@ -106,7 +106,7 @@ function endless(part: string, { profiles, restart, healthcheck }: Service): str
   return wrong;
 }
 
-/** The SQL users that connect, without root, who is there from the beginning. */
+/** The SQL users that connect, except root, which always exists. */
 export const usersOf = ({ services }: Compose): string[] => {
   const urls = Object.values(services).flatMap(
     ({ environment }) => environment?.DATABASE_URL ?? [],
@@ -115,7 +115,7 @@ export const usersOf = ({ services }: Compose): string[] => {
   return [...new Set(users)].sort();
 };
 
-/** Where the gateway sends the services' calls, `order:8001`. */
+/** The addresses to which the gateway forwards calls, such as `order:8001`. */
 export const upstreams = ({ services }: Compose): string[] =>
   Object.values(services)
     .flatMap(({ environment = {} }) => Object.entries(environment))

@@ -1,11 +1,11 @@
-/** What the manifests and the product say of the same thing: variables, ports, roles, paths. */
+/** Rules for what manifests and product must agree on: variables, ports, roles, paths. */
 import { type Environment, readConfig, variables } from '../../../apps/runtime/config.ts';
 import { type Container, type PodSpec, podsOf } from './pods.ts';
 import { type Manifest, ofKind, text } from './read.ts';
 
 export const known = (name: string): boolean => name in variables.shape;
 
-/** The product's side: ports, prefixes and paths of the services, the parts of the image. */
+/** The facts of the product: ports, prefixes and paths of the services, parts of the image. */
 export async function readProduct() {
   const ports: Record<string, number> = {};
   const routes: string[] = [];
@@ -25,7 +25,7 @@ export async function readProduct() {
 }
 export type Product = Awaited<ReturnType<typeof readProduct>>;
 
-/** What the process in a container finds in its environment, set by the manifests. */
+/** The environment of a container's process, as the manifests set it. */
 export function environmentOf(container: Container, objects: Manifest[]): Environment {
   const maps = ofKind<{ data: Record<string, string> }>(objects, 'ConfigMap');
   const data = (name = '') => maps.find(({ metadata }) => metadata.name === name)?.data ?? {};
@@ -40,10 +40,10 @@ export function environmentOf(container: Container, objects: Manifest[]): Enviro
   return all;
 }
 
-/** The SQL role of a part of the image: an audit reads as the reader. */
+/** The SQL role of a part of the image. The audit runs as the reader. */
 export const roleOf = (part: string): string => `kassa_${part === 'audit' ? 'reader' : part}`;
 
-/** Containers of our image that are told what the product does not understand, or too little. */
+/** Containers of our image with an invalid or incomplete configuration. */
 export function misconfigured(objects: Manifest[], product: Product): string[] {
   return podsOf(objects).flatMap(({ name, spec }) =>
     spec.containers
@@ -67,7 +67,7 @@ export function misconfigured(objects: Manifest[], product: Product): string[] {
   );
 }
 
-/** Calls come in on the service's own port, and scrapes on another, so that no route leads there. */
+/** Calls use the service's port, scrapes another one, so that no route exposes metrics. */
 function misplaced(environment: Environment, its: number, { ports = [] }: Container): string[] {
   const { PORT, METRICS_PORT } = environment;
   const wrong: string[] = [];
@@ -79,7 +79,7 @@ function misplaced(environment: Environment, its: number, { ports = [] }: Contai
   return wrong;
 }
 
-/** The certificate that is mounted: its own role's, and there before the container starts. */
+/** The mounted certificate must be that of the part's role, and exist before the container starts. */
 function badClient({ volumes = [] }: PodSpec, part: string, environment: Environment): string[] {
   const own = `${roleOf(part).replace('_', '-')}-client`;
   return volumes.flatMap(({ secret }) => {
@@ -90,7 +90,7 @@ function badClient({ volumes = [] }: PodSpec, part: string, environment: Environ
   });
 }
 
-/** What the configuration's own reader says, and the address of the database. */
+/** The errors of readConfig, and a wrong address of the database. */
 function misread(environment: Environment, part: string, container: Container): string[] {
   const wrong: string[] = [];
   try {
@@ -115,7 +115,7 @@ function misread(environment: Environment, part: string, container: Container): 
   return wrong;
 }
 
-/** Variables that no manifest sets and no comment of the base's kustomization speaks of. */
+/** Variables that no manifest sets and no comment in the base's kustomization mentions. */
 export function forgotten(overlays: Manifest[][], kustomization: string): string[] {
   const set = overlays.flatMap((objects) =>
     podsOf(objects).flatMap(({ spec }) =>
@@ -127,7 +127,7 @@ export function forgotten(overlays: Manifest[][], kustomization: string): string
   return Object.keys(variables.shape).filter((name) => !set.includes(name) && !named.has(name));
 }
 
-/** Roles with a client certificate: the common name has to be the role of the same workload. */
+/** Client certificates: the common name must be the SQL role of their workload. */
 export function badCertificates(objects: Manifest[]): string[] {
   const certificates = ofKind<Certificate>(objects, 'Certificate');
   const issuers = ofKind<{ spec: { ca?: { secretName: string } } }>(objects, 'Issuer');

@@ -1,4 +1,4 @@
-/** Rules for Jobs and CronJobs: they end, they are tried again, and what they leave is bounded. */
+/** Rules for Jobs and CronJobs: they have a deadline, retries, and a bounded history. */
 import { podsOf } from './pods.ts';
 import { type Manifest, nameOf, ofKind } from './read.ts';
 
@@ -21,7 +21,7 @@ interface CronJob {
   };
 }
 
-/** What would run for ever, at the same time as itself, or pile up. */
+/** Jobs that may run forever, overlap, or accumulate. */
 export function badJobs(objects: Manifest[]): string[] {
   const jobs = ofKind<{ spec: JobSpec }>(objects, 'Job');
   const cronJobs = ofKind<CronJob>(objects, 'CronJob');

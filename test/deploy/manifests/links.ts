@@ -1,4 +1,4 @@
-/** Rules for what points at pods and Services: selectors, ports, routes, targets. */
+/** Rules for references to pods and Services: selectors, ports, routes, targets. */
 import { podsOf, portOf } from './pods.ts';
 import { type Manifest, nameOf, ofKind, type Selector, selects } from './read.ts';
 
@@ -9,7 +9,7 @@ interface Service {
   };
 }
 
-/** Services that select no pod, or send to a port that its container does not have. */
+/** Services that select no pod, or a port that its container does not have. */
 export function deadServices(objects: Manifest[]): string[] {
   const pods = podsOf(objects);
   return ofKind<Service>(objects, 'Service').flatMap((service) => {
@@ -53,7 +53,7 @@ interface HttpRoute {
   };
 }
 
-/** Path prefix and Service of each route, Ingress and HTTPRoute alike: `/orders → order`. */
+/** Path prefix and Service of each route of an Ingress or HTTPRoute: `/orders → order`. */
 export function routesOf(objects: Manifest[]): string[] {
   return [...new Set(routes(objects).map(({ path, backend }) => `${path} → ${backend.name}`))];
 }
@@ -75,7 +75,7 @@ function routes(objects: Manifest[]): { path: string; backend: Backend }[] {
   return [...ingresses, ...httpRoutes];
 }
 
-/** Routes that only some controllers would serve, that rewrite, or that lead nowhere. */
+/** Routes that only some controllers support, that rewrite paths, or that lead nowhere. */
 export function badRoutes(objects: Manifest[]): string[] {
   const services = ofKind<Service>(objects, 'Service');
   const wrong = routes(objects).flatMap(({ path, backend }) => {
@@ -100,14 +100,14 @@ export function badRoutes(objects: Manifest[]): string[] {
   }
   return wrong;
 }
-/** Those that the services' runtime answers, whatever the path. */
+/** The methods that the services' runtime answers on every path. */
 const METHODS = 'GET, HEAD, POST, DELETE, PUT, PATCH, OPTIONS';
 
 interface Monitor {
   spec: { selector: Selector; endpoints: { port: string; path: string }[] };
 }
 
-/** Monitors of our Services: all of them, on the port of the metrics, and nothing else of them. */
+/** ServiceMonitors must cover all our Services, on the metrics port and path only. */
 export function badMonitors(objects: Manifest[], paths: Set<string>): string[] {
   const services = ofKind<Service>(objects, 'Service');
   const monitors = ofKind<Monitor>(objects, 'ServiceMonitor');
@@ -142,7 +142,7 @@ interface Budget {
   spec: { maxUnavailable?: number; minAvailable?: number; selector: Selector };
 }
 
-/** Every Deployment has one autoscaler and one disruption budget, and those have a Deployment. */
+/** Every Deployment needs one autoscaler and one disruption budget, and vice versa. */
 export function badTargets(objects: Manifest[]): string[] {
   const wrong: string[] = [];
   const deployments = ofKind<{ spec: { replicas?: number } }>(objects, 'Deployment');
@@ -169,7 +169,7 @@ export function badTargets(objects: Manifest[]): string[] {
   return [...wrong, ...rigid.map((budget) => `${nameOf(budget)} is not maxUnavailable 1`)];
 }
 
-/** Pods of all Deployments at their most: what the database has to bear. */
+/** The most pods of all Deployments together. */
 export const podsAtMost = (objects: Manifest[]): number =>
   ofKind<Autoscaler>(objects, 'HorizontalPodAutoscaler')
     .map(({ spec }) => spec.maxReplicas)

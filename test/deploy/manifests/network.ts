@@ -1,14 +1,14 @@
-/** NetworkPolicies, worked out into who reaches whom, to compare with who should. */
+/** Evaluates NetworkPolicies: which pods can connect to which. */
 import { podsOf } from './pods.ts';
 import { type Manifest, ofKind, type Selector, selects } from './read.ts';
 
-/** Pods that are alike, or the world outside, with what they listen on. */
-export interface Place {
+/** A group of equal pods, or the outside world, with the ports it listens on. */
+interface Place {
   name: string;
-  /** None for the world outside. */
+  /** Undefined for the outside world. */
   namespace?: string;
   labels: Record<string, string>;
-  /** By name, if the port has one. */
+  /** By name. */
   ports: Record<string, number>;
 }
 interface Peer {
@@ -28,7 +28,7 @@ interface Policy {
 const database = { 'app.kubernetes.io/name': 'cockroachdb', 'app.kubernetes.io/instance': 'kassa' };
 const COMPONENT = 'app.kubernetes.io/component';
 
-/** What is around our own pods: the chart's, with the labels that it gives them, and others. */
+/** The surroundings of our pods: those of the charts, with their labels, and others. */
 const AROUND: Place[] = [
   {
     name: 'cockroachdb',
@@ -46,7 +46,7 @@ const AROUND: Place[] = [
   { name: 'internet', labels: {}, ports: { https: 443 } },
 ];
 
-/** Every way from or to a pod in the namespace, as `order → cockroachdb 26257`, sorted. */
+/** Every allowed connection from or to the namespace, as `order → cockroachdb 26257`, sorted. */
 export function reachable(objects: Manifest[]): string[] {
   const own = podsOf(objects).map(({ name, namespace = '', labels, spec }) => {
     const ports = spec.containers.flatMap((container) => container.ports ?? []);
@@ -108,7 +108,7 @@ function isPeer(peer: Peer, place: Place, namespace: string | undefined): boolea
   return there && selects(peer.podSelector, place.labels);
 }
 
-/** Ports that a policy names and that none of the pods around it has. */
+/** Ports in policies that no pod has. */
 export function unknownPorts(objects: Manifest[]): string[] {
   const own = podsOf(objects).flatMap(({ spec }) => spec.containers.flatMap((c) => c.ports ?? []));
   const around = AROUND.flatMap(({ ports }) => Object.values(ports));

@@ -1,8 +1,8 @@
-/** Rules for pods: how they are confined, stopped, probed, and that what they refer to is there. */
+/** Rules for pods: security, shutdown, probes, and existing references. */
 import { type Manifest, nameOf, ofKind } from './read.ts';
 
 export interface Pod {
-  /** `Deployment order` */
+  /** Such as `Deployment order`. */
   name: string;
   namespace: string | undefined;
   labels: Record<string, string>;
@@ -23,7 +23,7 @@ export interface PodSpec {
   containers: Container[];
   volumes?: Volume[];
 }
-export interface Volume {
+interface Volume {
   name: string;
   secret?: { secretName: string; optional?: boolean };
   configMap?: { name: string };
@@ -59,7 +59,7 @@ interface Workload {
   spec: { template: { metadata: Manifest['metadata']; spec: PodSpec } };
 }
 
-/** The pods that the objects make, or are. */
+/** The pods among the objects, and the pod templates of workloads. */
 export const podsOf = (objects: Manifest[]): Pod[] => [
   ...['Deployment', 'Job'].flatMap((kind) =>
     ofKind<Workload>(objects, kind).map((object) => templated(object, object)),
@@ -77,7 +77,7 @@ const pod = (object: Manifest, labels: Record<string, string> = {}, spec: PodSpe
   return { name: nameOf(object), namespace: object.metadata.namespace, labels, spec };
 };
 
-/** The Pod Security Standard `restricted`, resources, no token, an image that stays what it is. */
+/** The Pod Security Standard `restricted`, resources, no token, a pinned image. */
 export function looseEnds(objects: Manifest[]): string[] {
   return podsOf(objects).flatMap(({ name, labels, spec }) => {
     const wrong = spec.containers.flatMap((container) => looseContainer(container));
@@ -110,7 +110,7 @@ function looseContainer({ image, resources, securityContext }: Container): strin
 export const pinned = (image: string): boolean =>
   /(?::(?!latest(?:@|$))[\w.-]+|@sha256:[0-9a-f]{64})$/.test(image);
 
-/** The services: each probe there, on a port that the container has, and time to stop. */
+/** Services need every probe, on an existing port and path, and enough time to stop. */
 export function unprobed(objects: Manifest[], drain_ms: number, paths: Set<string>): string[] {
   const deployments = objects.filter((object) => object.kind === 'Deployment');
   return podsOf(deployments).flatMap(({ name, spec }) => {
@@ -135,7 +135,7 @@ export function unprobed(objects: Manifest[], drain_ms: number, paths: Set<strin
 export const portOf = ({ ports = [] }: Container, port: string | number): number | undefined =>
   ports.find(({ name, containerPort }) => name === port || containerPort === port)?.containerPort;
 
-/** ConfigMaps, Secrets, accounts and volumes that pods name and that are nowhere. */
+/** References of pods to missing ConfigMaps, Secrets, accounts and volumes. */
 export function danglingReferences(objects: Manifest[]): string[] {
   const maps = ofKind<{ data: Record<string, string> }>(objects, 'ConfigMap');
   const map = (name = '') => maps.find(({ metadata }) => metadata.name === name);

@@ -1,10 +1,10 @@
-/** YAML of the manifests, the values and the charts, read strictly. */
+/** Reads the YAML of manifests, values and charts strictly. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { TOP } from '../../support/process.ts';
 
-/** A Kubernetes object, as far as all of them are alike. */
+/** The fields that all Kubernetes objects have. */
 export interface Manifest {
   apiVersion: string;
   kind: string;
@@ -18,20 +18,20 @@ export interface Manifest {
 
 export const text = (path: string): Promise<string> => readFile(join(TOP, path), 'utf8');
 
-/** Paths below a folder of the project, such as `k8s/base/order.yaml`, sorted. */
+/** Paths that match a glob, such as `k8s/base/order.yaml`, sorted. */
 export const pathsOf = (pattern: string): string[] =>
   [...new Bun.Glob(pattern).scanSync(TOP)].sort();
 
 /**
- * The documents of a file; empty ones are left out.
- * @throws Error that names the file, for bad YAML, a key that stands twice, or a warning
+ * The documents of a file, without empty ones.
+ * @throws Error that names the file, for invalid YAML, a duplicate key, or a warning
  */
 export async function readYaml<T = unknown>(path: string): Promise<T[]> {
   return parseYaml<T>(path, await text(path));
 }
 
 export function parseYaml<T>(name: string, content: string): T[] {
-  // `<<` is for compose.yaml; kustomize does not know it, which the comparison with it shows.
+  // compose.yaml uses `<<`; kustomize rejects it.
   const documents = parseAllDocuments(content, { strict: true, uniqueKeys: true, merge: true });
   if (!Array.isArray(documents)) return [];
   for (const { errors, warnings } of documents) {
@@ -41,7 +41,7 @@ export function parseYaml<T>(name: string, content: string): T[] {
   return documents.map((document) => document.toJS() as T).filter((content) => content !== null);
 }
 
-/** Runs a program from the top of the project, to its end. */
+/** Runs a program from the top of the project, and waits until it ends. */
 export async function run(
   command: string[],
   env: Record<string, string> = {},
@@ -57,7 +57,7 @@ export async function run(
   return { code: await child.exited, out, err };
 }
 
-/** The objects of one kind, typed by the caller. */
+/** The objects of one kind, with the caller's type. */
 export const ofKind = <T>(objects: Manifest[], kind: string): (T & Manifest)[] =>
   objects.filter((object) => object.kind === kind) as (T & Manifest)[];
 

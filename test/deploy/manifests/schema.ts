@@ -1,93 +1,68 @@
-/** Kubernetes objects against the published schemas of their kinds: values first, then keys. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { TOP } from '../../support/process.ts';
-import { type Manifest, nameOf, run } from './read.ts';
+/** Validates Kubernetes objects against the published schemas of their kinds. */
+import { type Manifest, nameOf } from './read.ts';
 
-const CERT_MANAGER = '@kubernetes-models/cert-manager/cert-manager.io/v1';
-const GATEWAY = '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1';
-const PROMETHEUS = '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1';
-
-/** apiVersion and kind, and the module that has its schema and its type. */
-const MODULES: Record<string, string> = {
-  'v1 ConfigMap': 'kubernetes-models/v1/ConfigMap',
-  'v1 Namespace': 'kubernetes-models/v1/Namespace',
-  'v1 Pod': 'kubernetes-models/v1/Pod',
-  'v1 Service': 'kubernetes-models/v1/Service',
-  'v1 ServiceAccount': 'kubernetes-models/v1/ServiceAccount',
-  'apps/v1 Deployment': 'kubernetes-models/apps/v1/Deployment',
-  'autoscaling/v2 HorizontalPodAutoscaler':
-    'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler',
-  'batch/v1 CronJob': 'kubernetes-models/batch/v1/CronJob',
-  'batch/v1 Job': 'kubernetes-models/batch/v1/Job',
-  'cert-manager.io/v1 Certificate': `${CERT_MANAGER}/Certificate`,
-  'cert-manager.io/v1 Issuer': `${CERT_MANAGER}/Issuer`,
-  'gateway.networking.k8s.io/v1 HTTPRoute': `${GATEWAY}/HTTPRoute`,
-  'monitoring.coreos.com/v1 PrometheusRule': `${PROMETHEUS}/PrometheusRule`,
-  'monitoring.coreos.com/v1 ServiceMonitor': `${PROMETHEUS}/ServiceMonitor`,
-  'networking.k8s.io/v1 Ingress': 'kubernetes-models/networking.k8s.io/v1/Ingress',
-  'networking.k8s.io/v1 NetworkPolicy': 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy',
-  'policy/v1 PodDisruptionBudget': 'kubernetes-models/policy/v1/PodDisruptionBudget',
-};
-
-const moduleOf = ({ apiVersion, kind }: Manifest) => MODULES[`${apiVersion} ${kind}`];
-
-/** What is missing, or has a wrong type or value. Unknown keys pass: see `unknownKeys`. */
-export async function wrongValues(objects: Manifest[]): Promise<string[]> {
+/** Missing fields, wrong types, wrong values, and keys that the kind does not have. */
+export async function violationsOf(object: Manifest): Promise<string[]> {
+  const models = (await MODELS[object.apiVersion]?.()) as Models | undefined;
+  const model = models?.[object.kind];
+  if (!model) return [`${nameOf(object)}: no schema for ${object.apiVersion} ${object.kind}`];
+  const { copy, unread } = recordReads(object);
   const wrong: string[] = [];
-  for (const object of objects) {
-    const path = moduleOf(object);
-    if (!path) {
-      wrong.push(`${nameOf(object)}: no schema for ${object.apiVersion} ${object.kind}`);
-      continue;
-    }
-    const { [object.kind]: Model } = await import(path);
-    try {
-      new Model(object).validate();
-    } catch (error) {
-      wrong.push(`${nameOf(object)}: ${error instanceof Error ? error.message : error}`);
-    }
+  try {
+    model.prototype.validate.call(copy);
+  } catch (error) {
+    wrong.push(error instanceof Error ? error.message : String(error));
   }
-  return wrong;
+  for (const key of unread()) wrong.push(`unknown key ${key}`);
+  return wrong.map((what) => `${nameOf(object)}: ${what}`);
 }
 
 /**
- * Keys that their kind does not have. TypeScript finds them: each object becomes a literal of its
- * kind's type, one a line, in a file below node_modules, where the types are found from.
+ * The published validators are compiled and ignore unknown keys. They read every key that a kind
+ * has, and all keys of a map, so a key that a validator has not read is unknown to it.
  */
-export async function unknownKeys(objects: Manifest[]): Promise<string[]> {
-  const known = objects.filter(moduleOf);
-  const lines = known.map((object, at) => {
-    const type = `import('${moduleOf(object)}').I${object.kind}`;
-    return `export const o${at}: ${type} = ${JSON.stringify(object)};`;
-  });
-  const cache = join(TOP, 'node_modules/.cache');
-  await mkdir(cache, { recursive: true });
-  const folder = await mkdtemp(join(cache, 'kassa-manifests-'));
-  try {
-    await writeFile(join(folder, 'objects.ts'), lines.join('\n'));
-    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
-    const tsc = join(TOP, 'node_modules/typescript/bin/tsc');
-    const { code, out } = await run([process.execPath, tsc, '-p', folder]);
-    if (code !== 0 && !out.includes('objects.ts(')) throw new Error(`tsc: ${out}`);
-    return [...out.matchAll(/objects\.ts\((\d+),\d+\): (.*)/g)].map(([, line, message]) => {
-      const object = known[Number(line) - 1];
-      return `${object && nameOf(object)}: ${message}`;
+function recordReads(object: object) {
+  const reads = new Map<object, Set<string>>();
+  const copyOf = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null) return value;
+    if (Array.isArray(value)) return value.map(copyOf);
+    const [copy, read] = [{}, new Set<string>()];
+    reads.set(value, read);
+    for (const [key, inside] of Object.entries(value)) {
+      const inner = copyOf(inside);
+      const get = () => {
+        read.add(key);
+        return inner;
+      };
+      Object.defineProperty(copy, key, { enumerable: true, get });
+    }
+    return copy;
+  };
+  const unreadIn = (value: unknown, path: string): string[] => {
+    if (typeof value !== 'object' || value === null) return [];
+    const read = reads.get(value); // arrays have none
+    return Object.entries(value).flatMap(([key, inside]) => {
+      const here = path ? `${path}.${key}` : key;
+      return read && !read.has(key) ? [here] : unreadIn(inside, here);
     });
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  };
+  return { copy: copyOf(object), unread: () => unreadIn(object, '') };
 }
 
-const TSCONFIG = {
-  compilerOptions: {
-    strict: true,
-    noEmit: true,
-    skipLibCheck: true,
-    module: 'Preserve',
-    moduleResolution: 'Bundler',
-    target: 'ESNext',
-    types: [],
-  },
-  files: ['objects.ts'],
+/** Models by kind, with their validators. */
+type Models = Record<string, { prototype: { validate(): void } } | undefined>;
+
+/** Models by apiVersion. */
+const MODELS: Record<string, () => Promise<object>> = {
+  v1: () => import('kubernetes-models/v1'),
+  'apps/v1': () => import('kubernetes-models/apps/v1'),
+  'autoscaling/v2': () => import('kubernetes-models/autoscaling/v2'),
+  'batch/v1': () => import('kubernetes-models/batch/v1'),
+  'cert-manager.io/v1': () => import('@kubernetes-models/cert-manager/cert-manager.io/v1'),
+  'gateway.networking.k8s.io/v1': () =>
+    import('@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1'),
+  'monitoring.coreos.com/v1': () =>
+    import('@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1'),
+  'networking.k8s.io/v1': () => import('kubernetes-models/networking.k8s.io/v1'),
+  'policy/v1': () => import('kubernetes-models/policy/v1'),
 };

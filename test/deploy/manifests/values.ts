@@ -1,11 +1,11 @@
-/** Values for the Helm charts, and what the published charts know of them. */
+/** Values for the Helm charts, compared with the published charts. */
 import { Ajv } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { readYaml, text } from './read.ts';
 
 export type Values = { [key: string]: unknown };
 
-/** Each chart, and the files that are given to it together, in their order. */
+/** The installations: a chart with its values files, in order. */
 export const INSTALLS = [
   { chart: 'cockroachdb', files: ['cockroachdb', 'cockroachdb-development'] },
   { chart: 'cockroachdb', files: ['cockroachdb', 'cockroachdb-production'] },
@@ -14,13 +14,13 @@ export const INSTALLS = [
   { chart: 'traefik', files: ['traefik', 'traefik-production', 'traefik-gateway-api'] },
 ];
 
-/** The version in helm-config/charts.sh, which is the one place for it. */
+/** The version in helm-config/charts.sh, the only place that has it. */
 export async function versionOf(chart: string): Promise<string> {
   const pattern = new RegExp(`^${chart.toUpperCase()}_CHART=(\\S+)$`, 'm');
   return (await text('helm-config/charts.sh')).match(pattern)?.[1] ?? 'none';
 }
 
-/** The published values and their schema, copied into test/deploy/data: of exactly that version. */
+/** The published values and schema of that version, from test/deploy/data. */
 export async function readChart(chart: string): Promise<{ values: Values; schema: object }> {
   const path = `test/deploy/data/${chart}-chart-${await versionOf(chart)}.values`;
   const [values = {}] = await readYaml<Values>(`${path}.yaml`);
@@ -30,7 +30,7 @@ export async function readChart(chart: string): Promise<{ values: Values; schema
 const isMap = (value: unknown): value is Values =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** As Helm does it: maps are merged, everything else is replaced. */
+/** Merges like Helm: maps are merged, all else is replaced. */
 export function merge(base: Values, over: Values): Values {
   const merged = { ...base };
   for (const [key, value] of Object.entries(over)) {
@@ -49,10 +49,10 @@ export async function readValues(files: string[]): Promise<Values> {
   return values;
 }
 
-/** Maps whose keys are the user's, and Kubernetes objects that the chart takes as they are. */
+/** Maps with free keys, and Kubernetes objects that the chart passes through. */
 const FREE = /(?:^|\.)(?:labels|annotations|podLabels|resources|lifecycle|namespacePolicy|spec)$/;
 
-/** Keys that are neither in the chart's values nor, with a description, in its schema. */
+/** Keys that the chart's values do not have. */
 export function unknownValues(values: Values, known: Values, path = ''): string[] {
   return Object.entries(values).flatMap(([key, value]) => {
     const here = path ? `${path}.${key}` : key;
@@ -63,11 +63,11 @@ export function unknownValues(values: Values, known: Values, path = ''): string[
   });
 }
 
-/** What the chart's own schema says of all values together. */
+/** Violations of the chart's schema, after merging with its values. */
 export const invalidValues = (values: Values, chart: { values: Values; schema: object }) =>
   violations(merge(chart.values, values), chart.schema);
 
-/** What a JSON schema, of draft 7 or 2020-12, says of a value. */
+/** Violations of a JSON schema, of draft 7 or 2020-12. */
 export function violations(value: unknown, schema: object): string[] {
   const { $schema: draft, ...rules } = schema as { $schema?: string };
   const options = { strict: false, allErrors: true, logger: false as const };
@@ -77,7 +77,7 @@ export function violations(value: unknown, schema: object): string[] {
   return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
 }
 
-/** A value by its path, `tls.certs.nodeSecret`. */
+/** A value by its path, such as `tls.certs.nodeSecret`. */
 export function at(values: Values, path: string): unknown {
   let value: unknown = values;
   for (const key of path.split('.')) value = isMap(value) ? value[key] : undefined;
