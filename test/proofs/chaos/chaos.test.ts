@@ -21,10 +21,10 @@ const faultsOf = (out: string): string[] =>
 
 const OWN = /^on a new database of its own: (\S+)\/(kassa_chaos_\w+)$/m;
 
-/** Few clients that pause are enough: it is the faults that have to find a call on its way. */
+/** A few pausing clients suffice: faults only need to hit a call in flight. */
 const CALM = ['--clients', '6', '--think', '60'];
 
-test('a few seconds of faults: each kind of kill, nothing lost, nothing doubled', async () => {
+test('a few seconds of faults: every kind of kill, nothing lost, nothing doubled', async () => {
   const child = await run('--minutes', '0.12', '--every', '0.2', '--seed', '11', ...CALM);
   expect(child.out).toContain('Nothing was lost and nothing was doubled.');
   expect(child.code).toBe(0);
@@ -35,7 +35,7 @@ test('a few seconds of faults: each kind of kill, nothing lost, nothing doubled'
   expect(Number(/(\d+) audits/.exec(child.out)?.[1])).toBeGreaterThan(0);
 });
 
-test("a run without faults is no proof: another verdict, and exit code 0 only if that's meant", async () => {
+test('a run without faults has another verdict, and exits with 0 only with --faults none', async () => {
   const port = await freePort();
   await answers(
     stage.start(['apps/cli/dev.ts', '--port', `${port}`], { DATABASE_URL: storeUrl() }),
@@ -43,7 +43,7 @@ test("a run without faults is no proof: another verdict, and exit code 0 only if
   );
   const address = ['--address', `http://127.0.0.1:${port}`];
   const args = [...address, '--minutes', '0.05', '--clients', '4', '--think', '500'];
-  // Two at the same time on one deployment: neither takes the other's calls for its own.
+  // Two runs on one deployment at the same time do not share Idempotency-Keys.
   const [bare, meant, named] = await Promise.all([
     run(...args),
     run(...args, '--faults', 'none'),
@@ -51,11 +51,11 @@ test("a run without faults is no proof: another verdict, and exit code 0 only if
   ]);
   expect([bare.code, meant.code, named.code]).toEqual([2, 0, 2]);
   expect(bare.out).toContain(
-    `no faults are done, since the deployment at ${address[1]} is not ours`,
+    `no faults are possible, since the deployment at ${address[1]} is not ours`,
   );
   for (const { out } of [bare, meant]) {
-    expect(Number(/(\d+) calls \(/.exec(out)?.[1])).toBeWithin(4, 100); // four that think
-    expect(out).toContain('No fault was done');
+    expect(Number(/(\d+) calls \(/.exec(out)?.[1])).toBeWithin(4, 100); // four pausing clients
+    expect(out).toContain('No fault was injected');
     expect(out).not.toMatch(/Nothing was lost|^fault /m);
   }
   expect([named.out, named.err]).toEqual([
@@ -64,7 +64,7 @@ test("a run without faults is no proof: another verdict, and exit code 0 only if
   ]);
 });
 
-test('the shortest run, on a server that is not ours: each kind of kill of a process of ours', async () => {
+test('the shortest run, on a foreign server, has every kind of kill of our processes', async () => {
   const env = { DATABASE_URL: storeUrl() };
   const child = await runWith(env, '--minutes', '0.05', '--every', '600', ...CALM);
   expect(child.out).toContain('Nothing was lost and nothing was doubled.');
@@ -78,7 +78,7 @@ test('the shortest run, on a server that is not ours: each kind of kill of a pro
   expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
 });
 
-test("the services' sessions bear a name of the run alone, by which they are ended", async () => {
+test("the services' sessions have a name unique to the run, by which they are terminated", async () => {
   const undo: (() => Promise<unknown>)[] = [];
   const teardown = {
     add: (step: () => Promise<unknown>) => void undo.push(step),
@@ -96,14 +96,14 @@ test("the services' sessions bear a name of the run alone, by which they are end
   }
 });
 
-test('on a server that is not ours faults by name are those of sessions and services only', async () => {
+test('on a foreign server, --faults accepts only faults of sessions and services', async () => {
   const env = { DATABASE_URL: storeUrl() };
   const refused = await runWith(env, '--faults', 'kill-order,kill-store');
   expect([refused.code, refused.out]).toEqual([2, '']);
-  expect(refused.err).toMatch(/^--faults: kill-store cannot be done, since .* is not ours\n$/);
+  expect(refused.err).toMatch(/^--faults: kill-store not possible, since .* is not ours\n$/);
 });
 
-test('told to stop, it takes services and database along', async () => {
+test('interrupted, it stops its services and removes its database', async () => {
   const args = ['--minutes', '5', '--faults', 'kill-order,terminate-sessions', ...CALM];
   const child = stage.start(['test/proofs/chaos/main.ts', ...args], { DATABASE_URL: storeUrl() });
   await until(() => /calls known/.test(child.err), 'its load');
@@ -124,7 +124,7 @@ test.each([
   expect(child.err.trim().split('\n').length).toBe(1);
 });
 
-test('an address where nobody answers is refused with one sentence and exit code 2', async () => {
+test('a dead address ends with one sentence and exit code 2', async () => {
   const child = await run('--address', 'http://127.0.0.1:9');
   expect(child.code).toBe(2);
   expect(child.err).toContain('http://127.0.0.1:9');

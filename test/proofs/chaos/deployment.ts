@@ -1,4 +1,4 @@
-/** What chaos is done to: a store, each service as a process of its own, one that serves all. */
+/** The deployment under test: a store, a process for each service, and one that serves all. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { CredentialFiles } from '../../../db/connection/credentials.ts';
 import { startEmbedded } from '../../../db/local/embedded.ts';
@@ -16,10 +16,10 @@ import { type StoreProxy, startProxy } from '../../support/proxy.ts';
 import { withParameter } from '../../support/store-address.ts';
 import type { Teardown } from '../../support/teardown.ts';
 
-export interface ServiceProcess {
+interface ServiceProcess {
   name: string;
   pid(): number;
-  /** kill -9, and a new one after a while. */
+  /** Kills it with SIGKILL and starts it again after a while. */
   restart(after_ms: number): Promise<void>;
 }
 
@@ -28,23 +28,23 @@ export interface Deployment {
   addresses: string[];
   /** The store itself, past the proxies. */
   database_url: string;
-  /** What the services' sessions are called, and nobody else's on that server. */
+  /** The application name of the services' sessions, unique on that server. */
   application_name: string;
-  /** The database server's processes, if it is ours. */
+  /** The processes of the database server, if the test has started it. */
   server: StoreServer | undefined;
-  /** Its major version, if it is a PostgreSQL that is not ours. */
+  /** The major version of a foreign PostgreSQL. */
   postgresql: number | undefined;
   services: ServiceProcess[];
   proxies: StoreProxy[];
 }
 
-export interface StoreServer {
+interface StoreServer {
   processes(): number[];
-  /** kill -9; it is started again by itself. */
+  /** Kills it with SIGKILL; it restarts by itself. */
   kill(): void;
 }
 
-/** A migrated database, empty. */
+/** An empty, migrated database. */
 interface Store {
   database_url: string;
   files?: CredentialFiles | undefined;
@@ -53,8 +53,8 @@ interface Store {
 }
 
 /**
- * Starts all of it on free ports, on a new database of the server at `server_url` or, without one,
- * on an embedded store. The teardown ends it and removes the data, also of what is half started.
+ * Starts everything on free ports, on a new database of the server at `server_url` or, without one,
+ * on an embedded store. The teardown stops it and removes the data, even after a failed start.
  */
 export async function deploy(
   server_url: string | undefined,
@@ -128,7 +128,7 @@ async function openEmbedded(teardown: Teardown, report: (line: string) => void):
     report,
     failed: console.error,
   });
-  // Added before it runs: half started it would go on writing to its folder.
+  // Added before the start has succeeded: a half-started server still writes to its folder.
   teardown.add(async () => (await starting.catch(() => undefined))?.stop());
   const { database_url, directory } = await starting;
   const connection = await connectStore(database_url);

@@ -1,4 +1,4 @@
-/** The faults of the chaos test, each with a name, done to a deployment at a moment. */
+/** The faults of the chaos test, by name. */
 
 import { endSessions } from '../../support/kassa.ts';
 import { connectStore } from '../../support/own-database.ts';
@@ -7,13 +7,13 @@ import type { Fault as Disturbance } from '../../support/proxy.ts';
 import type { Deployment } from './deployment.ts';
 
 type Random = () => number;
-/** Resolves when the fault is over; the system may still be recovering then. */
+/** Resolves when the fault is over; the system may still be recovering. */
 export type Fault = (deployment: Deployment, random: Random) => Promise<unknown>;
 
 const seconds = (random: Random, low: number, high: number): number =>
   1000 * (low + random() * (high - low));
 
-/** Disturbs statements on all ways to the store for a while, or a few of them. */
+/** Disturbs statements in all proxies for a while, up to a count. */
 const disturb =
   (
     chosen: (statement: string, random: Random) => boolean,
@@ -47,7 +47,7 @@ async function freeze(pids: number[], for_ms: number): Promise<void> {
   for (const pid of pids) signalProcess(pid, 'SIGCONT');
 }
 
-/** @throws what it threw last, if it does not work for a while */
+/** @throws the last error, after a minute of failures */
 async function insist(attempt: () => Promise<unknown>): Promise<void> {
   const give_up_at = performance.now() + 60_000;
   for (;;) {
@@ -71,7 +71,7 @@ export const faults: Record<string, Fault> = {
       const connection = await connectStore(database_url);
       await endSessions(connection, application_name).finally(connection.close);
     };
-    await insist(attempt); // an earlier fault has it down
+    await insist(attempt); // the store may be down from an earlier fault
   },
   'cut-connections': async ({ proxies }) => {
     for (const proxy of proxies) proxy.cutAll();
@@ -131,13 +131,13 @@ export const faults: Record<string, Fault> = {
     freeze(server?.processes() ?? [], seconds(random, 0.5, 2)),
 };
 
-/** What can be done to the processes of a database server of our own only. */
+/** Faults that need a database server started by this test. */
 export const TO_OUR_SERVER: readonly string[] = ['kill-store', 'freeze-store'];
 
-/** What only a limit on whole transactions ends, which PostgreSQL has from version 17 on. */
+/** Faults that only transaction_timeout ends, which PostgreSQL has since version 17. */
 export const TO_A_LIMIT: readonly string[] = ['half-a-message'];
 
-/** Those that end a process at once: what everybody asks for first. */
+/** Faults that kill a process. */
 export const KILLS: readonly string[] = Object.keys(faults).filter((name) =>
   name.startsWith('kill-'),
 );

@@ -1,7 +1,7 @@
-/** The clients of the chaos test: they keep a journal of every call and repeat until they know. */
+/** The clients of the chaos test. They record every call and repeat it until its outcome is known. */
 import { type Client, isAnswer, type Known } from '../../support/client.ts';
 
-export interface Entry {
+interface Entry {
   client: number;
   method: string;
   path: string;
@@ -9,17 +9,17 @@ export interface Entry {
   began_at: number;
   ended_at: number;
   tries: number;
-  /** 'ok', the code of a rule's refusal, or 'unknown' if it never became known. */
+  /** 'ok', the code of a refusal by a rule, or 'unknown'. */
   outcome: string;
   body: Record<string, unknown>;
 }
 
-/** What the journal says must be there now, kept by the clients as they learn it. */
+/** The state that follows from the journal so far. */
 export interface Expected {
   users: Map<string, number>;
   items: Map<string, { price: number; stock: number }>;
   orders: Map<string, ExpectedOrder>;
-  /** Credits that were added without a key: certainly, and perhaps, since no answer came. */
+  /** Credit added without a key: confirmed, and possible where no answer came. */
   keyless: Map<string, { sure: number; perhaps: number }>;
 }
 export interface ExpectedOrder {
@@ -30,17 +30,17 @@ export interface ExpectedOrder {
 }
 
 export interface Load {
-  /** Its keys begin with this: the records of an earlier run stay for a day. */
+  /** Prefix of its Idempotency-Keys: those of an earlier run are kept for a day. */
   name: string;
   /** The pause of a client after each of its calls, on average. */
   think_ms: number;
   journal: Entry[];
   expected: Expected;
-  /** Single tries by how they ended: ok, the code of a problem, http 502 …, broken. */
+  /** Counts of single tries by their end: ok, the code of a problem, http 502 …, broken. */
   tries: Map<string, number>;
-  /** When a write became known, for the time without service. */
+  /** When the outcome of each write became known, to compute downtime. */
   known_at: number[];
-  /** Set it, and the clients finish what they are at. */
+  /** Set it to let the clients finish. */
   stop: boolean;
 }
 
@@ -49,7 +49,7 @@ const RULES =
 const USERS = 20;
 const ITEMS = 10;
 
-/** Makes users and items, before any fault. */
+/** Creates users and items, before any fault. */
 export async function prepare(client: Client, think_ms: number): Promise<Load> {
   const load: Load = {
     name: crypto.randomUUID().slice(0, 8),
@@ -79,7 +79,7 @@ export async function prepare(client: Client, think_ms: number): Promise<Load> {
   return load;
 }
 
-/** One client: an order's life, or a change of credit or stock, until told to stop. */
+/** One client: it goes through whole orders, and changes credit and stock, until stopped. */
 export async function buy(
   load: Load,
   number: number,
@@ -116,7 +116,7 @@ export async function buy(
   }
 }
 
-/** Nobody repeats it, so only the engine's own care keeps it from happening twice. */
+/** A call without a key is not repeated, so only the engine can make it happen twice. */
 async function addWithoutKey(load: Load, client: Client, user: string): Promise<void> {
   const sums = load.expected.keyless.get(user) ?? { sure: 0, perhaps: 0 };
   load.expected.keyless.set(user, sums);
@@ -130,7 +130,7 @@ const CERTAINLY_NOT = new Set(['contention', 'overloaded', 'store_unavailable', 
 
 type Send = (path: string, keyed?: boolean, method?: string) => Promise<Entry>;
 
-/** Only this client touches the order, so it knows at every step what the order must be. */
+/** Only this client uses the order, so its state is known at every step. */
 async function liveAnOrder(
   load: Load,
   user: string,
@@ -162,7 +162,7 @@ async function liveAnOrder(
     }
   }
   for (let rounds = 0; rounds < 2; rounds++) {
-    // Without a key a lost try may still take effect later, so nothing may follow that undoes it.
+    // Without a key a lost try may still take effect later, so no cancel may follow.
     const keyed = random() < 0.7;
     const checkout = () => send(`/orders/checkout/${order_id}`, keyed);
     const tries = await Promise.all(random() < 0.2 ? [checkout(), checkout()] : [checkout()]);
@@ -192,7 +192,7 @@ function settleOrder({ expected }: Load, order: ExpectedOrder, paid: boolean): v
   for (const [id, n] of order.lines) restock(expected.items, id, sign * n);
 }
 
-/** Repeats with the same key, or the same harmless call, until the outcome is known. */
+/** Repeats the call with its key, or an idempotent one without, until the outcome is known. */
 async function untilKnown(
   load: Load,
   client: number,
@@ -231,7 +231,7 @@ async function untilKnown(
   }
 }
 
-/** 'ok', the code of a problem, 'http 502' for an answer that is none of ours, or 'broken'. */
+/** 'ok', the code of a problem, 'http 502' for an answer without a code, or 'broken'. */
 function meaning(known: Known): string {
   if (!isAnswer(known)) return 'broken';
   if (known.status === 200) return 'ok';

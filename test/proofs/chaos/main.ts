@@ -1,4 +1,4 @@
-/** `bun run chaos`: load from many clients, faults of every kind, and then the whole journal. */
+/** `bun run chaos`: load from many clients, faults of every kind, then a check of the journal. */
 
 import { Failure } from '../../../db/failure.ts';
 import { audit } from '../../../db/maintenance/audit.ts';
@@ -6,13 +6,13 @@ import { type Client, openClient } from '../../support/client.ts';
 import { connectStore as connect, hostOf } from '../../support/own-database.ts';
 import { live, seeded, table, usage, verdict } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
+import { checkChapters, recordChapters } from './chapters.ts';
 import { type Deployment, deploy } from './deployment.ts';
 import { TO_A_LIMIT, TO_OUR_SERVER } from './faults.ts';
+import { type Done, injectFaults } from './inject.ts';
 import { buy, type Load, prepare } from './load.ts';
-import { type Done, misbehave } from './misbehave.ts';
 import { leaveOut, readOptions } from './options.ts';
 import { reconcile, replay, type Violation } from './verify.ts';
-import { judge, witness } from './witness.ts';
 
 const options = readOptions();
 const random = seeded(options.seed);
@@ -23,7 +23,7 @@ const violations: Violation[] = [];
 const line = live();
 let deployment: Deployment | undefined;
 let load: Load;
-let testimony: ReturnType<typeof judge>;
+let checked: ReturnType<typeof checkChapters>;
 let [began, ends_at, ended_at] = [0, 0, 0];
 
 try {
@@ -33,7 +33,7 @@ try {
   if (error instanceof Failure) usage(error.detail);
   throw error;
 }
-await teardown.run(); // told to stop, it ends there
+await teardown.run(); // after a signal, the process ends here
 print();
 if (violations.length === 0 && done.length === 0) endWithoutFaults();
 verdict(violations.length, 'Nothing was lost and nothing was doubled.');
@@ -48,23 +48,23 @@ async function main(): Promise<void> {
   began = performance.now();
   ends_at = began + options.minutes * 60_000;
   const [chapters] = await Promise.all([
-    witness(clients, seeded(options.seed + 7), () => load.stop),
+    recordChapters(clients, seeded(options.seed + 7), () => load.stop),
     watch(),
-    misbehaviour().finally(() => (load.stop = true)),
+    injectUntilEnd().finally(() => (load.stop = true)),
     ...Array.from({ length: options.clients }, (_, i) =>
       buy(load, i, clients, seeded(options.seed * 1000 + i)),
     ),
   ]);
   ended_at = performance.now();
-  testimony = judge(chapters);
+  checked = checkChapters(chapters);
   line.end();
-  violations.push(...testimony.violations);
+  violations.push(...checked.violations);
   violations.push(...(await reconcile(load, client)), ...(await replay(load, client, 500)));
   const database_url = database();
   if (database_url) await auditNow(database_url, true);
 }
 
-/** Of the deployment that was asked for, or of our own, which is started. */
+/** Clients of the given deployment, or of one that is started here. */
 async function openClients(): Promise<Client[]> {
   const { address, server_url, seed } = options;
   const where = hostOf(server_url ?? '');
@@ -79,14 +79,14 @@ async function openClients(): Promise<Client[]> {
   return addresses.map((one) => openClient(one, 15_000));
 }
 
-/** Faults until the time is up, if the deployment is ours to disturb. */
-async function misbehaviour(): Promise<void> {
+/** Injects faults until the time is up, unless the deployment is foreign. */
+async function injectUntilEnd(): Promise<void> {
   const plan = { faults: options.faults, every: options.every, ends_at };
-  if (deployment) await misbehave(deployment, plan, random, done);
+  if (deployment) await injectFaults(deployment, plan, random, done);
   else await Bun.sleep(ends_at - performance.now());
 }
 
-/** Audits and the live line, while the load lasts. */
+/** Audits the store and shows the live line while the load lasts. */
 async function watch(): Promise<void> {
   let next_audit = began + 3000;
   while (!load.stop) {
@@ -104,13 +104,13 @@ async function watch(): Promise<void> {
   }
 }
 
-/** Who has not said that there shall be none takes exit code 0 for more than was shown. */
+/** Without faults, exit code 0 would claim too much unless `--faults none` was given. */
 function endWithoutFaults(): never {
   console.log(
-    '\nNo fault was done, so nothing is shown of faults. Without any, all sums are right.',
+    '\nNo fault was injected: this run shows nothing about faults. Without them, all sums agree.',
   );
   if (options.none) process.exit(0);
-  console.log('`--faults none` says that this is meant, and makes it exit code 0.');
+  console.log('With `--faults none` the exit code is 0.');
   process.exit(2);
 }
 
@@ -132,7 +132,7 @@ async function auditNow(url: string, must: boolean): Promise<void> {
     }
   } catch (error) {
     if (must) throw error;
-    audits.missed++; // the store is away: that is one of the faults
+    audits.missed++; // the store is down: that is one of the faults
   }
 }
 
@@ -143,9 +143,9 @@ function print(): void {
   }
   const calls = load.journal.length;
   const rate = Math.round((calls * 1000) / (ended_at - began));
-  console.log(`\n${calls} calls (${rate}/s), ${audits.done} audits, ${audits.missed} not possible`);
-  const { operations, exact } = testimony;
-  console.log(`${operations} calls in histories searched for one serial order, ${exact} exactly`);
+  console.log(`\n${calls} calls (${rate}/s), ${audits.done} audits, ${audits.missed} failed`);
+  const { operations, exact } = checked;
+  console.log(`${operations} calls checked for a serial order, ${exact} of them exactly`);
   for (const { where, what } of violations.slice(0, 20)) console.log(`VIOLATION ${where}: ${what}`);
 }
 

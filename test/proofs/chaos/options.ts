@@ -1,4 +1,4 @@
-/** The command line of the chaos test: its text, and which faults are done where. */
+/** The command line of the chaos test, and which faults are possible where. */
 import { Failure } from '../../../db/failure.ts';
 import { assertAddress } from '../../support/client.ts';
 import { foreignStore } from '../../support/own-database.ts';
@@ -6,34 +6,33 @@ import { flags, numberFlag, sentenceFor, usage } from '../../support/report.ts';
 import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './faults.ts';
 
 const names = Object.keys(faults);
-const HELP = `Runs Kassa (three services and one process that serves all), puts load on it from many clients,
-does a fault every few seconds, audits all the while, and at the end compares the journals of the
-clients with the store: every 200 is there, every refusal left nothing, every unknown became one or
-none. The kills come first, each kind once, however short the run.
+const HELP = `Starts Kassa (three services, and one process that serves all), loads it from many clients,
+injects a fault every few seconds and audits the store meanwhile. At the end it compares the journals
+of the clients with the store: every 200 took effect once, no refusal had an effect, and every
+unknown outcome is one or the other. Every kind of kill comes first, however short the run.
 
   bun run chaos [options]
 
-  --minutes N       how long (2)
-  --seed N          choice of faults and calls (random); the same seed makes the same choices
-  --clients N       clients at the same time (24)
-  --think MS        pause of a client after each of its calls, on average (0: as fast as it goes)
+  --minutes N       duration (2)
+  --seed N          seed of the choice of faults and calls (random)
+  --clients N       concurrent clients (24)
+  --think MS        pause of a client after each call, on average (0)
   --every N         seconds between faults, on average (3)
   --faults A,B      only these: ${names.slice(0, 5).join(', ')},
                     ${names.slice(5, 9).join(', ')},
                     ${names.slice(9, 14).join(', ')},
                     ${names.slice(14).join(', ')}; or none
-  --address A       an address in place of a deployment of our own: load and journal, no faults but
-                    those that you do meanwhile
+  --address A       test this deployment instead: load and journal, without faults of its own
                     (http://host:port, or orders=http://…,payment=http://…,stock=http://…)
   --help            this text
 
 The store is an embedded PostgreSQL or, with DATABASE_URL set, a new database on that server, which
-is removed at the end. Left out there: ${TO_OUR_SERVER.join(', ')}, since its processes are not
-ours, and before PostgreSQL 17 ${TO_A_LIMIT.join(', ')}. The services reach the store through proxies,
-which speak its TLS. With --address and DATABASE_URL the store of that deployment is audited.
+is removed at the end. On a foreign server ${TO_OUR_SERVER.join(' and ')} are left out and, before
+PostgreSQL 17, ${TO_A_LIMIT.join(', ')}. The services reach the store through proxies, which speak TLS
+with it. With --address and DATABASE_URL the test audits the store of that deployment.
 
-Exit code 0: faults were done and nothing was violated; 1: something was; 2: it could not be run, or
-no fault was done and \`--faults none\` was not given.`;
+Exit code 0: faults were injected and no violation was found; 1: a violation was found; 2: the test
+could not run, or no fault was injected without \`--faults none\`.`;
 
 export interface Options {
   minutes: number;
@@ -44,11 +43,11 @@ export interface Options {
   /** Seconds. */
   every: number;
   faults: string[];
-  /** They were asked for one by one. */
+  /** --faults was given. */
   by_name: boolean;
-  /** It was asked for that there are none. */
+  /** --faults none was given. */
   none: boolean;
-  /** '' for a deployment of our own. */
+  /** '' to start a deployment. */
   address: string;
   /** DATABASE_URL. */
   server_url: string | undefined;
@@ -68,7 +67,7 @@ export function readOptions(): Options {
     given.faults === '' ? names : given.faults === 'none' ? [] : given.faults.split(',');
   const unknown = chosen.find((name) => !names.includes(name));
   if (given.address) sayOrDo(() => assertAddress(given.address));
-  if (unknown !== undefined) usage(`--faults: there is no ${unknown}; --help lists what there is`);
+  if (unknown !== undefined) usage(`--faults: there is no ${unknown}; --help lists them`);
   return {
     minutes: numberFlag('minutes', given.minutes, 0.05, 600),
     seed: numberFlag('seed', given.seed, 0, 1e9),
@@ -84,18 +83,18 @@ export function readOptions(): Options {
 }
 
 /**
- * Takes faults out of those to be done and says so, and why.
- * @throws Failure if one of them was asked for by name
+ * Removes faults from the run, and prints why.
+ * @throws Failure if --faults names one of them
  */
 export function leaveOut(options: Options, which: readonly string[], why: string): void {
   const out = options.faults.filter((name) => which.includes(name));
   if (out.length === 0) return;
   if (options.by_name) {
-    const what = `--faults: ${out.join(', ')} cannot be done, since ${why}`;
+    const what = `--faults: ${out.join(', ')} not possible, since ${why}`;
     throw new Failure('invalid_parameter', what);
   }
   options.faults = options.faults.filter((name) => !out.includes(name));
-  if (options.faults.length === 0) console.log(`no faults are done, since ${why}`);
+  if (options.faults.length === 0) console.log(`no faults are possible, since ${why}`);
   else console.log(`left out, since ${why}: ${out.join(', ')}`);
 }
 

@@ -1,4 +1,4 @@
-/** After the chaos: the whole journal against the store, call by call and sum by sum. */
+/** After the chaos: compares the whole journal with the store, call by call and sum by sum. */
 
 import { type Client, isAnswer } from '../../support/client.ts';
 import { type Load, totalOf } from './load.ts';
@@ -8,7 +8,7 @@ export interface Violation {
   where: string;
 }
 
-/** Reads everything through the API and compares it with what the clients were told. */
+/** Reads everything through the API and compares it with the answers in the journal. */
 export async function reconcile(load: Load, client: Client): Promise<Violation[]> {
   const violations: Violation[] = [];
   const say = (where: string, what: string) => violations.push({ where, what });
@@ -52,7 +52,7 @@ export async function reconcile(load: Load, client: Client): Promise<Violation[]
   return violations;
 }
 
-/** Repeats finished calls with their keys: each must answer as it did, and change nothing. */
+/** Repeats finished calls with their keys: each must give the same answer and change nothing. */
 export async function replay(load: Load, client: Client, most: number): Promise<Violation[]> {
   const keyed = load.journal.filter((entry) => entry.key && entry.outcome !== 'unknown');
   const step = Math.max(1, Math.floor(keyed.length / most));
@@ -72,7 +72,7 @@ export async function replay(load: Load, client: Client, most: number): Promise<
   return violations;
 }
 
-/** The body of a 200, or undefined if there is no such thing. @throws Error for anything else */
+/** The body of a 200, or undefined for a 404. @throws Error for anything else */
 // biome-ignore lint/suspicious/noExplicitAny: answers have every shape
 async function read(client: Client, path: string): Promise<any> {
   for (let tries = 0; tries < 50; tries++) {

@@ -1,27 +1,27 @@
-/** What the steps of a history do to each user's credit and each item's stock. */
+/** The effects of a history's steps on each user's credit and each item's stock. */
 
 import { LIMIT, type World } from '../../support/model.ts';
 import type { Move } from './projection.ts';
 import { keysOfOrders } from './relax.ts';
 import type { Step } from './step.ts';
 
-/** What a call on an order moves, or would have moved had it not been refused. */
+/** What a call on an order moves, or would have moved if it had not been refused. */
 export interface Effect {
   credit: number;
-  /** Item and change of its stock. */
+  /** Change of stock by item. */
   stocks: Map<string, number>;
 }
 
-/** The balances to which a step may lead from this one; none if its answer is wrong here. */
+/** The balances that a step may produce from this one; none if its answer is wrong here. */
 type Next = (balance: number) => number[];
 
 const idOf = (key: string): string => key.slice(key.indexOf(' ') + 1);
 
-/** @returns undefined if there is no such user or item; then there never is */
+/** @returns undefined if there is no such user or item; none is created later */
 export const balanceOf = (world: World, key: string): number | undefined =>
   key.startsWith('user') ? world.users.get(idOf(key)) : world.items.get(idOf(key))?.stock;
 
-/** @returns for each key the moves, or undefined if it can't be said what some step does to it */
+/** @returns the moves of each key, or undefined if the effect of some step on it is unknown */
 export function balanceMoves(
   steps: readonly Step[],
   initial: World,
@@ -48,7 +48,7 @@ export function balanceMoves(
         else if (!possible) moves.set(key, undefined);
       }
     } else if (call.call === 'payOrder') {
-      // Whose order it is, and whether it was paid, is for the projection of the order.
+      // The projection of the order checks its owner and whether it was paid.
       const refused = step.observer && step.operation.outcome !== 'insufficient_credit';
       if (!refused) add(`user ${call.user}`, step, nextOf(step, initial, `user ${call.user}`));
     } else if (!('order' in call)) {
@@ -59,7 +59,7 @@ export function balanceMoves(
   return moves;
 }
 
-/** A call whose amount stands in it, and the reads. */
+/** A call that carries its amount, or a read. */
 function nextOf(step: Step, initial: World, key: string): Next {
   const { call, outcome, seen } = step.operation;
   const exists = balanceOf(initial, key) !== undefined;
@@ -75,7 +75,7 @@ function nextOf(step: Step, initial: World, key: string): Next {
   if (outcome === 'insufficient_credit' || outcome === 'out_of_stock') {
     return (balance) => (balance + change < 0 ? [balance] : []);
   }
-  if (step.observer && outcome !== 'ok') return () => []; // a refusal that this call never gives
+  if (step.observer && outcome !== 'ok') return () => []; // this call never gives that refusal
   return (balance) => within(balance + change, shown);
 }
 
@@ -90,13 +90,13 @@ function nextOfOrder(step: Step, key: string, possible: readonly Effect[]): Next
   const changes = [...new Set(possible.map(of))];
   if (changes.every((change) => change === 0)) return undefined;
   if (outcome === 'insufficient_credit') {
-    // The stock is looked at first, so there was enough of it.
+    // The stock is checked first, so it was sufficient.
     const short = (b: number) =>
       changes.some((change) => (user ? b + change < 0 : b + change >= 0));
     return (balance) => (short(balance) ? [balance] : []);
   }
   if (outcome === 'out_of_stock') {
-    // Which item it was can be told only if there is one.
+    // With several items it is unknown which one ran out.
     const other = possible.some(({ stocks }) => stocks.size !== 1 || !stocks.has(idOf(key)));
     if (user || other) return undefined;
     return (balance) => (changes.some((change) => balance + change < 0) ? [balance] : []);

@@ -1,4 +1,4 @@
-/** Histories made by hand, each wrong in a way that has a name, and what would make it right. */
+/** Histories written by hand, each with one named anomaly, and the change that repairs it. */
 import type { Operation, Read, Seen } from '../../support/history.ts';
 import { type Call, emptyWorld, type World } from '../../support/model.ts';
 
@@ -39,7 +39,7 @@ const order = (id: string): Read => ({ call: 'findOrder', order: id });
 const paid = (is: boolean): Seen => ({ paid: is, total_cost: 60, items: [['i', 1]] });
 const bought: Seen = { paid: true, total_cost: 60 };
 
-/** Each bad history with what is changed in it to make it right: lines by index. */
+/** Each bad history with the lines, by index, that replace its own to repair it. */
 export const cases: [name: string, bad: Line[], right: Record<number, Line>][] = [
   [
     'lost update',

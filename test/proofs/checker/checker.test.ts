@@ -1,4 +1,4 @@
-/** The checker of histories: bad ones are caught and named, right ones pass, however concurrent. */
+/** The checker: it catches and names bad histories, and accepts right ones, however concurrent. */
 import { afterAll, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import type { Operation, Read } from '../../support/history.ts';
@@ -21,7 +21,7 @@ test.each(cases)('caught and named: %s', (name, bad, right) => {
   expect(result.components.every((component) => component.method === 'exact')).toBe(true);
 });
 
-/** No names for what is wrong: to find them takes longer than to find that it is. */
+/** Without names for violations: finding a name takes longer than finding the violation. */
 const FAST = { budget: 20_000, repairs: 0 };
 
 const plan = (more: Partial<Record<keyof Plan, fc.Arbitrary<unknown>>> = {}) =>
@@ -37,7 +37,7 @@ const plan = (more: Partial<Record<keyof Plan, fc.Arbitrary<unknown>>> = {}) =>
     ...more,
   }) as fc.Arbitrary<Plan>;
 
-test('no right history is taken for a wrong one, and nearly all are decided exactly', () => {
+test('right histories pass, and nearly all are decided exactly', () => {
   const methods = { exact: 0, necessary: 0 };
   fc.assert(
     fc.property(plan(), (made) => {
@@ -50,7 +50,7 @@ test('no right history is taken for a wrong one, and nearly all are decided exac
   expect(methods.exact).toBeGreaterThan(100 * methods.necessary);
 });
 
-test('the necessary conditions alone take no right history for a wrong one', () => {
+test('right histories pass under the necessary conditions alone', () => {
   fc.assert(
     fc.property(plan({ operations: fc.integer({ min: 50, max: 150 }) }), (made) => {
       const result = check(randomHistory(made), firstWorld(made), { budget: 1, repairs: 0 });
@@ -60,12 +60,12 @@ test('the necessary conditions alone take no right history for a wrong one', () 
   );
 });
 
-/** Calls whose effects on a balance stand in them: without one of them the last reads are wrong. */
+/** Calls that carry their amount: without the effect of one, the last reads are wrong. */
 const MOVES = new Set(['addFunds', 'pay', 'addStock', 'subtractStock']);
 const CERTAIN = {
   unknown: fc.constant(0),
   final_reads: fc.constant(true),
-  // A payment that stands isn't seen by reads, so it could explain a wrong balance.
+  // Reads don't show a payment that was not cancelled, so it could explain a wrong balance.
   weights: fc.constant({ payOrder: 0 }),
 };
 
@@ -87,7 +87,7 @@ test('a last balance that is wrong by one is always caught', () => {
   expect(wrong).toBe(250);
 });
 
-/** A history in which the effect of one call did not take place, though it was answered so. */
+/** A history in which one call was answered with success but had no effect. */
 function dropped(made: Plan, which: number, kinds: ReadonlySet<string>) {
   const right = randomHistory(made);
   const able = right.flatMap(({ call, outcome }, i) =>
@@ -116,7 +116,7 @@ test('a 200 without its effect is always caught', () => {
   expect(tried).toBeGreaterThan(125);
 });
 
-test('most of what only may be wrong is caught too', () => {
+test('many changes that are only sometimes violations are caught too', () => {
   const rates: Record<string, [caught: number, tried: number]> = {};
   const count = (name: string, history: Operation[] | undefined, made: Plan) => {
     if (!history) return;
@@ -212,7 +212,7 @@ test('a history of the real engine is right: 16 clients, a hot item', async () =
   expect(result.components.map((component) => component.method)).toEqual(['exact']);
 });
 
-test('2,000 calls of 64 clients with an item that all buy are decided', () => {
+test('2,000 calls of 64 clients with one hot item are decided', () => {
   const made = { seed: 10, clients: 64, users: 300, items: 10, unknown: 0.005, amount: 5 };
   const large: Plan = { ...made, operations: 2000, final_reads: true, weights: { payOrder: 0 } };
   const right = check(randomHistory(large), firstWorld(large));
@@ -223,7 +223,7 @@ test('2,000 calls of 64 clients with an item that all buy are decided', () => {
   expect(check(free, firstWorld(large), FAST).violations.length).toBe(1);
 });
 
-/** The first order that is paid after so many calls costs nothing. */
+/** The first order paid after so many calls costs nothing. */
 function onceForFree(after: number) {
   let over = false;
   return (real: World, call: Call, index: number): string => {

@@ -1,8 +1,10 @@
 /**
- * Strict serializability of recorded histories: is there one serial order of all calls that explains
- * every answer by the sequential model and keeps real time? Each component of keys (users, items and
- * orders that calls connect) is decided apart, since what is true of each is true of the whole
- * (P-compositionality: Horn and Kroening, "Faster linearizability checking", 2015).
+ * Checks recorded histories for strict serializability: is there one serial order of all calls that
+ * explains every answer by the sequential model and respects real time? Each component of keys
+ * (users, items and orders that calls connect) is decided separately, since a history is
+ * serializable if and only if each of its components is (P-compositionality: Horn and Kroening,
+ * "Faster linearizability checking", 2015). Hand-written: Porcupine and Knossos need another
+ * runtime, and neither falls back to necessary conditions where a component is too large.
  */
 
 import type { Operation } from '../../support/history.ts';
@@ -13,29 +15,28 @@ import { isModest, keysOfOrders, relaxed } from './relax.ts';
 import { search } from './search.ts';
 import { keysOf, type Step, stepOf, tellsSomething } from './step.ts';
 
-export type { Violation } from './diagnosis.ts';
-export { pathOf, record } from './record.ts';
+export { record } from './record.ts';
 
 /**
  * How a component was decided.
- * `exact`: a serial order of it was found, or it was shown that there is none.
+ * `exact`: a serial order was found, or it was proved that there is none.
  * `necessary`: too large for that. Each key alone has a serial order, within windows narrowed by all
- * other keys; and each of the views was searched exactly where it says so. What only shows when more
- * keys than those of a view are ordered together may be missed.
+ * other keys; and the views were searched exactly as far as they say. An anomaly across more keys
+ * than one view has may be missed.
  */
-export interface Component {
+interface Component {
   keys: number;
   operations: number;
   method: 'exact' | 'necessary';
-  /** Keys that were not even decided alone. */
+  /** Keys that were not decided even alone. */
   undecided: string[];
   views: View[];
 }
 
-/** A component seen with some of its keys only, the others being taken to be endless and unseen. */
-export interface View {
+/** A component reduced to some of its keys. The balances of the others are endless and unseen. */
+interface View {
   kept: string;
-  /** The parts into which it falls, and how many of them were decided exactly. */
+  /** How many independent parts it has, and how many of them were decided exactly. */
   parts: number;
   decided: number;
 }
@@ -45,24 +46,24 @@ export interface Result {
   components: Component[];
   /** Operations that were checked. */
   operations: number;
-  /** Operations that say nothing: refused unseen, or reads without an answer. */
+  /** Operations that carry no information: refused before they ran, or reads without an answer. */
   mute: number;
 }
 
-export interface Limits {
-  /** Steps that may be tried for each component: a hundred thousand take one to three seconds. */
+export interface CheckOptions {
+  /** The most steps to try for each component: a hundred thousand take one to three seconds. */
   budget: number;
-  /** Steps that may be tried to find the name of a violation. */
+  /** The most steps to try to find the name of a violation. */
   repairs: number;
 }
 
-/** @param initial the world before the first call; it is left as it is */
+/** @param initial the world before the first call; it is not modified */
 export function check(
   history: readonly Operation[],
   initial: World,
-  limits: Partial<Limits> = {},
+  options: Partial<CheckOptions> = {},
 ): Result {
-  const { budget, repairs } = { budget: 100_000, repairs: 200_000, ...limits };
+  const { budget, repairs } = { budget: 100_000, repairs: 200_000, ...options };
   const telling = history.filter(tellsSomething);
   const mute = history.filter((operation) => !tellsSomething(operation));
   const result: Result = {
@@ -115,9 +116,9 @@ function decideOnce(operations: readonly Operation[], initial: World, budget: nu
 }
 
 /**
- * Weaker, but small enough: with some keys only the rest falls into parts that can be decided. All
- * users without the items; each item alone with its orders; then all but the items that connect
- * most, until everything that is left is decided.
+ * Weaker, but feasible: reduced to some of its keys, a component falls into parts that can be
+ * decided. First all users without the items; then each item alone with its orders; then all but
+ * the items that connect most, until everything that is left is decided.
  */
 function decideParts(operations: readonly Operation[], initial: World, budget: number) {
   const views: View[] = [];
@@ -162,7 +163,7 @@ function itemsByUse(operations: readonly Operation[]): string[] {
   return [...counts].sort((a, b) => b[1] - a[1]).map(([key]) => key);
 }
 
-/** Operations by the keys that connect them: union and find. */
+/** Groups operations by the keys that connect them (union-find). */
 function components(
   operations: readonly Operation[],
   initial: World,

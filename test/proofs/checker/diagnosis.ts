@@ -1,6 +1,7 @@
 /**
- * The name of a violation: by the smallest repair that would make the history right. If it would be
- * right had one call not happened, that call's 200 was a lie; had it happened twice, it did; …
+ * Names a violation by the smallest repair of the history. If the history is right without the
+ * effect of one call, that call's 200 was false; if it is right with the effect twice, it took
+ * effect twice; and so on.
  */
 
 import type { Operation } from '../../support/history.ts';
@@ -9,13 +10,13 @@ import { search } from './search.ts';
 import { isRead, remember, type Step, stepOf, touched } from './step.ts';
 
 export interface Violation {
-  /** What went wrong, as it is called; 'no serial order' if no single repair explains it. */
+  /** The name of the anomaly; 'no serial order' if no single repair explains it. */
   name: string;
   /** One sentence with the ids. */
   detail: string;
-  /** The key that shows it by itself, if one does. */
+  /** The key that shows it alone, if one does. */
   key: string | undefined;
-  /** The call concerned, or the one at which no serial order leads further. */
+  /** The call concerned, or the one beyond which no serial order leads. */
   operation: Operation | undefined;
 }
 
@@ -23,18 +24,18 @@ export interface Violation {
 export interface Wrong {
   operations: readonly Operation[];
   initial: World;
-  /** The one at which it showed. */
+  /** The one at which it appeared. */
   at: Operation | undefined;
   key: string | undefined;
 }
 
-/** Repairs are tried on so many operations at most; before that a history is cut to its prefix. */
+/** The most operations on which repairs are tried; a longer history is cut to a prefix. */
 const SMALL = 150;
 const BUDGET = 2_000;
 
 /**
- * @param mute operations that said nothing of the state, which may have done something after all
- * @param repairs steps that may be tried to find a name
+ * @param mute operations without information about the state; they may have had an effect
+ * @param repairs the most steps to try to find a name
  */
 export function diagnose(
   wrong: Wrong & { mute: readonly Operation[]; repairs: number },
@@ -56,7 +57,7 @@ function repaired({ operations, initial, mute, at, repairs }: Parameters<typeof 
   const end = whole ? Number.POSITIVE_INFINITY : (at?.completed_at ?? 0);
   const near = operations.filter((operation) => operation.invoked_at <= end);
   if (near.length > SMALL) return undefined;
-  // What was under way at the end of the prefix may come in it or later.
+  // Calls in flight at the end of the prefix may belong to it or come later.
   const ofPrefix = (step: Step) => ({ ...step, optional: step.optional || step.until > end });
   const steps = near.map(stepOf).map(ofPrefix);
   let left = repairs;
@@ -80,7 +81,7 @@ function repaired({ operations, initial, mute, at, repairs }: Parameters<typeof 
 type Holds = (steps: readonly Step[]) => boolean;
 type Repair = (step: Step, steps: readonly Step[], holds: Holds) => string | undefined;
 
-/** A read that would have been right at another time. */
+/** Looks for a read that would have been right at another time. */
 const readRepair: Repair = (step, steps, holds) => {
   if (!isRead(step.operation)) return undefined;
   const others = steps.filter((other) => other !== step);
@@ -90,7 +91,7 @@ const readRepair: Repair = (step, steps, holds) => {
     const later = { ...step, until: Number.POSITIVE_INFINITY };
     return holds([...others, later]) ? 'read of what had not happened yet' : undefined;
   }
-  // It came too late for what it shows: after which other answer?
+  // The read is stale: which earlier answer shows that?
   const onKey = (other: Step) => other.keys.some((key) => step.keys.includes(key));
   const writes = others.filter((other) => !isRead(other.operation));
   const elsewhere = others.filter((other) => isRead(other.operation) && !onKey(other));
@@ -100,11 +101,11 @@ const readRepair: Repair = (step, steps, holds) => {
     : 'real-time violation across keys';
 };
 
-/** Another effect of one call, which would explain the answers of all. */
+/** Looks for another effect of one call that would explain all answers. */
 interface Otherwise {
   name: string;
   when(operation: Operation): boolean;
-  /** Does to the world what the call did; false if it can't have. Undefined: it did nothing. */
+  /** Applies the effect to the world; false if that is impossible. Undefined: no effect. */
   apply?(world: World, step: Step): boolean;
 }
 
@@ -140,7 +141,7 @@ const REPAIRS: Otherwise[] = [
   parted(['order', 'user']),
 ];
 
-/** As if there had been more than enough of everything; balances may end below zero. */
+/** As if every balance had been sufficient; balances may end below zero. */
 function overdraw(world: World, step: Step): boolean {
   const keys = touched(world, step);
   const give = (amount: number) => {
@@ -161,7 +162,7 @@ function overdraw(world: World, step: Step): boolean {
 const PLENTY = 2 ** 50;
 const idOf = (key: string): string => key.slice(key.indexOf(' ') + 1);
 
-/** The same call once more, at any time after its invocation, its order being as it was before. */
+/** The same call once more, at any time after its invocation, on its order's earlier state. */
 function ghostOf(step: Step): Step {
   const { call } = step.operation;
   const apply = (world: World) => {
@@ -173,7 +174,7 @@ function ghostOf(step: Step): Step {
   return { ...step, until: Number.POSITIVE_INFINITY, optional: false, observer: false, apply };
 }
 
-/** The call happened, whatever was answered, and then it happened again. */
+/** The call took effect twice, whatever its answer was. */
 const twice: Repair = (step, steps, holds) => {
   const { operation } = step;
   if (isRead(operation) || (!isOk(operation) && operation.outcome !== 'unknown')) return undefined;
@@ -201,7 +202,7 @@ function effectRepair({ name, when, apply }: Otherwise): Repair {
   };
 }
 
-/** What neither another time nor another effect explains. */
+/** Neither another time nor another effect explains it. */
 const lastRepair: Repair = (step, steps, holds) => {
   const { operation } = step;
   const others = steps.filter((other) => other !== step);

@@ -1,4 +1,4 @@
-/** Random concurrent histories that are right by construction, to prove the checker with. */
+/** Random concurrent histories that are right by construction, to test the checker with. */
 import type { Operation, Read, Seen } from '../../support/history.ts';
 import { type Call, emptyWorld, perform, totalOf, type World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
@@ -13,11 +13,11 @@ export interface Plan {
   unknown: number;
   /** The largest amount and quantity. */
   amount: number;
-  /** Calls that may be made, and how often. */
+  /** Relative frequency of each call. */
   weights?: Partial<Record<Name, number>>;
-  /** At the end everything is read, one call after the other. */
+  /** Read everything at the end, one call after the other. */
   final_reads?: boolean;
-  /** What really happens at the moment of the call: the model, unless it shall be wrong. */
+  /** The actual effect of a call: the model's, unless the history is to be wrong. */
   happen?: (world: World, call: Call, index: number) => string;
 }
 
@@ -25,7 +25,7 @@ type Name = (Call | Read)['call'];
 type Known = { order: string; owner: string };
 const NOWHERE: Known = { order: 'nowhere', owner: 'nobody' };
 
-export const WEIGHTS: Record<Name, number> = {
+const WEIGHTS: Record<Name, number> = {
   addFunds: 4,
   pay: 3,
   payOrder: 1,
@@ -51,8 +51,8 @@ export function firstWorld({ users, items, amount }: Plan): World {
 }
 
 /**
- * Each call takes effect at a moment that is chosen within its invocation and completion, in the
- * sequential model, so the order of these moments is a serial order of the history.
+ * Each call takes effect in the sequential model at a random moment between its invocation and its
+ * completion, so the order of these moments is a serial order of the history.
  */
 export function randomHistory(plan: Plan): Operation[] {
   const random = seeded(plan.seed);
@@ -126,7 +126,7 @@ function chooser(plan: Plan, random: () => number, orders: Known[], number: () =
     const anyone = `u${below(plan.users)}`;
     const item = random() < 0.5 ? 'i0' : `i${below(plan.items)}`;
     const amount = 1 + below(plan.amount);
-    // Mostly the latest orders, so that one order is under several hands at once.
+    // Mostly recent orders, so that several clients use one order at the same time.
     const back = below(random() < 0.8 ? 8 : orders.length + 1);
     const { order, owner } = orders[Math.max(0, orders.length - 1 - back)] ?? NOWHERE;
     const user = random() < 0.95 ? owner : anyone;
@@ -157,7 +157,7 @@ function chooser(plan: Plan, random: () => number, orders: Known[], number: () =
   };
 }
 
-/** Calls on the real world give what the API shows of them. */
+/** Performs a call on the actual world. @returns what the API would answer */
 function happening(world: World, { call }: Operation, index: number, plan: Plan): [string, Seen] {
   switch (call.call) {
     case 'findUser':
@@ -173,7 +173,7 @@ function happening(world: World, { call }: Operation, index: number, plan: Plan)
   }
 }
 
-export function seenOf(world: World, call: Call | Read): Seen {
+function seenOf(world: World, call: Call | Read): Seen {
   const order = 'order' in call ? world.orders.get(call.order) : undefined;
   const total_cost = 'order' in call ? totalOf(world, call.order) : 0;
   const items = [...(order?.lines ?? [])].map(([id, line]): [string, number] => [

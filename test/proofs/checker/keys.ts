@@ -1,4 +1,4 @@
-/** The projections of a history: each order by itself, then each user's credit and item's stock. */
+/** The projections of a history: each order alone, then each user's credit and item's stock. */
 
 import { totalOf, type World } from '../../support/model.ts';
 import { balanceMoves, balanceOf, type Effect } from './balances.ts';
@@ -10,25 +10,26 @@ type Order = ReturnType<World['orders']['get']>;
 export interface Keys {
   orders: Projection<Order>[];
   balances: Projection<number>[];
-  /** Keys whose projection would take too long. */
+  /** Keys whose projection takes too long to decide. */
   undecided: string[];
-  /** The first key found whose projection has no serial order, and where it ended. */
+  /** The first key whose projection has no serial order, and the step at which it ended. */
   wrong: { key: string; step: Step | undefined } | undefined;
 }
 
-/** Enough of everything, so that an order can be looked at without its user and items. */
+/** A balance that always suffices, so that an order can be checked without its user and items. */
 const PLENTY = 2 ** 51;
 const ALL_BUDGET = 2_000;
 const ONE_BUDGET = 50_000;
 const ROUNDS = 8;
 
-/** Refusals that another key is the reason of. */
+/** Refusals whose reason is another key. */
 const ELSEWHERE = new Set(['insufficient_credit', 'out_of_stock', 'limit_exceeded']);
 
 /**
- * Decides every key alone, and narrows the windows of its steps to what it allows; these in turn
- * allow less to the other keys that the steps touch, so all is repeated until nothing changes. A
- * cycle in the graph of dependencies and real time (Adya; Elle, VLDB 2020) empties a window so.
+ * Decides every key alone and narrows the windows of its steps to what its serial orders allow. A
+ * narrower window constrains the other keys of the same step, so this repeats until nothing
+ * changes. A cycle in the graph of dependencies and real time (Adya; Elle, VLDB 2020) thus leaves
+ * an empty window.
  */
 export function projections(steps: readonly Step[], initial: World): Keys {
   const rounds = new Rounds(steps, initial);
@@ -46,7 +47,7 @@ class Rounds {
   private readonly balances = new Map<string, Projection<number>>();
   private readonly undecided = new Set<string>();
   private wrong: Keys['wrong'];
-  /** Steps whose windows or effects are narrower than they were; at first all. */
+  /** Steps whose windows or effects became narrower; initially all. */
   private changed: Set<Step>;
 
   constructor(steps: readonly Step[], initial: World) {
@@ -76,7 +77,7 @@ class Rounds {
     return this.changed.size > 0;
   }
 
-  /** To look ahead along a key that couldn't be decided would take too long each time. */
+  /** Without undecided keys: looking ahead along them takes too long. */
   keys = (): Keys => ({
     orders: [...this.orders.values()].filter(({ key }) => !this.undecided.has(key)),
     balances: [...this.balances.values()].filter(({ key }) => !this.undecided.has(key)),
@@ -108,7 +109,7 @@ class Rounds {
     this.settle(projection, 'one');
   }
 
-  /** Every serial order if that is not too many, else what is needed at least. */
+  /** Explores every serial order if there are not too many, else no more than needed. */
   private settle<T>(projection: Projection<T>, least: 'effects' | 'one') {
     const all = projection.decide('all', ALL_BUDGET);
     if (all === 'yes') for (const step of projection.narrow()) this.changed.add(step);
@@ -123,7 +124,7 @@ class Rounds {
 
 const textOfEffect = ({ credit, stocks }: Effect): string => `${credit} ${[...stocks].sort()}`;
 
-/** The most that an order can have cost or been paid, so that plenty is known to be enough. */
+/** The most that an order can have cost or been paid: PLENTY must exceed it. */
 function mostOf(steps: readonly Step[], initial: World, id: string): number {
   let most = totalOf(initial, id) + (initial.orders.get(id)?.payment ?? 0);
   for (const { operation } of steps) {
@@ -182,11 +183,11 @@ const textOf = (order: Order): string => {
   return `${order.user} ${order.paid} ${order.payment} ${lines.sort()}`;
 };
 
-/** Runs the step where there is enough of everything: what the order alone has to say about it. */
+/** Runs the step in a world where every balance suffices: only the order itself decides. */
 function tryOn(plenty: World, id: string, { operation }: Step) {
   const elsewhere = ELSEWHERE.has(operation.outcome) && operation.call.call !== 'addItem';
   const { credit: _, ...shown } = operation.seen;
-  // A refusal for want of credit or stock: with plenty of it the call would have gone through.
+  // A refusal for lack of credit or stock: with plenty of both the call would have succeeded.
   const relaxed = elsewhere
     ? { ...operation, outcome: 'ok', seen: {} }
     : { ...operation, seen: shown };

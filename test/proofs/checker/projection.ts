@@ -1,6 +1,6 @@
 /**
- * A history as a single key sees it. That every such projection has a serial order is necessary for
- * the whole to have one; and as a look ahead it keeps the search of the whole out of dead ends.
+ * A history reduced to one key. Each projection must have a serial order if the whole history has
+ * one. As a look-ahead, projections also keep the search of the whole history out of dead ends.
  */
 import type { Step } from './step.ts';
 import { type Span, Window } from './window.ts';
@@ -8,19 +8,19 @@ import { type Span, Window } from './window.ts';
 /** What a step does to one key. */
 export interface Move<T> extends Span {
   step: Step;
-  /** The states to which it may lead from this one; none if its answer can't have come here. */
+  /** The states that it may produce from this one; none if its answer is impossible here. */
   next(state: T): T[];
-  /** Told of each transition that has its place in some serial order. */
+  /** Called for each transition that occurs in some serial order. */
   note?(before: T, after: T): void;
 }
 
-/** 'all': every serial order, so that windows are known; 'effects': enough for the notes; or one. */
+/** 'all': every serial order, to know windows; 'effects': enough for the notes; or 'one'. */
 type Mode = 'all' | 'effects' | 'one';
 
 export class Projection<T> {
   readonly key: string;
   readonly moves: readonly Move<T>[];
-  /** How far a projection without a serial order could be followed. */
+  /** The move at which a projection without a serial order ended. */
   stuck: Move<T> | undefined;
   private readonly first: T;
   private readonly window: Window<Move<T>>;
@@ -42,7 +42,7 @@ export class Projection<T> {
     this.window = new Window(moves);
   }
 
-  /** Is there a serial order of this key alone? */
+  /** @returns whether this key alone has a serial order */
   decide(mode: Mode, budget: number): 'yes' | 'no' | 'undecided' {
     [this.left, this.horizon, this.gave_up] = [budget, Number.POSITIVE_INFINITY, false];
     this.mode = mode;
@@ -55,8 +55,8 @@ export class Projection<T> {
   }
 
   /**
-   * After decide('all') has said yes: each step can only have come when, in some serial order, what
-   * came before it had begun and what came after it had not ended.
+   * To call after decide('all') has returned 'yes'. A step can only have happened when, in some
+   * serial order, all earlier steps had begun and no later step had ended.
    * @returns the steps whose windows became narrower
    */
   narrow(): Step[] {
@@ -75,13 +75,13 @@ export class Projection<T> {
   put = (move: Move<T>): void => this.window.put(move);
   pop = (): void => this.window.pop();
 
-  /** False if no serial order leads on from here; true if there may be one. */
+  /** False if no serial order continues from here; true if one may. */
   mayGoOn(state: T): boolean {
     [this.left, this.horizon, this.gave_up] = [400, this.window.order.length + 40, false];
     return this.walk(state, 0);
   }
 
-  /** @param begun the latest beginning of what has its place */
+  /** @param begun the latest start among the moves placed so far */
   private walk(state: T, begun: number): boolean {
     const due = this.window.due();
     if (!due && this.mode === 'one') return true;
@@ -104,7 +104,7 @@ export class Projection<T> {
     let lives = false;
     const moves = this.window.candidates();
     const ends = this.window.reached;
-    // What only looks on and is right may as well come now: there is no choice in it.
+    // An observer whose answer fits can be placed now: it changes nothing.
     const fits = (move: Move<T>) => isLook(move) && move.next(state).length > 0;
     const look = this.mode === 'all' ? undefined : moves.find(fits);
     for (const move of look ? [look] : moves.sort(byPromise)) {
@@ -134,7 +134,7 @@ export class Projection<T> {
 
 const isLook = ({ step, note }: Move<unknown>): boolean => step.observer && note === undefined;
 
-/** Whoever showed the balance that he left knows best whether it is his turn. */
+/** Moves that showed the resulting balance come first: their answers decide whether they fit. */
 const byPromise = (a: Move<unknown>, b: Move<unknown>): number =>
   Number(showsBalance(b.step)) - Number(showsBalance(a.step)) ||
   (a.until < b.until ? -1 : a.until > b.until ? 1 : 0);

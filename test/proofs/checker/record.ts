@@ -1,20 +1,13 @@
-/** Writes down calls of the API as operations of a history. */
+/** Records calls of the API as operations of a history. */
 import type { Operation, Read, Seen } from '../../support/history.ts';
 import type { Call } from '../../support/model.ts';
 
-/** What a run of the call gave: test/support/kassa.ts's Reply and test/support/client.ts's Known both fit. */
+/** The answer to a call: Reply of test/support/kassa.ts or Known of test/support/client.ts. */
 // biome-ignore lint/suspicious/noExplicitAny: answers have every shape
 export type Given = { status: number; body: any } | { broken: string };
 
-/** Sends the request; it may repeat it under an Idempotency-Key, as one call of the history. */
-export type Send = (
-  method: string,
-  path: string,
-  headers?: Record<string, string>,
-) => Promise<Given>;
-
 /** @returns the method and path of a call */
-export function pathOf(call: Call | Read): [method: string, path: string] {
+function pathOf(call: Call | Read): [method: string, path: string] {
   switch (call.call) {
     case 'findUser':
       return ['GET', `/payment/find_user/${call.user}`];
@@ -50,9 +43,9 @@ export function pathOf(call: Call | Read): [method: string, path: string] {
 }
 
 /**
- * Sends one call and appends it to the history when it is over. The id of a new order is the
- * service's, so it is taken from the answer; one whose answer was lost is never seen again.
- * @returns what was given
+ * Sends one call and appends it to the history when it has ended. The service chooses the id of a
+ * new order, so it is taken from the answer; if the answer is lost, no other call uses the order.
+ * @returns the answer
  */
 export async function record<G extends Given>(
   history: Operation[],
@@ -80,7 +73,7 @@ export async function record<G extends Given>(
   return given;
 }
 
-/** A 5xx may have happened or not: that is all that every implementation of the API promises. */
+/** A call with a 5xx may have taken effect or not: no implementation of the API promises more. */
 function outcomeOf(given: Given): string {
   if (!('status' in given) || given.status >= 500) return 'unknown';
   if (given.status < 300) return 'ok';

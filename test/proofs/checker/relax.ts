@@ -1,10 +1,10 @@
-/** Histories without some of their keys: what is left has a serial order if the whole has one. */
+/** Reduces histories to some of their keys. If the whole has a serial order, so has the rest. */
 
 import type { Operation } from '../../support/history.ts';
 import { totalOf, type World } from '../../support/model.ts';
 import { copyOf } from './step.ts';
 
-/** More than all that a history can move, and far enough from the limit to take all back. */
+/** More than a history can move, and far enough below the limit for all of it to be returned. */
 const ENDLESS = 2 ** 52;
 
 export interface Relaxed {
@@ -13,9 +13,9 @@ export interface Relaxed {
 }
 
 /**
- * Takes the balances of users and items that are not kept to be endless, and forgets whatever was
- * said of them: reads, balances in answers, and refusals that they may have been the reason of.
- * @param keeps of a key: `user …` or `item …`
+ * Makes the balances of users and items that are not kept endless, and drops everything that
+ * depends on them: reads, balances in answers, and refusals that they may have caused.
+ * @param keeps whether to keep a key: `user …` or `item …`
  */
 export function relaxed(
   operations: readonly Operation[],
@@ -47,7 +47,7 @@ export function relaxed(
   return { operations: left, initial: world };
 }
 
-/** For each order the user and the items that its checkout may touch. */
+/** For each order, the user and the items that its checkout may touch. */
 export function keysOfOrders(
   operations: readonly Pick<Operation, 'call'>[],
   initial: World,
@@ -68,7 +68,7 @@ export function keysOfOrders(
   return orders;
 }
 
-/** Is there nothing in it that could use up what is taken to be endless? */
+/** @returns whether no call can exhaust a balance that counts as endless */
 export function isModest(operations: readonly Operation[], initial: World): boolean {
   let most = 0;
   for (const [id, order] of initial.orders) {

@@ -1,7 +1,7 @@
 /**
  * The exact search for a serial order: Wing and Gong, "Testing and verifying concurrent objects"
- * (1993), with the memory of Lowe, "Testing for linearizability" (2017): what Knossos and Porcupine
- * call WGL. An operation is tried once all that completed before its invocation have their place.
+ * (1993), with the memoization of Lowe, "Testing for linearizability" (2017); Knossos and Porcupine
+ * call it WGL. An operation is tried once all that completed before its invocation are placed.
  */
 
 import type { World } from '../../support/model.ts';
@@ -13,14 +13,14 @@ import { copyOf, describe, remember, type Step, touched } from './step.ts';
 import { Window } from './window.ts';
 
 export interface Found {
-  /** 'yes': there is an order, which was carried out. 'no': all were tried. Else the budget ended. */
+  /** 'yes': an order was found. 'no': all were tried. 'undecided': the budget was used up. */
   serial: 'yes' | 'no' | 'undecided';
-  /** The step at which the search came no further, on the way on which it came furthest. */
+  /** The step at which the longest path of the search ended. */
   stuck: Step | undefined;
   tried: number;
 }
 
-/** A point of choice on the way: how many only looked on, and what is left to be tried. */
+/** A choice point of the search: the number of observers placed, and the options left to try. */
 interface Choice {
   print: string;
   observers: number;
@@ -30,11 +30,11 @@ interface Choice {
 }
 
 /**
- * Depth first. Where it comes no further for long it goes back some way at once and orders its
- * choices anew, what it was stuck at first (restarts and weights as in solvers of constraints); what
- * was left half tried is forgotten, so 'no' still means that everything was tried.
- * @param budget steps that may be tried before the search gives up
- * @param keys look ahead along single keys; without it the search only tries in vain longer
+ * Depth first. After a while without progress it backtracks several levels and reorders its
+ * choices, most conflicting first (restarts and weights, as in constraint solvers). Choices that
+ * were only partly tried are forgotten, so 'no' still means that everything was tried.
+ * @param budget the most steps to try before the search gives up
+ * @param keys look-ahead along single keys; without it the search only takes longer
  */
 export function search(steps: readonly Step[], initial: World, budget: number, keys?: Keys): Found {
   const way = new Way(steps, initial, keys);
@@ -66,7 +66,7 @@ export function search(steps: readonly Step[], initial: World, budget: number, k
     const options = seen.has(print) ? [] : way.options(due);
     seen.add(print);
     choices.push({ print, observers, options, next: 0, undo: undefined });
-    // Down the next option that explains its answer, or back up to where there is one.
+    // Take the next option that explains its answer, or backtrack to a level that has one.
     for (let moved = false; !moved; ) {
       const choice = choices.at(-1);
       if (!choice) return { serial: 'no', stuck, tried };
@@ -87,7 +87,7 @@ export function search(steps: readonly Step[], initial: World, budget: number, k
 const PATIENCE = 300;
 const BACK = 30;
 
-/** The steps that have their place so far, and the world that they have led to. */
+/** The steps placed so far, and the world that they have produced. */
 class Way {
   readonly window: Window<Step>;
   private readonly world: World;
@@ -105,8 +105,8 @@ class Way {
   }
 
   /**
-   * Places every step that only looks and whose answer is right now. There is no choice in it: in
-   * an order in which it comes later it can as well come now, since it changes nothing.
+   * Places every observer whose answer is right now. An observer changes nothing, so an order that
+   * places it later is also valid with it here.
    * @returns how many
    */
   observe(): number {
@@ -126,7 +126,7 @@ class Way {
     for (let i = 0; i < placed; i++) this.pop();
   }
 
-  /** First what touches the keys of the step that is due, then the rest, each by its end. */
+  /** First the steps that touch the keys of the step that is due, then the rest, each by its end. */
   options(due: Step): Step[] {
     const keys = new Set(touched(this.world, due));
     const options = this.window.candidates().filter((step) => !step.observer);
@@ -146,7 +146,7 @@ class Way {
     return sorted.map(({ step }) => step);
   }
 
-  /** From now on this step comes as soon as it can, and the others in some disorder. */
+  /** From now on, tries this step as early as possible, and the others in a new random order. */
   blame(step: Step): void {
     this.weights.set(step, (this.weights.get(step) ?? 0) + 1);
     this.blames++;

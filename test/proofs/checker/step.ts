@@ -1,22 +1,22 @@
-/** One operation of a history, as the checker tries it on the sequential model: do, compare, undo. */
+/** One operation of a history, as the checker tries it on the model: apply, compare, undo. */
 import type { Operation } from '../../support/history.ts';
 import { perform, totalOf, type World } from '../../support/model.ts';
 
-/** A way in which an operation may have taken place. */
+/** A time span in which an operation may have taken effect, and its effect. */
 export interface Step {
   operation: Operation;
   from: number;
   until: number;
-  /** It may also never have taken place: no answer came, or it was still under way. */
+  /** It may have had no effect: no answer came, or it was still in flight. */
   optional: boolean;
   /** Its answer says that it changed nothing. */
   observer: boolean;
   keys: readonly string[];
-  /** Changes the world and says true if that explains the answer; the world is a mess if not. */
+  /** Applies it to the world. @returns whether that explains the answer; if not, discard the world */
   apply(world: World): boolean;
 }
 
-/** Refusals that say nothing of the state, only that nothing was done. */
+/** Refusals that carry no information about the state; the call had no effect. */
 const MUTE = new Set([
   'refused',
   'contention',
@@ -37,7 +37,7 @@ const LINES_MAX = 1000;
 export const isRead = ({ call: { call } }: Operation): boolean =>
   call === 'findUser' || call === 'findItem' || call === 'findOrder';
 
-/** @returns false if nothing can be learned from it: it did nothing and showed nothing */
+/** @returns false if it carries no information: it had no effect and showed nothing */
 export const tellsSomething = (operation: Operation): boolean =>
   !MUTE.has(operation.outcome) && !(operation.outcome === 'unknown' && isRead(operation));
 
@@ -55,7 +55,7 @@ export function stepOf(operation: Operation): Step {
   };
 }
 
-/** The keys that a call names. Those that follow from an order are found by its other calls. */
+/** The keys that a call names. The keys behind an order follow from the other calls on it. */
 export function keysOf({ call }: Pick<Operation, 'call'>): string[] {
   const keys: string[] = [];
   if ('order' in call) keys.push(`order ${call.order}`);
@@ -64,7 +64,7 @@ export function keysOf({ call }: Pick<Operation, 'call'>): string[] {
   return keys;
 }
 
-/** Does the call to the world. @returns whether its answer is what was recorded */
+/** Performs the call on the world. @returns whether the answer matches the recorded one */
 export function explains(operation: Operation, world: World): boolean {
   const { call, outcome, seen } = operation;
   switch (call.call) {
@@ -75,7 +75,7 @@ export function explains(operation: Operation, world: World): boolean {
     case 'findOrder':
       return answers(world.orders.has(call.order) ? 'ok' : 'order_not_found', operation, world);
     case 'createOrder':
-      // The service makes ids that never were: a second one of the same id explains nothing.
+      // The service never reuses an id, so an order with this id must not exist yet.
       return !world.orders.has(call.order) && answers(perform(world, call), operation, world);
     case 'addItem': {
       const size = world.orders.get(call.order)?.lines.size ?? 0;
@@ -83,7 +83,7 @@ export function explains(operation: Operation, world: World): boolean {
       return answers(perform(world, call), operation, world);
     }
     case 'checkout': {
-      // The total of a checkout is that of the order it found, paid already or not.
+      // A checkout shows the total of the order as it found it, already paid or not.
       const right = answers(perform(world, call), operation, world);
       return right && (seen.paid ?? true);
     }
@@ -118,7 +118,7 @@ function showsOrder(world: World, id: string, seen: Operation['seen']): boolean 
   );
 }
 
-/** The keys that a call may change in this world: those it names, and those that its order names. */
+/** The keys that a call may change in this world: those that it or its order names. */
 export function touched(world: World, { operation: { call } }: Step): string[] {
   const keys = keysOf({ call });
   const order = 'order' in call ? world.orders.get(call.order) : undefined;
@@ -127,7 +127,7 @@ export function touched(world: World, { operation: { call } }: Step): string[] {
   return [...new Set(keys)];
 }
 
-/** @returns a function that gives these keys the values back that they have now */
+/** @returns a function that restores the current values of these keys */
 export function remember(world: World, keys: readonly string[]): () => void {
   const restores = keys.map((key) => {
     const id = key.slice(key.indexOf(' ') + 1);
@@ -149,7 +149,7 @@ function restore<T>(map: Map<string, T>, id: string, copy: (value: T) => T): () 
   };
 }
 
-/** A key with its value, in full: two worlds are the same if these are for every key. */
+/** A key with its full value: two worlds are equal if these texts are, for every key. */
 export function describe(world: World, key: string): string {
   const id = key.slice(key.indexOf(' ') + 1);
   if (key.startsWith('user')) return `${key} ${world.users.get(id)}`;
@@ -160,7 +160,7 @@ export function describe(world: World, key: string): string {
   return `${key} ${order.user} ${order.paid} ${order.payment} ${lines.sort()}`;
 }
 
-/** A world of its own, so that the caller's stays as it is. */
+/** A deep copy, so that the caller's world is not modified. */
 export const copyOf = (world: World): World => ({
   users: new Map(world.users),
   items: new Map([...world.items].map(([id, item]) => [id, { ...item }])),

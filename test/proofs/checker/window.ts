@@ -1,25 +1,25 @@
-/** Which operations of a history may come next in a serial order: the window that slides over it. */
+/** A sliding window over a history: the operations that may come next in a serial order. */
 import { seeded } from '../../support/report.ts';
 
 export interface Span {
-  /** Whatever ended before this moment comes first. */
+  /** All spans that ended before this time come first. */
   from: number;
-  /** Whatever began after this moment comes later. */
+  /** All spans that began after this time come later. */
   until: number;
-  /** It need not come at all. */
+  /** It may be missing from the order. */
   optional: boolean;
 }
 
-/** A set of spans with their places in an order, which grows at its end and shrinks there again. */
+/** A set of spans and an order of some of them, used as a stack: `put` appends, `pop` removes. */
 export class Window<S extends Span> {
   readonly order: S[] = [];
   private readonly spans: readonly S[];
   private readonly by_end: readonly S[];
-  /** How many of by_end have their place, up to the first that has not. */
+  /** The number of leading spans of `by_end` that are placed. */
   private position = 0;
   private readonly places = new Map<S, { start: number; end: number; hash: [number, number] }>();
   private readonly placed = new Set<S>();
-  /** Without a place, by their beginning: a linked list, since spans leave it and come back. */
+  /** The unplaced spans by their start: a doubly linked list, since spans leave and return. */
   private readonly next: Int32Array;
   private readonly previous: Int32Array;
   private hash: [number, number] = [0, 0];
@@ -39,7 +39,7 @@ export class Window<S extends Span> {
 
   has = (span: S): boolean => this.places.has(span);
 
-  /** The one without a place that ends first: whatever begins after its end must wait for it. */
+  /** The unplaced span that ends first: spans that begin after its end must come after it. */
   due(): S | undefined {
     for (; ; this.position++) {
       const span = this.by_end[this.position];
@@ -47,12 +47,12 @@ export class Window<S extends Span> {
     }
   }
 
-  /** How far the order has come: everything that ended before this moment has its place. */
+  /** All spans that ended before this time are placed. */
   get reached(): number {
     return this.due()?.until ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Those which began before the one that is due ended: any of them may be next. */
+  /** The unplaced spans that began before the due one ended: any of them may be next. */
   candidates(): S[] {
     const found: S[] = [];
     const [limit, end] = [this.reached, this.spans.length];
@@ -74,7 +74,7 @@ export class Window<S extends Span> {
     this.mix(hash);
   }
 
-  /** Takes the last one back: in reverse, so that its neighbours are in the list again. */
+  /** Removes the last span. In reverse order of `put`, its neighbours are in the list again. */
   pop(): void {
     const span = this.order.pop();
     if (!span) throw new Error('nothing has a place');
@@ -87,15 +87,15 @@ export class Window<S extends Span> {
   }
 
   /**
-   * The set of those that have a place, as Zobrist's hash of 64 bits: among a million sets, the
-   * chance that two are taken for one is below one in ten million.
+   * A 64-bit Zobrist hash of the set of placed spans. Among a million sets the probability of a
+   * collision is below one in ten million.
    */
   fingerprint(): string {
     const [a, b] = this.hash;
     return String.fromCharCode(a & 0xffff, a >>> 16, b & 0xffff, b >>> 16);
   }
 
-  /** Mixes in what else tells two orders apart, or takes it out again. */
+  /** Adds something else to the fingerprint; a second call with the same value removes it. */
   mix([a, b]: [number, number]): void {
     this.hash = [this.hash[0] ^ a, this.hash[1] ^ b];
   }

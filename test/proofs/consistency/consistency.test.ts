@@ -1,4 +1,4 @@
-/** The consistency test itself: it finds each classic fault, and accuses nobody who is honest. */
+/** Tests of the consistency test: it finds each classic fault, and passes correct servers. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
 import { hasDatabase, type Kassa, openKassa, storeUrl } from '../../support/kassa.ts';
@@ -6,21 +6,11 @@ import { freePort, openStage, processesOf, until } from '../../support/process.t
 import { startProxy } from '../../support/proxy.ts';
 import { type Fault, startRacyServer } from '../../support/racy-server.ts';
 import { FIGURES, type Figure } from './figures.ts';
-import type { Judgement } from './history.ts';
+import type { HistoryResult } from './history.ts';
 import type { Column } from './print.ts';
 
-const SMALL = [
-  '--items',
-  '20',
-  '--users',
-  '150',
-  '--checkouts',
-  '150',
-  '--width',
-  '150',
-  '--history',
-  'off',
-];
+const MAIN = 'test/proofs/consistency/main.ts';
+const SMALL = '--items 20 --users 150 --checkouts 150 --width 150 --history off'.split(' ');
 const stage = openStage();
 let cleanUp: (() => unknown)[] = [];
 
@@ -30,7 +20,7 @@ afterEach(async () => {
 });
 afterAll(() => stage.clear());
 
-const consistency = (...args: string[]) => stage.run(['test/proofs/consistency/main.ts', ...args]);
+const consistency = (...args: string[]) => stage.run([MAIN, ...args]);
 
 async function racy(fault: Fault): Promise<string> {
   const { origin, stop } = await startRacyServer(fault);
@@ -56,19 +46,19 @@ function served(kassa: Kassa): string {
   return server.url.origin;
 }
 
-type Output = { columns: Column[]; judgements: Judgement[] };
+type Output = { columns: Column[]; histories: HistoryResult[] };
 
-/** A run that ended with this code, as the sums over its columns. */
+/** Runs the test and expects this exit code. @returns the sums over its columns */
 async function figures(code: number, ...args: string[]) {
   const child = await consistency(...args, '--json', '--seed', '1');
   expect([child.code, child.code === 2 ? child.err : '']).toEqual([code, '']);
-  const { columns, judgements }: Output = JSON.parse(child.out);
+  const { columns, histories }: Output = JSON.parse(child.out);
   const total = (of: 'tally' | 'figures', key: string) =>
     columns.reduce((sum, column) => sum + ((column[of] as Record<string, number>)[key] ?? 0), 0);
   const broken = Object.keys(FIGURES).filter((key) => total('figures', key) !== 0);
   return {
     columns,
-    judgements,
+    histories,
     broken,
     unknown: total('tally', 'errors') + total('tally', 'broken'),
   };
@@ -81,12 +71,10 @@ const caught: [Fault, ...Figure[]][] = [
   ['double-charge', 'money_untold', 'stock_untold', 'charged_more', 'units_unpaired'],
   ['lies', 'told_done', 'money_untold', 'stock_untold', 'repeat_differs'],
 ];
-for (const [fault, ...expected] of caught) {
-  test(`${fault} is caught, with the figures that say so`, async () => {
-    const { broken } = await figures(1, '--address', await racy(fault), ...SMALL);
-    expect(broken).toEqual(expect.arrayContaining(expected));
-  });
-}
+test.each(caught)('%s is caught by its figures', async (fault, ...expected) => {
+  const { broken } = await figures(1, '--address', await racy(fault), ...SMALL);
+  expect(broken).toEqual(expect.arrayContaining(expected));
+});
 
 test('a lost update on one hot item is caught too, and the verdict counts', async () => {
   const { code, out } = await consistency(
@@ -96,11 +84,11 @@ test('a lost update on one hot item is caught too, and the verdict counts', asyn
     ...SMALL,
   );
   expect(code).toBe(1);
-  expect(out).toMatch(/units sold other than in paid orders +[1-9]/);
+  expect(out).toMatch(/units sold, other than in paid orders +[1-9]/);
   expect(out).toMatch(/[1-9]\d* violations\.\n$/);
 });
 
-test('an honest server has zeros only', async () => {
+test('a correct server has only zeros', async () => {
   const { broken, unknown, columns } = await figures(
     0,
     ...['--address', await racy('honest'), '--rounds', '2', ...SMALL],
@@ -110,7 +98,7 @@ test('an honest server has zeros only', async () => {
   expect(columns[0]?.tally.done).toBe(40);
 });
 
-test('an honest server whose answers get lost is not accused', async () => {
+test('a correct server whose answers get lost has only zeros', async () => {
   const { broken, unknown } = await figures(
     0,
     ...['--address', await racy('server-errors'), ...SMALL],
@@ -119,30 +107,30 @@ test('an honest server whose answers get lost is not accused', async () => {
   expect(unknown).toBeGreaterThan(20);
 });
 
-const FEW = ['--items', '10', '--users', '50', '--checkouts', '50'];
+const FEW = '--items 10 --users 50 --checkouts 50'.split(' ');
 
-test('the history of a small run is looked at too: who is honest has a serial order', async () => {
-  const { judgements } = await figures(0, '--address', await racy('server-errors'), ...FEW);
-  expect(judgements.map(({ plan, violations }) => [plan, violations])).toEqual([
+test('the history of a small run is checked too: that of a correct server has a serial order', async () => {
+  const { histories } = await figures(0, '--address', await racy('server-errors'), ...FEW);
+  expect(histories.map(({ plan, violations }) => [plan, violations])).toEqual([
     ['singles', []],
     ['baskets', []],
   ]);
   const found = await figures(1, '--address', await racy('lies'), ...FEW);
-  expect(found.judgements.map(({ violations }) => violations.length > 0)).toEqual([true, true]);
+  expect(found.histories.map(({ violations }) => violations.length > 0)).toEqual([true, true]);
 });
 
-test('Kassa has zeros only, on a store of its own that leaves nothing behind', async () => {
+test('Kassa has only zeros, on its own store, and leaves nothing behind', async () => {
   const TMPDIR = await stage.folder();
-  const { code, out } = await stage.run(['test/proofs/consistency/main.ts', ...SMALL], { TMPDIR });
+  const { code, out } = await stage.run([MAIN, ...SMALL], { TMPDIR });
   expect(code).toBe(0);
-  expect(out).toMatch(/told done \(2xx\) +20 +20 /);
-  expect(out).toEndWith('The store holds what the clients were told, and nothing else.\n');
+  expect(out).toMatch(/done \(2xx\) +20 +20 /);
+  expect(out).toEndWith('The state of the store matches the answers.\n');
   expect([readdirSync(TMPDIR), processesOf(TMPDIR)]).toEqual([[], []]);
 });
 
-test('told to stop in the middle, it takes its services and its store along', async () => {
+test('interrupted, it stops its services and removes its store', async () => {
   const TMPDIR = await stage.folder();
-  const child = stage.start(['test/proofs/consistency/main.ts', '--rounds', '100', ...SMALL], {
+  const child = stage.start([MAIN, '--rounds', '100', ...SMALL], {
     TMPDIR,
   });
   await until(() => processesOf(TMPDIR).length > 3, 'its store');
@@ -154,7 +142,7 @@ test('told to stop in the middle, it takes its services and its store along', as
 const OWN = /^on a new database of its own: \S+\/(kassa_consistency_\w+)$/m;
 const password = decodeURIComponent(new URL(storeUrl().replace(/,[^/]*/, '')).password);
 
-test('Kassa has zeros only, on a new database of a foreign server, which is removed', async () => {
+test('Kassa has only zeros on a new database of a foreign server, which is removed', async () => {
   const proxy = await startProxy(storeUrl());
   cleanUp.push(() => proxy.close());
   let commits = 0;
@@ -163,8 +151,8 @@ test('Kassa has zeros only, on a new database of a foreign server, which is remo
   };
   const TMPDIR = await stage.folder();
   const env = { TMPDIR, DATABASE_URL: proxy.database_url };
-  const { code, out, err } = await stage.run(['test/proofs/consistency/main.ts', ...SMALL], env);
-  expect([code, out]).toEqual([0, expect.stringMatching(/told done \(2xx\) +20 +20 /)]);
+  const { code, out, err } = await stage.run([MAIN, ...SMALL], env);
+  expect([code, out]).toEqual([0, expect.stringMatching(/done \(2xx\) +20 +20 /)]);
   const [first = '', name = ''] = OWN.exec(err) ?? [];
   expect(err).toStartWith(first);
   expect([name.length > 0, await hasDatabase(name), commits > 20]).toEqual([true, false, true]);
@@ -172,20 +160,20 @@ test('Kassa has zeros only, on a new database of a foreign server, which is remo
   expect(readdirSync(TMPDIR)).toEqual([]);
 });
 
-test('told to stop in the middle, it removes its database from a foreign server', async () => {
-  const args = ['test/proofs/consistency/main.ts', '--rounds', '100', ...SMALL];
+test('interrupted, it removes its database from a foreign server', async () => {
+  const args = [MAIN, '--rounds', '100', ...SMALL];
   const child = stage.start(args, { DATABASE_URL: storeUrl() });
   await until(() => OWN.test(child.err), 'its database');
   const [, name = ''] = OWN.exec(child.err) ?? [];
   expect(await hasDatabase(name)).toBe(true);
   await until(() => {
-    child.signal('SIGINT'); // more than once, as a terminal and `bun run` may do together
+    child.signal('SIGINT'); // twice: the terminal and `bun run` may both send it
     return child.code !== undefined;
   }, 'its end');
   expect([child.code, await hasDatabase(name)]).toEqual([130, false]);
 });
 
-test('a run that cannot begin removes its database and ends with one sentence', async () => {
+test('a run that cannot start removes its database and ends with one sentence', async () => {
   const proxy = await startProxy(storeUrl());
   cleanUp.push(() => proxy.close());
   let made = '';
@@ -194,53 +182,47 @@ test('a run that cannot begin removes its database and ends with one sentence', 
     return text.startsWith('create table') ? { error: '53100' } : 'pass';
   };
   const env = { DATABASE_URL: proxy.database_url };
-  const { code, out, err } = await stage.run(['test/proofs/consistency/main.ts', ...SMALL], env);
+  const { code, out, err } = await stage.run([MAIN, ...SMALL], env);
   expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
   expect([made.length > 0, await hasDatabase(made)]).toEqual([true, false]);
 });
 
-test('a foreign server that is not there, or no address, ends with exit code 2', async () => {
+test('an unreachable store and an invalid address end with exit code 2', async () => {
   const nobody = `postgres://127.0.0.1:${await freePort()}/postgres`;
   for (const [DATABASE_URL, said] of [
     [nobody, /^the store at 127\.0\.0\.1:\d+\/postgres does not answer \(ECONNREFUSED\)$/],
     ['nonsense', /^configuration: DATABASE_URL must look like/],
   ] as const) {
-    const { code, out, err } = await stage.run(['test/proofs/consistency/main.ts'], {
+    const { code, out, err } = await stage.run([MAIN], {
       DATABASE_URL,
     });
     expect([code, out, err.trim()]).toEqual([2, '', expect.stringMatching(said)]);
   }
 });
 
-test('an address that is none is named by both tools, and ends with exit code 2', async () => {
+test('both tools name an invalid address and end with exit code 2', async () => {
   for (const tool of ['consistency', 'chaos']) {
     for (const address of ['foo', 'http://', 'orders=http://a,payment=b', 'http://a,http://b']) {
-      const { code, out, err } = await stage.run([`test/${tool}.ts`, '--address', address]);
+      const { code, out, err } = await stage.run([
+        `test/proofs/${tool}/main.ts`,
+        '--address',
+        address,
+      ]);
       expect([code, out]).toEqual([2, '']);
       expect(err).toContain(`not ${address}`);
     }
   }
 });
 
-test('Kassa has zeros only when all want one item, three origins or one', async () => {
+test('Kassa has only zeros with one hot item, on three origins and on one', async () => {
   const origin = served(openKassa());
   const address = ['orders', 'payment', 'stock'].map((name) => `${name}=${origin}`).join();
-  const args = [
-    '--address',
-    address,
-    '--hot',
-    '--users',
-    '300',
-    '--checkouts',
-    '300',
-    '--history',
-    'off',
-  ];
-  const { broken, unknown, columns } = await figures(0, ...args);
+  const args = '--hot --users 300 --checkouts 300 --history off'.split(' ');
+  const { broken, unknown, columns } = await figures(0, '--address', address, ...args);
   expect([broken, unknown, columns[0]?.tally.done]).toEqual([[], 0, 100]);
 });
 
-test('Kassa has zeros only while its connections to the store break', async () => {
+test('Kassa has only zeros while its connections to the store break', async () => {
   const proxy = await startProxy(storeUrl());
   cleanUp.push(() => proxy.close());
   const origin = served(openKassa({ DATABASE_URL: proxy.database_url }));
@@ -266,15 +248,13 @@ const wrong: [what: string, args: string[], said: RegExp][] = [
   ],
   ['an address for one service only', ['--address', 'orders=http://127.0.0.1:1'], /not answer/],
 ];
-for (const [what, args, said] of wrong) {
-  test(`${what} ends with one sentence and exit code 2`, async () => {
-    const { code, out, err } = await consistency(...args);
-    expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
-    expect(err).toMatch(said);
-  });
-}
+test.each(wrong)('%s ends with one sentence and exit code 2', async (_, args, said) => {
+  const { code, out, err } = await consistency(...args);
+  expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
+  expect(err).toMatch(said);
+});
 
-test('an address where nobody listens, or something else, ends with exit code 2', async () => {
+test('a dead address, and one that serves something else, end with exit code 2', async () => {
   const dead = await consistency('--address', `http://127.0.0.1:${await freePort()}`);
   expect([dead.code, dead.err]).toEqual([2, expect.stringMatching(/^\S+ does not answer: .+\n$/)]);
   const other = Bun.serve({ port: 0, fetch: () => new Response('<html>', { status: 404 }) });
@@ -283,7 +263,7 @@ test('an address where nobody listens, or something else, ends with exit code 2'
   expect([code, err]).toEqual([2, expect.stringContaining('/stock/item/create/1 answered 404')]);
 });
 
-test('--help says what there is', async () => {
+test('--help lists the options', async () => {
   const { code, out } = await consistency('--help');
   expect([code, out]).toEqual([0, expect.stringContaining('--address URL')]);
 });

@@ -1,10 +1,10 @@
-/** What a run of the consistency test leaves behind, and what its figures are made from. */
+/** The record of a run of the consistency test, from which its figures are computed. */
 import { isAnswer, type Known } from '../../support/client.ts';
 import type { Plan } from './plan.ts';
 
-/** One checkout. A call without an answer may happen later than `completed_at`, too. */
+/** One checkout. Without an answer it may also take effect after `completed_at`. */
 export interface Attempt {
-  /** Its place in the plan. */
+  /** Its index in the plan. */
   order: number;
   invoked_at: number;
   completed_at: number;
@@ -13,7 +13,7 @@ export interface Attempt {
 
 export type Kind = 'user' | 'item' | 'order';
 
-/** A read during the checkouts: a credit, a stock, or 1 for an order that is paid and 0 if not. */
+/** A read during the checkouts: a credit, a stock, or 1 for a paid order and 0 for an unpaid one. */
 export interface Sample {
   reader: number;
   kind: Kind;
@@ -29,14 +29,14 @@ export interface SeenOrder {
   lines: Map<string, number>;
 }
 
-/** Everything as it was between two readings that agree; undefined is what was not found. */
+/** The whole state between two readings that agree; undefined for what was not found. */
 export interface Snapshot {
   from: number;
   to: number;
   credits: (number | undefined)[];
   stocks: (number | undefined)[];
   orders: (SeenOrder | undefined)[];
-  /** Values that still moved when all calls had had their answers. */
+  /** How many values still changed after all calls had been answered. */
   restless: number;
 }
 
@@ -61,7 +61,7 @@ export interface Evidence {
   rounds: [Round, Round];
 }
 
-/** Neither done nor refused: it may have happened, and if nothing was answered, still may. */
+/** Neither done nor refused: it may have taken effect and, without an answer, still may. */
 export const isUnknown = ({ told }: Attempt): boolean =>
   !isAnswer(told) ||
   told.status < 200 ||

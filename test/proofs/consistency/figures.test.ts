@@ -1,4 +1,4 @@
-/** The figures of made-up runs: unknown answers widen what is allowed, and hide no contradiction. */
+/** The figures of invented runs: unknown answers widen the allowed range but hide no violation. */
 import { expect, test } from 'bun:test';
 import type { Evidence, Sample, Snapshot } from './evidence.ts';
 import { figuresOf } from './figures.ts';
@@ -10,7 +10,7 @@ const unanswered = (time: number) => ({
   told: { broken: 'reset' },
 });
 
-/** One order of two units for 6, whose checkouts had no answer; the state after both of them. */
+/** One order of two units for 6 whose two checkouts had no answer, and the state after both. */
 function evidenceOf(credit: number, stock: number, paid: boolean, samples: Sample[] = []) {
   const lines = new Map([['i', 2]]);
   const order = (paid: boolean) => ({ paid, total_cost: 6, lines });
@@ -38,7 +38,7 @@ function evidenceOf(credit: number, stock: number, paid: boolean, samples: Sampl
 const brokenIn = (evidence: Evidence): string[] =>
   Object.entries(figuresOf(evidence)[1]).flatMap(([key, value]) => (value === 0 ? [] : key));
 
-test('without an answer, all of a checkout or none of it is fine, and a part of it is not', () => {
+test('a checkout without an answer may have happened as a whole or not at all, never in part', () => {
   expect(brokenIn(evidenceOf(10, 5, false))).toEqual([]);
   expect(brokenIn(evidenceOf(4, 3, true))).toEqual([]);
   expect(brokenIn(evidenceOf(4, 5, false))).toEqual(['unbalanced', 'charged_more']);
@@ -53,7 +53,7 @@ test('without an answer, all of a checkout or none of it is fine, and a part of 
   ]);
 });
 
-test('a read shows nothing before its time, nothing twice, and never steps back', () => {
+test('a read shows nothing too early, nothing twice, and never an older state', () => {
   const reads = (...values: [value: number, from: number, to: number][]) => {
     const samples = values.map(([value, from, to]) => {
       return { reader: 0, kind: 'item' as const, index: 0, value, from, to };

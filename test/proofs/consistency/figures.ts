@@ -1,5 +1,6 @@
-/** The figures of a run, each of which must be 0: answers against state, and state against itself. */
+/** The figures of a run. Each must be 0: they compare answers with state, and state with itself. */
 import { type Answered, isDone, isRefused } from '../../support/client.ts';
+import { type AllBounds, boundsOf, outside, stepsBack } from './bounds.ts';
 import {
   type Attempt,
   codeOf,
@@ -8,27 +9,26 @@ import {
   type Round,
   type Sample,
 } from './evidence.ts';
-import { type Meters, metersOf, outside, stepsBack } from './meter.ts';
 import type { Plan } from './plan.ts';
 
 export const FIGURES = {
-  told_done: 'orders told done that are not paid',
-  told_refused: 'orders told refused that are paid',
-  oversold: 'units told sold beyond the stock',
-  overspent: 'money told spent beyond the credit',
-  money_untold: 'money spent other than clients were told',
-  stock_untold: 'units sold other than clients were told',
+  told_done: 'orders answered done but not paid',
+  told_refused: 'orders answered refused but paid',
+  oversold: 'units sold beyond the stock',
+  overspent: 'money spent beyond the credit',
+  money_untold: 'money spent, other than answered',
+  stock_untold: 'units sold, other than answered',
   refused_wrongly: 'refusals by a rule that did not apply',
-  repeat_differs: 'repeats of paid checkouts answered otherwise',
+  repeat_differs: 'repeats of paid checkouts with another answer',
   negative: 'credits and stocks below 0',
-  unbalanced: 'money spent other than units sold × price',
+  unbalanced: 'money spent, other than units sold × price',
   charged_more: 'users charged more than their paid orders',
   charged_less: 'users charged less than their paid orders',
-  units_unpaired: 'units sold other than in paid orders',
+  units_unpaired: 'units sold, other than in paid orders',
   lost: 'users, items and orders lost or changed',
-  restless: 'values that moved after the last answer',
+  restless: 'values that changed after the last answer',
   read_negative: 'reads below 0',
-  read_impossible: 'reads that no order of the calls explains',
+  read_impossible: 'reads that no order of calls explains',
 } as const;
 
 export type Figure = keyof typeof FIGURES;
@@ -36,12 +36,12 @@ export type Figures = Record<Figure, number>;
 
 /** The figures of each of the two rounds. */
 export function figuresOf(evidence: Evidence): [Figures, Figures] {
-  const meters = metersOf(evidence);
+  const bounds = boundsOf(evidence);
   const [first, second] = evidence.rounds;
   const [one, two] = evidence.rounds.map((round) => ({
-    ...answersAgainstState(evidence, round, meters),
+    ...answersAgainstState(evidence, round, bounds),
     ...stateAgainstItself(evidence, round),
-    ...readFigures(round.samples, meters),
+    ...readFigures(round.samples, bounds),
     lost: lost(evidence, round),
     restless: round.after.restless,
     repeat_differs: 0,
@@ -51,15 +51,15 @@ export function figuresOf(evidence: Evidence): [Figures, Figures] {
   return [one, two];
 }
 
-function answersAgainstState({ plan }: Evidence, round: Round, meters: Meters) {
+function answersAgainstState({ plan }: Evidence, round: Round, bounds: AllBounds) {
   const { credits, stocks, orders, from, to } = round.after;
   const off = (kind: Kind, values: (number | undefined)[]) =>
-    meters[kind].map((meter, i) => {
+    bounds[kind].map((bound, i) => {
       const value = values[i];
-      return value === undefined ? 0 : outside(meter, value, from, to);
+      return value === undefined ? 0 : outside(bound, value, from, to);
     });
   const beyond = (kind: Kind, limits: number[]) =>
-    sum(meters[kind], (meter, i) => Math.max(0, meter.must(from) - (limits[i] ?? 0)));
+    sum(bounds[kind], (bound, i) => Math.max(0, bound.must(from) - (limits[i] ?? 0)));
   const paid = off(
     'order',
     orders.map((order) => order && Number(order.paid)),
@@ -82,7 +82,7 @@ function answersAgainstState({ plan }: Evidence, round: Round, meters: Meters) {
   };
 }
 
-/** Credit and stock only fall, so what is enough afterwards was enough when it was refused. */
+/** Credit and stock only fall, so if they suffice afterwards, they sufficed at the refusal. */
 function refusedWrongly({ orders }: Plan, attempt: Attempt, { after }: Round): boolean {
   const order = orders[attempt.order];
   if (!order || !isRefused(attempt.told)) return false;
@@ -96,7 +96,7 @@ function refusedWrongly({ orders }: Plan, attempt: Attempt, { after }: Round): b
   );
 }
 
-/** What was paid, by an answer or to be seen, answers 2xx again, and with the same. */
+/** An order that was paid, by its answer or its state, answers 2xx again, with the same body. */
 function repeatsThatDiffer(first: Round, second: Round): Attempt[] {
   const done = Map.groupBy(
     first.attempts.filter(({ told }) => isDone(told)),
@@ -138,7 +138,7 @@ function stateAgainstItself({ plan }: Evidence, { after: { credits, stocks, orde
   };
 }
 
-/** What is gone, and orders that hold other lines or another total than they were given. */
+/** Missing rows, and orders with other lines or another total than they were created with. */
 function lost({ plan, ids }: Evidence, { after: { credits, stocks, orders } }: Round): number {
   const changed = plan.orders.filter(({ lines, total_cost }, i) => {
     const seen = orders[i];
@@ -151,19 +151,19 @@ function lost({ plan, ids }: Evidence, { after: { credits, stocks, orders } }: R
   return changed.length + [...credits, ...stocks].filter((value) => value === undefined).length;
 }
 
-/** Credits and stocks that were not, before the first checkout, what they had been set to. */
+/** Credits and stocks that differed from the plan before the first checkout. */
 const misplaced = ({ plan, before }: Evidence): number =>
   plan.users.filter(({ credit }, i) => before.credits[i] !== credit).length +
   plan.items.filter(({ stock }, i) => before.stocks[i] !== stock).length;
 
-/** A read lies within what may have happened by then, and not behind what an earlier one saw. */
-function readFigures(samples: Sample[], meters: Meters) {
-  const groups = Map.groupBy(samples, ({ kind, index }) => meters[kind][index]);
+/** A read lies within what was possible at its time, and is not older than an earlier read. */
+function readFigures(samples: Sample[], bounds: AllBounds) {
+  const groups = Map.groupBy(samples, ({ kind, index }) => bounds[kind][index]);
   let impossible = 0;
-  for (const [meter, reads] of groups) {
-    if (!meter) continue;
-    impossible += stepsBack(reads, meter);
-    impossible += reads.filter((one) => outside(meter, one.value, one.from, one.to) !== 0).length;
+  for (const [bound, reads] of groups) {
+    if (!bound) continue;
+    impossible += stepsBack(reads, bound);
+    impossible += reads.filter((one) => outside(bound, one.value, one.from, one.to) !== 0).length;
   }
   return {
     read_negative: samples.filter(({ value }) => value < 0).length,

@@ -1,4 +1,4 @@
-/** A run of the consistency test as a history: is there any serial order that explains it all? */
+/** Checks a run of the consistency test as a history: does one serial order explain all of it? */
 
 import { isDone, isRefused } from '../../support/client.ts';
 import type { Operation, Read, Seen } from '../../support/history.ts';
@@ -15,22 +15,22 @@ import {
   type Snapshot,
 } from './evidence.ts';
 
-/** Refusals that say something of the state. */
+/** Refusals that carry information about the state. */
 const RULES = new Set<unknown>(['out_of_stock', 'insufficient_credit', 'order_empty']);
 
-/** What the checker says of one plan's history. */
-export interface Judgement {
+/** The checker's result for the history of one plan. */
+export interface HistoryResult {
   plan: string;
   operations: number;
-  /** Parts that have nothing to do with each other, of which `exact` were decided wholly; 0: skipped. */
+  /** Independent parts, of which `exact` were decided exactly; 0 if the check was skipped. */
   parts: number;
   exact: number;
-  /** One sentence for each part that has no serial order. */
+  /** One sentence for each part without a serial order. */
   violations: string[];
 }
 
-/** Looks at the history if it has not more operations than these. */
-export function judge(evidence: Evidence, operations_max: number): Judgement {
+/** Checks the history, unless it has more operations than `operations_max`. */
+export function checkHistory(evidence: Evidence, operations_max: number): HistoryResult {
   const history = historyOf(evidence);
   const skipped = { components: [], violations: [] };
   const { components, violations } =
@@ -44,16 +44,16 @@ export function judge(evidence: Evidence, operations_max: number): Judgement {
   };
 }
 
-export function sentenceOf({ plan, operations, parts, exact, violations }: Judgement): string {
-  if (parts === 0) return `${plan}: ${operations} operations, no serial order was looked for`;
+export function sentenceOf({ plan, operations, parts, exact, violations }: HistoryResult): string {
+  if (parts === 0) return `${plan}: ${operations} operations, serial order not checked`;
   const wrong = violations.length;
   const found = wrong > 0 ? `${wrong} have no serial order` : 'each has a serial order';
-  const open = exact < parts ? `; ${parts - exact} too large to be decided wholly` : '';
+  const open = exact < parts ? `; ${parts - exact} too large to decide exactly` : '';
   const first = wrong > 0 ? `\n  ${violations[0]}` : '';
-  return `${plan}: ${operations} operations in ${parts} parts, ${found}${open}${first}`;
+  return `${plan}: ${operations} operations in ${parts} independent ${parts === 1 ? 'part' : 'parts'}, ${found}${open}${first}`;
 }
 
-/** Everything as it was set up: the state before the first operation. */
+/** The state as it was set up, before the first operation. */
 function worldOf({ plan, ids }: Evidence): World {
   const world = emptyWorld();
   for (const [i, { credit }] of plan.users.entries()) world.users.set(ids.users[i] ?? '', credit);
@@ -69,7 +69,7 @@ function worldOf({ plan, ids }: Evidence): World {
   return world;
 }
 
-/** The checkouts and all reads, also those of the state at the end. */
+/** The checkouts and all reads, including those of the final state. */
 function historyOf(evidence: Evidence): Operation[] {
   const history = evidence.rounds.flatMap((round) => [
     ...round.attempts.map((attempt) => checkoutOf(evidence, attempt)),
@@ -105,7 +105,7 @@ function readOf({ ids }: Evidence, { kind, index, value, from, to }: Sample): An
   return { call, invoked_at: from, completed_at: to, outcome: 'ok', seen };
 }
 
-/** The last reading, as the reads that it consists of. */
+/** The final reading, as single reads. */
 function readsOf({ after }: Round): Sample[] {
   const { from, to } = after;
   const values: Record<Kind, Snapshot['credits']> = {

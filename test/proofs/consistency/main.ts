@@ -1,4 +1,4 @@
-/** `bun run consistency`: the course's consistency test, and what it leaves out, on any deployment. */
+/** `bun run consistency`: the course's consistency test and more, on any deployment. */
 import { join } from 'node:path';
 import { Failure } from '../../../db/failure.ts';
 import { assertAddress, type Client, isAnswer, openClient } from '../../support/client.ts';
@@ -14,34 +14,35 @@ import {
   verdict,
 } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
-import { type Judgement, judge, sentenceOf } from './history.ts';
+import { checkHistory, type HistoryResult, sentenceOf } from './history.ts';
 import { planBaskets, planSingles, type Settings } from './plan.ts';
 import { addUp, type Column, columnsOf, tablesOf, violationsOf } from './print.ts';
 import { runPlan } from './run.ts';
 
-const HELP = `Many checkouts at the same time, then: does the store hold what the clients were told?
+const HELP = `Sends many concurrent checkouts, then compares the answers with the state of the store.
 
   bun run consistency [options]
 
   --address URL    the deployment: one origin, or orders=URL,payment=URL,stock=URL
-                   (without: services of its own, on a store of their own: an embedded one or,
-                   with DATABASE_URL set, a new database on that server; removed afterwards)
-  --hot            one item with a stock of 100, which everybody wants
+                   (without it, the test starts its own services on an embedded store or, with
+                   DATABASE_URL set, on a new database of that server; both are removed afterwards)
+  --hot            every order wants the same item, with a stock of 100
   --items N        items (100)            --stock N      of each item (1)
   --price N        of each item (1)       --users N      users (1000)
   --credit N       of each user (1)       --checkouts N  orders, of random users (1000)
-  --width N        calls at the same time (1000)
+  --width N        concurrent calls (1000)
   --rounds N       runs, each with new users, items and orders (1)
-  --seed N         of all that is random (by the clock)
-  --history on|off whether a serial order of all calls is looked for (if they are few enough)
+  --seed N         seed of all random choices (from the clock)
+  --history on|off search for a serial order of all calls (on, up to 5000 operations)
   --json           the figures as JSON
   --help           this text
 
-Two plans a run: "singles" is the course's, each order is of one random item; in "baskets" an order
-has several items and quantities, with stock for half, and not all can pay. Each is checked out
-twice ("again"). Exit code 0: all figures are 0; 1: some are not; 2: it could not be run.`;
+A run has two plans. In "singles", the course's plan, each order has one random item. In "baskets"
+orders have several items and quantities; there is stock for half of them, and some users cannot
+pay. Each order is checked out twice ("again").
+Exit code 0: all figures are 0; 1: some are not; 2: the test could not run.`;
 
-/** Bun takes this from the environment of a process at its start; without, 256 calls at a time. */
+/** Bun reads this limit once, at its start; the default is 256 concurrent calls. */
 const CONNECTIONS = 'BUN_CONFIG_MAX_HTTP_REQUESTS';
 const PROBE_MS = 5000;
 const HISTORY_OPERATIONS = 5000;
@@ -82,26 +83,26 @@ const teardown = openTeardown();
 const line = live();
 
 let columns: Column[] = [];
-const judgements: Judgement[] = [];
+const histories: HistoryResult[] = [];
 try {
   await main();
 } catch (error) {
   await teardown.run();
   usage(sentenceFor(error));
 }
-await teardown.run(); // told to stop, it ends there
+await teardown.run(); // after a signal, the process ends here
 line.end();
-const not_serial = judgements.flatMap((judgement) => judgement.violations).length;
+const not_serial = histories.flatMap((history) => history.violations).length;
 const violations = violationsOf(columns) + not_serial;
 if (asked.json) {
   const { address } = asked;
-  console.log(JSON.stringify({ address, settings, width, seed, rounds, columns, judgements }));
+  console.log(JSON.stringify({ address, settings, width, seed, rounds, columns, histories }));
   process.exit(violations === 0 ? 0 : 1);
 }
 console.log(`\n${tablesOf(columns)}\n`);
-for (const judgement of judgements) console.log(sentenceOf(judgement));
+for (const history of histories) console.log(sentenceOf(history));
 console.log(`seed ${seed}`);
-verdict(violations, 'The store holds what the clients were told, and nothing else.');
+verdict(violations, 'The state of the store matches the answers.');
 
 async function main(): Promise<void> {
   const client = await connect(asked.address ?? (await startOwn()));
@@ -113,14 +114,14 @@ async function main(): Promise<void> {
       const evidence = await runPlan(plan, { client, width, random, show });
       of_run.push(...columnsOf(evidence));
       show(`${plan.name}: looking for a serial order`);
-      judgements.push(judge(evidence, operations_max));
+      histories.push(checkHistory(evidence, operations_max));
     }
     columns = addUp(columns, of_run);
   }
   line.show('done');
 }
 
-/** The services on a store of their own, as a process of its own: its address. */
+/** Starts the services on their own store, in one process. @returns its address */
 async function startOwn(): Promise<string> {
   const server_url = foreignStore();
   const database = server_url
@@ -155,7 +156,7 @@ function whole(name: string, text: string, low: number, high: number): number {
   return Number.isInteger(value) ? value : usage(`--${name} must be a whole number, not ${text}`);
 }
 
-/** The operations of which a history may consist at most to be looked at. */
+/** The most operations of a history to check. */
 function historyFlag(text: string | undefined): number {
   if (text === undefined) return HISTORY_OPERATIONS;
   if (text === 'on') return Number.POSITIVE_INFINITY;

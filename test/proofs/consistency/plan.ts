@@ -1,7 +1,7 @@
-/** What the consistency test sets up: who orders what, with how much money and stock there is. */
+/** What the consistency test sets up: users with credit, items with stock, and their orders. */
 
 export interface Settings {
-  /** One item, with a hundred in stock, that everybody wants. */
+  /** Every order wants the same item. */
   hot: boolean;
   items: number;
   stock: number;
@@ -11,25 +11,25 @@ export interface Settings {
   checkouts: number;
 }
 
-export interface PlannedOrder {
+interface PlannedOrder {
   user: number;
   lines: (readonly [item: number, quantity: number])[];
   total_cost: number;
 }
 
-/** Users, items and orders go by their place in the list until they are made and have ids. */
+/** Users, items and orders are known by their index until they have ids. */
 export interface Plan {
   name: string;
   items: { price: number; stock: number }[];
   users: { credit: number }[];
   orders: PlannedOrder[];
-  /** Checkouts of the same order at the same time. */
+  /** Concurrent checkouts of each order. */
   clicks: number;
 }
 
 type Random = () => number;
 
-/** The course's own: each order is one of one random item, so most must be refused. */
+/** The course's plan: each order has one unit of one random item, so most must be refused. */
 export function planSingles(settings: Settings, random: Random): Plan {
   const { price, stock, credit } = settings;
   const items = Array.from({ length: settings.items }, () => ({ price, stock }));
@@ -43,9 +43,9 @@ export function planSingles(settings: Settings, random: Random): Plan {
 }
 
 /**
- * Orders of two to four items, one to three of each. Of each fourth item there is half of what is
- * wanted, and each fourth user lacks one unit of money, so that both ends of a checkout refuse at
- * times; the rest has plenty, so that a checkout which happens twice meets nothing in its way.
+ * Orders of two to four items, one to three of each. Every fourth item has stock for half of its
+ * demand, and every fourth user lacks one unit of money, so both kinds of refusal occur. The others
+ * have plenty, so nothing stops a checkout that happens twice.
  */
 export function planBaskets(settings: Settings, random: Random): Plan {
   const n_items = settings.hot ? 4 : Math.max(4, settings.items);
@@ -77,7 +77,7 @@ export function planBaskets(settings: Settings, random: Random): Plan {
 const stockFor = (wanted: number, i: number): number =>
   i % 4 === 0 ? Math.ceil(wanted / 2) : wanted * 3;
 
-/** One user for each order, in random order; again from the start if there are fewer users. */
+/** One user for each order, in random order; users repeat if there are too few. */
 function buyers({ users, checkouts }: Settings, random: Random): number[] {
   const turns = shuffled(users, random);
   return Array.from({ length: checkouts }, (_, i) => turns[i % users] ?? 0);

@@ -1,4 +1,4 @@
-/** What the consistency test prints: who was told what, and the figures that must be 0. */
+/** The output of the consistency test: the answers, and the figures that must be 0. */
 import { isAnswer, isDone, isRefused } from '../../support/client.ts';
 import { table } from '../../support/report.ts';
 import { type Evidence, isUnknown } from './evidence.ts';
@@ -6,12 +6,12 @@ import { FIGURES, type Figures, figuresOf } from './figures.ts';
 
 const TALLY = {
   checkouts: 'checkouts',
-  done: 'told done (2xx)',
-  refused: 'told refused (4xx)',
-  errors: 'unknown: 5xx and the like',
+  done: 'done (2xx)',
+  refused: 'refused (4xx)',
+  errors: 'unknown: 5xx or other status',
   broken: 'unknown: no answer',
   paid: 'orders paid afterwards',
-  reads: 'reads meanwhile',
+  reads: 'reads during the checkouts',
   took_ms: 'milliseconds',
 } as const;
 
@@ -55,7 +55,7 @@ export const addUp = (sums: Column[], more: Column[]): Column[] =>
     figures: plus(figures, sums[i]?.figures),
   }));
 
-/** How many of the figures, over all columns, are not 0. */
+/** The number of figures, over all columns, that are not 0. */
 export const violationsOf = (columns: Column[]): number =>
   columns.flatMap(({ figures }) => Object.values(figures)).filter((value) => value !== 0).length;
 
@@ -69,10 +69,7 @@ export function tablesOf(columns: Column[]): string {
     FIGURES,
     columns.map((column) => column.figures),
   );
-  return table(
-    ['what happened', ...names],
-    [...tally, [], ['each of these must be 0', ...names], ...figures],
-  );
+  return table(['what happened', ...names], [...tally, [], ['must be 0', ...names], ...figures]);
 }
 
 const rowsOf = <K extends string>(texts: Record<K, string>, values: Record<K, number>[]) =>

@@ -9,10 +9,10 @@ const READ_MS = 30_000;
 const READERS = 64;
 
 /**
- * Reads everything until two readings in a row are the same. Credits and stocks only fall here, so
- * nothing has moved between the two (a double collect): they show the state of one instant.
- * @param quiet all calls have had their answers, so nothing may move any more
- * @throws Failure with one sentence if the deployment doesn't answer
+ * Reads everything until two consecutive readings are equal. Credits and stocks only fall, so
+ * nothing changed between the two (a double collect): they show the state of one instant.
+ * @param quiet all calls have been answered, so nothing may change any more
+ * @throws Failure with one sentence if the deployment does not answer
  */
 export async function settle(client: Client, ids: Ids, quiet: boolean): Promise<Snapshot> {
   const give_up_at = performance.now() + SETTLE_MS;
@@ -26,7 +26,7 @@ export async function settle(client: Client, ids: Ids, quiet: boolean): Promise<
   }
 }
 
-/** Readers that look at random users, items and orders, one after the other, until stopped. */
+/** Starts readers of random users, items and orders. @returns a function that stops them */
 export function startReading(client: Client, ids: Ids, random: () => number) {
   const samples: Sample[] = [];
   let stopped = false;
@@ -55,7 +55,7 @@ export function startReading(client: Client, ids: Ids, random: () => number) {
   };
 }
 
-/** What a call answered, in one sentence. */
+/** The answer to a call, in one sentence. */
 export const saying = (path: string, known: Known): string =>
   isAnswer(known)
     ? `${path} answered ${known.status} ${JSON.stringify(known.body).slice(0, 200)}`
@@ -71,7 +71,7 @@ async function readAll(client: Client, ids: Ids): Promise<Snapshot> {
   return { from, to: performance.now(), credits, stocks, orders, restless: 0 };
 }
 
-/** Asks until there is an answer; a 4xx other than 429 says that there is no such thing. */
+/** Repeats until there is an answer. A 4xx other than 429 means that the row does not exist. */
 async function readOne(client: Client, path: string) {
   const give_up_at = performance.now() + READ_MS;
   for (let pause_ms = 20; ; pause_ms = Math.min(1000, pause_ms * 2)) {
@@ -79,7 +79,10 @@ async function readOne(client: Client, path: string) {
     if (isDone(known)) return known.body;
     if (isAnswer(known) && known.status < 500 && known.status !== 429) return undefined;
     if (performance.now() > give_up_at) {
-      throw new Failure('store_unavailable', `the state can't be read: GET ${saying(path, known)}`);
+      throw new Failure(
+        'store_unavailable',
+        `the state cannot be read: GET ${saying(path, known)}`,
+      );
     }
     await Bun.sleep(pause_ms);
   }
@@ -94,7 +97,7 @@ function numberOf(kind: Kind, body: any): number | undefined {
   return Number.isFinite(Number(value ?? Number.NaN)) ? Number(value) : undefined;
 }
 
-/** An item that comes in several lines, as in the course's template, counts as their sum. */
+/** An item with several lines, as in the course's template, counts as their sum. */
 // biome-ignore lint/suspicious/noExplicitAny: answers of foreign implementations
 function orderOf(body: any): SeenOrder | undefined {
   if (!Array.isArray(body?.items)) return undefined;

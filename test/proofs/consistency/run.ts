@@ -1,4 +1,4 @@
-/** One run of the consistency test: sets up, checks out twice, reads meanwhile and afterwards. */
+/** One run of the consistency test: set up, check out twice, read during and after. */
 import { Failure } from '../../../db/failure.ts';
 import { type Answered, type Client, isDone, isRefused, pooled } from '../../support/client.ts';
 import { type Attempt, type Evidence, type Ids, isUnknown, type Round } from './evidence.ts';
@@ -7,7 +7,7 @@ import { saying, settle, startReading } from './read.ts';
 
 export interface RunOptions {
   client: Client;
-  /** Calls at the same time. */
+  /** Concurrent calls. */
   width: number;
   random(): number;
   show(text: string): void;
@@ -17,7 +17,7 @@ const SETUP_WIDTH_MAX = 200;
 const SETUP_TRIES = 8;
 const SETUP_BUSY_MS = 30_000;
 
-/** @throws Failure with one sentence if it can't be set up or read back */
+/** @throws Failure with one sentence if the set-up or a reading fails */
 export async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence> {
   const { client, width, random } = options;
   const show = (text: string) => options.show(`${plan.name}: ${text}`);
@@ -83,7 +83,7 @@ async function setUp(plan: Plan, { client, width, show }: RunOptions): Promise<I
   return { users, items, orders };
 }
 
-/** What is half made when an answer is lost is left alone, since nobody knows what it holds. */
+/** Starts anew after a lost answer: a row with an unknown state is not used. */
 async function insist(make: () => Promise<string>): Promise<string> {
   for (let tried = 1; ; tried++) {
     try {
@@ -103,7 +103,7 @@ async function create(client: Client, path: string, id_name: string): Promise<st
   throw new Failure('invalid_parameter', `no ${id_name}: POST ${saying(path, known)}`);
 }
 
-/** A call that the service had no room or no luck for comes again, for a while. */
+/** Repeats a call that was answered with 429, for a while. */
 async function post(client: Client, path: string): Promise<Answered> {
   const give_up_at = performance.now() + SETUP_BUSY_MS;
   for (;;) {
@@ -112,7 +112,7 @@ async function post(client: Client, path: string): Promise<Answered> {
     const busy = isRefused(known) && known.status === 429;
     if (!busy || performance.now() > give_up_at) {
       const code = isRefused(known) ? 'invalid_parameter' : 'store_unavailable';
-      throw new Failure(code, `it can't be set up: POST ${saying(path, known)}`);
+      throw new Failure(code, `the set-up failed: POST ${saying(path, known)}`);
     }
     await Bun.sleep(20 + 80 * Math.random());
   }

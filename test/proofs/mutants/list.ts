@@ -1,4 +1,4 @@
-/** The ways in which `bun run mutants` breaks the code, and where each should be noticed. */
+/** The mutants of `bun run mutants`: each breaks the code and names the tests that must fail. */
 import { edgeMutants } from './list/edge.ts';
 import { engineMutants } from './list/engine.ts';
 import { idempotencyMutants } from './list/idempotency.ts';

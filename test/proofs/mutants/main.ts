@@ -1,6 +1,6 @@
 /**
- * `bun run mutants`: breaks the safety code in some 150 ways, one at a time, each in a copy of the
- * project, and shows which test notices. A mutant that survives is a hole in the tests.
+ * `bun run mutants`: breaks the safety code in many ways, one at a time, in a copy of the project,
+ * and shows which test fails. A mutant that survives reveals a gap in the tests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,32 +14,32 @@ import { openTeardown } from '../../support/teardown.ts';
 import { mutants } from './list.ts';
 import { fileOf, type Mutant, testFileOf } from './mutant.ts';
 
-const HELP = `Breaks the safety code in some 150 ways, one at a time, and shows which test notices.
-Exits 1 if a mutant survives.
+const HELP = `Breaks the safety code in many ways, one at a time, and shows which test fails.
+Exit code 1: a mutant survived; 2: a mutant's text was not found, or the store is not available.
 
   bun run mutants [--only TEXT] [--jobs N]
 
   --only TEXT   only mutants whose name contains this
-  --jobs N      copies at work at the same time (2)
+  --jobs N      mutants at the same time (2)
   --help        this text
 
-The tests run on an embedded PostgreSQL or, with DATABASE_URL set, in databases of their own on
-that server, which are removed. On CockroachDB mutants of what only PostgreSQL needs survive.`;
+The tests run on an embedded PostgreSQL or, with DATABASE_URL set, in new databases on that server,
+which are removed. On CockroachDB, mutants of code that only PostgreSQL needs survive.`;
 
-/** The tests' databases on a server that is not ours. */
+/** The tests' databases on a foreign server. */
 interface Databases {
   server_url: string;
-  /** How the names of all of them begin. */
+  /** The prefix of their names. */
   name: string;
 }
 
-/** After which tests are taken to hang; a server that is far away takes longer for all of them. */
+/** The limit for all tests of a mutant: longer on a foreign server, which may be far away. */
 const LIMIT_MS = 180_000;
 const FOREIGN_LIMIT_MS = 900_000;
 
-/** For one test: many mutants are noticed by what hangs, which is not waited for as long as usual. */
+/** The limit for one test. It is shorter than usual, since many mutants make a test hang. */
 const TEST_LIMIT_MS = '30000';
-/** Of the simulation: what one order of events in thousands shows has to be shown too. */
+/** The seeds of the simulation: enough for a fault that one schedule in thousands shows. */
 const TEST_SEEDS = '3000';
 
 const values = flags(HELP, {
@@ -72,15 +72,15 @@ try {
   await teardown.run();
   usage(sentenceFor(error));
 }
-await teardown.run(); // told to stop, it ends there
+await teardown.run(); // after a signal, the process ends here
 const seconds = Math.round((performance.now() - started) / 1000);
 console.log(`\n${chosen.length} mutants, ${survivors.length} survivors, ${seconds} s`);
 for (const name of survivors) console.log(`  survived: ${name}`);
 process.exit(survivors.length > 0 ? 1 : 0);
 
 /**
- * With DATABASE_URL: a first database, since one that can't be made would look like a test that
- * fails, whatever the mutant. The names of the tests' own begin like its name.
+ * With DATABASE_URL: creates a first database. If that is impossible, every test would fail, and
+ * every mutant would look killed. Its name is the prefix of the tests' databases.
  */
 async function openDatabases(): Promise<Databases | undefined> {
   const server_url = foreignStore();
@@ -125,7 +125,7 @@ async function tryMutant(
     return await firstFailure(mutant.tests, copy, prefix);
   } finally {
     await writeFile(path, original);
-    // Tests that bail out, or hang, remove nothing.
+    // Tests that bail out or hang leave their databases behind.
     if (databases) await dropDatabases(`${prefix}_`, databases.server_url);
   }
 }

@@ -1,15 +1,15 @@
-/** A way to break the code, and where that should be noticed. */
+/** A way to break the code, and the tests that must fail. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export interface Mutant {
   name: string;
-  /** Of the file, without its folder: a move changes nothing here. */
+  /** The file's name without its folder, so that a move changes nothing here. */
   file: string;
-  /** Must stand exactly once, in one file of this name. */
+  /** Must occur exactly once, in one file of this name. */
   from: string;
   to: string;
-  /** Names of test files, which are run in this order. */
+  /** Names of test files, run in this order. */
   tests: readonly string[];
 }
 
@@ -25,8 +25,8 @@ export const mutant = (
 const CODE = '{apps,db,migrations}/**/*.{ts,sql}';
 
 /**
- * The file that has the text, as a path below the project.
- * @throws Error if it stands nowhere, or more than once: the code has moved on
+ * The path of the file that has the text, relative to the project.
+ * @throws Error if the text does not occur exactly once: the code has changed
  */
 export async function fileOf({ name, file, from }: Mutant, root: string): Promise<string> {
   const places: string[] = [];
@@ -40,7 +40,7 @@ export async function fileOf({ name, file, from }: Mutant, root: string): Promis
   throw new Error(`${name}: its text stands ${places.length} times in ${file}`);
 }
 
-/** A file of tests by its name: where it is may change. @throws Error if there is not exactly one */
+/** The path of a test file. @throws Error if there is not exactly one of this name */
 export function testFileOf(name: string, root: string): string {
   const [file, ...more] = new Bun.Glob(`test/**/${name}.test.ts`).scanSync(root);
   if (!file || more.length > 0) throw new Error(`${name}: not the name of one file of tests`);

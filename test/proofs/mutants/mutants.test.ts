@@ -1,4 +1,4 @@
-/** `bun run mutants`: each text that it breaks stands there once; it cleans up on a foreign server. */
+/** `bun run mutants`: every mutant's text occurs once; it cleans up on a foreign server. */
 import { afterAll, expect, test } from 'bun:test';
 import { hasDatabase, storeUrl } from '../../support/kassa.ts';
 import { openStage, TOP } from '../../support/process.ts';
@@ -20,7 +20,7 @@ test('every mutant still finds the code that it breaks', async () => {
   expect(lost).toEqual([]);
 });
 
-test('on a foreign server a mutant is killed, and no database of a run that bailed out stays', async () => {
+test('on a foreign server a mutant is killed, and a run that bailed out leaves no database', async () => {
   const args = ['test/proofs/mutants/main.ts', '--only', 'checkout charges'];
   const child = await stage.run(args, { DATABASE_URL: storeUrl() });
   expect([child.code, child.out]).toEqual([0, expect.stringMatching(/^3 mutants, 0 survivors/m)]);
@@ -29,7 +29,7 @@ test('on a foreign server a mutant is killed, and no database of a run that bail
   expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);
 });
 
-test('a server that cannot be reached is not taken for tests that fail', async () => {
+test('an unreachable server ends with exit code 2 and does not count as a failed test', async () => {
   const env = { DATABASE_URL: 'postgres://127.0.0.1:1/kassa' };
   const { code, out, err } = await stage.run(
     ['test/proofs/mutants/main.ts', '--only', 'charges'],

@@ -1,23 +1,23 @@
 /**
- * What moves when orders are paid, and how far it can have moved at any time. A call whose answer
- * is unknown may have happened or not, so that what is possible is an interval.
+ * The values that change when orders are paid, and the range in which each can be at any time. A
+ * call with an unknown answer may have taken effect or not, so the range is an interval.
  */
 import { isDone, isRefused } from '../../support/client.ts';
 import type { Attempt, Evidence, Kind, Sample } from './evidence.ts';
 
 /** A credit, a stock, or whether an order is paid. */
-export interface Meter {
-  /** How far it has moved by what clients had been told before this time. */
+export interface Bounds {
+  /** The least that it has changed: by all calls answered with success before this time. */
   must(time: number): number;
-  /** How far it may have moved by then: all that had begun, and was not refused, has happened. */
+  /** The most that it may have changed: by all calls begun before this time and not refused. */
   may(time: number): number;
-  /** How far it has moved if this is its value. */
+  /** How far it has changed if this is its value. */
   moved(value: number): number;
 }
 
-export type Meters = Record<Kind, Meter[]>;
+export type AllBounds = Record<Kind, Bounds[]>;
 
-export function metersOf({ plan, rounds }: Evidence): Meters {
+export function boundsOf({ plan, rounds }: Evidence): AllBounds {
   const by_order = Map.groupBy(
     rounds.flatMap(({ attempts }) => attempts),
     ({ order }) => order,
@@ -30,7 +30,7 @@ export function metersOf({ plan, rounds }: Evidence): Meters {
     const open = attempts.filter(({ told }) => !isRefused(told));
     return { must_at: first(done, 'completed_at'), may_at: first(open, 'invoked_at') };
   });
-  const meter = (moved: Meter['moved'], weights: Weights = []): Meter => ({
+  const bound = (moved: Bounds['moved'], weights: Weights = []): Bounds => ({
     must: stepsOf(weights.map(([i, weight]) => [times[i]?.must_at ?? 0, weight])),
     may: stepsOf(weights.map(([i, weight]) => [times[i]?.may_at ?? 0, weight])),
     moved,
@@ -42,20 +42,20 @@ export function metersOf({ plan, rounds }: Evidence): Meters {
     for (const [item, quantity] of order.lines) sold[item]?.push([i, quantity]);
   }
   return {
-    user: plan.users.map(({ credit }, i) => meter((value) => credit - value, spent[i])),
-    item: plan.items.map(({ stock }, i) => meter((value) => stock - value, sold[i])),
-    order: plan.orders.map((_, i) => meter((value) => value, [[i, 1]])),
+    user: plan.users.map(({ credit }, i) => bound((value) => credit - value, spent[i])),
+    item: plan.items.map(({ stock }, i) => bound((value) => stock - value, sold[i])),
+    order: plan.orders.map((_, i) => bound((value) => value, [[i, 1]])),
   };
 }
 
-/** How far the value lies below (-) or above (+) all that is possible between two times. */
-export function outside({ must, may, moved }: Meter, value: number, from: number, to: number) {
+/** How far a value lies below (-) or above (+) the range that is possible between two times. */
+export function outside({ must, may, moved }: Bounds, value: number, from: number, to: number) {
   const [least, most, is] = [must(from), may(to), moved(value)];
   return is < least ? is - least : is > most ? is - most : 0;
 }
 
-/** How many of the reads, of one meter, are behind another that had ended when they began. */
-export function stepsBack(samples: Sample[], { moved }: Meter): number {
+/** How many reads of one value are older than another read that ended before they began. */
+export function stepsBack(samples: Sample[], { moved }: Bounds): number {
   const ended = samples.toSorted((a, b) => a.to - b.to);
   let [i, furthest, back] = [0, Number.NEGATIVE_INFINITY, 0];
   for (const { from, value } of samples.toSorted((a, b) => a.from - b.from)) {
@@ -67,7 +67,7 @@ export function stepsBack(samples: Sample[], { moved }: Meter): number {
   return back;
 }
 
-/** How much the payment of which order, by its place in the plan, moves a meter. */
+/** How much the payment of each order, by its index in the plan, changes a value. */
 type Weights = [order: number, weight: number][];
 
 /** @returns the sum of the weights whose time is before a given one */

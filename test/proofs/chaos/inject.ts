@@ -1,11 +1,11 @@
-/** Does one fault after the other to a deployment: each kind of kill early, then all at random. */
+/** Injects one fault after the other: every kind of kill early, then all kinds at random. */
 import type { Deployment } from './deployment.ts';
 import { faults, KILLS } from './faults.ts';
 
 export interface Plan {
-  /** Names of those that may be done. */
+  /** Names of the faults. */
   faults: readonly string[];
-  /** Seconds between two, on average. */
+  /** Seconds between two faults, on average. */
   every: number;
   /** When the time is up, on the clock of `performance`. */
   ends_at: number;
@@ -17,12 +17,11 @@ export interface Done {
 }
 
 /**
- * The kills come first, with short pauses, and are done even if the time is up before: whoever runs
- * this for six seconds wants to know that a kill was survived. From then on every kind comes before
- * one comes again.
- * @param done is filled as they are done
+ * The kills come first, with short pauses, even if the time is up before: a run of six seconds must
+ * have survived them. Later, every kind of fault comes once before one repeats.
+ * @param done receives each fault as it starts
  */
-export async function misbehave(
+export async function injectFaults(
   deployment: Deployment,
   plan: Plan,
   random: () => number,

@@ -1,4 +1,4 @@
-/** Clients whose every call is written down, for the checker: is there one order that explains all? */
+/** Clients that record every call for the checker: does one serial order explain all answers? */
 
 import { type Client, isAnswer, type Known } from '../../support/client.ts';
 import type { Operation, Read } from '../../support/history.ts';
@@ -16,10 +16,10 @@ const CHAPTER_MS = 8000;
 const PAUSE_MS = 60;
 
 /**
- * Writes chapters until told to stop, each about users and items of its own, so that each is
- * decided by itself. Calls are repeated under one key until their outcome is known.
+ * Records chapters until stopped. Each has its own users and items, so it can be checked alone.
+ * Calls are repeated under one key until their outcome is known.
  */
-export async function witness(
+export async function recordChapters(
   clients: readonly Client[],
   random: () => number,
   stopped: () => boolean,
@@ -40,8 +40,8 @@ export async function witness(
   return chapters;
 }
 
-/** @returns what the checker says, and how many calls it decided exactly */
-export function judge(chapters: readonly Chapter[]) {
+/** @returns the violations, and how many calls were checked, and how many of them exactly */
+export function checkChapters(chapters: readonly Chapter[]) {
   const violations: Violation[] = [];
   let [operations, exact] = [0, 0];
   for (const [i, { history, initial }] of chapters.entries()) {
@@ -59,7 +59,7 @@ export function judge(chapters: readonly Chapter[]) {
 
 type Send = (method: string, path: string) => Promise<Known>;
 
-/** Repeats under one key until the outcome is known; a minute after the end it gives up. */
+/** Repeats under one key until the outcome is known, at most until a minute after the end. */
 function sender(clients: readonly Client[], random: () => number, stopped: () => boolean): Send {
   return async (method, path) => {
     const headers = { 'idempotency-key': `w-${crypto.randomUUID()}` };
@@ -108,7 +108,7 @@ async function write(
     );
     const [user = ''] = [pick([...initial.users.keys()])];
     const [item = ''] = [pick([...initial.items.keys()])];
-    // Mostly young orders, so that clients meet on them.
+    // Mostly recent orders, so that several clients use the same one.
     const order = pick(orders.slice(-4));
     const amount = 1 + Math.floor(random() * 4);
     const call = order === undefined ? undefined : pick(callsOn(user, item, order, amount));
