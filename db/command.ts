@@ -117,7 +117,7 @@ export const accept = (body: Record<string, unknown>, changes?: Changes): Decisi
   changes ? { outcome: { body }, changes } : { outcome: { body } };
 
 /** The upper bound of every balance, stock, quantity and total: 2^53 - 1. */
-export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
+const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 
 /** Correct even for inexact results: a sum or product above the limit never rounds to it or below. */
 export const passesLimit = (amount: number): boolean => amount > AMOUNT_MAX;

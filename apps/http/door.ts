@@ -31,7 +31,7 @@ export const FIXED_HEADERS: readonly [name: string, value: string][] = [
   ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
 ];
 
-export interface Refused {
+interface Refused {
   method: string;
   target: string;
   headers: Incoming['headers'] | undefined;

@@ -14,7 +14,7 @@ import {
 } from '../../db/command.ts';
 
 /** Each change of an order reads all its lines, so their number has a bound. */
-export const LINES_MAX = 1000;
+const LINES_MAX = 1000;
 
 export const createOrder = (order_id: string, user_id: string): Command => ({
   keys: { users: [user_id] },

@@ -74,7 +74,7 @@ const markOf = (cluster: Cluster, node: Node): string =>
 /** Year and number of a release: [25, 4]. */
 export type Release = readonly [year: number, number: number];
 
-export const isOlder = (one: Release, other: Release): boolean =>
+const isOlder = (one: Release, other: Release): boolean =>
   one[0] < other[0] || (one[0] === other[0] && one[1] < other[1]);
 
 /** The first with `select … for update`, which every write of Kassa needs. */
@@ -94,7 +94,7 @@ export async function releaseOf(binary: string, cluster: Cluster): Promise<Relea
 }
 
 /** No TLS and no passwords, so it listens on loopback only. @param release if it is known */
-export function startArguments(
+function startArguments(
   cluster: Cluster,
   node: Node,
   release: Release | undefined,

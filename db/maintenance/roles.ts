@@ -3,7 +3,7 @@ import { UPSERTED } from '../connection/session.ts';
 import { assert } from '../failure.ts';
 import { operationsTable, type Service } from '../service.ts';
 
-export type Privilege = 'select' | 'insert' | 'update' | 'delete';
+type Privilege = 'select' | 'insert' | 'update' | 'delete';
 export type Grants = Readonly<Record<string, readonly Privilege[]>>;
 
 /**
