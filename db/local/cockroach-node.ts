@@ -94,11 +94,7 @@ export async function releaseOf(binary: string, cluster: Cluster): Promise<Relea
 }
 
 /** No TLS and no passwords, so it listens on loopback only. @param release if it is known */
-function startArguments(
-  cluster: Cluster,
-  node: Node,
-  release: Release | undefined,
-): string[] {
+function startArguments(cluster: Cluster, node: Node, release: Release | undefined): string[] {
   const path = join(folderOf(cluster, node), 'store');
   const ballast = release && isOlder(release, BALLAST) ? '' : ',ballast-size=0';
   return [

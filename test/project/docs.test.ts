@@ -118,7 +118,7 @@ test('wherever a text says in how many ways the safety code is broken, it is abo
   const told = texts.flatMap((text) =>
     [...text.matchAll(/\bin some (\d+) ways\b/g)].map(([, number]) => Number(number)),
   );
-  expect(told.length).toBeGreaterThan(2);
+  expect(told.length).toBeGreaterThan(0);
   for (const number of told) {
     expect(number).toBeWithin(mutants.length * 0.9, mutants.length * 1.1);
   }

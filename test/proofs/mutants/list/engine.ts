@@ -385,13 +385,9 @@ export const engineMutants: readonly Mutant[] = [
     '',
     ['driver'],
   ),
-  mutant(
-    'a spent session stays in use',
-    'link.ts',
-    'if (spent) destroy(',
-    'if (spent) void (',
-    ['primary'],
-  ),
+  mutant('a spent session stays in use', 'link.ts', 'if (spent) destroy(', 'if (spent) void (', [
+    'primary',
+  ]),
   mutant(
     'a pooler that shares sessions is accepted',
     'pooler.ts',
