@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorResponse, folded, frames, query, sqlstateOf, strings } from './postgres-messages.ts';
-import type { Fault, StoreProxy } from './proxy.ts';
+import type { Fault, StoreProxy } from './proxy-types.ts';
 
 export class Relay {
   /** Texts of prepared statements by name. */
