@@ -1,4 +1,4 @@
-/** batch_init: what it makes and resets, and that every number is still explained afterwards. */
+/** batch_init: what it creates and resets, and that movements still explain every number. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import {
   connect,
@@ -17,13 +17,13 @@ import {
 
 const { database_url, drop } = await newDatabase();
 const kassa = openKassa({ DATABASE_URL: database_url });
-const forbidding = openKassa({ DATABASE_URL: database_url, BATCH_INIT: 'off' });
+const switched_off = openKassa({ DATABASE_URL: database_url, BATCH_INIT: 'off' });
 const auditor = await connect(database_url);
 afterEach(() => expectCleanAudit(auditor));
 afterAll(async () => {
   await auditor.close();
   await kassa.close();
-  await forbidding.close();
+  await switched_off.close();
   await drop();
 });
 
@@ -33,7 +33,7 @@ async function init(path: string, at = kassa): Promise<void> {
   expect(reply.headers.get('content-type')).toBe('application/json');
 }
 
-/** Users with 100, items at 10 each with a stock of 5, and an order "0" of two of item "0". */
+/** User "0" with 100, item "0" at 10 with a stock of 5, and order "0" of two of that item. */
 async function initShop(): Promise<void> {
   await init('/payment/batch_init/1/100');
   await init('/stock/batch_init/1/5/10');
@@ -43,7 +43,7 @@ async function initShop(): Promise<void> {
 const paidTowards = async (order_id: string, user_id: string): Promise<boolean> =>
   (await kassa.get(`/payment/status/${user_id}/${order_id}`)).body.paid;
 
-/** Whole tables as text, for a look at everything at once. */
+/** All rows of the main tables, as text. */
 async function tables(): Promise<string> {
   const { sql } = auditor;
   const rows = [
@@ -54,7 +54,7 @@ async function tables(): Promise<string> {
   return JSON.stringify(rows);
 }
 
-/** A database in which no numeric id was ever made. */
+/** A database without numeric ids. */
 async function inFreshDatabase(act: (fresh: Kassa) => Promise<void>): Promise<void> {
   const own = await newDatabase();
   const fresh = openKassa({ DATABASE_URL: own.database_url });
@@ -67,45 +67,37 @@ async function inFreshDatabase(act: (fresh: Kassa) => Promise<void>): Promise<vo
   }
 }
 
-test(
-  'what is made is "0" to "n-1" with the values asked for, and no more',
-  () =>
-    inFreshDatabase(async (fresh) => {
-      await init('/payment/batch_init/3/70', fresh);
-      await init('/stock/batch_init/3/80/9', fresh);
-      await init('/orders/batch_init/3/3/3/9', fresh);
-      for (const id of ['0', '1', '2']) {
-        const user = await fresh.get(`/payment/find_user/${id}`);
-        expect(user.body).toEqual({ user_id: id, credit: 70 });
-        const item = await fresh.get(`/stock/find/${id}`);
-        expect(item.body).toEqual({ item_id: id, stock: 80, price: 9 });
-        const order = await fresh.get(`/orders/find/${id}`);
-        expect(order.body).toMatchObject({ order_id: id, paid: false, total_cost: 18 });
-      }
-      expectProblem(await fresh.get('/payment/find_user/3'), 404, 'user_not_found', '3');
-      expectProblem(await fresh.get('/stock/find/3'), 404, 'item_not_found', '3');
-      expectProblem(await fresh.get('/orders/find/3'), 404, 'order_not_found', '3');
-    }),
-  60_000,
-);
+test('batch_init creates the ids "0" to "n-1" with the given values, and no others', () =>
+  inFreshDatabase(async (fresh) => {
+    await init('/payment/batch_init/3/70', fresh);
+    await init('/stock/batch_init/3/80/9', fresh);
+    await init('/orders/batch_init/3/3/3/9', fresh);
+    for (const id of ['0', '1', '2']) {
+      const user = await fresh.get(`/payment/find_user/${id}`);
+      expect(user.body).toEqual({ user_id: id, credit: 70 });
+      const item = await fresh.get(`/stock/find/${id}`);
+      expect(item.body).toEqual({ item_id: id, stock: 80, price: 9 });
+      const order = await fresh.get(`/orders/find/${id}`);
+      expect(order.body).toMatchObject({ order_id: id, paid: false, total_cost: 18 });
+    }
+    expectProblem(await fresh.get('/payment/find_user/3'), 404, 'user_not_found', '3');
+    expectProblem(await fresh.get('/stock/find/3'), 404, 'item_not_found', '3');
+    expectProblem(await fresh.get('/orders/find/3'), 404, 'order_not_found', '3');
+  }));
 
-test(
-  'an order of a user or an item that was never made is not checked out until it is',
-  () =>
-    inFreshDatabase(async (fresh) => {
-      await init('/orders/batch_init/1/1/1/10', fresh);
-      expectProblem(await fresh.post('/orders/checkout/0'), 404, 'user_not_found', '0');
-      await init('/payment/batch_init/1/100', fresh);
-      expectProblem(await fresh.post('/orders/checkout/0'), 404, 'item_not_found', '0');
-      expect(await creditOf(fresh, '0')).toBe(100);
-      await init('/stock/batch_init/1/5/10', fresh);
-      expect((await fresh.post('/orders/checkout/0')).status).toBe(200);
-      expect([await creditOf(fresh, '0'), await stockOf(fresh, '0')]).toEqual([80, 3]);
-    }),
-  60_000,
-);
+test('an order whose user or item does not exist can be checked out once they do', () =>
+  inFreshDatabase(async (fresh) => {
+    await init('/orders/batch_init/1/1/1/10', fresh);
+    expectProblem(await fresh.post('/orders/checkout/0'), 404, 'user_not_found', '0');
+    await init('/payment/batch_init/1/100', fresh);
+    expectProblem(await fresh.post('/orders/checkout/0'), 404, 'item_not_found', '0');
+    expect(await creditOf(fresh, '0')).toBe(100);
+    await init('/stock/batch_init/1/5/10', fresh);
+    expect((await fresh.post('/orders/checkout/0')).status).toBe(200);
+    expect([await creditOf(fresh, '0'), await stockOf(fresh, '0')]).toEqual([80, 3]);
+  }));
 
-test.each([0, 10 ** 12])('starting values and prices of %d are set', async (value) => {
+test.each([0, 10 ** 12])('a starting value and a price of %d are set', async (value) => {
   await init(`/payment/batch_init/1/${value}`);
   await init(`/stock/batch_init/1/${value}/${value}`);
   await init(`/orders/batch_init/1/1/1/${value}`);
@@ -115,7 +107,7 @@ test.each([0, 10 ** 12])('starting values and prices of %d are set', async (valu
   expect((await kassa.get('/orders/find/0')).body.total_cost).toBe(2 * value);
 });
 
-test('orders are open, each of a random user with two random items at the price', async () => {
+test('each order is unpaid and has a random user and two random items at the given price', async () => {
   await init('/orders/batch_init/300/4/5/9');
   const found = await times(300, (i) => kassa.get(`/orders/find/${i}`));
   const [users, items, shapes] = [new Set<string>(), new Set<string>(), new Set<string>()];
@@ -133,14 +125,14 @@ test('orders are open, each of a random user with two random items at the price'
   expect([...shapes].sort()).toEqual(['[1,1]', '[2]']);
 });
 
-test('the same item twice is one line of 2', async () => {
+test('an order of the same item twice has one line of 2', async () => {
   await initShop();
   const { body } = await kassa.get('/orders/find/0');
   const basket = { items: [['0', 2]], user_id: '0', total_cost: 20 };
   expect(body).toEqual({ order_id: '0', paid: false, ...basket });
 });
 
-test('more rows than one chunk are made and reset to the last', () =>
+test('more rows than one chunk are all created and reset', () =>
   inFreshDatabase(async (fresh) => {
     for (const value of [30, 20]) {
       await init(`/payment/batch_init/4500/${value}`, fresh);
@@ -160,7 +152,7 @@ test('more rows than one chunk are made and reset to the last', () =>
     }
   }));
 
-test('a reset sets back what was changed, and leaves the ids beyond n alone', async () => {
+test('a reset restores the values of the first n ids and leaves the others unchanged', async () => {
   await init('/payment/batch_init/4/50');
   await init('/stock/batch_init/4/50/5');
   await init('/orders/batch_init/4/4/4/5');
@@ -184,13 +176,13 @@ test('a reset sets back what was changed, and leaves the ids beyond n alone', as
   expect((await kassa.get('/orders/find/3')).text).toBe(beyond);
 });
 
-test('ids that the services made are not touched', async () => {
+test('ids that the services created are unchanged', async () => {
   const user_id = await newUser(kassa, 33);
   await init('/payment/batch_init/10/50');
   expect(await creditOf(kassa, user_id)).toBe(33);
 });
 
-test('a paid order that is made anew is open again, and what it cost stays spent', async () => {
+test('a replaced paid order is unpaid, and what it cost stays spent', async () => {
   await initShop();
   expect((await kassa.post('/orders/checkout/0')).status).toBe(200);
   await init('/orders/batch_init/1/1/1/10');
@@ -202,7 +194,7 @@ test('a paid order that is made anew is open again, and what it cost stays spent
   expect([await creditOf(kassa, '0'), await stockOf(kassa, '0')]).toEqual([60, 1]);
 });
 
-test('an order made anew under a standing payment is unpaid, the payment spent', async () => {
+test('a replaced order with a payment is unpaid, and the payment stays spent', async () => {
   await initShop();
   expect((await kassa.post('/payment/pay/0/0/30')).status).toBe(200);
   await init('/orders/batch_init/1/1/1/10');
@@ -214,7 +206,7 @@ test('an order made anew under a standing payment is unpaid, the payment spent',
   expect(await creditOf(kassa, '0')).toBe(50);
 });
 
-test('an order with a standing payment may go to another user', async () => {
+test('a replaced order with a payment may belong to another user', async () => {
   await init('/payment/batch_init/2/100');
   await init('/stock/batch_init/1/5/10');
   for (const amount of [1, 2, 3, 4, 5, 6]) {
@@ -225,7 +217,7 @@ test('an order with a standing payment may go to another user', async () => {
   expect((await creditOf(kassa, '0')) + (await creditOf(kassa, '1'))).toBe(200 - 21);
 });
 
-test('users and items that are reset under a paid order can still be given back', async () => {
+test('a paid order can be cancelled after its user and items were reset', async () => {
   await initShop();
   expect((await kassa.post('/orders/checkout/0')).status).toBe(200);
   await init('/payment/batch_init/1/1000');
@@ -237,7 +229,7 @@ test('users and items that are reset under a paid order can still be given back'
   expect(await stockOf(kassa, '0')).toBe(52);
 });
 
-test('resets and checkouts at the same time leave nothing unexplained', async () => {
+test('movements explain everything after concurrent resets and checkouts', async () => {
   await init('/payment/batch_init/20/1000');
   await init('/stock/batch_init/20/1000/1');
   await init('/orders/batch_init/20/20/20/1');
@@ -250,7 +242,7 @@ test('resets and checkouts at the same time leave nothing unexplained', async ()
   expect(tally(replies)).toEqual({ 200: 200 });
 });
 
-test('switched off, batch_init is refused and nothing is made or reset', async () => {
+test('batch_init that is switched off is refused and changes nothing', async () => {
   await initShop();
   await kassa.post('/payment/add_funds/0/7');
   const before = await tables();
@@ -259,10 +251,10 @@ test('switched off, batch_init is refused and nothing is made or reset', async (
     'stock/batch_init/9/5/5',
     'orders/batch_init/9/9/9/9',
   ]) {
-    expectProblem(await forbidding.post(`/${path}`), 403, 'batch_init_disabled');
+    expectProblem(await switched_off.post(`/${path}`), 403, 'batch_init_disabled');
   }
   expect(await tables()).toBe(before);
-  expect((await forbidding.post('/payment/create_user')).status).toBe(200);
+  expect((await switched_off.post('/payment/create_user')).status).toBe(200);
 });
 
 test.each([
@@ -277,7 +269,7 @@ test.each([
   '/stock/batch_init/9/1000000000001/5',
   '/stock/batch_init/9/5/1000000000001',
   '/orders/batch_init/9/9/9/1000000000001',
-])('%s is out of bounds: refused, and nothing is made or reset', async (path) => {
+])('%s is out of bounds: it is refused and changes nothing', async (path) => {
   const before = await tables();
   expectProblem(await kassa.post(path), 400, 'invalid_parameter');
   expect(await tables()).toBe(before);

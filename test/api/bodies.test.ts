@@ -1,4 +1,4 @@
-/** Bodies: no call takes one, and one that says something is refused before anything is done. */
+/** No call takes a body: one with content is refused before the call has an effect. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { exchange } from '../support/gateway.ts';
 import { creditOf, newUser, openKassa, storeUrl } from '../support/kassa.ts';
@@ -22,12 +22,17 @@ afterAll(async () => {
   await stage.clear();
 });
 
-interface Said {
+interface Outcome {
   status: number;
   code: string | undefined;
 }
 
-async function send(call: string, body: string, headers: string[], chunked = false): Promise<Said> {
+async function send(
+  call: string,
+  body: string,
+  headers: string[],
+  chunked = false,
+): Promise<Outcome> {
   const [method = '', path = ''] = call.split(' ');
   const service = path.startsWith('/orders') ? 'order' : (path.split('/')[1] ?? '');
   const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`;
@@ -42,7 +47,7 @@ const refused = { status: 415, code: 'unsupported_body' };
 const TYPES = ['application/json', 'text/plain', 'application/x-www-form-urlencoded'];
 
 for (const chunked of [false, true]) {
-  test(`nothing, {} and null are no body, of whatever type (${chunked ? 'chunked' : 'with a length'})`, async () => {
+  test(`nothing, {} and null count as no body, with any type (${chunked ? 'chunked' : 'with a length'})`, async () => {
     const user = await newUser(kassa);
     const path = `POST /payment/add_funds/${user}/1`;
     const bodies = ['', '{}', 'null', ' {} ', '\r\n{ \t}\n', '\tnull\n', ' \n'];
@@ -57,7 +62,7 @@ for (const chunked of [false, true]) {
     expect(await creditOf(kassa, user)).toBe(bodies.length * (TYPES.length + 1));
   });
 
-  test(`any other body is refused, and nothing is done (${chunked ? 'chunked' : 'with a length'})`, async () => {
+  test(`any other body is refused, and nothing changes (${chunked ? 'chunked' : 'with a length'})`, async () => {
     const user = await newUser(kassa);
     const path = `POST /payment/add_funds/${user}/1`;
     const bodies = ['x', '{"amount":5}', '[]', '0', 'false', '""', '{}{}', 'nullnull', 'NULL', '{'];
@@ -96,16 +101,16 @@ test.each([
   'POST /payment/cancel/nobody/none/1',
   'POST /payment/status/nobody/none',
   'POST /payment/batch_init/1/1',
-])('%s takes no body', async (call) => {
+])('%s refuses a body', async (call) => {
   expect(await send(call, '{"a":1}', ['Content-Type: application/json'])).toEqual(refused);
 });
 
-test('a body that was refused leaves its key free', async () => {
+test('the key of a call with a refused body is still free', async () => {
   const user = await newUser(kassa);
   const path = `POST /payment/add_funds/${user}/1`;
   const key = [`Idempotency-Key: ${crypto.randomUUID()}`];
   expect(await send(path, 'x', key)).toEqual(refused);
   expect((await send(path, '{}', key)).status).toBe(200);
-  expect(await send(path, 'x', key)).toEqual(refused); // not the recorded answer either
+  expect(await send(path, 'x', key)).toEqual(refused); // and does not get the recorded answer
   expect(await creditOf(kassa, user)).toBe(1);
 });

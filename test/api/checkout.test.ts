@@ -1,4 +1,4 @@
-/** Checkout under concurrency: nothing is sold twice, nobody pays twice, nothing is half done. */
+/** Concurrent checkouts: no unit is sold twice, no order is paid twice, none is half done. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import {
   creditOf,
@@ -17,7 +17,7 @@ const kassa = openKassa();
 afterEach(() => expectCleanAudit());
 afterAll(() => kassa.close());
 
-test('one order checked out 50 times at once is charged once', async () => {
+test('50 concurrent checkouts of one order charge it once', async () => {
   const user = await newUser(kassa, 100);
   const item = await newItem(kassa, 10, 5);
   const order = await newOrder(kassa, user, [[item, 2]]);
@@ -28,7 +28,7 @@ test('one order checked out 50 times at once is charged once', async () => {
   expect(await stockOf(kassa, item)).toBe(3);
 });
 
-test('of 50 buyers of one unit exactly one gets it', async () => {
+test('of 50 concurrent checkouts of the last unit exactly one succeeds', async () => {
   const item = await newItem(kassa, 1, 1);
   const users = await times(50, () => newUser(kassa, 1));
   const orders = await Promise.all(users.map((user) => newOrder(kassa, user, [[item, 1]])));
@@ -42,7 +42,7 @@ test('of 50 buyers of one unit exactly one gets it', async () => {
   }
 });
 
-test('1000 checkouts at once on one item with stock 100 end with exactly 100 paid', async () => {
+test('of 1000 concurrent checkouts of one item with a stock of 100 exactly 100 succeed', async () => {
   const item = await newItem(kassa, 1, 100);
   const users = await times(1000, () => newUser(kassa, 1));
   const orders = await Promise.all(users.map((user) => newOrder(kassa, user, [[item, 1]])));

@@ -1,15 +1,15 @@
-/** The pure decisions against the sequential model, over thousands of random histories. */
+/** Compares the commands with the sequential model over thousands of random histories. */
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import type { Changes, Command, Item, Keys, Order, Rows, User } from '../../db/command.ts';
 import { commandFor } from '../support/command-for.ts';
 import { type Call, emptyWorld, LIMIT, perform, totalOf, type World } from '../support/model.ts';
 
-/** Sums may pass 2^53 where no balance does: as in the audit they are exact. */
+/** Sums may exceed 2^53 although no balance does, so they are exact, as in the audit. */
 const sumOf = (amounts: readonly number[]): bigint =>
   amounts.reduce((sum, amount) => sum + BigInt(amount), 0n);
 
-/** Tables in memory. A decision sees only what it has locked: asking for more is an error. */
+/** Tables in memory. A decision that reads a row it has not locked is an error. */
 class Tables {
   users = new Map<string, User>();
   items = new Map<string, Item>();
@@ -32,7 +32,7 @@ class Tables {
       this.apply(decision.changes ?? {});
       return 'ok';
     }
-    throw new Error('the decision never had enough locked');
+    throw new Error('the decision still asks for locks');
   }
 
   locked(keys: Keys): Rows {
@@ -75,7 +75,7 @@ const amount = fc.oneof(
   { weight: 30, arbitrary: fc.integer({ min: 1, max: 30 }) },
   { weight: 1, arbitrary: fc.constantFrom(10 ** 12, LIMIT - 20, LIMIT) },
 );
-/** Often enough what an order lives through, so that even its rare ends are reached. */
+/** Weighted so that histories reach even the rare outcomes of an order. */
 const call: fc.Arbitrary<Call> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ call: fc.constantFrom('addFunds', 'pay'), user, amount }) },
   { weight: 3, arbitrary: fc.record({ call: fc.constant('payOrder'), user, order, amount }) },
@@ -106,7 +106,7 @@ const call: fc.Arbitrary<Call> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ call: fc.constant('checkout'), order }) },
 );
 
-/** Two users, three items (one free of charge), and an order of each user with a line. */
+/** Two users, three items (one of them free), and an order with a line for each user. */
 function begin(): { world: World; tables: Tables } {
   const world = emptyWorld();
   const tables = new Tables();
@@ -141,11 +141,11 @@ function begin(): { world: World; tables: Tables } {
   return { world, tables };
 }
 
-/** New orders have new ids, as the service makes them. */
+/** New orders have new ids, as in the service. */
 const isFresh = (world: World, { call, ...rest }: Call): boolean =>
   call !== 'createOrder' || !world.orders.has('order' in rest ? rest.order : '');
 
-test('every call answers and does what the sequential model says', () => {
+test('every call has the outcome and the effect of the sequential model', () => {
   const reached = new Map<string, number>();
   fc.assert(
     fc.property(fc.array(call, { minLength: 10, maxLength: 60 }), (calls) => {
@@ -163,7 +163,7 @@ test('every call answers and does what the sequential model says', () => {
     }),
     { numRuns: 2000 },
   );
-  // Each of these was reached dozens of times in every one of many runs.
+  // Every one of many runs reached each of these dozens of times.
   for (const rare of [
     'checkout ok',
     'checkout ok with a payment',

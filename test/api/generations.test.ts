@@ -1,4 +1,4 @@
-/** Both generations of the API's clients, each in one long flow, and both on the same rows. */
+/** Old and new clients of the API, each in one long flow, and both on the same rows. */
 import { afterAll, expect, test } from 'bun:test';
 import { expectCleanAudit, newDatabase, openKassa } from '../support/kassa.ts';
 
@@ -9,7 +9,7 @@ afterAll(async () => {
   await drop();
 });
 
-/** One step of a client: the answer is exactly this. @param call such as `POST /stock/add/0/5` */
+/** One call of a client and its exact answer. @param call such as `POST /stock/add/0/5` */
 async function step(call: string, status: number, body: unknown): Promise<void> {
   const [method = '', path = ''] = call.split(' ');
   const reply = await kassa.call(method, path);
@@ -21,7 +21,7 @@ const refusal = (code: string) => expect.objectContaining({ code });
 const made = async (path: string, name: string): Promise<string> =>
   (await kassa.post(path)).body[name];
 
-test('a client of the older generation gets from nothing to a paid order and back', async () => {
+test('an old client creates, pays and cancels an order', async () => {
   const user_id = await made('/payment/create_user', 'user_id');
   await step(`GET /payment/find_user/${user_id}`, 200, { user_id, credit: 0 });
   const done = { done: true, user_id, credit: 15 };
@@ -75,7 +75,7 @@ test('a client of the older generation gets from nothing to a paid order and bac
   await expectCleanAudit(database_url);
 });
 
-test('a client of the newer generation fills the store, checks out and finds it so', async () => {
+test('a new client fills the store and checks orders out', async () => {
   const msg = { msg: expect.stringMatching(/\S/) };
   await step('POST /stock/batch_init/2/10/3', 200, msg);
   await step('POST /payment/batch_init/1/50', 200, msg);
@@ -112,7 +112,7 @@ test('a client of the newer generation fills the store, checks out and finds it 
   await expectCleanAudit(database_url);
 });
 
-test('an older client pays and cancels what a newer one has put together', async () => {
+test('an old client pays and cancels the order of a new one', async () => {
   const user_id = await made('/payment/create_user', 'user_id');
   await kassa.post(`/payment/add_funds/${user_id}/100`);
   const item_id = await made('/stock/item/create/7', 'item_id');

@@ -1,4 +1,4 @@
-/** Idempotency keys: one effect, one answer, repeated byte for byte, whoever asks and how often. */
+/** Idempotency keys: repeated calls have one effect and get the same answer, byte for byte. */
 import { afterAll, expect, test } from 'bun:test';
 import {
   connect,
@@ -6,8 +6,6 @@ import {
   expectCleanAudit,
   expectProblem,
   newDatabase,
-  newItem,
-  newOrder,
   newUser,
   openKassa,
   type Reply,
@@ -15,10 +13,11 @@ import {
   tally,
   times,
 } from '../support/kassa.ts';
+import { CANCEL, CHECKOUT, newShop, PAY, run, stateOf } from '../support/shop.ts';
 
 const kassa = openKassa();
 const neighbour = openKassa();
-/** For keys that can't be made unique, and for the numeric ids of batch_init. */
+/** For keys that cannot be unique, and for the numeric ids of batch_init. */
 const own = await newDatabase();
 const alone = openKassa({ DATABASE_URL: own.database_url });
 afterAll(async () => {
@@ -36,41 +35,17 @@ function expectReplay(again: Reply, first: Reply): void {
   expect(again.headers.get('x-request-id')).not.toBe(first.headers.get('x-request-id'));
 }
 
-type Ids = Awaited<ReturnType<typeof newShop>>;
-
-/** A user with 100, a stock of 5 at 10 each, and an order of 2 of it: 20 in all. */
-async function newShop() {
-  const user_id = await newUser(kassa, 100);
-  const item_id = await newItem(kassa, 10, 5);
-  const order_id = await newOrder(kassa, user_id, [[item_id, 2]]);
-  return { user_id, item_id, order_id, unknown: crypto.randomUUID() };
-}
-
-/** @param call such as `POST /orders/checkout/{order_id}` */
-function run(call: string, ids: Ids, headers: Record<string, string> = {}): Promise<Reply> {
-  const filled = call.replace(/\{(\w+)\}/g, (_, name: keyof Ids) => ids[name]);
-  const [method = '', path = ''] = filled.split(' ');
-  return kassa.call(method, path, headers);
-}
-
-async function stateOf({ user_id, item_id, order_id }: Ids) {
-  const paths = [`/payment/find_user/${user_id}`, `/stock/find/${item_id}`];
-  paths.push(`/orders/find/${order_id}`, `/payment/status/${user_id}/${order_id}`);
-  const replies = await Promise.all(paths.map((path) => kassa.get(path)));
-  return replies.map(({ status, body }) => (status === 200 ? body : status));
-}
-
-const CHECKOUT = 'POST /orders/checkout/{order_id}';
-const PAY = 'POST /payment/pay/{user_id}/{order_id}/5';
-const CANCEL = 'POST /payment/cancel/{user_id}/{order_id}';
+const STATUS = 'POST /payment/status/{user_id}/{order_id}';
+const PAY_5 = `${PAY}/5`;
+const FUND = 'POST /payment/add_funds/{user_id}/7';
 
 test.each<[call: string, calls: string[], status: number]>([
   ['POST /payment/create_user', [], 200],
   ['POST /payment/add_funds/{user_id}/7', [], 200],
   ['POST /payment/pay/{user_id}/7', [], 200],
-  [PAY, [], 200],
+  [PAY_5, [], 200],
   [CANCEL, [CHECKOUT], 200],
-  [`${CANCEL}/5`, [PAY], 200],
+  [`${CANCEL}/5`, [PAY_5], 200],
   ['POST /payment/status/{user_id}/{order_id}', [], 200],
   ['POST /stock/item/create/7', [], 200],
   ['POST /stock/add/{item_id}/7', [], 200],
@@ -91,66 +66,65 @@ test.each<[call: string, calls: string[], status: number]>([
   ['POST /orders/checkout/{unknown}', [], 404],
   [CHECKOUT, ['POST /payment/pay/{user_id}/81'], 409],
   [CHECKOUT, ['POST /stock/subtract/{item_id}/4'], 409],
-])('%s is done once and answered alike ever after', async (call, calls, status) => {
-  const ids = await newShop();
-  for (const each of calls) expect((await run(each, ids)).status).toBe(200);
+])('%s takes effect once, and repeats get the same answer', async (call, calls, status) => {
+  const ids = await newShop(kassa);
+  for (const each of calls) expect((await run(kassa, each, ids)).status).toBe(200);
   const headers = keyed();
-  const first = await run(call, ids, headers);
+  const first = await run(kassa, call, ids, headers);
   expect(first.status).toBe(status);
-  const state = await stateOf(ids);
+  const state = await stateOf(kassa, ids);
   for (let repeat = 0; repeat < 2; repeat++) {
-    expectReplay(await run(call, ids, headers), first);
-    expect(await stateOf(ids)).toEqual(state);
+    expectReplay(await run(kassa, call, ids, headers), first);
+    expect(await stateOf(kassa, ids)).toEqual(state);
   }
 });
 
-test.each<[what: string, broken: string, mended: string]>([
+test.each<[what: string, take: string, restore: string]>([
   ['out of stock', 'POST /stock/subtract/{item_id}/4', 'POST /stock/add/{item_id}/4'],
   ['short of credit', 'POST /payment/pay/{user_id}/81', 'POST /payment/add_funds/{user_id}/81'],
-])('a recorded checkout %s is repeated though it could succeed now', async (_, broken, mended) => {
-  const ids = await newShop();
-  await run(broken, ids);
+])('a recorded checkout %s is replayed although it could succeed now', async (_, take, restore) => {
+  const ids = await newShop(kassa);
+  await run(kassa, take, ids);
   const headers = keyed();
-  const first = await run(CHECKOUT, ids, headers);
+  const first = await run(kassa, CHECKOUT, ids, headers);
   expect(first.status).toBe(409);
-  await run(mended, ids);
-  const state = await stateOf(ids);
-  expectReplay(await run(CHECKOUT, ids, headers), first);
-  expect(await stateOf(ids)).toEqual(state);
-  expect((await run(CHECKOUT, ids, keyed())).status).toBe(200);
+  await run(kassa, restore, ids);
+  const state = await stateOf(kassa, ids);
+  expectReplay(await run(kassa, CHECKOUT, ids, headers), first);
+  expect(await stateOf(kassa, ids)).toEqual(state);
+  expect((await run(kassa, CHECKOUT, ids, keyed())).status).toBe(200);
 });
 
-test('a checkout that was cancelled is not made again by its key', async () => {
-  const ids = await newShop();
+test('a cancelled checkout is replayed and not made again', async () => {
+  const ids = await newShop(kassa);
   const headers = keyed();
-  const first = await run(CHECKOUT, ids, headers);
-  await run(CANCEL, ids);
-  expectReplay(await run(CHECKOUT, ids, headers), first);
+  const first = await run(kassa, CHECKOUT, ids, headers);
+  await run(kassa, CANCEL, ids);
+  expectReplay(await run(kassa, CHECKOUT, ids, headers), first);
   expect(await creditOf(kassa, ids.user_id)).toBe(100);
   expect(await stockOf(kassa, ids.item_id)).toBe(5);
 });
 
-test('POST status with a key tells what it told; without one, what is', async () => {
-  const ids = await newShop();
-  const call = 'POST /payment/status/{user_id}/{order_id}';
+test('POST status with a key is replayed; without one it gives the present status', async () => {
+  const ids = await newShop(kassa);
   const headers = keyed();
-  const first = await run(call, ids, headers);
+  const first = await run(kassa, STATUS, ids, headers);
   expect(first.body).toEqual({ paid: false });
-  await run(PAY, ids);
-  expectReplay(await run(call, ids, headers), first);
-  expect((await run(call, ids)).body).toEqual({ paid: true });
+  await run(kassa, PAY_5, ids);
+  expectReplay(await run(kassa, STATUS, ids, headers), first);
+  expect((await run(kassa, STATUS, ids)).body).toEqual({ paid: true });
 });
 
-test('GET has no use for a key', async () => {
-  const ids = await newShop();
+test('GET ignores a key', async () => {
+  const ids = await newShop(kassa);
   const headers = keyed();
-  expect((await run('GET /payment/find_user/{user_id}', ids, headers)).body.credit).toBe(100);
-  await run('POST /payment/add_funds/{user_id}/7', ids, headers);
-  const found = await run('GET /payment/find_user/{user_id}', ids, headers);
+  expect((await run(kassa, 'GET /payment/find_user/{user_id}', ids, headers)).body.credit).toBe(
+    100,
+  );
+  await run(kassa, 'POST /payment/add_funds/{user_id}/7', ids, headers);
+  const found = await run(kassa, 'GET /payment/find_user/{user_id}', ids, headers);
   expect([found.body.credit, replayed(found)]).toEqual([107, null]);
 });
-
-const FUND = 'POST /payment/add_funds/{user_id}/7';
 
 test.each([
   ['another amount', FUND, 'POST /payment/add_funds/{user_id}/8'],
@@ -162,44 +136,44 @@ test.each([
     'POST /orders/addItem/{order_id}/{item_id}/1',
     'POST /orders/addItem/{order_id}/{item_id}',
   ],
-])('a key that was used is refused for %s, and nothing happens', async (_, used, call) => {
-  const ids = await newShop();
+])('a used key is refused for %s, and nothing changes', async (_, used, call) => {
+  const ids = await newShop(kassa);
   const headers = keyed();
-  const first = await run(used, ids, headers);
+  const first = await run(kassa, used, ids, headers);
   expect(first.status).toBe(200);
-  const state = await stateOf(ids);
-  expectProblem(await run(call, ids, headers), 422, 'idempotency_key_reused');
-  expect(await stateOf(ids)).toEqual(state);
-  expectReplay(await run(used, ids, headers), first);
+  const state = await stateOf(kassa, ids);
+  expectProblem(await run(kassa, call, ids, headers), 422, 'idempotency_key_reused');
+  expect(await stateOf(kassa, ids)).toEqual(state);
+  expectReplay(await run(kassa, used, ids, headers), first);
 });
 
-test('the same key at two services is two keys: both calls happen, and each once', async () => {
-  const ids = await newShop();
+test('the same key at three services is three keys: each call takes effect once', async () => {
+  const ids = await newShop(kassa);
   const headers = keyed();
   const calls = [FUND, CHECKOUT, 'POST /stock/add/{item_id}/7'];
-  const first = await Promise.all(calls.map((call) => run(call, ids, headers))); // in one batch
+  const first = await Promise.all(calls.map((call) => run(kassa, call, ids, headers))); // in one batch
   expect(first.map(({ status }) => status)).toEqual([200, 200, 200]);
   expect(first.map(replayed)).toEqual([null, null, null]);
-  const state = await stateOf(ids);
+  const state = await stateOf(kassa, ids);
   for (const again of [1, 2]) {
-    const replies = await Promise.all(calls.map((call) => run(call, ids, headers)));
+    const replies = await Promise.all(calls.map((call) => run(kassa, call, ids, headers)));
     for (const [i, reply] of replies.entries()) expectReplay(reply, first[i] as Reply);
-    expect([again, await stateOf(ids)]).toEqual([again, state]);
+    expect([again, await stateOf(kassa, ids)]).toEqual([again, state]);
   }
-  const reused = await run('POST /stock/add/{item_id}/8', ids, headers);
+  const reused = await run(kassa, 'POST /stock/add/{item_id}/8', ids, headers);
   expectProblem(reused, 422, 'idempotency_key_reused');
 });
 
-test('keyed calls of several services travel in one batch', async () => {
-  const ids = await newShop();
+test('keyed calls of several services share a batch', async () => {
+  const ids = await newShop(kassa);
   const [credit, stock] = [await creditOf(kassa, ids.user_id), await stockOf(kassa, ids.item_id)];
   const keys = Array.from({ length: 40 }, () => keyed());
   const all = () =>
     Promise.all(
       keys.flatMap((key) => [
-        run(FUND, ids, key),
-        run('POST /stock/add/{item_id}/7', ids, key),
-        run('POST /orders/addItem/{order_id}/{item_id}/1', ids, key),
+        run(kassa, FUND, ids, key),
+        run(kassa, 'POST /stock/add/{item_id}/7', ids, key),
+        run(kassa, 'POST /orders/addItem/{order_id}/{item_id}/1', ids, key),
       ]),
     );
   const first = await all();
@@ -207,14 +181,14 @@ test('keyed calls of several services travel in one batch', async () => {
   for (const [i, reply] of (await all()).entries()) expectReplay(reply, first[i] as Reply);
   expect(await creditOf(kassa, ids.user_id)).toBe(credit + 40 * 7);
   expect(await stockOf(kassa, ids.item_id)).toBe(stock + 40 * 7);
-  expect(kassa.events).not.toContain('batch_refused'); // nobody had to be tried alone
+  expect(kassa.events).not.toContain('batch_refused'); // no command had to run alone
 });
 
-test('the key of a recorded refusal is refused for another call too', async () => {
-  const ids = await newShop();
+test('the key of a recorded refusal is refused for another call', async () => {
+  const ids = await newShop(kassa);
   const headers = keyed();
-  expect((await run('POST /payment/pay/{user_id}/101', ids, headers)).status).toBe(409);
-  const reused = await run('POST /payment/pay/{user_id}/5', ids, headers);
+  expect((await run(kassa, 'POST /payment/pay/{user_id}/101', ids, headers)).status).toBe(409);
+  const reused = await run(kassa, 'POST /payment/pay/{user_id}/5', ids, headers);
   expectProblem(reused, 422, 'idempotency_key_reused');
   expect(await creditOf(kassa, ids.user_id)).toBe(100);
 });
@@ -223,11 +197,11 @@ test.each([
   ['a malformed amount', 'POST /payment/add_funds/{user_id}/0', 400],
   ['an unknown route', 'POST /payment/give_funds/{user_id}/7', 404],
   ['a method that is not taken', 'DELETE /payment/add_funds/{user_id}/7', 405],
-])('%s is not recorded: its key is still free', async (_, call, status) => {
-  const ids = await newShop();
+])('%s is not recorded, so its key is still free', async (_, call, status) => {
+  const ids = await newShop(kassa);
   const headers = keyed();
-  expect((await run(call, ids, headers)).status).toBe(status);
-  const done = await run(FUND, ids, headers);
+  expect((await run(kassa, call, ids, headers)).status).toBe(status);
+  const done = await run(kassa, FUND, ids, headers);
   expect([done.status, done.body.credit, replayed(done)]).toEqual([200, 107, null]);
 });
 
@@ -236,10 +210,10 @@ test.each([
   [CHECKOUT, 80, 3],
   ['POST /stock/subtract/{item_id}/4', 100, 1],
   ['POST /payment/pay/{user_id}/{order_id}/60', 40, 5],
-])('50 callers of %s at once with one key have one effect', async (call, credit, stock) => {
-  const ids = await newShop();
+])('50 concurrent calls of %s with one key have one effect', async (call, credit, stock) => {
+  const ids = await newShop(kassa);
   const headers = keyed();
-  const replies = await times(50, () => run(call, ids, headers));
+  const replies = await times(50, () => run(kassa, call, ids, headers));
   expect(tally(replies)).toEqual({ 200: 50 });
   expect(new Set(replies.map((reply) => reply.text)).size).toBe(1);
   expect(replies.filter((reply) => replayed(reply) === null)).toHaveLength(1);
@@ -247,14 +221,14 @@ test.each([
   expect(await stockOf(kassa, ids.item_id)).toBe(stock);
 });
 
-test('50 callers of create_user at once with one key make one user', async () => {
+test('50 concurrent calls of create_user with one key create one user', async () => {
   const headers = keyed();
   const replies = await times(50, () => kassa.post('/payment/create_user', headers));
   expect(new Set(replies.map((reply) => reply.body.user_id)).size).toBe(1);
   expect(await creditOf(kassa, replies[0]?.body.user_id)).toBe(0);
 });
 
-test('two processes that race with one key have one effect between them', async () => {
+test('two processes that race with one key have one effect', async () => {
   const user_id = await newUser(kassa);
   const keys = Array.from({ length: 40 }, () => keyed());
   const path = `/payment/add_funds/${user_id}/3`;
@@ -269,7 +243,7 @@ test('two processes that race with one key have one effect between them', async 
   expect(await creditOf(kassa, user_id)).toBe(120);
 });
 
-test('two processes that race with one key for different calls: one call is done', async () => {
+test('two processes that race with one key for different calls: one call succeeds', async () => {
   const users = await times(20, () => newUser(kassa));
   const groups = await Promise.all(
     users.map((user_id) => {
@@ -286,7 +260,7 @@ test('two processes that race with one key for different calls: one call is done
   }
 });
 
-test('two processes that race to make an order with one key make one', async () => {
+test('two processes that race to create an order with one key create one', async () => {
   const user_id = await newUser(kassa);
   const headers = keyed();
   const replies = await times(30, (i) =>
@@ -297,7 +271,7 @@ test('two processes that race to make an order with one key make one', async () 
   expect(found.body.user_id).toBe(user_id);
 });
 
-test('any 1 to 255 printable characters are a key, and no two of them are the same', async () => {
+test('any 1 to 255 printable characters are a key, and different keys stay different', async () => {
   const keys = ['a', 'A', '0', '"', "'", '\\', '\\\\', '""', '"a"', '{', '}', '{}', '{a,b}', ',,'];
   keys.push(
     'null',
@@ -337,27 +311,27 @@ test.each([
   ['with a letter that is not ASCII', 'clé'],
   ['with a control character', 'a\u0001b'],
   ['with DEL', 'a\u007f'],
-])('a key that is %s is refused, and nothing happens', async (_, key) => {
-  const ids = await newShop();
-  const state = await stateOf(ids);
+])('a key that is %s is refused, and nothing changes', async (_, key) => {
+  const ids = await newShop(kassa);
+  const state = await stateOf(kassa, ids);
   for (const call of ['POST /payment/add_funds/{user_id}/7', 'DELETE /orders/remove/{order_id}']) {
-    expectProblem(await run(call, ids, keyed(key)), 400, 'invalid_parameter');
+    expectProblem(await run(kassa, call, ids, keyed(key)), 400, 'invalid_parameter');
   }
   expectProblem(await kassa.post('/payment/create_user', keyed(key)), 400, 'invalid_parameter');
-  expect(await stateOf(ids)).toEqual(state);
+  expect(await stateOf(kassa, ids)).toEqual(state);
 });
 
-test('two keys, which a platform shows joined to one, are refused, and nothing happens', async () => {
-  const ids = await newShop();
-  const state = await stateOf(ids);
+test('two keys that a platform joins are refused, and nothing changes', async () => {
+  const ids = await newShop(kassa);
+  const state = await stateOf(kassa, ids);
   for (const key of ['a, b', 'a, a', ', a']) {
-    const reply = await run('POST /payment/add_funds/{user_id}/7', ids, keyed(key));
+    const reply = await run(kassa, 'POST /payment/add_funds/{user_id}/7', ids, keyed(key));
     expectProblem(reply, 400, 'malformed_request');
   }
-  expect(await stateOf(ids)).toEqual(state);
+  expect(await stateOf(kassa, ids)).toEqual(state);
 });
 
-/** Lets the records of keys like this one expire. Returns how many there were. */
+/** Expires the records of keys that match. @returns how many there were */
 async function expire(database_url: string, like: string): Promise<number> {
   const { sql, close } = await connect(database_url);
   let count = 0;
@@ -371,24 +345,24 @@ async function expire(database_url: string, like: string): Promise<number> {
   return count;
 }
 
-test('an expired record is as none: the call is done anew and recorded anew', async () => {
-  const ids = await newShop();
+test('an expired record has no effect: the call runs again and is recorded again', async () => {
+  const ids = await newShop(kassa);
   const key = crypto.randomUUID();
   const call = 'POST /payment/add_funds/{user_id}/7';
-  const first = await run(call, ids, keyed(key));
+  const first = await run(kassa, call, ids, keyed(key));
   expect(await expire(kassa.database_url, key)).toBe(1);
-  const anew = await run(call, ids, keyed(key));
+  const anew = await run(kassa, call, ids, keyed(key));
   expect([anew.body.credit, replayed(anew)]).toEqual([first.body.credit + 7, null]);
-  expectReplay(await run(call, ids, keyed(key)), anew);
+  expectReplay(await run(kassa, call, ids, keyed(key)), anew);
   expect(await expire(kassa.database_url, key)).toBe(1);
-  const other = await run('POST /payment/pay/{user_id}/14', ids, keyed(key));
+  const other = await run(kassa, 'POST /payment/pay/{user_id}/14', ids, keyed(key));
   expect([other.status, other.body.credit, replayed(other)]).toEqual([200, 100, null]);
 });
 
-test('50 callers at once with one expired key have one effect', async () => {
-  const ids = await newShop();
+test('50 concurrent calls with one expired key have one effect', async () => {
+  const ids = await newShop(kassa);
   const key = crypto.randomUUID();
-  await run('POST /payment/add_funds/{user_id}/7', ids, keyed(key));
+  await run(kassa, 'POST /payment/add_funds/{user_id}/7', ids, keyed(key));
   expect(await expire(kassa.database_url, key)).toBe(1);
   const path = `/payment/add_funds/${ids.user_id}/7`;
   const replies = await times(50, (i) => (i % 2 ? kassa : neighbour).post(path, keyed(key)));
@@ -396,7 +370,7 @@ test('50 callers at once with one expired key have one effect', async () => {
   expect(await creditOf(kassa, ids.user_id)).toBe(114);
 });
 
-test('a key makes a batch_init of many rows happen once', async () => {
+test('a batch_init of many rows with a key takes effect once', async () => {
   const headers = keyed();
   const first = await alone.post('/payment/batch_init/4100/50', headers);
   expect([first.status, replayed(first)]).toEqual([200, null]);
@@ -407,7 +381,7 @@ test('a key makes a batch_init of many rows happen once', async () => {
   for (const id of ['0', '2000', '4099']) expect(await creditOf(alone, id)).toBe(50);
 });
 
-test('a batch_init that stopped halfway goes on where it stopped', async () => {
+test('a batch_init that stopped halfway continues where it stopped', async () => {
   const key = crypto.randomUUID();
   await alone.post('/stock/batch_init/4100/50/1', keyed(key));
   expect(await expire(own.database_url, `${key}_%`)).toBe(2);
@@ -418,7 +392,7 @@ test('a batch_init that stopped halfway goes on where it stopped', async () => {
   expect(await Promise.all(stocks)).toEqual([57, 50, 50, 50]);
 });
 
-test('a key keeps the random orders of its batch_init', async () => {
+test('a repeated batch_init with a key keeps its random orders', async () => {
   const headers = keyed();
   const replies = await times(5, () => alone.post('/orders/batch_init/40/1000/1000/3', headers));
   expect(tally(replies)).toEqual({ 200: 5 });
@@ -429,7 +403,7 @@ test('a key keeps the random orders of its batch_init', async () => {
   expect(await orders()).toEqual(before);
 });
 
-test('a key of another call is refused for batch_init, and the other way round', async () => {
+test('a key of another call is refused for batch_init, and vice versa', async () => {
   const [used, fresh] = [keyed(), keyed()];
   await alone.post('/payment/batch_init/3/20');
   await alone.post('/payment/add_funds/0/5', used);
@@ -445,7 +419,7 @@ test('a key of another call is refused for batch_init, and the other way round',
   expect(await creditOf(alone, '0')).toBe(20);
 });
 
-test('the books balance after all of it', async () => {
+test('movements explain every number', async () => {
   await expectCleanAudit();
   await expectCleanAudit(own.database_url);
 });

@@ -1,4 +1,4 @@
-/** What the edge refuses and takes: ids and numbers, paths and methods, request ids, health. */
+/** What the edge accepts and refuses: ids, numbers, paths, methods, request ids; and health. */
 import { afterAll, expect, test } from 'bun:test';
 import {
   connect,
@@ -75,7 +75,7 @@ const malformed: Record<string, string[]> = {
   n: [...malformed_numbers, '0', '1000001'],
 };
 
-/** A path with one value in its place and good ones in the other places. */
+/** A path with `value` at one place and valid values at the others. */
 const put = (path: string, place: number, value: string): string => {
   let at = 0;
   return path.replace(/\{(\w+)\}/g, (_, kind: string) => {
@@ -90,7 +90,7 @@ const places = routes.flatMap(([methods, path]) =>
   ),
 );
 
-test.each(places)('%s %s refuses what is malformed in place %d', async (method, path, at, kind) => {
+test.each(places)('%s %s refuses malformed values at place %d', async (method, path, at, kind) => {
   for (const value of malformed[kind] ?? malformed_ids) {
     const reply = await kassa.call(method, put(path, at, value));
     expect([value, reply.status]).toEqual([value, 400]);
@@ -98,7 +98,7 @@ test.each(places)('%s %s refuses what is malformed in place %d', async (method, 
   }
 });
 
-test('what was refused has written nothing', async () => {
+test('refused calls write nothing', async () => {
   const { sql, close } = await connect(own.database_url);
   const counts = await sql`
     select (select count(*) from users) as users, (select count(*) from items) as items,
@@ -112,7 +112,7 @@ test('what was refused has written nothing', async () => {
   expect({ ...counts[0] }).toEqual({ ...none, ...unrecorded });
 });
 
-test.each(places)('%s %s takes the bounds in place %d', async (method, path, at, kind) => {
+test.each(places)('%s %s accepts the bounds at place %d', async (method, path, at, kind) => {
   const bounds: Record<string, string[]> = { a: ['1', '1000000000000'], n: ['1'] };
   bounds.p = ['0', '1000000000000'];
   const ids = ['x', 'x'.repeat(64), 'AZaz09_-', '-', '_', '0-', 'null', 'constructor', '%61'];
@@ -125,7 +125,7 @@ test.each(places)('%s %s takes the bounds in place %d', async (method, path, at,
   }
 });
 
-test('the largest amount and quantity count in full', async () => {
+test('the largest amount and quantity have their full effect', async () => {
   const user_id = await newUser(kassa);
   expect((await kassa.post(`/payment/add_funds/${user_id}/1000000000000`)).body.credit).toBe(1e12);
   expect((await kassa.post(`/payment/pay/${user_id}/1000000000000`)).body.credit).toBe(0);
@@ -135,7 +135,7 @@ test('the largest amount and quantity count in full', async () => {
   expect([items, total_cost]).toEqual([[[item_id, 10 ** 12]], 0]);
 });
 
-test('a row count of batch_init goes up to 1000000', async () => {
+test('a row count of batch_init can be 1000000', async () => {
   expect((await kassa.post('/orders/batch_init/1/1000000/1000000/1')).status).toBe(200);
 });
 
@@ -155,13 +155,13 @@ unknown_routes.push(
 );
 unknown_routes.push('/nope', '/orders/%', '/%zz', '/orders//a', '/payment/create_user/a', '//');
 
-test.each(unknown_routes)('%s is no route, by whatever method', async (path) => {
+test.each(unknown_routes)('%s is no route for any method', async (path) => {
   for (const method of ['GET', 'POST', 'DELETE', 'PUT']) {
     expectProblem(await kassa.call(method, path), 404, 'route_not_found');
   }
 });
 
-test.each(routes)('only %s is taken by %s; the others are told so', async (methods, path) => {
+test.each(routes)('only %s is accepted by %s; other methods are refused', async (methods, path) => {
   const allowed = methods.replace('GET', 'GET, HEAD').split(', ').sort();
   const others = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].filter(
     (method) => !allowed.includes(method),
@@ -175,7 +175,7 @@ test.each(routes)('only %s is taken by %s; the others are told so', async (metho
   }
 });
 
-test('what is no method of HTTP is told so, whatever the path', async () => {
+test('unknown methods are refused on every path', async () => {
   for (const path of ['/payment/add_funds/a/7', '/nowhere']) {
     for (const method of ['PROPFIND', 'PURGE']) {
       expectProblem(await kassa.call(method, path), 501, 'method_not_implemented');
@@ -183,7 +183,7 @@ test('what is no method of HTTP is told so, whatever the path', async () => {
   }
 });
 
-test('a method that is not taken does nothing', async () => {
+test('a refused method changes nothing', async () => {
   const user_id = await newUser(kassa, 5);
   for (const method of ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
     expect((await kassa.call(method, `/payment/add_funds/${user_id}/7`)).status).toBe(405);
@@ -191,7 +191,7 @@ test('a method that is not taken does nothing', async () => {
   expect(await creditOf(kassa, user_id)).toBe(5);
 });
 
-test('HEAD answers as GET does, without a body', async () => {
+test('HEAD answers like GET without a body', async () => {
   const user_id = await newUser(kassa, 5);
   for (const path of [
     `/payment/find_user/${user_id}`,
@@ -216,28 +216,25 @@ const answers: [status: number, method: string, path: string][] = [
   [405, 'PUT', '/payment/create_user'],
 ];
 
-test.each(answers)(
-  'an answer of %d to %s %s carries a request id',
-  async (status, method, path) => {
-    const sane = ['a', crypto.randomUUID(), 'Root-1_67891233-abcdef012345678912345678'];
-    for (const request_id of sane) {
-      const reply = await kassa.call(method, path, { 'x-request-id': request_id });
-      expect([reply.status, reply.headers.get('x-request-id')]).toEqual([status, request_id]);
-      if (status >= 400) expect(reply.body.request_id).toBe(request_id);
-    }
-    const insane = ['', 'a b', 'x'.repeat(5000), '<script>', 'a"b', 'a\tb', 'é', '{}'];
-    const made = [await kassa.call(method, path)];
-    for (const request_id of insane) {
-      made.push(await kassa.call(method, path, { 'x-request-id': request_id }));
-    }
-    const ids = made.map((reply) => reply.headers.get('x-request-id'));
-    for (const id of ids) expect(id).toMatch(/^[0-9a-f-]{36}$/);
-    expect(new Set(ids).size).toBe(1 + insane.length);
-    if (status >= 400) expect(made.map((reply) => reply.body.request_id)).toEqual(ids);
-  },
-);
+test.each(answers)('an answer of %d to %s %s has a request id', async (status, method, path) => {
+  const valid = ['a', crypto.randomUUID(), 'Root-1_67891233-abcdef012345678912345678'];
+  for (const request_id of valid) {
+    const reply = await kassa.call(method, path, { 'x-request-id': request_id });
+    expect([reply.status, reply.headers.get('x-request-id')]).toEqual([status, request_id]);
+    if (status >= 400) expect(reply.body.request_id).toBe(request_id);
+  }
+  const invalid = ['', 'a b', 'x'.repeat(5000), '<script>', 'a"b', 'a\tb', 'é', '{}'];
+  const made = [await kassa.call(method, path)];
+  for (const request_id of invalid) {
+    made.push(await kassa.call(method, path, { 'x-request-id': request_id }));
+  }
+  const ids = made.map((reply) => reply.headers.get('x-request-id'));
+  for (const id of ids) expect(id).toMatch(/^[0-9a-f-]{36}$/);
+  expect(new Set(ids).size).toBe(1 + invalid.length);
+  if (status >= 400) expect(made.map((reply) => reply.body.request_id)).toEqual(ids);
+});
 
-test('a service that can work is live and ready', async () => {
+test('a working service is live and ready', async () => {
   for (const path of ['/health/live', '/health/ready']) {
     const reply = await kassa.get(path);
     expect(reply.status).toBe(200);
@@ -248,7 +245,7 @@ test('a service that can work is live and ready', async () => {
 test.each([
   ['not migrated', unmigrated, 'not_ready'],
   ['away', away, 'store_unavailable'],
-])('with a store that is %s a service is live but not ready', async (_, at, code) => {
+])('while its store is %s, a service is live but not ready', async (_, at, code) => {
   expect((await at.get('/health/live')).status).toBe(200);
   const reply = await at.get('/health/ready');
   expectProblem(reply, 503, code);
@@ -256,6 +253,6 @@ test.each([
   expect(reply.text).not.toMatch(/127\.0\.0\.1|nowhere|postgres|select|relation|42P01/i);
 });
 
-test('the books balance after all of it', async () => {
+test('movements explain every number', async () => {
   await expectCleanAudit(own.database_url);
 });
