@@ -1,7 +1,8 @@
 /** `bun run docs`: writes the tables of docs/configuration.md from the schema of the configuration. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { nested, variables } from '../apps/runtime/config.ts';
+import { limitPairs } from '../apps/runtime/limits.ts';
+import { variables } from '../apps/runtime/variables.ts';
 
 const PAGE = join(import.meta.dirname, 'configuration.md');
 
@@ -32,7 +33,7 @@ function allowedBy(schema: (typeof variables.shape)[keyof typeof variables.shape
 }
 
 function limitsTable(): string {
-  const rows = nested.map(([inner, how, outer, why]) => {
+  const rows = limitPairs.map(([inner, how, outer, why]) => {
     return [`\`${inner}\``, how === 'below' ? '<' : '≤', `\`${outer}\``, why.replace(/^or /, '')];
   });
   return tableOf(['this limit', '', 'that limit', 'otherwise'], rows);

@@ -1,26 +1,26 @@
-/** `bun run audit`: checks in one snapshot that every credit, stock and total is explained. */
-
+/** `bun run audit`: checks in one snapshot that records explain every credit, stock and total. */
 import { codeOf, Failure, isUnmigrated, notMigrated } from '../../db/failure.ts';
 import { audit, type Finding } from '../../db/maintenance/audit.ts';
 import { readArguments } from '../runtime/arguments.ts';
 import { exitWith } from '../runtime/exit.ts';
 import { openTool } from './connect.ts';
 
-const HELP = `Checks the invariants of the store in one snapshot; it may run under full load.
-Exits 1 if anything is violated, 2 if it could not look.
+const HELP = `Checks the invariants of the store in one snapshot. It may run under full load.
 
   bun run audit [--data DIR] [--json]
 
   --data DIR    the running dev store to check, if DATABASE_URL is not set (.data)
   --json        the findings as JSON
-  --help        this text`;
+  --help        this text
+
+Exit code 0: every invariant holds; 1: one is violated; 2: it could not be run.`;
 
 const FORBIDDEN =
-  'this role may not read every table: audit as kassa_reader, or as the owner of the tables';
+  "this role may not read every table: run the audit as kassa_reader or as the tables' owner";
 
 try {
   const { data, json } = readArguments(HELP, {
-    data: { type: 'string', default: '.data' },
+    data: { type: 'string' },
     json: { type: 'boolean', default: false },
   });
   const connection = await openTool(data, 'audit');

@@ -17,31 +17,31 @@ import {
   type Node,
   pidOf,
 } from '../../db/local/cockroach-node.ts';
-import { readArguments } from '../runtime/arguments.ts';
+import { readArguments, wholeFlag } from '../runtime/arguments.ts';
 import { cockroachIn, environment } from '../runtime/config.ts';
 import { exitWith } from '../runtime/exit.ts';
 
 const HELP = `Starts a CockroachDB cluster on this machine, with a database and a user for Kassa.
-It needs the \`cockroach\` binary: on PATH, or named by COCKROACH.
+It needs the \`cockroach\` binary: on PATH, or at the path in COCKROACH.
 
   bun run cluster [--nodes N] [--memory] [--sql-port N] [--http-port N]
   bun run cluster --status | --kill N | --start N | --down [--erase]
 
-  --nodes N       how many, 1 to 9 (3); later a larger number adds nodes
-  --memory        keep nothing on disk; what all nodes hold is gone with them
-  --sql-port N    SQL of the first node (26257); the others follow
-  --http-port N   DB Console of the first node (8080); the others follow
-  --status        the nodes, and how they are
-  --kill N        kill -9 of one node
-  --start N       bring it back
-  --down          stop all nodes; the data stay, unless they were in memory
+  --nodes N       how many nodes, 1 to 9 (3); a larger number than before adds nodes
+  --memory        keep the data in memory: they are lost when all nodes stop
+  --sql-port N    SQL port of the first node (26257); the others have the next ones
+  --http-port N   DB Console of the first node (8080); the others have the next ports
+  --status        show the nodes and their state
+  --kill N        kill one node with SIGKILL
+  --start N       start it again
+  --down          stop all nodes; data on disk stay
   --erase         with --down: remove the data
-  --data DIR      where state, logs and data are kept, in its folder cluster (.data)
+  --data DIR      state, logs and data are in its folder cluster (.data)
   --help          this text
 
-The nodes run on after this command. There is no TLS and there are no passwords, so they listen on
-127.0.0.1 only; whoever can log in to this machine can do anything in them. Without a licence
-CockroachDB slows a cluster of several nodes down after 7 days: --down --erase, and anew.`;
+The nodes keep running after this command. They have no TLS and no passwords, so they listen on
+127.0.0.1 only, and every user of this machine has full access. Without a licence CockroachDB slows
+a cluster of several nodes down after 7 days: then --down --erase and start a new one.`;
 
 const report = (line: string) => console.log(line);
 
@@ -64,22 +64,22 @@ async function main(): Promise<void> {
   const { data, kill, start } = flags;
   if (flags.status) return console.log(await table(await readCluster(data)));
   if (flags.down) return takeDown(data, flags.erase ?? false, report);
-  if (kill !== undefined) return lose(data, number('--kill', kill, 1, 9));
+  if (kill !== undefined) return lose(data, wholeFlag('kill', kill, 1, 9));
   if (start !== undefined) {
-    const cluster = await startNode(data, number('--start', start, 1, 9), await binary(), report);
+    const cluster = await startNode(data, wholeFlag('start', start, 1, 9), await binary(), report);
     return console.log(await table(cluster));
   }
   const wanted = {
-    nodes: optional('--nodes', flags.nodes, 1, 9),
+    nodes: optional('nodes', flags.nodes, 1, 9),
     memory: flags.memory || undefined,
-    sql_port: optional('--sql-port', flags['sql-port'], 1024, 65_527),
-    http_port: optional('--http-port', flags['http-port'], 1024, 65_527),
+    sql_port: optional('sql-port', flags['sql-port'], 1024, 65_527),
+    http_port: optional('http-port', flags['http-port'], 1024, 65_527),
   };
   const cluster = await raise(data, wanted, await binary(), report);
   console.log(banner(cluster, await table(cluster)));
 }
 
-/** One thing at a time, and only with the flags that belong to it. */
+/** One action at a time, with the flags that belong to it only. */
 function assertTogether(flags: Record<string, unknown>): void {
   const given = (names: string[]) => names.filter((name) => flags[name] !== undefined);
   const [action, second] = given(['status', 'down', 'kill', 'start']);
@@ -89,14 +89,8 @@ function assertTogether(flags: Record<string, unknown>): void {
   if (flags.erase && action !== 'down') throw wrong('--erase goes with --down only');
 }
 
-function number(flag: string, text: string, low: number, high: number): number {
-  const value = /^[0-9]{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= low && value <= high) return value;
-  throw wrong(`${flag} must be a whole number from ${low} to ${high}, not ${text}`);
-}
-
 function optional(flag: string, text: string | undefined, low: number, high: number) {
-  return text === undefined ? undefined : number(flag, text, low, high);
+  return text === undefined ? undefined : wholeFlag(flag, text, low, high);
 }
 
 function binary(): Promise<string> {
@@ -108,10 +102,10 @@ async function lose(data: string, killed: number): Promise<void> {
   const cluster = await killNode(data, killed);
   const left = `${livingOf(cluster).length} of ${cluster.nodes.length} nodes left`;
   console.log(
-    `node ${killed} killed, ${left}; \`bun run cluster --start ${killed}\` brings it back`,
+    `node ${killed} killed, ${left}; \`bun run cluster --start ${killed}\` starts it again`,
   );
   if (!hasMajority(cluster)) {
-    console.log('That is no majority: the cluster stands still until there is one again.');
+    console.log('That is no majority, so the cluster stops working until more nodes are started.');
   }
 }
 
@@ -140,17 +134,17 @@ async function stateOf(cluster: Cluster, node: Node): Promise<string> {
 function banner(cluster: Cluster, nodes: string): string {
   const [first] = cluster.nodes;
   const alone = `postgres://kassa@${first && addressOf(first)}/kassa?sslmode=disable`;
-  const kept = cluster.memory ? 'in memory: gone with the nodes' : `in ${cluster.directory}`;
+  const kept = cluster.memory ? 'in memory, lost when all nodes stop' : `in ${cluster.directory}`;
   return `
 ${nodes}
 
-Data ${kept}. No TLS, no passwords: for this machine only.
+Data ${kept}. No TLS, no passwords: only for this machine.
 DATABASE_URL='${urlOf(cluster)}'
 
-  bun run dev --cluster            the services on it
+  bun run dev --cluster            run the services on it
   bun run consistency --address http://127.0.0.1:8000
-  bun run cluster --kill 2         lose a node under load; --start 2 brings it back
-  bun run cluster --status         how they are; --down stops them all
+  bun run cluster --kill 2         kill a node under load; --start 2 starts it again
+  bun run cluster --status         the state of the nodes; --down stops them all
   DATABASE_URL='${alone}' bun run test
 `;
 }

@@ -1,22 +1,31 @@
-/** How the command-line tools reach the store: DATABASE_URL, or the dev store that runs now. */
+/** Connects command-line tools to the store: DATABASE_URL, or the dev store that runs now. */
 import { openConnection } from '../../db/connection/connect.ts';
 import type { Connection } from '../../db/connection/connection.ts';
 import { codeOf, Failure, isServerError } from '../../db/failure.ts';
 import { readOwner } from '../../db/local/owner.ts';
-import { describeStore, environment, readConfig, storeOptions } from '../runtime/config.ts';
+import { warnIgnored } from '../runtime/arguments.ts';
+import { environment, loadConfig, storeOptions } from '../runtime/config.ts';
+import { describeStore } from '../runtime/store-url.ts';
 
-/** @throws Failure with one sentence if there is no store or it doesn't answer */
-export async function openTool(data: string, name: string): Promise<Connection> {
-  const config = readConfig(environment());
-  const database_url = config.DATABASE_URL ?? (await readOwner(data))?.database_url;
+export const DEFAULT_DATA = '.data';
+
+/**
+ * @param data the flag --data, if it was given
+ * @throws Failure with one sentence if there is no store or it does not answer
+ */
+export async function openTool(data: string | undefined, name: string): Promise<Connection> {
+  const config = loadConfig(environment());
+  if (config.DATABASE_URL && data) warnIgnored('--data', 'DATABASE_URL is set');
+  const folder = data ?? DEFAULT_DATA;
+  const database_url = config.DATABASE_URL ?? (await readOwner(folder))?.database_url;
   if (!database_url) {
-    const detail = `no store: set DATABASE_URL, or start \`bun run dev\` (nothing runs on ${data})`;
+    const detail = `no store: set DATABASE_URL or start \`bun run dev\` (none runs on ${folder})`;
     throw new Failure('store_unavailable', detail);
   }
   return connectOrSay(storeOptions(config, database_url, name));
 }
 
-/** What the store has against a migration is for people, not a bug of ours. */
+/** An error of the store in a migration is a sentence for people: it is no bug. */
 export const refusedMigration = (error: unknown): unknown =>
   isServerError(error) && error instanceof Error
     ? new Failure(
@@ -30,10 +39,10 @@ export const refusedMigration = (error: unknown): unknown =>
 
 const remedy = ({ message }: Error): string =>
   /^permission denied for table /.test(message)
-    ? ': the tables belong to another role: migrate as that one, or change their owner'
+    ? ': the tables belong to another role: migrate as that role, or change their owner'
     : '';
 
-/** Opens a connection, or says in one sentence which store does not answer, and why. */
+/** Opens a connection. @throws Failure with one sentence: which store does not answer, and why */
 export function connectOrSay(address: Parameters<typeof openConnection>[0]): Promise<Connection> {
   return openConnection(address, 'tools').catch((cause) => {
     if (codeOf(cause) === 'internal') throw cause;
@@ -55,7 +64,7 @@ export function connectOrSay(address: Parameters<typeof openConnection>[0]): Pro
   });
 }
 
-/** What a certificate is refused for whose authority is none of ours. */
+/** The errors for a certificate whose authority is not trusted. */
 const NOT_TRUSTED = [
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',
@@ -65,7 +74,7 @@ const NOT_TRUSTED = [
   'CERT_SIGNATURE_FAILURE',
 ];
 
-/** The code that the store, the network or TLS gave; else what the innermost Failure says. */
+/** The code of the store, the network or TLS; without one, the detail of the innermost Failure. */
 function rootOf(error: unknown): { code: string; detail: string } {
   let detail = '';
   for (let e = error; e instanceof Error; e = e.cause) {

@@ -11,19 +11,24 @@ import { idsUpTo } from '../http/params.ts';
 import { orderRoutes } from '../order/routes.ts';
 import { initUsers } from '../payment/commands.ts';
 import { paymentRoutes } from '../payment/routes.ts';
-import { readArguments } from '../runtime/arguments.ts';
-import {
-  type Config,
-  describeStore,
-  environment,
-  readConfig,
-  storeOptions,
-} from '../runtime/config.ts';
+import { readArguments, warnIgnored } from '../runtime/arguments.ts';
+import { environment, loadConfig, storeOptions } from '../runtime/config.ts';
 import { exitWith } from '../runtime/exit.ts';
-import { cannotListen, listenOn, open, originOf, stop, stopOnSignal } from '../runtime/service.ts';
+import {
+  cannotListen,
+  hasMetricsPort,
+  listenOn,
+  originOf,
+  PORT_VARIABLES,
+  type PortNames,
+} from '../runtime/listen.ts';
+import { open } from '../runtime/service.ts';
+import { stop, stopOnSignal } from '../runtime/shutdown.ts';
+import { describeStore } from '../runtime/store-url.ts';
+import type { Config } from '../runtime/variables.ts';
 import { initItems } from '../stock/commands.ts';
 import { stockRoutes } from '../stock/routes.ts';
-import { connectOrSay, refusedMigration } from './connect.ts';
+import { connectOrSay, DEFAULT_DATA, refusedMigration } from './connect.ts';
 
 const HELP = `Starts order, payment and stock on one port, on an embedded PostgreSQL or on DATABASE_URL.
 
@@ -31,19 +36,26 @@ const HELP = `Starts order, payment and stock on one port, on an embedded Postgr
 
   --port N      port to listen on (8000, or PORT)
   --host H      address to listen on (127.0.0.1, or HOST); 0.0.0.0 for all
-  --cluster     use the CockroachDB cluster that \`bun run cluster\` has started
-  --data DIR    where the embedded store keeps its data, or the cluster is (.data)
+  --cluster     use the CockroachDB cluster that \`bun run cluster\` started
+  --data DIR    the folder of the embedded store's data, or of the cluster (.data)
   --fresh       erase the embedded store's data first
   --empty       no demo data in a fresh store
   --help        this text
 
-With DATABASE_URL set that server is the store, and nothing is embedded.`;
+With DATABASE_URL set, that server is the store, and nothing is embedded.`;
 
 /**
- * Whoever opens a page while dev runs lends it his browser: it must not reach dev under a name of
- * its own, as it could under any (DNS rebinding).
+ * A page in a browser on this machine must not reach dev under the page's own name (DNS rebinding),
+ * so only names of this machine are allowed.
  */
 const DEV_DEFAULTS: Partial<Config> = { BATCH_INIT: 'on', ALLOWED_HOSTS: '.localhost' };
+const PORT_NAMES: PortNames = { ...PORT_VARIABLES, port: '--port' };
+const CREDENTIAL_FILES = [
+  'DATABASE_PASSWORD_FILE',
+  'DATABASE_CA_FILE',
+  'DATABASE_CERT_FILE',
+  'DATABASE_KEY_FILE',
+] as const;
 const DEMO = { rows: 10, credit: 1000, stock: 100, price: 10 };
 
 await main().catch(exitWith);
@@ -53,41 +65,46 @@ async function main(): Promise<void> {
     port: { type: 'string' },
     host: { type: 'string' },
     cluster: { type: 'boolean', default: false },
-    data: { type: 'string', default: '.data' },
+    data: { type: 'string' },
     fresh: { type: 'boolean', default: false },
     empty: { type: 'boolean', default: false },
   });
-  const config = readFlags(flags.port, flags.host);
-  if (flags.cluster) config.DATABASE_URL = await findCluster(config, flags.data);
+  const config = configure(flags.port, flags.host);
+  const directory = flags.data ?? DEFAULT_DATA;
+  if (config.DATABASE_URL && flags.data && !flags.cluster) {
+    warnIgnored('--data', 'DATABASE_URL is set');
+  }
+  if (!config.DATABASE_URL) ignoreFiles(config);
+  if (flags.cluster) config.DATABASE_URL = await findCluster(config, directory);
   if (config.DATABASE_URL && flags.fresh) {
     const other = flags.cluster ? 'a cluster' : 'DATABASE_URL';
     throw new Failure('invalid_parameter', `--fresh erases the embedded store, not ${other}`);
   }
   await assertFree(config);
-  const home = config.DATABASE_URL
+  const embedded = config.DATABASE_URL
     ? undefined
     : await startEmbedded({
-        directory: flags.data,
+        directory,
         fresh: flags.fresh,
         report: (line) => console.log(line),
         failed: exitWith,
       });
   try {
-    await run(config, home, !flags.empty);
+    await run(config, embedded, !flags.empty);
   } catch (error) {
-    await home?.stop();
+    await embedded?.stop();
     throw error;
   }
 }
 
-/** The flags stand in for PORT and HOST, and are named as flags where they are wrong. */
-function readFlags(port: string | undefined, host: string | undefined): Config {
+/** The flags override PORT and HOST, and errors name the flags. */
+function configure(port: string | undefined, host: string | undefined): Config {
   const given = {
     ...(port !== undefined && { PORT: port }),
     ...(host !== undefined && { HOST: host }),
   };
   try {
-    return readConfig({ ...environment(), ...given }, DEV_DEFAULTS);
+    return loadConfig({ ...environment(), ...given }, DEV_DEFAULTS);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     const named = Object.keys(given).reduce(
@@ -98,32 +115,40 @@ function readFlags(port: string | undefined, host: string | undefined): Config {
   }
 }
 
-/** @throws Failure if none runs, or another store is named as well */
+/** Files with credentials belong to DATABASE_URL. The embedded store has its own. */
+function ignoreFiles(config: Config): void {
+  for (const name of CREDENTIAL_FILES) {
+    if (config[name]) warnIgnored(name, 'DATABASE_URL is not set');
+    delete config[name];
+  }
+}
+
+/** @throws Failure if no cluster runs, or DATABASE_URL names another store */
 async function findCluster(config: Config, data: string): Promise<string> {
   if (!config.DATABASE_URL) return urlOf(await readRunningCluster(data));
   throw new Failure('invalid_parameter', '--cluster and DATABASE_URL name two stores');
 }
 
-async function run(config: Config, home: Embedded | undefined, demo: boolean): Promise<void> {
-  const database_url = config.DATABASE_URL ?? home?.database_url ?? '';
+async function run(config: Config, embedded: Embedded | undefined, demo: boolean): Promise<void> {
+  const database_url = config.DATABASE_URL ?? embedded?.database_url ?? '';
   const fresh = await bringUpToDate(storeOptions(config, database_url, 'migrate'));
-  const { service, store } = open('local', config, database_url, {
+  const { server, store } = open('local', config, database_url, {
     order: orderRoutes,
     payment: paymentRoutes,
     stock: stockRoutes,
   });
   if (fresh && demo) await addDemoData(store);
   const has_demo = (await store.read.findUser('1')) !== undefined;
-  const server = listenOn(Bun.listen, config, service);
-  console.log(banner(config, home, has_demo));
+  const ports = listenOn(Bun.listen, config, server, PORT_NAMES);
+  console.log(banner(config, embedded, has_demo));
   stopOnSignal(async () => {
     console.log('\nstopping …');
-    await stop(config, service, store, server);
-    await home?.stop();
+    await stop(config, server, store, ports);
+    await embedded?.stop();
   });
 }
 
-/** Migrates. @returns true if nothing was ever written @throws Failure if it doesn't answer */
+/** Migrates. @returns whether no row was ever written @throws Failure if there is no answer */
 async function bringUpToDate(address: StoreAddress): Promise<boolean> {
   const connection = await connectOrSay(address);
   try {
@@ -162,28 +187,33 @@ async function addDemoData(store: Store): Promise<void> {
   }
 }
 
-/** Ports are looked at before the store is started or erased, so that a taken one costs nothing. */
+/** Checks the ports before the store is started or erased, so that a taken one changes nothing. */
 async function assertFree({ HOST: host, PORT, METRICS_PORT = PORT }: Config): Promise<void> {
   for (const port of new Set([PORT, METRICS_PORT])) {
+    const name = port === PORT ? PORT_NAMES.port : PORT_NAMES.metrics_port;
     await new Promise<void>((resolve, reject) => {
       const probe = createServer();
       probe.once('error', (cause) => {
-        reject(cannotListen(host, port, cause));
+        reject(cannotListen(host, port, cause, name));
       });
       probe.listen(port, host, () => probe.close(() => resolve()));
     });
   }
 }
 
-function banner({ HOST, PORT, DATABASE_URL }: Config, home: Embedded | undefined, demo: boolean) {
+function banner(config: Config, embedded: Embedded | undefined, demo: boolean) {
+  const { HOST, PORT, METRICS_PORT = PORT, DATABASE_URL } = config;
   const origin = originOf(HOST, PORT);
+  const metrics = originOf(HOST, hasMetricsPort(config) ? METRICS_PORT : PORT);
   const store = DATABASE_URL
     ? describeStore(DATABASE_URL)
-    : `embedded PostgreSQL, data in ${home?.directory}`;
+    : `embedded PostgreSQL, data in ${embedded?.directory}`;
   return `
-  Kassa  ${origin}/orders  ${origin}/payment  ${origin}/stock
-  store  ${store}
-  try    ${`curl -X POST ${origin}/${demo ? 'orders/create/1' : 'payment/create_user'}`}
-  Ctrl-C ends all of it.
+  Kassa    ${origin}/
+  health   ${origin}/health/ready
+  metrics  ${metrics}/metrics
+  store    ${store}
+  try      ${`curl -X POST ${origin}/${demo ? 'orders/create/1' : 'payment/create_user'}`}
+  Ctrl-C stops everything.
 `;
 }

@@ -6,18 +6,20 @@ import { readArguments } from '../runtime/arguments.ts';
 import { exitWith } from '../runtime/exit.ts';
 import { openTool, refusedMigration } from './connect.ts';
 
-const HELP = `Applies the migrations that the store lacks. Safe to run twice and by two at once.
-At its end the services' SQL roles, where they exist, are given exactly what each needs.
+const HELP = `Applies the migrations that the store lacks. It is safe to run twice, also concurrently.
+At its end it grants the SQL roles of the services, where they exist, exactly what each needs.
 
   bun run migrate [--roles] [--data DIR]
 
-  --roles       make the SQL roles of the services that are missing, without passwords
+  --roles       create the missing SQL roles of the services, without passwords
   --data DIR    the running dev store to migrate, if DATABASE_URL is not set (.data)
-  --help        this text`;
+  --help        this text
+
+Exit code 0: the schema is up to date; 1: the store refuses the migration; 2: it could not be run.`;
 
 try {
   const { data, roles } = readArguments(HELP, {
-    data: { type: 'string', default: '.data' },
+    data: { type: 'string' },
     roles: { type: 'boolean', default: false },
   });
   const connection = await openTool(data, 'migrate');
@@ -33,5 +35,6 @@ async function bringUp(connection: Connection, roles: boolean): Promise<void> {
   const applied = await migrate(connection, await readMigrations(), say);
   say(applied === 0 ? 'the schema is up to date' : `${applied} statements applied`);
   const missing = await missingRoles(connection.sql);
-  if (missing.length > 0) say(`no roles ${missing.join(', ')} here: nothing granted to them`);
+  if (missing.length === 0) return;
+  say(`the roles ${missing.join(', ')} do not exist, so nothing was granted to them`);
 }

@@ -1,34 +1,35 @@
-/** Who may call at all, before any route: no page of another site, and nobody by a foreign name. */
+/** Rejects calls by pages of other sites and under other hosts' names, before any route. */
 import { Failure } from '../../db/failure.ts';
-import type { Incoming } from './door.ts';
+import type { Incoming } from './exchange.ts';
 
 /** @throws Failure host_not_allowed, cross_site_request */
 export type Admission = (request: Incoming) => void;
 
 /**
- * @param hosts names in `Host` that are ours: `shop.example`, `.shop.example` for all below it too,
- *   or `*` for any. Addresses always are: no name stands for them that a stranger could own.
+ * @param hosts names that `Host` may have: `shop.example`, `.shop.example` for all below it as
+ *   well, or `*` for any. IP addresses are always allowed: a page cannot be loaded under one that
+ *   its author controls and that leads here.
  */
 export function admission(hosts: readonly string[]): Admission {
-  const isOurs = hostMatcher(hosts);
+  const isAllowed = hostMatcher(hosts);
   return (request) => {
     const host = request.headers.get('host');
-    if (host !== null && !isOurs(host)) {
+    if (host !== null && !isAllowed(host)) {
       throw new Failure(
         'host_not_allowed',
         'this service does not answer for that host: add it to ALLOWED_HOSTS',
       );
     }
-    if (changesSomething(request) && isForeign(request)) {
-      throw new Failure('cross_site_request', FOREIGN);
+    if (changesState(request) && isCrossSite(request)) {
+      throw new Failure('cross_site_request', CROSS_SITE);
     }
   };
 }
 
-const FOREIGN =
+const CROSS_SITE =
   "a page of another site may not call this; call from the service's own origin, or without a browser";
 
-/** A page whose own name leads here (DNS rebinding) is refused, since its `Host` is that name. */
+/** Against DNS rebinding: a page whose own name resolves to this machine sends that name. */
 function hostMatcher(hosts: readonly string[]): (host: string) => boolean {
   if (hosts.includes('*')) return () => true;
   const names = hosts.map((name) => name.toLowerCase());
@@ -39,14 +40,14 @@ function hostMatcher(hosts: readonly string[]): (host: string) => boolean {
   };
 }
 
-const changesSomething = ({ method }: Incoming): boolean =>
+const changesState = ({ method }: Incoming): boolean =>
   method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS';
 
 /**
- * Browsers say whose page sends a request: in `Sec-Fetch-Site`, which no page can set, or, over
- * plain HTTP and in old ones, only in `Origin`. Programs say neither.
+ * Browsers name the site of the calling page in `Sec-Fetch-Site`, which a page cannot set. Over
+ * plain HTTP, and if they are old, they only send `Origin`. Other programs send neither.
  */
-function isForeign({ headers }: Incoming): boolean {
+function isCrossSite({ headers }: Incoming): boolean {
   const site = headers.get('sec-fetch-site');
   if (site !== null) return site !== 'same-origin' && site !== 'none';
   const origin = headers.get('origin');

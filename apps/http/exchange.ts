@@ -1,15 +1,69 @@
-/** What each request carries beside itself, from the edge to its route and back to the log. */
+/** The types of the edge: a request, its answer, and what a request carries through its route. */
 import type { Failure } from '../../db/failure.ts';
+import type { HeaderFields } from './message.ts';
 
+/** What each request carries besides itself, from the edge to its route and back to the log. */
 export interface Exchange {
   request_id: string;
   /** The request's whole body, unless it is empty. It is here before the route is called. */
   body?: Uint8Array | undefined;
-  /** What went wrong, if it was thrown; else the bytes of a refusal. */
+  /** The failure that was thrown, if any. A refusal by a rule is the bytes in `problem` instead. */
   failure?: Failure;
   problem?: string;
-  /** Of a write: commands in its transaction, and which try of that was the last. */
+  /** Of a write: how many commands its transaction had, and how many attempts that took. */
   batch?: number;
   attempt?: number;
 }
+
+/** For Hono: the exchange is `c.env`. */
 export type Env = { Bindings: Exchange };
+
+/** The part of a `Request` that routes read. */
+export interface Incoming {
+  method: string;
+  /** Path and query are those of the request line; origin and host mean nothing. */
+  url: string;
+  headers: Pick<Headers, 'get'> | HeaderFields;
+}
+
+/** An answer. It is sent with the headers of `FIXED_HEADERS` in addition. */
+export interface Outgoing {
+  response: Response;
+  request_id: string;
+  /** The connection closes after it. */
+  last: boolean;
+}
+
+/** What could be read of something that is not a request. */
+export interface Unreadable {
+  method: string;
+  target: string;
+  headers: Incoming['headers'] | undefined;
+}
+
+/** Answers the requests of one port. */
+export interface Responder {
+  /** Answers a complete request. It never rejects: errors are answers too. */
+  answer(request: Incoming, body: Uint8Array | undefined): Promise<Outgoing>;
+  /** The answer to bytes that are not a request, or to a request that never became complete. */
+  refuse(error: unknown, seen: Partial<Unreadable>): Outgoing;
+}
+
+/** One origin, made from the routes of one or several services. */
+export interface Server {
+  responder: Responder;
+  /**
+   * Serves `GET /metrics` only, for a port of its own. `responder` then has no such path, so a
+   * client that reaches one port cannot reach the other's paths, however it spells them.
+   */
+  metrics_responder?: Responder;
+  /** The same as `responder`, for a platform that has an HTTP server, and for tests. */
+  fetch(request: Request): Promise<Response>;
+  /**
+   * From now on `GET /health/ready` answers 503 and every answer closes its connection, so that
+   * load balancers send requests elsewhere. Requests that still come are answered.
+   */
+  startDraining(): void;
+  /** Resolves when no request is in flight. */
+  idle(): Promise<void>;
+}

@@ -1,45 +1,45 @@
-/** A port and its connections. Why not the runtime's own HTTP server: ARCHITECTURE.md, "The edge". */
+/** A port and its connections. ARCHITECTURE.md says why it is not the runtime's HTTP server. */
 import type { Buffer } from 'node:buffer';
 import { Connection, type Socket } from './connection.ts';
-import type { Door } from './door.ts';
+import type { Responder } from './exchange.ts';
 
-/** As much of `Bun.listen` as is used; each socket carries its connection. */
+/** The part of `Bun.listen` that is used. Each socket carries its connection. */
 export type Listen = (options: {
   hostname: string;
   port: number;
   allowHalfOpen: boolean;
   socket: {
-    open(socket: Carrier): void;
-    data(socket: Carrier, bytes: Buffer): void;
-    drain(socket: Carrier): void;
-    end(socket: Carrier): void;
-    close(socket: Carrier): void;
-    error(socket: Carrier): void;
+    open(socket: ServerSocket): void;
+    data(socket: ServerSocket, bytes: Buffer): void;
+    drain(socket: ServerSocket): void;
+    end(socket: ServerSocket): void;
+    close(socket: ServerSocket): void;
+    error(socket: ServerSocket): void;
   };
 }) => { stop(close_all?: boolean): void };
 
-type Carrier = Socket & { data: Connection; setNoDelay(on: boolean): unknown };
+type ServerSocket = Socket & { data: Connection; setNoDelay(on: boolean): unknown };
 
 export interface Listening {
   /**
-   * Takes no more connections, ends those that are idle, answers what has come, gives what has
-   * begun to come a moment, and resolves when the last connection is closed.
+   * Accepts no more connections, ends the idle ones, answers the requests that are complete, and
+   * gives incomplete ones a moment. Resolves when the last connection is closed.
    */
   stop(): Promise<void>;
 }
 
-/** More than a gateway keeps open, and less than would take the memory of a service. */
-const MOST_CONNECTIONS = 10_000;
-/** How often connections are looked at. */
+/** More than a gateway keeps open, and less than would exhaust the memory of a service. */
+const CONNECTIONS_MAX = 10_000;
+/** How often the time limits of the connections are checked. */
 const CHECK_MS = 250;
 
-/** @throws the system's error if the port is taken or the address is not ours */
+/** @throws the system's error if the port is taken or the address is not this machine's */
 export function listenAt(
   listen: Listen,
   hostname: string,
   port: number,
-  door: Door,
-  most = MOST_CONNECTIONS,
+  responder: Responder,
+  connections_max = CONNECTIONS_MAX,
 ): Listening {
   const connections = new Set<Connection>();
   let becameEmpty: (() => void) | undefined;
@@ -50,12 +50,12 @@ export function listenAt(
     socket: {
       open(socket) {
         socket.setNoDelay(true);
-        socket.data = new Connection(socket, door);
-        if (connections.size >= most) return socket.terminate();
+        socket.data = new Connection(socket, responder);
+        if (connections.size >= connections_max) return socket.terminate();
         connections.add(socket.data);
         if (becameEmpty) socket.data.stop();
       },
-      data: (socket, bytes) => socket.data.take(bytes),
+      data: (socket, bytes) => socket.data.receive(bytes),
       drain: (socket) => socket.data.drained(),
       end: (socket) => socket.data.finish(),
       close(socket) {

@@ -1,33 +1,36 @@
-/** The head of an HTTP/1.1 request, read from bytes: strictly, since what is unclear is refused. */
+/** Parses the head of an HTTP/1.1 request from bytes, and refuses everything ambiguous. */
 import type { Buffer } from 'node:buffer';
 import { Failure } from '../../db/failure.ts';
 
-/** Request line and header fields together; and how many of these. */
+/** Of the request line and the header fields together; and the number of fields. */
 export const HEAD_MAX_BYTES = 16 * 1024;
 const FIELDS_MAX = 100;
-/** Bodies are empty, or nearly, so this is generous. */
+/** Generous: valid bodies are empty or nearly so. */
 export const BODY_MAX_BYTES = 64 * 1024;
 
-/** From its first byte, or from the start of the connection, until a request has to be whole. */
+/** Within which a request must be complete, from its first byte or the connection's start. */
 export const RECEIVE_MS = 12_000;
 
-export interface Head {
+export interface RequestHead {
   method: string;
-  /** Path and query as the request line has them: nothing is decoded or resolved. */
+  /** Path and query as in the request line: nothing is decoded or resolved. */
   target: string;
-  headers: Fields;
-  /** Bytes of the body, or that it comes in chunks. */
+  headers: HeaderFields;
+  /** The size of the body in bytes, unless it is chunked. */
   length: number | 'chunked';
-  /** The sender waits for `100 Continue` before it sends the body. */
+  /** The client waits for `100 Continue` before it sends the body. */
   expects_continue: boolean;
-  /** It is the last request of its connection. */
+  /** The connection closes after this request. */
   last: boolean;
-  /** Bytes of the head itself. */
+  /** The size of the head itself in bytes. */
   size: number;
 }
 
-/** @returns undefined if its end has not come yet @throws Failure if it never can be a good one */
-export function readHead(bytes: Buffer): Head | undefined {
+/**
+ * @returns undefined if the end of the head has not arrived
+ * @throws Failure if the bytes can never become a valid head
+ */
+export function readHead(bytes: Buffer): RequestHead | undefined {
   const end = bytes.indexOf('\r\n\r\n');
   if (end === -1 ? bytes.length > HEAD_MAX_BYTES : end + 4 > HEAD_MAX_BYTES) {
     throw new Failure('head_too_large', `URL and headers take at most ${HEAD_MAX_BYTES} bytes`);
@@ -37,7 +40,7 @@ export function readHead(bytes: Buffer): Head | undefined {
     return undefined;
   }
   const text = bytes.toString('latin1', 0, end);
-  if (STRANGE.test(text)) throw malformed('a control character, or a line that ends without CRLF');
+  if (INVALID.test(text)) throw malformed('a control character, or a line that ends without CRLF');
   const [first = '', ...lines] = text.split('\r\n');
   const line = REQUEST_LINE.exec(first);
   if (!line) throw malformed(NO_REQUEST_LINE);
@@ -58,18 +61,18 @@ export function readHead(bytes: Buffer): Head | undefined {
 }
 
 const NO_REQUEST_LINE = 'the first line is not "METHOD /path HTTP/1.1"';
-/** What a request line may begin with, however little of it has come: TLS, for one, does not. */
+/** How every request line begins, however little of it has arrived. TLS, for one, differs. */
 const BEGINNING = /^[!#$%&'*+.^_`|~\w-]{0,32}(?:$| (?:$|\/|h))/;
 
-/** Control characters but the tab, and line ends that are not CRLF. */
-const STRANGE = /[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
+/** Control characters other than the tab, and line ends that are not CRLF. */
+const INVALID = /[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
 const REQUEST_LINE =
   /^([!#$%&'*+.^_`|~\w-]{1,32}) (?:https?:\/\/([^/?#@]*))?(\/[!"$-~]*) HTTP\/1\.([01])$/;
 
 export const malformed = (detail: string): Failure => new Failure('malformed_request', detail);
 
-/** Header fields by name in lower case, as `Headers` gives them; the routes need no more of it. */
-export class Fields {
+/** Header fields by name in lower case, with the part of `Headers` that is used. */
+export class HeaderFields {
   readonly #values = new Map<string, string>();
 
   get(name: string): string | null {
@@ -90,7 +93,7 @@ export class Fields {
   }
 }
 
-/** Of these two would contradict each other, and whoever passes them on may see the other one. */
+/** Two of these would contradict each other, and a proxy may use the one that we do not. */
 const SINGLE = new Set([
   'content-length',
   'content-type',
@@ -108,11 +111,11 @@ export const notComplete = (): Failure =>
     `the request was not complete after ${RECEIVE_MS} ms; send it again`,
   );
 
-function readFields(lines: readonly string[]): Fields {
+function readFields(lines: readonly string[]): HeaderFields {
   if (lines.length > FIELDS_MAX) {
     throw new Failure('head_too_large', `a request has at most ${FIELDS_MAX} header fields`);
   }
-  const fields = new Fields();
+  const fields = new HeaderFields();
   for (const line of lines) {
     const colon = line.indexOf(':');
     const name = line.slice(0, Math.max(0, colon));
@@ -122,7 +125,7 @@ function readFields(lines: readonly string[]): Fields {
   return fields;
 }
 
-/** Without blanks and tabs at the ends, and without a regular expression that looks twice. */
+/** Removes spaces and tabs at both ends in linear time, unlike a regular expression. */
 function trim(line: string, from: number): string {
   let [start, end] = [from, line.length];
   while (start < end && isBlank(line.charCodeAt(start))) start++;
@@ -132,7 +135,7 @@ function trim(line: string, from: number): string {
 
 const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
-/** Nobody here reads it, but others may have: a request that two understand differently is refused. */
+/** Refuses a host that a proxy, unlike us, may use and could read in another way. */
 function checkHost(authority: string | undefined, host: string | null, is_1_0: boolean): void {
   if (host === null && !is_1_0) throw malformed('an HTTP/1.1 request must have a Host header');
   if (host !== null) checkPlainHost(host);
@@ -145,7 +148,7 @@ export function checkPlainHost(host: string): void {
   if (!match || Number(match[1] ?? 0) > 65_535) throw malformed('Host is not a host[:port]');
 }
 
-function readLength(headers: Fields, is_1_0: boolean): number | 'chunked' {
+function readLength(headers: HeaderFields, is_1_0: boolean): number | 'chunked' {
   const coding = headers.get('transfer-encoding');
   const length = headers.get('content-length');
   if (coding !== null) {

@@ -1,19 +1,19 @@
-/** `GET /metrics`: what happens at the edge and in the store, as Prometheus reads it. */
+/** The metrics of the edge, the store and the process, in the format of Prometheus. */
 import type { Context } from 'hono';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Gauges, Meter } from '../../db/meter.ts';
 import { CODES } from './problem.ts';
 
 export interface Metrics {
-  /** For the store to report to. */
+  /** The store reports to it. */
   meter: Meter;
-  /** A request is answered; `route` is one of the service's, or `none`; `code` a problem's. */
+  /** A request was answered. `route` is a route's name or `none`; `code` is that of a problem. */
   requested(method: string, route: string, status: number, ms: number, code?: string): void;
-  /** Answers the scrape. @param gauges what the store is busy with now */
+  /** Answers a scrape. @param gauges the present values of the store */
   scrape(c: Context, gauges: () => Gauges): Promise<Response>;
 }
 
-/** A method as a label: there are few of these, whatever clients think of. */
+/** A method as a label. Clients can invent methods, so unknown ones share a label. */
 export const collectable = (method: string): string => (LABELS.has(method) ? method : 'other');
 const LABELS = new Set('GET HEAD POST PUT DELETE PATCH OPTIONS'.split(' '));
 
@@ -28,7 +28,7 @@ export function collectMetrics(service: string, version: string): Metrics {
   collectDefaultMetrics({ register: registry });
   const requests = new Histogram({
     name: 'kassa_http_request_duration_seconds',
-    help: 'Requests, from their arrival to their answer',
+    help: 'Time from the arrival of a request to its answer',
     labelNames: ['method', 'route', 'status'] as const,
     buckets: SECONDS,
     registers,
@@ -39,15 +39,15 @@ export function collectMetrics(service: string, version: string): Metrics {
     labelNames: ['code'] as const,
     registers,
   });
-  for (const code of CODES) problems.inc({ code }, 0); // a rate needs a value before the first
+  for (const code of CODES) problems.inc({ code }, 0); // a rate needs a value before the first one
   new Gauge({
     name: 'kassa_build_info',
     help: 'Always 1',
     labelNames: ['version', 'runtime'] as const,
     registers,
   }).set({ version, runtime: runtimeOf(navigator.userAgent) }, 1);
-  const lag = eventLoopLag(registers);
-  const showGauges = storeGauges(registers);
+  let readGauges: (() => Gauges) | undefined;
+  storeGauges(registers, () => readGauges?.());
 
   return {
     meter: storeMeter(registers),
@@ -56,8 +56,7 @@ export function collectMetrics(service: string, version: string): Metrics {
       if (code !== undefined) problems.inc({ code });
     },
     async scrape(c, gauges) {
-      showGauges(gauges());
-      lag.show();
+      readGauges = gauges;
       return c.body(await registry.metrics(), 200, { 'content-type': registry.contentType });
     },
   };
@@ -70,13 +69,13 @@ function storeMeter(registers: Registry[]): Meter {
   const batch = histogram('kassa_batch_commands', 'Commands in one transaction', COUNTS, registers);
   const wait = histogram(
     'kassa_queue_wait_seconds',
-    'For each batch, the wait of the command that came first',
+    'How long the oldest command of each batch waited',
     SECONDS,
     registers,
   );
   const reads = histogram(
     'kassa_reads_per_statement',
-    'Reads that one statement has answered',
+    'Reads that one statement answers',
     COUNTS,
     registers,
   );
@@ -127,61 +126,41 @@ function storeMeter(registers: Registry[]): Meter {
 const histogram = (name: string, help: string, buckets: number[], registers: Registry[]) =>
   new Histogram({ name, help, buckets, registers });
 
-function storeGauges(registers: Registry[]): (gauges: Gauges) => void {
-  const queue = new Gauge({
-    name: 'kassa_queue_length',
-    help: 'Commands that wait for a lane',
-    registers,
-  });
-  const aside = new Gauge({
-    name: 'kassa_commands_set_aside',
-    help: 'Commands that wait for a row that another session of the store holds',
-    registers,
-  });
-  const lanes_used = new Gauge({
-    name: 'kassa_lanes',
-    help: 'Lanes that batches may use: connections that carry transactions',
-    registers,
-  });
-  const connections = new Gauge({
+/** Read from the store at each scrape. */
+function storeGauges(registers: Registry[], read: () => Gauges | undefined): void {
+  const gauge = (name: string, help: string, pick: (gauges: Gauges) => number) =>
+    new Gauge({
+      ...{ name, help, registers },
+      collect() {
+        const gauges = read();
+        if (gauges) this.set(pick(gauges));
+      },
+    });
+  gauge('kassa_queue_length', 'Commands that wait for a lane', ({ queued }) => queued);
+  gauge(
+    'kassa_commands_set_aside',
+    'Commands that wait for a row that another session of the store holds',
+    ({ set_aside }) => set_aside,
+  );
+  gauge(
+    'kassa_lanes',
+    'Lanes that batches may use: connections that carry transactions',
+    ({ lanes }) => lanes,
+  );
+  gauge(
+    'kassa_operations_overdue_seconds',
+    'How long ago the oldest recorded operation that may still exist expired',
+    ({ operations_overdue_s }) => operations_overdue_s,
+  );
+  new Gauge({
     name: 'kassa_read_connections',
     help: 'Connections for reads: open, and busy',
     labelNames: ['state'] as const,
     registers,
+    collect() {
+      const { open, busy } = read()?.read_connections ?? {};
+      if (open !== undefined) this.set({ state: 'open' }, open);
+      if (busy !== undefined) this.set({ state: 'busy' }, busy);
+    },
   });
-  const overdue = new Gauge({
-    name: 'kassa_operations_overdue_seconds',
-    help: 'For how long the oldest operation that may still be there has expired',
-    registers,
-  });
-  return ({ lanes, queued, set_aside, read_connections, operations_overdue_s }) => {
-    lanes_used.set(lanes);
-    queue.set(queued);
-    aside.set(set_aside);
-    overdue.set(operations_overdue_s);
-    connections.set({ state: 'open' }, read_connections.open);
-    connections.set({ state: 'busy' }, read_connections.busy);
-  };
-}
-
-const LAG_EVERY_MS = 100;
-const LAG_SAMPLES = 150;
-
-/** The worst delay of a timer within the last 15 s: how long the process was deaf at once. */
-function eventLoopLag(registers: Registry[]): { show(): void } {
-  const gauge = new Gauge({
-    name: 'kassa_event_loop_lag_seconds',
-    help: 'Longest time within the last 15 seconds in which the process did not get to its events',
-    registers,
-  });
-  const samples: number[] = [];
-  let due_at = performance.now() + LAG_EVERY_MS;
-  const timer = setInterval(() => {
-    const now = performance.now();
-    samples.push(Math.max(0, now - due_at));
-    if (samples.length > LAG_SAMPLES) samples.shift();
-    due_at = now + LAG_EVERY_MS;
-  }, LAG_EVERY_MS);
-  timer.unref?.();
-  return { show: () => gauge.set(Math.max(0, ...samples) / 1000) };
 }

@@ -1,12 +1,12 @@
-/** Everything is carried in the path, and parsed here, once. */
+/** Parses the parameters of the path. Inside, their types are trusted. */
 import type { Context } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Exchange } from './exchange.ts';
 
-const AMOUNT_MAX = 10 ** 12;
+const PARAMETER_MAX = 10 ** 12;
 const ROWS_MAX = 1_000_000;
 
-/** 1-64 characters from `[A-Za-z0-9_-]`. @throws Failure invalid_parameter, like all here */
+/** 1-64 characters from `[A-Za-z0-9_-]`. @throws Failure invalid_parameter, like the others */
 export function id(c: Context, name: 'user_id' | 'item_id' | 'order_id'): string {
   const text = c.req.param(name) ?? '';
   if (/^[A-Za-z0-9_-]{1,64}$/.test(text)) return text;
@@ -15,13 +15,13 @@ export function id(c: Context, name: 'user_id' | 'item_id' | 'order_id'): string
 
 /** 1 … 10^12 */
 export const amount = (c: Context, name: 'amount' | 'quantity'): number =>
-  integer(c, name, 1, AMOUNT_MAX);
+  integer(c, name, 1, PARAMETER_MAX);
 
 /** 0 … 10^12 */
 export const startingValue = (
   c: Context,
   name: 'price' | 'item_price' | 'starting_stock' | 'starting_money',
-): number => integer(c, name, 0, AMOUNT_MAX);
+): number => integer(c, name, 0, PARAMETER_MAX);
 
 /** 1 … 1,000,000 rows of a batch_init */
 export const rowCount = (c: Context, name: 'n' | 'n_items' | 'n_users'): number =>
@@ -35,8 +35,8 @@ function integer(c: Context, name: string, low: number, high: number): number {
 }
 
 /**
- * What a body says would be left undone in silence. `{}` and `null` say nothing: old clients send
- * them with any content type. @throws Failure unsupported_body
+ * Refuses a body, since its content would be ignored. `{}` and `null` are accepted: some clients
+ * send them with every call. @throws Failure unsupported_body
  */
 export function assertNoBody({ body }: Exchange): void {
   if (body === undefined) return;
@@ -45,6 +45,6 @@ export function assertNoBody({ body }: Exchange): void {
   throw new Failure('unsupported_body', 'everything is carried in the path: send no body');
 }
 
-/** The ids of a batch_init: "from" … "to - 1" */
+/** The ids of a batch_init, `from` to `to - 1`, as strings. */
 export const idsUpTo = (from: number, to: number): string[] =>
   Array.from({ length: to - from }, (_, i) => String(from + i));

@@ -1,7 +1,7 @@
-/** A `Request` that a platform's own server has made, such as Deno's: held to the limits of ours. */
+/** Requests from a platform's own HTTP server, such as Deno's, held to the limits of ours. */
 import { Buffer } from 'node:buffer';
 import { Failure } from '../../db/failure.ts';
-import { Growing } from './growing.ts';
+import { GrowingBuffer } from './growing-buffer.ts';
 import {
   BODY_MAX_BYTES,
   checkPlainHost,
@@ -13,8 +13,8 @@ import {
 } from './message.ts';
 
 /**
- * Its whole body, or why it is refused. Platforms call at the headers, and make the URL from the
- * Host header: an odd one would become part of the path.
+ * The request's whole body, or why it is refused. Platforms call as soon as the headers are there,
+ * and build the URL from the Host header, so a malformed host would become part of the path.
  */
 export async function readPlatformRequest(
   request: Request,
@@ -30,7 +30,7 @@ export async function readPlatformRequest(
 function checkHead({ headers, url }: Request): void {
   const host = headers.get('host');
   if (host !== null) checkPlainHost(host);
-  if (headers.get('idempotency-key')?.includes(JOINT)) throw malformed(TWO_KEYS);
+  if (headers.get('idempotency-key')?.includes(SEPARATOR)) throw malformed(TWO_KEYS);
   let size = url.length;
   for (const [name, value] of headers) size += name.length + value.length + 4;
   if (size <= HEAD_MAX_BYTES) return;
@@ -38,19 +38,19 @@ function checkHead({ headers, url }: Request): void {
 }
 
 /**
- * What `Headers` puts between two of one name. One call under two keys would have a third, and a
- * repeat under one of them would happen again; a key that has this in it can't be told from two.
+ * `Headers` joins two headers of one name with this. Two keys joined are a third key, so a repeat
+ * under one of them would take effect again. A key that contains it looks like two keys.
  */
-const JOINT = ', ';
+const SEPARATOR = ', ';
 const TWO_KEYS = 'send one Idempotency-Key, without a comma followed by a space';
 
 async function readBody(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
-  const body = new Growing();
+  const body = new GrowingBuffer();
   const reader = stream.getReader();
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    reader.cancel().catch(() => {}); // the read that waits ends
+    reader.cancel().catch(() => {}); // ends the read that is waiting
   }, RECEIVE_MS);
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {

@@ -1,4 +1,4 @@
-/** The one renderer of what went wrong: the README's codes as application/problem+json (RFC 9457). */
+/** Renders every error: a stable code as application/problem+json (RFC 9457). */
 import type { Code } from '../../db/failure.ts';
 
 const catalogue: Record<Code, { status: number; title: string }> = {
@@ -37,7 +37,7 @@ export const CODES = Object.keys(catalogue) as Code[];
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
-/** Codes of calls that may succeed when they are repeated a moment later. */
+/** Codes of calls that may succeed if they are repeated a moment later. */
 const retryLater = new Set<Code>([
   'contention',
   'overloaded',
@@ -52,7 +52,7 @@ export interface Problem {
   headers: Record<string, string>;
 }
 
-/** `detail` is for people and names the ids concerned; nothing of SQL, stack or host is in it. */
+/** @param detail for people: it names the ids concerned, and never SQL, stacks or hosts */
 export function problem(code: Code, detail: string, request_id: string): Problem {
   const { status, title } = catalogue[code];
   const type = `urn:kassa:problem:${code}`;

@@ -1,7 +1,6 @@
-/** One line for each request: all of them at level `info`, what failed at `warn` and `error`. */
+/** The log line of a request: at level `info` for each, at `warn` and `error` for failures. */
 import type { Log } from '../../db/failure.ts';
-import type { Incoming } from './door.ts';
-import type { Exchange } from './exchange.ts';
+import type { Exchange, Incoming } from './exchange.ts';
 
 export type RequestLog = (
   request: Incoming,
@@ -11,14 +10,14 @@ export type RequestLog = (
   ms: number,
 ) => void;
 
-/** Probes and scrapes say nothing that their caller does not know. */
+/** Probes and scrapes are frequent, and their clients report failures themselves. */
 const QUIET = ['/health/live', '/health/ready', '/metrics'];
 
-/** @param all whether `info` is logged at all, so that at other levels no line is even made */
+/** @param all whether level `info` is logged; otherwise successful requests make no line at all */
 export function logRequests(log: Log, all: boolean): RequestLog {
   return (request, response, exchange, route, ms) => {
     const { status } = response;
-    const failed = status >= 500 && status !== 501; // a method that does not exist is its caller's doing
+    const failed = status >= 500 && status !== 501; // an unknown method is the client's error
     if (!failed && !all) return;
     if (status !== 500 && QUIET.includes(route)) return;
     const { request_id, failure, batch, attempt = 1 } = exchange;
@@ -40,9 +39,9 @@ export function logRequests(log: Log, all: boolean): RequestLog {
   };
 }
 
-/** What a rule has refused is known by its bytes, which may come from the record of a key. */
+/** The code of a refusal is in its bytes, which may be those recorded for an idempotency key. */
 export const codeOf = ({ failure, problem }: Exchange): string | undefined =>
   failure?.code ?? (problem === undefined ? undefined : JSON.parse(problem).code);
 
-/** Without the query, which no route reads. */
-const pathOf = (url: string): string => url.slice(url.indexOf('/', 8)).replace(/\?.*/s, '');
+/** Without the query, which no route uses. */
+export const pathOf = (url: string): string => url.slice(url.indexOf('/', 8)).replace(/\?.*/s, '');

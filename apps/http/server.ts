@@ -1,47 +1,30 @@
-/** What the services share at the edge: request ids, problems, health, and a stop without loss. */
+/** The HTTP edge of a service: request ids, problems, health, metrics, and a drain without loss. */
 import { type Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { Failure, type Log } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
 import { admission } from './admission.ts';
-import { type Door, FIXED_HEADERS, type Incoming, type Outgoing } from './door.ts';
-import type { Env, Exchange } from './exchange.ts';
+import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';
+import { asksForPage, frontPage } from './front-page.ts';
 import { collectable, type Metrics } from './metrics.ts';
 import { assertNoBody } from './params.ts';
 import { readPlatformRequest } from './platform.ts';
 import { problem } from './problem.ts';
 import { codeOf, logRequests } from './request-log.ts';
-
-export interface Service {
-  /** Where a port of ours leads to. */
-  door: Door;
-  /**
-   * `GET /metrics` and nothing else, for a port of its own; `door` does not know the path then, so
-   * whoever reaches the one does not reach the other, however a path is written.
-   */
-  metrics_door?: Door;
-  /** The same as `door`, for a platform that has a server of its own, and for tests. */
-  fetch(request: Request): Promise<Response>;
-  /**
-   * From now on `GET /health/ready` says 503 and every answer closes its connection, so that what
-   * sends requests here goes elsewhere. They are answered all the same.
-   */
-  startDraining(): void;
-  /** Resolves when no request is in flight. */
-  idle(): Promise<void>;
-}
+import { FIXED_HEADERS } from './response-text.ts';
 
 export interface ServeOptions {
-  /** A log line for each request, not only for what failed. */
+  /** Logs every request, not only failures. */
   log_requests?: boolean;
-  metrics_apart?: boolean;
-  /** Names that are ours, as `admission` takes them; any if not given. */
+  /** Serves /metrics by a responder of its own. */
+  separate_metrics?: boolean;
+  /** Allowed names of hosts, as `admission` takes them; any if it is not set. */
   hosts?: readonly string[];
 }
 
 /**
- * One origin from any of the services' routes. There are no middlewares: what happens to every
- * request happens here, and a route is one handler, which Hono calls without a chain.
+ * Joins the routes of one or several services to a server. There is no middleware: the steps that
+ * all requests share are here, and each route is a single handler, which Hono calls directly.
  */
 export function serveRoutes(
   routes: readonly Hono<Env>[],
@@ -49,9 +32,9 @@ export function serveRoutes(
   metrics: Metrics,
   log: Log,
   options: ServeOptions = {},
-): Service {
+): Server {
   const app = new Hono<Env>();
-  const scrapes = options.metrics_apart ? new Hono<Env>() : app;
+  const scrapes = options.separate_metrics ? new Hono<Env>() : app;
   let in_flight = 0;
   let draining = false;
   let becameIdle = () => {};
@@ -66,17 +49,17 @@ export function serveRoutes(
   for (const part of routes) app.route('/', part);
   const logRequest = logRequests(log, options.log_requests === true);
   const admit = admission(options.hosts ?? ['*']);
-  const door = through(app);
+  const responder = responderFor(app);
 
   return {
-    door,
-    ...(options.metrics_apart && { metrics_door: through(scrapes) }),
+    responder,
+    ...(options.separate_metrics && { metrics_responder: responderFor(scrapes) }),
     async fetch(request) {
       const { body, failure } = await readPlatformRequest(request);
-      if (!failure) return withHeaders(await door.answer(request, body));
+      if (!failure) return withHeaders(await responder.answer(request, body));
       const target = request.url.replace(/^\w+:\/\/[^/]*/, '');
       const { method, headers } = request;
-      return withHeaders(door.refuse(failure, { method, target, headers }));
+      return withHeaders(responder.refuse(failure, { method, target, headers }));
     },
     startDraining() {
       draining = true;
@@ -86,10 +69,10 @@ export function serveRoutes(
     },
   };
 
-  /** What happens to each request on its way through a router. */
-  function through(app: Hono<Env>): Door {
-    refuseWith(app);
-    const routeOf = routeNames(app);
+  /** The steps of each request: id, admission, route, metrics, log. */
+  function responderFor(router: Hono<Env>): Responder {
+    answerUnrouted(router, router === app);
+    const routeOf = routeNames(router);
     const finish = (request: Incoming, response: Response, exchange: Exchange, ms: number) => {
       const route = routeOf(request.url);
       metrics.requested(collectable(request.method), route, response.status, ms, codeOf(exchange));
@@ -102,7 +85,7 @@ export function serveRoutes(
         const begun_at = performance.now();
         const exchange: Exchange = { request_id: requestIdOf(request.headers), body };
         try {
-          const response = await route(app, request, exchange, () => {
+          const response = await route(router, request, exchange, () => {
             admit(request);
             if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);
           });
@@ -122,10 +105,16 @@ export function serveRoutes(
   }
 }
 
-/** What is no route, and what a handler throws, are answered as problems. */
-function refuseWith(app: Hono<Env>): void {
+/**
+ * Answers unknown paths, other methods and errors as problems. `/` is a page for browsers only: for
+ * programs it stays an unknown path, as it is no part of the API.
+ */
+function answerUnrouted(app: Hono<Env>, has_page: boolean): void {
   app.notFound((c) => {
     const { path, method } = c.req;
+    if (has_page && path === '/' && method === 'GET' && asksForPage(c.req.header('accept'))) {
+      return frontPage(app.routes);
+    }
     if (!KNOWN.has(method)) {
       return fail(c, new Failure('method_not_implemented', 'paths take GET, POST or DELETE'));
     }
@@ -139,18 +128,20 @@ function refuseWith(app: Hono<Env>): void {
 }
 
 const METHODS = ['GET', 'POST', 'DELETE'];
-/** Of RFC 9110 and 5789. */
+/** The methods of RFC 9110 and RFC 5789. */
 const KNOWN = new Set([...METHODS, 'HEAD', 'PUT', 'PATCH', 'OPTIONS', 'TRACE', 'CONNECT']);
 
-/** The whole of it as one object, for platforms. */
+/** The answer as one object, for platforms. */
 function withHeaders({ response, request_id, last }: Outgoing): Response {
-  for (const [name, value] of FIXED_HEADERS) response.headers.set(name, value);
+  for (const [name, value] of FIXED_HEADERS) {
+    if (!response.headers.has(name)) response.headers.set(name, value);
+  }
   response.headers.set('x-request-id', request_id);
   if (last) response.headers.set('connection', 'close');
   return response;
 }
 
-/** Through the router, whose own errors are problems as well. */
+/** Calls the router, and answers its own errors as problems. */
 async function route(
   app: Hono<Env>,
   request: Incoming,
@@ -167,7 +158,7 @@ async function route(
   }
 }
 
-/** HEAD is GET without the body, but with its length, which Hono would leave out. */
+/** Answers HEAD as GET without the body, but with its length, which Hono leaves out. */
 async function head(app: Hono<Env>, { url, headers }: Incoming, exchange: Exchange) {
   const request: Incoming = { method: 'GET', url, headers };
   const full = await app.fetch(request as Request, exchange);
@@ -177,18 +168,18 @@ async function head(app: Hono<Env>, { url, headers }: Incoming, exchange: Exchan
   return response;
 }
 
-/** The caller's, if it is a harmless one, so that a trace goes through; or a new one. */
+/** The client's request id if it is valid, so that a trace spans services; or a new one. */
 function requestIdOf(headers: Incoming['headers'] | undefined): string {
   const given = headers?.get('x-request-id') ?? '';
   return /^[\w=-]{1,128}$/.test(given) ? given : crypto.randomUUID();
 }
 
-/** A route's name is its path up to the parameters, such as `/orders/checkout`; others are `none`. */
+/** A route's name is its path up to the parameters, such as `/orders/checkout`, or `none`. */
 function routeNames(app: Hono<Env>): (url: string) => string {
   const names = new Set(app.routes.map(({ path }) => path.split('/:')[0] ?? ''));
   const most = Math.max(...[...names].map((name) => name.split('/').length));
   return (url) => {
-    const [path = ''] = url.slice(url.indexOf('/', 8)).split('?', 1); // behind https://
+    const [path = ''] = url.slice(url.indexOf('/', 8)).split('?', 1); // after https://
     for (const parts = path.split('/', most); parts.length > 1; parts.pop()) {
       const name = parts.join('/');
       if (names.has(name)) return name;
@@ -202,14 +193,15 @@ function fail(c: Context<Env>, error: unknown): Response {
   return c.body(body, status as ContentfulStatusCode, headers);
 }
 
-/** The problem that tells of it; the log will tell more. */
+/** The problem for an error. Details of internal errors are only logged. */
 function failed(error: unknown, exchange: Exchange) {
   const failure =
     error instanceof Failure
       ? error
-      : new Failure('internal', 'an error that nobody expected', { cause: error });
+      : new Failure('internal', 'unexpected error', { cause: error });
   const { code, detail } = failure;
   exchange.failure = failure;
-  const said = code === 'internal' ? 'the request id leads to the log line that says more' : detail;
-  return problem(code, said, exchange.request_id);
+  const shown =
+    code === 'internal' ? 'the request id leads to the log line that says more' : detail;
+  return problem(code, shown, exchange.request_id);
 }

@@ -1,4 +1,4 @@
-/** From a command to the bytes of its answer: the edge's half of "every write is a command". */
+/** Submits a command to the store, and renders its outcome as the answer. */
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Answer, Command, Decision, Operation, Outcome } from '../../db/command.ts';
@@ -8,24 +8,24 @@ import type { Store } from '../../db/store.ts';
 import type { Env } from './exchange.ts';
 import { PROBLEM_TYPE, problem } from './problem.ts';
 
-/** Runs one command. With an Idempotency-Key its answer is recorded, or a recorded one repeated. */
-export async function write(c: Context<Env>, store: Store, command: Command): Promise<Response> {
+/** Runs a command. With an Idempotency-Key the answer is recorded, or the recorded one is sent. */
+export async function submit(c: Context<Env>, store: Store, command: Command): Promise<Response> {
   const submitted = await store.write(answering(c, command), operationOf(c));
   const { answer, replayed, batch, attempt } = submitted;
   Object.assign(c.env, { batch, attempt });
   return send(c, answer, replayed);
 }
 
-/** Rows of one transaction of a batch_init: few enough to let other calls pass in between. */
+/** Rows in one transaction of a batch_init: few enough for other calls to run in between. */
 const CHUNK_ROWS = 2000;
 
 /**
- * Runs a large call as commands of at most `CHUNK_ROWS` rows, each a transaction. With an
- * Idempotency-Key each chunk is an operation of its own, so a repeat goes on where the first
- * attempt stopped, and of two at once each chunk is done by one.
- * @param commandFor the command for rows `from` … `to - 1`
+ * Runs a large call as commands of at most `CHUNK_ROWS` rows, each in its own transaction. With an
+ * Idempotency-Key each chunk is recorded separately, so a repeat continues where the first attempt
+ * stopped, and two concurrent attempts do each chunk once.
+ * @param commandFor the command for rows `from` to `to - 1`
  */
-export async function writeInChunks(
+export async function submitInChunks(
   c: Context<Env>,
   store: Store,
   n: number,
@@ -44,18 +44,18 @@ export async function writeInChunks(
   }
 }
 
-/** Client keys are printable, so a key with a control character is never one of theirs. */
+/** Keys of clients are printable, so a key with a control character never equals one. */
 const chunkOf = (operation: Operation | undefined, from: number): Operation | undefined =>
   operation && from > 0 ? { ...operation, key: `${operation.key}\u0001${from}` } : operation;
 
-/** What says "nothing was done" is not true any more once a chunk has committed. */
+/** Once a chunk has committed, an error no longer means that nothing was done. */
 function afterSome(error: unknown, rows: number): unknown {
   if (!(error instanceof Failure) || rows === 0 || error.code === 'internal') return error;
   const detail = `the first ${rows} rows are written, the others may be: repeat the call`;
   return new Failure('outcome_unknown', detail, { cause: error });
 }
 
-/** The bytes are made inside the transaction, since they are what is recorded. */
+/** Renders the answer inside the transaction, since its bytes are recorded there. */
 function answering(c: Context<Env>, command: Command): Command<Answer> {
   const { request_id } = c.env;
   return {
@@ -84,7 +84,7 @@ function operationOf(c: Context<Env>): Operation | undefined {
   return { service, key, fingerprint: `${c.req.method} ${c.req.path}` };
 }
 
-/** By the first part of a path. */
+/** By the first segment of the path. */
 const SERVICE_OF: Readonly<Record<string, Service>> = {
   orders: 'order',
   payment: 'payment',
@@ -98,7 +98,7 @@ function send(c: Context<Env>, { status, body }: Answer, replayed: boolean): Res
   return c.body(body, status as ContentfulStatusCode, { 'content-type': content_type });
 }
 
-/** batch_init is for load tests: on in development, elsewhere only if configured so. */
+/** batch_init is for load tests: on in development, elsewhere only where it is configured. */
 export function assertBatchInit(on: boolean): void {
   if (!on) throw new Failure('batch_init_disabled', 'set BATCH_INIT=on to allow it');
 }

@@ -1,4 +1,4 @@
-/** The decisions of the order service: baskets, and the checkout. */
+/** The commands of the order service: baskets and the checkout. */
 import {
   accept,
   type Changes,
@@ -13,7 +13,7 @@ import {
   type User,
 } from '../../db/command.ts';
 
-/** Each change of an order reads all its lines, so their number has a bound. */
+/** Each change of an order reads all its lines, so their number is limited. */
 const LINES_MAX = 1000;
 
 export const createOrder = (order_id: string, user_id: string): Command => ({
@@ -24,7 +24,7 @@ export const createOrder = (order_id: string, user_id: string): Command => ({
   },
 });
 
-/** Adds to the line; its price is fixed when the line is first added. */
+/** Adds to the order's line of this item. Its price is fixed when the line is first added. */
 export const addItem = (order_id: string, item_id: string, quantity: number): Command => ({
   keys: { orders: [order_id], items: [item_id] },
   decide(rows) {
@@ -51,7 +51,7 @@ export const addItem = (order_id: string, item_id: string, quantity: number): Co
   },
 });
 
-/** Takes the whole line away. */
+/** Removes the whole line. */
 export const removeItem = (order_id: string, item_id: string): Command => ({
   keys: { orders: [order_id] },
   decide(rows) {
@@ -80,9 +80,9 @@ export const removeOrder = (order_id: string): Command => ({
 });
 
 /**
- * The order becomes paid, each item's stock falls by its line and the user's credit by the total,
- * or nothing changes. A payment that was made towards the order counts: it is taken in, so that
- * nobody pays twice. Repeated on a paid order it answers the same and does nothing.
+ * Marks the order as paid, and reduces each item's stock by its line and the user's credit by the
+ * total; or changes nothing. A payment that was made for the order counts towards the total, so the
+ * user does not pay twice. A checkout of a paid order gives the same answer and changes nothing.
  */
 export const checkout = (order_id: string): Command => ({
   keys: { orders: [order_id] },
@@ -131,7 +131,7 @@ function charge(order: Order, user: User, items: Item[], body: Record<string, un
   return accept(body, { ...changes, credit_movements: [taken_in] });
 }
 
-/** What batch_init puts in an order: one user, and lines made beforehand. */
+/** An order of batch_init: its user, and lines that are already chosen. */
 export interface Basket {
   order_id: string;
   user_id: string;
@@ -139,8 +139,8 @@ export interface Basket {
 }
 
 /**
- * Makes orders, or makes them anew: what was paid for an old one stays spent, as movements, so that
- * every balance and stock is still explained when the order that explained it is gone.
+ * Creates orders, and replaces existing ones. What was paid for a replaced order stays spent:
+ * movements record it, so that they explain every balance and stock without that order.
  */
 export const initOrders = (baskets: readonly Basket[], msg: string): Command => ({
   keys: { orders: baskets.map((basket) => basket.order_id) },
@@ -195,7 +195,7 @@ const basket = (order: Order): Decision =>
     { orders: [order] },
   );
 
-/** [["item id", quantity], …], sorted by id in byte order: ids are ASCII, so plain `<` is that. */
+/** [["item id", quantity], …], sorted by id in byte order, which `<` is for ASCII. */
 export const itemsOf = (order: Order): [string, number][] =>
   order.lines
     .map((line): [string, number] => [line.item_id, line.quantity])

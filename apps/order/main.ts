@@ -1,4 +1,4 @@
-/** Entry of the order service: `bun apps/order/main.ts`, or `deno serve` with the default export. */
+/** Entry point of the order service, for `bun apps/order/main.ts` and for `deno serve`. */
 import { startService } from '../runtime/service.ts';
 import { orderRoutes } from './routes.ts';
 

@@ -1,10 +1,10 @@
-/** The order service's paths: baskets and checkout, under /orders. */
+/** The paths of the order service, under /orders: baskets and checkout. */
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from '../http/exchange.ts';
 import { amount, id, rowCount, startingValue } from '../http/params.ts';
-import { assertBatchInit, write, writeInChunks } from '../http/submit.ts';
+import { assertBatchInit, submit, submitInChunks } from '../http/submit.ts';
 import {
   addItem,
   type Basket,
@@ -20,7 +20,7 @@ export function orderRoutes(store: Store, options: { batch_init: boolean }): Hon
   const app = new Hono<Env>().basePath('/orders');
 
   app.post('/create/:user_id', (c) =>
-    write(c, store, createOrder(crypto.randomUUID(), id(c, 'user_id'))),
+    submit(c, store, createOrder(crypto.randomUUID(), id(c, 'user_id'))),
   );
 
   app.get('/find/:order_id', async (c) => {
@@ -32,20 +32,20 @@ export function orderRoutes(store: Store, options: { batch_init: boolean }): Hon
   });
 
   app.post('/addItem/:order_id/:item_id/:quantity', (c) =>
-    write(c, store, addItem(id(c, 'order_id'), id(c, 'item_id'), amount(c, 'quantity'))),
+    submit(c, store, addItem(id(c, 'order_id'), id(c, 'item_id'), amount(c, 'quantity'))),
   );
   app.post('/addItem/:order_id/:item_id', (c) =>
-    write(c, store, addItem(id(c, 'order_id'), id(c, 'item_id'), 1)),
+    submit(c, store, addItem(id(c, 'order_id'), id(c, 'item_id'), 1)),
   );
 
   app.on(['DELETE', 'POST'], '/removeItem/:order_id/:item_id', (c) =>
-    write(c, store, removeItem(id(c, 'order_id'), id(c, 'item_id'))),
+    submit(c, store, removeItem(id(c, 'order_id'), id(c, 'item_id'))),
   );
   app.on(['DELETE', 'POST'], '/remove/:order_id', (c) =>
-    write(c, store, removeOrder(id(c, 'order_id'))),
+    submit(c, store, removeOrder(id(c, 'order_id'))),
   );
 
-  app.post('/checkout/:order_id', (c) => write(c, store, checkout(id(c, 'order_id'))));
+  app.post('/checkout/:order_id', (c) => submit(c, store, checkout(id(c, 'order_id'))));
 
   app.post('/batch_init/:n/:n_items/:n_users/:item_price', (c) => {
     assertBatchInit(options.batch_init);
@@ -53,7 +53,7 @@ export function orderRoutes(store: Store, options: { batch_init: boolean }): Hon
     const n_items = rowCount(c, 'n_items');
     const n_users = rowCount(c, 'n_users');
     const item_price = startingValue(c, 'item_price');
-    return writeInChunks(c, store, n, (from, to) => {
+    return submitInChunks(c, store, n, (from, to) => {
       const baskets: Basket[] = [];
       for (let i = from; i < to; i++) baskets.push(randomBasket(i, n_items, n_users, item_price));
       return initOrders(baskets, `${n} orders are there`);
@@ -63,7 +63,7 @@ export function orderRoutes(store: Store, options: { batch_init: boolean }): Hon
   return app;
 }
 
-/** A random user and two random items of quantity 1; the same item twice is one line of 2. */
+/** A random user and two random items of quantity 1, or one line of 2 if both are the same item. */
 function randomBasket(i: number, n_items: number, n_users: number, unit_price: number): Basket {
   const random = (n: number) => String(Math.floor(Math.random() * n));
   const [first, second] = [random(n_items), random(n_items)];

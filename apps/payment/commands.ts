@@ -1,4 +1,4 @@
-/** The decisions of the payment service: credit, payments towards orders, and giving back. */
+/** The commands of the payment service: credit, payments for orders, and refunds. */
 import {
   accept,
   type Changes,
@@ -45,7 +45,7 @@ export const pay = (user_id: string, amount: number): Command => ({
   },
 });
 
-/** A payment towards an order. It stands until it is cancelled or the checkout takes it in. */
+/** A payment for an order. It stands until it is cancelled or the checkout uses it. */
 export const payOrder = (user_id: string, order_id: string, amount: number): Command => ({
   keys: { orders: [order_id], users: [user_id] },
   decide(rows) {
@@ -60,7 +60,7 @@ export const payOrder = (user_id: string, order_id: string, amount: number): Com
   },
 });
 
-/** Gives back what was paid for the order, by `pay` or by checkout: then the stock returns too. */
+/** Refunds what was paid for the order. After a checkout it returns the stock as well. */
 export const cancelPayment = (
   user_id: string,
   order_id: string,
@@ -98,7 +98,7 @@ export const cancelPayment = (
   },
 });
 
-/** Whether a payment or a checkout of the order stands. */
+/** Whether the order is checked out or has a payment. */
 export const paymentStatus = (user_id: string, order_id: string): Command => ({
   keys: { orders: [order_id], users: [user_id] },
   decide(rows) {
@@ -109,7 +109,7 @@ export const paymentStatus = (user_id: string, order_id: string): Command => ({
 
 export const isPaid = (order: Order): boolean => order.paid || order.payment !== null;
 
-/** Makes users with this credit, or sets it: the difference is the movement. */
+/** Creates users with this credit, or sets their credit. A movement records the difference. */
 export const initUsers = (user_ids: readonly string[], credit: number, msg: string): Command => ({
   keys: { users: user_ids },
   decide: (rows) =>
@@ -171,7 +171,7 @@ const returned = ({ id, user_id }: Order, amount: number): Changes => ({
   credit_movements: [{ user_id, amount, reason: 'cancel', order_id: id }],
 });
 
-/** The order no longer says that it was checked out, so movements do: there and back, zero in all. */
+/** The order no longer records its checkout, so movements do: one of it and one of its refund. */
 const undoneCheckout = ({ id: order_id, user_id, total_cost, lines }: Order): Changes => ({
   credit_movements: [
     { user_id, amount: -total_cost, reason: 'checkout', order_id },

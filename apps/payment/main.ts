@@ -1,4 +1,4 @@
-/** Entry of the payment service: `bun apps/payment/main.ts`, or `deno serve` with the default export. */
+/** Entry point of the payment service, for `bun apps/payment/main.ts` and for `deno serve`. */
 import { startService } from '../runtime/service.ts';
 import { paymentRoutes } from './routes.ts';
 

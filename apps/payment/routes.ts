@@ -1,10 +1,10 @@
-/** The payment service's paths: users, their credit, and payments towards orders, under /payment. */
+/** The paths of the payment service, under /payment: users, credit, and payments for orders. */
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from '../http/exchange.ts';
 import { amount, id, idsUpTo, rowCount, startingValue } from '../http/params.ts';
-import { assertBatchInit, write, writeInChunks } from '../http/submit.ts';
+import { assertBatchInit, submit, submitInChunks } from '../http/submit.ts';
 import {
   addFunds,
   cancelPayment,
@@ -19,7 +19,7 @@ import {
 export function paymentRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
   const app = new Hono<Env>().basePath('/payment');
 
-  app.post('/create_user', (c) => write(c, store, createUser(crypto.randomUUID())));
+  app.post('/create_user', (c) => submit(c, store, createUser(crypto.randomUUID())));
 
   app.get('/find_user/:user_id', async (c) => {
     const user_id = id(c, 'user_id');
@@ -29,21 +29,21 @@ export function paymentRoutes(store: Store, options: { batch_init: boolean }): H
   });
 
   app.post('/add_funds/:user_id/:amount', (c) =>
-    write(c, store, addFunds(id(c, 'user_id'), amount(c, 'amount'))),
+    submit(c, store, addFunds(id(c, 'user_id'), amount(c, 'amount'))),
   );
 
   app.post('/pay/:user_id/:amount', (c) =>
-    write(c, store, pay(id(c, 'user_id'), amount(c, 'amount'))),
+    submit(c, store, pay(id(c, 'user_id'), amount(c, 'amount'))),
   );
   app.post('/pay/:user_id/:order_id/:amount', (c) =>
-    write(c, store, payOrder(id(c, 'user_id'), id(c, 'order_id'), amount(c, 'amount'))),
+    submit(c, store, payOrder(id(c, 'user_id'), id(c, 'order_id'), amount(c, 'amount'))),
   );
 
   app.post('/cancel/:user_id/:order_id', (c) =>
-    write(c, store, cancelPayment(id(c, 'user_id'), id(c, 'order_id'), undefined)),
+    submit(c, store, cancelPayment(id(c, 'user_id'), id(c, 'order_id'), undefined)),
   );
   app.post('/cancel/:user_id/:order_id/:amount', (c) =>
-    write(c, store, cancelPayment(id(c, 'user_id'), id(c, 'order_id'), amount(c, 'amount'))),
+    submit(c, store, cancelPayment(id(c, 'user_id'), id(c, 'order_id'), amount(c, 'amount'))),
   );
 
   app.get('/status/:user_id/:order_id', async (c) => {
@@ -55,13 +55,13 @@ export function paymentRoutes(store: Store, options: { batch_init: boolean }): H
     return c.json({ paid: isPaid(order) });
   });
   app.post('/status/:user_id/:order_id', (c) =>
-    write(c, store, paymentStatus(id(c, 'user_id'), id(c, 'order_id'))),
+    submit(c, store, paymentStatus(id(c, 'user_id'), id(c, 'order_id'))),
   );
 
   app.post('/batch_init/:n/:starting_money', (c) => {
     assertBatchInit(options.batch_init);
     const [n, starting_money] = [rowCount(c, 'n'), startingValue(c, 'starting_money')];
-    return writeInChunks(c, store, n, (from, to) =>
+    return submitInChunks(c, store, n, (from, to) =>
       initUsers(idsUpTo(from, to), starting_money, `${n} users are there`),
     );
   });

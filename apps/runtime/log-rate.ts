@@ -1,11 +1,11 @@
-/** Of warnings that say the same, one a second: an outage is a few lines, not one for each call. */
+/** Limits equal warnings to one a second: an outage makes a few lines, not one for each call. */
 import process from 'node:process';
 import type { Log } from '../../db/failure.ts';
 
 type Fields = Record<string, unknown>;
 
-/** What was said of one event, route and code within this second, and has not been written yet. */
-interface Held {
+/** The warnings of one event, route and code in this second that have not been written. */
+interface Withheld {
   count: number;
   last: Fields;
 }
@@ -13,14 +13,14 @@ interface Held {
 const EVERY_MS = 1000;
 
 /**
- * The first warning of its event, route and code is written at once; then, for each second, the last
- * one, `suppressed` being how many more there were. Errors are all written, and so is each
- * `outcome_unknown`: its call may have taken effect, so somebody may come and ask for it.
- * @param later runs something in so many milliseconds
- * @param atExit runs something when the process ends, so that what was held back is written
+ * Writes the first warning of an event, route and code at once, and after that the last of each
+ * second, with the number of the others as `suppressed`. Errors are always written, and so is
+ * `outcome_unknown`: its call may have taken effect, so an operator may have to look for it.
+ * @param later runs a function after so many milliseconds
+ * @param atExit runs a function when the process ends, to write what is still withheld
  */
 export function oneASecond(log: Log, later = setTimer, atExit = onExit): Log {
-  const held = new Map<string, Held | undefined>();
+  const held = new Map<string, Withheld | undefined>();
   atExit(() => {
     for (const key of held.keys()) write(key);
   });
@@ -36,7 +36,7 @@ export function oneASecond(log: Log, later = setTimer, atExit = onExit): Log {
     log(level, event, fields);
   };
 
-  /** A second is over. If there was nothing to write in it, the next warning is a first one again. */
+  /** A second is over. If it had no warning, the next one is written at once again. */
   function next(key: string): void {
     if (!write(key)) held.delete(key);
     else later(EVERY_MS, () => next(key));

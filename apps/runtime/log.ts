@@ -1,16 +1,14 @@
-/** Log lines, by pino: one JSON object each, on standard error, without SQL values and secrets. */
+/** The log, by pino: one JSON object a line on standard error, without SQL values and secrets. */
 import { createRequire } from 'node:module';
 import process from 'node:process';
 import { type Level, pino } from 'pino';
 import type { Log } from '../../db/failure.ts';
-
-export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
-export const FORMATS = ['auto', 'json', 'pretty'] as const;
+import type { FORMATS, LEVELS } from './variables.ts';
 
 /**
- * The log of a process. It writes synchronously, by no worker: what was logged is out before the
- * next statement runs, so an exit loses nothing. (Whoever reads standard error must keep reading.)
- * @param format `auto` is for people at a terminal if pino-pretty is there, which production lacks
+ * The log of a process. It writes synchronously and without a worker, so an exit loses no line. The
+ * reader of standard error must keep reading, or the process blocks.
+ * @param format `auto` is `pretty` on a terminal if pino-pretty is there, which production lacks
  */
 export function openLog(
   least: (typeof LEVELS)[number],
@@ -25,7 +23,7 @@ export function openLog(
   return log;
 }
 
-/** The same, to anywhere. */
+/** The same, to any destination. */
 export function logTo(
   write: (line: string) => void,
   least: (typeof LEVELS)[number],
@@ -46,20 +44,21 @@ export function logTo(
   };
 }
 
-/** A store's address is shown without its password, wherever it stands. */
+/** Masks the password in the address of a store, wherever in the line it is. */
 const withoutPasswords = (line: string): string =>
   line.includes('postgres')
     ? line.replaceAll(/(postgres(?:ql)?:\/\/[^\s:@/"]*:)(?:\\.|[^\s"\\])*@/g, '$1***@')
     : line;
 
-/** Errors as what may be told of them, at any depth; fields that carry a secret as `***`. */
+/** Errors reduced to what may be logged, at any depth; secret fields as `***`. */
 const plainFields = (fields: Record<string, unknown>, level: Level): Record<string, unknown> => {
-  const told: Record<string, unknown> = {};
-  for (const name in fields) told[name] = SECRET.test(name) ? '***' : plain(fields[name], level);
-  return told;
+  const plain_fields: Record<string, unknown> = {};
+  for (const name in fields)
+    plain_fields[name] = SECRET.test(name) ? '***' : plain(fields[name], level);
+  return plain_fields;
 };
 
-/** Nothing logs a request's headers; whoever does so one day, does it without these. */
+/** No code logs headers of requests; this keeps secrets out should that change. */
 const SECRET = /^(?:(?:proxy-)?authorization|(?:set-)?cookie|password)$/i;
 
 function plain(value: unknown, level: Level): unknown {
@@ -71,9 +70,9 @@ function plain(value: unknown, level: Level): unknown {
 }
 
 /**
- * Message, code, place and causes. The driver keeps query and values in properties that stay out;
- * what the store says of a malformed value (class 22), and older ones of a key that is there
- * already (23505), ends with that value, which is cut off.
+ * Message, code, stack and causes. Other properties are left out: in the driver's errors they hold
+ * the query and its values. Messages about malformed values (class 22) and, in older stores, about
+ * duplicate keys (23505) end with the value, so that part is cut off.
  */
 function plainError(error: Error, level: Level): Record<string, unknown> {
   const code = 'code' in error ? String(error.code) : '';
@@ -85,7 +84,7 @@ function plainError(error: Error, level: Level): Record<string, unknown> {
   return { name: error.name, message, ...(code && { code }), ...place, ...cause };
 }
 
-/** pino-pretty is a part for development; it is asked for by name, so that no bundle takes it in. */
+/** pino-pretty is a development dependency: loaded by name, so that no bundle includes it. */
 function prettyFormat(): ((line: string) => string) | undefined {
   const load = createRequire(import.meta.url);
   try {

@@ -1,4 +1,4 @@
-/** The decisions of the stock service. */
+/** The commands of the stock service: items, their price and stock. */
 import { accept, type Command, passesLimit, refuse } from '../../db/command.ts';
 
 export const createItem = (item_id: string, price: number): Command => ({
@@ -32,7 +32,7 @@ const moveStock = (item_id: string, amount: number, reason: 'add' | 'subtract'):
   },
 });
 
-/** Makes items with this stock and price, or sets them: the difference is the movement. */
+/** Creates items with this stock and price, or sets them. A movement records the difference. */
 export const initItems = (
   item_ids: readonly string[],
   stock: number,

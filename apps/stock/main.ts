@@ -1,4 +1,4 @@
-/** Entry of the stock service: `bun apps/stock/main.ts`, or `deno serve` with the default export. */
+/** Entry point of the stock service, for `bun apps/stock/main.ts` and for `deno serve`. */
 import { startService } from '../runtime/service.ts';
 import { stockRoutes } from './routes.ts';
 

@@ -1,17 +1,17 @@
-/** The stock service's paths: items, their price and stock, under /stock. */
+/** The paths of the stock service, under /stock: items, their price and stock. */
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from '../http/exchange.ts';
 import { amount, id, idsUpTo, rowCount, startingValue } from '../http/params.ts';
-import { assertBatchInit, write, writeInChunks } from '../http/submit.ts';
+import { assertBatchInit, submit, submitInChunks } from '../http/submit.ts';
 import { addStock, createItem, initItems, subtractStock } from './commands.ts';
 
 export function stockRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
   const app = new Hono<Env>().basePath('/stock');
 
   app.post('/item/create/:price', (c) =>
-    write(c, store, createItem(crypto.randomUUID(), startingValue(c, 'price'))),
+    submit(c, store, createItem(crypto.randomUUID(), startingValue(c, 'price'))),
   );
 
   app.get('/find/:item_id', async (c) => {
@@ -22,10 +22,10 @@ export function stockRoutes(store: Store, options: { batch_init: boolean }): Hon
   });
 
   app.post('/add/:item_id/:amount', (c) =>
-    write(c, store, addStock(id(c, 'item_id'), amount(c, 'amount'))),
+    submit(c, store, addStock(id(c, 'item_id'), amount(c, 'amount'))),
   );
   app.post('/subtract/:item_id/:amount', (c) =>
-    write(c, store, subtractStock(id(c, 'item_id'), amount(c, 'amount'))),
+    submit(c, store, subtractStock(id(c, 'item_id'), amount(c, 'amount'))),
   );
 
   app.post('/batch_init/:n/:starting_stock/:item_price', (c) => {
@@ -33,7 +33,7 @@ export function stockRoutes(store: Store, options: { batch_init: boolean }): Hon
     const n = rowCount(c, 'n');
     const stock = startingValue(c, 'starting_stock');
     const price = startingValue(c, 'item_price');
-    return writeInChunks(c, store, n, (from, to) =>
+    return submitInChunks(c, store, n, (from, to) =>
       initItems(idsUpTo(from, to), stock, price, `${n} items are there`),
     );
   });

@@ -1,7 +1,8 @@
 /** `bun run bench`: compares Kassa with the usual implementation and with pgbench, in one run. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { describeStore, environment, readConfig } from '../../apps/runtime/config.ts';
+import { environment, readConfig } from '../../apps/runtime/config.ts';
+import { describeStore } from '../../apps/runtime/store-url.ts';
 import { Failure } from '../../db/failure.ts';
 import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { openStage } from '../../test/support/process.ts';

@@ -54,4 +54,4 @@ Output
   --help            this text
 
 Ctrl-C ends the load early and prints the results so far.
-Exit code: 0; 1 after a 5xx, a call without an answer, or a dead address; 2 for a wrong flag.`;
+Exit code 0: measured; 1: a 5xx or a call without an answer; 2: it could not begin.`;

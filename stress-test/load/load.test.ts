@@ -544,7 +544,7 @@ describe('the command line', () => {
     }
   });
 
-  test('a 5xx, a missing answer and a dead address end with exit code 1', async () => {
+  test('a 5xx and a missing answer end with exit code 1, a dead address with 2', async () => {
     const broken = serve(() => new Response('', { status: 503 }));
     const flags = ['--prepared', '0..9', '--workload', 'find', '--seconds', '0.1', '--warmup', '0'];
     const [five, none] = await Promise.all([
@@ -553,9 +553,9 @@ describe('the command line', () => {
     ]);
     expect([five.code, five.out.includes('error: http_503')]).toEqual([1, true]);
     expect(none).toEqual({
-      code: 1,
+      code: 2,
       out: '',
-      err: 'http://127.0.0.1:1 cannot be reached: ECONNREFUSED\n',
+      err: 'kassa: http://127.0.0.1:1 does not answer (ECONNREFUSED)\n',
     });
   });
 

@@ -1,4 +1,7 @@
 /** `bun run load`: puts load on a deployment and reports throughput, latency and outcomes. */
+import { exitWith } from '../../apps/runtime/exit.ts';
+import { Failure } from '../../db/failure.ts';
+import { assertAnswers } from '../../test/support/client.ts';
 import { live, seeded } from '../../test/support/report.ts';
 import { commandLine } from '../report/page.ts';
 import { requests } from './calls.ts';
@@ -19,7 +22,7 @@ await print(result);
 process.exit(result.counts.error + result.counts.broken > 0 ? 1 : 0);
 
 async function load(o: Options): Promise<LoadResult> {
-  await reach(o);
+  await assertAnswers(o.address, { insecure: o.target.insecure });
   const random = seeded(o.seed);
   const rows = await prepare(o, random, line, (sentence) => console.error(sentence));
   const workload = openWorkload(o.workload, rows, requests(o.host, o.prefix), random);
@@ -36,18 +39,6 @@ async function load(o: Options): Promise<LoadResult> {
   return run.start();
 }
 
-/** Accepts any answer, since other servers of this API have no health check. */
-async function reach({ address, target }: Options): Promise<void> {
-  await fetch(`${address}/health/live`, {
-    signal: AbortSignal.timeout(5000),
-    tls: { rejectUnauthorized: !target.insecure },
-  }).catch((error) => {
-    const why = /^E[A-Z]+$/.test(error.code) ? error.code : error.message;
-    const hint = why.includes('certificate') ? ' (--insecure accepts any)' : '';
-    throw new Error(`${address} cannot be reached: ${why}${hint}`);
-  });
-}
-
 async function print(measured: LoadResult): Promise<void> {
   (options.json ? console.error : console.log)(describe(measured));
   if (options.json) await Bun.write(Bun.stdout, `${JSON.stringify(measured)}\n`);
@@ -60,6 +51,6 @@ async function print(measured: LoadResult): Promise<void> {
 
 function fail(error: unknown): never {
   if (process.stderr.isTTY) console.error(); // below the live line
-  console.error(error instanceof Error ? error.message : String(error));
-  process.exit(1);
+  const said = error instanceof Error ? error.message : String(error);
+  exitWith(error instanceof Failure ? error : new Failure('internal', said));
 }

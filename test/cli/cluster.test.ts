@@ -1,5 +1,4 @@
-/** `bun run cluster`: the nodes it starts, loses and brings back, on a stand-in for the binary. */
-
+/** `bun run cluster`: nodes are started, killed and restarted, with a stand-in for the binary. */
 import { afterAll, expect, test } from 'bun:test';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
@@ -35,9 +34,9 @@ interface Place {
   sql: number;
   http: number;
   run(...flags: string[]): Promise<Child>;
-  /** The first run: the ports are kept from then on. */
+  /** The first run, which chooses the ports. */
   up(...flags: string[]): Promise<Child>;
-  /** How the binary was called since the last time it was asked. */
+  /** The calls of the binary since the last time. */
   calls(): string[][];
   state(): Cluster;
   pids(): (number | undefined)[];
@@ -79,7 +78,7 @@ async function place(binary?: string): Promise<Place> {
 
 let turn = Math.floor(Math.random() * 600);
 
-/** Ten free ports from each of two, below those that the system gives away by itself. */
+/** The first of ten free ports, twice, below the ports that the system assigns. */
 async function freePorts(): Promise<[number, number]> {
   for (;;) {
     const first = 20_000 + 20 * (turn++ % 600);
@@ -91,7 +90,7 @@ async function freePorts(): Promise<[number, number]> {
 const statesOf = (child: Child) => child.out.match(/(live|not ready|down)$/gm);
 const living = (pid: number | undefined) => pid !== undefined && commandOf(pid) !== undefined;
 
-test.concurrent('three nodes are made, initialised once and kept; they outlive the command', async () => {
+test.concurrent('three nodes are created and initialised once, and outlive the command', async () => {
   const { run, up, calls, state, pids, data, sql, http } = await place();
   const first = await up();
   expect([first.code, first.err]).toEqual([0, '']);
@@ -140,7 +139,7 @@ test.concurrent('three nodes are made, initialised once and kept; they outlive t
   expect(state().initialised).toBe(true);
 });
 
-test.concurrent('a node is killed and comes back; all go down, come up again, and are erased', async () => {
+test.concurrent('a node is killed and restarted; all are stopped, restarted and erased', async () => {
   const { run, up, calls, pids, data, folder } = await place();
   await up();
   const [, second] = pids();
@@ -179,7 +178,7 @@ test.concurrent('a node is killed and comes back; all go down, come up again, an
   expect(sentenceOf(await run('--status'))).toContain('no cluster in');
 });
 
-test.concurrent('in memory nothing stays, and what most nodes took with them is not waited for', async () => {
+test.concurrent('data in memory are lost with most of the nodes, which the command says', async () => {
   const { run, up, calls, data } = await place();
   const first = await up('--memory');
   expect(first.out).toContain('Data in memory');
@@ -198,7 +197,7 @@ test.concurrent('in memory nothing stays, and what most nodes took with them is 
   expect(existsSync(join(data, 'cluster'))).toBe(false);
 });
 
-test.concurrent('a taken port is named, with the flag for others, before any node is started', async () => {
+test.concurrent('a taken port is named, with the flag that changes it, before any node is started', async () => {
   const { up, calls, http } = await place();
   const taken = createServer().listen(http + 1, '127.0.0.1');
   await until(() => taken.listening, 'the port');
@@ -210,7 +209,7 @@ test.concurrent('a taken port is named, with the flag for others, before any nod
   expect(calls()).toEqual([]);
 });
 
-test.concurrent('who has taken over the process id of a node is left alone', async () => {
+test.concurrent('a process that reuses the process id of a node is not killed', async () => {
   const { run, up, state } = await place();
   await up('--nodes', '1');
   await run('--kill', '1');
@@ -224,7 +223,7 @@ test.concurrent('who has taken over the process id of a node is left alone', asy
   expect(stranger.code).toBeUndefined();
 });
 
-test.concurrent('a node that does not stop when asked is killed', async () => {
+test.concurrent('a node that ignores SIGTERM is killed', async () => {
   const { run, up, folder, pids } = await place();
   await writeFile(join(folder, 'stubborn'), '');
   await up('--nodes', '1');
@@ -232,7 +231,7 @@ test.concurrent('a node that does not stop when asked is killed', async () => {
   expect(pids().some(living)).toBe(false);
 });
 
-test.concurrent('a node that ends at once says why; a setting that is refused does no harm', async () => {
+test.concurrent('the error of a node that exits is shown; a refused setting is not an error', async () => {
   const { up, folder } = await place();
   await writeFile(join(folder, 'broken'), '');
   const child = await up('--nodes', '1');
@@ -246,7 +245,7 @@ test.concurrent('a node that ends at once says why; a setting that is refused do
   expect(goes_on.out).toContain('goes on without a setting: ERROR: no such setting');
 });
 
-test.concurrent('older binaries are started without what they do not know, too old ones named', async () => {
+test.concurrent('older binaries are started without flags that they lack; too old ones are refused', async () => {
   const versions = ['v20.2.0-alpha.1-1234-g0123456', 'v20.1.17', 'v21.2.0', 'unknown', 'v19.2.12'];
   const [v20_2, v20_1, v21_2, unknown, v19_2] = await Promise.all(
     versions.map(async (version) => {
@@ -267,7 +266,7 @@ test.concurrent('older binaries are started without what they do not know, too o
   expect(v19_2 && sentenceOf(v19_2.child)).toContain('is v19.2: Kassa needs v20.1 or later');
 });
 
-test.concurrent('of two commands at once one works and the other is told', async () => {
+test.concurrent('of two concurrent commands one works and the other exits', async () => {
   const { run, up } = await place();
   const both = await Promise.all([up('--nodes', '1'), up('--nodes', '1')]);
   const [told] = both.filter(({ code }) => code === 1);
@@ -276,9 +275,9 @@ test.concurrent('of two commands at once one works and the other is told', async
   expect(statesOf(await run('--status'))).toEqual(['live']);
 });
 
-test.concurrent('without a binary it says where to get one, and what else there is', async () => {
+test.concurrent('without a binary it says where to get one, and the alternatives', async () => {
   const folder = await stage.folder();
-  await mkdir(join(folder, 'cockroach')); // no program
+  await mkdir(join(folder, 'cockroach')); // a folder, not a program
   const args = ['apps/cli/cluster.ts', '--data', join(folder, 'data')];
   const none = await stage.run(args, { PATH: folder, COCKROACH: '' });
   expect(none.code).toBe(1);
@@ -299,6 +298,7 @@ test.concurrent('without a binary it says where to get one, and what else there 
 });
 
 const bad: [flags: string[], said: string, code?: number][] = [
+  [['--nodes', '-3'], '--nodes must be a whole number from 1 to 9, not -3'],
   [['--nodes', '0'], '--nodes must be a whole number from 1 to 9'],
   [['--nodes', 'ten'], '--nodes must be a whole number from 1 to 9'],
   [['--sql-port', '80'], '--sql-port must be a whole number from 1024'],
@@ -310,7 +310,7 @@ const bad: [flags: string[], said: string, code?: number][] = [
   [['--down'], 'no cluster in', 1],
   [['--upp'], '--upp'],
 ];
-test.concurrent('wrong flags are named in one sentence, and --help lists the right ones', async () => {
+test.concurrent('wrong flags are refused with one sentence, and --help lists the flags', async () => {
   const { run, calls, data } = await place();
   for (const [flags, said, code = 2] of bad) {
     const child = await run(...flags);
@@ -336,7 +336,7 @@ async function buy(port: number): Promise<number> {
   return (await call(port, 'POST', `/orders/checkout/${order_id}`)).status;
 }
 
-/** Starts `dev --cluster`, buys, kills a node, buys again, brings it back. */
+/** Starts `dev --cluster`; for two nodes: kills it, checks an order out, and restarts it. */
 async function checkoutsOutlive(a: Place, env: Record<string, string> = {}): Promise<void> {
   const port = await freePort();
   const flags = ['--cluster', '--data', a.data, '--port', `${port}`];
@@ -358,7 +358,7 @@ async function checkoutsOutlive(a: Place, env: Record<string, string> = {}): Pro
   expect(await dev.ended).toBe(0);
 }
 
-test('dev --cluster serves on the running cluster, and goes on when nodes are lost', async () => {
+test('dev --cluster uses the running cluster, and works on when nodes are lost', async () => {
   const a = await place();
   const dev = ['apps/cli/dev.ts', '--cluster', '--data', a.data];
   expect(sentenceOf(await stage.run(dev))).toContain('start one with `bun run cluster`');
@@ -390,7 +390,7 @@ const found = await findCockroach(given, path).catch(() => null);
 const cockroach = need('cockroach', 'COCKROACH=path of the binary', found);
 
 test.skipIf(!cockroach)(
-  'on a real binary: three nodes, a checkout, and another one after each lost node',
+  'with a real binary: three nodes, and a checkout after each lost node',
   async () => {
     const a = await place(cockroach ?? '');
     try {

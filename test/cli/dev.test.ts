@@ -1,4 +1,4 @@
-/** `bun run dev` and the tools beside it: from nothing to a paid order, and no way to be left stuck. */
+/** `bun run dev` and its tools: a first call that works, clear errors, and recovery from any kill. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test';
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
@@ -29,7 +29,7 @@ let port: number;
 let data: string;
 let dev: Child;
 
-/** One store, empty at first, for the tests that disturb nothing. */
+/** One store, empty at first, for the tests that do not disturb it. */
 beforeAll(async () => {
   port = await freePort();
   data = await madeStore(shared);
@@ -42,7 +42,7 @@ afterAll(() => shared.clear());
 const post = (path: string) => call(port, 'POST', path);
 const get = (path: string) => call(port, 'GET', path);
 
-test('a fresh store has users and items 0 to 9, so the first call in the README works', async () => {
+test('a fresh store has users and items 0 to 9, so that the first call of the banner works', async () => {
   const hint = `curl -X POST http://127.0.0.1:${port}/orders/create/1`;
   await until(() => dev.out.includes(hint), 'the banner');
   for (let id = 0; id < 10; id++) {
@@ -55,7 +55,7 @@ test('a fresh store has users and items 0 to 9, so the first call in the README 
   expect([status, typeof body.order_id]).toEqual([200, 'string']);
 });
 
-test('on one port the whole tour goes from a new user to a paid checkout', async () => {
+test('one port serves the whole tour from a new user to a paid checkout', async () => {
   const { user_id } = (await post('/payment/create_user')).body;
   const { item_id } = (await post('/stock/item/create/7')).body;
   await post(`/payment/add_funds/${user_id}/20`);
@@ -71,12 +71,23 @@ test('on one port the whole tour goes from a new user to a paid checkout', async
   expect((await get(`/stock/find/${item_id}`)).body.stock).toBe(1);
 });
 
+test('every address in the banner answers in a browser', async () => {
+  await until(() => dev.out.includes('Ctrl-C'), 'the banner');
+  const addresses = dev.out.match(/^ +\w+ +http:\S+/gm)?.map((line) => line.trim().split(/ +/)[1]);
+  const at = `http://127.0.0.1:${port}`;
+  expect(addresses).toEqual([`${at}/`, `${at}/health/ready`, `${at}/metrics`]);
+  for (const address of addresses ?? []) {
+    const reply = await fetch(address ?? '', { headers: { accept: 'text/html' } });
+    expect([address, reply.status]).toEqual([address, 200]);
+  }
+});
+
 test('dev serves batch_init, which is for load tests', async () => {
   const { status } = await post('/orders/batch_init/1/1/1/1');
   expect(status).toBe(200);
 });
 
-test('dev answers to names of this machine only, so no page can reach it under one of its own', async () => {
+test('dev allows names of this machine only, so no page can reach it under its own name', async () => {
   const ask = async (host: string) => {
     const more = `POST /orders/create/1 HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
     return (await exchange(port, more)).status;
@@ -95,7 +106,7 @@ test('dev answers to names of this machine only, so no page can reach it under o
   }
 });
 
-test('audit finds the running dev store, explains every number and exits 0', async () => {
+test('audit finds the running dev store, and exits 0 if every number is explained', async () => {
   const audit = await stage.run(['apps/cli/audit.ts', '--data', data]);
   expect([audit.code, audit.err]).toEqual([0, '']);
   expect(audit.out).toContain('rows  violations  invariant');
@@ -106,13 +117,15 @@ test('audit finds the running dev store, explains every number and exits 0', asy
   expect(findings.every((finding) => finding.violations === 0)).toBe(true);
 });
 
-test('migrate finds the running dev store and says that it is up to date', async () => {
+test('migrate finds the running dev store, which is up to date', async () => {
   const again = await stage.run(['apps/cli/migrate.ts', '--data', data]);
   expect([again.code, again.err]).toEqual([0, '']);
-  expect(again.out).toMatch(/^the schema is up to date\nno roles kassa_order, .*\n$/);
+  expect(again.out).toMatch(
+    /^the schema is up to date\nthe roles kassa_order, .* do not exist, .*\n$/,
+  );
 });
 
-test('a second dev on the same data is told whose they are while the first goes on', async () => {
+test('a second dev on the same data exits and names the first, which continues', async () => {
   const second = ['apps/cli/dev.ts', '--port', String(await freePort()), '--data', data];
   for (const flags of [[], ['--fresh']]) {
     const told = await stage.run([...second, ...flags]);
@@ -122,7 +135,7 @@ test('a second dev on the same data is told whose they are while the first goes 
   }
 });
 
-test('audit exits 1 and names the rows whose numbers are not explained', async () => {
+test('audit exits 1 and names the rows whose numbers are unexplained', async () => {
   const { database_url, drop } = await newDatabase();
   const connection = await connect(database_url);
   await connection.sql`insert into users (id, credit) values ('ann', 1), ('bob', 0)`;
@@ -141,27 +154,39 @@ test('audit exits 1 and names the rows whose numbers are not explained', async (
   await drop();
 });
 
-test('the tools say in one sentence that no store runs, or that it does not answer', async () => {
+test('every tool has the same sentence and exit code for no store and for one that is down', async () => {
   const nowhere = join(await stage.folder(), 'nothing');
-  for (const [tool, code] of [
-    ['audit', 2], // 1 is a violation there
-    ['migrate', 1],
-  ] as const) {
-    const none = await stage.run([`apps/${tool}.ts`, '--data', nowhere]);
-    expect(none.code).toBe(code);
+  const away = await refusing();
+  for (const tool of ['audit', 'migrate']) {
+    const none = await stage.run([`apps/cli/${tool}.ts`, '--data', nowhere]);
+    expect(none.code).toBe(2);
     expect(sentenceOf(none)).toContain(nowhere);
-    const away = await refusing();
-    const dead = await stage.run([`apps/${tool}.ts`], { DATABASE_URL: away.database_url });
-    expect(dead.code).toBe(code);
-    expect(sentenceOf(dead)).toContain(`the store at ${away.host}/kassa does not answer`);
-    expect(dead.err).not.toContain('secret');
+  }
+  const env = { DATABASE_URL: away.database_url, PORT: String(await freePort()) };
+  for (const tool of ['audit', 'migrate', 'dev']) {
+    const dead = await stage.run([`apps/cli/${tool}.ts`], env);
+    expect([dead.code, sentenceOf(dead)]).toEqual([
+      2,
+      `kassa: the store at ${away.host}/kassa does not answer (ECONNREFUSED)`,
+    ]);
+  }
+});
+
+test('the tools load no web framework, no log library and no metrics library', async () => {
+  for (const tool of ['audit', 'migrate', 'cluster']) {
+    const code = `process.argv = ['bun', '${tool}', '--help'];
+      process.on('exit', () => console.log('loaded', ...Object.keys(require.cache)));
+      await import('./apps/cli/${tool}.ts');`;
+    const { out } = await stage.run(['-e', code]);
+    expect(out).toMatch(/^loaded .*node_modules\/zod\//m);
+    expect(out).not.toMatch(/node_modules\/(?:hono|pino|prom-client)\//);
   }
 });
 
 test('--help prints the flags of each command and exits 0', async () => {
-  const flags = { local: '--fresh', audit: '--json', migrate: '--data' };
+  const flags = { dev: '--fresh', audit: '--json', migrate: '--data' };
   for (const [script, flag] of Object.entries(flags)) {
-    const help = await stage.run([`apps/${script}.ts`, '--help']);
+    const help = await stage.run([`apps/cli/${script}.ts`, '--help']);
     expect([help.code, help.err]).toEqual([0, '']);
     expect(help.out).toContain(flag);
   }
@@ -171,15 +196,31 @@ const wrong: [why: string, flags: string[], said: RegExp, code?: number][] = [
   ['an unknown flag', ['--prot', '8000'], /--prot/],
   ['a stray word', ['fresh'], /fresh/],
   ['a flag without its value', ['--port'], /--port/],
-  ['a negative port', ['--port', '-1'], /port/i],
+  ['a negative port', ['--port', '-1'], /--port must be/],
+  ['an empty folder', ['--data='], /--data must not be empty/],
   ['a port that is no number', ['--port', 'abc'], /--port must be/],
   ['an address that is not ours', ['--host', '192.0.2.1'], /192\.0\.2\.1/, 1],
 ];
-test.each(wrong)('%s is named in one sentence', async (_, flags, said, code = 2) => {
+test.each(wrong)('%s is refused with one sentence', async (_, flags, said, code = 2) => {
   const folder = join(await stage.folder(), 'data');
   const child = await stage.run(['apps/cli/dev.ts', '--data', folder, ...flags]);
   expect(child.code).toBe(code);
   expect(sentenceOf(child)).toMatch(said);
+});
+
+test('a flag or a file that has no effect is named', async () => {
+  const away = await refusing();
+  const env = { DATABASE_URL: away.database_url, PORT: String(await freePort()) };
+  for (const tool of ['audit', 'migrate', 'dev']) {
+    const child = await stage.run([`apps/cli/${tool}.ts`, '--data', 'elsewhere'], env);
+    expect(child.err).toStartWith('kassa: --data is ignored, since DATABASE_URL is set\n');
+  }
+  const file = join(await stage.folder(), 'file');
+  await writeFile(file, 'x');
+  const { args } = await devOn(join(file, 'below')); // which ends it
+  const child = await stage.run(args, { DATABASE_PASSWORD_FILE: file });
+  const ignored = 'kassa: DATABASE_PASSWORD_FILE is ignored, since DATABASE_URL is not set\n';
+  expect(child.err).toStartWith(ignored);
 });
 
 test('a taken port is named before anything is started or erased', async () => {
@@ -192,11 +233,13 @@ test('a taken port is named before anything is started or erased', async () => {
   const child = await stage.run(['apps/cli/dev.ts', ...flags]);
   taken.close();
   expect(child.code).toBe(1);
-  expect(sentenceOf(child)).toContain(`127.0.0.1:${number}: the port is taken`);
+  const by = existsSync('/proc/self/fd') ? `process ${process.pid} (` : 'another process';
+  expect(sentenceOf(child)).toContain(`127.0.0.1:${number}: the port is taken by ${by}`);
+  expect(sentenceOf(child)).toEndWith('; --port chooses another');
   expect(await Bun.file(join(folder, 'mine')).exists()).toBe(true);
 });
 
-test('data that cannot be written are named in one sentence', async () => {
+test('a folder that cannot be written is named in one sentence', async () => {
   const file = join(await stage.folder(), 'file');
   await writeFile(file, '');
   for (const folder of [file, join(file, 'below')]) {
@@ -206,19 +249,11 @@ test('data that cannot be written are named in one sentence', async () => {
   }
 });
 
-test('a DATABASE_URL that refuses connections is named without its password', async () => {
-  const { database_url, host } = await refusing();
-  const { args } = await devOn(join(await stage.folder(), 'data'));
-  const child = await stage.run(args, { DATABASE_URL: database_url });
-  expect(child.code).toBe(1);
-  expect(sentenceOf(child)).toContain(`the store at ${host}/kassa does not answer`);
-  expect(child.out + child.err).not.toContain('secret');
-});
-
-test('with DATABASE_URL dev uses that server, migrates it and embeds nothing', async () => {
+test('with DATABASE_URL dev migrates and uses that server and embeds none', async () => {
   const { database_url, drop } = await newDatabase(undefined, { migrated: false });
   const folder = join(await stage.folder(), 'data');
-  const first = await devOn(folder);
+  const number = await freePort();
+  const first = { port: number, args: ['apps/cli/dev.ts', '--port', String(number)] };
   const child = stage.start(first.args, { DATABASE_URL: database_url });
   await answers(child, first.port);
   expect((await call(first.port, 'POST', '/orders/create/1')).status).toBe(200);
@@ -239,7 +274,7 @@ test('with DATABASE_URL dev uses that server, migrates it and embeds nothing', a
   await drop();
 });
 
-test('the tools find the store also where root keeps it away from closed folders', async () => {
+test('the tools find the store of a folder that only its owner may open', async () => {
   const closed = await stage.folder();
   await chmod(closed, 0o700);
   const { args, port: number } = await devOn(closed);
@@ -249,11 +284,11 @@ test('the tools find the store also where root keeps it away from closed folders
   expect([audit.code, audit.err]).toEqual([0, '']);
 });
 
-test('of two devs started at once on the same data one serves and the other is told', async () => {
+test('of two devs started together on the same data one serves and the other exits', async () => {
   const folder = await madeStore();
   const [one, two] = [await devOn(folder), await devOn(folder)];
   const [a, b] = [stage.start(one.args), stage.start(two.args)];
-  await until(() => a.code !== undefined || b.code !== undefined, 'one to be told');
+  await until(() => a.code !== undefined || b.code !== undefined, 'one to exit');
   const [told, serving, number] = a.code === undefined ? [b, a, one.port] : [a, b, two.port];
   expect(told.code).toBe(1);
   expect(sentenceOf(told)).toContain('in use');
@@ -262,7 +297,7 @@ test('of two devs started at once on the same data one serves and the other is t
   expect(homeOf(serving)).toBeDefined();
 });
 
-test('--empty leaves the demo data out; however dev ends, the next one has all until --fresh', async () => {
+test('--empty omits the demo data; however dev ends, the next dev has all data until --fresh', async () => {
   const folder = await madeStore();
   await writeFile(join(folder, 'notes.txt'), 'mine');
   let dev = await begin(folder, '--empty');
@@ -287,7 +322,7 @@ test('--empty leaves the demo data out; however dev ends, the next one has all u
 });
 
 type Dev = Awaited<ReturnType<typeof begin>>;
-/** Ways in which dev may end. @returns what the next one has to say of it */
+/** Ways in which dev can end. @returns what the next dev must print about it */
 const ends: Record<string, (dev: Dev) => Promise<string>> = {
   SIGTERM: (dev) => stopped(dev, 'SIGTERM'),
   SIGINT: (dev) => stopped(dev, 'SIGINT'),
@@ -300,7 +335,7 @@ const ends: Record<string, (dev: Dev) => Promise<string>> = {
     const left = postmasterOf(home) ?? 0;
     const shells = processesOf(home).filter((pid) => commandOf(pid)?.startsWith('/bin/sh'));
     expect(shells.length).toBe(2);
-    child.signal('SIGSTOP'); // so that it can't start its store again meanwhile
+    child.signal('SIGSTOP'); // so that it cannot restart its store meanwhile
     for (const pid of [...shells, child.pid]) signalProcess(pid, 'SIGKILL');
     await child.ended;
     expect(commandOf(left)).toContain(home);
@@ -329,7 +364,7 @@ const moments: ((home: string, unfinished: string[], makers: number[]) => boolea
   (home) => existsSync(join(home, 'pg', 'PG_VERSION')),
   (home) => postmasterOf(home) !== undefined,
 ];
-test('kill -9 of dev at any moment of its first start is not in the way of the next, nor an initdb that it leaves', async () => {
+test('SIGKILL of dev at any moment of its first start does not prevent the next, nor does an initdb it left', async () => {
   const folder = join(await stage.folder(), 'data');
   let home = folder;
   let left: number[] = [];
@@ -370,7 +405,7 @@ const unfinishedIn = (home: string): string[] =>
     .filter((name) => name.startsWith('pg.new.'))
     .map((name) => join(home, name));
 
-test('PostgreSQL is started again whenever it is killed, and no answered write is lost', async () => {
+test('dev restarts PostgreSQL whenever it is killed, and no answered write is lost', async () => {
   const folder = await madeStore();
   const dev = await begin(folder);
   const user = await payingUser(dev.number, 1);
@@ -412,7 +447,7 @@ async function kill({ child, home }: Dev, meanwhile: () => unknown = () => {}) {
   }, 'another PostgreSQL');
 }
 
-/** The same, while one of its processes is slow to leave and holds its memory. */
+/** Kills PostgreSQL while one of its processes is slow to exit and holds its memory. */
 async function killHeld({ child, home }: Dev, database_url: string | undefined) {
   const connection = await connect(database_url);
   const [slow] = await connection.sql`
@@ -427,13 +462,13 @@ async function killHeld({ child, home }: Dev, database_url: string | undefined) 
     await until(() => child.out.split('starting it again').length > restarts, 'the restart');
     const seen = async () =>
       (await log.slice(said_before).text()).includes('pre-existing shared memory');
-    await until(seen, 'a vain start', 1000).catch(() => {}); // dev may as well wait beforehand
+    await until(seen, 'a failed start', 1000).catch(() => {}); // dev may wait before it tries
   } finally {
     signalProcess(slow?.pid, 'SIGCONT');
   }
 }
 
-/** A folder in which dev finds a store, as a run before it has left it: it need not make one. */
+/** A folder with a store, as an earlier run left it, so that dev need not create one. */
 async function madeStore(on = stage): Promise<string> {
   const folder = join(await on.folder(), 'data');
   await mkdir(folder);
@@ -441,7 +476,7 @@ async function madeStore(on = stage): Promise<string> {
   return folder;
 }
 
-/** Dev on this folder, once it answers. */
+/** Starts dev on this folder and waits until it answers. */
 async function begin(folder: string, ...flags: string[]) {
   const { args, port: number } = await devOn(folder);
   const child = stage.start([...args, ...flags]);
@@ -459,14 +494,14 @@ async function payingUser(number: number, credit: number): Promise<string> {
 const creditAt = async (number: number, user_id: string): Promise<number> =>
   (await call(number, 'GET', `/payment/find_user/${user_id}`)).body.credit;
 
-/** What starts dev on this folder and a free port. */
+/** The arguments that start dev on this folder and a free port. */
 async function devOn(folder: string) {
   const number = await freePort();
   const args = ['apps/cli/dev.ts', '--port', String(number), '--data', folder];
   return { port: number, args };
 }
 
-/** The address of a store that is not there. */
+/** The address of a store that does not run. */
 async function refusing() {
   const host = `127.0.0.1:${await freePort()}`;
   return { host, database_url: `postgres://kassa:secret@${host}/kassa` };

@@ -1,6 +1,6 @@
 /** Rows held by a foreign session: commands that need them wait, and no others. */
 import { afterAll, expect, test } from 'bun:test';
-import type { Config } from '../../apps/runtime/config.ts';
+import type { Config } from '../../apps/runtime/variables.ts';
 import {
   connect,
   creditOf,

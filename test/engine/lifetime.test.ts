@@ -1,6 +1,6 @@
 /** Connections are replaced at the end of their lifetime, and no call fails. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
-import type { Config } from '../../apps/runtime/config.ts';
+import type { Config } from '../../apps/runtime/variables.ts';
 import {
   connect,
   creditOf,

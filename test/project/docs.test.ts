@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CODES, problem } from '../../apps/http/problem.ts';
-import { variables } from '../../apps/runtime/config.ts';
+import { variables } from '../../apps/runtime/variables.ts';
 import { withTables } from '../../docs/configuration.ts';
 import manifest from '../../package.json' with { type: 'json' };
 import { mutants } from '../proofs/mutants/list.ts';

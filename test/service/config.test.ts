@@ -1,16 +1,11 @@
-/** The settings, each within its bounds or named; and the log, which tells neither secrets nor values. */
+/** The configuration: each variable within its bounds or named. And a log without SQL values. */
 import { expect, test } from 'bun:test';
 import { z } from 'zod';
 import { createUser } from '../../apps/payment/commands.ts';
-import {
-  type Config,
-  longestCallMs,
-  nested,
-  readConfig,
-  storeOptions,
-  variables,
-} from '../../apps/runtime/config.ts';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { limitPairs, longestCallMs } from '../../apps/runtime/limits.ts';
 import { logTo } from '../../apps/runtime/log.ts';
+import { type Config, variables } from '../../apps/runtime/variables.ts';
 import { Failure } from '../../db/failure.ts';
 import { openStore } from '../../db/store.ts';
 import { connect, fittingEnvironment } from '../support/kassa.ts';
@@ -19,7 +14,7 @@ import { freePort } from '../support/process.ts';
 type Name = keyof typeof variables.shape;
 const names = Object.keys(variables.shape) as Name[];
 
-/** The type behind a variable's default, and the default. */
+/** The type of a variable without its default, and the default. */
 function innerOf(name: Name) {
   const outer: z.ZodType = variables.shape[name];
   const inner =
@@ -39,7 +34,7 @@ const choices = names.flatMap((name) => {
   return inner instanceof z.ZodEnum ? [{ name, values: inner.options, otherwise }] : [];
 });
 
-/** The one sentence about an environment that is wrong. */
+/** The error for a wrong environment, which is one sentence. */
 function complaintAbout(environment: Record<string, string>): string {
   try {
     readConfig(environment);
@@ -50,7 +45,7 @@ function complaintAbout(environment: Record<string, string>): string {
   return '';
 }
 
-test('with nothing set every variable has its default, but those that have none', () => {
+test('an empty environment gives every default', () => {
   const config = readConfig({});
   expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 8000, BATCH_INIT: 'off', LANES: 1 });
   expect(Object.keys(config).sort()).toEqual(
@@ -58,7 +53,7 @@ test('with nothing set every variable has its default, but those that have none'
   );
 });
 
-test('LANES is a number from 1 to 64, or auto: up to eight, thought over every second', () => {
+test('LANES is a number from 1 to 64, or auto: up to eight, adjusted every second', () => {
   const lanesOf = (LANES: string) => {
     const { lanes, lanes_interval_ms } = storeOptions(readConfig({ LANES }), 'postgres://a/b', '');
     return [lanes, lanes_interval_ms];
@@ -74,7 +69,7 @@ test('LANES is a number from 1 to 64, or auto: up to eight, thought over every s
   }
 });
 
-test('a default of the service gives way to the environment', () => {
+test('the environment overrides a default of the service', () => {
   const defaults: Partial<Config> = { PORT: 8001, BATCH_INIT: 'on' };
   expect(readConfig({}, defaults)).toMatchObject(defaults);
   expect(readConfig({ PORT: '9000', BATCH_INIT: 'off' }, defaults)).toMatchObject({
@@ -83,7 +78,7 @@ test('a default of the service gives way to the environment', () => {
   });
 });
 
-test('every variable says what it is for, and times say their unit', () => {
+test('every variable has a description, and times have their unit in the name', () => {
   for (const name of names) expect(variables.shape[name].description).toMatch(/^\S.{8,}/);
   expect(names.filter((name) => /(TIMEOUT|DEADLINE|DRAIN)$/.test(name))).toEqual([]);
   expect(numbers.length).toBeGreaterThan(8);
@@ -91,7 +86,7 @@ test('every variable says what it is for, and times say their unit', () => {
 });
 
 test.each(numbers)(
-  '$name takes $low to $high and nothing beyond',
+  '$name accepts $low to $high and nothing else',
   ({ name, low, high, otherwise }) => {
     expect(Number.isSafeInteger(low) && Number.isSafeInteger(high)).toBe(true);
     for (const value of [low, high, otherwise]) {
@@ -105,7 +100,7 @@ test.each(numbers)(
   },
 );
 
-test.each(numbers)('a blank $name is unset or wrong, but no zero', ({ name }) => {
+test.each(numbers)('a blank $name is unset or wrong, and not zero', ({ name }) => {
   for (const blank of [' ', '\t']) {
     const environment = { [name]: blank };
     if (complaintAbout(environment) === '') expect(readConfig(environment)).toEqual(readConfig({}));
@@ -132,7 +127,7 @@ test.each([
 });
 
 test.each(['db', 'mysql://kassa:secret@db/kassa', 'http://db', 'postgres//db'])(
-  'DATABASE_URL may not be %s, and the complaint does not repeat it',
+  'DATABASE_URL may not be %s, and the error does not repeat it',
   (url) => {
     const complaint = complaintAbout({ DATABASE_URL: url });
     expect(complaint).toStartWith('configuration: DATABASE_URL must look like postgres://');
@@ -140,29 +135,29 @@ test.each(['db', 'mysql://kassa:secret@db/kassa', 'http://db', 'postgres//db'])(
   },
 );
 
-test('empty means unset, for every variable', () => {
+test('an empty variable counts as unset', () => {
   const empty = Object.fromEntries(names.map((name) => [name, '']));
   expect(readConfig(empty)).toEqual(readConfig({}));
 });
 
-test('variables of others are ignored', () => {
+test('unrelated variables are ignored', () => {
   expect(readConfig({ KUBERNETES_PORT: 'tcp://10.0.0.1:443', lanes: '0' })).toEqual(readConfig({}));
 });
 
-test('all wrong variables are named at once', () => {
+test('all wrong variables are named together', () => {
   const complaint = complaintAbout(Object.fromEntries(names.map((name) => [name, ' no '])));
   for (const name of names) expect(complaint).toContain(`${name} must `);
 });
 
-test('the defaults fit each other, and so does every limit when the others give way', () => {
+test('the defaults fit each other, and every limit is in a pair', () => {
   expect(() => readConfig({})).not.toThrow();
-  const bound = new Set(['DRAIN_MS', ...nested.flatMap(([inner, , outer]) => [inner, outer])]);
+  const bound = new Set(['DRAIN_MS', ...limitPairs.flatMap(([inner, , outer]) => [inner, outer])]);
   const limits = numbers.map(({ name }) => name).filter((name) => /_MS$|_MAX$|_MIN$/.test(name));
-  const free = ['BATCH_ROWS_MAX', 'CONNECTION_LIFETIME_MS', 'DRAIN_DELAY_MS']; // promise nothing together
+  const free = ['BATCH_ROWS_MAX', 'CONNECTION_LIFETIME_MS', 'DRAIN_DELAY_MS']; // not related to another
   expect([...bound].sort()).toEqual(limits.filter((name) => !free.includes(name)).sort() as never);
 });
 
-test.each(nested)('%s has to be %s %s, %s', (inner, how, outer, why) => {
+test.each(limitPairs)('%s must be %s %s, %s', (inner, how, outer, why) => {
   const value = 300;
   const least = how === 'below' ? value + 1 : value;
   const complaintAt = (limit: number) =>
@@ -173,7 +168,7 @@ test.each(nested)('%s has to be %s %s, %s', (inner, how, outer, why) => {
   expect(complaintAt(least)).not.toContain(sentence(least));
 });
 
-test('DRAIN_MS is longer than a call that is tried just before its deadline may take', () => {
+test('DRAIN_MS is longer than a call whose last attempt begins just before its deadline', () => {
   const limits = { DEADLINE_MS: 7000, STATEMENT_TIMEOUT_MS: 3000 };
   const least = longestCallMs(limits) + 1;
   expect(least).toBe(11_001);
@@ -189,8 +184,11 @@ test('DRAIN_MS is longer than a call that is tried just before its deadline may 
   );
 });
 
-test('all pairs that do not fit are named at once', () => {
-  const complaint = complaintAbout({ DEADLINE_MS: '100', DRAIN_MS: '1200', QUEUE_MAX: '1' });
+test('all pairs that do not fit are named together, also beside wrong variables', () => {
+  const complaint = complaintAbout({
+    ...{ DEADLINE_MS: '100', DRAIN_MS: '1200', QUEUE_MAX: '1', LANES: '0' },
+  });
+  expect(complaint).toContain('LANES must be');
   for (const [inner, outer] of [
     ['TRANSACTION_TIMEOUT_MS', 'DEADLINE_MS'],
     ['AWAY_MS', 'DEADLINE_MS'],
@@ -218,13 +216,13 @@ test('a log line is one JSON object with time, level, service and event', () => 
   expect(Math.abs(Date.parse(line.time) - Date.now())).toBeLessThan(60_000);
 });
 
-test('what is below LOG_LEVEL is not logged', () => {
+test('lines below LOG_LEVEL are not logged', () => {
   const { lines, log } = collect('warn');
   for (const level of ['debug', 'info', 'warn', 'error'] as const) log(level, level, {});
   expect(lines.map((line) => JSON.parse(line).event)).toEqual(['warn', 'error']);
 });
 
-test('the log of a store that cannot be reached does not tell the password', async () => {
+test('the log of a store that cannot be reached does not contain the password', async () => {
   const { lines, log } = collect();
   const url = `postgres://kassa:hush-hush@127.0.0.1:${await freePort()}/kassa`;
   const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, CONNECT_TIMEOUT_MS: 200 }));
@@ -237,29 +235,32 @@ test('the log of a store that cannot be reached does not tell the password', asy
   expect(lines.join('')).not.toContain('hush');
 });
 
-/** Statements that the store refuses, each with a value that is nobody's business. */
+/** Statements that the store refuses, each with a private value. */
 const refused = {
   'a constraint': `insert into users (id, credit) values ($1, -7531)`,
   'a repeated key': `insert into users (id, credit) values ($1, 7531), ($1, 7531)`,
   'a malformed value': `select $1::text::int8`,
 };
-test.each(Object.entries(refused))('the log of %s does not tell values', async (_, statement) => {
-  const connection = await connect();
-  const error = await connection.sql.unsafe(statement, ['private-id']).catch((cause) => cause);
-  await connection.close();
-  const { lines, log } = collect();
-  log('error', 'batch_refused', { error: new Failure('internal', 'refused', { cause: error }) });
-  expect(lines.join('')).toContain(error.code);
-  expect(lines.join('')).not.toContain('private-id');
-  expect(lines.join('')).not.toContain('7531');
-});
+test.each(Object.entries(refused))(
+  'the log of %s does not contain values',
+  async (_, statement) => {
+    const connection = await connect();
+    const error = await connection.sql.unsafe(statement, ['private-id']).catch((cause) => cause);
+    await connection.close();
+    const { lines, log } = collect();
+    log('error', 'batch_refused', { error: new Failure('internal', 'refused', { cause: error }) });
+    expect(lines.join('')).toContain(error.code);
+    expect(lines.join('')).not.toContain('private-id');
+    expect(lines.join('')).not.toContain('7531');
+  },
+);
 
-/** What other servers say, which put the value elsewhere. */
+/** The messages of other servers, which have the value elsewhere. */
 const words = [
   ['22P02', 'could not parse "private-id" as type int: strconv.ParseInt: parsing "private-id": no'],
   ['23505', `duplicate key value (id)=('private-id') violates unique constraint "users_pkey"`],
 ] as const;
-test.each(words)('the log of %s in the words of CockroachDB does not tell values', (code, said) => {
+test.each(words)('the log of %s as CockroachDB words it does not contain values', (code, said) => {
   const { lines, log } = collect();
   log('error', 'batch_refused', { error: Object.assign(new Error(said), { code }) });
   expect(lines.join('')).toContain(code);

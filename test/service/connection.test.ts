@@ -1,25 +1,25 @@
-/** Connections without a service: what they take, compared with llhttp; and what they do not. */
+/** Connections without a service: what they accept, compared with llhttp, and their limits. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { createServer, METHODS, type Server } from 'node:http';
 import { connect } from 'node:net';
 import fc from 'fast-check';
 import { Connection, type Socket } from '../../apps/http/connection.ts';
-import type { Door } from '../../apps/http/door.ts';
+import type { Responder } from '../../apps/http/exchange.ts';
 import { type Listening, listenAt } from '../../apps/http/listen.ts';
 import { RECEIVE_MS } from '../../apps/http/message.ts';
 import { damaged } from '../support/damaged.ts';
 import { freePort, until } from '../support/process.ts';
 import { sendRaw } from '../support/raw.ts';
 
-/** Method, target and body of each request that was taken. */
+/** Method, target and body of each accepted request. */
 let taken: string[] = [];
-/** What each is answered with. */
+/** The text of each answer. */
 let text = '';
 let ours: Listening;
 let llhttp: Server;
 const ports = { ours: 0, llhttp: 0 };
 
-const door: Door = {
+const responder: Responder = {
   async answer({ method, url }, body = new Uint8Array()) {
     taken.push(
       `${method} ${url.slice('http://kassa'.length)} ${Buffer.from(body).toString('hex')}`,
@@ -31,7 +31,7 @@ const door: Door = {
 
 beforeAll(async () => {
   ports.ours = await freePort();
-  ours = listenAt(Bun.listen, '127.0.0.1', ports.ours, door);
+  ours = listenAt(Bun.listen, '127.0.0.1', ports.ours, responder);
   llhttp = createServer({ requireHostHeader: false }, async (request, response) => {
     const pieces: Buffer[] = [];
     request.on('error', () => {});
@@ -53,14 +53,14 @@ afterAll(async () => {
   llhttp.close();
 });
 
-test('every request that it takes llhttp takes too, with the same path and body', async () => {
+test('llhttp accepts every accepted request too, with the same path and body', async () => {
   let [accepted, refused] = [0, 0];
   await fc.assert(
     fc.asyncProperty(damaged('/a/b'), async (parts) => {
       taken = [];
       await sendRaw(ports.ours, parts, { ends: true });
       const unknown = taken.findIndex((line) => !METHODS.includes(line.split(' ')[0] ?? ''));
-      const by_ours = unknown < 0 ? taken : taken.slice(0, unknown); // llhttp knows its methods alone
+      const by_ours = unknown < 0 ? taken : taken.slice(0, unknown); // llhttp refuses unknown methods
       taken = [];
       await sendRaw(ports.llhttp, parts, { ends: true });
       expect(by_ours).toEqual(taken.slice(0, by_ours.length));
@@ -72,7 +72,7 @@ test('every request that it takes llhttp takes too, with the same path and body'
   expect([accepted > 50, refused > 50]).toEqual([true, true]); // both kinds were tried
 });
 
-test('a stop waits for no one who does not take its answer', async () => {
+test('a stop does not wait for a client that does not read its answer', async () => {
   text = 'a'.repeat(16 * 1024 * 1024);
   taken = [];
   for (const [when, asks_late] of [
@@ -83,10 +83,10 @@ test('a stop waits for no one who does not take its answer', async () => {
     const port = await freePort();
     let mayAnswer = () => {};
     const held = new Promise<void>((resolve) => (mayAnswer = resolve));
-    const late: Door = {
-      ...door,
+    const late: Responder = {
+      ...responder,
       async answer(request, body) {
-        const answer = await door.answer(request, body);
+        const answer = await responder.answer(request, body);
         if (asks_late) await held;
         return answer;
       },
@@ -99,13 +99,13 @@ test('a stop waits for no one who does not take its answer', async () => {
     let stopped = false;
     void listening.stop().then(() => (stopped = true));
     mayAnswer();
-    await until(() => stopped, `a stop, not taken ${when}`, 10_000); // not the 120 s of an answer
+    await until(() => stopped, `a stop, asked ${when}`, 10_000); // not the 120 s of an answer
     socket.destroy();
     expect(stopped).toBe(true);
   }
 });
 
-/** A connection on a socket that takes everything, and what was done with that. */
+/** A connection on a socket that takes everything, and a record of what was written. */
 function recorded() {
   const done = { written: [] as string[], shut_down: false };
   const socket: Socket = {
@@ -116,18 +116,18 @@ function recorded() {
     pause() {},
     resume() {},
   };
-  return { done, connection: new Connection(socket, door) };
+  return { done, connection: new Connection(socket, responder) };
 }
 
 test('empty lines do not keep a connection open', async () => {
   [taken, text] = [[], ''];
   const { done, connection } = recorded();
-  connection.take(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'));
+  connection.receive(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'));
   await until(() => done.written.length > 0, 'the answer');
   const begun_at = performance.now();
-  connection.take(Buffer.from('\r\n'));
+  connection.receive(Buffer.from('\r\n'));
   await until(() => performance.now() > begun_at + 5, 'the next line');
-  connection.take(Buffer.from('\r\n'));
+  connection.receive(Buffer.from('\r\n'));
   connection.checkTime(begun_at + RECEIVE_MS - 1);
   expect(done.shut_down).toBe(false);
   connection.checkTime(begun_at + RECEIVE_MS + 4);
@@ -135,26 +135,26 @@ test('empty lines do not keep a connection open', async () => {
 });
 
 test.each(['\x16\x03\x01', '{"a":1}', '/orders', 'A'.repeat(33), 'GET  /', 'GET orders', '\0'])(
-  'what no request begins with (%j) is refused before its line ends',
+  'the beginning of no request (%j) is refused before its line ends',
   async (begins) => {
     const { done, connection } = recorded();
-    connection.take(Buffer.from(begins));
+    connection.receive(Buffer.from(begins));
     await until(() => done.written.length > 0, 'the answer');
     expect([done.written[0]?.slice(0, 12), done.shut_down]).toEqual(['HTTP/1.1 400', true]);
   },
 );
 
 test.each(['', '\r\n', 'G', 'GET', 'GET ', 'GET /', 'GET http', 'A'.repeat(32), 'M-SEARCH /a HT'])(
-  'what a request may begin with (%j) is waited for',
+  'the beginning of a possible request (%j) is not answered yet',
   async (begins) => {
     const { done, connection } = recorded();
-    connection.take(Buffer.from(begins));
+    connection.receive(Buffer.from(begins));
     await Bun.sleep(0);
     expect(done.written).toEqual([]);
   },
 );
 
-test('a body that comes in crumbs is put together once', async () => {
+test('a body that arrives byte by byte is copied a few times at most', async () => {
   [taken, text] = [[], ''];
   const body = Buffer.alloc(60_000, 'ab');
   const [before, concat] = [Buffer.concat, { bytes: 0 }];
@@ -165,8 +165,8 @@ test('a body that comes in crumbs is put together once', async () => {
   };
   try {
     const { done, connection } = recorded();
-    connection.take(Buffer.from('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n'));
-    for (let at = 0; at < body.length; at++) connection.take(body.subarray(at, at + 1));
+    connection.receive(Buffer.from('POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n'));
+    for (let at = 0; at < body.length; at++) connection.receive(body.subarray(at, at + 1));
     await until(() => done.written.length > 0, 'the answer');
   } finally {
     Buffer.concat = before;
@@ -175,10 +175,10 @@ test('a body that comes in crumbs is put together once', async () => {
   expect(concat.bytes).toBeLessThan(4 * body.length);
 });
 
-test('beyond the most connections a new one is closed, and the others are answered', async () => {
+test('a connection above the limit is closed, and the others are answered', async () => {
   [taken, text] = [[], 'a'];
   const port = await freePort();
-  const listening = listenAt(Bun.listen, '127.0.0.1', port, door, 2);
+  const listening = listenAt(Bun.listen, '127.0.0.1', port, responder, 2);
   const open = () => connect(port, '127.0.0.1').on('error', () => {});
   const get = 'GET /a HTTP/1.1\r\nHost: a\r\n\r\n';
   const first = open();
@@ -206,7 +206,7 @@ test('beyond the most connections a new one is closed, and the others are answer
   await listening.stop();
 });
 
-test('requests that come faster than their answers are taken wait, and are all answered', async () => {
+test('requests wait while the client does not read its answers, and all are answered', async () => {
   const asked = 400;
   [taken, text] = [[], 'a'.repeat(256 * 1024)];
   const socket = connect(ports.ours, '127.0.0.1');
@@ -218,7 +218,7 @@ test('requests that come faster than their answers are taken wait, and are all a
     same = taken.length > 0 && taken.length === before ? same + 1 : 0;
     before = taken.length;
     return same === 20;
-  }, 'an end of answers that nobody takes');
+  }, 'a pause of the answers');
   expect(before).toBeLessThan(asked);
   let length = 0;
   socket.on('data', (bytes) => (length += bytes.length)).resume();

@@ -1,4 +1,4 @@
-/** The HTTP edge: headers of every answer, bounds on what a client may send, and how slowly. */
+/** The HTTP edge: the headers of every answer, the page for browsers, and limits on clients. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { connect, type Socket } from 'node:net';
 import { newOrder, newUser, openKassa, storeUrl } from '../support/kassa.ts';
@@ -27,7 +27,7 @@ test.each([
   ['PUT', '/orders/find/nobody', 405],
   ['GET', '/elsewhere', 404],
   ['PROPFIND', '/orders/find/nobody', 501],
-] as const)('%s %s carries the headers that every answer has', async (method, path, status) => {
+] as const)('%s %s has the headers of every answer', async (method, path, status) => {
   const response = await fetch(`http://127.0.0.1:${port}${path}`, { method });
   expect(response.status).toBe(status);
   expect(Object.fromEntries(response.headers)).toMatchObject({
@@ -38,7 +38,7 @@ test.each([
   });
 });
 
-test('a path of slashes costs no more than another one', async () => {
+test('a path of slashes takes no longer than another', async () => {
   const cost = async (path: string) => {
     let least = Number.POSITIVE_INFINITY;
     for (let i = 0; i < 20; i++) {
@@ -52,7 +52,7 @@ test('a path of slashes costs no more than another one', async () => {
   expect(await cost('/'.repeat(16_000))).toBeLessThan(other + 5);
 });
 
-test('a call is counted by its route, whatever its query', async () => {
+test('a call is counted by its route without its query', async () => {
   await call(port, 'GET', '/health/live');
   const counted = async () =>
     /_count\{.*route="\/health\/live".*\} (\d+)/.exec(
@@ -63,7 +63,47 @@ test('a call is counted by its route, whatever its query', async () => {
   expect(Number(await counted())).toBe(before + 1);
 });
 
-test('HEAD says what GET says, its length too, without the body', async () => {
+const PAGE = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
+const ask = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
+  fetch(`http://127.0.0.1:${port}${path}`, { method, headers });
+
+test('/ is a page for browsers, whose links all answer and whose policy allows its style', async () => {
+  const page = await ask('/', PAGE);
+  const text = await page.text();
+  expect([page.status, page.headers.get('content-type')]).toEqual([
+    200,
+    'text/html; charset=utf-8',
+  ]);
+  const links = [...text.matchAll(/href="([^"]+)"/g)].map(([, path = '']) => path);
+  expect(links).toEqual(['/health/live', '/health/ready', '/metrics']);
+  for (const path of links) expect([path, (await ask(path, PAGE)).status]).toEqual([path, 200]);
+  expect(text).toContain('<td>DELETE, POST</td><td><code>/orders/remove/{order_id}</code>');
+  expect(text).not.toMatch(/https?:|<script|\/payment/); // it works offline, and shows this service
+  const [, style = ''] = /<style>([\s\S]*)<\/style>/.exec(text) ?? [];
+  const hash = new Bun.CryptoHasher('sha256').update(style).digest('base64');
+  const policy = `default-src 'none'; style-src 'sha256-${hash}'; frame-ancestors 'none'`;
+  expect(page.headers.get('content-security-policy')).toBe(policy);
+  expect(page.headers.get('cache-control')).toBe('no-store');
+});
+
+test('/ is no path of the API: other clients and methods get 404', async () => {
+  for (const [headers, method] of [
+    [{ accept: '*/*' }, 'GET'],
+    [{ accept: 'application/json' }, 'GET'],
+    [PAGE, 'POST'],
+    [PAGE, 'DELETE'],
+    [{}, 'HEAD'],
+  ] as const) {
+    const reply = await ask('/', headers, method);
+    expect([method, reply.status]).toEqual([method, 404]);
+    expect(reply.headers.get('content-type')).toBe('application/problem+json');
+  }
+  expect((await ask('/elsewhere', PAGE)).status).toBe(404);
+  const head = await ask('/', PAGE, 'HEAD');
+  expect([head.status, await head.text()]).toEqual([200, '']);
+});
+
+test('HEAD answers like GET, with the length but without the body', async () => {
   const path = `/orders/find/${await newOrder(kassa, await newUser(kassa))}`;
   const get = await fetch(`http://127.0.0.1:${port}${path}`);
   const length = (await get.text()).length;
@@ -85,7 +125,7 @@ test.each([
     400,
   ],
   ['no HTTP', 'EHLO kassa\r\n\r\n', 400],
-])('%s is refused with a problem, and the connection closed', async (_, request, status) => {
+])('%s is refused with a problem, and the connection is closed', async (_, request, status) => {
   const [answer] = (await sendRaw(port, [request])).answers;
   const id = answer?.headers['x-request-id'];
   expect(answer?.headers['content-type']).toBe('application/problem+json');
@@ -102,7 +142,7 @@ test.each([
   ['of which the first is empty', 'Idempotency-Key:\r\nIdempotency-Key: b'],
   ['of which the second is empty', 'Idempotency-Key: a\r\nIdempotency-Key:'],
   ['both empty', 'Idempotency-Key:\r\nIdempotency-Key:'],
-])('two keys that are %s are 400, and nothing is done', async (_, keys) => {
+])('two keys that are %s are refused, and nothing changes', async (_, keys) => {
   const order_id = await newOrder(kassa, await newUser(kassa));
   const line = `DELETE /orders/remove/${order_id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n`;
   const { text } = await say(`${line}${keys}\r\n\r\n`);
@@ -111,7 +151,7 @@ test.each([
   expect((await kassa.get(`/orders/find/${order_id}`)).status).toBe(200);
 });
 
-test('one key with a comma and a blank in it is one key', async () => {
+test('a key that contains a comma and a space is one key', async () => {
   const order_id = await newOrder(kassa, await newUser(kassa));
   const line = `DELETE /orders/remove/${order_id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n`;
   const key = `Idempotency-Key: ${crypto.randomUUID()}, b`;
@@ -122,7 +162,7 @@ test('one key with a comma and a blank in it is one key', async () => {
   }
 });
 
-test("a method that nobody knows is answered, and is nobody else's concern", async () => {
+test('an unknown method is answered and does not affect other clients', async () => {
   const before = await fetch(`http://127.0.0.1:${port}/health/live`);
   const odd = ['FOO', 'post', 'X'.repeat(300)].map((method) =>
     say(`${method} /orders/create/nobody HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`),
@@ -131,7 +171,7 @@ test("a method that nobody knows is answered, and is nobody else's concern", asy
   expect([before.status, (await call(port, 'GET', '/health/live')).status]).toEqual([200, 200]);
 });
 
-test('a body that nobody asked for does no harm to the next request of its connection', async () => {
+test('a body does not affect the next request of its connection', async () => {
   const url = `http://127.0.0.1:${port}/orders/create/nobody`;
   for (const [body, status] of [
     ['{}', 404],
@@ -142,7 +182,7 @@ test('a body that nobody asked for does no harm to the next request of its conne
   }
 });
 
-test('who sends a request byte by byte, or none at all, is cut off within 15 s', async () => {
+test('a client that sends a request byte by byte, or none, is disconnected within 15 s', async () => {
   const head = `GET /health/live HTTP/1.1\r\nHost: a\r\nx: ${'a'.repeat(500)}`;
   const post = `POST /orders/create/nobody HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n`;
   const chunked = post.replace('Content-Length: 500', 'Transfer-Encoding: chunked');
@@ -162,7 +202,7 @@ test('who sends a request byte by byte, or none at all, is cut off within 15 s',
     expect(took_ms).toBeLessThan(15_000);
 });
 
-test('a stop waits for no one who has half asked, or not at all', async () => {
+test('a stop does not wait for incomplete requests or idle connections', async () => {
   const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()), DRAIN_MS: '600000' };
   const child = stage.start(['apps/order/main.ts'], env);
   await answers(child, Number(env.PORT));
@@ -190,7 +230,7 @@ test('a stop waits for no one who has half asked, or not at all', async () => {
   expect(silent.text).toBe('');
 });
 
-/** A connection that has sent this, and what has come back so far. */
+/** A connection that has sent these bytes, and what has come back so far. */
 async function openWith(to: number, bytes: string): Promise<{ socket: Socket; text: string }> {
   const opened = { socket: connect(to, '127.0.0.1'), text: '' };
   opened.socket.on('data', (data) => (opened.text += data)).on('error', () => {});
@@ -198,7 +238,7 @@ async function openWith(to: number, bytes: string): Promise<{ socket: Socket; te
   return opened;
 }
 
-/** Sends bytes, all at once or, behind the first ones, one every `pause_ms`; what came back. */
+/** Sends bytes: all at once, or `first` of them and then one every `pause_ms`. @returns the reply */
 function say(bytes: string, pause_ms = 0, first = 0): Promise<{ text: string; took_ms: number }> {
   const begun_at = performance.now();
   return new Promise((resolve) => {

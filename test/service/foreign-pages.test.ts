@@ -1,4 +1,4 @@
-/** Pages of other sites: what a browser sends for them does nothing, by any name of the service. */
+/** Pages of other sites cannot change anything through a browser, under any name of the service. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { exchange } from '../support/gateway.ts';
 import {
@@ -38,7 +38,7 @@ const send = (at: number, method: string, path: string, headers: string[]) =>
 test.each([
   ['a page of another site', ['Sec-Fetch-Site: cross-site', 'Origin: https://evil.example']],
   ['a page of a neighbouring host', ['Sec-Fetch-Site: same-site']],
-  ['a browser that tells the origin only', ['Origin: https://evil.example']],
+  ['a browser that only sends the origin', ['Origin: https://evil.example']],
   ['a page without an origin', ['Origin: null']],
   ['a page of another port', ['Origin: http://shop.example:81']],
   ['a page whose host begins like ours', ['Origin: http://shop.example.evil.example']],
@@ -56,17 +56,17 @@ test.each([
   ['a page of ours', ['Sec-Fetch-Site: same-origin', 'Origin: http://shop.example']],
   ['a page of ours behind TLS', ['Origin: https://shop.example']],
   ['a page of ours in an old browser', ['Origin: http://Shop.example']],
-  ['what a person has asked the browser for', ['Sec-Fetch-Site: none']],
+  ['a person who enters the address', ['Sec-Fetch-Site: none']],
   ['Python requests', ['User-Agent: python-requests/2.34.2', 'Accept-Encoding: gzip, deflate']],
   ['Locust', ['User-Agent: python/gevent-http-client-2.3.1', 'Content-Length: 0']],
-])('%s can', async (_, headers) => {
+])('%s can change something', async (_, headers) => {
   const user = await newUser(kassa, 5);
   const path = `/payment/add_funds/${user}/1`;
   expect((await send(port, 'POST', path, ['Host: shop.example', ...headers])).status).toBe(200);
   expect(await creditOf(kassa, user)).toBe(6);
 });
 
-test('DELETE is refused as POST is, and every path is; reading is not', async () => {
+test('POST and DELETE are refused on every path; GET is not', async () => {
   const foreign = { 'sec-fetch-site': 'cross-site' };
   const order = await newOrder(kassa, await newUser(kassa));
   expectProblem(
@@ -78,7 +78,7 @@ test('DELETE is refused as POST is, and every path is; reading is not', async ()
   expectProblem(await kassa.post('/no/such/path', foreign), 403, 'cross_site_request');
   const read = await kassa.call('GET', `/orders/find/${order}`, foreign);
   expect(read.status).toBe(200);
-  expect(read.headers.get('access-control-allow-origin')).toBeNull(); // so no page can look at it
+  expect(read.headers.get('access-control-allow-origin')).toBeNull(); // so the page cannot read it
 });
 
 const clients: [name: string, argv: (url: string) => string[]][] = [
@@ -93,7 +93,7 @@ const has = (name: string): boolean => {
   return name === 'urllib' || Bun.spawnSync(['python3', '-c', `import ${name}`]).exitCode === 0;
 };
 for (const [name, argv] of clients) {
-  test.skipIf(!has(name))(`${name} is no page of anybody`, async () => {
+  test.skipIf(!has(name))(`${name} is not a browser`, async () => {
     const user = await newUser(kassa, 5);
     const url = `http://127.0.0.1:${port}/payment/add_funds/${user}/1`;
     expect(await Bun.spawn(argv(url), { stdout: 'ignore' }).exited).toBe(0);
@@ -101,7 +101,7 @@ for (const [name, argv] of clients) {
   });
 }
 
-test('a service takes every name, and with ALLOWED_HOSTS only those', async () => {
+test('a service allows every host name, and with ALLOWED_HOSTS only those', async () => {
   const path = '/payment/find_user/nobody';
   const status = async (at: number, host: string) =>
     (await send(at, 'GET', path, [`Host: ${host}`])).status;

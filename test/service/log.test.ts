@@ -1,4 +1,4 @@
-/** The log of a running service: a line for each request, no secrets, nothing lost at the end. */
+/** The log of a service: a line for each request, no secrets, no line lost at an exit. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { logTo } from '../../apps/runtime/log.ts';
 import { oneASecond } from '../../apps/runtime/log-rate.ts';
@@ -36,7 +36,7 @@ test('at level info each request is one line with its route, outcome and time', 
   expect(child.err).not.toContain('private');
 });
 
-test('at level warn what succeeds or is refused says nothing, what fails says why', async () => {
+test('at level warn only failures are logged, with their cause', async () => {
   const url = new URL(storeUrl());
   url.host = `127.0.0.1:${await freePort()}`;
   const env = fittingEnvironment({ DATABASE_URL: url.href, DEADLINE_MS: 300 });
@@ -53,7 +53,7 @@ test('at level warn what succeeds or is refused says nothing, what fails says wh
   ]);
 });
 
-test('2,000 calls that fail in one outage are told in a few lines, which count them all', async () => {
+test('2,000 calls that fail in one outage make a few lines, which count them all', async () => {
   const url = new URL(storeUrl());
   url.host = `127.0.0.1:${await freePort()}`;
   const { child, port } = await begin({ DATABASE_URL: url.href, AWAY_MS: '0' }, '/health/live');
@@ -69,12 +69,12 @@ test('2,000 calls that fail in one outage are told in a few lines, which count t
   const seconds = (performance.now() - begun_at) / 1000;
   const lines = (await linesOf(child)).filter(({ event }) => event === 'request_failed');
   expect(lines[0]).toMatchObject({ route: '/orders/create', code: 'store_unavailable' });
-  expect(lines[0].suppressed).toBeUndefined(); // it was there at once
+  expect(lines[0].suppressed).toBeUndefined(); // written at once
   expect(lines.length).toBeLessThan(seconds + 3);
   expect(lines.reduce((sum, { suppressed = 0 }) => sum + 1 + suppressed, 0)).toBe(2000);
 });
 
-test('at level info an outage is told call by call, as was asked for', async () => {
+test('at level info each call of an outage has its line', async () => {
   const url = new URL(storeUrl());
   url.host = `127.0.0.1:${await freePort()}`;
   const env = { DATABASE_URL: url.href, AWAY_MS: '0', LOG_LEVEL: 'info' };
@@ -88,7 +88,7 @@ test('at level info an outage is told call by call, as was asked for', async () 
   );
 });
 
-/** A log that writes one warning a second, and the seconds. */
+/** A log that writes one warning a second, and a clock for it. */
 function rated() {
   const written: [string, Record<string, unknown>][] = [];
   let timers: (() => void)[] = [];
@@ -108,11 +108,11 @@ function rated() {
   return { log, written, aSecond, end: () => end() };
 }
 
-test('of warnings that say the same the first is written at once, then one a second', () => {
+test('the first of equal warnings is written at once, and then one a second', () => {
   const { log, written, aSecond, end } = rated();
   const warn = (n: number, code = 'away') => log('warn', 'failed', { route: '/a', code, n });
   for (let n = 0; n < 2000; n++) warn(n);
-  warn(0, 'slow'); // another code is another matter
+  warn(0, 'slow'); // another code is counted separately
   const first = ['failed', { route: '/a', code: 'away', n: 0 }] as const;
   const other = ['failed', { route: '/a', code: 'slow', n: 0 }] as const;
   expect(written.splice(0)).toEqual([[...first], [...other]]);
@@ -120,19 +120,19 @@ test('of warnings that say the same the first is written at once, then one a sec
   expect(written.splice(0)).toEqual([
     ['failed', { route: '/a', code: 'away', n: 1999, suppressed: 1998 }],
   ]);
-  warn(1); // within the second after that line
+  warn(1); // within a second of that line
   expect(written.splice(0)).toEqual([]);
   aSecond();
   expect(written.splice(0)).toEqual([['failed', { route: '/a', code: 'away', n: 1 }]]);
   aSecond();
-  warn(2); // after a quiet second it is the first again
+  warn(2); // after a second without warnings it is written at once
   expect(written.splice(0)).toEqual([['failed', { route: '/a', code: 'away', n: 2 }]]);
   for (let n = 3; n < 6; n++) warn(n);
   end();
   expect(written).toEqual([['failed', { route: '/a', code: 'away', n: 5, suppressed: 2 }]]);
 });
 
-test('each 500, and each call whose outcome nobody knows, has its line', () => {
+test('every 500, and every call with an unknown outcome, has its line', () => {
   const { log, written } = rated();
   for (let n = 0; n < 50; n++) {
     log('error', 'request_failed', { route: '/a', code: 'internal', n });
@@ -141,7 +141,7 @@ test('each 500, and each call whose outcome nobody knows, has its line', () => {
   expect(written.length).toBe(100);
 });
 
-test('secrets are told by no field, at no depth, in no text', () => {
+test('no field or text at any depth contains a secret', () => {
   const lines: string[] = [];
   const log = logTo((line) => lines.push(line), 'debug', 'test');
   const [url, odd] = ['postgres://kassa:hush-1@db/kassa', 'postgresql://k:hu"sh-2@a:1,b:2/k'];
@@ -164,13 +164,13 @@ const logs = (format: string, count: number) => `
   for (let i = 0; i < ${count}; i++) log('info', 'counted', { i, text: 'x'.repeat(100) });
   process.exit(0);`;
 
-test('what was logged before an exit is there, however much it is', async () => {
+test('an exit loses no line, however many there are', async () => {
   const child = await stage.run(['-e', logs('json', 10_000)]);
   const lines = await linesOf(child);
   expect(lines.map((line) => line.i)).toEqual(Array.from({ length: 10_000 }, (_, i) => i));
 });
 
-test('LOG_FORMAT=pretty is for people, auto is JSON where standard error is no terminal', async () => {
+test('LOG_FORMAT=pretty is for people; auto is JSON if standard error is no terminal', async () => {
   const pretty = await stage.run(['-e', logs('pretty', 1)]);
   expect(pretty.err).toMatch(/^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: counted\n {4}i: 0\n/);
   const [line] = await linesOf(await stage.run(['-e', logs('auto', 1)]));
@@ -185,7 +185,7 @@ async function begin(env: Record<string, string>, path?: string) {
   return { child, port };
 }
 
-/** What it has logged, once it has ended. */
+/** Its log lines, after it has ended. */
 async function linesOf(child: ReturnType<typeof stage.start>) {
   child.signal('SIGTERM');
   await child.ended;

@@ -1,4 +1,4 @@
-/** What `GET /metrics` tells: of requests by route, of batches, of retries and of lost answers. */
+/** `GET /metrics`: requests by route, batches, retries and lost answers. */
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { exchange, request } from '../support/gateway.ts';
@@ -38,7 +38,7 @@ test('requests are counted by method, route and status, never by id', async () =
   expect(await kassa.scrape()).not.toContain(user);
 });
 
-test('problems are counted by code, also those of a rule, and those that never came are 0', async () => {
+test('problems are counted by code, refusals and replays too, and start at 0', async () => {
   const count = (code: string) => sample(kassa, 'kassa_problems_total', { code });
   expect(await count('overloaded')).toBe(0);
   expect(await count('contention')).toBe(0);
@@ -73,16 +73,16 @@ test('batches, their flights and the reads of one statement are measured', async
   expect(statements).toBeLessThan(reads);
 });
 
-test('the store at rest has an empty queue, and says what runs', async () => {
+test('the gauges of an idle store are 0, and the build and the process are described', async () => {
   expect(await sample(kassa, 'kassa_queue_length')).toBe(0);
   expect(await sample(kassa, 'kassa_read_connections', { state: 'busy' })).toBe(0);
   expect(await sample(kassa, 'kassa_build_info', { runtime: `Bun/${Bun.version}` })).toBe(1);
-  expect(await sample(kassa, 'kassa_event_loop_lag_seconds')).toBeGreaterThanOrEqual(0);
+  expect(await sample(kassa, 'nodejs_eventloop_lag_max_seconds')).toBeGreaterThanOrEqual(0);
   expect(await sample(kassa, 'process_resident_memory_bytes')).toBeGreaterThan(1e6);
   expect(await sample(kassa, 'kassa_commits_settled_total', { truth: 'unknown' })).toBe(0);
 });
 
-/** Ways to write `/metrics` that a proxy takes for paths of the API, which it lets through. */
+/** Spellings of `/metrics` that a proxy may take for paths of the API and forward. */
 const DISGUISES = [
   '/orders/\\..\\..\\metrics',
   '/orders/../metrics',
@@ -104,7 +104,7 @@ async function begin(more: Record<string, string> = {}) {
 }
 const isScrape = (body: string) => body.includes('kassa_build_info');
 
-test('on a port of their own the metrics are there alone, and nowhere else, however it is asked', async () => {
+test('METRICS_PORT serves /metrics only, and PORT does not serve it under any spelling', async () => {
   const METRICS_PORT = String(await freePort());
   const { port, child } = await begin({ METRICS_PORT });
   expect(child.out).toContain(`, metrics on port ${METRICS_PORT}, store `);
@@ -126,7 +126,7 @@ test('on a port of their own the metrics are there alone, and nowhere else, howe
   expect(await child.ended).toBe(0);
 });
 
-test('without METRICS_PORT, or with the same, one port has all', async () => {
+test('without METRICS_PORT, or if it equals PORT, one port serves everything', async () => {
   const same = String(await freePort());
   for (const more of [{}, { PORT: same, METRICS_PORT: same }]) {
     const { port, child } = await begin(more);
@@ -137,7 +137,7 @@ test('without METRICS_PORT, or with the same, one port has all', async () => {
     expect([status, isScrape(body)]).toEqual([200, true]);
     expect(child.out).not.toContain('metrics');
   }
-  // Even there it is found by its own name alone: a path is not resolved.
+  // Even there only its own name finds it: paths are not resolved.
   const { port } = await begin();
   for (const target of DISGUISES.slice(0, 6)) {
     expect([target, (await exchange(port, request('GET', target))).status >= 400]).toEqual([
@@ -147,19 +147,15 @@ test('without METRICS_PORT, or with the same, one port has all', async () => {
   }
 });
 
-test('a port for metrics that is taken, or that the runtime does not open, is said', async () => {
+test('a taken METRICS_PORT is named, and on Deno METRICS_PORT is refused', async () => {
   const { port } = await begin();
   const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()) };
-  const taken = await stage.run(['apps/order/main.ts'], { ...env, METRICS_PORT: String(port) });
-  expect([taken.code, sentenceOf(taken)]).toEqual([
-    1,
-    expect.stringContaining(`:${port}: the port is taken`),
-  ]);
-  const dev = await stage.run(['apps/cli/dev.ts'], { ...env, METRICS_PORT: String(port) });
-  expect([dev.code, sentenceOf(dev)]).toEqual([
-    1,
-    expect.stringContaining(`:${port}: the port is taken`),
-  ]);
+  for (const program of ['apps/order/main.ts', 'apps/cli/dev.ts']) {
+    const taken = await stage.run([program], { ...env, METRICS_PORT: String(port) });
+    expect(taken.code).toBe(1);
+    expect(sentenceOf(taken)).toMatch(`:${port}: the port is taken by `);
+    expect(sentenceOf(taken)).toEndWith('; METRICS_PORT chooses another');
+  }
   const args = ['serve', '--quiet', '--no-prompt', '--allow-net', '--allow-env'];
   args.push('--allow-sys=hostname', '--host', '127.0.0.1', '--port', env.PORT);
   const deno = stage.start(
@@ -168,5 +164,5 @@ test('a port for metrics that is taken, or that the runtime does not open, is sa
     join(TOP, 'node_modules/deno/deno'),
   );
   expect(await deno.ended).toBe(2);
-  expect(sentenceOf(deno)).toContain('METRICS_PORT takes Bun');
+  expect(sentenceOf(deno)).toContain('METRICS_PORT needs Bun');
 });

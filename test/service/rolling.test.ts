@@ -1,4 +1,4 @@
-/** Replicas are replaced one by one under load, behind a balancer that never retries: no call fails. */
+/** Replicas are replaced one by one behind a balancer that never retries: no call fails. */
 import { afterAll, expect, test } from 'bun:test';
 import { type Balancer, openBalancer } from '../support/balancer.ts';
 import {
@@ -15,7 +15,7 @@ import { answers, complaintsOf, freePort, openStage, until } from '../support/pr
 
 const CLIENTS = 24;
 const ROUNDS = 2;
-/** The balancer learns within this time that a replica is not ready, which DRAIN_DELAY_MS outlasts. */
+/** The balancer notices within this time that a replica is not ready. DRAIN_DELAY_MS is longer. */
 const CHECK_EVERY_MS = 500;
 const env = { DRAIN_DELAY_MS: '1000', LANES: '1' };
 
@@ -63,7 +63,7 @@ async function begin(at?: number) {
   return { child, port };
 }
 
-/** Until every replica has answered a good many more calls, or a call has failed. */
+/** Waits until every replica has answered many more calls, or a call has failed. */
 async function progress(
   balancer: Balancer,
   ports: number[],
@@ -79,7 +79,7 @@ async function progress(
 }
 const count = (counts: Map<number, number>, port: number): number => counts.get(port) ?? 0;
 
-/** Clients that put one item in a new order and pay it, again and again, on connections that last. */
+/** Clients that check new orders of one item out in a loop, on persistent connections. */
 function openLoad(port: number, user_id: string, item_id: string) {
   const paid: string[] = [];
   const failures: string[] = [];

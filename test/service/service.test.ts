@@ -1,5 +1,6 @@
-/** Each service by itself, as it is deployed: its prefix, its health, its settings, its stop. */
+/** Each service by itself, as it is deployed: its paths, its health, its configuration, its stop. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
+import { existsSync } from 'node:fs';
 import { createServer, connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
@@ -28,6 +29,7 @@ import {
 import { startProxy } from '../support/proxy.ts';
 
 const stage = openStage();
+const hasProc = existsSync('/proc/self/fd');
 const kassa = openKassa();
 const locks = new Set<() => Promise<void>>();
 afterEach(async () => {
@@ -37,14 +39,14 @@ afterEach(async () => {
 afterAll(() => kassa.close());
 
 const services = ['order', 'payment', 'stock'] as const;
-/** One read per prefix; the answer to an unknown id says which service it came from. */
+/** One read of each service. The answer to an unknown id shows which service gave it. */
 const reads = {
   order: ['/orders/find/nobody', 'order_not_found'],
   payment: ['/payment/find_user/nobody', 'user_not_found'],
   stock: ['/stock/find/nobody', 'item_not_found'],
 } as const;
 
-test.each(services)('%s answers on its own prefix and on no other', async (name) => {
+test.each(services)('%s serves its own paths and no others', async (name) => {
   const { port } = await begin(name);
   for (const other of services) {
     const [path, code] = reads[other];
@@ -55,7 +57,7 @@ test.each(services)('%s answers on its own prefix and on no other', async (name)
 });
 
 test.each(services)(
-  '%s stops with code 0, having said where it listens, without the password',
+  '%s says where it listens, without the password, and stops with code 0',
   async (name) => {
     const { child } = await begin(name);
     child.signal('SIGTERM');
@@ -65,7 +67,7 @@ test.each(services)(
   },
 );
 
-test('the three together take a new user to a paid checkout', async () => {
+test('the three services together take a new user to a paid checkout', async () => {
   const [order, payment, stock] = await Promise.all(services.map((name) => begin(name)));
   const post = (at: { port: number } | undefined, path: string) =>
     call(at?.port ?? 0, 'POST', path).then((answer) => answer.body);
@@ -91,12 +93,20 @@ test('batch_init is refused unless it is switched on', async () => {
   await drop();
 });
 
-test.each(services)('without DATABASE_URL %s says so in one sentence', async (name) => {
+test.each(services)('without DATABASE_URL %s exits with one sentence', async (name) => {
   const child = await stage.run([`apps/${name}/main.ts`], { PORT: String(await freePort()) });
   expect(child.code).toBe(2);
   expect(sentenceOf(child)).toContain('DATABASE_URL');
 });
 
+/** Errors of every kind, which are named together. */
+const ALL_WRONG = {
+  DATABASE_URL: 'postgres://kassa:secret@db/kassa?sslmode=sometimes',
+  DATABASE_CA_FILE: '/nowhere/ca.crt',
+  LANES: '0',
+  BATCH_MAX: '600',
+  QUEUE_MAX: '500',
+};
 const wrong: [env: Record<string, string>, said: RegExp][] = [
   [{ LANES: '0' }, /LANES must be a whole number from 1 to 64/],
   [{ PORT: 'abc' }, /PORT must be a whole number/],
@@ -104,6 +114,18 @@ const wrong: [env: Record<string, string>, said: RegExp][] = [
   [{ LOG_LEVEL: 'loud' }, /LOG_LEVEL must be one of debug, info, warn, error/],
   [{ BATCH_INIT: 'maybe' }, /BATCH_INIT must be one of on, off/],
   [{ DATABASE_URL: 'mysql://root:secret@db/kassa' }, /DATABASE_URL must look like postgres:/],
+  [{ DATABASE_URL: 'http://kassa:secret@db/kassa' }, /DATABASE_URL must look like postgres:/],
+  [{ DATABASE_URL: 'postgres://kassa:secret@db:99999/kassa' }, /must have ports from 1 to 65535/],
+  [{ DATABASE_URL: 'postgres://db/kassa' }, /DATABASE_URL must name a user/],
+  [{ DATABASE_URL: 'postgres://kassa:secret@db' }, /DATABASE_URL must name a database/],
+  [{ DATABASE_URL: 'postgres://kassa:secret%@db/kassa' }, /DATABASE_URL must have %25/],
+  [{ DATABASE_URL: 'postgres://kassa:secret@db/kassa?sslmode=on' }, /sslmode in DATABASE_URL/],
+  [{ DATABASE_CERT_FILE: '/nowhere' }, /DATABASE_CERT_FILE is set without DATABASE_KEY_FILE/],
+  [{ DATABASE_PASSWORD_FILE: '/nowhere' }, /DATABASE_PASSWORD_FILE \/nowhere cannot be read/],
+  [
+    ALL_WRONG,
+    /(?=.*LANES must)(?=.*BATCH_MAX \(600\) must)(?=.*sslmode)(?=.*DATABASE_CA_FILE \/nowhere)/,
+  ],
   [{ HOST: 'a host' }, /HOST must be a host name/],
   [
     { DRAIN_MS: '2000' },
@@ -111,7 +133,7 @@ const wrong: [env: Record<string, string>, said: RegExp][] = [
   ],
   [{ LANES: '0', PORT: 'abc', BATCH_INIT: 'maybe' }, /(?=.*PORT)(?=.*BATCH_INIT)(?=.*LANES)/],
 ];
-test.each(wrong)('%j is named in one sentence', async (env, said) => {
+test.each(wrong)('%j is refused with one sentence', async (env, said) => {
   const child = await stage.run(['apps/stock/main.ts'], { DATABASE_URL: storeUrl(), ...env });
   expect(child.code).toBe(2);
   expect(sentenceOf(child)).toMatch(said);
@@ -140,26 +162,23 @@ const refused: [what: string, spoil: (url: URL) => void, said: RegExp][] = [
     /^the store refuses a parameter of DATABASE_URL \(42704\)$/,
   ],
 ];
-test.each(refused)(
-  'readiness says that the store refuses %s, and the log too',
-  async (_, ...how) => {
-    const [spoil, said] = how;
-    const url = new URL(storeUrl());
-    spoil(url);
-    const { child, port } = await begin('order', { DATABASE_URL: url.href }, '/health/live');
-    const probe = () => fetch(`http://127.0.0.1:${port}/health/ready`);
-    for (let i = 0; i < 2; i++) {
-      const reply = await probe();
-      const { detail } = (await reply.json()) as { detail: string };
-      expect([reply.status, detail]).toEqual([503, expect.stringMatching(said)]);
-    }
-    const notes = child.err.split('\n').filter((line) => line.includes('store_not_ready'));
-    expect(notes.length).toBe(1); // said once
-    child.signal('SIGTERM');
-  },
-);
+test.each(refused)('readiness and the log say that the store refuses %s', async (_, ...how) => {
+  const [spoil, said] = how;
+  const url = new URL(storeUrl());
+  spoil(url);
+  const { child, port } = await begin('order', { DATABASE_URL: url.href }, '/health/live');
+  const probe = () => fetch(`http://127.0.0.1:${port}/health/ready`);
+  for (let i = 0; i < 2; i++) {
+    const reply = await probe();
+    const { detail } = (await reply.json()) as { detail: string };
+    expect([reply.status, detail]).toEqual([503, expect.stringMatching(said)]);
+  }
+  const notes = child.err.split('\n').filter((line) => line.includes('store_not_ready'));
+  expect(notes.length).toBe(1); // logged once
+  child.signal('SIGTERM');
+});
 
-test('a store that refuses connections is not said to be slow', async () => {
+test('readiness names a store that refuses connections', async () => {
   const url = new URL(storeUrl());
   url.host = `127.0.0.1:${await freePort()}`;
   const env = { DATABASE_URL: url.href, AWAY_MS: '0' };
@@ -169,24 +188,26 @@ test('a store that refuses connections is not said to be slow', async () => {
   child.signal('SIGTERM');
 });
 
-test('a variable whose name is misspelt is named, with the one that may be meant', async () => {
+test('a misspelt variable is named, with the one that it may mean', async () => {
   const env = { DATABSE_URL: 'postgres://a', DATABASE_CA: 'a', DEADLINES_MS: '5', HOSTS: 'a' };
   const child = await stage.run(['apps/order/main.ts'], env);
   expect(child.code).toBe(2);
   expect(child.err.trim().split('\n')).toEqual([
-    'kassa: DATABSE_URL is no variable of ours; is DATABASE_URL meant?',
-    'kassa: DATABASE_CA is no variable of ours; is DATABASE_CA_FILE meant?',
-    'kassa: DEADLINES_MS is no variable of ours; is DEADLINE_MS meant?',
+    'kassa: unknown variable DATABSE_URL; did you mean DATABASE_URL?',
+    'kassa: unknown variable DATABASE_CA; did you mean DATABASE_CA_FILE?',
+    'kassa: unknown variable DEADLINES_MS; did you mean DEADLINE_MS?',
     'kassa: configuration: set DATABASE_URL',
   ]);
 });
 
-test('a taken port is named in one sentence', async () => {
-  const { port } = await begin('stock');
+test('a taken port is named, with the process that has it and the variable to change', async () => {
+  const { child: owner, port } = await begin('stock');
   const env = { PORT: String(port), DATABASE_URL: storeUrl() };
   const child = await stage.run(['apps/payment/main.ts'], env);
   expect(child.code).toBe(1);
-  expect(sentenceOf(child)).toContain(`${port}: the port is taken`);
+  const by = hasProc ? `process ${owner.pid} (` : 'another process';
+  expect(sentenceOf(child)).toContain(`127.0.0.1:${port}: the port is taken by ${by}`);
+  expect(sentenceOf(child)).toEndWith('; PORT chooses another');
 });
 
 test('a service is live but not ready until its store is migrated', async () => {
@@ -204,7 +225,7 @@ test('a service is live but not ready until its store is migrated', async () => 
   await drop();
 });
 
-test('a service starts without its store, says so, and works once the store is there', async () => {
+test('a service starts without its store, is not ready, and works once the store runs', async () => {
   const url = new URL(storeUrl());
   const [host, store_port] = [url.hostname, Number(url.port || 5432)];
   url.host = `127.0.0.1:${await freePort()}`;
@@ -225,7 +246,7 @@ test('a service starts without its store, says so, and works once the store is t
   store.close();
 });
 
-test.each(['bun', 'deno'] as const)('on %s a stop answers what is in flight', async (runtime) => {
+test.each(['bun', 'deno'] as const)('on %s a stop answers the calls in flight', async (runtime) => {
   const order_id = await sellableOrder();
   const release = await lockOrder(order_id);
   const { child, port } = await (runtime === 'bun'
@@ -248,9 +269,9 @@ test.each(['bun', 'deno'] as const)('on %s a stop answers what is in flight', as
   expect([child.code, complaintsOf(child)]).toEqual([0, '']);
 });
 
-test('a stop waits DRAIN_MS for what never ends, and no longer', async () => {
+test('a stop waits DRAIN_MS for a call that never ends, and no longer', async () => {
   const order_id = await sellableOrder();
-  const proxy = await startProxy(storeUrl()); // neither the commit nor the question about it is answered
+  const proxy = await startProxy(storeUrl()); // answers neither the commit nor the query about it
   const limits = fittingEnvironment({ DRAIN_MS: 1300 });
   const env = { DATABASE_URL: proxy.database_url, ...limits };
   const { child, port } = await begin('order', env);
@@ -272,19 +293,19 @@ test('a stop waits DRAIN_MS for what never ends, and no longer', async () => {
   expect(await child.ended).toBe(0);
   const took_ms = performance.now() - told_at;
   expect(took_ms).toBeGreaterThan(1200);
-  expect(took_ms).toBeLessThan(10_000); // far more than what is late on a busy machine
+  expect(took_ms).toBeLessThan(10_000); // far more than a busy machine needs
   expect((await checkout).status).toBe(0);
   await proxy.close();
   expect(await isPaid(kassa, order_id)).toBe(false);
 });
 
-test('a stop while the store is away is bounded too', async () => {
+test('a stop while the store is away takes DRAIN_MS at most', async () => {
   const url = new URL(storeUrl());
   url.host = `127.0.0.1:${await freePort()}`;
   const env = fittingEnvironment({ DATABASE_URL: url.href, DRAIN_MS: 1200 });
   const { child, port } = await begin('stock', env, '/health/live');
   const waiting = call(port, 'POST', '/stock/item/create/1');
-  await until(() => child.err.includes('store_unavailable'), 'a vain try to connect');
+  await until(() => child.err.includes('store_unavailable'), 'a failed attempt to connect');
   const told_at = performance.now();
   child.signal('SIGTERM');
   expect(await child.ended).toBe(0);
@@ -318,7 +339,7 @@ async function begin(
   return { child, port };
 }
 
-/** The order service on Deno, with the least permissions that it needs. */
+/** The order service on Deno, with the least permissions. */
 async function beginOnDeno() {
   const port = await freePort();
   const args = ['serve', '--quiet', '--no-prompt', '--allow-net', '--allow-env'];
@@ -338,7 +359,7 @@ async function sellableOrder(): Promise<string> {
   return newOrder(kassa, await newUser(kassa, 10), [[await newItem(kassa, 7, 1), 1]]);
 }
 
-/** Holds the order's row, so that its checkout has to wait. Returns how to let go. */
+/** Locks the order's row, so that its checkout waits. @returns how to release it */
 async function lockOrder(order_id: string): Promise<() => Promise<void>> {
   const connection = await connect();
   const { sql } = connection;
@@ -353,18 +374,18 @@ async function lockOrder(order_id: string): Promise<() => Promise<void>> {
   return release;
 }
 
-/** A call behind the first one of this service, once that one is inside the store. */
+/** A call that is sent after the first one of this service has reached the store. */
 async function callsBehind(port: number): Promise<ReturnType<typeof call>[]> {
   await until(async () => {
     const scrape = await fetch(`http://127.0.0.1:${port}/metrics`).then((each) => each.text());
     return /^kassa_batch_commands_count\{.*\} [1-9]/m.test(scrape);
   }, 'the first batch');
   const behind = call(port, 'POST', '/orders/create/nobody');
-  await behind; // whoever needs no held row does not wait
+  await behind; // it needs no locked row, so it does not wait
   return [behind];
 }
 
-test('calls on a store that is not migrated are 503 not_ready, and tools say what to do', async () => {
+test('calls on an unmigrated store are 503 not_ready, and the audit says what to do', async () => {
   const { database_url, drop } = await newDatabase(undefined, { migrated: false });
   const kassa = openKassa({ DATABASE_URL: database_url });
   for (const reply of [

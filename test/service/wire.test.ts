@@ -1,4 +1,4 @@
-/** Bytes that are no good request, or more than one: what was answered is what has happened. */
+/** Malformed, split and pipelined requests: exactly the calls that are answered 200 take effect. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -49,14 +49,14 @@ type Case = [name: string, parts: string[], statuses: number[]];
 const cases: Case[] = [
   ['one call', [last], [200]],
   ['two pipelined calls', [post() + last], [200, 200]],
-  ['two calls, the second while the first is under way', [post(), last], [200, 200]],
+  ['two calls, the second while the first is being answered', [post(), last], [200, 200]],
   [
     'three calls, cut anywhere',
     [post().slice(0, 9), post().slice(9) + post(), last],
     [200, 200, 200],
   ],
   ['garbage behind a call', [`${post()}GARBAGE\r\n\r\n`], [200, 400]],
-  ['garbage behind a call, while it is under way', [post(), 'GARBAGE\r\n\r\n'], [200, 400]],
+  ['garbage behind a call, while that is being answered', [post(), 'GARBAGE\r\n\r\n'], [200, 400]],
   ['garbage that begins in the same segment', [`${post()}GARB`, 'AGE\r\n\r\n'], [200, 400]],
   ['garbage behind a body', [`${sized('{}')}GARBAGE\r\n\r\n`], [200, 400]],
   ['garbage behind a body, later', [sized('{}'), 'GARBAGE\r\n\r\n'], [200, 400]],
@@ -81,7 +81,7 @@ const cases: Case[] = [
   ['chunks with trailers', [post(CLOSE + CHUNKED, `${chunk('{}')}0\r\nX-T: 1\r\n\r\n`)], [200]],
   ['trailers, later', [post(CLOSE + CHUNKED, `${chunk('{}')}0\r\n`), 'X-T: 1\r\n\r\n'], [200]],
   ['the last line later', [post(CHUNKED, `${chunk('{}')}0\r\n`), `\r\n${last}`], [200, 200]],
-  ['a trailer that is none', [post(CHUNKED, `${chunk('{}')}0\r\n`), 'XX\r\n\r\n'], [400]],
+  ['a malformed trailer', [post(CHUNKED, `${chunk('{}')}0\r\n`), 'XX\r\n\r\n'], [400]],
   ['chunks over 64 KiB', [post(CHUNKED, `${chunk(A.repeat(4))}0\r\n\r\n`)], [413]],
   [
     'chunks over 64 KiB, one by one',
@@ -106,7 +106,7 @@ const cases: Case[] = [
   ),
 
   ['a body over 64 KiB', [post('Content-Length: 65537\r\n')], [413]],
-  ['a body over 64 KiB that comes', [sized(A.repeat(4))], [413]],
+  ['a body over 64 KiB with its bytes', [sized(A.repeat(4))], [413]],
   ...['+2', '-2', '2, 2', '', '0x2', '2 2', '1e1', '99999999999999999999'].map(
     (length): Case => [
       `Content-Length: ${length}`,
@@ -117,7 +117,7 @@ const cases: Case[] = [
   ['two lengths', [post('Content-Length: 2\r\nContent-Length: 0\r\n', '{}')], [400]],
   ['a length twice', [post('Content-Length: 2\r\nContent-Length: 2\r\n', '{}')], [400]],
   [
-    'a body that waits for its leave',
+    'a body that waits for 100 Continue',
     [post(`${CLOSE}Expect: 100-continue\r\nContent-Length: 2\r\n`), '{}'],
     [200],
   ],
@@ -135,7 +135,7 @@ const cases: Case[] = [
     .map((value): Case => [`the host "${value}"`, [host(value)], [400]]),
 
   ['a target with its origin', [target(`http://a.example${P}`)], [200]],
-  ['a target with an odd origin', [target(`http://a@b${P}`)], [400]],
+  ['a target with a malformed origin', [target(`http://a@b${P}`)], [400]],
   ['a target with an empty origin', [target(`http://${P}`)], [400]],
   ['a target with a query', [target(`${P}?a=/b`)], [200]],
   ['a target with a fragment', [target(`${P}#a`)], [400]],
@@ -154,8 +154,8 @@ const cases: Case[] = [
   ['a header without a name', [header(': a')], [400]],
   ['a zero byte in a header', [header('X: a\0b')], [400]],
   ['a header that ends with LF', [`POST ${P} HTTP/1.1\r\nHost: a\nX: b\r\n\r\n`], [400]],
-  ['a header that goes on behind LF', [header('X: a\nY: b')], [400]],
-  ['a header that goes on behind CR', [header('X: a\rY: b')], [400]],
+  ['a header that continues after LF', [header('X: a\nY: b')], [400]],
+  ['a header that continues after CR', [header('X: a\rY: b')], [400]],
   ['lines that end with LF', [`POST ${P} HTTP/1.1\nHost: a\n\n`, '\r\n\r\n'], [400]],
   ['lines that end with CR', [`POST ${P} HTTP/1.1\rHost: a\r\r`, '\r\n\r\n'], [400]],
   ['headers over 16 KB', [header(`X: ${A}`)], [431]],
@@ -168,13 +168,13 @@ const cases: Case[] = [
   ['no HTTP', ['EHLO kassa\r\n\r\n'], [400]],
   ['an unknown method', [last.replace('POST', 'PRAY')], [501]],
   ['a method in small letters', [last.replace('POST', 'post')], [501]],
-  ['a method that is no word', [last.replace('POST', 'PO(ST')], [400]],
+  ['a method that is not a token', [last.replace('POST', 'PO(ST')], [400]],
   ...['OPTIONS', 'TRACE', 'PUT', 'PATCH', 'GET', 'CONNECT'].map(
-    (method): Case => [`${method} where POST belongs`, [last.replace('POST', method)], [405]],
+    (method): Case => [`${method} instead of POST`, [last.replace('POST', method)], [405]],
   ),
 ];
 
-test.each(cases)('%s: what was answered is what has happened', async (_, parts, statuses) => {
+test.each(cases)('%s: exactly the answered calls take effect', async (_, parts, statuses) => {
   for (const options of [{}, { pause_ms: 3 }]) {
     const { answers, rest, credit } = await addFunds(ports.bun, parts, options);
     expect([answers.map(({ status }) => status), rest]).toEqual([statuses, '']);
@@ -183,7 +183,7 @@ test.each(cases)('%s: what was answered is what has happened', async (_, parts, 
   }
 });
 
-test('a request that ends before it is whole has no effect, and is answered', async () => {
+test('an incomplete request has no effect, and is answered', async () => {
   const whole = sized('{}');
   const parts = [1, 20, whole.length - 3, whole.length - 1].map((end) => whole.slice(0, end));
   parts.push(post(CHUNKED), post(CHUNKED, '2\r\n{'), post(CHUNKED, `${chunk('{}')}0\r\n`));
@@ -193,12 +193,12 @@ test('a request that ends before it is whole has no effect, and is answered', as
   }
 });
 
-test('who closes its own direction behind a whole request gets its answer', async () => {
+test('a client that half-closes after a complete request gets its answer', async () => {
   const { answers, credit } = await addFunds(ports.bun, [post()], { ends: true });
   expect([answers.map(({ status }) => status), credit]).toEqual([[200], 1]);
 });
 
-test('OPTIONS and HEAD of anything are answered as problems, and never by a page', async () => {
+test('other methods and odd paths are answered as problems, and never with a page', async () => {
   for (const method of ['OPTIONS', 'HEAD', 'GET', 'TRACE', 'CONNECT', 'PRAY']) {
     for (const path of ['/?#', '/', '/health/live?', '*', 'a:80', '//', '/%', '/%zz/%00']) {
       for (const value of ['', ' a?b', ' a', ' [']) {
@@ -218,7 +218,7 @@ test('OPTIONS and HEAD of anything are answered as problems, and never by a page
   }
 });
 
-test('what never became a request is logged and counted, with its request id', async () => {
+test('a malformed request is logged and counted, with its request id', async () => {
   const [answer] = (await sendRaw(ports.bun, [`FOO /x HTTP/1.1\r\nHost: a/b\r\n\r\n`])).answers;
   const id = answer?.headers['x-request-id'] ?? 'none';
   const lineOf = () => service.err.split('\n').find((line) => line.includes(id));
@@ -235,7 +235,7 @@ test('what never became a request is logged and counted, with its request id', a
   expect(counted).toBe(true);
 });
 
-test('whatever comes: what was answered last is what has happened', async () => {
+test('for damaged bytes of any kind the last 200 tells the state', async () => {
   await fc.assert(
     fc.asyncProperty(damaged(P), async (parts) => {
       const { answers, credit } = await addFunds(ports.bun, parts, { ends: true });
@@ -247,7 +247,7 @@ test('whatever comes: what was answered last is what has happened', async () => 
   );
 });
 
-test('on Deno too there is an effect for each 200, and none besides', async () => {
+test('on Deno, exactly the calls that are answered 200 take effect', async () => {
   const live = `GET /health/live HTTP/1.1\r\n${HOST}${CLOSE}\r\n`;
   const outcomes = await Promise.all(
     cases.map(async ([name, parts]) => {
@@ -258,7 +258,7 @@ test('on Deno too there is an effect for each 200, and none besides', async () =
   expect(outcomes.filter(([, answered, credit]) => answered !== credit)).toEqual([]);
 });
 
-test("on Deno too the path is the request line's, and head and body are bounded", async () => {
+test("on Deno, the path is the request line's, and head and body have limits", async () => {
   const user = await newUser(kassa);
   const other = ` x/payment/add_funds/${user}/100?`;
   const asked: Case[] = [
@@ -275,7 +275,7 @@ test("on Deno too the path is the request line's, and head and body are bounded"
   expect(await creditOf(kassa, user)).toBe(0);
 });
 
-test('on Deno too a body that comes byte by byte has 12 s', async () => {
+test('on Deno, a body that arrives byte by byte has 12 s', async () => {
   const slow = [post(`${CLOSE}Content-Length: 500\r\n`), ...'a'.repeat(240)];
   const options = { pause_ms: 60, ends: true }; // then Deno closes
   const { answers, credit } = await addFunds(ports.deno, slow, options);
@@ -285,7 +285,7 @@ test('on Deno too a body that comes byte by byte has 12 s', async () => {
   expect(credit).toBe(0);
 });
 
-/** Sends bytes in the name of a new user. @returns what came back, and the credit at the end */
+/** Sends bytes whose path names a new user. @returns what came back, and the credit at the end */
 async function addFunds(
   port: number,
   parts: readonly string[],
@@ -297,7 +297,7 @@ async function addFunds(
   return { ...exchanged, credit: await creditOf(kassa, user) };
 }
 
-/** What every answer has, and every refusal; and it is no page. */
+/** The headers of every answer, and the members of every problem. */
 function expectHeaders({ status, headers, body }: RawAnswer): void {
   expect(headers).toMatchObject({
     'cache-control': 'no-store',

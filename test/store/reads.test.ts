@@ -1,6 +1,7 @@
 /** Reads that wait: for a lock until their deadline, for a store that is away only briefly. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
-import { type Config, readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import type { Config } from '../../apps/runtime/variables.ts';
 import type { Keys } from '../../db/command.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { postgresqlVersion } from '../../db/connection/dialect.ts';

@@ -1,4 +1,5 @@
 /** A small HTTP client for any deployment of the API. A missing answer is a result, not an error. */
+import { doesNotAnswer } from '../../apps/runtime/exit.ts';
 import { Failure } from '../../db/failure.ts';
 
 export interface Answered {
@@ -63,6 +64,26 @@ export function assertAddress(address: string): void {
     return;
   const example = 'http://host:port, or orders=http://…,payment=http://…,stock=http://…';
   throw new Failure('invalid_parameter', `--address must look like ${example}, not ${address}`);
+}
+
+/**
+ * Asks each origin of a deployment for anything: any answer will do, since other servers of this API
+ * have no health check.
+ * @throws Failure that names the first origin that does not answer
+ */
+export async function assertAnswers(
+  address: string,
+  { insecure = false, timeout_ms = 5000 } = {},
+): Promise<void> {
+  for (const part of new Set(address.split(',').map((one) => one.replace(/^\w+=/, '')))) {
+    await fetch(`${part.replace(/\/$/, '')}/health/live`, {
+      signal: AbortSignal.timeout(timeout_ms),
+      tls: { rejectUnauthorized: !insecure },
+    }).catch((cause) => {
+      const hint = /CERT|certificate/.test(`${cause.code} ${cause.message}`);
+      throw doesNotAnswer(part, cause, hint ? '--insecure accepts any certificate' : '');
+    });
+  }
 }
 
 function origins(address: string): (path: string) => string {

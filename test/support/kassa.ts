@@ -4,14 +4,10 @@ import { collectMetrics } from '../../apps/http/metrics.ts';
 import { serveRoutes } from '../../apps/http/server.ts';
 import { orderRoutes } from '../../apps/order/routes.ts';
 import { paymentRoutes } from '../../apps/payment/routes.ts';
-import type { Config } from '../../apps/runtime/config.ts';
-import {
-  longestCallMs,
-  nested,
-  readConfig,
-  storeOptions,
-  variables,
-} from '../../apps/runtime/config.ts';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { limitPairs, longestCallMs } from '../../apps/runtime/limits.ts';
+import type { Config } from '../../apps/runtime/variables.ts';
+import { variables } from '../../apps/runtime/variables.ts';
 import { stockRoutes } from '../../apps/stock/routes.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import type { Connection } from '../../db/connection/connection.ts';
@@ -86,7 +82,7 @@ export function openKassa(
 /** These settings, with the other limits adjusted where their defaults do not fit. */
 export function fitting(settings: Partial<Config>): Partial<Config> {
   const fit = { ...settings };
-  const limit = (name: (typeof nested)[number][0]) =>
+  const limit = (name: (typeof limitPairs)[number][0]) =>
     fit[name] ?? Number(variables.shape[name].parse(undefined));
   const longest_ms = () =>
     longestCallMs({
@@ -100,8 +96,8 @@ export function fitting(settings: Partial<Config>): Partial<Config> {
       : Math.floor(room_ms / 3);
     fit.DEADLINE_MS ??= room_ms - fit.STATEMENT_TIMEOUT_MS;
   }
-  for (let i = 0; i < nested.length; i++) {
-    for (const [inner, how, outer] of nested) {
+  for (let i = 0; i < limitPairs.length; i++) {
+    for (const [inner, how, outer] of limitPairs) {
       const room = how === 'below' ? 1 : 0;
       if (limit(inner) + room <= limit(outer)) continue;
       if (fit[inner] === undefined) fit[inner] = limit(outer) - room;

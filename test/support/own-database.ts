@@ -1,7 +1,8 @@
 /** A new database on the server of DATABASE_URL, for a proof that starts its own services. */
 import { randomUUID } from 'node:crypto';
 import { connectOrSay } from '../../apps/cli/connect.ts';
-import { describeStore, environment, readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { environment, readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { describeStore } from '../../apps/runtime/store-url.ts';
 import type { Connection } from '../../db/connection/connection.ts';
 import type { CredentialFiles } from '../../db/connection/credentials.ts';
 import { postgresqlVersion } from '../../db/connection/dialect.ts';

@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { variables } from '../../apps/runtime/config.ts';
+import { variables } from '../../apps/runtime/variables.ts';
 import { commandOf } from '../../db/local/owner.ts';
 
 export const TOP = join(import.meta.dir, '../..');

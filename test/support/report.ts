@@ -1,6 +1,7 @@
 /** The output of the proofs: a live line while they run, a table, a verdict, and an exit code. */
 import type { ParseArgsOptionsConfig } from 'node:util';
-import { readArguments } from '../../apps/runtime/arguments.ts';
+import * as commandLine from '../../apps/runtime/arguments.ts';
+import { exitWith } from '../../apps/runtime/exit.ts';
 import { Failure } from '../../db/failure.ts';
 
 /** A status line: rewritten in a terminal, printed every few seconds elsewhere. */
@@ -47,26 +48,29 @@ export function verdict(violations: number, holds: string): never {
   process.exit(violations === 0 ? 0 : 1);
 }
 
-/** Reads flags. `--help` prints the text and exits with 0, a wrong flag prints why and exits with 2. */
-export function flags<const T extends ParseArgsOptionsConfig>(help: string, options: T) {
+/** Known flags only. `--help` prints the text and exits 0; a wrong flag exits 2 with one sentence. */
+export const flags = <const T extends ParseArgsOptionsConfig>(help: string, options: T) =>
+  orExit(() => commandLine.readArguments(help, options));
+
+/** A number flag within bounds, or one sentence and exit code 2. */
+export const numberFlag = (name: string, text: string, low: number, high: number): number =>
+  orExit(() => commandLine.numberFlag(name, text, low, high));
+
+/** The same for whole numbers. */
+export const wholeFlag = (name: string, text: string, low: number, high: number): number =>
+  orExit(() => commandLine.wholeFlag(name, text, low, high));
+
+function orExit<T>(read: () => T): T {
   try {
-    return readArguments(help, options);
+    return read();
   } catch (error) {
-    return usage(sentenceFor(error));
+    return exitWith(error);
   }
 }
 
-/** The value of a number flag. Outside its bounds, prints why and exits with 2. */
-export function numberFlag(name: string, text: string, low: number, high: number): number {
-  const value = /^[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : Number.NaN;
-  return value >= low && value <= high
-    ? value
-    : usage(`--${name} must be a number from ${low} to ${high}, not ${text}`);
-}
-
+/** Prints one sentence and exits with 2: the command could not begin. */
 export function usage(sentence: string): never {
-  console.error(sentence);
-  process.exit(2);
+  return exitWith(new Failure('invalid_parameter', sentence));
 }
 
 /** The error as one sentence. */

@@ -1,5 +1,6 @@
 /** Rules for what manifests and product must agree on: variables, ports, roles, paths. */
-import { type Environment, readConfig, variables } from '../../../apps/runtime/config.ts';
+import { type Environment, readConfig } from '../../../apps/runtime/config.ts';
+import { variables } from '../../../apps/runtime/variables.ts';
 import { type Container, type PodSpec, podsOf } from './pods.ts';
 import { type Manifest, ofKind, text } from './read.ts';
 

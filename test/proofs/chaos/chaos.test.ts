@@ -60,7 +60,7 @@ test('a run without faults has another verdict, and exits with 0 only with --fau
   }
   expect([named.out, named.err]).toEqual([
     '',
-    expect.stringMatching(/^--faults: kill-order .*\n$/),
+    expect.stringMatching(/^kassa: --faults: kill-order .*\n$/),
   ]);
 });
 
@@ -100,7 +100,7 @@ test('on a foreign server, --faults accepts only faults of sessions and services
   const env = { DATABASE_URL: storeUrl() };
   const refused = await runWith(env, '--faults', 'kill-order,kill-store');
   expect([refused.code, refused.out]).toEqual([2, '']);
-  expect(refused.err).toMatch(/^--faults: kill-store not possible, since .* is not ours\n$/);
+  expect(refused.err).toMatch(/^kassa: --faults: kill-store not possible, since .* is not ours\n$/);
 });
 
 test('interrupted, it stops its services and removes its database', async () => {

@@ -2,7 +2,7 @@
 
 import { Failure } from '../../../db/failure.ts';
 import { audit } from '../../../db/maintenance/audit.ts';
-import { type Client, openClient } from '../../support/client.ts';
+import { assertAnswers, type Client, openClient } from '../../support/client.ts';
 import { connectStore as connect, hostOf } from '../../support/own-database.ts';
 import { live, seeded, table, usage, verdict } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
@@ -71,7 +71,8 @@ async function openClients(): Promise<Client[]> {
   if (address) leaveOut(options, options.faults, `the deployment at ${address} is not ours`);
   else if (server_url) leaveOut(options, TO_OUR_SERVER, `the store at ${where} is not ours`);
   console.log(`seed ${seed}`);
-  if (!address) deployment = await deploy(server_url, teardown, console.error);
+  if (address) await assertAnswers(address);
+  else deployment = await deploy(server_url, teardown, console.error);
   const version = deployment?.postgresql ?? Number.POSITIVE_INFINITY;
   const no_limit = `PostgreSQL ${version} has no limit on a transaction`;
   if (version < 17) leaveOut(options, TO_A_LIMIT, no_limit);

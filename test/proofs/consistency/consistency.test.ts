@@ -188,10 +188,10 @@ test('a run that cannot start removes its database and ends with one sentence', 
 });
 
 test('an unreachable store and an invalid address end with exit code 2', async () => {
-  const nobody = `postgres://127.0.0.1:${await freePort()}/postgres`;
+  const nobody = `postgres://kassa@127.0.0.1:${await freePort()}/postgres`;
   for (const [DATABASE_URL, said] of [
-    [nobody, /^the store at 127\.0\.0\.1:\d+\/postgres does not answer \(ECONNREFUSED\)$/],
-    ['nonsense', /^configuration: DATABASE_URL must look like/],
+    [nobody, /^kassa: the store at 127\.0\.0\.1:\d+\/postgres does not answer \(ECONNREFUSED\)$/],
+    ['nonsense', /^kassa: configuration: DATABASE_URL must look like/],
   ] as const) {
     const { code, out, err } = await stage.run([MAIN], {
       DATABASE_URL,
@@ -256,7 +256,8 @@ test.each(wrong)('%s ends with one sentence and exit code 2', async (_, args, sa
 
 test('a dead address, and one that serves something else, end with exit code 2', async () => {
   const dead = await consistency('--address', `http://127.0.0.1:${await freePort()}`);
-  expect([dead.code, dead.err]).toEqual([2, expect.stringMatching(/^\S+ does not answer: .+\n$/)]);
+  const refused = /^kassa: \S+ does not answer \(ECONNREFUSED\)\n$/;
+  expect([dead.code, dead.err]).toEqual([2, expect.stringMatching(refused)]);
   const other = Bun.serve({ port: 0, fetch: () => new Response('<html>', { status: 404 }) });
   cleanUp.push(() => other.stop(true));
   const { code, err } = await consistency('--address', other.url.origin);

@@ -1,7 +1,6 @@
 /** `bun run consistency`: the course's consistency test and more, on any deployment. */
 import { join } from 'node:path';
-import { Failure } from '../../../db/failure.ts';
-import { assertAddress, type Client, isAnswer, openClient } from '../../support/client.ts';
+import { assertAddress, assertAnswers, type Client, openClient } from '../../support/client.ts';
 import { foreignStore, newOwnDatabase, storeLine } from '../../support/own-database.ts';
 import { answers, freePort, openStage } from '../../support/process.ts';
 import {
@@ -44,7 +43,6 @@ Exit code 0: all figures are 0; 1: some are not; 2: the test could not run.`;
 
 /** Bun reads this limit once, at its start; the default is 256 concurrent calls. */
 const CONNECTIONS = 'BUN_CONFIG_MAX_HTTP_REQUESTS';
-const PROBE_MS = 5000;
 const HISTORY_OPERATIONS = 5000;
 
 if (!process.env[CONNECTIONS]) {
@@ -138,16 +136,10 @@ async function startOwn(): Promise<string> {
   return `http://127.0.0.1:${port}`;
 }
 
-/** @throws Failure if one of the services doesn't answer at all */
+/** @throws Failure if one of the services does not answer at all */
 async function connect(address: string): Promise<Client> {
   assertAddress(address);
-  const paths = ['/orders/find/0', '/payment/find_user/0', '/stock/find/0'];
-  const probe = openClient(address, PROBE_MS);
-  for (const known of await Promise.all(paths.map(probe.get))) {
-    if (isAnswer(known)) continue;
-    const [why] = known.broken.split(/[.?]/);
-    throw new Failure('store_unavailable', `${address} does not answer: ${why}`);
-  }
+  await assertAnswers(address);
   return openClient(address);
 }
 

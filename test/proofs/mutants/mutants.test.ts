@@ -30,11 +30,11 @@ test('on a foreign server a mutant is killed, and a run that bailed out leaves n
 });
 
 test('an unreachable server ends with exit code 2 and does not count as a failed test', async () => {
-  const env = { DATABASE_URL: 'postgres://127.0.0.1:1/kassa' };
+  const env = { DATABASE_URL: 'postgres://kassa@127.0.0.1:1/kassa' };
   const { code, out, err } = await stage.run(
     ['test/proofs/mutants/main.ts', '--only', 'charges'],
     env,
   );
   expect([code, out]).toEqual([2, '']);
-  expect(err).toMatch(/^the store at 127\.0\.0\.1:1\/kassa does not answer .*\n$/);
+  expect(err).toMatch(/^kassa: the store at 127\.0\.0\.1:1\/kassa does not answer .*\n$/);
 });

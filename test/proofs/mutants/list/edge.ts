@@ -1,20 +1,19 @@
-/** Mutants: The HTTP edge. */
+/** Mutants of the HTTP edge. */
 import { type Mutant, mutant } from '../mutant.ts';
 
 const admission = 'admission.ts';
 
 export const edgeMutants: readonly Mutant[] = [
-  // The edge.
-  mutant('two keys are taken for one', 'message.ts', "  'idempotency-key',\n", '', ['edge']),
+  mutant('two keys count as one', 'message.ts', "  'idempotency-key',\n", '', ['edge']),
   mutant(
-    'two keys are taken for one where a platform joins them',
+    'two keys that a platform joins count as one',
     'platform.ts',
-    "if (headers.get('idempotency-key')?.includes(JOINT)) throw malformed(TWO_KEYS);",
+    "if (headers.get('idempotency-key')?.includes(SEPARATOR)) throw malformed(TWO_KEYS);",
     '',
     ['idempotency'],
   ),
   mutant(
-    'a body is overlooked',
+    'a body is ignored',
     'server.ts',
     "            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
     '',
@@ -28,21 +27,21 @@ export const edgeMutants: readonly Mutant[] = [
     ['bodies'],
   ),
   mutant(
-    'an object that says something is no body',
+    'an object with content counts as no body',
     'params.ts',
     '/^\\{\\s*\\}$/',
     '/^\\{.*\\}$/',
     ['bodies'],
   ),
   mutant(
-    'a page of another site may call where the browser says it',
+    'a page of another site may call although Sec-Fetch-Site names it',
     admission,
     "if (site !== null) return site !== 'same-origin' && site !== 'none';",
     '',
     ['foreign-pages'],
   ),
   mutant(
-    'a page of another site may call where the browser tells the origin only',
+    'a page of another site may call although Origin names it',
     admission,
     "return origin !== null && origin.toLowerCase().replace(/^https?:\\/\\//, '') !== own;",
     'return false;',
@@ -55,19 +54,14 @@ export const edgeMutants: readonly Mutant[] = [
     "method !== 'GET' && method !== 'DELETE' &&",
     ['foreign-pages'],
   ),
-  mutant(
-    'a host may end in one of ours, or begin with it',
-    admission,
-    'name === ours',
-    'name.includes(ours)',
-    ['foreign-pages'],
-  ),
+  mutant('a host may contain an allowed name', admission, 'name === ours', 'name.includes(ours)', [
+    'foreign-pages',
+  ]),
   mutant('dev answers to any name', 'dev.ts', "ALLOWED_HOSTS: '.localhost'", "ALLOWED_HOSTS: '*'", [
     'dev',
   ]),
-  // The edge.
   mutant(
-    'bytes behind a call are looked at while it is under way',
+    'bytes behind a request are read while it is being answered',
     'connection.ts',
     "if (this.#state === 'reading') void this.#serve();",
     'if (this.#state) void this.#serve();',
@@ -75,28 +69,28 @@ export const edgeMutants: readonly Mutant[] = [
   ),
   mutant(
     'a call takes effect before its body is whole',
-    'connection.ts',
+    'request-reader.ts',
     'if (this.#received.bytes.length < length) return undefined;',
     '',
     ['connection', 'wire'],
   ),
   mutant(
     'a chunked body ends before its last line',
-    'chunks.ts',
-    "this.#part = this.#missing === 0 ? 'trailer' : 'data';\n    return false;",
-    "this.#part = this.#missing === 0 ? 'trailer' : 'data';\n    return this.#missing === 0;",
+    'chunked-body.ts',
+    "this.#expects = this.#missing === 0 ? 'trailer' : 'data';\n    return false;",
+    "this.#expects = this.#missing === 0 ? 'trailer' : 'data';\n    return this.#missing === 0;",
     ['connection', 'wire'],
   ),
   mutant(
     'a chunk may be longer than its size',
-    'chunks.ts',
+    'chunked-body.ts',
     "if (line !== '') throw malformed('a chunk is longer than its size');",
     '',
     ['connection', 'wire'],
   ),
   mutant(
-    'chunks have no bound',
-    'chunks.ts',
+    'a chunked body has no limit',
+    'chunked-body.ts',
     'if (this.#length > BODY_MAX_BYTES) throw tooLarge();',
     '',
     ['wire'],
@@ -109,7 +103,7 @@ export const edgeMutants: readonly Mutant[] = [
     ['wire'],
   ),
   mutant(
-    'of two headers that contradict each other both are taken',
+    'two headers that contradict each other are accepted',
     'message.ts',
     'before !== undefined && SINGLE.has(name)',
     'false',
@@ -119,9 +113,13 @@ export const edgeMutants: readonly Mutant[] = [
     'connection',
     'wire',
   ]),
-  mutant('any host will do', 'message.ts', 'if (host !== null) checkPlainHost(host);', '', [
-    'wire',
-  ]),
+  mutant(
+    'a malformed host is accepted',
+    'message.ts',
+    'if (host !== null) checkPlainHost(host);',
+    '',
+    ['wire'],
+  ),
   mutant(
     "on a platform's server the host is part of the path",
     'platform.ts',
@@ -130,49 +128,49 @@ export const edgeMutants: readonly Mutant[] = [
     ['wire'],
   ),
   mutant(
-    "on a platform's server a body has no bound",
+    "on a platform's server a body has no limit",
     'platform.ts',
     'if (body.bytes.length + next.value.length > BODY_MAX_BYTES) throw tooLarge();',
     '',
     ['wire'],
   ),
   mutant(
-    'who has half asked holds up a stop',
+    'an incomplete request delays a stop',
     'connection.ts',
     'Math.min(this.#until, performance.now() + STOP_MS)',
     'this.#until',
     ['edge'],
   ),
   mutant(
-    'who does not take an answer holds up a stop',
+    'a client that does not read its answer delays a stop',
     'connection.ts',
     'if (this.#unsent.length > 0 || (this.#state',
     'if ((this.#state',
     ['connection'],
   ),
   mutant(
-    'who does not take an answer that is given in a stop holds it up',
+    'a client that does not read an answer sent during a stop delays it',
     'connection.ts',
     'if (this.#stopping) this.#hurry();\n    else this.#until',
     'this.#until',
     ['connection'],
   ),
   mutant(
-    'connections have no bound',
+    'connections have no limit',
     'listen.ts',
-    'if (connections.size >= most) return socket.terminate();',
+    'if (connections.size >= connections_max) return socket.terminate();',
     '',
     ['connection'],
   ),
   mutant(
-    'who asks slowly has all the time',
+    'a slow request has no time limit',
     'connection.ts',
     'if (this.#idle) this.#until = performance.now() + RECEIVE_MS;',
     'if (this.#idle) this.#until = performance.now() + IDLE_MS;',
     ['connection'],
   ),
   mutant(
-    'a service keeps the requests that it has answered',
+    'a service keeps the requests that it answered',
     'server.ts',
     'in_flight++;',
     'in_flight++; ((globalThis as { kept?: unknown[] }).kept ??= []).push(request);',

@@ -1,4 +1,4 @@
-/** Mutants: the rules of orders, payment and stock. */
+/** Mutants of the rules of orders, payment and stock. */
 import { type Mutant, mutant } from '../mutant.ts';
 
 const rules = ['decisions', 'checkout'];
@@ -7,7 +7,6 @@ const payment = 'payment/commands.ts';
 const stock = 'stock/commands.ts';
 
 export const rulesMutants: readonly Mutant[] = [
-  // The rules.
   mutant(
     'checkout charges a paid order again',
     order,
@@ -15,13 +14,7 @@ export const rulesMutants: readonly Mutant[] = [
     '',
     rules,
   ),
-  mutant(
-    'checkout lets an empty order pass',
-    order,
-    'if (lines.length === 0)',
-    'if (false)',
-    rules,
-  ),
+  mutant('checkout accepts an empty order', order, 'if (lines.length === 0)', 'if (false)', rules),
   mutant(
     'checkout sells one more than there is',
     order,
@@ -47,7 +40,7 @@ export const rulesMutants: readonly Mutant[] = [
   ),
   mutant('checkout forgets a standing payment', order, ' + (payment ?? 0)', '', rules),
   mutant(
-    'checkout takes a payment in without a movement',
+    'checkout uses a payment without a movement',
     order,
     'credit_movements: [taken_in]',
     'credit_movements: []',
@@ -125,7 +118,7 @@ export const rulesMutants: readonly Mutant[] = [
     rules,
   ),
   mutant(
-    'cancel for somebody else',
+    'cancel for another user',
     payment,
     'if (order?.user_id !== user_id) {',
     'if (!order) {',

@@ -1,43 +1,44 @@
-/** A chunked body, put together from bytes as they come: strictly, and bounded. */
+/** Decodes a chunked body while its bytes arrive: strictly, and within limits. */
 import type { Buffer } from 'node:buffer';
-import { Growing } from './growing.ts';
+import { GrowingBuffer } from './growing-buffer.ts';
 import { BODY_MAX_BYTES, HEAD_MAX_BYTES, malformed, tooLarge } from './message.ts';
 
-/** Sizes, extensions and trailers beside the body itself, altogether. */
-const AROUND_MAX_BYTES = HEAD_MAX_BYTES;
-const TOO_MUCH_AROUND = `chunk sizes, extensions and trailers exceed ${AROUND_MAX_BYTES} bytes`;
-/** A chunk's size in hexadecimal digits, and an extension, which nobody reads. */
+/** For the chunk sizes, extensions and trailers of one body together. */
+const FRAMING_MAX_BYTES = HEAD_MAX_BYTES;
+const TOO_MUCH_FRAMING = `chunk sizes, extensions and trailers exceed ${FRAMING_MAX_BYTES} bytes`;
+/** A chunk's size in hexadecimal digits, and an extension, which is ignored. */
 const SIZE_LINE = /^([\dA-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?$/;
 const TRAILER = /^[!#$%&'*+.^_`|~\w-]+:[\t -~\x80-\xff]*$/;
 const CRLF = '\r\n';
 
-export class Chunks {
-  readonly #body = new Growing();
+export class ChunkedBody {
+  readonly #body = new GrowingBuffer();
   #length = 0;
-  #around = 0;
-  #part: 'size' | 'data' | 'end of data' | 'trailer' = 'size';
+  #framing = 0;
+  #expects: 'size' | 'data' | 'end of data' | 'trailer' = 'size';
   #missing = 0;
 
   /**
-   * Takes what there is of the body, line by line and piece by piece.
-   * @returns what was not taken, and the body once it is whole @throws Failure if it is none
+   * Consumes as much of `bytes` as belongs to the body and is there.
+   * @returns the bytes that were not consumed, and the body once it is complete
+   * @throws Failure malformed_request, body_too_large
    */
   read(bytes: Buffer): { rest: Buffer; body?: Buffer } {
     let rest = bytes;
     for (;;) {
-      if (this.#part === 'data') {
+      if (this.#expects === 'data') {
         const piece = rest.subarray(0, this.#missing);
         if (piece.length > 0) this.#body.append(piece);
         this.#missing -= piece.length;
         rest = rest.subarray(piece.length);
         if (this.#missing > 0) return { rest };
-        this.#part = 'end of data';
+        this.#expects = 'end of data';
       }
       const end = rest.indexOf(CRLF);
       const taken = end === -1 ? rest.length : end + CRLF.length;
-      if (this.#around + taken > AROUND_MAX_BYTES) throw malformed(TOO_MUCH_AROUND);
+      if (this.#framing + taken > FRAMING_MAX_BYTES) throw malformed(TOO_MUCH_FRAMING);
       if (end === -1) return { rest };
-      this.#around += taken;
+      this.#framing += taken;
       const line = rest.toString('latin1', 0, end);
       rest = rest.subarray(taken);
       if (this.#readLine(line)) return { rest, body: this.#body.bytes };
@@ -46,14 +47,14 @@ export class Chunks {
 
   /** @returns true if this line ends the body */
   #readLine(line: string): boolean {
-    if (this.#part === 'trailer') {
+    if (this.#expects === 'trailer') {
       if (line === '') return true;
       if (!TRAILER.test(line)) throw malformed('a trailer is not "name: value"');
       return false;
     }
-    if (this.#part === 'end of data') {
+    if (this.#expects === 'end of data') {
       if (line !== '') throw malformed('a chunk is longer than its size');
-      this.#part = 'size';
+      this.#expects = 'size';
       return false;
     }
     const digits = SIZE_LINE.exec(line)?.[1];
@@ -61,7 +62,7 @@ export class Chunks {
     this.#missing = Number.parseInt(digits, 16);
     this.#length += this.#missing;
     if (this.#length > BODY_MAX_BYTES) throw tooLarge();
-    this.#part = this.#missing === 0 ? 'trailer' : 'data';
+    this.#expects = this.#missing === 0 ? 'trailer' : 'data';
     return false;
   }
 }

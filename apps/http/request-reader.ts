@@ -1,0 +1,94 @@
+/** Takes requests from the bytes of a connection, in order, each with its whole body. */
+import { Buffer } from 'node:buffer';
+import { ChunkedBody } from './chunked-body.ts';
+import type { Unreadable } from './exchange.ts';
+import { GrowingBuffer } from './growing-buffer.ts';
+import { type RequestHead, readHead } from './message.ts';
+
+const EMPTY = Buffer.alloc(0);
+const [CR, LF] = [13, 10];
+
+export interface WholeRequest {
+  head: RequestHead;
+  body: Buffer | undefined;
+}
+
+export class RequestReader {
+  /** Bytes that no request has taken yet. */
+  readonly #received = new GrowingBuffer();
+  #head: RequestHead | undefined;
+  #chunks: ChunkedBody | undefined;
+
+  append(bytes: Buffer): void {
+    this.#received.append(bytes);
+  }
+
+  /** How many bytes wait to be read. */
+  get size(): number {
+    return this.#received.bytes.length;
+  }
+
+  /** Part of a request has arrived. */
+  get begun(): boolean {
+    return this.size > 0 || this.#head !== undefined;
+  }
+
+  clear(): void {
+    this.#received.clear();
+  }
+
+  /**
+   * The next request, or undefined if it is not complete yet.
+   * @param sendContinue the client waits for `100 Continue` before it sends the body
+   * @throws Failure if the bytes can never become a valid request
+   */
+  next(sendContinue: () => void): WholeRequest | undefined {
+    const received = this.#received;
+    while (!this.#head && received.bytes[0] === CR && received.bytes[1] === LF) {
+      // Old clients send an empty line behind a body.
+      received.bytes = received.bytes.subarray(2);
+    }
+    if (received.bytes.length === 0 && !this.#head) {
+      received.clear();
+      return undefined;
+    }
+    if (!this.#head) {
+      const head = readHead(received.bytes);
+      if (!head) return undefined;
+      this.#head = head;
+      received.bytes = received.bytes.subarray(head.size);
+      if (head.length === 'chunked') this.#chunks = new ChunkedBody();
+    }
+    const head = this.#head;
+    const body = this.#readBody(head);
+    if (!body) {
+      if (head.expects_continue) sendContinue();
+      head.expects_continue = false;
+      return undefined;
+    }
+    this.#head = this.#chunks = undefined;
+    return { head, body: body.length > 0 ? body : undefined };
+  }
+
+  /** @returns undefined if the body is not complete yet */
+  #readBody({ length }: RequestHead): Buffer | undefined {
+    if (length === 0) return EMPTY;
+    if (length === 'chunked') {
+      const { rest, body } = this.#chunks?.read(this.#received.bytes) ?? { rest: EMPTY };
+      this.#received.bytes = rest;
+      return body;
+    }
+    if (this.#received.bytes.length < length) return undefined;
+    const body = this.#received.bytes.subarray(0, length);
+    this.#received.bytes = this.#received.bytes.subarray(length);
+    return body;
+  }
+
+  /** Method, path and headers of the request that has begun, as far as they can be read. */
+  seen(): Unreadable {
+    if (this.#head) return this.#head;
+    const text = this.#received.bytes.toString('latin1', 0, 256);
+    const [, method = '', target = ''] = /^([A-Z]{1,16}) (\/[!"$->@-~]*)?/.exec(text) ?? [];
+    return { method, target, headers: undefined };
+  }
+}

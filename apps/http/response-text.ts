@@ -1,0 +1,48 @@
+/** An answer as the text that goes over the wire, with the headers that all answers have. */
+import { Buffer } from 'node:buffer';
+import { STATUS_CODES } from 'node:http';
+import type { Outgoing } from './exchange.ts';
+
+/** What browsers may do with an answer. A page brings a policy of its own. */
+export const POLICY = 'content-security-policy';
+
+/** Answers are not to be cached, guessed at, or shown as a page. */
+export const FIXED_HEADERS: readonly [name: string, value: string][] = [
+  ['cache-control', 'no-store'],
+  ['x-content-type-options', 'nosniff'],
+  [POLICY, "default-src 'none'; frame-ancestors 'none'"],
+];
+
+/** @param closes whether the connection closes after it */
+export async function responseText(
+  { response, request_id }: Outgoing,
+  closes: boolean,
+): Promise<string> {
+  const { status, headers } = response;
+  const body = await response.text();
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
+  text += commonHeaders(Date.now(), headers.has(POLICY));
+  text += `x-request-id: ${request_id}\r\n`;
+  headers.forEach((value, name) => {
+    text += `${name}: ${value}\r\n`;
+  });
+  if (closes) text += 'connection: close\r\n';
+  if (!headers.has('content-length')) text += `content-length: ${Buffer.byteLength(body)}\r\n`;
+  return `${text}\r\n${body}`;
+}
+
+const lineOf = ([name, value]: readonly [string, string]) => `${name}: ${value}\r\n`;
+const FIXED = FIXED_HEADERS.map(lineOf).join('');
+const FIXED_OF_PAGES = FIXED_HEADERS.filter(([name]) => name !== POLICY)
+  .map(lineOf)
+  .join('');
+let [second, date] = [0, ''];
+
+/** The date is formatted once a second. */
+function commonHeaders(now: number, has_policy: boolean): string {
+  if (Math.trunc(now / 1000) !== second) {
+    second = Math.trunc(now / 1000);
+    date = `date: ${new Date(now).toUTCString()}\r\n`;
+  }
+  return date + (has_policy ? FIXED_OF_PAGES : FIXED);
+}

@@ -1,0 +1,112 @@
+/** The variables of the environment that configure Kassa: bounds, defaults and purposes. */
+import { z } from 'zod';
+import manifest from '../../package.json' with { type: 'json' };
+import { storeUrl } from './store-url.ts';
+
+export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export const FORMATS = ['auto', 'json', 'pretty'] as const;
+
+const whole = (low: number, high: number) => {
+  const error = `must be a whole number from ${low} to ${high}`;
+  return z
+    .string()
+    .regex(/^[0-9]{1,9}$/, error)
+    .transform(Number)
+    .pipe(z.number().min(low, error).max(high, error));
+};
+const integer = (low: number, high: number, otherwise: number) =>
+  whole(low, high).default(otherwise);
+
+const oneOf = <const T extends readonly [string, ...string[]]>(values: T, otherwise: T[number]) =>
+  z.enum(values, { error: `must be one of ${values.join(', ')}` }).default(otherwise as never);
+
+/** A path. The file itself is read for each connection. */
+const file = (what: string) =>
+  z
+    .string()
+    .regex(/^\S(?:.*\S)?$/, 'must be a path')
+    .optional()
+    .describe(what);
+
+export const variables = z.object({
+  DATABASE_URL: storeUrl.optional().describe('the store: CockroachDB or PostgreSQL'),
+  DATABASE_PASSWORD_FILE: file('file with the password; it overrides the one in DATABASE_URL'),
+  DATABASE_CA_FILE: file(
+    'file of authorities (PEM), one of which issued the certificate of the store',
+  ),
+  DATABASE_CERT_FILE: file('file with the client certificate (PEM) for the store'),
+  DATABASE_KEY_FILE: file('file with the key (PEM) of that certificate'),
+  HOST: z
+    .string()
+    .regex(/^\S+$/, 'must be a host name or an address')
+    .default('127.0.0.1')
+    .describe('address to listen on; 0.0.0.0 for all'),
+  PORT: integer(1, 65535, 8000).describe('TCP port to listen on'),
+  METRICS_PORT: whole(1, 65535)
+    .optional()
+    .describe('TCP port for /metrics; PORT then does not serve it'),
+  ALLOWED_HOSTS: z
+    .string()
+    .regex(/^(?:\*|\.?[\w-][\w.-]*(?:,\.?[\w-][\w.-]*)*)$/, 'must be host names with commas, or *')
+    .default('*')
+    .describe('host names that callers may use for this service; * for any'),
+  BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
+  LANES: z
+    .string()
+    .regex(/^(?:[1-9]|[1-5][0-9]|6[0-4]|auto)$/, 'must be a whole number from 1 to 64, or auto')
+    .transform((text) => (text === 'auto' ? text : Number(text)))
+    .default(1)
+    .describe('connections that carry transactions; auto: as many as increase throughput'),
+  BATCH_MAX: integer(1, 10_000, 512).describe('most commands in one transaction'),
+  // The minimum is what the largest order needs: itself, its user, its lines and their items.
+  BATCH_ROWS_MAX: integer(2002, 1_000_000, 10_000).describe(
+    'most rows that one transaction locks, and most order lines that it reads',
+  ),
+  PIPELINE_MIN: integer(1, 10_000, 32).describe(
+    'least commands for which a batch is sent before the previous commit is answered',
+  ),
+  QUEUE_MAX: integer(1, 1_000_000, 10_000).describe(
+    'commands that may wait; beyond it calls are answered 429',
+  ),
+  // Longer than CockroachDB takes to move the leases of a dead node: up to 9 s.
+  DEADLINE_MS: integer(100, 60_000, 12_000).describe('from the arrival of a call to its answer'),
+  AWAY_MS: integer(0, 60_000, 2000).describe(
+    'how long calls wait for a store that cannot be reached; after it they are answered 503 at once',
+  ),
+  STATEMENT_TIMEOUT_MS: integer(50, 50_000, 5000).describe(
+    'for one statement; the store enforces it',
+  ),
+  LOCK_TIMEOUT_MS: integer(10, 40_000, 500).describe(
+    'for a lock that another session holds; after it only calls that need the row keep waiting',
+  ),
+  IDLE_IN_TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 3000).describe(
+    'after which the store ends a transaction whose service sends nothing',
+  ),
+  TRANSACTION_TIMEOUT_MS: integer(100, 60_000, 6000).describe(
+    'after which PostgreSQL (17 or later) ends a transaction in any case',
+  ),
+  RESPONSE_TIMEOUT_MS: integer(100, 60_000, 2000).describe(
+    'for an answer that does not wait for a lock; after it the connection is checked or replaced',
+  ),
+  CONNECT_TIMEOUT_MS: integer(100, 60_000, 3000).describe('for a new connection to the store'),
+  CONNECTION_LIFETIME_MS: integer(0, 86_400_000, 300_000).describe(
+    'after which a connection is replaced, plus or minus 10 %; 0: never',
+  ),
+  READ_POOL_SIZE: integer(1, 100, 4).describe('connections for reads'),
+  DRAIN_DELAY_MS: integer(0, 600_000, 0).describe(
+    'from not ready to closing the port: as long as load balancers take to react',
+  ),
+  DRAIN_MS: integer(1200, 600_000, 20_000).describe('for calls in flight at a stop'),
+  VERSION: z
+    .string()
+    .regex(/^[\w.+-]{1,64}$/, 'must be a version')
+    .default(manifest.version)
+    .describe('the release, as shown in the metrics'),
+  LOG_LEVEL: oneOf(LEVELS, 'warn').describe('the lowest level that is logged'),
+  LOG_FORMAT: oneOf(FORMATS, 'auto').describe(
+    'of log lines; auto: pretty on a terminal, else json',
+  ),
+});
+
+export type Config = z.infer<typeof variables>;
+export type Environment = Record<string, string | undefined>;
