@@ -259,7 +259,7 @@ test('a server that creates orders slowly is measured until they run out', async
   const short = summarise([sampleOf({ ran_out: true, seconds: 0.25 }), sampleOf({})]);
   expect(short.short_s).toBe(0.25);
   const [table] = tablesOf([{ ...resultOf({}, {}), part: 'checkout', summary: short }]);
-  expect(table?.rows.flat()).toContain('orders ran out after 0.25 s');
+  expect(table?.rows.flat()).toContain('0; orders ran out after 0.25 s');
 });
 
 test.skipIf(pgbench === undefined)(
