@@ -17,7 +17,7 @@ export interface Meter {
 }
 
 /** A label of `kassa_flight_duration_seconds`. */
-export type RoundTrip = 'read_ahead' | 'lock' | 'commit' | 'settle';
+type RoundTrip = 'read_ahead' | 'lock' | 'commit' | 'settle';
 
 export const silentMeter: Meter = {
   batchTaken: () => {},
