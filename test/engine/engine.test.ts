@@ -221,20 +221,6 @@ test('a full queue of reads is 429, and the service recovers', async () => {
   await small.close();
 });
 
-test('a row that is held past the deadline is 429 contention with Retry-After, and nothing changes', async () => {
-  const hasty = openKassa({ DEADLINE_MS: 500 });
-  const user = await newUser(hasty, 1);
-  const lock = await holdRows('users', [user]);
-  const replies = await times(5, () => hasty.post(`/payment/add_funds/${user}/1`));
-  for (const { status, body, headers } of replies) {
-    expect([status, body.code, headers.get('retry-after')]).toEqual([429, 'contention', '1']);
-  }
-  await lock.release();
-  expect(await creditOf(hasty, user)).toBe(1);
-  expect((await kassa.post(`/payment/add_funds/${user}/1`)).status).toBe(200);
-  await hasty.close();
-});
-
 test('with a foreign writer that locks rows in another order, each call happens once', async () => {
   const user = await newUser(kassa, 10);
   const item = await newItem(kassa, 1, 10);
@@ -291,19 +277,25 @@ async function untilLocked(table: 'users' | 'orders', id: string): Promise<void>
   await until(isLocked, `a lock in ${table}`, 30_000).finally(close);
 }
 
-test('crossed orders (a then b, b then a) from four processes do not deadlock', async () => {
+test('crossed orders (a then b, b then a) from four processes neither deadlock nor starve', async () => {
   const processes = Array.from({ length: 4 }, () => openKassa());
   const [a, b] = [await newItem(kassa, 1, 1000), await newItem(kassa, 1, 1000)];
   const user = await newUser(kassa, 1000);
   const lines = [[a, 1] as const, [b, 1] as const];
-  const orders = await times(60, (i) => newOrder(kassa, user, i % 2 ? lines : lines.toReversed()));
+  const orders = await times(200, (i) => newOrder(kassa, user, i % 2 ? lines : lines.toReversed()));
   const replies = await Promise.all(
     orders.map((order, i) => (processes[i % 4] ?? kassa).post(`/orders/checkout/${order}`)),
   );
-  expect(tally(replies)).toEqual({ 200: 60 });
-  expect([await stockOf(kassa, a), await stockOf(kassa, b)]).toEqual([940, 940]);
-  expect(await creditOf(kassa, user)).toBe(880);
-  await Promise.all(processes.map((process) => process.close()));
+  expect(tally(replies)).toEqual({ 200: 200 });
+  expect([await stockOf(kassa, a), await stockOf(kassa, b)]).toEqual([800, 800]);
+  expect(await creditOf(kassa, user)).toBe(600);
+  const { gated, close } = await connect();
+  for (const process of processes) {
+    // Behind the gate no wait for another process causes a retry.
+    if (gated) expect(await sample(process, 'kassa_retries_total')).toBeUndefined();
+    await process.close();
+  }
+  await close();
 });
 
 test('when addItem races checkout, a paid order has exactly the lines that were charged', async () => {
@@ -346,24 +338,6 @@ test('when cancels race checkout and each other, money and stock return once', a
     expect(await isPaid(kassa, order)).toBe(given_back === 0);
   }
   await other.close();
-});
-
-test('two processes that sell one item do not starve each other, and no wait causes a retry', async () => {
-  const processes = [openKassa(), openKassa()];
-  const user = await newUser(kassa, 1000);
-  const item = await newItem(kassa, 1, 1000);
-  const orders = await times(200, () => newOrder(kassa, user, [[item, 1]]));
-  const replies = await Promise.all(
-    orders.map((order, i) => processes[i % 2]?.post(`/orders/checkout/${order}`)),
-  );
-  expect(replies.filter((reply) => reply?.status !== 200)).toEqual([]);
-  expect([await creditOf(kassa, user), await stockOf(kassa, item)]).toEqual([800, 800]);
-  const outside = await connect();
-  for (const process of processes) {
-    if (outside.gated) expect(await sample(process, 'kassa_retries_total')).toBeUndefined();
-    await process.close();
-  }
-  await outside.close();
 });
 
 test('several lanes in one process lose and double nothing', async () => {
@@ -434,7 +408,7 @@ test('with sessions killed a hundred times at random moments, nothing is lost or
 });
 
 for (const table of ['users', 'items', 'orders'] as const) {
-  test(`a decision waits for a held row of ${table}, even one that it only reads`, async () => {
+  test(`a decision waits for a held row of ${table} that it only reads, until its deadline`, async () => {
     const hasty = openKassa({ DEADLINE_MS: 1000 });
     const user = await newUser(hasty, 1);
     const order = await newOrder(hasty, user);
@@ -445,9 +419,11 @@ for (const table of ['users', 'items', 'orders'] as const) {
       orders: [order, `/payment/status/${user}/${order}`],
     }[table] as [string, string];
     const lock = await holdRows(table, [id]);
-    const waiting = await hasty.post(call);
-    expect([waiting.status, waiting.body.code]).toEqual([429, 'contention']);
+    for (const { status, body, headers } of await times(3, () => hasty.post(call))) {
+      expect([status, body.code, headers.get('retry-after')]).toEqual([429, 'contention', '1']);
+    }
     await lock.release();
+    expect((await hasty.get(`/orders/find/${order}`)).body.items).toEqual([]);
     expect((await kassa.post(call)).status).toBe(200);
     await hasty.close();
   });
