@@ -184,10 +184,3 @@ export const notMigrated = (cause?: unknown): Failure =>
  */
 export const isCertainAbort = (error: unknown): boolean =>
   isServerError(error) && /^(22|23|40001|40P01|40002|44|55P03)/.test(codeOf(error));
-
-/** Reports what people should know: `event` is a stable name, errors are among the fields. */
-export type Log = (
-  level: 'debug' | 'info' | 'warn' | 'error',
-  event: string,
-  fields: Record<string, unknown>,
-) => void;

@@ -1,7 +1,8 @@
 /** The HTTP edge of a service: request ids, problems, health, metrics, and a drain without loss. */
 import { type Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { Failure, type Log } from '../../db/failure.ts';
+import { Failure } from '../../db/failure.ts';
+import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
 import { admission } from './admission.ts';
 import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';

@@ -1,6 +1,6 @@
 /** Limits equal warnings to one a second: an outage makes a few lines, not one for each call. */
 import process from 'node:process';
-import type { Log } from '../../db/failure.ts';
+import type { Log } from '../../db/log.ts';
 
 type Fields = Record<string, unknown>;
 

@@ -30,7 +30,7 @@ export interface Connection {
    *   a lock; on others it must not wait that long
    * @param waits called when the server still serves and the round trip goes on waiting
    */
-  flight(
+  roundTrip(
     statements: Statement[],
     timeout_ms: number,
     first_ms?: number,
@@ -39,7 +39,7 @@ export interface Connection {
   /**
    * Settles with the work, or rejects when the connection is lost: the driver never settles a
    * statement that is sent between the end of a socket and the driver's notice of it. For work
-   * that does not send its statements with `flight`.
+   * that does not send its statements with `roundTrip`.
    */
   whileAlive<T>(work: Promise<T>): Promise<T>;
   /** Drops the socket at once; statements under way are lost. */

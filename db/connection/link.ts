@@ -51,7 +51,7 @@ export function connectionOn(link: Link): { connection: Connection; lose(why: Fa
     keep() {
       stale_at = clock.now() + KEEP_MS;
     },
-    async flight(statements, timeout_ms, first_ms = timeout_ms, waits = () => {}) {
+    async roundTrip(statements, timeout_ms, first_ms = timeout_ms, waits = () => {}) {
       if (!pending.alive) throw lostConnection();
       const before = last_answers;
       const answers = Promise.allSettled(statements.map((statement) => statement.execute()));

@@ -6,11 +6,11 @@ import {
   isTransient,
   isUnmigrated,
   isWaitInVain,
-  type Log,
   notMigrated,
   refusesWrites,
   whyAway,
 } from '../failure.ts';
+import type { Log } from '../log.ts';
 import type { Connection, Sql, Statement } from './connection.ts';
 import { Outage } from './outage.ts';
 import { renew } from './renew.ts';
@@ -146,7 +146,7 @@ class Slot {
     this.under_way++;
     try {
       const connection = await this.#connected();
-      const [answer] = await connection.flight(
+      const [answer] = await connection.roundTrip(
         [statement(connection.sql)],
         this.#limits.statement_timeout_ms + 1000,
         this.#limits.response_timeout_ms,

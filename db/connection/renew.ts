@@ -1,5 +1,5 @@
 /** Replaces a connection that is past its lifetime. */
-import type { Log } from '../failure.ts';
+import type { Log } from '../log.ts';
 import type { Connection } from './connection.ts';
 
 /** @returns the replacement, or the old connection if none could be opened */

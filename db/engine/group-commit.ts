@@ -2,7 +2,8 @@
 import { type Clock, systemClock } from '../clock.ts';
 import type { Answer, Command, Operation, Submitted } from '../command.ts';
 import type { Connection } from '../connection/connection.ts';
-import { Failure, type Log } from '../failure.ts';
+import { Failure } from '../failure.ts';
+import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
 import type { Service } from '../service.ts';
 import { batchLength, needRows } from './batch.ts';

@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { GATED_ROW_MS } from '../connection/dialect.ts';
-import type { Log } from '../failure.ts';
+import type { Log } from '../log.ts';
 import { heldOf } from './probe.ts';
 import { type RowName, rowNames } from './row-name.ts';
 import { StalledBatches } from './stalled-batches.ts';

@@ -1,7 +1,8 @@
 /** In-doubt transactions: their COMMIT was sent and its answer was lost. */
 import { backOff, type Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
-import { Failure, type Log } from '../failure.ts';
+import { Failure } from '../failure.ts';
+import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
 import { type Marker, readMarker, writeMarker } from '../operations-table.ts';
 import type { FifoLock } from './fifo-lock.ts';
@@ -87,9 +88,9 @@ export async function settle(
   timeout_ms: number,
 ): Promise<'committed' | 'undone'> {
   const { sql } = connection;
-  const [written] = await connection.flight([writeMarker(sql, marker, 'undone')], timeout_ms);
+  const [written] = await connection.roundTrip([writeMarker(sql, marker, 'undone')], timeout_ms);
   if (written?.status === 'fulfilled') return 'undone';
-  const [read] = await connection.flight([readMarker(sql, marker)], timeout_ms);
+  const [read] = await connection.roundTrip([readMarker(sql, marker)], timeout_ms);
   if (read?.status !== 'fulfilled') throw read?.reason;
   const found = read.value.at(0)?.fingerprint;
   if (found !== 'committed' && found !== 'undone') throw written?.reason;

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { Outage } from '../connection/outage.ts';
 import { renew } from '../connection/renew.ts';
-import type { Log } from '../failure.ts';
+import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
 
 export interface LaneConnectionDependencies {

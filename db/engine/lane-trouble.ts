@@ -1,5 +1,6 @@
 /** Why a lane's last attempt failed. Logs each kind of trouble when it begins. */
-import { codeOf, Failure, isConflict, type Log, whyAway } from '../failure.ts';
+import { codeOf, Failure, isConflict, whyAway } from '../failure.ts';
+import type { Log } from '../log.ts';
 
 export class LaneTrouble {
   /** The failure of the last attempt; undefined after a commit. */

@@ -1,6 +1,6 @@
 /** The lanes in use: all of them, or as many as lane-count.ts finds worthwhile. */
 import type { Clock } from '../clock.ts';
-import type { Log } from '../failure.ts';
+import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
 import type { Lane } from './lane.ts';
 import { type Interval, LaneCount } from './lane-count.ts';

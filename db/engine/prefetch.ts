@@ -1,7 +1,7 @@
 /** Prefetch: reads, without locks, which rows the orders of waiting commands refer to. */
 import type { Clock } from '../clock.ts';
 import { type Keys, mergeKeys } from '../command.ts';
-import type { Log } from '../failure.ts';
+import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
 import type { EngineLimits } from './limits.ts';
 import type { Entry } from './work.ts';

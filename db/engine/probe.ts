@@ -27,7 +27,7 @@ export async function heldOf(
   if (connection.gated) return heldBehindGate(connection, rows, timeout_ms);
   const held = await heldOneByOne(connection, rows, timeout_ms);
   if (!patience.row || !held.has(patience.row)) return held;
-  const [, answer] = await connection.flight(
+  const [, answer] = await connection.roundTrip(
     [setTimeLimit(connection.sql, patience.ms), lockRow(connection.sql, patience.row)],
     timeout_ms,
   );
@@ -49,7 +49,7 @@ async function heldBehindGate(
     const asked = ids.get(table)?.map(([, id]) => id) ?? [];
     return [findIds(sql, table, asked), findFreeIds(sql, table, asked)];
   });
-  const settled = await connection.flight([...opening, ...finds, sql`rollback`], timeout_ms);
+  const settled = await connection.roundTrip([...opening, ...finds, sql`rollback`], timeout_ms);
   const answers = settled.map(rowsOf).slice(opening.length);
   return new Set(
     tables.flatMap((table, i) => {
@@ -84,13 +84,16 @@ async function lockEach(
   const { sql } = connection;
   if (!without_nowait.has(connection)) {
     const locks = rows.map((row) => lockRowNow(sql, row));
-    const settled = await connection.flight([setTimeLimit(sql, timeout_ms), ...locks], timeout_ms);
+    const settled = await connection.roundTrip(
+      [setTimeLimit(sql, timeout_ms), ...locks],
+      timeout_ms,
+    );
     const answers = settled.slice(1);
     if (!answers.some(isUnknown)) return answers;
     without_nowait.add(connection);
   }
   const locks = rows.map((row) => lockRow(sql, row));
-  const settled = await connection.flight([setTimeLimit(sql, SHORT_MS), ...locks], timeout_ms);
+  const settled = await connection.roundTrip([setTimeLimit(sql, SHORT_MS), ...locks], timeout_ms);
   return settled.slice(1);
 }
 

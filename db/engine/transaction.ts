@@ -66,7 +66,7 @@ export async function transact(
   }
   // A commit that was never sent has certainly not happened.
   if (!connection.alive) return { end: 'aborted', error: lostConnection() };
-  const answers = connection.flight([...writes, sql`commit`], bounds.commit_ms);
+  const answers = connection.roundTrip([...writes, sql`commit`], bounds.commit_ms);
   commitSent();
   const attempt = await ending(connection, answers, results);
   const is_empty = writes.length === 0;
@@ -93,7 +93,7 @@ async function lockRows(
   const locks = lockStatements(sql, keys, { skip_held: gated, lines_max });
   const statements = [...opening, ...locks, ...readRecorded(sql, operations)];
   // Nothing is written before `begin` has succeeded: without it each write would commit by itself.
-  const settled = await connection.flight(statements, bounds.lock_ms, bounds.begin_ms);
+  const settled = await connection.roundTrip(statements, bounds.lock_ms, bounds.begin_ms);
   settled.splice(0, opening.length).forEach(rowsOf);
   const blocked = settled.find((answer) => isRowTimeout(answer, gated));
   if (blocked?.status === 'rejected') return { blocked: blocked.reason as unknown };
@@ -123,7 +123,7 @@ async function findHeld(
   const tables = TABLES.filter((table) => missing[table].length > 0);
   if (tables.length === 0) return new Set();
   const finds = tables.map((table) => findIds(connection.sql, table, missing[table]));
-  const found = (await connection.flight(finds, bounds.commit_ms)).map(rowsOf);
+  const found = (await connection.roundTrip(finds, bounds.commit_ms)).map(rowsOf);
   return new Set(
     tables.flatMap((table, i) => (found[i] ?? []).map(({ id }): RowName => `${table}/${id}`)),
   );
@@ -132,7 +132,7 @@ async function findHeld(
 async function rollback(connection: Connection, timeout_ms: number): Promise<void> {
   if (!connection.alive) return;
   try {
-    (await connection.flight([connection.sql`rollback`], timeout_ms)).forEach(rowsOf);
+    (await connection.roundTrip([connection.sql`rollback`], timeout_ms)).forEach(rowsOf);
   } catch {
     connection.destroy();
   }

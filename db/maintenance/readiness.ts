@@ -1,7 +1,8 @@
 /** Readiness: the store answers, is migrated, takes writes, and has granted the privileges. */
 import { textArray } from '../connection/arrays.ts';
 import type { ReadPool } from '../connection/pool.ts';
-import { codeOf, Failure, isServerError, type Log, rootCodeOf, whyAway } from '../failure.ts';
+import { codeOf, Failure, isServerError, rootCodeOf, whyAway } from '../failure.ts';
+import type { Log } from '../log.ts';
 import { writeMarker } from '../operations-table.ts';
 import type { Service } from '../service.ts';
 import { assertMigrated } from './migrate.ts';

@@ -40,7 +40,7 @@ test('a connection retains no answer', async () => {
 });
 
 async function select(connection: Connection): Promise<WeakRef<object>> {
-  const [answer] = await connection.flight([connection.sql`select 1 as one`], 5000);
+  const [answer] = await connection.roundTrip([connection.sql`select 1 as one`], 5000);
   if (answer?.status !== 'fulfilled') throw answer?.reason;
   return new WeakRef(answer.value);
 }

@@ -115,15 +115,15 @@ test('a batch reads no more lines than its limit, and the commands that do not f
   const read: number[] = [];
   const connect = async () => {
     const connection = await openConnection(options, 'transactions');
-    const flight: Connection['flight'] = async (...args) => {
-      const answers = await connection.flight(...args);
+    const roundTrip: Connection['roundTrip'] = async (...args) => {
+      const answers = await connection.roundTrip(...args);
       for (const answer of answers) {
         if (answer.status === 'fulfilled') read.push(answer.value.length);
       }
       return answers;
     };
     return new Proxy(connection, {
-      get: (target, name) => (name === 'flight' ? flight : Reflect.get(target, name, target)),
+      get: (target, name) => (name === 'roundTrip' ? roundTrip : Reflect.get(target, name, target)),
     });
   };
   const prefetch = async () => new Map();

@@ -78,9 +78,9 @@ test('a transaction that committed is settled as committed, however often', asyn
 const answering = (lane: Connection, how: (settled: Settled[]) => Settled[]): Connection =>
   Object.create(lane, {
     alive: { get: () => lane.alive },
-    flight: {
-      async value(...args: Parameters<Connection['flight']>) {
-        const settled = await lane.flight(...args);
+    roundTrip: {
+      async value(...args: Parameters<Connection['roundTrip']>) {
+        const settled = await lane.roundTrip(...args);
         const last = settled.at(-1);
         const ends = last?.status === 'fulfilled' && last.value.command === 'COMMIT';
         return ends ? how(settled) : settled;

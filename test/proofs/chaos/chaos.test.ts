@@ -89,7 +89,7 @@ test("the services' sessions have a name unique to the run, by which they are te
     const mine = await connect(withParameter(database_url, 'application_name', 'kassa-chaos'));
     const admin = await connect(database_url);
     expect(await endSessions(admin, application_name)).toBeGreaterThan(0);
-    await mine.flight([mine.sql`select 1`], 5000); // rejects if it was lost
+    await mine.roundTrip([mine.sql`select 1`], 5000); // rejects if it was lost
     await Promise.all([mine.close(), admin.close()]);
   } finally {
     for (const step of undo.reverse()) await step();

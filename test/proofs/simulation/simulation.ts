@@ -5,7 +5,8 @@
 import type { Connection } from '../../../db/connection/connection.ts';
 import { groupCommit } from '../../../db/engine/group-commit.ts';
 import type { EngineLimits } from '../../../db/engine/limits.ts';
-import { Failure, isServerError, type Log } from '../../../db/failure.ts';
+import { Failure, isServerError } from '../../../db/failure.ts';
+import type { Log } from '../../../db/log.ts';
 import { operationsTable, SERVICES } from '../../../db/service.ts';
 import { emptyWorld, type World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';

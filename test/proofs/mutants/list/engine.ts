@@ -227,8 +227,8 @@ export const engineMutants: readonly Mutant[] = [
   mutant(
     'the next transaction is sent before the writes of the previous one',
     'transaction.ts',
-    'const answers = connection.flight([...writes, sql`commit`], bounds.commit_ms);\n  commitSent();',
-    'commitSent();\n  await new Promise((resolve) => setTimeout(resolve, 1));\n  const answers = connection.flight([...writes, sql`commit`], bounds.commit_ms);',
+    'const answers = connection.roundTrip([...writes, sql`commit`], bounds.commit_ms);\n  commitSent();',
+    'commitSent();\n  await new Promise((resolve) => setTimeout(resolve, 1));\n  const answers = connection.roundTrip([...writes, sql`commit`], bounds.commit_ms);',
     engine,
   ),
   mutant(
