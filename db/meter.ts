@@ -16,7 +16,7 @@ export interface Meter {
   readsBatched(reads: number): void;
 }
 
-/** A label of `kassa_flight_duration_seconds`. */
+/** A label of `kassa_round_trip_duration_seconds`. */
 type RoundTrip = 'read_ahead' | 'lock' | 'commit' | 'settle';
 
 export const silentMeter: Meter = {

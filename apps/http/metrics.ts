@@ -79,10 +79,10 @@ function storeMeter(registers: Registry[]): Meter {
     COUNTS,
     registers,
   );
-  const flights = new Histogram({
-    name: 'kassa_flight_duration_seconds',
-    help: 'Time of a transaction by flight: lock (begin, locks, decisions), commit (writes, commit)',
-    labelNames: ['flight'] as const,
+  const roundTrips = new Histogram({
+    name: 'kassa_round_trip_duration_seconds',
+    help: 'Time of a transaction by round trip: lock (begin, locks, decisions), commit (writes, commit)',
+    labelNames: ['round_trip'] as const,
     buckets: SECONDS,
     registers,
   });
@@ -114,7 +114,7 @@ function storeMeter(registers: Registry[]): Meter {
       batch.observe(commands);
       wait.observe(waited_ms / 1000);
     },
-    roundTrip: (flight, ms) => flights.observe({ flight }, ms / 1000),
+    roundTrip: (round_trip, ms) => roundTrips.observe({ round_trip }, ms / 1000),
     retried: (code) => retries.inc({ sqlstate: code || 'none' }),
     commitAmbiguous: () => ambiguous.inc(),
     commitSettled: (truth) => settled.inc({ truth }),

@@ -1,5 +1,5 @@
 /** The log line of a request: at level `info` for each, at `warn` and `error` for failures. */
-import type { Log } from '../../db/failure.ts';
+import type { Log } from '../../db/log.ts';
 import type { Exchange, Incoming } from './exchange.ts';
 
 export type RequestLog = (

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import process from 'node:process';
 import { type Level, pino } from 'pino';
-import type { Log } from '../../db/failure.ts';
+import type { Log } from '../../db/log.ts';
 import type { FORMATS, LEVELS } from './variables.ts';
 
 /**

@@ -239,7 +239,9 @@ describe('a closed loop', () => {
       );
     },
   );
+});
 
+describe('a closed loop on connections that break', () => {
   test('opens a new connection after the server has closed one', async () => {
     const answer = 'HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}';
     const port = serveBytes(() => answer, 1e9, true);
@@ -429,39 +431,39 @@ test('orders are created until the time is up, and the run uses those', async ()
   expect([new Set(ids).size, ids.every((id) => made.has(id))]).toEqual([orders.count, true]);
 });
 
+const top = join(import.meta.dir, '../..');
+async function load(...args: string[]) {
+  const child = Bun.spawn([process.execPath, 'stress-test/load/main.ts', ...args], {
+    cwd: top,
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  return { code: await child.exited, out, err };
+}
+
+/** Enough of the API to be prepared and checked out. */
+function fakeShop(batch_status = 200) {
+  const paths: string[] = [];
+  const port = serve((request) => {
+    const { pathname } = new URL(request.url);
+    const id = `made-${paths.push(pathname)}`;
+    if (pathname.includes('batch_init') && batch_status !== 200) {
+      return Response.json({ code: 'batch_init_disabled' }, { status: batch_status });
+    }
+    return Response.json({ order_id: id, item_id: id, user_id: id, msg: 'done' });
+  });
+  const called = (part: string) => paths.filter((path) => path.includes(part)).length;
+  /** Calls that name a row that existed before. */
+  const foreign = () =>
+    paths
+      .filter((path) => /\/(create|create_user|live)(\/\d+)?$/.test(path) === false)
+      .filter((path) => !path.includes('/made-'));
+  return { port, called, foreign };
+}
+const short = ['--seconds', '0.4', '--warmup', '0', '--orders', '30', '--clients', '4'];
+
 describe('the command line', () => {
-  const top = join(import.meta.dir, '../..');
-  async function load(...args: string[]) {
-    const child = Bun.spawn([process.execPath, 'stress-test/load/main.ts', ...args], {
-      cwd: top,
-      stdout: 'pipe',
-      stderr: 'pipe',
-    });
-    const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-    return { code: await child.exited, out, err };
-  }
-
-  /** Enough of the API to be prepared and checked out. */
-  function fakeShop(batch_status = 200) {
-    const paths: string[] = [];
-    const port = serve((request) => {
-      const { pathname } = new URL(request.url);
-      const id = `made-${paths.push(pathname)}`;
-      if (pathname.includes('batch_init') && batch_status !== 200) {
-        return Response.json({ code: 'batch_init_disabled' }, { status: batch_status });
-      }
-      return Response.json({ order_id: id, item_id: id, user_id: id, msg: 'done' });
-    });
-    const called = (part: string) => paths.filter((path) => path.includes(part)).length;
-    /** Calls that name a row that existed before. */
-    const foreign = () =>
-      paths
-        .filter((path) => /\/(create|create_user|live)(\/\d+)?$/.test(path) === false)
-        .filter((path) => !path.includes('/made-'));
-    return { port, called, foreign };
-  }
-  const short = ['--seconds', '0.4', '--warmup', '0', '--orders', '30', '--clients', '4'];
-
   test('--json prints only the documented result, --html writes a page with charts', async () => {
     const { port, called } = fakeShop();
     const folder = await mkdtemp(join(tmpdir(), 'kassa-load-'));

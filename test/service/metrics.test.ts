@@ -52,7 +52,7 @@ test('problems are counted by code, refusals and replays too, and start at 0', a
   expect(await count('invalid_parameter')).toBe(malformed + 1);
 });
 
-test('batches, their flights and the reads of one statement are measured', async () => {
+test('batches, their round trips and the reads of one statement are measured', async () => {
   const user = await newUser(kassa, 100);
   const item = await newItem(kassa, 1, 100);
   const orders = await times(20, () => newOrder(kassa, user, [[item, 1]]));
@@ -60,11 +60,15 @@ test('batches, their flights and the reads of one statement are measured', async
   await Promise.all(orders.map((order) => kassa.post(`/orders/checkout/${order}`)));
   expect((await sample(kassa, 'kassa_batch_commands_sum')) ?? 0).toBe(before + 20);
   const batches = (await sample(kassa, 'kassa_batch_commands_count')) ?? 0;
-  for (const flight of ['lock', 'commit']) {
-    expect(await sample(kassa, 'kassa_flight_duration_seconds_count', { flight })).toBe(batches);
+  for (const round_trip of ['lock', 'commit']) {
+    expect(await sample(kassa, 'kassa_round_trip_duration_seconds_count', { round_trip })).toBe(
+      batches,
+    );
   }
   expect(
-    (await sample(kassa, 'kassa_flight_duration_seconds_count', { flight: 'read_ahead' })) ?? 0,
+    (await sample(kassa, 'kassa_round_trip_duration_seconds_count', {
+      round_trip: 'read_ahead',
+    })) ?? 0,
   ).toBeGreaterThan(0);
   await Promise.all(orders.map((order) => kassa.get(`/orders/find/${order}`)));
   const reads = (await sample(kassa, 'kassa_reads_per_statement_sum')) ?? 0;

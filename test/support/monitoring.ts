@@ -67,8 +67,8 @@ export async function collected(): Promise<Series> {
     const { meter } = metrics;
     metrics.requested('GET', '/stock/find', 200, 1);
     meter.batchTaken(1, 1);
-    for (const flight of ['read_ahead', 'lock', 'commit', 'settle'] as const)
-      meter.roundTrip(flight, 1);
+    for (const kind of ['read_ahead', 'lock', 'commit', 'settle'] as const)
+      meter.roundTrip(kind, 1);
     for (const truth of ['committed', 'undone', 'unknown'] as const) meter.commitSettled(truth);
     meter.retried('40001');
     meter.commitAmbiguous();
@@ -101,7 +101,7 @@ function add(series: Series, line: string): void {
 /** Labels that Prometheus adds to every series. */
 export const ADDED = ['job', 'instance'];
 /** Labels with a fixed set of values. */
-const CLOSED = ['service', 'flight', 'truth', 'state'];
+const CLOSED = ['service', 'round_trip', 'truth', 'state'];
 
 /** Series, labels and values in an expression that no service exposes, one sentence each. */
 export function unknownIn(expr: string, series: Series): string[] {
