@@ -2,7 +2,7 @@
 import { html, raw } from 'hono/html';
 import { POLICY } from './response-text.ts';
 
-export interface Link {
+interface Link {
   path: string;
   text: string;
 }

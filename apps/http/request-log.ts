@@ -44,4 +44,4 @@ export const codeOf = ({ failure, problem }: Exchange): string | undefined =>
   failure?.code ?? (problem === undefined ? undefined : JSON.parse(problem).code);
 
 /** Without the query, which no route uses. */
-export const pathOf = (url: string): string => url.slice(url.indexOf('/', 8)).replace(/\?.*/s, '');
+const pathOf = (url: string): string => url.slice(url.indexOf('/', 8)).replace(/\?.*/s, '');

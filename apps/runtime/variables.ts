@@ -109,4 +109,3 @@ export const variables = z.object({
 });
 
 export type Config = z.infer<typeof variables>;
-export type Environment = Record<string, string | undefined>;

@@ -506,7 +506,9 @@ describe('the command line', () => {
     expect(page).toContain('ms (log scale)');
     expect(page).not.toMatch(/<svg[^>]* width=/); // it fits a phone
   });
+});
 
+describe('the rows of a run', () => {
   test('existing rows are touched only with --prepare batch', async () => {
     const [shop, told, off] = [fakeShop(), fakeShop(), fakeShop(403)];
     const address = ({ port }: { port: number }) => `http://127.0.0.1:${port}`;
@@ -545,7 +547,9 @@ describe('the command line', () => {
       expect(new Set(rows).size).toBe(16 * 3);
     }
   });
+});
 
+describe('the exit codes', () => {
   test('a 5xx and a missing answer end with exit code 1, a dead address with 2', async () => {
     const broken = serve(() => new Response('', { status: 503 }));
     const flags = ['--prepared', '0..9', '--workload', 'find', '--seconds', '0.1', '--warmup', '0'];
