@@ -187,7 +187,7 @@ test.concurrent('data in memory are lost with most of the nodes, which the comma
   await run('--kill', '1');
   await run('--kill', '2');
   for (const flags of [[], ['--start', '1']]) {
-    expect(sentenceOf(await run(...flags))).toContain('all was in memory');
+    expect(sentenceOf(await run(...flags))).toContain('the data were in memory');
   }
   await run('--kill', '3');
   calls();

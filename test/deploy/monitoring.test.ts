@@ -83,7 +83,7 @@ test('texts use only labels that the expression keeps', () => {
     })),
   ].flatMap(({ what, expr, names }) => {
     const grouped = groupedBy(expr);
-    const ours = [...expr.matchAll(/\b(?:kassa|process)_\w+/g)].flatMap(([name]) => [
+    const ours = [...expr.matchAll(/\b(?:kassa|process|nodejs)_\w+/g)].flatMap(([name]) => [
       ...(series.get(name)?.keys() ?? []),
     ]);
     const kept = grouped.length > 0 ? grouped : [...ours, ...ADDED, 'server'];

@@ -21,7 +21,7 @@ test('--help says how tests are chosen and where they run, and needs no store', 
 });
 
 test('a file that is not there is named in one sentence, and no store is started', async () => {
-  const err = 'no file of tests has test/nosuch.test.ts in its path\n';
+  const err = 'kassa: no file of tests has test/nosuch.test.ts in its path\n';
   const said = { code: 2, out: '', err };
   expect(await run('test/nosuch.test.ts')).toEqual(said);
   expect(await run('test/api/order.test.ts', 'test/nosuch.test.ts')).toEqual(said);
