@@ -1,7 +1,7 @@
 /** The address of a store: what is wrong with it, and how it is shown without its password. */
 import { z } from 'zod';
 
-const USER = String.raw`(?<user>[^\s@/:]*)(?::[^\s@/]*)?@`;
+const USER = String.raw`[^\s@/]*@`;
 /** It may list several hosts: a connection goes to the first that answers. */
 const HOSTS = String.raw`(?<hosts>[^\s@/?]+)`;
 const DATABASE = String.raw`(?<database>\/[^\s?]*)`;
@@ -14,9 +14,7 @@ export const storeUrl = z
   .string()
   .regex(STORE_URL, { error: `must look like ${EXAMPLE}`, abort: true })
   .refine(isEncoded, 'must have %25 for each % that stands for itself')
-  .refine(hasPorts, 'must have ports from 1 to 65535')
-  .refine((url) => partsOf(url).user, `must name a user: ${EXAMPLE}`)
-  .refine((url) => (partsOf(url).database ?? '/') !== '/', `must name a database: ${EXAMPLE}`);
+  .refine(hasPorts, 'must have ports from 1 to 65535');
 
 /** Host and database of a store's address, for people: without user, password and options. */
 export function describeStore(database_url: string): string {

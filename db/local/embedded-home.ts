@@ -116,15 +116,19 @@ const PASSWORD = /^[\w-]{24}$/;
  */
 export async function erase(home: Home): Promise<void> {
   const has_data = await exists(home.data);
-  const made_by_kassa = await Promise.all(
-    ['PG_VERSION', MARKER].map((name) => exists(join(home.data, name))),
-  );
-  if (has_data && made_by_kassa.includes(false)) throw notOurs(home.data);
+  if (has_data && !(await madeByKassa(home))) throw notOurs(home.data);
   if (!has_data) await assertOurPassword(home);
   await removeUnfinished(home);
   for (const path of [home.data, home.password, ...(has_data ? [home.log] : [])]) {
     await rm(path, { recursive: true, force: true }).catch(unwritable(home.directory));
   }
+}
+
+/** Builds before the marker have left a password of ours beside their data. */
+async function madeByKassa({ data, password }: Home): Promise<boolean> {
+  if (!(await exists(join(data, 'PG_VERSION')))) return false;
+  if (await exists(join(data, MARKER))) return true;
+  return PASSWORD.test(await readFile(password, 'utf8').catch(() => ''));
 }
 
 /** A password without a data directory: left by a first start that was cut short, or foreign. */

@@ -6,7 +6,7 @@ import { chmod, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { need } from '../support/need.ts';
-import { kubectl, overlay } from './manifests/all.ts';
+import { overlay } from './manifests/all.ts';
 import { run } from './manifests/read.ts';
 import { versionOf } from './manifests/values.ts';
 
@@ -206,25 +206,22 @@ test('cluster: --down keeps the data', async () => {
   expect(out).toContain('delete namespace kassa');
 });
 
-test.skipIf(!kubectl)(
-  'cluster: the way back takes everything but the data, their keys and the namespace',
-  async () => {
-    const { calls } = await script('deploy/cluster --context somewhere --yes --down');
-    const deleted = calls.flatMap((call) => {
-      const kinds = call.match(/ delete --ignore-not-found --selector \S+ (\S+)$/)?.[1] ?? '';
-      return kinds.split(',').map((kind) => kind.replace(/\..*/, '').replace(/s$/, ''));
-    });
-    const objects = [...overlay('production'), ...overlay('production-gateway-api')];
-    const kinds = new Set(objects.map(({ kind }) => kind.toLowerCase()));
-    for (const kept of ['namespace', 'certificate', 'issuer']) kinds.delete(kept);
-    const left = [...kinds].filter((kind) => !deleted.includes(kind.replace(/s$/, '')));
-    expect([kinds.size > 8, left]).toEqual([true, []]);
-    for (const { kind, metadata } of objects.filter(({ kind }) => kinds.has(kind.toLowerCase()))) {
-      const part = metadata.labels?.['app.kubernetes.io/part-of'];
-      expect([kind, metadata.name, part]).toEqual([kind, metadata.name, 'kassa']);
-    }
-  },
-);
+test('cluster: the way back takes everything but the data, their keys and the namespace', async () => {
+  const { calls } = await script('deploy/cluster --context somewhere --yes --down');
+  const deleted = calls.flatMap((call) => {
+    const kinds = call.match(/ delete --ignore-not-found --selector \S+ (\S+)$/)?.[1] ?? '';
+    return kinds.split(',').map((kind) => kind.replace(/\..*/, '').replace(/s$/, ''));
+  });
+  const objects = [...overlay('production'), ...overlay('production-gateway-api')];
+  const kinds = new Set(objects.map(({ kind }) => kind.toLowerCase()));
+  for (const kept of ['namespace', 'certificate', 'issuer']) kinds.delete(kept);
+  const left = [...kinds].filter((kind) => !deleted.includes(kind.replace(/s$/, '')));
+  expect([kinds.size > 8, left]).toEqual([true, []]);
+  for (const { kind, metadata } of objects.filter(({ kind }) => kinds.has(kind.toLowerCase()))) {
+    const part = metadata.labels?.['app.kubernetes.io/part-of'];
+    expect([kind, metadata.name, part]).toEqual([kind, metadata.name, 'kassa']);
+  }
+});
 
 test('each script names all missing programs with their sources, and stops', async () => {
   const bare = mkdtempSync(join(folder, 'bare-'));

@@ -1,6 +1,6 @@
 /** The values for the Helm charts: known to the charts, and consistent with the manifests. */
 import { expect, test } from 'bun:test';
-import { built, kubectl, overlay, settings, tools } from './manifests/all.ts';
+import { built, overlay, settings, tools } from './manifests/all.ts';
 import { podsOf } from './manifests/pods.ts';
 import { ofKind, pathsOf, text } from './manifests/read.ts';
 import {
@@ -15,7 +15,6 @@ import {
   versionOf,
 } from './manifests/values.ts';
 
-const rendered = test.skipIf(!kubectl);
 const development = await readValues(['cockroachdb', 'cockroachdb-development']);
 const production = await readValues(['cockroachdb', 'cockroachdb-production']);
 const cockroachdb = await readChart('cockroachdb');
@@ -71,7 +70,7 @@ test('one version of CockroachDB everywhere', () => {
   expect(String(at(production, 'tls.copyCerts.image'))).toMatch(/^busybox:\d+\.\d+\.\d+$/);
 });
 
-rendered('the init job creates the database and each role that connects, none a superuser', () => {
+test('the init job creates the database and each role that connects, none a superuser', () => {
   for (const [values, name] of [
     [development, 'minikube'],
     [production, 'production'],
@@ -97,7 +96,7 @@ rendered('the init job creates the database and each role that connects, none a 
   }
 });
 
-rendered("the overlay's authority issues the certificates of the database's nodes", () => {
+test("the overlay's authority issues the certificates of the database's nodes", () => {
   const issuer = at(production, 'tls.certs.certManagerIssuer') as Record<string, unknown>;
   const found = ofKind<{ spec: { ca?: { secretName: string } } }>(
     overlay('production'),
@@ -110,7 +109,7 @@ rendered("the overlay's authority issues the certificates of the database's node
   expect(mounted.flatMap(({ secret }) => secret?.secretName ?? [])).toEqual([root]);
 });
 
-rendered('the ServiceMonitor of the database selects the Service that the values label', () => {
+test('the ServiceMonitor of the database selects the Service that the values label', () => {
   const monitors = ofKind<Monitor>(overlay('production'), 'ServiceMonitor');
   const monitor = monitors.find(({ metadata }) => metadata.name === 'cockroachdb')?.spec;
   const labels = at(production, 'service.discovery.labels') as Record<string, string>;
@@ -128,14 +127,11 @@ interface Monitor {
   };
 }
 
-rendered(
-  'load from inside the cluster goes to the Service of the release that is installed',
-  () => {
-    const objects = built.get('stress-test/kubernetes') ?? [];
-    const maps = ofKind<{ data: Record<string, string> }>(objects, 'ConfigMap');
-    const hosts = maps.flatMap(({ data }) => data.TARGET_HOST ?? []);
-    expect(hosts).toEqual(['http://traefik.traefik.svc.cluster.local']);
-    expect(at(traefik.values, 'ports.web.exposedPort')).toBe(80);
-    expect(settings.HOST).toBe('0.0.0.0');
-  },
-);
+test('load from inside the cluster goes to the Service of the release that is installed', () => {
+  const objects = built.get('stress-test/kubernetes') ?? [];
+  const maps = ofKind<{ data: Record<string, string> }>(objects, 'ConfigMap');
+  const hosts = maps.flatMap(({ data }) => data.TARGET_HOST ?? []);
+  expect(hosts).toEqual(['http://traefik.traefik.svc.cluster.local']);
+  expect(at(traefik.values, 'ports.web.exposedPort')).toBe(80);
+  expect(settings.HOST).toBe('0.0.0.0');
+});

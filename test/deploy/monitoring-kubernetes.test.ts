@@ -9,7 +9,7 @@ import {
   type Rules,
   rules,
 } from '../support/monitoring.ts';
-import { kubectl, overlay } from './manifests/all.ts';
+import { overlay } from './manifests/all.ts';
 import { type Manifest, ofKind, pathsOf, readYaml, run, selects, text } from './manifests/read.ts';
 
 interface Monitor {
@@ -21,7 +21,6 @@ interface Monitor {
     }[];
   };
 }
-const rendered = test.skipIf(!kubectl);
 const production = overlay('production');
 const monitors = ofKind<Monitor>(production, 'ServiceMonitor');
 const [prometheus] = await readYaml<Prometheus>('deploy/prometheus.yml');
@@ -64,18 +63,15 @@ const targets = monitors.flatMap((monitor) =>
     .map((service) => ({ service, monitor })),
 );
 
-rendered(
-  'the rules of the operator are those of deploy/alerts.yml, written by the script',
-  async () => {
-    const [rule, ...more] = ofKind<{ spec: Rules }>(production, 'PrometheusRule');
-    expect(more).toEqual([]);
-    expect(rule?.spec).toEqual(rules);
-    const { out } = await run([process.execPath, 'deploy/prometheus-rule.ts']);
-    expect(out).toBe(await text('k8s/overlays/production/monitoring/prometheus-rule.yaml'));
-  },
-);
+test('the rules of the operator are those of deploy/alerts.yml, written by the script', async () => {
+  const [rule, ...more] = ofKind<{ spec: Rules }>(production, 'PrometheusRule');
+  expect(more).toEqual([]);
+  expect(rule?.spec).toEqual(rules);
+  const { out } = await run([process.execPath, 'deploy/prometheus-rule.ts']);
+  expect(out).toBe(await text('k8s/overlays/production/monitoring/prometheus-rule.yaml'));
+});
 
-rendered('jobs have the same names as with compose, except HAProxy, which is absent', () => {
+test('jobs have the same names as with compose, except HAProxy, which is absent', () => {
   const there = targets.map(({ service, monitor }) => labelOf('job', service, monitor));
   expect(there.sort()).toEqual(HERE.filter((job) => job !== 'kassa-haproxy').sort());
   for (const { service, monitor } of targets) {
@@ -83,7 +79,7 @@ rendered('jobs have the same names as with compose, except HAProxy, which is abs
   }
 });
 
-rendered('the label `service` comes from the process, not from Kubernetes', () => {
+test('the label `service` comes from the process, not from Kubernetes', () => {
   const kassa = monitors.find(({ metadata }) => metadata.name === 'kassa');
   expect(kassa?.spec.endpoints.map(({ honorLabels }) => honorLabels)).toEqual([true]);
 });
@@ -113,13 +109,13 @@ test('expressions select series of common names by job', () => {
 const withoutWords = (expr: string): string =>
   expr.replaceAll(/\b(?:by|on|ignoring)\s*\([^)]*\)/g, '').replaceAll(/\b\w+(?=\()/g, '');
 
-rendered('kube-prometheus-stack finds all of it by the label `release`', () => {
+test('kube-prometheus-stack finds all of it by the label `release`', () => {
   const theirs = production.filter(({ apiVersion }) => apiVersion.startsWith('monitoring.'));
   expect(theirs.length).toBe(3);
   for (const { metadata } of theirs) expect(metadata.labels?.release).toMatch(/^[a-z-]+$/);
 });
 
-rendered("Grafana's sidecar finds each dashboard of compose, under a stable name", async () => {
+test("Grafana's sidecar finds each dashboard of compose, under a stable name", async () => {
   const maps = ofKind<{ data: Record<string, string> }>(production, 'ConfigMap');
   const found = maps.filter(({ metadata }) => metadata.labels?.grafana_dashboard === '1');
   const given = Object.assign({}, ...found.map(({ data }) => data));

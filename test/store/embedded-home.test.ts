@@ -1,6 +1,6 @@
 /** The folder of the embedded store: `--fresh` erases what Kassa has made, and nothing else. */
 import { afterEach, expect, test } from 'bun:test';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startEmbedded } from '../../db/local/embedded.ts';
 import { openStage } from '../support/process.ts';
@@ -32,6 +32,14 @@ test.each(foreign)(
     }
   },
 );
+
+test('--fresh erases the data of a build that made no marker', async () => {
+  const folder = await stage.folder();
+  await (await start(folder, true)).stop();
+  await rm(join(folder, 'pg', 'made-by-kassa'));
+  await (await start(folder, true)).stop();
+  expect(await readdir(join(folder, 'pg'))).toContain('made-by-kassa');
+});
 
 test("--fresh erases Kassa's own data, even with a changed password, and keeps other files", async () => {
   const folder = await stage.folder();

@@ -1,5 +1,6 @@
 /** All overlays, rendered once, and the rules that they must keep. */
 import { need } from '../../support/need.ts';
+import { build } from './build.ts';
 import { badCertificates, environmentOf, misconfigured, readProduct } from './configuration.ts';
 import { badJobs } from './jobs.ts';
 import { badMonitors, badRoutes, badTargets, deadServices } from './links.ts';
@@ -9,16 +10,16 @@ import { type Manifest, parseYaml, readYaml, run } from './read.ts';
 
 export const OVERLAYS = ['minikube', 'production', 'production-gateway-api'];
 
-/** Without kubectl nothing is rendered, and the tests of what it renders are skipped. */
+/** Renders too, where it is installed: both must agree. */
 export const kubectl = need('kubectl', 'https://kubernetes.io/docs/tasks/tools');
 
-/** The objects of each folder that people apply, as `kubectl kustomize` renders them. */
+/** The objects of each folder that people apply. */
 export const built = new Map<string, Manifest[]>();
 for (const folder of [
   ...OVERLAYS.map((name) => `k8s/overlays/${name}`),
   'stress-test/kubernetes',
 ]) {
-  if (kubectl) built.set(folder, await render(kubectl, folder));
+  built.set(folder, await build(folder));
 }
 export const overlay = (name: string): Manifest[] => built.get(`k8s/overlays/${name}`) ?? [];
 export const locust = built.get('stress-test/kubernetes') ?? [];
@@ -47,8 +48,8 @@ export const complaints = (objects: Manifest[]): string[] => [
   ...badCertificates(objects),
 ];
 
-/** Names of generated ConfigMaps lose the hash of their content, which changes with every edit. */
-async function render(program: string, folder: string): Promise<Manifest[]> {
+/** As `kubectl kustomize` renders a folder. Names of generated ConfigMaps lose the hash of their content, which changes with every edit. */
+export async function render(program: string, folder: string): Promise<Manifest[]> {
   const { code, out, err } = await run([program, 'kustomize', folder]);
   if (code !== 0 || err !== '') throw new Error(`kubectl kustomize ${folder}: ${err}`);
   return parseYaml<Manifest>(

@@ -32,8 +32,8 @@ export const storeMutants: readonly Mutant[] = [
   mutant(
     '--fresh erases a data directory that Kassa has not made',
     'embedded-home.ts',
-    'if (has_data && made_by_kassa.includes(false)) throw notOurs(home.data);',
-    'void made_by_kassa;',
+    'if (has_data && !(await madeByKassa(home))) throw notOurs(home.data);',
+    'void madeByKassa;',
     ['embedded-home'],
   ),
   mutant(
