@@ -1,4 +1,4 @@
-/** Reads of rows that a foreign session holds: they wait, and the reads that came with them do not. */
+/** Reads of rows that a foreign session holds: they wait, and reads batched with them do not. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
@@ -15,7 +15,7 @@ const holder = await connect(database_url);
 const is_postgresql = (await postgresqlVersion(sql)) !== undefined;
 const IDS = Array.from({ length: 600 }, (_, i) => `u${i}`);
 await sql`insert into users (id, credit) select 'u' || n, n from generate_series(0, 599) n`;
-// On PostgreSQL rows make no read wait, unless it looks at each through a lock.
+// On PostgreSQL a locked row blocks no read, so this view takes an advisory lock for each row.
 if (is_postgresql) {
   await sql.unsafe(`
     create function looks_at(id text) returns boolean volatile language plpgsql as $$
@@ -34,12 +34,12 @@ const hold = async (ids: readonly string[]) => {
     else await holder.sql`update users set credit = credit where id = ${id}`;
   }
 };
-const letGo = () => holder.sql`rollback`;
+const release = () => holder.sql`rollback`;
 await holder.sql`set idle_in_transaction_session_timeout = 0`.catch(() => {});
 
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
-  await letGo();
+  await release();
   for (const end of open.splice(0)) await end();
 });
 afterAll(async () => {
@@ -52,21 +52,21 @@ function openReads(deadline_ms = 60_000) {
   const settings = fitting({ DEADLINE_MS: deadline_ms, LOCK_TIMEOUT_MS: 100 });
   const options = storeOptions(readConfig({}, settings), database_url, 'test');
   const pool = readPool(() => openConnection(options, 'reads'), options);
-  /** Of each statement that has waited in vain: how many ids it was about. */
-  const in_vain: number[] = [];
+  /** For each statement that timed out on a lock, its number of ids. */
+  const timed_out: number[] = [];
   const watched: typeof pool.read = async (statement, trying) => {
     const asked = (_: unknown, ids: string) => ids;
     const ids: unknown = statement(asked as never);
     return pool.read(statement, trying).catch((error) => {
-      in_vain.push(String(ids).split(',').length);
+      timed_out.push(String(ids).split(',').length);
       throw error;
     });
   };
   open.push(pool.close);
-  return { ...reads({ ...pool, read: watched }, options), in_vain };
+  return { ...reads({ ...pool, read: watched }, options), timed_out };
 }
 
-test.each([1, 10, 100])('%i held rows keep no other read waiting', async (count) => {
+test.each([1, 10, 100])('%i held rows delay no other read', async (count) => {
   const { findUser } = openReads();
   const held = IDS.slice(200, 200 + count);
   await hold(held);
@@ -78,55 +78,52 @@ test.each([1, 10, 100])('%i held rows keep no other read waiting', async (count)
     expect(found.map((user) => user?.id)).toEqual(free);
   }
   expect(answered).toBe(0);
-  await letGo();
+  await release();
   expect((await Promise.all(waiting)).map((user) => user?.id)).toEqual(held);
 });
 
-test('a held row is looked for once, and then asked for alone, also when nobody has waited', async () => {
-  const { findUser, in_vain } = openReads(1000);
+test('a held row is searched for once and then read alone, even after all waiting reads have given up', async () => {
+  const { findUser, timed_out } = openReads(1000);
   await hold(['u7']);
   const others = IDS.filter((id) => id !== 'u7');
   for (let round = 0; round < 3; round++) {
     const late = findUser('u7').catch((error: Failure) => error.code);
     await Promise.all(others.map(findUser));
     expect(await late).toBe('contention');
-    expect(in_vain.filter((ids) => ids > 1)).toEqual([512, 64, 8]);
-    const last_at = () => in_vain.length;
+    expect(timed_out.filter((ids) => ids > 1)).toEqual([512, 64, 8]);
+    const last_at = () => timed_out.length;
     for (let before = -1; before !== last_at(); await Bun.sleep(400)) before = last_at(); // four lock timeouts
   }
-  await letGo();
+  await release();
   expect(await findUser('u7')).toEqual({ id: 'u7', credit: 7 });
 });
 
-test('who reads a row while it is asked for sees what was written since', async () => {
-  const { findUser, in_vain } = openReads();
+test('a read that joins a pending read of the row sees what was written since', async () => {
+  const { findUser, timed_out } = openReads();
   await hold(['u9']);
   const first = findUser('u9');
-  await until(() => in_vain.length > 1, 'an attempt in vain');
+  await until(() => timed_out.length > 1, 'a lock timeout');
   const table = is_postgresql ? 'users_behind' : 'users';
   await holder.sql.unsafe(`update ${table} set credit = 1000 where id = 'u9'`);
   await holder.sql`commit`;
   const second = await findUser('u9');
   expect(second?.credit).toBe(1000);
-  expect([9, 1000]).toContain(Number((await first)?.credit)); // PostgreSQL has looked before it waited
+  expect([9, 1000]).toContain(Number((await first)?.credit)); // PostgreSQL's snapshot may be older
 });
 
-test.skipIf(!is_postgresql)(
-  'a table that is locked for a while keeps all reads waiting, and then none',
-  async () => {
-    const { findUser } = openReads();
-    await holder.sql`begin`;
-    await holder.sql`lock table users_behind in access exclusive mode`;
-    const all = Promise.all(IDS.map(findUser));
-    const { promise, resolve } = Promise.withResolvers<void>();
-    setTimeout(resolve, 500);
-    await promise;
-    await letGo();
-    expect((await all).map((user) => user?.id)).toEqual(IDS);
-  },
-);
+test.skipIf(!is_postgresql)('a table lock delays all reads, and no read after it', async () => {
+  const { findUser } = openReads();
+  await holder.sql`begin`;
+  await holder.sql`lock table users_behind in access exclusive mode`;
+  const all = Promise.all(IDS.map(findUser));
+  const { promise, resolve } = Promise.withResolvers<void>();
+  setTimeout(resolve, 500);
+  await promise;
+  await release();
+  expect((await all).map((user) => user?.id)).toEqual(IDS);
+});
 
-test('what is read ahead waits for one lock timeout at most', async () => {
+test('a prefetch waits for at most one lock timeout', async () => {
   const { prefetchOrders } = openReads();
   await sql`insert into orders (id, user_id, paid, total_cost) values ('o1', 'u1', false, 0)`;
   await holder.sql`begin`;

@@ -1,10 +1,9 @@
-/** Mutants: idempotency, and each service's own operations. */
+/** Mutants: idempotency, and the operations of each service. */
 import { type Mutant, mutant } from '../mutant.ts';
 
 const engine = ['transaction', 'faults', 'engine', 'checkout'];
 
 export const idempotencyMutants: readonly Mutant[] = [
-  // Idempotency.
   mutant(
     'recorded answers are not found',
     'recorded-answers.ts',
@@ -55,7 +54,7 @@ export const idempotencyMutants: readonly Mutant[] = [
     ['idempotency'],
   ),
 
-  // The operations of each service, and how they came apart.
+  // The operations of each service, and the upgrade that gave each its own table.
   mutant(
     "each role may touch payment's records",
     'roles.ts',
@@ -71,42 +70,42 @@ export const idempotencyMutants: readonly Mutant[] = [
     ['idempotency', 'roles'],
   ),
   mutant(
-    'only one service of a batch has its keys looked up',
+    'a batch looks up the keys of its first service only',
     'recorded-answers.ts',
     'SERVICES.filter((service) => operations.some((one) => one.service === service));',
     'SERVICES.filter((service) => operations[0]?.service === service);',
     ['idempotency'],
   ),
   mutant(
-    'a lost commit is settled in the table of another service',
+    "a lost commit is settled in another service's table",
     'in-doubt.ts',
     "[writeMarker(sql, marker, 'undone')]",
     "[writeMarker(sql, { ...marker, service: 'stock' }, 'undone')]",
     engine,
   ),
   mutant(
-    'the upgrade forgets the keys of payment',
+    'the upgrade drops the keys of payment',
     '0002_operations_of_each_service.sql',
     "'% /payment/%'",
     "'% /payments/%'",
     ['upgrade'],
   ),
   mutant(
-    'the upgrade copies the first few thousand keys',
+    'the upgrade copies only the first few thousand keys',
     'migrate.ts',
     'statement.startsWith(AGAIN) && changed > 0',
     'statement.startsWith(AGAIN) && changed < 0',
     ['upgrade'],
   ),
   mutant(
-    'the upgrade lets the version before go on writing',
+    'the upgrade lets the old version go on writing',
     '0002_operations_of_each_service.sql',
     'ALTER TABLE IF EXISTS "operations" RENAME TO "operations_closing";',
     'CREATE TABLE IF NOT EXISTS "operations_closing" AS SELECT * FROM "operations";',
     ['upgrade'],
   ),
   mutant(
-    'a sweep without an index takes what has been renewed meanwhile',
+    'a sweep without an index deletes a renewed record',
     'sweep.ts',
     'where key = any(${keys}::text[]) and expires_at < now()',
     'where key = any(${keys}::text[])',
