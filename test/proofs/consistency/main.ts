@@ -13,10 +13,11 @@ import {
   verdict,
 } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
-import { checkHistory, type HistoryResult, sentenceOf } from './history.ts';
-import { planBaskets, planSingles, type Settings } from './plan.ts';
-import { addUp, type Column, columnsOf, tablesOf, violationsOf } from './print.ts';
-import { runPlan } from './run.ts';
+import { sentenceOf } from './history.ts';
+import type { Settings } from './plan.ts';
+import { tablesOf } from './print.ts';
+import { READERS } from './read.ts';
+import { type Outcome, runRounds } from './rounds.ts';
 
 const HELP = `Sends many concurrent checkouts, then compares the answers with the state of the store.
 
@@ -41,14 +42,12 @@ orders have several items and quantities; there is stock for half of them, and s
 pay. Each order is checked out twice ("again").
 Exit code 0: all figures are 0; 1: some are not; 2: the test could not run.`;
 
-/** Bun reads this limit once, at its start; the default is 256 concurrent calls. */
+/** Bun reads this limit once, at its start. */
 const CONNECTIONS = 'BUN_CONFIG_MAX_HTTP_REQUESTS';
+/** Concurrent calls without it. */
+const CONNECTIONS_MAX = 256;
 const HISTORY_OPERATIONS = 5000;
 
-if (!process.env[CONNECTIONS]) {
-  const env = { ...process.env, [CONNECTIONS]: '65000' };
-  process.execve?.(process.execPath, [process.execPath, ...process.argv.slice(1)], env);
-}
 const asked = flags(HELP, {
   address: { type: 'string' },
   hot: { type: 'boolean', default: false },
@@ -77,21 +76,23 @@ const width = whole('width', asked.width, 1, 60_000);
 const rounds = whole('rounds', asked.rounds, 1, 1000);
 const seed = whole('seed', asked.seed, 0, 2 ** 32 - 1);
 const operations_max = historyFlag(asked.history);
+if (width + READERS > CONNECTIONS_MAX && !process.env[CONNECTIONS]) {
+  const env = { ...process.env, [CONNECTIONS]: '65000' };
+  process.execve?.(process.execPath, [process.execPath, ...process.argv.slice(1)], env);
+}
 const teardown = openTeardown();
 const line = live();
 
-let columns: Column[] = [];
-const histories: HistoryResult[] = [];
+let outcome: Outcome;
 try {
-  await main();
+  outcome = await main();
 } catch (error) {
   await teardown.run();
   usage(sentenceFor(error));
 }
 await teardown.run(); // after a signal, the process ends here
 line.end();
-const not_serial = histories.flatMap((history) => history.violations).length;
-const violations = violationsOf(columns) + not_serial;
+const { columns, histories, violations } = outcome;
 if (asked.json) {
   const { address } = asked;
   console.log(JSON.stringify({ address, settings, width, seed, rounds, columns, histories }));
@@ -102,21 +103,13 @@ for (const history of histories) console.log(sentenceOf(history));
 console.log(`seed ${seed}`);
 verdict(violations, 'The state of the store matches the answers.');
 
-async function main(): Promise<void> {
+async function main(): Promise<Outcome> {
   const client = await connect(asked.address ?? (await startOwn()));
-  const random = seeded(seed);
-  for (let round = 1; round <= rounds; round++) {
-    const show = (text: string) => line.show(rounds > 1 ? `run ${round}, ${text}` : text);
-    const of_run: Column[] = [];
-    for (const plan of [planSingles(settings, random), planBaskets(settings, random)]) {
-      const evidence = await runPlan(plan, { client, width, random, show });
-      of_run.push(...columnsOf(evidence));
-      show(`${plan.name}: looking for a serial order`);
-      histories.push(checkHistory(evidence, operations_max));
-    }
-    columns = addUp(columns, of_run);
-  }
-  line.show('done');
+  const { show } = line;
+  const options = { client, rounds, width, operations_max, random: seeded(seed), show };
+  const outcome = await runRounds(settings, options);
+  show('done');
+  return outcome;
 }
 
 /** Starts the services on their own store, in one process. @returns its address */

@@ -6,7 +6,8 @@ import type { Ids, Kind, Sample, SeenOrder, Snapshot } from './evidence.ts';
 const WIDTH = 200;
 const SETTLE_MS = 10_000;
 const READ_MS = 30_000;
-const READERS = 64;
+/** Concurrent reads during the checkouts. */
+export const READERS = 64;
 
 /**
  * Reads everything until two consecutive readings are equal. Credits and stocks only fall, so
