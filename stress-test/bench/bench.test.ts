@@ -39,7 +39,6 @@ const violationsOf = async (database: Database) =>
 
 test.each([
   [['--only', 'checkout,nothing'], '--only takes checkout, calls'],
-  [['--clients', '0'], '--clients must be a number from 1'],
   [['--clients', '1.5'], '--clients must be a whole number'],
   [['--repeat', 'x'], '--repeat must be a number'],
   [['--bogus'], "Unknown option '--bogus'"],
@@ -112,10 +111,10 @@ test('one transaction each: the other calls answer like Kassa, and the audit pas
 test.skipIf(!pgbench)('pgbench pays as many orders as it says', async () => {
   const database = await seeded(100);
   let [done, per_s] = [0, 0];
-  for (let seconds = 0.7; per_s === 0 && seconds < 60; seconds *= 4) {
+  for (let seconds = 0.4; per_s === 0 && seconds < 60; seconds *= 4) {
     const sample = await runPgbench(stage, {
       ...{ program: pgbench ?? '', database_url: database.database_url, clients: 4 },
-      ...{ orders: await database.addOrders(40_000, BASKETS.zipf), warmup_s: 0.3, seconds },
+      ...{ orders: await database.addOrders(15_000, BASKETS.zipf), warmup_s: 0.1, seconds },
     });
     expect(sample).toMatchObject({ failures: {}, ran_out: false });
     done += sample.done;
@@ -237,6 +236,7 @@ test('a server without answers and a suddenly fast server can be measured', asyn
     server_url: proxy.database_url,
     pgbench: undefined,
     paces: new Map(),
+    warm_up_s: 0.2,
   };
   const deployment = { ...deployed('kassa'), rows: 500 };
   const measured = await open(deployment, dependencies);

@@ -39,6 +39,8 @@ export interface Dependencies {
   server_url: string;
   pgbench: string | undefined;
   paces: Paces;
+  /** Seconds for which services warm up (WARM_UP_S). */
+  warm_up_s?: number;
   /** Shows progress in the live line. */
   show?: (text: string) => void;
 }
@@ -60,7 +62,8 @@ export async function open(deployment: Deployment, dependencies: Dependencies): 
       services.push(await start(deployment, dependencies.stage, database.database_url));
     }
     const cold = { ...WARM_UP, deployment };
-    if (services.length > 0) await side.measure(cold, { warmup_s: 0, seconds: WARM_UP_S });
+    const { warm_up_s = WARM_UP_S } = dependencies;
+    if (services.length > 0) await side.measure(cold, { warmup_s: 0, seconds: warm_up_s });
     return side;
   } catch (error) {
     await side.drop().catch(() => {});

@@ -1,6 +1,7 @@
 /** The page of the bench: targets, charts, tables, and the environment. */
 import { barChart, lineChart } from '../report/charts.ts';
-import { describeMachine, htmlPage, htmlTable, type Section } from '../report/page.ts';
+import { describeMachine } from '../report/environment.ts';
+import { htmlPage, htmlTable, type Section } from '../report/page.ts';
 import { BASKETS, DEMANDS, NAMES, type Run, SIDES } from './plan.ts';
 import type { Table } from './print.ts';
 import type { Outcome } from './run.ts';

@@ -7,10 +7,9 @@ import { Failure } from '../../db/failure.ts';
 import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { openStage } from '../../test/support/process.ts';
 import { live, table, usage } from '../../test/support/report.ts';
-import { commandLine, describeMachine } from '../report/page.ts';
+import { commandLine, describeMachine } from '../report/environment.ts';
 import { describeServer } from './database.ts';
 import { type Dependencies, probePgbench } from './deployment.ts';
-import { reportPage } from './html.ts';
 import { readSettings } from './options.ts';
 import { findPgbench, HOW_TO_GET_PGBENCH } from './pgbench.ts';
 import { planRuns } from './plan.ts';
@@ -123,6 +122,8 @@ async function report(): Promise<void> {
   if (outcome.closings.length > 0) {
     console.log(outcome.closings.every(agrees) ? '\nAll sums agree.' : '\nSUMS DISAGREE.');
   }
+  // Imported only here: the library of the charts takes longer to load than all else.
+  const { reportPage } = await import('./html.ts');
   await mkdir(dirname(settings.html), { recursive: true });
   const ordered = [...tables.slice(-1), ...tables.slice(0, -1)];
   await writeFile(settings.html, reportPage({ facts, tables: ordered, results: outcome.results }));

@@ -3,7 +3,7 @@ import { exitWith } from '../../apps/runtime/exit.ts';
 import { Failure } from '../../db/failure.ts';
 import { assertAnswers } from '../../test/support/client.ts';
 import { live, seeded } from '../../test/support/report.ts';
-import { commandLine } from '../report/page.ts';
+import { commandLine } from '../report/environment.ts';
 import { requests } from './calls.ts';
 import { type Options, readOptions } from './options.ts';
 import { prepare } from './prepare.ts';

@@ -1,6 +1,7 @@
 /** The page of a run, with charts. */
 import { barChart, lineChart } from '../report/charts.ts';
-import { describeMachine, htmlPage, htmlTable, type Section } from '../report/page.ts';
+import { describeMachine } from '../report/environment.ts';
+import { htmlPage, htmlTable, type Section } from '../report/page.ts';
 import { causes, loopText, notes, OUTCOME_HEAD, outcomeRows } from './print.ts';
 import { type LoadResult, OUTCOMES } from './result.ts';
 

@@ -1,6 +1,4 @@
 /** The page of a report: facts, sections with charts and tables. It needs no script. */
-import { cpus, release, totalmem, type } from 'node:os';
-import manifest from '../../package.json' with { type: 'json' };
 import { escaped, FONT } from './drawing.ts';
 
 export interface Section {
@@ -50,25 +48,6 @@ ${parts.join('\n')}
 </body>
 </html>
 `;
-}
-
-/** The command line as typed, for the page; take it before flags are read. */
-export const commandLine = (command: string): string =>
-  [command, ...process.argv.slice(2)]
-    .map((arg, i) => (i === 0 || /^[\w./:=,@+-]+$/.test(arg) ? arg : JSON.stringify(arg)))
-    .join(' ');
-
-/** What the figures depend on. It names neither a machine nor a person. */
-export function describeMachine(): Record<string, string> {
-  const cores = cpus();
-  return {
-    CPU: cores[0]?.model.trim() || 'unknown',
-    Cores: String(cores.length),
-    Memory: `${(totalmem() / 2 ** 30).toFixed(1)} GiB`,
-    System: `${type()} ${release()} ${process.arch}`,
-    Versions: `Kassa ${manifest.version}, Bun ${Bun.version}`,
-    Date: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
-  };
 }
 
 const STYLE = `

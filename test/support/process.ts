@@ -141,6 +141,8 @@ export function signalProcess(pid: number, name: NodeJS.Signals): void {
 
 /** Longer than anything takes on the slowest machine: what lasts longer hangs. */
 const HANG_MS = 240_000;
+/** Polls become rarer, up to this pause: on a busy machine they slow down what is awaited. */
+const PAUSE_MS_MAX = 60;
 
 /** Polls until the condition holds. @throws Error after `timeout_ms` */
 export async function until(
@@ -148,10 +150,11 @@ export async function until(
   what: string,
   timeout_ms = HANG_MS,
 ): Promise<void> {
-  const give_up_at = performance.now() + timeout_ms;
+  const began_at = performance.now();
   while (!(await condition())) {
-    if (performance.now() > give_up_at) throw new Error(`waited in vain for ${what}`);
-    await Bun.sleep(10);
+    const waited_ms = performance.now() - began_at;
+    if (waited_ms > timeout_ms) throw new Error(`waited in vain for ${what}`);
+    await Bun.sleep(Math.min(PAUSE_MS_MAX, 10 + waited_ms / 20));
   }
 }
 
