@@ -20,19 +20,23 @@ const PATIENCE_MS = 20_000;
 
 /**
  * Sends the parts one after the other, in separate segments, and reads until the other side closes.
- * @param options `ends`: half-closes after the last part; `head`: answers have a length but no body
+ * @param options `ends`: half-closes after the last part; `last`: closes the connection once the
+ * answers match it, because the other side would not; `head`: answers have a length but no body
  */
 export function sendRaw(
   port: number,
   parts: readonly string[],
-  options: { pause_ms?: number; ends?: boolean; head?: boolean } = {},
+  options: { pause_ms?: number; ends?: boolean; last?: RegExp; head?: boolean } = {},
 ): Promise<Exchanged> {
   const begun_at = performance.now();
   return new Promise((resolve) => {
     let text = '';
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
     const late = setTimeout(() => socket.destroy(), PATIENCE_MS);
-    socket.on('data', (bytes) => (text += bytes.toString('latin1')));
+    socket.on('data', (bytes) => {
+      text += bytes.toString('latin1');
+      if (options.last?.test(text)) socket.destroy();
+    });
     socket.on('end', () => socket.end());
     socket.on('error', () => {});
     socket.on('close', () => {
