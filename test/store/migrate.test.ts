@@ -1,5 +1,5 @@
 /** Migrations: each statement runs once, and a crash at any moment leaves them resumable. */
-import { afterAll, afterEach, beforeEach, expect, test } from 'bun:test';
+import { afterAll, afterEach, expect, test } from 'bun:test';
 import { cp, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { is } from 'drizzle-orm';
@@ -17,18 +17,22 @@ const tables = Object.values(schema).flatMap((table) =>
 );
 const MAX = 2n ** 53n - 1n;
 
-let database: Awaited<ReturnType<typeof newDatabase>>;
+const database = await newDatabase(undefined, { migrated: false });
 const connections: Connection[] = [];
 const stage = openStage();
 
-beforeEach(async () => {
-  database = await newDatabase(undefined, { migrated: false });
-});
 afterEach(async () => {
+  const { sql } = await open();
+  const left = await sql`
+    select table_name from information_schema.tables where table_schema = 'public'`;
+  const names = left.map(({ table_name }) => table_name);
+  if (names.length > 0) await sql.unsafe(`drop table ${names.join(', ')}`);
   await Promise.all(connections.splice(0).map((connection) => connection.close()));
+});
+afterAll(async () => {
+  await stage.clear();
   await database.drop();
 });
-afterAll(() => stage.clear());
 
 async function open(): Promise<Connection> {
   const connection = await connect(database.database_url);
