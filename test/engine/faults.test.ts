@@ -37,9 +37,9 @@ afterAll(async () => {
 });
 
 /** Injects the fault into the first `count` statements that begin with this text. */
-function onStatement(begins: string, fault: Fault, count = 1): void {
+function onStatement(begins: string, fault: Fault, count = 1, at = proxy): void {
   let left = count;
-  proxy.disturb = (text) => (text.startsWith(begins) && left-- > 0 ? fault : 'pass');
+  at.disturb = (text) => (text.startsWith(begins) && left-- > 0 ? fault : 'pass');
 }
 
 /** Waits until lanes and reads have reconnected. */
@@ -248,9 +248,10 @@ test('while the store is away, calls fail long before their deadline, and soon w
 });
 
 for (const fault of ['stall', 'stall_within'] as const) {
-  test(`a connection that falls silent (${fault}) is replaced, and the call happens once`, async () => {
+  test.concurrent(`a connection that falls silent (${fault}) is replaced, and the call happens once`, async () => {
+    const own = await startProxy(storeUrl());
     const impatient = openKassa({
-      DATABASE_URL: proxy.database_url,
+      DATABASE_URL: own.database_url,
       STATEMENT_TIMEOUT_MS: 500,
       IDLE_IN_TRANSACTION_TIMEOUT_MS: 500,
       TRANSACTION_TIMEOUT_MS: 1000,
@@ -258,22 +259,23 @@ for (const fault of ['stall', 'stall_within'] as const) {
     });
     const user = await newUser(kassa, 5);
     const key = { 'idempotency-key': `s${user}` };
-    onStatement('commit', fault);
+    onStatement('commit', fault, 1, own);
     let reply = await impatient.post(`/payment/add_funds/${user}/7`, key);
     if (reply.body.code === 'outcome_unknown') {
       // Without a time limit on transactions the server cannot answer before the connection breaks.
       expect(fault).toBe('stall_within');
-      proxy.cutAll();
+      own.cutAll();
       reply = await impatient.post(`/payment/add_funds/${user}/7`, key);
     }
     expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
     for (const silent of ['select id, credit from users where id = ', 'begin']) {
-      onStatement(silent, fault);
+      onStatement(silent, fault, 1, own);
       expect(await creditOf(impatient, user)).toBe(12);
     }
-    onStatement('begin', fault);
+    onStatement('begin', fault, 1, own);
     expect((await impatient.post(`/payment/pay/${user}/2`)).body.credit).toBe(10);
     await impatient.close();
+    await own.close();
   });
 }
 

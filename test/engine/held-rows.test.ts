@@ -16,7 +16,7 @@ import { until } from '../support/process.ts';
 import { holdRows, openTransaction } from './hold.ts';
 
 /** For each row that is free, with and without held rows. */
-const CALLS = 25;
+const CALLS = 15;
 const probe = await connect();
 const is_gated = probe.gated;
 await probe.close();

@@ -182,7 +182,7 @@ test('a body does not affect the next request of its connection', async () => {
   }
 });
 
-test('a client that sends a request byte by byte, or none, is disconnected within 15 s', async () => {
+test.concurrent('a client that sends a request byte by byte, or none, is disconnected within 15 s', async () => {
   const head = `GET /health/live HTTP/1.1\r\nHost: a\r\nx: ${'a'.repeat(500)}`;
   const post = `POST /orders/create/nobody HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n`;
   const chunked = post.replace('Content-Length: 500', 'Transfer-Encoding: chunked');
@@ -202,7 +202,7 @@ test('a client that sends a request byte by byte, or none, is disconnected withi
     expect(took_ms).toBeLessThan(15_000);
 });
 
-test('a stop does not wait for incomplete requests or idle connections', async () => {
+test.concurrent('a stop does not wait for incomplete requests or idle connections', async () => {
   const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()), DRAIN_MS: '600000' };
   const child = stage.start(['apps/order/main.ts'], env);
   await answers(child, Number(env.PORT));

@@ -61,7 +61,7 @@ test('2,000 calls that fail in one outage make a few lines, which count them all
   let left = 2000;
   const caller = async () => {
     while (left-- > 0) {
-      const reply = await call(port, 'POST', '/orders/create/one');
+      const reply = await call(port, 'POST', '/orders/create/one', {});
       expect([reply.status, reply.body.code]).toEqual([503, 'store_unavailable']);
     }
   };

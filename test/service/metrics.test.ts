@@ -1,5 +1,7 @@
 /** `GET /metrics`: requests by route, batches, retries and lost answers. */
 import { afterAll, expect, test } from 'bun:test';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { exchange, request } from '../support/gateway.ts';
 import {
@@ -132,17 +134,14 @@ test('METRICS_PORT serves /metrics only, and PORT does not serve it under any sp
 
 test('without METRICS_PORT, or if it equals PORT, one port serves everything', async () => {
   const same = String(await freePort());
-  for (const more of [{}, { PORT: same, METRICS_PORT: same }]) {
-    const { port, child } = await begin(more);
-    const { status, body } = await exchange(
-      more.PORT ? Number(same) : port,
-      request('GET', '/metrics'),
-    );
+  const bare = await begin();
+  for (const { port, child } of [bare, await begin({ PORT: same, METRICS_PORT: same })]) {
+    const { status, body } = await exchange(port, request('GET', '/metrics'));
     expect([status, isScrape(body)]).toEqual([200, true]);
     expect(child.out).not.toContain('metrics');
   }
   // Even there only its own name finds it: paths are not resolved.
-  const { port } = await begin();
+  const { port } = bare;
   for (const target of DISGUISES.slice(0, 6)) {
     expect([target, (await exchange(port, request('GET', target))).status >= 400]).toEqual([
       target,
@@ -152,7 +151,9 @@ test('without METRICS_PORT, or if it equals PORT, one port serves everything', a
 });
 
 test('a taken METRICS_PORT is named, and on Deno METRICS_PORT is refused', async () => {
-  const { port } = await begin();
+  const other = createServer().listen(0);
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
   const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()) };
   for (const program of ['apps/order/main.ts', 'apps/cli/dev.ts']) {
     const taken = await stage.run([program], { ...env, METRICS_PORT: String(port) });
@@ -169,4 +170,5 @@ test('a taken METRICS_PORT is named, and on Deno METRICS_PORT is refused', async
   );
   expect(await deno.ended).toBe(2);
   expect(sentenceOf(deno)).toContain('METRICS_PORT needs Bun');
+  other.close();
 });
