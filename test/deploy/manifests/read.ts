@@ -1,7 +1,7 @@
 /** Reads the YAML of manifests, values and charts strictly. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseAllDocuments } from 'yaml';
+import { type Document, parseAllDocuments } from 'yaml';
 import { TOP } from '../../support/process.ts';
 
 /** The fields that all Kubernetes objects have. */
@@ -23,14 +23,21 @@ export const pathsOf = (pattern: string): string[] =>
   [...new Bun.Glob(pattern).scanSync(TOP)].sort();
 
 /**
- * The documents of a file, without empty ones.
+ * The documents of a file, without empty ones. Each caller gets objects of its own.
  * @throws Error that names the file, for invalid YAML, a duplicate key, or a warning
  */
 export async function readYaml<T = unknown>(path: string): Promise<T[]> {
-  return parseYaml<T>(path, await text(path));
+  const documents = parsed.get(path) ?? text(path).then((content) => parse(path, content));
+  parsed.set(path, documents);
+  return contents<T>(await documents);
 }
+/** Overlays share most of their files, and parsing is slow. */
+const parsed = new Map<string, Promise<Document[]>>();
 
-export function parseYaml<T>(name: string, content: string): T[] {
+export const parseYaml = <T>(name: string, content: string): T[] =>
+  contents<T>(parse(name, content));
+
+function parse(name: string, content: string): Document[] {
   // compose.yaml uses `<<`; kustomize rejects it.
   const documents = parseAllDocuments(content, { strict: true, uniqueKeys: true, merge: true });
   if (!Array.isArray(documents)) return [];
@@ -38,8 +45,11 @@ export function parseYaml<T>(name: string, content: string): T[] {
     const [wrong] = [...errors, ...warnings];
     if (wrong) throw new Error(`${name}: ${wrong.message}`);
   }
-  return documents.map((document) => document.toJS() as T).filter((content) => content !== null);
+  return documents;
 }
+
+const contents = <T>(documents: Document[]): T[] =>
+  documents.map((document) => document.toJS() as T).filter((content) => content !== null);
 
 /** Runs a program from the top of the project, and waits until it ends. */
 export async function run(
