@@ -2,7 +2,7 @@
 import { expect, test } from 'bun:test';
 import { z } from 'zod';
 import { createUser } from '../../apps/payment/commands.ts';
-import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { loadConfig, readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { limitPairs, longestCallMs } from '../../apps/runtime/limits.ts';
 import { logTo } from '../../apps/runtime/log.ts';
 import { type Config, variables } from '../../apps/runtime/variables.ts';
@@ -35,9 +35,9 @@ const choices = names.flatMap((name) => {
 });
 
 /** The error for a wrong environment, which is one sentence. */
-function complaintAbout(environment: Record<string, string>): string {
+function complaintAbout(environment: Record<string, string>, read = readConfig): string {
   try {
-    readConfig(environment);
+    read(environment);
   } catch (error) {
     if (error instanceof Failure && !error.detail.includes('\n')) return error.detail;
     throw error;
@@ -134,6 +134,21 @@ test.each(['db', 'mysql://kassa:secret@db/kassa', 'http://db', 'postgres//db'])(
     expect(complaint).not.toContain('secret');
   },
 );
+
+const wrong: [environment: Record<string, string>, said: string][] = [
+  [{ DATABASE_URL: 'postgres://kassa:secret@db:99999/kassa' }, 'must have ports from 1 to 65535'],
+  [{ DATABASE_URL: 'postgres://kassa:secret%@db/kassa' }, 'DATABASE_URL must have %25'],
+  [{ DATABASE_URL: 'postgres://kassa:secret@db/kassa?sslmode=on' }, 'sslmode in DATABASE_URL'],
+  [{ DATABASE_CERT_FILE: '/nowhere' }, 'DATABASE_CERT_FILE is set without DATABASE_KEY_FILE'],
+  [{ DATABASE_PASSWORD_FILE: '/nowhere' }, 'DATABASE_PASSWORD_FILE /nowhere cannot be read'],
+  [{ HOST: 'a host' }, 'HOST must be a host name'],
+];
+test.each(wrong)('%j is refused with one sentence, without the password', (environment, said) => {
+  const DATABASE_URL = 'postgres://kassa:secret@db/kassa';
+  const complaint = complaintAbout({ DATABASE_URL, ...environment }, loadConfig);
+  expect(complaint).toContain(said);
+  expect(complaint).not.toContain('secret');
+});
 
 test('an empty variable counts as unset', () => {
   const empty = Object.fromEntries(names.map((name) => [name, '']));
