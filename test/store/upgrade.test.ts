@@ -4,7 +4,7 @@ import type { Connection } from '../../db/connection/connection.ts';
 import { takeGate } from '../../db/connection/dialect.ts';
 import { codeOf } from '../../db/failure.ts';
 import { type Migration, migrate, readMigrations } from '../../db/maintenance/migrate.ts';
-import { connect, newDatabase, openKassa } from '../support/kassa.ts';
+import { connect, type Kassa, newDatabase, openKassa } from '../support/kassa.ts';
 
 const migrations = await readMigrations();
 const at = migrations.findIndex(({ name }) => name === '0002_operations_of_each_service');
@@ -68,20 +68,18 @@ async function addFundsBefore({ sql, gated }: Connection, user: string, end: 'co
   }
 }
 
-/** The same call to a service of the new version. */
-async function addFundsNow(user: string): Promise<string> {
-  const kassa = openKassa({ DATABASE_URL: database.database_url, DEADLINE_MS: 1000 }, ['payment']);
-  const headers = { 'idempotency-key': `${KEY}-${user}` };
-  const {
-    status,
-    body,
-    text,
-    headers: answered,
-  } = await kassa.call('POST', `/payment/add_funds/${user}/7`, headers);
-  await kassa.close();
-  if (status !== 200) return `${status} ${body.code}`;
-  return answered.get('idempotency-replayed') ? `replayed ${text}` : text;
+/** The same call to a service of the new version: the given one, or one for this call. */
+async function addFundsNow(user: string, service?: Kassa): Promise<string> {
+  const kassa = service ?? openNow();
+  const path = `/payment/add_funds/${user}/7`;
+  const reply = await kassa.call('POST', path, { 'idempotency-key': `${KEY}-${user}` });
+  if (!service) await kassa.close();
+  if (reply.status !== 200) return `${reply.status} ${reply.body.code}`;
+  return reply.headers.get('idempotency-replayed') ? `replayed ${reply.text}` : reply.text;
 }
+
+const openNow = (): Kassa =>
+  openKassa({ DATABASE_URL: database.database_url, DEADLINE_MS: 1000 }, ['payment']);
 
 const credits = async () =>
   (await connection.sql`select credit from users order by id`).map((row) => Number(row.credit));
@@ -99,10 +97,11 @@ test('at each step of the upgrade a repeated call is replayed or refused, in the
       await migrate(connection, [...before, partly]);
       await connection.sql`delete from migrations where name = ${split.name} and step = 0`;
     }
+    const kassa = openNow();
     for (const user of USERS) {
       const [old, now] = [
         await addFundsBefore(connection, user, 'commit'),
-        await addFundsNow(user),
+        await addFundsNow(user, kassa),
       ];
       const replay = `replayed ${answers.get(user)}`;
       expect([replay, '42P01']).toContain(old);
@@ -111,6 +110,7 @@ test('at each step of the upgrade a repeated call is replayed or refused, in the
       expect([steps, old === replay && now === replay]).toEqual([steps, false]);
       if (user === 'ann') seen.push(`${old === replay} ${now === replay}`);
     }
+    await kassa.close();
     expect(await credits()).toEqual([7, 7, 7]);
   }
   // First only the old version serves, then neither, then only the new one.
