@@ -232,7 +232,7 @@ test('the proofs use the certificates and the password of the environment', asyn
   };
   const few = ['--items', '5', '--users', '10', '--checkouts', '10'];
   const fault = ['--faults', 'terminate-sessions', '--every', '0.4'];
-  const brief = ['--minutes', '0.05', '--seed', '11', '--clients', '2', ...fault];
+  const brief = ['--minutes', '0.05', '--seed', '11', '--clients', '2', '--think', '50', ...fault];
   try {
     const consistency = await stage.run(['test/proofs/consistency/main.ts', ...few], env);
     expect([consistency.code, consistency.err]).toEqual([0, expect.not.stringContaining('ERR')]);
