@@ -43,7 +43,7 @@ export interface EngineDependencies {
   log: Log;
   clock?: Clock;
   meter?: Meter;
-  countLanes?: LaneUseDependencies['countLanes'];
+  countLanes?: LaneUseDependencies['countLanes'] | undefined;
 }
 
 export function groupCommit(deps: EngineDependencies, limits: EngineLimits): Engine {

@@ -29,17 +29,20 @@ const command: Command<Answer> = {
 };
 
 interface StoreKind {
+  countLanes?: () => number;
   gated?: boolean;
   /** Its transactions run one at a time. */
   serial?: boolean;
 }
 
 /** An engine on a store whose transactions take 20 ms each; `open` are its connections. */
-function stage({ gated = false, serial = false }: StoreKind) {
+function stage({ gated = false, serial = false, countLanes }: StoreKind) {
   const schedule = new Schedule(seeded(7));
   const clock = schedule.clock();
   const open = new Set<Connection>();
   const lanes: number[] = [];
+  const events: string[] = [];
+  const log = (_: string, event: string) => void events.push(event);
   let taken = false;
   const queue: (() => void)[] = [];
   const enter = async () => {
@@ -76,9 +79,9 @@ function stage({ gated = false, serial = false }: StoreKind) {
     return connection;
   };
   const prefetch = async () => new Map();
-  const deps = { connect, prefetch, marker_service: 'order' as const, log: () => {}, clock };
-  const engine = groupCommit(deps, limits);
-  return { schedule, engine, open, lanes };
+  const deps = { connect, prefetch, marker_service: 'order' as const, log, clock };
+  const engine = groupCommit({ ...deps, countLanes }, limits);
+  return { schedule, engine, open, lanes, events };
 }
 
 /** Runs clients that call again as soon as they are answered. @returns the number of answers */
@@ -133,6 +136,18 @@ test('where transactions run in parallel, lanes are used; at rest all but one ar
     expect(engine.lanes()).toBeGreaterThan(1);
     await engine.close();
     expect(open.size).toBe(0);
+  });
+});
+
+test('a lane that leaves use finishes its batches first', () => {
+  let count = 1;
+  const countLanes = () => (count = 3 - count);
+  const { schedule, engine, lanes, events } = stage({ countLanes });
+  play(schedule, async () => {
+    await callers({ schedule, engine, lanes }, 32, 50);
+    expect(new Set(lanes)).toEqual(new Set([1, 2]));
+    expect(events).not.toContain('batch_retried');
+    await engine.close();
   });
 });
 

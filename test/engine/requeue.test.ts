@@ -130,18 +130,28 @@ test('a batch reads no more lines than its limit, and the commands that do not f
   const deps = { connect, prefetch, marker_service: 'order' as const, log() {} };
   const engine = groupCommit(deps, options);
   const [user, item] = [await newUser(kassa), await newItem(kassa, 1)];
-  const orders = await times(5, () => newOrder(kassa, user));
+  // The last order by id comes first: none of its lines are among the first hundred.
+  const orders = (await times(5, () => newOrder(kassa, user))).sort().reverse();
   for (const id of orders) {
     await foreign.sql`insert into order_lines (order_id, item_id, quantity, unit_price)
       select ${id}, 'line-' || n, 1, 0 from generate_series(1, ${lines}::int8) n`;
   }
   // The first is under way while the others arrive, so those form one batch, as far as they fit.
+  const seen: (number | undefined)[] = [];
+  const seeing = (id: string, command: Command): Command => ({
+    ...command,
+    decide(rows) {
+      seen.push(rows.order(id)?.lines.length);
+      return command.decide(rows);
+    },
+  });
   const calls = [
     createOrder(crypto.randomUUID(), user),
-    ...orders.map((id) => addItem(id, item, 1)),
+    ...orders.map((id) => seeing(id, addItem(id, item, 1))),
   ].map(counted);
   const all = await Promise.all(calls.map(({ command }) => engine.submit(command)));
   expect(all.map(({ answer }) => answer.status)).toEqual(all.map(() => 200));
   expect(Math.max(...read)).toBeWithin(lines, 100 + 2);
+  expect(seen).toEqual(orders.map(() => lines));
   await engine.close();
 });

@@ -151,6 +151,20 @@ test('a server error before the COMMIT is a certain abort', async () => {
   await lane.close();
 });
 
+test('a connection that is lost before the COMMIT is sent is a certain abort', async () => {
+  const lane = await connect(database.database_url);
+  const { command, keys } = append(crypto.randomUUID());
+  const losing: Command<Answer> = {
+    ...command,
+    decide(rows) {
+      lane.destroy();
+      return command.decide(rows);
+    },
+  };
+  const attempt = await transact(lane, [{ command: losing, keys }], newMarker(), TIMEOUTS);
+  expect(attempt.end).toBe('aborted');
+});
+
 test('a lost connection stays lost', async () => {
   const lane = await connect(database.database_url);
   lane.destroy();

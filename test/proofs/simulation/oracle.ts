@@ -235,11 +235,13 @@ export class Oracle {
     }
     for (const name of locks.keys()) this.violated(`${name} is still locked`);
     for (const submission of this.submissions) this.#closeCall(submission);
-    const sent = this.decisions.filter(({ departed }) => departed).map((d) => d.submission);
+    const sent = this.decisions.filter((one) => one.departed && one.writes);
     for (const { id, key, ending } of this.submissions) {
-      const mine = sent.some((one) => one.id === id || (key !== undefined && one.key === key));
+      const mine = sent.some(
+        ({ submission }) => submission.id === id || (key !== undefined && submission.key === key),
+      );
       if (ending !== 'outcome_unknown' || mine) continue;
-      this.violated(`call ${id} is in doubt, but nothing of it was ever sent`);
+      this.violated(`call ${id} is in doubt, but no write of it was ever sent`);
     }
     for (const [key, all] of Map.groupBy(this.submissions, ({ key }) => key)) {
       if (key === undefined) continue;

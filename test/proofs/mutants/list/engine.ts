@@ -180,7 +180,7 @@ export const engineMutants: readonly Mutant[] = [
     'transaction.ts',
     "if (!connection.alive) return { end: 'aborted', error: lostConnection() };",
     '',
-    ['simulation'],
+    ['transaction'],
   ),
   mutant(
     'a command that wrote nothing is in doubt',
@@ -194,7 +194,7 @@ export const engineMutants: readonly Mutant[] = [
     'decide.ts',
     'if (!whole || is_full || bytes > ANSWERS_MAX_BYTES)',
     'if (is_full || bytes > ANSWERS_MAX_BYTES)',
-    ['simulation'],
+    ['requeue'],
   ),
   mutant(
     'a transaction waits for the gate no longer than for a row',
@@ -299,7 +299,7 @@ export const engineMutants: readonly Mutant[] = [
     'lane-connection.ts',
     'if (!current.stale || is_shared) return current;',
     'if (!current.stale) return current;',
-    ['simulation'],
+    ['lane-connection'],
   ),
   mutant(
     'a new line overwrites an existing one',
@@ -362,7 +362,7 @@ export const engineMutants: readonly Mutant[] = [
     'lane-use.ts',
     'if (lane.idle) lane.close().catch(() => {});',
     'lane.close().catch(() => {});',
-    ['simulation'],
+    ['lane-use'],
   ),
   mutant(
     'batches use lanes that are not in use',
