@@ -17,7 +17,7 @@ import {
 import { openTeardown } from './support/teardown.ts';
 
 /** Tests wait most of the time, for a process, a store or a time limit. */
-const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
+const FILES_AT_ONCE = Math.min(8, 3 * availableParallelism());
 
 const HELP = `Runs the tests, ${FILES_AT_ONCE} files at a time on this machine.
 
