@@ -21,7 +21,7 @@ import { startProxy } from '../support/proxy.ts';
 import { withDatabase, withHosts, withParameter } from '../support/store-address.ts';
 
 const servers = openServers();
-afterAll(servers.clear, 30_000);
+afterAll(servers.clear);
 
 async function migrated(primary: Server): Promise<void> {
   const connection = await connect(primary.database_url);
