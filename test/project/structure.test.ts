@@ -171,7 +171,8 @@ test('no transactions of the driver: they may outlive their connection', () => {
 });
 
 test('no test has a limit of its own: a slow machine is not a fault, and what hangs ends anyway', () => {
-  const limit = /^\s*\}, ([0-9_]+)\);$|^\s+\},\n\s+([0-9_]+),\n\s*\);$|\bsetDefaultTimeout\(|^(?:before|after)(?:All|Each)\(.*, [0-9_]+\)/m;
+  const limit =
+    /^\s*\}, ([0-9_]+)\);$|^\s+\},\n\s+([0-9_]+),\n\s*\);$|\bsetDefaultTimeout\(|^(?:before|after)(?:All|Each)\(.*, [0-9_]+\)/m;
   const bound = modules.filter(({ path, code }) => path.endsWith('.test.ts') && limit.test(code));
   const own = bound.filter(({ path }) => path !== 'test/project/structure.test.ts');
   expect(own.map(({ path, code }) => `${path}: ${code.match(limit)?.[0].trim()}`)).toEqual([]);

@@ -156,7 +156,8 @@ export async function newDatabase(database_url = storeUrl(), options = { migrate
   }
   const drop = async () => {
     const again = await connect(database_url);
-    await again.sql.unsafe(`drop database ${name}`);
+    const how = ((await postgresqlVersion(again.sql)) ?? 0) >= 13 ? ' with (force)' : '';
+    await again.sql.unsafe(`drop database ${name}${how}`);
     await again.close();
   };
   return { database_url: own, drop };
