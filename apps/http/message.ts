@@ -62,7 +62,7 @@ export function readHead(bytes: Buffer): RequestHead | undefined {
 
 const NO_REQUEST_LINE = 'the first line is not "METHOD /path HTTP/1.1"';
 /** How every request line begins, however little of it has arrived. TLS, for one, differs. */
-const BEGINNING = /^[!#$%&'*+.^_`|~\w-]{0,32}(?:$| (?:$|\/|h))/;
+const BEGINNING = /^(?:\r$|[!#$%&'*+.^_`|~\w-]{0,32}(?:$| (?:$|\/|h)))/;
 
 /** Control characters other than the tab, and line ends that are not CRLF. */
 const INVALID = /[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n/;

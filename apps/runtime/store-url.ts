@@ -14,7 +14,9 @@ export const storeUrl = z
   .string()
   .regex(STORE_URL, { error: `must look like ${EXAMPLE}`, abort: true })
   .refine(isEncoded, 'must have %25 for each % that stands for itself')
-  .refine(hasPorts, 'must have ports from 1 to 65535');
+  .refine(hasPorts, 'must have ports from 1 to 65535')
+  .refine((url) => !url.includes('['), 'must name hosts, not IPv6 addresses: the driver takes none')
+  .refine(isParsable, 'must encode special characters of its password, such as %3F for ?');
 
 /** Host and database of a store's address, for people: without user, password and options. */
 export function describeStore(database_url: string): string {
@@ -32,6 +34,11 @@ function isEncoded(url: string): boolean {
   } catch {
     return false;
   }
+}
+
+function isParsable(url: string): boolean {
+  const { hosts = '' } = partsOf(url);
+  return !url.includes('#') && URL.canParse(url.replace(hosts, 'host'));
 }
 
 /** Each host has a valid port or none. */

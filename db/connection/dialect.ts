@@ -33,6 +33,10 @@ export const GATED_ROW_MS = 50;
 export const limitLockWaits = (sql: Sql, ms: number): Statement =>
   sql`select set_config('lock_timeout', ${String(ms)}, true)`;
 
+/** The same for the session, from here on. A server that does not know the setting refuses it. */
+export const setLockWait = (sql: Sql, ms: number): Statement =>
+  sql`select set_config('lock_timeout', ${String(ms)}, false)`;
+
 /**
  * Begins an audit: it reads one snapshot and blocks no writer. The clocks of CockroachDB's nodes
  * differ a little, so a snapshot of now may have to restart when a busy table is first read on

@@ -12,6 +12,7 @@ import {
 } from '../failure.ts';
 import type { Log } from '../log.ts';
 import type { Connection, Sql, Statement } from './connection.ts';
+import { setLockWait } from './dialect.ts';
 import { Outage } from './outage.ts';
 import { renew } from './renew.ts';
 
@@ -39,6 +40,8 @@ export interface Trying {
   trouble?: Failure;
   /** False: `contention` is thrown as soon as the server stops waiting for a lock. */
   waits_for_locks?: boolean;
+  /** For each lock, instead of `lock_timeout_ms`. */
+  lock_wait_ms?: number;
 }
 
 export interface PoolLimits {
@@ -48,6 +51,8 @@ export interface PoolLimits {
   response_timeout_ms: number;
   /** After it the server ends a statement that waits: a connection that is silent then is dead. */
   statement_timeout_ms: number;
+  /** For a lock, as the session is set up. */
+  lock_timeout_ms: number;
   /** From the arrival of a read to its answer. */
   deadline_ms: number;
 }
@@ -146,14 +151,20 @@ class Slot {
     this.under_way++;
     try {
       const connection = await this.#connected();
-      const [answer] = await connection.roundTrip(
-        [statement(connection.sql)],
+      const { sql } = connection;
+      const { lock_wait_ms: wait_ms } = trying;
+      const before = wait_ms === undefined ? [] : [setLockWait(sql, wait_ms)];
+      const after = before.map(() => setLockWait(sql, this.#limits.lock_timeout_ms));
+      const answers = await connection.roundTrip(
+        [...before, statement(sql), ...after],
         this.#limits.statement_timeout_ms + 1000,
         this.#limits.response_timeout_ms,
         () => {
           trying.trouble = heldUp();
         },
       );
+      const [set, answer, reset] = before.length > 0 ? answers : [undefined, ...answers];
+      if (set?.status === 'fulfilled' && reset?.status !== 'fulfilled') connection.destroy();
       if (answer?.status !== 'fulfilled') throw answer?.reason;
       this.#outage.isOver();
       return answer.value;

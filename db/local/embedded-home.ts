@@ -115,19 +115,26 @@ const PASSWORD = /^[\w-]{24}$/;
  * @throws Failure, before anything is removed, if `pg` or `password` is not Kassa's
  */
 export async function erase(home: Home): Promise<void> {
+  await assertErasable(home);
   const has_data = await exists(home.data);
-  if (has_data && !(await madeByKassa(home))) throw notOurs(home.data);
-  if (!has_data) await assertOurPassword(home);
   await removeUnfinished(home);
   for (const path of [home.data, home.password, ...(has_data ? [home.log] : [])]) {
     await rm(path, { recursive: true, force: true }).catch(unwritable(home.directory));
   }
 }
 
-/** Builds before the marker have left a password of ours beside their data. */
-async function madeByKassa({ data, password }: Home): Promise<boolean> {
+/** @throws Failure if `pg` or `password` is not Kassa's */
+export async function assertErasable(home: Home): Promise<void> {
+  const has_data = await exists(home.data);
+  if (has_data && !(await madeByKassa(home))) throw notOurs(home.data);
+  if (!has_data) await assertOurPassword(home);
+}
+
+/** Builds before the marker have left a password and a log of ours beside their data. */
+async function madeByKassa({ data, password, log }: Home): Promise<boolean> {
   if (!(await exists(join(data, 'PG_VERSION')))) return false;
   if (await exists(join(data, MARKER))) return true;
+  if (!(await exists(log))) return false;
   return PASSWORD.test(await readFile(password, 'utf8').catch(() => ''));
 }
 

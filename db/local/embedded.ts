@@ -7,7 +7,7 @@ import { totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../failure.ts';
-import { erase, type Home, initialise, prepare } from './embedded-home.ts';
+import { assertErasable, erase, type Home, initialise, prepare } from './embedded-home.ts';
 import { unwritable } from './file-failures.ts';
 import { announce, claim, commandOf, release } from './owner.ts';
 
@@ -47,6 +47,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   let server: Server | undefined;
   let stopping = false;
   try {
+    if (options.fresh) await assertErasable(home);
     await stopLeftover(home.data, report);
     if (options.fresh) await erase(home);
     const password = await initialise(home);

@@ -24,8 +24,10 @@ const IDLE_MAX = 1000;
 export class BlockedReads<Read extends { id: string }> {
   /** Every blocked id with the reads that wait for it, except those in a statement under way. */
   readonly #reads = new Map<string, Read[]>();
-  /** Ids to ask for next, one statement for each group. */
-  readonly #groups: string[][] = [];
+  /** Groups with ids that have not been asked for alone: rows that nobody holds are among them. */
+  readonly #searches: string[][] = [];
+  /** Held rows to ask for again, after all searches. */
+  readonly #held: string[] = [];
   /** Held rows for which no read waits. */
   readonly #idle = new Set<string>();
   #under_way = 0;
@@ -41,13 +43,21 @@ export class BlockedReads<Read extends { id: string }> {
     return this.#size;
   }
 
+  /** Whether the row is known to be held, or is searched. */
+  has(id: string): boolean {
+    return this.#reads.has(id);
+  }
+
   /** Adds the read if its row is known to be held. */
   addIfBlocked(read: Read): boolean {
     const others = this.#reads.get(read.id);
     if (!others) return false;
     others.push(read);
     this.#size++;
-    if (this.#idle.delete(read.id)) this.#plan([read.id]);
+    if (this.#idle.delete(read.id)) {
+      this.#held.push(read.id);
+      this.#start();
+    }
     return true;
   }
 
@@ -62,18 +72,25 @@ export class BlockedReads<Read extends { id: string }> {
 
   #divide(ids: readonly string[]): void {
     const size = Math.ceil(ids.length / PARTS);
-    for (let i = 0; i < ids.length; i += size) this.#plan(ids.slice(i, i + size));
+    for (let i = 0; i < ids.length; i += size) this.#searches.push(ids.slice(i, i + size));
+    this.#start();
   }
 
-  #plan(ids: string[]): void {
-    this.#groups.push(ids);
+  #start(): void {
     if (this.#under_way < UNDER_WAY_MAX) void this.#work();
   }
 
   async #work(): Promise<void> {
     this.#under_way++;
-    for (let ids = this.#groups.shift(); ids; ids = this.#groups.shift()) await this.#ask(ids);
+    for (let ids = this.#next(); ids; ids = this.#next()) await this.#ask(ids);
     this.#under_way--;
+  }
+
+  #next(): string[] | undefined {
+    const search = this.#searches.shift();
+    if (search) return search;
+    const id = this.#held.shift();
+    return id === undefined ? undefined : [id];
   }
 
   async #ask(ids: readonly string[]): Promise<void> {
@@ -90,7 +107,8 @@ export class BlockedReads<Read extends { id: string }> {
       this.#reads.delete(id);
       if (arrived.length > 0) release(arrived);
     }
-    this.#divide([...blocked.keys()]);
+    if (ids.length > 1) this.#divide([...blocked.keys()]);
+    else this.#held.push(...blocked.keys());
   }
 
   #take(id: string): Read[] {

@@ -27,6 +27,8 @@ interface PendingRead<Row> {
 
 /** Statements of one kind under way: while one is answered, the next gathers reads. */
 const UNDER_WAY_MAX = 2;
+/** The wait for a lock by a statement for rows that may be held: many of them take their turns. */
+const BLOCKED_WAIT_MS = 50;
 /** The period of the check for expired reads. */
 const SWEEP_MS = 100;
 
@@ -57,7 +59,7 @@ export class ReadBatcher<Row extends { id: string }> {
     this.#away = away;
     this.#meter = meter;
     this.#blocked = new BlockedReads({
-      ask: (reads) => this.#ask(reads),
+      ask: (reads) => this.#ask(reads, BLOCKED_WAIT_MS),
       isPending: (read) => this.#pending.has(read),
       release: (reads) => {
         this.#queue.unshift(...reads);
@@ -72,6 +74,9 @@ export class ReadBatcher<Row extends { id: string }> {
       const { queue_max, deadline_ms } = this.#limits;
       if (this.#queue.length + this.#blocked.size >= queue_max) {
         return reject(new Failure('overloaded', 'too many reads wait; nothing was tried'));
+      }
+      if (this.#blocked.size >= queue_max / 2 && this.#blocked.has(id)) {
+        return reject(new Failure('contention', 'too many reads wait for rows that others hold'));
       }
       const read = { id, deadline_at: performance.now() + deadline_ms, resolve, reject };
       this.#pending.add(read);
@@ -101,10 +106,14 @@ export class ReadBatcher<Row extends { id: string }> {
   }
 
   /** @returns the reads for which the statement timed out on a lock; the others are answered */
-  async #ask(reads: readonly PendingRead<Row>[]): Promise<PendingRead<Row>[]> {
+  async #ask(
+    reads: readonly PendingRead<Row>[],
+    lock_wait_ms?: number,
+  ): Promise<PendingRead<Row>[]> {
     const trying: Trying = {
       deadline_at: Math.max(...reads.map((read) => read.deadline_at)),
       waits_for_locks: false,
+      ...(lock_wait_ms && { lock_wait_ms }),
     };
     const asked = Map.groupBy(reads, ({ id }) => id);
     for (const read of reads) read.trying = trying;

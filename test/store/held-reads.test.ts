@@ -48,8 +48,8 @@ afterAll(async () => {
   await drop();
 });
 
-function openReads(deadline_ms = 60_000) {
-  const settings = fitting({ DEADLINE_MS: deadline_ms, LOCK_TIMEOUT_MS: 100 });
+function openReads(deadline_ms = 60_000, lock_timeout_ms = 100) {
+  const settings = fitting({ DEADLINE_MS: deadline_ms, LOCK_TIMEOUT_MS: lock_timeout_ms });
   const options = storeOptions(readConfig({}, settings), database_url, 'test');
   const pool = readPool(() => openConnection(options, 'reads'), options);
   /** For each statement that timed out on a lock, its number of ids. */
@@ -80,6 +80,19 @@ test.each([1, 10, 100])('%i held rows delay no other read', async (count) => {
   expect(answered).toBe(0);
   await release();
   expect((await Promise.all(waiting)).map((user) => user?.id)).toEqual(held);
+});
+
+test('many held rows fail no read of another row, and hide no row that is free again', async () => {
+  const { findUser } = openReads(12_000, 500); // as they are by default
+  const held = IDS.slice(0, 60);
+  await hold(held);
+  const late = [...held, 'u100', 'u200', 'u300'].map((id) =>
+    findUser(id).catch((error: Failure) => error.code),
+  );
+  for (const id of ['u100', 'u200', 'u300']) expect((await findUser(id))?.id).toBe(id);
+  await release();
+  expect((await findUser('u59'))?.id).toBe('u59');
+  await Promise.all(late);
 });
 
 test('a held row is searched for once and then read alone, even after all waiting reads have given up', async () => {
