@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import type { Connection } from '../../db/connection/connection.ts';
+import { setLockWait } from '../../db/connection/dialect.ts';
 import { heldOf } from '../../db/engine/probe.ts';
 import { type RowName, splitRowName } from '../../db/engine/row-name.ts';
 import { audit } from '../../db/maintenance/audit.ts';
@@ -39,7 +40,7 @@ const ELSEWHERE = {
 
 /** The statements that a server may refuse, since the product works without them. */
 const DISPENSABLE =
-  /ttl_expiration_expression|has_schema_privilege|to_regclass|^set (idle_in|plan_cache|lock_time)|nowait$/;
+  /ttl_expiration_expression|has_schema_privilege|to_regclass|^set (idle_in|plan_cache|lock_time)|set_config\('lock_timeout'|nowait$/;
 
 let database: Awaited<ReturnType<typeof newDatabase>>;
 let proxy: StoreProxy;
@@ -214,6 +215,13 @@ test.each(Object.keys(drives))('drive: %s', async (name) => {
     throw error;
   });
   expect(executed).toBeGreaterThan(before);
+});
+
+test('a session changes its wait for locks', async () => {
+  const { sql, close } = await connect(proxy.database_url);
+  const [set] = await Promise.allSettled([setLockWait(sql, 50)]);
+  expect(is_postgresql ? set?.status : 'fulfilled').toBe('fulfilled');
+  await close();
 });
 
 test('every SQL text of the sources was executed, and the server accepts each', async () => {
