@@ -1,4 +1,5 @@
 /** The HTTP edge of a service: request ids, problems, health, metrics, and a drain without loss. */
+import { Buffer } from 'node:buffer';
 import { type Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { Failure } from '../../db/failure.ts';
@@ -98,7 +99,7 @@ export function serveRoutes(
       refuse(error, { method = '', target = '', headers }) {
         const exchange: Exchange = { request_id: requestIdOf(headers) };
         const { status, body, headers: more } = failed(error, exchange);
-        const response = new Response(method === 'HEAD' ? null : body, { status, headers: more });
+        const response = refusalOf(method, { status, body, headers: more });
         const request = { method, url: `http://kassa${target}`, headers: response.headers };
         return finish(request, response, exchange, 0);
       },
@@ -154,8 +155,7 @@ async function route(
     if (request.method !== 'HEAD') return await app.fetch(request as Request, exchange);
     return await head(app, request, exchange);
   } catch (error) {
-    const { status, body, headers } = failed(error, exchange);
-    return new Response(request.method === 'HEAD' ? null : body, { status, headers });
+    return refusalOf(request.method, failed(error, exchange));
   }
 }
 
@@ -187,6 +187,13 @@ function routeNames(app: Hono<Env>): (url: string) => string {
     }
     return 'none';
   };
+}
+
+/** A refusal of HEAD has the length of the body that it leaves out. */
+function refusalOf(method: string, { status, body, headers }: ReturnType<typeof problem>) {
+  if (method !== 'HEAD') return new Response(body, { status, headers });
+  const length = { 'content-length': String(Buffer.byteLength(body)) };
+  return new Response(null, { status, headers: { ...headers, ...length } });
 }
 
 function fail(c: Context<Env>, error: unknown): Response {

@@ -15,7 +15,10 @@ export const storeUrl = z
   .regex(STORE_URL, { error: `must look like ${EXAMPLE}`, abort: true })
   .refine(isEncoded, 'must have %25 for each % that stands for itself')
   .refine(hasPorts, 'must have ports from 1 to 65535')
-  .refine((url) => !url.includes('['), 'must name hosts, not IPv6 addresses: the driver takes none')
+  .refine(
+    (url) => !partsOf(url).hosts?.includes('['),
+    'must name hosts or IPv4 addresses: the driver cannot parse IPv6',
+  )
   .refine(isParsable, 'must encode special characters of its password, such as %3F for ?');
 
 /** Host and database of a store's address, for people: without user, password and options. */

@@ -187,7 +187,8 @@ class GroupCommit implements Engine {
    */
   async #sweep(): Promise<void> {
     for (; !this.#closed; await this.#clock.pause(SWEEP_MS)) {
-      for (const queue of [this.#prefetch.waiting, this.#ready]) {
+      const { waiting, reading } = this.#prefetch;
+      for (const queue of [waiting, reading, this.#ready]) {
         const expired_at = this.#clock.now() - SWEEP_MS / 2;
         const first = queue.findIndex((entry) => entry.deadline_at > expired_at);
         const count = first === -1 ? queue.length : first;

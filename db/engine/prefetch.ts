@@ -32,6 +32,8 @@ export interface PrefetchDependencies {
 export class Prefetch {
   /** In order of arrival. */
   readonly waiting: Entry[] = [];
+  /** Those of the read under way. Only what is left here when it ends goes on. */
+  readonly reading: Entry[] = [];
   /** A read is under way. */
   running = false;
   readonly #deps: PrefetchDependencies;
@@ -68,33 +70,32 @@ export class Prefetch {
   async #run(): Promise<void> {
     this.running = true;
     do {
-      const entries = this.waiting.splice(0, this.#limits.batch_max);
-      this.#deps.onRead(await this.#read(entries));
+      this.reading.push(...this.waiting.splice(0, this.#limits.batch_max));
+      this.#deps.onRead(await this.#read());
     } while (this.#isDue());
     this.running = false;
   }
 
   /** @returns the commands that the read reached; the others wait for the next one */
-  async #read(entries: Entry[]): Promise<Entry[]> {
+  async #read(): Promise<Entry[]> {
     const { prefetch, clock, meter, log } = this.#deps;
     const sent_at = clock.now();
-    try {
-      const found = await prefetch(entries.map(orderOf));
-      meter.roundTrip('read_ahead', clock.now() - sent_at);
-      // If it reached no order at all, asking again would not help.
-      const { reached = [], left = [] } = Object.groupBy(entries, (entry) =>
-        found.size === 0 || found.has(orderOf(entry)) ? 'reached' : 'left',
-      );
-      this.waiting.unshift(...left);
-      for (const entry of reached) {
-        entry.keys = mergeKeys(entry.keys, found.get(orderOf(entry)) ?? {});
-      }
-      return reached;
-    } catch (error) {
+    const found = await prefetch(this.reading.map(orderOf)).catch((error) => {
       // Without these keys a command locks its order, finds out the rest, and is queued again.
       log('warn', 'read_ahead_failed', { error });
-      return entries;
+    });
+    const entries = this.reading.splice(0);
+    if (!found) return entries;
+    meter.roundTrip('read_ahead', clock.now() - sent_at);
+    // If it reached no order at all, asking again would not help.
+    const { reached = [], left = [] } = Object.groupBy(entries, (entry) =>
+      found.size === 0 || found.has(orderOf(entry)) ? 'reached' : 'left',
+    );
+    this.waiting.unshift(...left);
+    for (const entry of reached) {
+      entry.keys = mergeKeys(entry.keys, found.get(orderOf(entry)) ?? {});
     }
+    return reached;
   }
 }
 

@@ -155,3 +155,13 @@ test('a batch reads no more lines than its limit, and the commands that do not f
   expect(seen).toEqual(orders.map(() => lines));
   await engine.close();
 });
+
+test('a command whose prefetch hangs ends at its deadline and never runs', async () => {
+  const { promise, resolve } = Promise.withResolvers<Map<string, Keys>>();
+  const engine = engineWith(() => promise);
+  const { command, tries } = counted(checkout(await newOrder(kassa, await newUser(kassa))));
+  await expect(engine.submit(command)).rejects.toThrow('overloaded');
+  resolve(new Map());
+  await engine.close();
+  expect(tries()).toBe(0);
+});

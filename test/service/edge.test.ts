@@ -103,6 +103,17 @@ test('/ is no path of the API: other clients and methods get 404', async () => {
   expect([head.status, await head.text()]).toEqual([200, '']);
 });
 
+test('a refusal of HEAD has the length of that of GET', async () => {
+  const refused =
+    'HTTP/1.1\r\nHost: a\r\nConnection: close\r\nx-request-id: same\r\nContent-Length: 1\r\n\r\nx';
+  const lengths = ['GET', 'HEAD'].map(async (method) => {
+    const { text } = await say(`${method} /stock/find/none ${refused}`);
+    return /^HTTP\/1.1 415.*^content-length: (\d+)/ims.exec(text)?.[1];
+  });
+  const [get, head] = await Promise.all(lengths);
+  expect([Number(get) > 0, head]).toEqual([true, get]);
+});
+
 test('HEAD answers like GET, with the length but without the body', async () => {
   const path = `/orders/find/${await newOrder(kassa, await newUser(kassa))}`;
   const get = await fetch(`http://127.0.0.1:${port}${path}`);

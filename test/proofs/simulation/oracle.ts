@@ -49,6 +49,8 @@ const ATTEMPT_MIN_MS = 250;
 export class Oracle {
   /** A batch was halved, so its second half may have waited for the first. */
   halved = false;
+  /** A COMMIT was in doubt; what did not fit into its batch waited until that was settled. */
+  in_doubt = false;
   readonly violations: string[] = [];
   readonly submissions: Submission[] = [];
   readonly decisions: Decided[] = [];
@@ -204,7 +206,8 @@ export class Oracle {
     if (submission.key !== undefined) known.push('idempotency_key_reused');
     if (submission.kind !== 'call' || this.#spurious) known.push('internal');
     if (!known.includes(code)) this.violated(`${name}: ${error}`);
-    const untried = code === 'overloaded' && submission.requeues === 0 && !this.halved;
+    const may_wait = submission.requeues > 0 || this.halved || this.in_doubt;
+    const untried = code === 'overloaded' && !may_wait;
     this.#inTime(submission, untried);
   }
 

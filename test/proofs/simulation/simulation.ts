@@ -240,5 +240,6 @@ const logTo =
       oracle.halved = true;
       count('halving');
     }
+    if (event === 'commit_ambiguous') oracle.in_doubt = true;
     note(() => `log ${event} ${String(fields.truth ?? fields.error ?? '')}`);
   };

@@ -4,6 +4,13 @@ import { type Mutant, mutant } from '../mutant.ts';
 const engine = ['transaction', 'faults', 'engine', 'checkout'];
 
 export const engineMutants: readonly Mutant[] = [
+  mutant(
+    'a command whose prefetch hangs has no deadline',
+    'group-commit.ts',
+    'for (const queue of [waiting, reading, this.#ready]) {',
+    'void reading;\n      for (const queue of [waiting, this.#ready]) {',
+    ['requeue'],
+  ),
   // Locks.
   mutant(
     'orders are not locked',
