@@ -107,7 +107,7 @@ test('a refusal of HEAD has the length of that of GET', async () => {
   const refused =
     'HTTP/1.1\r\nHost: a\r\nConnection: close\r\nx-request-id: same\r\nContent-Length: 1\r\n\r\nx';
   const lengths = ['GET', 'HEAD'].map(async (method) => {
-    const { text } = await say(`${method} /stock/find/none ${refused}`);
+    const { text } = await say(`${method} /orders/find/none ${refused}`);
     return /^HTTP\/1.1 415.*^content-length: (\d+)/ims.exec(text)?.[1];
   });
   const [get, head] = await Promise.all(lengths);
