@@ -24,7 +24,7 @@ const IDLE_MAX = 1000;
 export class BlockedReads<Read extends { id: string }> {
   /** Every blocked id with the reads that wait for it, except those in a statement under way. */
   readonly #reads = new Map<string, Read[]>();
-  /** Groups with ids that have not been asked for alone: rows that nobody holds are among them. */
+  /** Groups of ids that were not read one by one yet, so some of the rows may be free. */
   readonly #searches: string[][] = [];
   /** Held rows to ask for again, after all searches. */
   readonly #held: string[] = [];
@@ -43,7 +43,7 @@ export class BlockedReads<Read extends { id: string }> {
     return this.#size;
   }
 
-  /** Whether the row is known to be held, or is searched. */
+  /** Whether the row is held, or may be. */
   has(id: string): boolean {
     return this.#reads.has(id);
   }

@@ -27,7 +27,7 @@ interface PendingRead<Row> {
 
 /** Statements of one kind under way: while one is answered, the next gathers reads. */
 const UNDER_WAY_MAX = 2;
-/** The wait for a lock by a statement for rows that may be held: many of them take their turns. */
+/** How long a statement for rows that may be held waits for a lock. It is short: many take turns. */
 const BLOCKED_WAIT_MS = 50;
 /** The period of the check for expired reads. */
 const SWEEP_MS = 100;

@@ -160,7 +160,14 @@ test('a command whose prefetch hangs ends at its deadline and never runs', async
   const { promise, resolve } = Promise.withResolvers<Map<string, Keys>>();
   const engine = engineWith(() => promise);
   const { command, tries } = counted(checkout(await newOrder(kassa, await newUser(kassa))));
+  let hangs = true;
+  const end = setTimeout(() => {
+    hangs = false;
+    resolve(new Map());
+  }, 20_000); // long after the deadline of 3 s
   await expect(engine.submit(command)).rejects.toThrow('overloaded');
+  expect(hangs).toBe(true);
+  clearTimeout(end);
   resolve(new Map());
   await engine.close();
   expect(tries()).toBe(0);

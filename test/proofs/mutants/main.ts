@@ -39,7 +39,7 @@ const FOREIGN_LIMIT_MS = 900_000;
 
 /** The limit for one test. It is shorter than usual, since many mutants make a test hang. */
 const TEST_LIMIT_MS = '60000';
-/** A mutant may hang the code. On a busy machine a sound test may take as long: look at these again. */
+/** Marks kills by a time limit. A slow machine can cause one without the mutant: check them again. */
 const BY_TIME = ' (time limit)';
 /** The seeds of the simulation: enough for a fault that one schedule in thousands shows. */
 const TEST_SEEDS = '3000';
