@@ -1,4 +1,4 @@
-/** Errors: the stable codes of the API, one error class, and the classes of SQLSTATEs. */
+/** Errors: the stable codes of commands and of the store, and the classes of SQLSTATEs. */
 
 /** Codes of a business rule: the call was decided, and its answer may be recorded. */
 export type Refusal =
@@ -13,21 +13,10 @@ export type Refusal =
   | 'amount_mismatch'
   | 'limit_exceeded';
 
-/** All codes; the others say that no rule has decided the call. */
+/** The others say that no rule has decided the call. */
 export type Code =
   | Refusal
-  | 'malformed_request'
   | 'invalid_parameter'
-  | 'request_timeout'
-  | 'body_too_large'
-  | 'head_too_large'
-  | 'route_not_found'
-  | 'method_not_allowed'
-  | 'method_not_implemented'
-  | 'batch_init_disabled'
-  | 'cross_site_request'
-  | 'host_not_allowed'
-  | 'unsupported_body'
   | 'idempotency_key_reused'
   | 'contention'
   | 'overloaded'
@@ -36,19 +25,19 @@ export type Code =
   | 'not_ready'
   | 'internal';
 
-/** The only error class: a code for programs, a detail for people, a cause for the log. */
-export class Failure extends Error {
+/** An error with a code for programs, a detail for people, and a cause for the log. */
+export class CodedError<C extends string> extends Error {
   constructor(
-    readonly code: Code,
+    readonly code: C,
     readonly detail: string,
-    options?: { cause?: unknown; headers?: Record<string, string> },
+    options?: { cause?: unknown },
   ) {
     super(`${code}: ${detail}`, options);
-    this.name = 'Failure';
-    this.headers = options?.headers ?? {};
+    this.name = new.target.name;
   }
-  readonly headers: Record<string, string>;
 }
+
+export class Failure extends CodedError<Code> {}
 
 /** Throws if an invariant does not hold: a 500 and a log line, never a guess. */
 export function assert(holds: unknown, what: string, value?: unknown): asserts holds {

@@ -1,8 +1,8 @@
 /** Rejects calls by pages of other sites and under other hosts' names, before any route. */
-import { Failure } from '../../db/failure.ts';
 import type { Incoming } from './exchange.ts';
+import { RequestError } from './problem.ts';
 
-/** @throws Failure host_not_allowed, cross_site_request */
+/** @throws RequestError host_not_allowed, cross_site_request */
 export type Admission = (request: Incoming) => void;
 
 /**
@@ -15,13 +15,13 @@ export function admission(hosts: readonly string[]): Admission {
   return (request) => {
     const host = request.headers.get('host');
     if (host !== null && !isAllowed(host)) {
-      throw new Failure(
+      throw new RequestError(
         'host_not_allowed',
         'this service does not answer for that host: add it to ALLOWED_HOSTS',
       );
     }
     if (changesState(request) && isCrossSite(request)) {
-      throw new Failure('cross_site_request', CROSS_SITE);
+      throw new RequestError('cross_site_request', CROSS_SITE);
     }
   };
 }

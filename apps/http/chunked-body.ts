@@ -21,7 +21,7 @@ export class ChunkedBody {
   /**
    * Consumes as much of `bytes` as belongs to the body and is there.
    * @returns the bytes that were not consumed, and the body once it is complete
-   * @throws Failure malformed_request, body_too_large
+   * @throws RequestError malformed_request, body_too_large
    */
   read(bytes: Buffer): { rest: Buffer; body?: Buffer } {
     let rest = bytes;

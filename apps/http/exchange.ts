@@ -1,6 +1,7 @@
 /** The types of the edge: a request, its answer, and what a request carries through its route. */
-import type { Failure } from '../../db/failure.ts';
+import type { CodedError } from '../../db/failure.ts';
 import type { HeaderFields } from './message.ts';
+import type { ProblemCode } from './problem.ts';
 
 /** What each request carries besides itself, from the edge to its route and back to the log. */
 export interface Exchange {
@@ -8,7 +9,7 @@ export interface Exchange {
   /** The request's whole body, unless it is empty. It is here before the route is called. */
   body?: Uint8Array | undefined;
   /** The failure that was thrown, if any. A refusal by a rule is the bytes in `problem` instead. */
-  failure?: Failure;
+  failure?: CodedError<ProblemCode>;
   problem?: string;
   /** Of a write: how many commands its transaction had, and how many attempts that took. */
   batch?: number;

@@ -1,6 +1,6 @@
 /** Parses the head of an HTTP/1.1 request from bytes, and refuses everything ambiguous. */
 import type { Buffer } from 'node:buffer';
-import { Failure } from '../../db/failure.ts';
+import { RequestError } from './problem.ts';
 
 /** Of the request line and the header fields together; and the number of fields. */
 export const HEAD_MAX_BYTES = 16 * 1024;
@@ -28,12 +28,15 @@ export interface RequestHead {
 
 /**
  * @returns undefined if the end of the head has not arrived
- * @throws Failure if the bytes can never become a valid head
+ * @throws RequestError if the bytes can never become a valid head
  */
 export function readHead(bytes: Buffer): RequestHead | undefined {
   const end = bytes.indexOf('\r\n\r\n');
   if (end === -1 ? bytes.length > HEAD_MAX_BYTES : end + 4 > HEAD_MAX_BYTES) {
-    throw new Failure('head_too_large', `URL and headers take at most ${HEAD_MAX_BYTES} bytes`);
+    throw new RequestError(
+      'head_too_large',
+      `URL and headers take at most ${HEAD_MAX_BYTES} bytes`,
+    );
   }
   if (end === -1) {
     if (!BEGINNING.test(bytes.toString('latin1', 0, 40))) throw malformed(NO_REQUEST_LINE);
@@ -69,7 +72,8 @@ const INVALID = /[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
 const REQUEST_LINE =
   /^([!#$%&'*+.^_`|~\w-]{1,32}) (?:https?:\/\/([^/?#@]*))?(\/[!"$-~]*) HTTP\/1\.([01])$/;
 
-export const malformed = (detail: string): Failure => new Failure('malformed_request', detail);
+export const malformed = (detail: string): RequestError =>
+  new RequestError('malformed_request', detail);
 
 /** Header fields by name in lower case, with the part of `Headers` that is used. */
 export class HeaderFields {
@@ -105,15 +109,15 @@ const SINGLE = new Set([
   'transfer-encoding',
 ]);
 
-export const notComplete = (): Failure =>
-  new Failure(
+export const notComplete = (): RequestError =>
+  new RequestError(
     'request_timeout',
     `the request was not complete after ${RECEIVE_MS} ms; send it again`,
   );
 
 function readFields(lines: readonly string[]): HeaderFields {
   if (lines.length > FIELDS_MAX) {
-    throw new Failure('head_too_large', `a request has at most ${FIELDS_MAX} header fields`);
+    throw new RequestError('head_too_large', `a request has at most ${FIELDS_MAX} header fields`);
   }
   const fields = new HeaderFields();
   for (const line of lines) {
@@ -142,7 +146,7 @@ function checkHost(authority: string | undefined, host: string | null, is_1_0: b
   if (authority !== undefined) checkPlainHost(authority);
 }
 
-/** @throws Failure if it is not a name or an address, with or without a port */
+/** @throws RequestError if it is not a name or an address, with or without a port */
 export function checkPlainHost(host: string): void {
   const match = /^(?:[\w.-]{1,255}|\[[\dA-Fa-f:.]{2,45}\])(?::(\d{1,5}))?$/.exec(host);
   if (!match || Number(match[1] ?? 0) > 65_535) throw malformed('Host is not a host[:port]');
@@ -163,5 +167,5 @@ function readLength(headers: HeaderFields, is_1_0: boolean): number | 'chunked' 
   return Number(length);
 }
 
-export const tooLarge = (): Failure =>
-  new Failure('body_too_large', `a body has at most ${BODY_MAX_BYTES} bytes`);
+export const tooLarge = (): RequestError =>
+  new RequestError('body_too_large', `a body has at most ${BODY_MAX_BYTES} bytes`);

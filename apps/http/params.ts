@@ -2,6 +2,7 @@
 import type { Context } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Exchange } from './exchange.ts';
+import { RequestError } from './problem.ts';
 
 const PARAMETER_MAX = 10 ** 12;
 const ROWS_MAX = 1_000_000;
@@ -36,13 +37,13 @@ function integer(c: Context, name: string, low: number, high: number): number {
 
 /**
  * Refuses a body, since its content would be ignored. `{}` and `null` are accepted: some clients
- * send them with every call. @throws Failure unsupported_body
+ * send them with every call. @throws RequestError unsupported_body
  */
 export function assertNoBody({ body }: Exchange): void {
   if (body === undefined) return;
   const text = new TextDecoder().decode(body).trim();
   if (text === '' || text === 'null' || /^\{\s*\}$/.test(text)) return;
-  throw new Failure('unsupported_body', 'everything is carried in the path: send no body');
+  throw new RequestError('unsupported_body', 'everything is carried in the path: send no body');
 }
 
 /** The ids of a batch_init, `from` to `to - 1`, as strings. */

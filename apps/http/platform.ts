@@ -1,6 +1,5 @@
 /** Requests from a platform's own HTTP server, such as Deno's, held to the limits of ours. */
 import { Buffer } from 'node:buffer';
-import { Failure } from '../../db/failure.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
 import {
   BODY_MAX_BYTES,
@@ -11,6 +10,7 @@ import {
   RECEIVE_MS,
   tooLarge,
 } from './message.ts';
+import { RequestError } from './problem.ts';
 
 /**
  * The request's whole body, or why it is refused. Platforms call as soon as the headers are there,
@@ -23,7 +23,9 @@ export async function readPlatformRequest(
     checkHead(request);
     return { body: request.body ? await readBody(request.body) : undefined };
   } catch (error) {
-    return { failure: error instanceof Failure ? error : malformed('the body ends too early') };
+    return {
+      failure: error instanceof RequestError ? error : malformed('the body ends too early'),
+    };
   }
 }
 
@@ -34,7 +36,7 @@ function checkHead({ headers, url }: Request): void {
   let size = url.length;
   for (const [name, value] of headers) size += name.length + value.length + 4;
   if (size <= HEAD_MAX_BYTES) return;
-  throw new Failure('head_too_large', `URL and headers take at most ${HEAD_MAX_BYTES} bytes`);
+  throw new RequestError('head_too_large', `URL and headers take at most ${HEAD_MAX_BYTES} bytes`);
 }
 
 /**

@@ -1,7 +1,25 @@
 /** Renders every error: a stable code as application/problem+json (RFC 9457). */
-import type { Code } from '../../db/failure.ts';
+import { type Code, CodedError } from '../../db/failure.ts';
 
-const catalogue: Record<Code, { status: number; title: string }> = {
+/** Codes of requests that are refused before a command is made of them. */
+export type RequestCode =
+  | 'malformed_request'
+  | 'request_timeout'
+  | 'body_too_large'
+  | 'head_too_large'
+  | 'route_not_found'
+  | 'method_not_allowed'
+  | 'method_not_implemented'
+  | 'batch_init_disabled'
+  | 'cross_site_request'
+  | 'host_not_allowed'
+  | 'unsupported_body';
+
+export type ProblemCode = Code | RequestCode;
+
+export class RequestError extends CodedError<RequestCode> {}
+
+const catalogue: Record<ProblemCode, { status: number; title: string }> = {
   malformed_request: { status: 400, title: 'The request is not valid HTTP/1.1' },
   invalid_parameter: { status: 400, title: 'A parameter is malformed or out of range' },
   batch_init_disabled: { status: 403, title: 'batch_init is switched off here' },
@@ -33,12 +51,12 @@ const catalogue: Record<Code, { status: number; title: string }> = {
   not_ready: { status: 503, title: 'The service is not ready' },
 };
 
-export const CODES = Object.keys(catalogue) as Code[];
+export const CODES = Object.keys(catalogue) as ProblemCode[];
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
 /** Codes of calls that may succeed if they are repeated a moment later. */
-const retryLater = new Set<Code>([
+const retryLater = new Set<ProblemCode>([
   'contention',
   'overloaded',
   'store_unavailable',
@@ -53,7 +71,7 @@ export interface Problem {
 }
 
 /** @param detail for people: it names the ids concerned, and never SQL, stacks or hosts */
-export function problem(code: Code, detail: string, request_id: string): Problem {
+export function problem(code: ProblemCode, detail: string, request_id: string): Problem {
   const { status, title } = catalogue[code];
   const type = `urn:kassa:problem:${code}`;
   return {

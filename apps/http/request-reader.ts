@@ -40,7 +40,7 @@ export class RequestReader {
   /**
    * The next request, or undefined if it is not complete yet.
    * @param sendContinue the client waits for `100 Continue` before it sends the body
-   * @throws Failure if the bytes can never become a valid request
+   * @throws RequestError if the bytes can never become a valid request
    */
   next(sendContinue: () => void): WholeRequest | undefined {
     const received = this.#received;

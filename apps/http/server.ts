@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { type Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { Failure } from '../../db/failure.ts';
+import { CodedError, Failure } from '../../db/failure.ts';
 import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
 import { admission } from './admission.ts';
@@ -11,7 +11,7 @@ import { asksForPage, frontPage } from './front-page.ts';
 import { collectable, type Metrics } from './metrics.ts';
 import { assertNoBody } from './params.ts';
 import { readPlatformRequest } from './platform.ts';
-import { problem } from './problem.ts';
+import { type ProblemCode, problem, RequestError } from './problem.ts';
 import { codeOf, logRequests } from './request-log.ts';
 import { FIXED_HEADERS } from './response-text.ts';
 
@@ -118,13 +118,14 @@ function answerUnrouted(app: Hono<Env>, has_page: boolean): void {
       return frontPage(app.routes);
     }
     if (!KNOWN.has(method)) {
-      return fail(c, new Failure('method_not_implemented', 'paths take GET, POST or DELETE'));
+      return fail(c, new RequestError('method_not_implemented', 'paths take GET, POST or DELETE'));
     }
     const taken = METHODS.filter((method) => app.router.match(method, path)[0].length > 0);
     const methods = taken.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
-    if (methods.length === 0) return fail(c, new Failure('route_not_found', `no route ${path}`));
+    if (methods.length === 0)
+      return fail(c, new RequestError('route_not_found', `no route ${path}`));
     c.header('allow', methods.join(', '));
-    return fail(c, new Failure('method_not_allowed', `${path} takes ${methods.join(', ')}`));
+    return fail(c, new RequestError('method_not_allowed', `${path} takes ${methods.join(', ')}`));
   });
   app.onError((error, c) => fail(c, error));
 }
@@ -203,8 +204,8 @@ function fail(c: Context<Env>, error: unknown): Response {
 
 /** The problem for an error. Details of internal errors are only logged. */
 function failed(error: unknown, exchange: Exchange) {
-  const failure =
-    error instanceof Failure
+  const failure: CodedError<ProblemCode> =
+    error instanceof CodedError
       ? error
       : new Failure('internal', 'unexpected error', { cause: error });
   const { code, detail } = failure;

@@ -6,7 +6,7 @@ import { assert, Failure } from '../../db/failure.ts';
 import type { Service } from '../../db/service.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from './exchange.ts';
-import { PROBLEM_TYPE, problem } from './problem.ts';
+import { PROBLEM_TYPE, problem, RequestError } from './problem.ts';
 
 /** Runs a command. With an Idempotency-Key the answer is recorded, or the recorded one is sent. */
 export async function submit(c: Context<Env>, store: Store, command: Command): Promise<Response> {
@@ -100,5 +100,5 @@ function send(c: Context<Env>, { status, body }: Answer, replayed: boolean): Res
 
 /** batch_init is for load tests: on in development, elsewhere only where it is configured. */
 export function assertBatchInit(on: boolean): void {
-  if (!on) throw new Failure('batch_init_disabled', 'set BATCH_INIT=on to allow it');
+  if (!on) throw new RequestError('batch_init_disabled', 'set BATCH_INIT=on to allow it');
 }
