@@ -16,6 +16,10 @@ import { type StoreProxy, startProxy } from '../../support/proxy.ts';
 import { withParameter } from '../../support/store-address.ts';
 import type { Teardown } from '../../support/teardown.ts';
 
+/** The exit code of a service that found no store, and how often it is started again. */
+const NOT_BEGUN = 2;
+const STARTS_MAX = 60;
+
 interface ServiceProcess {
   name: string;
   pid(): number;
@@ -86,10 +90,17 @@ export async function deploy(
       BATCH_INIT: 'on',
       LOG_LEVEL: 'error',
     };
-    const start = async (): Promise<Child> => {
+    /** Like a supervisor, it starts a service again that found no store: it may be recovering. */
+    const start = async (tries_left = STARTS_MAX): Promise<Child> => {
       const child = stage.start([program], env);
-      await answers(child, port, '/health/live');
-      return child;
+      try {
+        await answers(child, port, '/health/live');
+        return child;
+      } catch (error) {
+        if (child.code !== NOT_BEGUN || tries_left <= 1) throw error;
+        await Bun.sleep(500);
+        return start(tries_left - 1);
+      }
     };
     let child = await start();
     return {

@@ -1,4 +1,5 @@
 /** The command line of the chaos test, and which faults are possible where. */
+import { warnIgnored } from '../../../apps/runtime/arguments.ts';
 import { Failure } from '../../../db/failure.ts';
 import { assertAddress } from '../../support/client.ts';
 import { foreignStore } from '../../support/own-database.ts';
@@ -59,7 +60,7 @@ export function readOptions(): Options {
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
     clients: { type: 'string', default: '24' },
     think: { type: 'string', default: '0' },
-    every: { type: 'string', default: '3' },
+    every: { type: 'string' },
     faults: { type: 'string', default: '' },
     address: { type: 'string', default: '' },
   });
@@ -67,13 +68,15 @@ export function readOptions(): Options {
     given.faults === '' ? names : given.faults === 'none' ? [] : given.faults.split(',');
   const unknown = chosen.find((name) => !names.includes(name));
   if (given.address) sayOrDo(() => assertAddress(given.address));
+  const idle = given.address ? 'the deployment at --address is not ours' : '--faults is none';
+  if (given.every && (given.address || chosen.length === 0)) warnIgnored('--every', idle);
   if (unknown !== undefined) usage(`--faults: there is no ${unknown}; --help lists them`);
   return {
     minutes: numberFlag('minutes', given.minutes, 0.05, 600),
     seed: numberFlag('seed', given.seed, 0, 1e9),
     clients: numberFlag('clients', given.clients, 1, 1000),
     think: numberFlag('think', given.think, 0, 60_000),
-    every: numberFlag('every', given.every, 0.1, 600),
+    every: numberFlag('every', given.every ?? '3', 0.1, 600),
     faults: chosen,
     by_name: given.faults !== '',
     none: given.faults === 'none',
