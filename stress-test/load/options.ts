@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { flags, numberFlag, usage } from '../../test/support/report.ts';
 import type { Target } from './connection.ts';
 import { HELP } from './help.ts';
+import { sayIgnored } from './ignored.ts';
 import type { LoadResult } from './result.ts';
 import { demandOf, type RowOptions, readRows, whole } from './rows.ts';
 import { WORKLOADS, type WorkloadName } from './workloads.ts';
@@ -57,6 +58,7 @@ export function readOptions(): Options {
   const given = flags(HELP, FLAGS);
   const workload = WORKLOADS.find((name) => name === given.workload);
   if (!workload) usage(`--workload must be one of ${WORKLOADS.join(', ')}, not ${given.workload}`);
+  sayIgnored(given, workload, address.protocol);
   const loop = readLoop(given);
   const seconds = numberFlag('seconds', given.seconds, 0.1, 86_400);
   const warmup_s = numberFlag('warmup', given.warmup, 0, 3600);

@@ -1,5 +1,6 @@
 /** `bun run consistency`: the course's consistency test and more, on any deployment. */
 import { join } from 'node:path';
+import { warnIgnored } from '../../../apps/runtime/arguments.ts';
 import { assertAddress, assertAnswers, type Client, openClient } from '../../support/client.ts';
 import { foreignStore, newOwnDatabase, storeLine } from '../../support/own-database.ts';
 import { answers, freePort, openStage } from '../../support/process.ts';
@@ -65,7 +66,7 @@ const asked = flags(HELP, {
 });
 const settings: Settings = {
   hot: asked.hot,
-  items: whole('items', asked.items ?? (asked.hot ? '1' : '100'), 1, 1e5),
+  items: asked.hot ? 1 : whole('items', asked.items ?? '100', 1, 1e5),
   stock: whole('stock', asked.stock ?? (asked.hot ? '100' : '1'), 0, 1e9),
   price: whole('price', asked.price, 0, 1e6),
   users: whole('users', asked.users, 1, 1e6),
@@ -80,6 +81,10 @@ if (width + READERS > CONNECTIONS_MAX && !process.env[CONNECTIONS]) {
   const env = { ...process.env, [CONNECTIONS]: '65000' };
   process.execve?.(process.execPath, [process.execPath, ...process.argv.slice(1)], env);
 }
+if (asked.address && process.env.DATABASE_URL) {
+  warnIgnored('DATABASE_URL', '--address names the deployment');
+}
+if (asked.hot && asked.items) warnIgnored('--items', '--hot has one item');
 const teardown = openTeardown();
 const line = live();
 

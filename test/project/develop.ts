@@ -1,0 +1,79 @@
+/** The commands of development: `bun run check`, `imports`, `format`, `generate` and `docs`. */
+import { exitWith } from '../../apps/runtime/exit.ts';
+import { Failure } from '../../db/failure.ts';
+import { TOP } from '../support/process.ts';
+
+interface Task {
+  help: string;
+  steps: readonly (readonly string[])[];
+  /** What the user adds goes to the last step. */
+  takes_arguments?: boolean;
+}
+
+const bun = process.execPath;
+const tool = (...command: string[]) => [bun, 'x', '--no-install', ...command];
+const RULES = 'test/project/rules/imports.mjs';
+const ROOMS = ['apps', 'db', 'deploy', 'test', 'stress-test'];
+/** On Bun, since an older Node is refused. */
+const IMPORTS = tool('--bun', 'depcruise', '--config', RULES, '--output-type', 'err', ...ROOMS);
+const wrong = (sentence: string): Failure => new Failure('invalid_parameter', sentence);
+
+const TASKS: Readonly<Record<string, Task>> = {
+  check: {
+    help: `Runs what CI runs: format and lint, types, unused exports and dependencies, the rules of
+imports, and all tests. It stops at the first step that fails.
+
+  bun run check [OPTION …]
+
+  The options are those of \`bun run test\`.`,
+    steps: [
+      tool('biome', 'ci', '--error-on-warnings', '.'),
+      tool('tsc'),
+      tool('knip'),
+      IMPORTS,
+      [bun, 'test/run.ts'],
+    ],
+    takes_arguments: true,
+  },
+  imports: {
+    help: 'Checks the rules of imports between folders (test/project/rules/imports.mjs).',
+    steps: [IMPORTS],
+  },
+  format: {
+    help: 'Formats all files, sorts imports, and mends what the linter can mend safely.',
+    steps: [tool('biome', 'check', '--write', '.')],
+  },
+  generate: {
+    help: `Writes the migration that leads from the last one to db/schema.ts into migrations/.
+
+  bun run generate [--name NAME] [--custom]
+
+  --name NAME   the end of the file's name (random words)
+  --custom      an empty migration, for SQL that the schema cannot express`,
+    steps: [tool('drizzle-kit', 'generate')],
+    takes_arguments: true,
+  },
+  docs: {
+    help: 'Writes the tables of docs/configuration.md from the schema of the configuration.',
+    steps: [[bun, 'docs/configuration.ts']],
+  },
+};
+
+main().catch(exitWith);
+
+async function main(): Promise<void> {
+  const [name = '', ...given] = process.argv.slice(2);
+  const task = TASKS[name];
+  if (!task) throw wrong(`there is no command ${name}: ${Object.keys(TASKS).join(', ')}`);
+  if (given.includes('--help') || given.includes('-h')) return console.log(task.help);
+  if (given.length > 0 && !task.takes_arguments) throw wrong(`${name} takes no ${given.join(' ')}`);
+  for (const step of task.steps) {
+    const last = step === task.steps.at(-1);
+    const child = Bun.spawn([...step, ...(last ? given : [])], {
+      cwd: TOP,
+      stdio: ['inherit', 'inherit', 'inherit'],
+    });
+    const code = await child.exited;
+    if (code !== 0) process.exit(code);
+  }
+}
