@@ -2,6 +2,8 @@
 import { afterAll, expect, test } from 'bun:test';
 import {
   connect,
+  expectBody,
+  expectCleanAudit,
   expectProblem,
   type Kassa,
   newDatabase,
@@ -17,23 +19,26 @@ export const AMOUNT_MAX = 2 ** 53 - 1;
 export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export const ADD = 'POST /orders/addItem/{order_id}/{item_id}';
+export const REMOVE_ITEM = 'DELETE /orders/removeItem/{order_id}/{item_id}';
 export const CHECKOUT = 'POST /orders/checkout/{order_id}';
 export const PAY = 'POST /payment/pay/{user_id}/{order_id}';
 export const CANCEL = 'POST /payment/cancel/{user_id}/{order_id}';
+/** With either, the checkout of the order is refused. */
+export const TAKE_CREDIT = 'POST /payment/pay/{user_id}/81';
+export const TAKE_STOCK = 'POST /stock/subtract/{item_id}/4';
 
 /**
- * Kassa on the store of the run, and a second one on a database of its own, whose rows tests may
- * change directly. Both are closed after the tests of the file.
+ * Kassa on a database of its own, whose rows tests may change directly. After the tests of the file
+ * movements must explain every number in it.
  */
-export async function openTwo(): Promise<{ kassa: Kassa; second: Kassa }> {
-  const own = await newDatabase();
-  const [kassa, second] = [openKassa(), openKassa({ DATABASE_URL: own.database_url })];
+export async function openOwn(): Promise<Kassa> {
+  const { database_url, drop } = await newDatabase();
+  const kassa = openKassa({ DATABASE_URL: database_url });
   afterAll(async () => {
     await kassa.close();
-    await second.close();
-    await own.drop();
+    await expectCleanAudit(database_url).finally(drop);
   });
-  return { kassa, second };
+  return kassa;
 }
 
 export type Ids = Awaited<ReturnType<typeof newShop>>;
@@ -47,6 +52,9 @@ export async function newShop(at: Kassa) {
   return { user_id, item_id, order_id, stranger_id, unknown: crypto.randomUUID() };
 }
 
+const filled = (text: string, ids: Ids): string =>
+  text.replace(/\{(\w+)\}/g, (_, name: keyof Ids) => ids[name]);
+
 /** @param call such as `POST /payment/pay/{user_id}/5` */
 export function run(
   at: Kassa,
@@ -54,8 +62,7 @@ export function run(
   ids: Ids,
   headers: Record<string, string> = {},
 ): Promise<Reply> {
-  const filled = call.replace(/\{(\w+)\}/g, (_, name: keyof Ids) => ids[name]);
-  const [method = '', path = ''] = filled.split(' ');
+  const [method = '', path = ''] = filled(call, ids).split(' ');
   return at.call(method, path, headers);
 }
 
@@ -66,12 +73,13 @@ export async function prepared(at: Kassa, calls: readonly string[]): Promise<Ids
   return ids;
 }
 
-/** Everything in the shop that a call can change. A removed order is undefined. */
+/** Everything in the shop that a call can change. A removed order has no `order`. */
 export async function stateOf(at: Kassa, ids: Ids) {
-  const [user, stranger, item, order, status] = await Promise.all([
+  const [user, stranger, item, none, order, status] = await Promise.all([
     run(at, 'GET /payment/find_user/{user_id}', ids),
     run(at, 'GET /payment/find_user/{stranger_id}', ids),
     run(at, 'GET /stock/find/{item_id}', ids),
+    run(at, 'GET /stock/find/{unknown}', ids),
     run(at, 'GET /orders/find/{order_id}', ids),
     run(at, 'GET /payment/status/{user_id}/{order_id}', ids),
   ]);
@@ -80,29 +88,51 @@ export async function stateOf(at: Kassa, ids: Ids) {
     strangers_credit: stranger.body.credit,
     stock: item.body.stock,
     price: item.body.price,
+    unknown: none.status,
     order: order.status === 200 ? order.body : undefined,
     status: status.status === 200 ? status.body.paid : undefined,
   };
 }
 
-export type Refusal = [
-  guarantee: string,
-  calls: readonly string[],
+export type Success = [
   call: string,
-  status: number,
-  code: string,
-  named: readonly (keyof Ids)[],
+  body: Record<string, unknown>,
+  changed: { credit?: number; stock?: number; paid?: boolean; status?: boolean },
+  ...after: string[],
 ];
 
-/** One test each: the call is refused, names the ids concerned, and changes nothing. */
+/**
+ * One test each: after these calls the call succeeds, and all of them together have changed the new
+ * shop in this way. The body has the ids of the path besides.
+ */
+export function testSuccesses(at: Kassa, successes: readonly Success[]): void {
+  for (const [call, body, { paid = false, ...changed }, ...after] of successes) {
+    test(`${[...after, call].join(', then ')} succeeds`, async () => {
+      const ids = await newShop(at);
+      const state = await stateOf(at, ids);
+      for (const each of after) expect((await run(at, each, ids)).status).toBe(200);
+      const names = [...call.matchAll(/\{(\w+)\}/g)].map(([, name]) => name as keyof Ids);
+      const named = Object.fromEntries(names.map((name) => [name, ids[name]]));
+      expectBody(await run(at, call, ids), { ...named, ...body });
+      const order = { ...state.order, paid };
+      expect(await stateOf(at, ids)).toEqual({ ...state, ...changed, order });
+    });
+  }
+}
+
+export type Refusal = [call: string, code: string, said: string, ...after: string[]];
+
+/** One test each: after these calls the call is refused, says why, and changes nothing. */
 export function testRefusals(at: Kassa, refusals: readonly Refusal[]): void {
-  test.each([...refusals])('%s', async (_, calls, call, status, code, named) => {
-    const ids = await prepared(at, calls);
-    const state = await stateOf(at, ids);
-    const reply = await run(at, call, ids);
-    expectProblem(reply, status, code, ...named.map((name) => ids[name]));
-    expect(await stateOf(at, ids)).toEqual(state);
-  });
+  for (const [call, code, said, ...after] of refusals) {
+    test(`${[...after, call].join(', then ')} is refused as ${code}`, async () => {
+      const ids = await prepared(at, after);
+      const state = await stateOf(at, ids);
+      const status = code.endsWith('_not_found') ? 404 : 409;
+      expectProblem(await run(at, call, ids), status, code, filled(said, ids));
+      expect(await stateOf(at, ids)).toEqual(state);
+    });
+  }
 }
 
 /** Sets a credit or a stock directly, with the movement that explains it. */
