@@ -134,32 +134,24 @@ test('empty lines do not keep a connection open', async () => {
   expect(done.shut_down).toBe(true);
 });
 
-test.each(['\x16\x03\x01', '{"a":1}', '/orders', 'A'.repeat(33), 'GET  /', 'GET orders', '\0'])(
-  'the beginning of no request (%j) is refused before its line ends',
-  async (begins) => {
+test('the beginning of no request is refused before its line ends, that of a request is not', async () => {
+  const refused = [
+    '\x16\x03\x01',
+    '{"a":1}',
+    '/orders',
+    'A'.repeat(33),
+    'GET  /',
+    'GET orders',
+    '\0',
+  ];
+  const possible = ['', '\r', '\r\n', 'G', 'GET', 'GET ', 'GET /', 'GET http', 'A'.repeat(32)];
+  for (const begins of [...refused, ...possible, 'M-SEARCH /a HT']) {
     const { done, connection } = recorded();
     connection.receive(Buffer.from(begins));
-    await until(() => done.written.length > 0, 'the answer');
-    expect([done.written[0]?.slice(0, 12), done.shut_down]).toEqual(['HTTP/1.1 400', true]);
-  },
-);
-
-test.each([
-  '',
-  '\r',
-  '\r\n',
-  'G',
-  'GET',
-  'GET ',
-  'GET /',
-  'GET http',
-  'A'.repeat(32),
-  'M-SEARCH /a HT',
-])('the beginning of a possible request (%j) is not answered yet', async (begins) => {
-  const { done, connection } = recorded();
-  connection.receive(Buffer.from(begins));
-  await Bun.sleep(0);
-  expect(done.written).toEqual([]);
+    await Bun.sleep(0);
+    const expected = refused.includes(begins) ? ['HTTP/1.1 400', true] : [undefined, false];
+    expect([begins, done.written[0]?.slice(0, 12), done.shut_down]).toEqual([begins, ...expected]);
+  }
 });
 
 test('a body that arrives byte by byte is copied a few times at most', async () => {

@@ -1,39 +1,26 @@
 /** Pages of other sites cannot change anything through a browser, under any name of the service. */
-import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { beforeAll, expect, test } from 'bun:test';
 import { exchange } from '../support/gateway.ts';
-import {
-  creditOf,
-  expectProblem,
-  newOrder,
-  newUser,
-  openKassa,
-  storeUrl,
-} from '../support/kassa.ts';
-import { answers, freePort, openStage } from '../support/process.ts';
+import { creditOf, expectProblem, newOrder, newUser } from '../support/kassa.ts';
+import { need } from '../support/need.ts';
+import { openStageAndKassa, startService } from '../support/services.ts';
 
-const stage = openStage();
-const kassa = openKassa();
+const { stage, kassa } = openStageAndKassa();
 let port = 0;
 beforeAll(async () => {
-  port = await begin();
-});
-afterAll(async () => {
-  await kassa.close();
-  await stage.clear();
+  ({ port } = await startService(stage, 'payment'));
 });
 
-async function begin(env: Record<string, string> = {}): Promise<number> {
-  const number = await freePort();
-  const settings = { DATABASE_URL: storeUrl(), PORT: String(number), ...env };
-  await answers(stage.start(['apps/payment/main.ts'], settings), number);
-  return number;
+const send = (at: number, call: string, ...headers: string[]) =>
+  exchange(at, [`${call} HTTP/1.1`, 'Connection: close', ...headers, '', ''].join('\r\n'));
+
+/** Adds 1 to the credit of a new user. @returns the answer, and whether the credit has changed */
+async function addFunds(at: number, host: string, ...headers: string[]) {
+  const user = await newUser(kassa, 5);
+  const reply = await send(at, `POST /payment/add_funds/${user}/1`, `Host: ${host}`, ...headers);
+  const { status, code } = JSON.parse(reply.body);
+  return { status, code, changed: (await creditOf(kassa, user)) !== 5 };
 }
-
-const send = (at: number, method: string, path: string, headers: string[]) =>
-  exchange(
-    at,
-    [`${method} ${path} HTTP/1.1`, 'Connection: close', ...headers, '', ''].join('\r\n'),
-  );
 
 test.each([
   ['a page of another site', ['Sec-Fetch-Site: cross-site', 'Origin: https://evil.example']],
@@ -45,11 +32,8 @@ test.each([
   ['two origins in one', ['Origin: http://shop.example, http://evil.example']],
   ['two sites in one', ['Sec-Fetch-Site: same-origin, none']],
 ])('%s cannot change anything', async (_, headers) => {
-  const user = await newUser(kassa, 5);
-  const path = `/payment/add_funds/${user}/1`;
-  const { status, body } = await send(port, 'POST', path, ['Host: shop.example', ...headers]);
-  expect([status, JSON.parse(body).code]).toEqual([403, 'cross_site_request']);
-  expect(await creditOf(kassa, user)).toBe(5);
+  const refused = { status: 403, code: 'cross_site_request', changed: false };
+  expect(await addFunds(port, 'shop.example', ...headers)).toEqual(refused);
 });
 
 test.each([
@@ -60,70 +44,53 @@ test.each([
   ['Python requests', ['User-Agent: python-requests/2.34.2', 'Accept-Encoding: gzip, deflate']],
   ['Locust', ['User-Agent: python/gevent-http-client-2.3.1', 'Content-Length: 0']],
 ])('%s can change something', async (_, headers) => {
-  const user = await newUser(kassa, 5);
-  const path = `/payment/add_funds/${user}/1`;
-  expect((await send(port, 'POST', path, ['Host: shop.example', ...headers])).status).toBe(200);
-  expect(await creditOf(kassa, user)).toBe(6);
+  expect((await addFunds(port, 'shop.example', ...headers)).changed).toBe(true);
 });
 
 test('POST and DELETE are refused on every path; GET is not', async () => {
   const foreign = { 'sec-fetch-site': 'cross-site' };
   const order = await newOrder(kassa, await newUser(kassa));
-  expectProblem(
-    await kassa.call('DELETE', `/orders/remove/${order}`, foreign),
-    403,
-    'cross_site_request',
-  );
-  expectProblem(await kassa.post('/orders/batch_init/1/1/1/1', foreign), 403, 'cross_site_request');
-  expectProblem(await kassa.post('/no/such/path', foreign), 403, 'cross_site_request');
+  for (const [method, path] of [
+    ['DELETE', `/orders/remove/${order}`],
+    ['POST', '/orders/batch_init/1/1/1/1'],
+    ['POST', '/no/such/path'],
+  ] as const) {
+    expectProblem(await kassa.call(method, path, foreign), 403, 'cross_site_request');
+  }
   const read = await kassa.call('GET', `/orders/find/${order}`, foreign);
   expect(read.status).toBe(200);
   expect(read.headers.get('access-control-allow-origin')).toBeNull(); // so the page cannot read it
 });
 
-const clients: [name: string, argv: (url: string) => string[]][] = [
-  ['curl', (url) => ['curl', '-s', '-X', 'POST', url]],
-  ['urllib', (url) => ['python3', '-c', `${URLLIB}urlopen(Request('${url}', method='POST'))`]],
-  ['requests', (url) => ['python3', '-c', `import requests; requests.post('${url}')`]],
-];
-const URLLIB = 'from urllib.request import *; ';
-const has = (name: string): boolean => {
-  if (name === 'curl') return Bun.which('curl') !== null;
-  if (Bun.which('python3') === null) return false;
-  return name === 'urllib' || Bun.spawnSync(['python3', '-c', `import ${name}`]).exitCode === 0;
-};
-for (const [name, argv] of clients) {
-  test.skipIf(!has(name))(`${name} is not a browser`, async () => {
+const [curl, python] = [need('curl'), need('python3')];
+const has_requests = python && Bun.spawnSync([python, '-c', 'import requests']).exitCode === 0;
+for (const [name, program, ...args] of [
+  ['curl', curl, '-s', '-X', 'POST', 'URL'],
+  ['urllib', python, '-c', `from urllib.request import *; urlopen(Request('URL', method='POST'))`],
+  ['requests', has_requests && python, '-c', `import requests; requests.post('URL')`],
+] as const) {
+  test.skipIf(!program)(`${name} is not a browser`, async () => {
     const user = await newUser(kassa, 5);
     const url = `http://127.0.0.1:${port}/payment/add_funds/${user}/1`;
-    expect(await Bun.spawn(argv(url), { stdout: 'ignore' }).exited).toBe(0);
+    const filled = args.map((arg) => arg.replace('URL', url));
+    expect(await Bun.spawn([program || '', ...filled], { stdout: 'ignore' }).exited).toBe(0);
     expect(await creditOf(kassa, user)).toBe(6);
   });
 }
 
 test('a service allows every host name, and with ALLOWED_HOSTS only those', async () => {
-  const path = '/payment/find_user/nobody';
-  const status = async (at: number, host: string) =>
-    (await send(at, 'GET', path, [`Host: ${host}`])).status;
+  const find = 'GET /payment/find_user/nobody';
+  const status = async (at: number, host: string) => (await send(at, find, `Host: ${host}`)).status;
   expect(await status(port, 'anything.example')).toBe(404);
-  const strict = await begin({ ALLOWED_HOSTS: 'shop.example,Pay.Example', HOST: '127.0.0.1' });
-  for (const host of [
-    'shop.example',
-    'SHOP.example:8002',
-    'pay.example.',
-    '127.0.0.1',
-    '[::1]:1',
-  ]) {
-    expect([host, await status(strict, host)]).toEqual([host, 404]);
-  }
+  const env = { ALLOWED_HOSTS: 'shop.example,Pay.Example', HOST: '127.0.0.1' };
+  const { port: strict } = await startService(stage, 'payment', env);
+  const ours = ['shop.example', 'SHOP.example:8002', 'pay.example.', '127.0.0.1', '[::1]:1'];
+  for (const host of ours) expect([host, await status(strict, host)]).toEqual([host, 404]);
   for (const host of ['evil.example', 'shop.example.evil.example', 'localhost', '1.2.3.4.evil']) {
     expect([host, await status(strict, host)]).toEqual([host, 421]);
   }
-  const head = await send(strict, 'HEAD', path, ['Host: evil.example']);
+  const head = await send(strict, find.replace('GET', 'HEAD'), 'Host: evil.example');
   expect([head.status, head.body]).toEqual([421, '']);
-  const user = await newUser(kassa, 5);
-  const funds = `/payment/add_funds/${user}/1`;
-  const { body } = await send(strict, 'POST', funds, ['Host: evil.example']);
-  expect(JSON.parse(body)).toMatchObject({ status: 421, code: 'host_not_allowed' });
-  expect(await creditOf(kassa, user)).toBe(5);
+  const refused = { status: 421, code: 'host_not_allowed', changed: false };
+  expect(await addFunds(strict, 'evil.example')).toEqual(refused);
 });

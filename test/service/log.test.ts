@@ -1,9 +1,12 @@
-/** The log of a service: a line for each request, no secrets, no line lost at an exit. */
+/** The log of a service: a line for each request, no secrets or SQL values, none lost at an exit. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { logTo } from '../../apps/runtime/log.ts';
 import { oneASecond } from '../../apps/runtime/log-rate.ts';
-import { fittingEnvironment, openKassa, storeUrl } from '../support/kassa.ts';
-import { answers, call, freePort, openStage } from '../support/process.ts';
+import type { Config } from '../../apps/runtime/variables.ts';
+import { Failure } from '../../db/failure.ts';
+import { connect, fittingEnvironment, newOrder, newUser, openKassa } from '../support/kassa.ts';
+import { type Child, call, openStage } from '../support/process.ts';
+import { absentStore, startService } from '../support/services.ts';
 
 const stage = openStage();
 const kassa = openKassa();
@@ -11,9 +14,8 @@ afterEach(() => stage.clear());
 afterAll(() => kassa.close());
 
 test('at level info each request is one line with its route, outcome and time', async () => {
-  const { child, port } = await begin({ LOG_LEVEL: 'info' });
-  const { user_id } = (await kassa.post('/payment/create_user')).body;
-  const { order_id } = (await kassa.post(`/orders/create/${user_id}`)).body;
+  const { child, port } = await startService(stage, 'order', { LOG_LEVEL: 'info' });
+  const order_id = await newOrder(kassa, await newUser(kassa));
   const keyed = { 'idempotency-key': crypto.randomUUID(), 'x-request-id': 'mine' };
   await call(port, 'POST', `/orders/checkout/${order_id}?token=private`, keyed);
   await call(port, 'POST', `/orders/checkout/${order_id}`, keyed);
@@ -36,11 +38,11 @@ test('at level info each request is one line with its route, outcome and time', 
   expect(child.err).not.toContain('private');
 });
 
-test('at level warn only failures are logged, with their cause', async () => {
-  const url = new URL(storeUrl());
-  url.host = `127.0.0.1:${await freePort()}`;
+test('at level warn only failures are logged, with their cause and without the password', async () => {
+  const url = new URL(await absentStore());
+  url.password = 'hush-hush';
   const env = fittingEnvironment({ DATABASE_URL: url.href, DEADLINE_MS: 300 });
-  const { child, port } = await begin(env, '/health/live');
+  const { child, port } = await startService(stage, 'order', env, '/health/live');
   expect((await call(port, 'GET', '/health/ready')).status).toBe(503);
   expect((await call(port, 'GET', '/elsewhere')).status).toBe(404);
   const odd = await fetch(`http://127.0.0.1:${port}/elsewhere`, { method: 'PROPFIND' });
@@ -51,23 +53,30 @@ test('at level warn only failures are logged, with their cause', async () => {
   expect(lines).toMatchObject([
     { level: 'warn', event: 'request_failed', route: '/orders/find', status: 503, error: why },
   ]);
+  expect(child.err).not.toContain('hush');
 });
 
+/** What a service without a store logs of failed calls, while `make` calls it. */
+async function failuresOf(make: (port: number) => Promise<void>, env: Record<string, string> = {}) {
+  const away = { DATABASE_URL: await absentStore(), AWAY_MS: '0', ...env };
+  const { child, port } = await startService(stage, 'order', away, '/health/live');
+  await make(port);
+  return (await linesOf(child)).filter(({ event }) => event === 'request_failed');
+}
+
 test('2,000 calls that fail in one outage make a few lines, which count them all', async () => {
-  const url = new URL(storeUrl());
-  url.host = `127.0.0.1:${await freePort()}`;
-  const { child, port } = await begin({ DATABASE_URL: url.href, AWAY_MS: '0' }, '/health/live');
   const begun_at = performance.now();
-  let left = 2000;
-  const caller = async () => {
-    while (left-- > 0) {
-      const reply = await call(port, 'POST', '/orders/create/one', {});
-      expect([reply.status, reply.body.code]).toEqual([503, 'store_unavailable']);
-    }
-  };
-  await Promise.all(Array.from({ length: 50 }, caller));
+  const lines = await failuresOf(async (port) => {
+    let left = 2000;
+    const caller = async () => {
+      while (left-- > 0) {
+        const reply = await call(port, 'POST', '/orders/create/one', {});
+        expect([reply.status, reply.body.code]).toEqual([503, 'store_unavailable']);
+      }
+    };
+    await Promise.all(Array.from({ length: 50 }, caller));
+  });
   const seconds = (performance.now() - begun_at) / 1000;
-  const lines = (await linesOf(child)).filter(({ event }) => event === 'request_failed');
   expect(lines[0]).toMatchObject({ route: '/orders/create', code: 'store_unavailable' });
   expect(lines[0].suppressed).toBeUndefined(); // written at once
   expect(lines.length).toBeLessThan(seconds + 3);
@@ -75,23 +84,20 @@ test('2,000 calls that fail in one outage make a few lines, which count them all
 });
 
 test('at level info each call of an outage has its line', async () => {
-  const url = new URL(storeUrl());
-  url.host = `127.0.0.1:${await freePort()}`;
-  const env = { DATABASE_URL: url.href, AWAY_MS: '0', LOG_LEVEL: 'info' };
-  const { child, port } = await begin(env, '/health/live');
-  for (let i = 0; i < 20; i++) {
-    await call(port, 'POST', '/orders/create/one', { 'x-request-id': `call-${i}` });
-  }
-  const lines = (await linesOf(child)).filter(({ event }) => event === 'request_failed');
-  expect(lines.map(({ request_id }) => request_id)).toEqual(
-    Array.from({ length: 20 }, (_, i) => `call-${i}`),
+  const ids = Array.from({ length: 20 }, (_, i) => `call-${i}`);
+  const lines = await failuresOf(
+    async (port) => {
+      for (const id of ids) await call(port, 'POST', '/orders/create/one', { 'x-request-id': id });
+    },
+    { LOG_LEVEL: 'info' },
   );
+  expect(lines.map(({ request_id }) => request_id)).toEqual(ids);
 });
 
 /** A log that writes one warning a second, and a clock for it. */
 function rated() {
   const written: [string, Record<string, unknown>][] = [];
-  let timers: (() => void)[] = [];
+  const timers: (() => void)[] = [];
   let end = () => {};
   const log = oneASecond(
     (_, event, fields) => written.push([event, fields]),
@@ -101,9 +107,7 @@ function rated() {
     },
   );
   const aSecond = () => {
-    const due = timers;
-    timers = [];
-    for (const run of due) run();
+    for (const run of timers.splice(0)) run();
   };
   return { log, written, aSecond, end: () => end() };
 }
@@ -111,25 +115,25 @@ function rated() {
 test('the first of equal warnings is written at once, and then one a second', () => {
   const { log, written, aSecond, end } = rated();
   const warn = (n: number, code = 'away') => log('warn', 'failed', { route: '/a', code, n });
+  const expectWritten = (...lines: Record<string, unknown>[]) =>
+    expect(written.splice(0)).toEqual(
+      lines.map((fields) => ['failed', { route: '/a', code: 'away', ...fields }]),
+    );
   for (let n = 0; n < 2000; n++) warn(n);
   warn(0, 'slow'); // another code is counted separately
-  const first = ['failed', { route: '/a', code: 'away', n: 0 }] as const;
-  const other = ['failed', { route: '/a', code: 'slow', n: 0 }] as const;
-  expect(written.splice(0)).toEqual([[...first], [...other]]);
+  expectWritten({ n: 0 }, { code: 'slow', n: 0 });
   aSecond();
-  expect(written.splice(0)).toEqual([
-    ['failed', { route: '/a', code: 'away', n: 1999, suppressed: 1998 }],
-  ]);
+  expectWritten({ n: 1999, suppressed: 1998 });
   warn(1); // within a second of that line
-  expect(written.splice(0)).toEqual([]);
+  expectWritten();
   aSecond();
-  expect(written.splice(0)).toEqual([['failed', { route: '/a', code: 'away', n: 1 }]]);
+  expectWritten({ n: 1 });
   aSecond();
   warn(2); // after a second without warnings it is written at once
-  expect(written.splice(0)).toEqual([['failed', { route: '/a', code: 'away', n: 2 }]]);
+  expectWritten({ n: 2 });
   for (let n = 3; n < 6; n++) warn(n);
   end();
-  expect(written).toEqual([['failed', { route: '/a', code: 'away', n: 5, suppressed: 2 }]]);
+  expectWritten({ n: 5, suppressed: 2 });
 });
 
 test('every 500, and every call with an unknown outcome, has its line', () => {
@@ -141,21 +145,69 @@ test('every 500, and every call with an unknown outcome, has its line', () => {
   expect(written.length).toBe(100);
 });
 
-test('no field or text at any depth contains a secret', () => {
+/** A log in memory. */
+const collect = (least: Config['LOG_LEVEL'] = 'debug') => {
   const lines: string[] = [];
-  const log = logTo((line) => lines.push(line), 'debug', 'test');
+  return { lines, log: logTo((line) => lines.push(line), least, 'test') };
+};
+
+test('a log line is one JSON object with time, level, service and event', () => {
+  const { lines, log } = collect();
+  log('warn', 'two_lines', { text: 'a\nb', error: new Error('c\nd', { cause: new Error('e') }) });
+  expect(lines.join('')).toMatch(/^.*\n$/);
+  const line = JSON.parse(lines[0] ?? '');
+  expect(line).toMatchObject({ level: 'warn', service: 'test', event: 'two_lines', text: 'a\nb' });
+  expect(line.error).toMatchObject({ message: 'c\nd', cause: { message: 'e' } });
+  expect(Math.abs(Date.parse(line.time) - Date.now())).toBeLessThan(60_000);
+});
+
+test('lines below LOG_LEVEL are not logged', () => {
+  const { lines, log } = collect('warn');
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) log(level, level, {});
+  expect(lines.map((line) => JSON.parse(line).event)).toEqual(['warn', 'error']);
+});
+
+test('no field or text at any depth contains a secret', () => {
+  const { lines, log } = collect();
   const [url, odd] = ['postgres://kassa:hush-1@db/kassa', 'postgresql://k:hu"sh-2@a:1,b:2/k'];
   const headers = { Authorization: 'hush-3', cookie: 'hush-4', 'set-cookie': 'hush-5', host: 'a' };
   const error = new Error(`no way to ${url}`, { cause: [{ password: 'hush-6' }] });
   log('error', 'first', { url, deep: [{ odd, headers }], error });
   log('error', 'second', { deep: { error: Object.assign(error, { query: 'hush-7' }) } });
-  expect(lines.join('')).not.toContain('hush');
-  expect(lines.join('')).not.toContain('sh-2');
+  expect(lines.join('')).not.toMatch(/hush|sh-2/);
   expect(JSON.parse(lines[0] ?? '')).toMatchObject({
     url: 'postgres://kassa:***@db/kassa',
     deep: [{ odd: 'postgresql://k:***@a:1,b:2/k', headers: { host: 'a', cookie: '***' } }],
     error: { message: 'no way to postgres://kassa:***@db/kassa' },
   });
+});
+
+test.each([
+  ['a constraint', 'insert into users (id, credit) values ($1, -7531)'],
+  ['a repeated key', 'insert into users (id, credit) values ($1, 7531), ($1, 7531)'],
+  ['a malformed value', 'select $1::text::int8'],
+])(
+  'the log of a statement that the store refuses for %s does not contain values',
+  async (...row) => {
+    const connection = await connect();
+    const error = await connection.sql.unsafe(row[1], ['private-id']).catch((cause) => cause);
+    await connection.close();
+    const { lines, log } = collect();
+    log('error', 'batch_refused', { error: new Failure('internal', 'refused', { cause: error }) });
+    expect(lines.join('')).toContain(error.code);
+    expect(lines.join('')).not.toMatch(/private-id|7531/);
+  },
+);
+
+test.each([
+  ['22P02', 'could not parse "private-id" as type int: strconv.ParseInt: parsing "private-id": no'],
+  ['23505', `duplicate key value (id)=('private-id') violates unique constraint "users_pkey"`],
+])('the log of %s as CockroachDB words it does not contain values', (code, said) => {
+  const { lines, log } = collect();
+  log('error', 'batch_refused', { error: Object.assign(new Error(said), { code }) });
+  expect(lines.join('')).toContain(code);
+  expect(lines.join('')).toContain(said.slice(0, 15));
+  expect(lines.join('')).not.toContain('private-id');
 });
 
 const logs = (format: string, count: number) => `
@@ -177,20 +229,10 @@ test('LOG_FORMAT=pretty is for people; auto is JSON if standard error is no term
   expect(line).toMatchObject({ level: 'info', event: 'counted', i: 0 });
 });
 
-async function begin(env: Record<string, string>, path?: string) {
-  const port = await freePort();
-  const settings = { DATABASE_URL: storeUrl(), PORT: String(port), ...env };
-  const child = stage.start(['apps/order/main.ts'], settings);
-  await answers(child, port, path);
-  return { child, port };
-}
-
 /** Its log lines, after it has ended. */
-async function linesOf(child: ReturnType<typeof stage.start>) {
+async function linesOf(child: Child) {
   child.signal('SIGTERM');
   await child.ended;
-  return child.err
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
+  const lines = child.err.trim().split('\n');
+  return lines.map((line) => JSON.parse(line));
 }

@@ -1,33 +1,19 @@
 /** `GET /metrics`: requests by route, batches, retries and lost answers. */
-import { afterAll, expect, test } from 'bun:test';
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
-import { join } from 'node:path';
+import { expect, test } from 'bun:test';
 import { exchange, request } from '../support/gateway.ts';
-import {
-  newItem,
-  newOrder,
-  newUser,
-  openKassa,
-  sample,
-  storeUrl,
-  times,
-} from '../support/kassa.ts';
-import { answers, freePort, openStage, sentenceOf, TOP } from '../support/process.ts';
+import { newItem, newOrder, newUser, sample, times } from '../support/kassa.ts';
+import { freePort, sentenceOf, until } from '../support/process.ts';
+import { sendRaw } from '../support/raw.ts';
+import { openStageAndKassa, scrape, startOnDeno, startService } from '../support/services.ts';
 
-const kassa = openKassa();
-const stage = openStage();
-afterAll(async () => {
-  await kassa.close();
-  await stage.clear();
-});
+const { stage, kassa } = openStageAndKassa();
 
 const requests = (method: string, route: string, status: number) =>
   sample(kassa, 'kassa_http_request_duration_seconds_count', { method, route, status });
 
 test('requests are counted by method, route and status, never by id', async () => {
   const user = await newUser(kassa, 5);
-  await kassa.get(`/payment/find_user/${user}`);
+  await kassa.get(`/payment/find_user/${user}?a=/b`);
   await kassa.get('/payment/find_user/nobody');
   await kassa.get('/payment/find_user/no~body');
   await kassa.post(`/payment/find_user/${user}`);
@@ -54,29 +40,35 @@ test('problems are counted by code, refusals and replays too, and start at 0', a
   expect(await count('invalid_parameter')).toBe(malformed + 1);
 });
 
+test('a malformed request is counted and logged, with its request id', async () => {
+  const { child, port } = await startService(stage, 'order', { LOG_LEVEL: 'info' });
+  const [answer] = (await sendRaw(port, ['FOO /x HTTP/1.1\r\nHost: a/b\r\n\r\n'])).answers;
+  const counted = /_count\{.*method="other",route="none",status="400"\} 1$/m;
+  expect(await scrape(port)).toMatch(counted);
+  const request_id = answer?.headers['x-request-id'] ?? 'none';
+  const lineOf = () => child.err.split('\n').find((line) => line.includes(request_id));
+  await until(lineOf, 'its line in the log');
+  const refused = { method: 'FOO', path: '/x', status: 400, code: 'malformed_request' };
+  expect(JSON.parse(lineOf() ?? '')).toMatchObject({ request_id, ...refused });
+});
+
 test('batches, their round trips and the reads of one statement are measured', async () => {
   const user = await newUser(kassa, 100);
   const item = await newItem(kassa, 1, 100);
   const orders = await times(20, () => newOrder(kassa, user, [[item, 1]]));
-  const before = (await sample(kassa, 'kassa_batch_commands_sum')) ?? 0;
+  const of = async (name: string, labels = {}) => (await sample(kassa, name, labels)) ?? 0;
+  const before = await of('kassa_batch_commands_sum');
   await Promise.all(orders.map((order) => kassa.post(`/orders/checkout/${order}`)));
-  expect((await sample(kassa, 'kassa_batch_commands_sum')) ?? 0).toBe(before + 20);
-  const batches = (await sample(kassa, 'kassa_batch_commands_count')) ?? 0;
-  for (const round_trip of ['lock', 'commit']) {
-    expect(await sample(kassa, 'kassa_round_trip_duration_seconds_count', { round_trip })).toBe(
-      batches,
-    );
-  }
-  expect(
-    (await sample(kassa, 'kassa_round_trip_duration_seconds_count', {
-      round_trip: 'read_ahead',
-    })) ?? 0,
-  ).toBeGreaterThan(0);
+  expect(await of('kassa_batch_commands_sum')).toBe(before + 20);
+  const batches = await of('kassa_batch_commands_count');
+  const roundTrips = (round_trip: string) =>
+    of('kassa_round_trip_duration_seconds_count', { round_trip });
+  expect([await roundTrips('lock'), await roundTrips('commit')]).toEqual([batches, batches]);
+  expect(await roundTrips('read_ahead')).toBeGreaterThan(0);
   await Promise.all(orders.map((order) => kassa.get(`/orders/find/${order}`)));
-  const reads = (await sample(kassa, 'kassa_reads_per_statement_sum')) ?? 0;
-  const statements = (await sample(kassa, 'kassa_reads_per_statement_count')) ?? 0;
+  const reads = await of('kassa_reads_per_statement_sum');
   expect(reads).toBeGreaterThanOrEqual(20);
-  expect(statements).toBeLessThan(reads);
+  expect(await of('kassa_reads_per_statement_count')).toBeLessThan(reads);
 });
 
 test('the gauges of an idle store are 0, and the build and the process are described', async () => {
@@ -101,18 +93,11 @@ const DISGUISES = [
   'http://kassa/metrics',
 ];
 
-async function begin(more: Record<string, string> = {}) {
-  const port = Number(more.PORT ?? (await freePort()));
-  const env = { DATABASE_URL: storeUrl(), PORT: String(port), ...more };
-  const child = stage.start(['apps/order/main.ts'], env);
-  await answers(child, port);
-  return { port, child };
-}
 const isScrape = (body: string) => body.includes('kassa_build_info');
 
 test('METRICS_PORT serves /metrics only, and PORT does not serve it under any spelling', async () => {
   const METRICS_PORT = String(await freePort());
-  const { port, child } = await begin({ METRICS_PORT });
+  const { port, child } = await startService(stage, 'order', { METRICS_PORT });
   expect(child.out).toContain(`, metrics on port ${METRICS_PORT}, store `);
   for (const target of ['/metrics', ...DISGUISES]) {
     const { status, body } = await exchange(port, request('GET', target));
@@ -134,8 +119,9 @@ test('METRICS_PORT serves /metrics only, and PORT does not serve it under any sp
 
 test('without METRICS_PORT, or if it equals PORT, one port serves everything', async () => {
   const same = String(await freePort());
-  const bare = await begin();
-  for (const { port, child } of [bare, await begin({ PORT: same, METRICS_PORT: same })]) {
+  const bare = await startService(stage, 'order');
+  const env = { PORT: same, METRICS_PORT: same };
+  for (const { port, child } of [bare, await startService(stage, 'order', env)]) {
     const { status, body } = await exchange(port, request('GET', '/metrics'));
     expect([status, isScrape(body)]).toEqual([200, true]);
     expect(child.out).not.toContain('metrics');
@@ -143,32 +129,13 @@ test('without METRICS_PORT, or if it equals PORT, one port serves everything', a
   // Even there only its own name finds it: paths are not resolved.
   const { port } = bare;
   for (const target of DISGUISES.slice(0, 6)) {
-    expect([target, (await exchange(port, request('GET', target))).status >= 400]).toEqual([
-      target,
-      true,
-    ]);
+    const { status } = await exchange(port, request('GET', target));
+    expect([target, status >= 400]).toEqual([target, true]);
   }
 });
 
-test('a taken METRICS_PORT is named, and on Deno METRICS_PORT is refused', async () => {
-  const other = createServer().listen(0);
-  await once(other, 'listening');
-  const { port } = other.address() as AddressInfo;
-  const env = { DATABASE_URL: storeUrl(), PORT: String(await freePort()) };
-  for (const program of ['apps/order/main.ts', 'apps/cli/dev.ts']) {
-    const taken = await stage.run([program], { ...env, METRICS_PORT: String(port) });
-    expect(taken.code).toBe(1);
-    expect(sentenceOf(taken)).toMatch(`:${port}: the port is taken by `);
-    expect(sentenceOf(taken)).toEndWith('; METRICS_PORT chooses another');
-  }
-  const args = ['serve', '--quiet', '--no-prompt', '--allow-net', '--allow-env'];
-  args.push('--allow-sys=hostname', '--host', '127.0.0.1', '--port', env.PORT);
-  const deno = stage.start(
-    [...args, 'apps/order/main.ts'],
-    { ...env, METRICS_PORT: '9000', DENO_DIR: await stage.folder(), DENO_NO_UPDATE_CHECK: '1' },
-    join(TOP, 'node_modules/deno/deno'),
-  );
-  expect(await deno.ended).toBe(2);
-  expect(sentenceOf(deno)).toContain('METRICS_PORT needs Bun');
-  other.close();
+test('on Deno METRICS_PORT is refused', async () => {
+  const { child } = await startOnDeno(stage, 'order', { METRICS_PORT: '9000' });
+  expect(await child.ended).toBe(2);
+  expect(sentenceOf(child)).toContain('METRICS_PORT needs Bun');
 });

@@ -1,17 +1,9 @@
 /** Replicas are replaced one by one behind a balancer that never retries: no call fails. */
-import { afterAll, expect, test } from 'bun:test';
+import { expect, test } from 'bun:test';
 import { type Balancer, openBalancer } from '../support/balancer.ts';
-import {
-  creditOf,
-  expectCleanAudit,
-  isPaid,
-  newItem,
-  newUser,
-  openKassa,
-  stockOf,
-  storeUrl,
-} from '../support/kassa.ts';
-import { answers, complaintsOf, freePort, openStage, until } from '../support/process.ts';
+import { creditOf, expectCleanAudit, isPaid, newItem, newUser, stockOf } from '../support/kassa.ts';
+import { complaintsOf, until } from '../support/process.ts';
+import { openStageAndKassa, startService } from '../support/services.ts';
 
 const CLIENTS = 24;
 /** The mean think time of a client: without it they take the processor and show no more. */
@@ -20,12 +12,8 @@ const THINK_MS = 30;
 const CHECK_EVERY_MS = 500;
 const env = { DRAIN_DELAY_MS: '1000', LANES: '1' };
 
-const stage = openStage();
-const kassa = openKassa();
-afterAll(async () => {
-  await kassa.close();
-  await stage.clear();
-});
+const { stage, kassa } = openStageAndKassa();
+const begin = (more = {}) => startService(stage, 'order', { ...env, ...more });
 
 test('a rolling restart under load fails no call and loses no answer', async () => {
   const [user_id, item_id] = [await newUser(kassa, 10 ** 9), await newItem(kassa, 3, 10 ** 6)];
@@ -38,7 +26,7 @@ test('a rolling restart under load fails no call and loses no answer', async () 
     await progress(balancer, ports, load.failures);
     child.signal('SIGTERM');
     expect([await child.ended, complaintsOf(child)]).toEqual([0, '']);
-    await begin(port);
+    await begin({ PORT: `${port}` });
   }
   await progress(balancer, ports, load.failures);
   const { paid, failures } = load;
@@ -53,14 +41,6 @@ test('a rolling restart under load fails no call and loses no answer', async () 
   expect(await creditOf(kassa, user_id)).toBe(10 ** 9 - 3 * paid.length);
   await expectCleanAudit();
 });
-
-async function begin(at?: number) {
-  const port = at ?? (await freePort());
-  const settings = { DATABASE_URL: storeUrl(), PORT: String(port), ...env };
-  const child = stage.start(['apps/order/main.ts'], settings);
-  await answers(child, port);
-  return { child, port };
-}
 
 /** Waits until every replica has answered many more calls, or a call has failed. */
 async function progress(
