@@ -134,23 +134,23 @@ test('empty lines do not keep a connection open', async () => {
   expect(done.shut_down).toBe(true);
 });
 
-test('the beginning of no request is refused before its line ends, that of a request is not', async () => {
-  const refused = [
-    '\x16\x03\x01',
-    '{"a":1}',
-    '/orders',
-    'A'.repeat(33),
-    'GET  /',
-    'GET orders',
-    '\0',
-  ];
+test.each(['\x16\x03\x01', '{"a":1}', '/orders', 'A'.repeat(33), 'GET  /', 'GET orders', '\0'])(
+  'the beginning of no request (%j) is refused before its line ends',
+  async (begins) => {
+    const { done, connection } = recorded();
+    connection.receive(Buffer.from(begins));
+    await until(() => done.written.length > 0, 'the answer');
+    expect([done.written[0]?.slice(0, 12), done.shut_down]).toEqual(['HTTP/1.1 400', true]);
+  },
+);
+
+test('the beginning of a possible request is not answered yet', async () => {
   const possible = ['', '\r', '\r\n', 'G', 'GET', 'GET ', 'GET /', 'GET http', 'A'.repeat(32)];
-  for (const begins of [...refused, ...possible, 'M-SEARCH /a HT']) {
+  for (const begins of [...possible, 'M-SEARCH /a HT']) {
     const { done, connection } = recorded();
     connection.receive(Buffer.from(begins));
     await Bun.sleep(0);
-    const expected = refused.includes(begins) ? ['HTTP/1.1 400', true] : [undefined, false];
-    expect([begins, done.written[0]?.slice(0, 12), done.shut_down]).toEqual([begins, ...expected]);
+    expect([begins, done.written]).toEqual([begins, []]);
   }
 });
 

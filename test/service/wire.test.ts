@@ -211,6 +211,7 @@ test.concurrent("on Deno, the path is the request line's, and head and body have
     ['chunks', [post(CLOSE + CHUNKED, `${chunk(A.repeat(4))}0\r\n\r\n`)], [413]],
     ['headers', [header(`X: ${A}`)], [431]],
     ['no host', [`POST ${P} HTTP/1.0\r\n\r\n`], [200]],
+    ['two keys', [again(KEY)], [400]],
     ['a body that arrives byte by byte for more than 12 s', slow, [408]],
   ];
   for (const [name, parts, statuses] of asked) {

@@ -102,8 +102,8 @@ export type Success = [
 ];
 
 /**
- * One test each: after these calls the call succeeds, and all of them together have changed the new
- * shop in this way. The body has the ids of the path besides.
+ * One test each: after these calls the call succeeds, and together they have changed a new shop in
+ * this way. The answer has the ids of the path, too.
  */
 export function testSuccesses(at: Kassa, successes: readonly Success[]): void {
   for (const [call, body, { paid = false, ...changed }, ...after] of successes) {

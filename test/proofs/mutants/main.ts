@@ -103,7 +103,7 @@ async function endTests(): Promise<void> {
 async function work(databases: Databases | undefined): Promise<void> {
   const copy = await mkdtemp(join(tmpdir(), 'kassa-mutant-'));
   teardown.add(() => rm(copy, { recursive: true }));
-  for (const part of ['apps', 'db', 'migrations', 'test', 'package.json', 'bunfig.toml']) {
+  for (const part of ['apps', 'db', 'docs', 'migrations', 'test', 'package.json', 'bunfig.toml']) {
     await cp(join(root, part), join(copy, part), { recursive: true });
   }
   await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
