@@ -1,5 +1,6 @@
 /** Connections without a service: what they accept, compared with llhttp, and their limits. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { once } from 'node:events';
 import { createServer, METHODS, type Server } from 'node:http';
 import { connect } from 'node:net';
 import fc from 'fast-check';
@@ -181,27 +182,24 @@ test('a connection above the limit is closed, and the others are answered', asyn
   const listening = listenAt(Bun.listen, '127.0.0.1', port, responder, 2);
   const open = () => connect(port, '127.0.0.1').on('error', () => {});
   const get = 'GET /a HTTP/1.1\r\nHost: a\r\n\r\n';
-  const first = open();
-  const second = open();
-  for (const socket of [first, second]) {
-    const answered = new Promise((resolve) => socket.once('data', resolve));
+  const answered = (socket: ReturnType<typeof open>) => {
     socket.write(get);
-    await answered;
-  }
+    return once(socket, 'data');
+  };
+  const [first, second] = [open(), open()];
+  await answered(first);
+  await answered(second);
   const third = open();
   third.write(get);
-  await new Promise((resolve) => third.on('close', resolve).resume());
-  expect(taken.length).toBe(2);
-  const again = new Promise((resolve) => first.once('data', resolve));
-  first.write(get);
-  await again;
+  const outcome = await new Promise((resolve) =>
+    third.on('data', () => resolve('answered')).on('close', () => resolve('closed')),
+  );
+  expect([outcome, taken.length]).toEqual(['closed', 2]);
+  await answered(first);
   second.destroy();
-  await until(async () => {
-    const { answers } = await sendRaw(port, [
-      get.replace('a\r\n\r\n', 'a\r\nConnection: close\r\n\r\n'),
-    ]);
-    return answers[0]?.status === 200;
-  }, 'room for another');
+  const last = get.replace('Host: a', 'Host: a\r\nConnection: close');
+  const served = async () => (await sendRaw(port, [last])).answers[0]?.status === 200;
+  await until(served, 'room for another');
   first.destroy();
   await listening.stop();
 });
