@@ -108,11 +108,9 @@ test('a reset restores the values of the first n ids and leaves the others uncha
     const { total_cost } = (await kassa.get(`/orders/find/${i}`)).body;
     return [await creditOf(kassa, `${i}`), stock, price, total_cost];
   });
-  expect(seen.slice(0, 2)).toEqual([
+  expect(seen).toEqual([
     [40, 40, 4, 8],
     [40, 40, 4, 8],
-  ]);
-  expect(seen.slice(2)).toEqual([
     [50, 50, 5, 10],
     [57, 43, 5, 55],
   ]);
@@ -123,22 +121,18 @@ test('a reset restores the values of the first n ids and leaves the others uncha
 test.each([
   ['/orders/checkout/0', [80, 3], [60, 1]],
   ['/payment/pay/0/0/30', [70, 5], [50, 3]],
-])(
-  'an order that is replaced after %s is unpaid, and what was paid stays spent',
-  async (...row) => {
-    const [pay, spent, again] = row;
-    await initShop();
-    expect((await kassa.post(pay)).status).toBe(200);
-    await init('/orders/batch_init/1/1/1/10');
-    expect((await kassa.get('/payment/status/0/0')).body).toEqual({ paid: false });
-    expect(await isPaid(kassa, '0')).toBe(false);
-    expect(await creditAndStock()).toEqual(spent);
-    expectProblem(await kassa.post('/payment/cancel/0/0'), 409, 'not_paid', '0');
-    await expectCleanAudit(auditor);
-    expect((await kassa.post('/orders/checkout/0')).status).toBe(200);
-    expect(await creditAndStock()).toEqual(again);
-  },
-);
+])('after %s a reset order is unpaid, and what was paid stays spent', async (pay, spent, again) => {
+  await initShop();
+  expect((await kassa.post(pay)).status).toBe(200);
+  await init('/orders/batch_init/1/1/1/10');
+  expect((await kassa.get('/payment/status/0/0')).body).toEqual({ paid: false });
+  expect(await isPaid(kassa, '0')).toBe(false);
+  expect(await creditAndStock()).toEqual(spent);
+  expectProblem(await kassa.post('/payment/cancel/0/0'), 409, 'not_paid', '0');
+  await expectCleanAudit(auditor);
+  expect((await kassa.post('/orders/checkout/0')).status).toBe(200);
+  expect(await creditAndStock()).toEqual(again);
+});
 
 test('a replaced order with a payment may belong to another user', async () => {
   await init('/payment/batch_init/2/100');
