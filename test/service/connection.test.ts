@@ -106,7 +106,7 @@ test('a stop does not wait for a client that does not read its answer', async ()
   }
 });
 
-/** A connection on a socket that takes everything, and a record of what was written. */
+/** A connection on a socket that accepts every write, and a record of what was written. */
 function recorded() {
   const done = { written: [] as string[], shut_down: false };
   const socket: Socket = {

@@ -6,7 +6,7 @@ import { complaintsOf, until } from '../support/process.ts';
 import { openStageAndKassa, startService } from '../support/services.ts';
 
 const CLIENTS = 24;
-/** The mean think time of a client: without it they take the processor and show no more. */
+/** The mean pause of a client between two calls: without one, clients use the whole processor. */
 const THINK_MS = 30;
 /** The balancer notices within this time that a replica is not ready. DRAIN_DELAY_MS is longer. */
 const CHECK_EVERY_MS = 500;
@@ -43,18 +43,10 @@ test('a rolling restart under load fails no call and loses no answer', async () 
 });
 
 /** Waits until every replica has answered many more calls, or a call has failed. */
-async function progress(
-  balancer: Balancer,
-  ports: number[],
-  failures: readonly string[],
-): Promise<void> {
-  const before = new Map(balancer.answered);
-  await until(
-    () =>
-      failures.length > 0 ||
-      ports.every((port) => count(balancer.answered, port) > count(before, port) + 4 * CLIENTS),
-    'work on all replicas',
-  );
+async function progress({ answered }: Balancer, ports: number[], failures: readonly string[]) {
+  const before = new Map(answered);
+  const enough = (port: number) => count(answered, port) > count(before, port) + 4 * CLIENTS;
+  await until(() => failures.length > 0 || ports.every(enough), 'work on all replicas');
 }
 const count = (counts: Map<number, number>, port: number): number => counts.get(port) ?? 0;
 

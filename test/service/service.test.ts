@@ -63,7 +63,7 @@ test.each(SERVICES)('%s serves its own paths and no others', async (name) => {
 
 test('batch_init is refused unless it is switched on', async () => {
   const on = await call(deployed.order.port, 'POST', '/orders/batch_init/0/1/1/1');
-  expect([on.status, on.body.code]).toEqual([400, 'invalid_parameter']); // it is the 0 that is wrong
+  expect([on.status, on.body.code]).toEqual([400, 'invalid_parameter']); // the 0 is refused
   const off = await call(deployed.payment.port, 'POST', '/payment/batch_init/0/1');
   expect([off.status, off.body.code]).toEqual([403, 'batch_init_disabled']);
 });

@@ -195,7 +195,7 @@ test.concurrent('on Deno, exactly the calls that are answered 200 take effect', 
       return { name, ...(await addFunds(ports.deno, [...parts, live], options)) };
     }),
   );
-  // Some calls took 12 s, so an effect that follows another call's answer has happened by now.
+  // Some of these calls take 12 s, so by now any late effect of the others has happened too.
   for (const { name, user, answers } of told) {
     const done = answers.filter(({ body }) => body.includes('"done":true')).length;
     expect([name, await creditOf(kassa, user)]).toEqual([name, done]);
