@@ -1,11 +1,12 @@
 /** The Locust files are complete, have the course's weights, and count failures as failures. */
-import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { afterAll, expect, test } from 'bun:test';
 import { readdir, readFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { type Kassa, newDatabase, openKassa, times } from '../../test/support/kassa.ts';
+import { openAlone, times } from '../../test/support/kassa.ts';
 import { need } from '../../test/support/need.ts';
-import { freePort, openStage, TOP, until } from '../../test/support/process.ts';
+import { freePort, listen, openStage, TOP, until } from '../../test/support/process.ts';
+import { serve, untilEnd } from '../../test/support/until-end.ts';
 
 const FOLDER = join(TOP, 'stress-test/locust');
 const SCENARIOS = join(FOLDER, 'locustfile.py');
@@ -22,9 +23,21 @@ const withPython = test.skipIf(!python);
 const withLocust = test.skipIf(!locust);
 
 const stage = openStage();
-let database: Awaited<ReturnType<typeof newDatabase>>;
-let kassa: Kassa;
-const servers: { stop(): unknown }[] = [];
+const kassa = await openAlone();
+afterAll(async () => {
+  await stage.clear();
+  await kassa.close();
+});
+
+/** Runs Python to its end. */
+async function run(args: string[], env = {}) {
+  const child = stage.start(args, { ...ENV, ...env }, python ?? '');
+  await child.ended;
+  return child;
+}
+
+const initOrders = (host: string, ...args: string[]) =>
+  run([join(FOLDER, 'init_orders.py'), '--host', host, ...args]);
 
 interface Served {
   host: string;
@@ -32,41 +45,14 @@ interface Served {
   calls(): number;
 }
 
-beforeAll(async () => {
-  database = await newDatabase();
-  kassa = openKassa({ DATABASE_URL: database.database_url });
-});
-
-afterAll(async () => {
-  await stage.clear();
-  for (const server of servers) await server.stop();
-  await kassa.close();
-  await database.drop();
-});
-
-/** Runs Python to its end. */
-async function run(...args: string[]) {
-  const child = stage.start(args, ENV, python ?? '');
-  await child.ended;
-  return child;
-}
-
-const initOrders = (...args: string[]) => run(join(FOLDER, 'init_orders.py'), ...args);
-
 /** Kassa on a port of this process. */
 function serveKassa(): Served {
   let calls = 0;
-  const server = Bun.serve({
-    hostname: '127.0.0.1',
-    port: 0,
-    async fetch({ method, url }) {
-      calls++;
-      const { status, headers, text } = await kassa.call(method, new URL(url).pathname);
-      return new Response(text, { status, headers });
-    },
+  const port = serve((request) => {
+    calls++;
+    return kassa.fetch(request);
   });
-  servers.push({ stop: () => server.stop(true) });
-  return { host: `http://127.0.0.1:${server.port}`, calls: () => calls };
+  return { host: `http://127.0.0.1:${port}`, calls: () => calls };
 }
 
 /** Runs one file with five users until it has made some calls: its exit code and last table. */
@@ -109,30 +95,24 @@ test('the cluster gets every file that Locust needs', async () => {
 });
 
 withPython('every Python file compiles', async () => {
-  const folder = await stage.folder();
-  const compile =
-    'import sys, py_compile as p; [p.compile(f, f"{sys.argv[1]}/c", doraise=True) for f in sys.argv[2:]]';
   const files = (await readdir(FOLDER)).filter((name) => name.endsWith('.py'));
   const paths = files.map((name) => join(FOLDER, name));
-  const child = await run('-c', compile, folder, ...paths);
-  expect([child.code, child.err]).toEqual([0, '']);
-  expect(files.length).toBe(4);
+  const env = { PYTHONPYCACHEPREFIX: await stage.folder() };
+  const child = await run(['-m', 'py_compile', ...paths], env);
+  expect([child.code, child.err, files.length]).toEqual([0, '', 4]);
 });
 
 withPython('init_orders.py fails in one sentence', async () => {
-  const nobody = `http://127.0.0.1:${await freePort()}`;
-  const said = [
-    await initOrders('--host', nobody),
-    await initOrders('--host', serveKassa().host, '--items', '1', '--users', '0'),
-  ];
-  expect(said.map((child) => child.code)).toEqual([1, 1]);
-  expect(said[0]?.err).toMatch(/^init_orders: .*Connection refused.*\n$/);
-  expect(said[1]?.err).toMatch(/^init_orders: .*400 invalid_parameter.*\n$/);
+  const unreachable = await initOrders(`http://127.0.0.1:${await freePort()}`);
+  expect(unreachable.err).toMatch(/^init_orders: .*Connection refused.*\n$/);
+  const refused = await initOrders(serveKassa().host, '--items', '1', '--users', '0');
+  expect(refused.err).toMatch(/^init_orders: .*400 invalid_parameter.*\n$/);
+  expect([unreachable.code, refused.code]).toEqual([1, 1]);
 });
 
 withLocust('against Kassa no call fails, and repeats and refusals are counted apart', async () => {
   const size = ['--orders', `${ORDERS}`, '--items', '15', '--users', '15', '--stock', '1'];
-  expect((await initOrders('--host', serveKassa().host, ...size)).code).toBe(0);
+  expect((await initOrders(serveKassa().host, ...size)).code).toBe(0);
   const [scenarios, checkouts] = await Promise.all([
     runLocust(SCENARIOS, serveKassa()),
     runLocust(CHECKOUTS, serveKassa(), ['--orders', `${ORDERS}`]),
@@ -186,15 +166,12 @@ async function serveFailures(): Promise<Served> {
   const answer = `${head}content-type: application/json\r\ncontent-length: ${body.length}`;
   let calls = 0;
   const server = createServer((socket) => {
-    socket
-      .on('error', () => {})
-      .once('data', () => {
-        if (++calls <= CALLS / 2) socket.destroy();
-        else socket.end(`${answer}\r\n\r\n${body}`);
-      });
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      if (++calls <= CALLS / 2) socket.destroy();
+      else socket.end(`${answer}\r\n\r\n${body}`);
+    });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  servers.push({ stop: () => server.close() });
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(untilEnd(server));
   return { host: `http://127.0.0.1:${port}`, calls: () => calls };
 }

@@ -7,12 +7,6 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509';
 
-/** As PEM, like the files that an operator mounts. */
-interface Issued {
-  cert: string;
-  key: string;
-}
-
 export interface Subject {
   /** The common name. For a client it is the SQL role. */
   name: string;
@@ -22,32 +16,25 @@ export interface Subject {
   days?: number;
 }
 
-export interface Authority extends Issued {
-  issue(subject: Subject): Promise<Issued>;
-}
-
-/** A new, self-signed authority. */
-export async function newAuthority(name: string): Promise<Authority> {
+/** A new, self-signed authority. Everything is PEM, like the files that an operator mounts. */
+export async function newAuthority(name: string) {
   const keys = await newKeys();
   const signer = { issuer: `CN=${name}`, signingKey: keys.privateKey };
-  const cert = await certificate({ name }, keys, signer, true);
-  return {
-    cert,
-    key: await pemOf(keys),
-    async issue(subject) {
-      const own = await newKeys();
-      return { cert: await certificate(subject, own, signer, false), key: await pemOf(own) };
-    },
+  const issue = async (subject: Subject, own?: CryptoKeyPair) => {
+    const pair = own ?? (await newKeys());
+    const pkcs8 = await crypto.subtle.exportKey('pkcs8', pair.privateKey);
+    return {
+      cert: await certificate(subject, pair, signer, pair === keys),
+      key: PemConverter.encode(pkcs8, 'PRIVATE KEY'),
+    };
   };
+  return { ...(await issue({ name }, keys)), issue: (subject: Subject) => issue(subject) };
 }
 
 const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;
 
 const newKeys = () => crypto.subtle.generateKey(P256, true, ['sign', 'verify']);
-
-const pemOf = async ({ privateKey }: CryptoKeyPair): Promise<string> =>
-  PemConverter.encode(await crypto.subtle.exportKey('pkcs8', privateKey), 'PRIVATE KEY');
 
 async function certificate(
   { name, hosts = [], days = 30 }: Subject,

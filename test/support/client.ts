@@ -12,14 +12,6 @@ export interface Answered {
 /** What a client knows about a call. `broken`: no answer came; it may have taken effect. */
 export type Known = Answered | { broken: string };
 
-export interface Client {
-  origin: string;
-  /** Never throws. */
-  call(method: string, path: string, headers?: Record<string, string>): Promise<Known>;
-  post(path: string, headers?: Record<string, string>): Promise<Known>;
-  get(path: string): Promise<Known>;
-}
-
 export const isAnswer = (known: Known): known is Answered => 'status' in known;
 
 /** It took effect: 2xx. */
@@ -30,38 +22,46 @@ export const isDone = (known: Known): known is Answered =>
 export const isRefused = (known: Known): known is Answered =>
   isAnswer(known) && known.status >= 400 && known.status < 500;
 
+export type Client = ReturnType<typeof openClient>;
+
 /**
  * @param address one origin for all three services, or three, one each:
  *   `http://127.0.0.1:8000` or `orders=http://…,payment=http://…,stock=http://…`
  */
-export function openClient(address: string, timeout_ms = 30_000): Client {
-  const originOf = origins(address);
-  const call: Client['call'] = async (method, path, headers = {}) => {
+export function openClient(address: string, timeout_ms = 30_000) {
+  const origins = originsOf(address);
+  /** Never throws. */
+  const call = async (
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+  ): Promise<Known> => {
+    const origin = origins.find(({ service }) => !service || path.startsWith(`/${service}/`))?.url;
     try {
       const signal = AbortSignal.timeout(timeout_ms);
-      const response = await fetch(originOf(path) + path, { method, headers, signal });
+      const response = await fetch(`${origin}${path}`, { method, headers, signal });
       const text = await response.text();
       const replayed = response.headers.get('idempotency-replayed') === 'true';
       return { status: response.status, body: parse(text), replayed };
     } catch (error) {
-      const broken = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-      return { broken };
+      return { broken: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
     }
   };
   return {
     origin: address,
     call,
-    post: (path, headers) => call('POST', path, headers),
-    get: (path) => call('GET', path),
+    post: (path: string, headers?: Record<string, string>) => call('POST', path, headers),
+    get: (path: string) => call('GET', path),
   };
 }
 
 /** @throws Failure invalid_parameter for an address that `openClient` does not accept */
 export function assertAddress(address: string): void {
-  const parts = address.split(',').map((part) => part.replace(/^(orders|payment|stock)=/, ''));
-  const named = address.includes('=');
-  if (parts.every((url) => /^https?:\/\/[^/\s?#]+\/?$/.test(url)) && (named || parts.length === 1))
-    return;
+  const origins = originsOf(address);
+  const known = ({ service, url }: (typeof origins)[number]) =>
+    /^https?:\/\/[^/\s?#]+$/.test(url) &&
+    (service ? ['orders', 'payment', 'stock'].includes(service) : origins.length === 1);
+  if (origins.every(known)) return;
   const example = 'http://host:port, or orders=http://…,payment=http://…,stock=http://…';
   throw new Failure('invalid_parameter', `--address must look like ${example}, not ${address}`);
 }
@@ -75,27 +75,23 @@ export async function assertAnswers(
   address: string,
   { insecure = false, timeout_ms = 5000 } = {},
 ): Promise<void> {
-  for (const part of new Set(address.split(',').map((one) => one.replace(/^\w+=/, '')))) {
-    await fetch(`${part.replace(/\/$/, '')}/health/live`, {
+  for (const { url } of originsOf(address)) {
+    await fetch(`${url}/health/live`, {
       signal: AbortSignal.timeout(timeout_ms),
       tls: { rejectUnauthorized: !insecure },
     }).catch((cause) => {
       const hint = /CERT|certificate/.test(`${cause.code} ${cause.message}`);
-      throw doesNotAnswer(part, cause, hint ? '--insecure accepts any certificate' : '');
+      throw doesNotAnswer(url, cause, hint ? '--insecure accepts any certificate' : '');
     });
   }
 }
 
-function origins(address: string): (path: string) => string {
-  if (!address.includes('=')) return () => address.replace(/\/$/, '');
-  const parts = address.split(',').map((part) => part.split('=') as [string, string]);
-  const table = new Map(parts.map(([name, origin]) => [name, origin.replace(/\/$/, '')]));
-  return (path) => {
-    const origin = table.get(path.split('/')[1] ?? '');
-    if (!origin) throw new Error(`no address for ${path}`);
-    return origin;
-  };
-}
+/** The origins in an address, without a slash at the end. */
+const originsOf = (address: string) =>
+  address.split(',').map((part) => {
+    const [, service, url = ''] = /^(?:(\w+)=)?(.*?)\/?$/.exec(part) ?? [];
+    return { service, url };
+  });
 
 /** Foreign implementations of the API sometimes answer with plain text. */
 function parse(text: string): unknown {
@@ -113,14 +109,15 @@ export async function pooled<T>(
   work: (i: number) => Promise<T>,
   progress: (done: number) => void = () => {},
 ): Promise<T[]> {
-  const results: T[] = new Array(n);
-  let [next, done] = [0, 0];
+  const results = new Array<T>(n);
+  const left = results.keys(); // the workers share it
+  let done = 0;
   const worker = async () => {
-    for (let i = next++; i < n; i = next++) {
+    for (const i of left) {
       results[i] = await work(i);
       progress(++done);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(n, width) }, worker));
+  await Promise.all(Array.from({ length: width }, worker));
   return results;
 }

@@ -1,39 +1,25 @@
 /** Maps a call of the model to the command that the service submits for it. */
-import {
-  addItem,
-  checkout,
-  createOrder,
-  removeItem,
-  removeOrder,
-} from '../../apps/order/commands.ts';
-import { addFunds, cancelPayment, pay, payOrder } from '../../apps/payment/commands.ts';
-import { addStock, subtractStock } from '../../apps/stock/commands.ts';
+import * as orders from '../../apps/order/commands.ts';
+import * as payment from '../../apps/payment/commands.ts';
+import * as stock from '../../apps/stock/commands.ts';
 import type { Command } from '../../db/command.ts';
 import type { Call } from './model.ts';
 
-export const commandFor = (call: Call): Command => {
-  switch (call.call) {
-    case 'addFunds':
-      return addFunds(call.user, call.amount);
-    case 'pay':
-      return pay(call.user, call.amount);
-    case 'payOrder':
-      return payOrder(call.user, call.order, call.amount);
-    case 'cancel':
-      return cancelPayment(call.user, call.order, call.amount);
-    case 'addStock':
-      return addStock(call.item, call.amount);
-    case 'subtractStock':
-      return subtractStock(call.item, call.amount);
-    case 'createOrder':
-      return createOrder(call.order, call.user);
-    case 'addItem':
-      return addItem(call.order, call.item, call.amount);
-    case 'removeItem':
-      return removeItem(call.order, call.item);
-    case 'removeOrder':
-      return removeOrder(call.order);
-    case 'checkout':
-      return checkout(call.order);
-  }
+const commands: { [Name in Call['call']]: (call: Call & { call: Name }) => Command } = {
+  addFunds: ({ user, amount }) => payment.addFunds(user, amount),
+  pay: ({ user, amount }) => payment.pay(user, amount),
+  payOrder: ({ user, order, amount }) => payment.payOrder(user, order, amount),
+  cancel: ({ user, order, amount }) => payment.cancelPayment(user, order, amount),
+  addStock: ({ item, amount }) => stock.addStock(item, amount),
+  subtractStock: ({ item, amount }) => stock.subtractStock(item, amount),
+  createOrder: ({ order, user }) => orders.createOrder(order, user),
+  addItem: ({ order, item, amount }) => orders.addItem(order, item, amount),
+  removeItem: ({ order, item }) => orders.removeItem(order, item),
+  removeOrder: ({ order }) => orders.removeOrder(order),
+  checkout: ({ order }) => orders.checkout(order),
 };
+
+export function commandFor(call: Call): Command {
+  const make: (call: never) => Command = commands[call.call];
+  return make(call as never);
+}

@@ -1,21 +1,17 @@
 /** PostgreSQL from Debian, with the tools for standbys that the embedded one lacks. */
-import { existsSync, readdirSync } from 'node:fs';
+import { globSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import { join } from 'node:path';
-import { connect } from './kassa.ts';
+import { dirname, join } from 'node:path';
+import { withConnection } from './kassa.ts';
 import { need } from './need.ts';
 import { type Child, freePort, openStage, until } from './process.ts';
-
-const HOME = '/usr/lib/postgresql';
 
 /** The folder of its programs, or undefined if it is not installed. */
 export const programs = need(
   'postgresql',
   'apt-get install postgresql',
-  (existsSync(HOME) ? readdirSync(HOME) : [])
-    .map((version) => join(HOME, version, 'bin'))
-    .findLast((folder) => existsSync(join(folder, 'pg_basebackup'))) ?? null,
+  globSync('/usr/lib/postgresql/*/bin/pg_basebackup').sort().map(dirname).at(-1) ?? null,
 );
 
 export interface Server {
@@ -43,60 +39,38 @@ export function endingWithUs(program: string, args: readonly string[], user: str
 export function openServers() {
   const stage = openStage();
   const [uid, gid] = root ? idsOf('postgres') : [];
-  /** PostgreSQL refuses to run as root. It stops when this process ends, even by a crash. */
   const start = (name: string, args: string[]) =>
     stage.start(endingWithUs(join(programs ?? '', name), args, 'postgres'), {}, 'setpriv');
-  const run = async (name: string, args: string[]) => {
-    const child = start(name, args);
-    if ((await child.ended) !== 0) throw new Error(`${name}: ${child.err}`);
-  };
   const folder = async () => {
     const path = await stage.folder();
     if (uid !== undefined) await chown(path, uid, gid ?? 0);
     return path;
   };
-  const serve = async (data: string): Promise<Server> => {
+  /** Starts a server on new data, which the program makes. */
+  const serve = async (program: string, ...args: string[]): Promise<Server> => {
+    const data = join(await folder(), 'data');
+    const made = start(program, ['-D', data, '--no-sync', ...args]);
+    if ((await made.ended) !== 0) throw new Error(`${program}: ${made.err}`);
     const port = await freePort();
-    const settings = { port, listen_addresses: '127.0.0.1', unix_socket_directories: '' };
-    const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-    const child = start('postgres', ['-D', data, ...flags]);
+    const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories='];
+    const child = start('postgres', [
+      '-D',
+      data,
+      ...settings.flatMap((setting) => ['-c', setting]),
+    ]);
     const host = `127.0.0.1:${port}`;
     const database_url = `postgres://kassa@${host}/postgres`;
-    const answers = () =>
-      connect(`${database_url}?target_session_attrs=any`)
-        .then(({ close }) => close())
-        .then(
-          () => true,
-          () => false,
-        );
+    const any = `${database_url}?target_session_attrs=any`;
+    const answers = () => withConnection(() => true, any).catch(() => false);
     await until(answers, `PostgreSQL on ${port}`);
     return { database_url, host, child };
   };
   return {
     folder,
-    async primary(): Promise<Server> {
-      const data = join(await folder(), 'data');
-      await run('initdb', [
-        '-D',
-        data,
-        '-U',
-        'kassa',
-        '-A',
-        'trust',
-        '--no-sync',
-        '-E',
-        'UTF8',
-        '--locale=C',
-      ]);
-      return serve(data);
-    },
+    primary: () => serve('initdb', ...'-U kassa -A trust -E UTF8 --locale=C'.split(' ')),
     /** A streaming replica of the primary. */
-    async standby(primary: Server): Promise<Server> {
-      const data = join(await folder(), 'data');
-      const from = `postgres://kassa@${primary.host}/postgres`;
-      await run('pg_basebackup', ['-D', data, '-R', '-c', 'fast', '--no-sync', '-d', from]);
-      return serve(data);
-    },
+    standby: ({ database_url }: Server) =>
+      serve('pg_basebackup', '-R', '-c', 'fast', '-d', database_url),
     clear: stage.clear,
   };
 }

@@ -4,28 +4,22 @@ import { chmod } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { finished } from 'node:stream/promises';
 import { text } from '../deploy/manifests/read.ts';
-import { type Child, freePort, type Stage, until } from './process.ts';
+import { answers, freePort, listen, type Stage } from './process.ts';
+import { parseHead } from './raw.ts';
 
 /** The names of the template's variables, such as `KASSA_LISTEN`. */
-export const variablesOf = (template: string): string[] => [
-  ...new Set(
-    [...template.replaceAll(/^\s*#.*$/gm, '').matchAll(/\$\{(\w+)\}/g)].map(
-      ([, name = '']) => name,
-    ),
-  ),
-];
+export const variablesOf = (template: string): string[] => {
+  const names = template.replaceAll(/^\s*#.*$/gm, '').matchAll(/\$\{(\w+)\}/g);
+  return [...new Set(names.map(([, name = '']) => name))];
+};
 
 /** As the image does at its start: replaces `${KASSA_…}` and nothing else. */
 const fill = (template: string, values: Record<string, string>): string =>
   template.replaceAll(/\$\{(KASSA_\w+)\}/g, (_, name) => values[name] ?? '');
 
-export interface Gateway {
-  port: number;
-  origin: string;
-  child: Child;
-  close(): Promise<void>;
-}
+export type Gateway = Awaited<ReturnType<typeof openGateway>>;
 
 /** @param servers the addresses of each service's replicas, such as `127.0.0.1:8001` */
 export async function openGateway(
@@ -33,7 +27,7 @@ export async function openGateway(
   stage: Stage,
   servers: { order: string[]; payment: string[]; stock: string[] },
   edit = (configuration: string) => configuration,
-): Promise<Gateway> {
+) {
   const [folder, port] = [await stage.folder(), await freePort()];
   await chmod(folder, 0o777); // started by root, nginx runs its workers as another user
   const path = join(folder, 'gateway.conf');
@@ -47,13 +41,7 @@ export async function openGateway(
   await Bun.write(path, edit(fill(template, values)));
   const child = stage.start(['-e', 'stderr', '-c', path], {}, nginx);
   const origin = `http://127.0.0.1:${port}`;
-  await until(async () => {
-    if (child.code !== undefined) throw new Error(`nginx ended: ${child.err}`);
-    return fetch(`${origin}/health`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-  }, 'the gateway');
+  await answers(child, port, '/health');
   return {
     port,
     origin,
@@ -73,32 +61,15 @@ const withReplicas = (template: string, servers: Record<string, string[]>): stri
     return addresses.map((address) => line.replace(/\$\{\w+\}/, address)).join('');
   });
 
-export interface Raw {
-  status: number;
-  headers: [name: string, value: string][];
-  body: string;
-}
-
-/** Sends these bytes on a new connection, and reads until it ends. */
-export function exchange(port: number, bytes: string): Promise<Raw> {
-  return new Promise((resolve, reject) => {
-    let all = '';
-    const finish = () => (all === '' ? reject(new Error('no answer')) : resolve(parse(all)));
-    const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
-    socket.setEncoding('latin1');
-    socket.on('data', (part) => (all += part));
-    socket.on('error', finish).on('end', finish);
-  });
-}
-
-function parse(answer: string): Raw {
-  const [head = '', ...rest] = answer.split('\r\n\r\n');
-  const [first = '', ...lines] = head.split('\r\n');
-  const headers = lines.map((line): [string, string] => {
-    const at = line.indexOf(':');
-    return [line.slice(0, at).toLowerCase(), line.slice(at + 1).trim()];
-  });
-  return { status: Number(first.split(' ')[1]), headers, body: rest.join('\r\n\r\n') };
+/** Sends these bytes on a new connection, and reads until it ends. @throws Error without an answer */
+export async function exchange(port: number, bytes: string) {
+  const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
+  let all = '';
+  socket.setEncoding('latin1').on('data', (part) => (all += part));
+  await finished(socket, { writable: false }).catch(() => {}); // what has arrived counts
+  if (all === '') throw new Error('no answer');
+  const [head = '', ...rest] = all.split('\r\n\r\n');
+  return { ...parseHead(head), body: rest.join('\r\n\r\n') };
 }
 
 export const request = (method: string, target: string, more = ''): string =>
@@ -114,7 +85,7 @@ const ALWAYS = {
 };
 
 /** Expects all of them, no header twice, and no version of the server. */
-export function expectOnce({ headers }: Raw): void {
+export function expectOnce({ headers }: Awaited<ReturnType<typeof exchange>>): void {
   expect(Object.fromEntries(headers)).toMatchObject({ ...ALWAYS, server: 'nginx' });
   const names = headers.map(([name]) => name).sort();
   expect(names).toEqual([...new Set(names)]);
@@ -130,8 +101,7 @@ export async function openStandIn(answer: (asked: IncomingMessage, reply: Server
   });
   server.on('connection', () => connections++);
   server.keepAliveTimeout = 120_000; // as long as a service's
-  const port = await freePort();
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  const port = await listen(server);
   return {
     address: `127.0.0.1:${port}`,
     port,

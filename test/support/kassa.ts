@@ -7,7 +7,6 @@ import { paymentRoutes } from '../../apps/payment/routes.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { limitPairs, longestCallMs } from '../../apps/runtime/limits.ts';
 import type { Config } from '../../apps/runtime/variables.ts';
-import { variables } from '../../apps/runtime/variables.ts';
 import { stockRoutes } from '../../apps/stock/routes.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import type { Connection } from '../../db/connection/connection.ts';
@@ -15,32 +14,15 @@ import { postgresqlVersion } from '../../db/connection/dialect.ts';
 import { audit } from '../../db/maintenance/audit.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import type { Service } from '../../db/service.ts';
-import { openStore, type Store } from '../../db/store.ts';
+import { openStore } from '../../db/store.ts';
+import { dropDatabase } from './own-database.ts';
 import { withDatabase } from './store-address.ts';
 
-export interface Reply {
-  status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
-  body: any;
-  text: string;
-  headers: Headers;
-}
-
-export interface Kassa {
-  store: Store;
-  database_url: string;
-  /** Events that were logged, in order. */
-  events: string[];
-  call(method: string, path: string, headers?: Record<string, string>): Promise<Reply>;
-  post(path: string, headers?: Record<string, string>): Promise<Reply>;
-  get(path: string): Promise<Reply>;
-  /** The text of `GET /metrics`. */
-  scrape(): Promise<string>;
-  close(): Promise<void>;
-}
+export type Kassa = ReturnType<typeof openKassa>;
 
 /** The application name of this run's sessions, unique on a shared server. */
 const RUN = `test-${crypto.randomUUID().slice(0, 8)}`;
+const DEFAULTS = readConfig({});
 
 /**
  * The three services on one store, without a port. Close it in afterAll.
@@ -49,7 +31,7 @@ const RUN = `test-${crypto.randomUUID().slice(0, 8)}`;
 export function openKassa(
   settings: Partial<Config> = {},
   services: readonly Service[] = ['order', 'payment', 'stock'],
-): Kassa {
+) {
   const config = readConfig({}, fitting({ BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings }));
   const database_url = settings.DATABASE_URL ?? storeUrl();
   const events: string[] = [];
@@ -59,31 +41,68 @@ export function openKassa(
   const store = openStore({ ...storeOptions(config, database_url, RUN), services, meter, log });
   const options = { batch_init: config.BATCH_INIT === 'on' };
   const routes = [orderRoutes, paymentRoutes, stockRoutes].map((make) => make(store, options));
-  const service = serveRoutes(routes, store, metrics, log);
-  const call = async (method: string, path: string, headers: Record<string, string> = {}) => {
-    const request = new Request(`http://kassa${path}`, { method, headers });
-    const response = await service.fetch(request);
-    const text = await response.text();
-    const body = text === '' ? undefined : JSON.parse(text);
-    return { status: response.status, body, text, headers: response.headers };
-  };
+  const { fetch } = serveRoutes(routes, store, metrics, log);
   return {
     store,
     database_url,
+    /** Events that were logged, in order. */
     events,
-    call,
-    post: (path, headers) => call('POST', path, headers),
-    get: (path) => call('GET', path),
-    scrape: async () => (await service.fetch(new Request('http://kassa/metrics'))).text(),
+    fetch,
+    scrape: async () => (await fetch(new Request('http://kassa/metrics'))).text(),
     close: () => store.close(),
+    ...callsOn(fetch),
   };
+}
+
+function callsOn(fetch: (request: Request) => Promise<Response>) {
+  const call = async (method: string, path: string, headers: Record<string, string> = {}) => {
+    const reply = await fetch(new Request(`http://kassa${path}`, { method, headers }));
+    const text = await reply.text();
+    const body = text === '' ? undefined : JSON.parse(text);
+    return { status: reply.status, body, text, headers: reply.headers };
+  };
+  const post = (path: string, headers?: Record<string, string>) => call('POST', path, headers);
+  const get = (path: string) => call('GET', path);
+  const done = async (path: string) => expect((await post(path)).status).toBe(200);
+  return {
+    ...{ call, post, get },
+    async newUser(credit = 0): Promise<string> {
+      const { user_id } = (await post('/payment/create_user')).body;
+      if (credit > 0) await done(`/payment/add_funds/${user_id}/${credit}`);
+      return user_id;
+    },
+    async newItem(price: number, stock = 0): Promise<string> {
+      const { item_id } = (await post(`/stock/item/create/${price}`)).body;
+      if (stock > 0) await done(`/stock/add/${item_id}/${stock}`);
+      return item_id;
+    },
+    async newOrder(user_id: string, lines: Lines = []): Promise<string> {
+      const { order_id } = (await post(`/orders/create/${user_id}`)).body;
+      for (const line of lines) await done(`/orders/addItem/${order_id}/${line.join('/')}`);
+      return order_id;
+    },
+    creditOf: async (user_id: string): Promise<number> =>
+      (await get(`/payment/find_user/${user_id}`)).body.credit,
+    stockOf: async (item_id: string): Promise<number> =>
+      (await get(`/stock/find/${item_id}`)).body.stock,
+    isPaid: async (order_id: string): Promise<boolean> =>
+      (await get(`/orders/find/${order_id}`)).body.paid,
+  };
+}
+export type Reply = Awaited<ReturnType<Kassa['call']>>;
+type Lines = readonly (readonly [item_id: string, quantity: number])[];
+
+/** Kassa on a new database, which its `close` drops. */
+export async function openAlone(settings: Partial<Config> = {}): Promise<Kassa> {
+  const { database_url, drop } = await newDatabase();
+  const kassa = openKassa({ ...settings, DATABASE_URL: database_url });
+  return { ...kassa, close: () => kassa.close().then(drop) };
 }
 
 /** These settings, with the other limits adjusted where their defaults do not fit. */
 export function fitting(settings: Partial<Config>): Partial<Config> {
   const fit = { ...settings };
-  const limit = (name: (typeof limitPairs)[number][0]) =>
-    fit[name] ?? Number(variables.shape[name].parse(undefined));
+  const limit = (name: (typeof limitPairs)[number][0]) => fit[name] ?? DEFAULTS[name];
   const longest_ms = () =>
     longestCallMs({
       DEADLINE_MS: limit('DEADLINE_MS'),
@@ -125,49 +144,58 @@ export async function sample(
   name: string,
   labels: Record<string, string | number> = {},
 ): Promise<number | undefined> {
-  const line = (await from.scrape()).split('\n').find((candidate) => {
-    if (!candidate.startsWith(`${name}{`)) return false;
-    return Object.entries(labels).every(([key, value]) => candidate.includes(`${key}="${value}"`));
-  });
+  const pairs = Object.entries(labels).map(([key, value]) => `${key}="${value}"`);
+  const line = (await from.scrape())
+    .split('\n')
+    .find((one) => one.startsWith(`${name}{`) && pairs.every((pair) => one.includes(pair)));
   return line === undefined ? undefined : Number(line.split(' ').at(-1));
 }
 
 /** A connection without the services' time limits, to inspect rows and to hold locks. */
-export const connect = (database_url = storeUrl()): Promise<Connection> =>
-  openConnection({ ...storeOptions(readConfig({}), database_url, RUN), ...PATIENT }, 'tools');
-const PATIENT = { connect_timeout_ms: 60_000 };
+export const connect = (database_url = storeUrl()): Promise<Connection> => {
+  const options = storeOptions(DEFAULTS, database_url, RUN);
+  return openConnection({ ...options, connect_timeout_ms: 60_000 }, 'tools');
+};
 
-/**
- * Creates a database on the server of `database_url`, migrated by default. Its name begins with
- * TEST_DATABASES, so that the caller of the tests can find databases left behind.
- */
-export async function newDatabase(database_url = storeUrl(), options = { migrated: true }) {
-  const run = process.env.TEST_DATABASES ?? 'kassa_test';
-  const name = `${run}_${crypto.randomUUID().replaceAll('-', '')}`;
-  const server = await connect(database_url);
-  const copied = options.migrated ? await copyOfTemplate(server, database_url) : '';
-  await server.sql.unsafe(`create database ${name}${copied}`);
-  await server.close();
-  const own = withDatabase(database_url, name);
-  if (options.migrated && copied === '') {
-    const connection = await connect(own);
-    await migrate(connection, await readMigrations());
+/** Opens a connection for this work alone. A connection that is given is used and stays open. */
+export async function withConnection<T>(
+  work: (connection: Connection) => T | Promise<T>,
+  store: Connection | string = storeUrl(),
+): Promise<T> {
+  if (typeof store !== 'string') return work(store);
+  const connection = await connect(store);
+  try {
+    return await work(connection);
+  } finally {
     await connection.close();
   }
-  const drop = async () => {
-    const again = await connect(database_url);
-    const how = ((await postgresqlVersion(again.sql)) ?? 0) >= 13 ? ' with (force)' : '';
-    await again.sql.unsafe(`drop database ${name}${how}`);
-    await again.close();
-  };
-  return { database_url: own, drop };
+}
+
+/**
+ * Creates a database on the server of `server_url`, migrated by default. Its name begins with
+ * TEST_DATABASES, so that the caller of the tests can find databases left behind.
+ */
+export async function newDatabase(server_url = storeUrl(), { migrated } = { migrated: true }) {
+  const run = process.env.TEST_DATABASES ?? 'kassa_test';
+  const name = `${run}_${crypto.randomUUID().replaceAll('-', '')}`;
+  const database_url = withDatabase(server_url, name);
+  const copied = await withConnection(async (server) => {
+    const template = migrated ? await templateOn(server, server_url) : '';
+    await server.sql.unsafe(`create database ${name}${template}`);
+    return template !== '';
+  }, server_url);
+  if (migrated && !copied) {
+    await withConnection(async (own) => migrate(own, await readMigrations()), database_url);
+  }
+  const drop = () => withConnection((server) => dropDatabase(server, name), server_url);
+  return { database_url, drop };
 }
 
 /** The clause that copies the run's template, if it is on this server and it can copy databases. */
-async function copyOfTemplate({ sql }: Connection, database_url: string): Promise<string> {
-  const template = process.env.TEST_TEMPLATE;
-  const name = template?.match(/\/(kassa_\w+)/)?.[1];
-  if (!template || !name || withDatabase(database_url, name) !== template) return '';
+async function templateOn({ sql }: Connection, server_url: string): Promise<string> {
+  const template = process.env.TEST_TEMPLATE ?? '';
+  const [, name = ''] = /\/(kassa_\w+)/.exec(template) ?? [];
+  if (withDatabase(server_url, name) !== template) return '';
   const version = await postgresqlVersion(sql);
   if (version === undefined) return '';
   const [row] = await sql`select current_setting('fsync') as fsync`;
@@ -177,57 +205,26 @@ async function copyOfTemplate({ sql }: Connection, database_url: string): Promis
 }
 
 /** @returns whether the run's server has a database with this name or prefix */
-export async function hasDatabase(name: string): Promise<boolean> {
-  const { sql, close } = await connect();
-  const all = await sql`select datname from pg_database`.finally(close);
-  return all.some(({ datname }) => datname.startsWith(name));
-}
+export const hasDatabase = (name: string): Promise<boolean> =>
+  withConnection(async ({ sql }) => {
+    const all = await sql`select datname from pg_database`;
+    return all.some(({ datname }) => datname.startsWith(name));
+  });
 
-export async function newUser(kassa: Kassa, credit = 0): Promise<string> {
-  const { user_id } = (await kassa.post('/payment/create_user')).body;
-  if (credit > 0)
-    expect((await kassa.post(`/payment/add_funds/${user_id}/${credit}`)).status).toBe(200);
-  return user_id;
-}
-
-export async function newItem(kassa: Kassa, price: number, stock = 0): Promise<string> {
-  const { item_id } = (await kassa.post(`/stock/item/create/${price}`)).body;
-  if (stock > 0) expect((await kassa.post(`/stock/add/${item_id}/${stock}`)).status).toBe(200);
-  return item_id;
-}
-
-export async function newOrder(
-  kassa: Kassa,
-  user_id: string,
-  lines: readonly (readonly [item_id: string, quantity: number])[] = [],
-): Promise<string> {
-  const { order_id } = (await kassa.post(`/orders/create/${user_id}`)).body;
-  for (const [item_id, quantity] of lines) {
-    const added = await kassa.post(`/orders/addItem/${order_id}/${item_id}/${quantity}`);
-    expect(added.status).toBe(200);
-  }
-  return order_id;
-}
-
-export const creditOf = async (kassa: Kassa, user_id: string): Promise<number> =>
-  (await kassa.get(`/payment/find_user/${user_id}`)).body.credit;
-
-export const stockOf = async (kassa: Kassa, item_id: string): Promise<number> =>
-  (await kassa.get(`/stock/find/${item_id}`)).body.stock;
-
-export const isPaid = async (kassa: Kassa, order_id: string): Promise<boolean> =>
-  (await kassa.get(`/orders/find/${order_id}`)).body.paid;
+export const newUser = (kassa: Kassa, credit?: number) => kassa.newUser(credit);
+export const newItem = (kassa: Kassa, price: number, stock?: number) => kassa.newItem(price, stock);
+export const newOrder = (kassa: Kassa, user_id: string, lines?: Lines) =>
+  kassa.newOrder(user_id, lines);
+export const creditOf = (kassa: Kassa, user_id: string) => kassa.creditOf(user_id);
+export const stockOf = (kassa: Kassa, item_id: string) => kassa.stockOf(item_id);
+export const isPaid = (kassa: Kassa, order_id: string) => kassa.isPaid(order_id);
 
 /**
  * Terminates all sessions of this run in this database, as an operator or a failover would.
  * @returns their number
  */
-export async function terminateSessions(store: Connection | string = storeUrl()): Promise<number> {
-  const connection = typeof store === 'string' ? await connect(store) : store;
-  const killed = await endSessions(connection, `kassa-${RUN}`);
-  if (connection !== store) await connection.close();
-  return killed;
-}
+export const terminateSessions = (store?: Connection | string): Promise<number> =>
+  withConnection((connection) => endSessions(connection, `kassa-${RUN}`), store);
 
 /**
  * Terminates the other sessions with this name. CockroachDB does not show a session's database, so
@@ -235,18 +232,13 @@ export async function terminateSessions(store: Connection | string = storeUrl())
  * @returns their number
  */
 export async function endSessions({ sql }: Connection, name: string): Promise<number> {
-  const postgresql = await postgresqlVersion(sql);
-  const killed = postgresql
-    ? await sql.unsafe(
-        `select pg_terminate_backend(pid) from pg_stat_activity
-         where application_name = '${name}' and pid <> pg_backend_pid()
-           and datname = current_database()`,
-      )
-    : await sql.unsafe(
-        `cancel sessions if exists (select session_id from [show cluster sessions]
-           where application_name = '${name}' and session_id <> (select session_id from [show session_id]))`,
-      );
-  return killed.count;
+  const statement = (await postgresqlVersion(sql))
+    ? `select pg_terminate_backend(pid) from pg_stat_activity
+       where application_name = '${name}' and pid <> pg_backend_pid()
+         and datname = current_database()`
+    : `cancel sessions if exists (select session_id from [show cluster sessions]
+       where application_name = '${name}' and session_id <> (select session_id from [show session_id]))`;
+  return (await sql.unsafe(statement)).count;
 }
 
 /** Expects a 200 with exactly this body. */
@@ -257,23 +249,19 @@ export function expectBody(reply: Reply, body: Record<string, unknown>): void {
 
 /** Expects a problem with exactly the documented members, not a replay, that names these ids. */
 export function expectProblem(
-  reply: Reply,
-  status: number,
+  { status, headers, body }: Reply,
+  expected_status: number,
   code: string,
   ...named: readonly string[]
 ): void {
-  expect(reply.status).toBe(status);
-  expect(reply.headers.get('content-type')).toBe('application/problem+json');
-  expect(reply.headers.get('idempotency-replayed')).toBeNull();
-  expect(reply.body).toEqual({
-    type: `urn:kassa:problem:${code}`,
-    title: expect.stringMatching(/\S/),
-    status,
-    detail: expect.stringMatching(/\S/),
-    code,
-    request_id: reply.headers.get('x-request-id'),
-  });
-  for (const id of named) expect(reply.body.detail).toContain(id);
+  expect(status).toBe(expected_status);
+  expect(headers.get('content-type')).toBe('application/problem+json');
+  expect(headers.get('idempotency-replayed')).toBeNull();
+  const text = expect.stringMatching(/\S/);
+  const request_id = headers.get('x-request-id');
+  const type = `urn:kassa:problem:${code}`;
+  expect(body).toEqual({ type, title: text, status, detail: text, code, request_id });
+  for (const id of named) expect(body.detail).toContain(id);
 }
 
 /** The number of replies with each status: { 200: 49, 409: 1 } */
@@ -287,9 +275,7 @@ export const times = <T>(n: number, make: (i: number) => Promise<T>): Promise<T[
   Promise.all(Array.from({ length: n }, (_, i) => make(i)));
 
 /** Expects every invariant of the whole store to hold, in one snapshot. */
-export async function expectCleanAudit(store: Connection | string = storeUrl()): Promise<void> {
-  const connection = typeof store === 'string' ? await connect(store) : store;
-  const findings = await audit(connection);
-  if (connection !== store) await connection.close();
-  expect(findings.filter((finding) => finding.violations > 0)).toEqual([]);
+export async function expectCleanAudit(store?: Connection | string): Promise<void> {
+  const findings = await withConnection((connection) => audit(connection), store);
+  expect(findings.filter(({ violations }) => violations > 0)).toEqual([]);
 }

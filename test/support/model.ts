@@ -5,15 +5,13 @@
 export interface World {
   users: Map<string, number>;
   items: Map<string, { price: number; stock: number }>;
-  orders: Map<
-    string,
-    {
-      user: string;
-      paid: boolean;
-      payment: number;
-      lines: Map<string, { quantity: number; price: number }>;
-    }
-  >;
+  orders: Map<string, Order>;
+}
+interface Order {
+  user: string;
+  paid: boolean;
+  payment: number;
+  lines: Map<string, { quantity: number; price: number }>;
 }
 
 export type Call =
@@ -31,11 +29,8 @@ export const LIMIT = 2 ** 53 - 1;
 
 export const emptyWorld = (): World => ({ users: new Map(), items: new Map(), orders: new Map() });
 
-export const totalOf = (world: World, order: string): number =>
-  [...(world.orders.get(order)?.lines.values() ?? [])].reduce(
-    (sum, line) => sum + line.quantity * line.price,
-    0,
-  );
+export const totalOf = ({ orders }: World, order: string): number =>
+  [...(orders.get(order)?.lines.values() ?? [])].reduce((sum, l) => sum + l.quantity * l.price, 0);
 
 /** Performs the call on the world. @returns 'ok', or the code of a refusal without effect */
 export function perform(world: World, call: Call): string {
@@ -84,14 +79,9 @@ function setStock(world: World, id: string, change: number): string {
   return 'ok';
 }
 
-function ownOrder(world: World, { user, order }: { user: string; order: string }) {
-  const found = world.orders.get(order);
-  return found?.user === user ? found : 'order_not_found';
-}
-
 function payOrder(world: World, call: Extract<Call, { call: 'payOrder' }>): string {
-  const order = ownOrder(world, call);
-  if (typeof order === 'string') return order;
+  const order = world.orders.get(call.order);
+  if (order?.user !== call.user) return 'order_not_found';
   if (order.paid || order.payment > 0) return 'already_paid';
   const result = setCredit(world, call.user, -call.amount);
   if (result === 'ok') order.payment = call.amount;
@@ -99,8 +89,8 @@ function payOrder(world: World, call: Extract<Call, { call: 'payOrder' }>): stri
 }
 
 function cancel(world: World, call: Extract<Call, { call: 'cancel' }>): string {
-  const order = ownOrder(world, call);
-  if (typeof order === 'string') return order;
+  const order = world.orders.get(call.order);
+  if (order?.user !== call.user) return 'order_not_found';
   if (!order.paid && order.payment === 0) return 'not_paid';
   const amount = order.paid ? totalOf(world, call.order) : order.payment;
   if (call.amount !== undefined && call.amount !== amount) return 'amount_mismatch';

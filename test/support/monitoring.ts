@@ -63,39 +63,35 @@ export type Series = Map<string, Map<string, Set<string>>>;
 export async function collected(): Promise<Series> {
   const series: Series = new Map();
   for (const service of ['order', 'payment', 'stock']) {
-    const metrics = collectMetrics(service, '1');
-    const { meter } = metrics;
-    metrics.requested('GET', '/stock/find', 200, 1);
-    meter.batchTaken(1, 1);
-    for (const kind of ['read_ahead', 'lock', 'commit', 'settle'] as const)
-      meter.roundTrip(kind, 1);
-    for (const truth of ['committed', 'undone', 'unknown'] as const) meter.commitSettled(truth);
-    meter.retried('40001');
-    meter.commitAmbiguous();
-    meter.laneReplaced();
-    meter.readsBatched(1);
-    const context = { body: (content: string) => new Response(content) };
-    const gauges = {
-      lanes: 1,
-      queued: 0,
-      set_aside: 0,
-      read_connections: { open: 1, busy: 0 },
-      operations_overdue_s: 0,
-    };
-    const response = await metrics.scrape(context as never, () => gauges);
-    for (const line of (await response.text()).split('\n')) add(series, line);
+    for (const line of (await scrape(service)).split('\n')) {
+      const [, name = '', pairs] = line.match(/^(\w+)\{(.*)\} \S+$/) ?? [];
+      if (pairs === undefined) continue;
+      const labels = series.get(name) ?? new Map<string, Set<string>>();
+      series.set(name, labels);
+      for (const [, label = '', value = ''] of pairs.matchAll(/(\w+)="([^"]*)"/g)) {
+        labels.set(label, new Set(labels.get(label)).add(value));
+      }
+    }
   }
   return series;
 }
 
-function add(series: Series, line: string): void {
-  const [, name, pairs = ''] = line.match(/^(\w+)\{(.*)\} \S+$/) ?? [];
-  if (!name) return;
-  const labels = series.get(name) ?? new Map<string, Set<string>>();
-  series.set(name, labels);
-  for (const [, label = '', value = ''] of pairs.matchAll(/(\w+)="([^"]*)"/g)) {
-    labels.set(label, (labels.get(label) ?? new Set()).add(value));
-  }
+async function scrape(service: string): Promise<string> {
+  const metrics = collectMetrics(service, '1');
+  const { meter } = metrics;
+  metrics.requested('GET', '/stock/find', 200, 1);
+  meter.batchTaken(1, 1);
+  for (const kind of ['read_ahead', 'lock', 'commit', 'settle'] as const) meter.roundTrip(kind, 1);
+  for (const truth of ['committed', 'undone', 'unknown'] as const) meter.commitSettled(truth);
+  meter.retried('40001');
+  meter.commitAmbiguous();
+  meter.laneReplaced();
+  meter.readsBatched(1);
+  const context = { body: (content: string) => new Response(content) };
+  const gauges = { lanes: 1, queued: 0, set_aside: 0, operations_overdue_s: 0 };
+  const read_connections = { open: 1, busy: 0 };
+  const response = await metrics.scrape(context as never, () => ({ ...gauges, read_connections }));
+  return response.text();
 }
 
 /** Labels that Prometheus adds to every series. */
@@ -137,14 +133,13 @@ export const groupedBy = (expr: string): string[] =>
   [...expr.matchAll(/\bby\s*\(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(/\s*,\s*/));
 
 /** Panels that overlap or exceed the 24 columns. */
-export function misplaced(panels: Panel[]): string[] {
-  return panels.flatMap(({ title, gridPos: a }, i) => {
-    const under = panels.slice(i + 1).filter(({ gridPos: b }) => {
+export const misplaced = (panels: Panel[]): string[] =>
+  panels.flatMap(({ title, gridPos: a }, i) => {
+    const covered = panels.slice(i + 1).filter(({ gridPos: b }) => {
       const across = a.x < b.x + b.w && b.x < a.x + a.w;
       return across && a.y < b.y + b.h && b.y < a.y + a.h;
     });
-    const wrong = under.map((other) => `${title} covers ${other.title}`);
-    if (a.x < 0 || a.w < 1 || a.h < 1 || a.x + a.w > 24) wrong.push(`${title} sticks out`);
-    return wrong;
+    const outside = a.x < 0 || a.w < 1 || a.h < 1 || a.x + a.w > 24;
+    const wrong = covered.map((other) => `${title} covers ${other.title}`);
+    return outside ? [...wrong, `${title} sticks out`] : wrong;
   });
-}

@@ -4,24 +4,12 @@ import { connectOrSay } from '../../apps/cli/connect.ts';
 import { environment, readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { describeStore } from '../../apps/runtime/store-url.ts';
 import type { Connection } from '../../db/connection/connection.ts';
-import type { CredentialFiles } from '../../db/connection/credentials.ts';
 import { postgresqlVersion } from '../../db/connection/dialect.ts';
 import { Failure } from '../../db/failure.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import { sentenceFor } from './report.ts';
 import { withDatabase } from './store-address.ts';
 import type { Teardown } from './teardown.ts';
-
-export interface OwnDatabase {
-  name: string;
-  database_url: string;
-  /** TLS trust and client credentials, from the environment. */
-  files: CredentialFiles | undefined;
-  /** The environment for services that use it. */
-  env: Record<string, string>;
-  /** The major version of PostgreSQL, or undefined if it is something else. */
-  postgresql: number | undefined;
-}
 
 /** DATABASE_URL, if it is set. @throws Failure if the environment is invalid */
 export const foreignStore = (): string | undefined => configured().DATABASE_URL;
@@ -48,11 +36,7 @@ export const connectStore = (database_url: string): Promise<Connection> =>
  * @param server_url DATABASE_URL, whose role may create databases
  * @throws Failure with one sentence
  */
-export async function newOwnDatabase(
-  proof: string,
-  server_url: string,
-  teardown: Teardown,
-): Promise<OwnDatabase> {
+export async function newOwnDatabase(proof: string, server_url: string, teardown: Teardown) {
   const name = `kassa_${proof}_${randomUUID().slice(0, 8)}`;
   const database_url = withDatabase(server_url, name);
   const server = await connectStore(server_url);
@@ -71,11 +55,18 @@ export async function newOwnDatabase(
   const connection = await connectStore(database_url);
   await migrate(connection, await readMigrations()).finally(connection.close);
   const { files } = storeOptions(configured(), database_url, 'proof');
+  const env: Record<string, string> = { DATABASE_URL: database_url };
+  for (const [name, path] of Object.entries(configured())) {
+    if (name.endsWith('_FILE') && path !== undefined) env[name] = `${path}`;
+  }
   return {
     name,
     database_url,
+    /** TLS trust and client credentials, from the environment. */
     files,
-    env: { DATABASE_URL: database_url, ...fileVariables() },
+    /** The environment for services that use it. */
+    env,
+    /** The major version of PostgreSQL, or undefined if it is something else. */
     postgresql,
   };
 }
@@ -86,26 +77,27 @@ const DROP_TRIES = 5;
 
 /** @throws Failure that names the database, if it must be dropped by hand */
 async function drop(name: string, server_url: string): Promise<void> {
+  const dropping = async () => {
+    const server = await connectStore(server_url);
+    await server.whileAlive(dropDatabase(server, name)).finally(server.close);
+  };
   for (let tried = 1; ; tried++) {
-    try {
-      const late = Bun.sleep(DROP_MS).then(() => Promise.reject(new Error('no answer')));
-      return await Promise.race([tryDrop(name, server_url), late]);
-    } catch (cause) {
-      if (tried < DROP_TRIES) {
-        await Bun.sleep(500 * tried);
-        continue;
-      }
+    const late = Bun.sleep(DROP_MS).then(() => Promise.reject(new Error('no answer')));
+    const [outcome] = await Promise.allSettled([Promise.race([dropping(), late])]);
+    if (outcome.status === 'fulfilled') return;
+    if (tried === DROP_TRIES) {
       const left = `the database ${name} is left behind on ${hostOf(server_url)}; drop it by hand`;
+      const cause = outcome.reason;
       throw new Failure('store_unavailable', `${left}: ${sentenceFor(cause)}`, { cause });
     }
+    await Bun.sleep(500 * tried);
   }
 }
 
 /** `force` terminates sessions of services that were just killed and that the server still has. */
-async function tryDrop(name: string, server_url: string): Promise<void> {
-  const { sql, close, whileAlive } = await connectStore(server_url);
+export async function dropDatabase({ sql }: Connection, name: string): Promise<void> {
   const how = ((await postgresqlVersion(sql)) ?? 0) >= 13 ? ' with (force)' : '';
-  await whileAlive(sql.unsafe(`drop database if exists ${name}${how}`)).finally(close);
+  await sql.unsafe(`drop database if exists ${name}${how}`);
 }
 
 /** Drops all databases with this prefix. */
@@ -116,11 +108,3 @@ export async function dropDatabases(prefix: string, server_url: string): Promise
     if (datname.startsWith(prefix)) await drop(datname, server_url);
   }
 }
-
-/** The environment's variables that name files of certificates or of the password. */
-const fileVariables = (): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(configured()).filter(
-      (one): one is [string, string] => one[0].endsWith('_FILE') && one[1] !== undefined,
-    ),
-  );

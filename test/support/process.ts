@@ -1,9 +1,11 @@
 /** Shared by the tests of the running product: child processes, folders, free ports, waiting. */
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { variables } from '../../apps/runtime/variables.ts';
 import { commandOf } from '../../db/local/owner.ts';
 
@@ -20,83 +22,79 @@ export interface Child {
   signal(name: NodeJS.Signals): void;
 }
 
-export interface Stage {
-  /** Starts Bun at the top of the project. Of Kassa's variables, only those of `env` are set. */
-  start(args: string[], env?: Record<string, string>, program?: string): Child;
-  /** Starts it and waits until it ends. */
-  run(args: string[], env?: Record<string, string>): Promise<Child>;
-  /** Creates an empty folder that other users can enter, such as PostgreSQL's when run by root. */
-  folder(): Promise<string>;
-  /** Kills everything started, including stores, and removes the folders. */
-  clear(): Promise<void>;
-  /** Clears for good: any later start fails. */
-  close(): Promise<void>;
-}
+export type Stage = ReturnType<typeof openStage>;
 
-export function openStage(): Stage {
+export function openStage() {
   const children: Child[] = [];
   const folders: string[] = [];
   let closed = false;
-  const start: Stage['start'] = (args, env = {}, program = process.execPath) => {
+  /** Starts Bun at the top of the project. Of Kassa's variables, only those of `env` are set. */
+  const start = (args: string[], env?: Record<string, string>, program = process.execPath) => {
     if (closed) throw new Error('nothing starts here any more');
     const child = spawnChild([program, ...args], env);
     children.push(child);
     return child;
   };
-  const stage: Stage = {
+  /** Kills everything started, including stores, and removes the folders. */
+  const clear = async () => {
+    for (const child of children) child.signal('SIGKILL');
+    await Promise.all(children.map((child) => child.ended));
+    const homes = [...folders, ...children.flatMap((child) => homeOf(child) ?? [])];
+    for (const home of new Set(homes)) {
+      const ended = () => {
+        const pids = processesOf(home);
+        // Repeatedly: a server that has just been started does not handle the signal yet.
+        for (const pid of pids) signalProcess(pid, 'SIGQUIT');
+        return pids.length === 0;
+      };
+      await until(ended, `the end of the store in ${home}`);
+      await rm(home, { recursive: true, force: true });
+    }
+    children.length = folders.length = 0;
+  };
+  return {
     start,
-    async run(args, env) {
+    /** Starts it and waits until it ends. */
+    async run(args: string[], env?: Record<string, string>) {
       const child = start(args, env);
       await until(() => child.code !== undefined, `the end of ${args.join(' ')}`);
       return child;
     },
+    /** Creates an empty folder that other users can enter, such as PostgreSQL's when run by root. */
     async folder() {
       const folder = await mkdtemp(join(tmpdir(), 'kassa-run-'));
       await chmod(folder, 0o755);
       folders.push(folder);
       return folder;
     },
-    async clear() {
-      for (const child of children) child.signal('SIGKILL');
-      await Promise.all(children.map((child) => child.ended));
-      const homes = [...folders, ...children.flatMap((child) => homeOf(child) ?? [])];
-      for (const home of new Set(homes)) {
-        const ended = () => {
-          const pids = processesOf(home);
-          // Repeatedly: a server that has just been started does not handle the signal yet.
-          for (const pid of pids) signalProcess(pid, 'SIGQUIT');
-          return pids.length === 0;
-        };
-        await until(ended, `the end of the store in ${home}`);
-        await rm(home, { recursive: true, force: true });
-      }
-      children.length = folders.length = 0;
-    },
+    clear,
+    /** Clears for good: any later start fails. */
     close() {
       closed = true;
-      return stage.clear();
+      return clear();
     },
   };
-  return stage;
 }
 
-function spawnChild(command: string[], env: Record<string, string>): Child {
+function spawnChild(command: string[], env: Record<string, string> = {}): Child {
   const clean = { ...process.env };
-  for (const name of ['TEST_STORES', 'TEST_TEMPLATE']) delete clean[name]; // for this run only
-  for (const name of Object.keys(variables.shape)) delete clean[name];
+  const of_run = ['TEST_STORES', 'TEST_TEMPLATE'];
+  for (const name of [...of_run, ...Object.keys(variables.shape)]) delete clean[name];
   const spawned = Bun.spawn(command, {
     cwd: TOP,
     env: { ...clean, ...env, NO_COLOR: '1' },
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   const child: Child = {
     pid: spawned.pid,
     out: '',
     err: '',
     code: undefined,
-    ended: Promise.resolve(0),
+    ended: spawned.exited.then(async (code) => {
+      await Promise.race([reading, Bun.sleep(200)]); // grandchildren may keep the pipes open
+      child.code = code;
+      return code;
+    }),
     signal: (name) => signalProcess(spawned.pid, name),
   };
   const read = async (stream: ReadableStream<Uint8Array>, name: 'out' | 'err') => {
@@ -104,11 +102,6 @@ function spawnChild(command: string[], env: Record<string, string>): Child {
     for await (const bytes of stream) child[name] += decoder.decode(bytes, { stream: true });
   };
   const reading = Promise.all([read(spawned.stdout, 'out'), read(spawned.stderr, 'err')]);
-  child.ended = spawned.exited.then(async (code) => {
-    await Promise.race([reading, Bun.sleep(200)]); // grandchildren may keep the pipes open
-    child.code = code;
-    return code;
-  });
   return child;
 }
 
@@ -158,30 +151,27 @@ export async function until(
   }
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
+/** A port of 127.0.0.1 that nobody listened on a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  const port = await listen(server);
+  await promisify(server.close.bind(server))();
+  return port;
 }
 
-export interface Answer {
-  /** 0 without an answer. */
-  status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
-  body: any;
+/** Listens on a free port of 127.0.0.1. @returns the port */
+export async function listen(server: Server): Promise<number> {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return (server.address() as AddressInfo).port;
 }
 
-/** One call over the network, on a new connection by default. */
+/** One call over the network, on a new connection by default. The status is 0 without an answer. */
 export async function call(
   port: number,
   method: 'GET' | 'POST',
   path: string,
   headers: Record<string, string> = { connection: 'close' },
-): Promise<Answer> {
+) {
   try {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers });
     const text = await response.text();

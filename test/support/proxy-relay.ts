@@ -2,7 +2,46 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorResponse, folded, frames, query, sqlstateOf, strings } from './postgres-messages.ts';
-import type { Fault, StoreProxy } from './proxy-types.ts';
+
+/** What happens to a statement. */
+export type Fault =
+  | 'pass'
+  /** The connection breaks before the statement is sent. */
+  | 'cut'
+  /** It breaks after the server has run the statement, before the answer is passed on. */
+  | 'cut_after'
+  /** The client loses the connection now; the server gets this and what follows `late_ms` later. */
+  | 'late'
+  /** Neither side receives anything more, the connection stays open. */
+  | 'stall'
+  /** The same after half of the statement. */
+  | 'stall_within'
+  /** The server gets this statement and all after it, and its answers are dropped. */
+  | 'mute'
+  /**
+   * The client gets this SQLSTATE, from this function of the server, after the transaction has
+   * failed (a COMMIT rolls back) or, if `done`, after the statement has run.
+   */
+  | { error: string; routine?: string; done?: true };
+
+export interface StoreProxy {
+  /** The store's address through the proxy, without TLS. */
+  database_url: string;
+  /** Called for each statement of each connection, in order: lower case, blanks folded. */
+  disturb: (statement: string) => Fault;
+  /** Called for each statement that the store has answered, with the SQLSTATE of an error. */
+  observe: (statement: string, refused: string | undefined) => void;
+  /** How many rows the store has sent. */
+  rows: number;
+  /** Breaks all connections now. */
+  cutAll(): void;
+  /** Refuses new connections while true. */
+  away: boolean;
+  late_ms: number;
+  /** Milliseconds by which each message is delayed, in both directions. */
+  slow_ms: number;
+  close(): Promise<void>;
+}
 
 export class Relay {
   /** Texts of prepared statements by name. */
@@ -11,8 +50,7 @@ export class Relay {
   private readonly answers: { fault: Fault; text: string }[] = [];
   /** The statement that was parsed, bound or sent last. */
   private last = '';
-  /** The statement that `disturb` was asked about last, and its decision. */
-  private text: string | undefined;
+  /** What to do with it. */
   private fault: Fault = 'pass';
   private refused: string | undefined;
   /** Messages of a disturbed statement, up to its Sync. */
@@ -21,8 +59,8 @@ export class Relay {
   private silent = false;
   /** What the server gets after the client has lost the connection. */
   private late: Buffer[] | undefined;
-  private readonly toClient: (bytes: Buffer) => void;
-  private readonly toStore: (bytes: Buffer) => void;
+  private readonly toClient;
+  private readonly toStore;
 
   /** @param cut breaks both connections */
   constructor(
@@ -62,14 +100,10 @@ export class Relay {
     if (type === 'P') {
       this.last = folded(second);
       this.texts.set(first, this.last);
-      return;
+    } else if (type === 'B' || type === 'Q') {
+      this.last = (type === 'Q' ? folded(first) : this.texts.get(second)) ?? '';
+      this.fault = this.proxy.disturb(this.last);
     }
-    const started =
-      type === 'B' ? this.texts.get(second) : type === 'Q' ? folded(first) : undefined;
-    if (started === undefined) return;
-    this.last = started;
-    this.text = started;
-    this.fault = this.proxy.disturb(started);
   }
 
   private send(messages: Buffer): void {
@@ -78,7 +112,7 @@ export class Relay {
     if (fault === 'cut') this.cut();
     else if (fault === 'late') void this.deliverLate(messages);
     else if (typeof fault === 'object' && !fault.done) {
-      this.toStore(query(this.text === 'commit' ? 'rollback' : 'select 1 / 0'));
+      this.toStore(query(this.last === 'commit' ? 'rollback' : 'select 1 / 0'));
     } else if (fault === 'stall_within') store.write(messages.subarray(0, messages.length >> 1));
     else if (fault !== 'stall') this.toStore(messages);
   }

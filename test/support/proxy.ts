@@ -7,11 +7,11 @@ import { createServer, type Socket } from 'node:net';
 import { type CredentialFiles, readCredentials } from '../../db/connection/credentials.ts';
 import { dial } from '../../db/connection/dial.ts';
 import { firstOf } from '../../db/connection/first-of.ts';
-import { Relay } from './proxy-relay.ts';
-import type { StoreProxy } from './proxy-types.ts';
+import { listen } from './process.ts';
+import { Relay, type StoreProxy } from './proxy-relay.ts';
 import { targetOf, withPort } from './store-address.ts';
 
-export type { Fault, StoreProxy } from './proxy-types.ts';
+export type { Fault, StoreProxy } from './proxy-relay.ts';
 
 const DIAL_MS = 3000;
 
@@ -24,15 +24,33 @@ export async function startProxy(
   database_url: string,
   files: CredentialFiles = {},
 ): Promise<StoreProxy> {
-  const { database_url: plain_url } = readCredentials(database_url, files);
+  const { database_url: plain_url, tls } = readCredentials(database_url, files);
+  const target = targetOf(database_url);
+  const hosts = target.host.map((_, at) => () => dial(target, at, tls, DIAL_MS));
   const cuts = new Set<() => void>();
-  const server = createServer((client) =>
-    accept(client, proxy, cuts, () => dialStore(database_url, files)),
-  );
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
+  const server = createServer(async (client) => {
+    let store: Socket | undefined;
+    const cut = () => {
+      cuts.delete(cut);
+      client.destroy();
+      store?.destroy();
+    };
+    cuts.add(cut);
+    client.on('error', () => {});
+    client.on('close', () => {
+      if (!store) cut();
+    });
+    if (proxy.away) return cut();
+    try {
+      store = await firstOf(hosts, DIAL_MS, (late) => late.destroy());
+      if (client.destroyed) return cut();
+      new Relay(client, store, proxy, cut);
+    } catch {
+      cut(); // the store is away
+    }
+  });
   const proxy: StoreProxy = {
-    database_url: withPort(plain_url, port),
+    database_url: withPort(plain_url, await listen(server)),
     disturb: () => 'pass',
     observe: () => {},
     cutAll: () => {
@@ -48,38 +66,4 @@ export async function startProxy(
     },
   };
   return proxy;
-}
-
-async function accept(
-  client: Socket,
-  proxy: StoreProxy,
-  cuts: Set<() => void>,
-  dialStore: () => Promise<Socket>,
-): Promise<void> {
-  let store: Socket | undefined;
-  const cut = () => {
-    cuts.delete(cut);
-    client.destroy();
-    store?.destroy();
-  };
-  cuts.add(cut);
-  client.on('error', () => {});
-  client.on('close', () => {
-    if (!store) cut();
-  });
-  if (proxy.away) return cut();
-  try {
-    store = await dialStore();
-    if (client.destroyed) return cut();
-    new Relay(client, store, proxy, cut);
-  } catch {
-    cut(); // the store is away
-  }
-}
-
-function dialStore(database_url: string, files: CredentialFiles): Promise<Socket> {
-  const target = targetOf(database_url);
-  const { tls } = readCredentials(database_url, files);
-  const attempts = target.host.map((_, at) => () => dial(target, at, tls, DIAL_MS));
-  return firstOf(attempts, DIAL_MS, (late) => late.destroy());
 }

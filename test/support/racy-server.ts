@@ -1,29 +1,11 @@
-/**
- * A small in-memory server of the API with one classic fault, or none, to test the consistency test.
- * `bun test/support/racy-server.ts --fault oversell --port 8000`
- */
-import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+/** An in-memory server of the API with one classic fault, or none, to test the consistency test. */
+import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { flags, numberFlag, usage } from './report.ts';
+import { type Call, emptyWorld, perform, totalOf, type World } from './model.ts';
+import { listen } from './process.ts';
 
-interface Order {
-  order_id: string;
-  user_id: string;
-  paid: boolean;
-  lines: Map<string, number>;
-  total_cost: number;
-}
-
-interface World {
-  users: Map<string, { credit: number }>;
-  items: Map<string, { stock: number; price: number }>;
-  orders: Map<string, Order>;
-}
-
-/** A refusal's code, true (paid), 'error' (a 500), or 'cut' (the connection breaks). */
-type Outcome = string | true;
-type Checkout = (world: World, order: Order, turn: number) => Outcome | Promise<Outcome>;
+/** @returns 'ok', the code of a refusal, 'error' (a 500), or 'cut' (the connection breaks) */
+type Checkout = (world: World, id: string, turn: number) => string | Promise<string>;
 
 const PAUSE_MS = 2;
 
@@ -32,89 +14,96 @@ const faults = {
   /** Correct: everything in one step of the event loop. */
   honest: pay,
 
-  /** Reads, waits, then writes the value it has read minus its own amount. */
-  async 'lost-update'(world, order) {
-    if (order.paid) return true;
-    const refusal = refusalOf(world, order);
-    if (refusal) return refusal;
-    const user = userOf(world, order);
-    const credit = user.credit - order.total_cost;
-    const stocks = linesOf(world, order).map(({ item, quantity }) => item.stock - quantity);
+  /** Decides on a copy, waits, then writes the rows of the copy. */
+  async 'lost-update'(world, id) {
+    if (world.orders.get(id)?.paid) return 'ok';
+    const copy = structuredClone(world);
+    const outcome = pay(copy, id);
     await sleep(PAUSE_MS);
-    user.credit = credit;
-    for (const [i, { item }] of linesOf(world, order).entries()) item.stock = stocks[i] ?? 0;
-    order.paid = true;
-    return true;
+    if (outcome !== 'ok') return outcome;
+    const { user = '', lines = new Map() } = copy.orders.get(id) ?? {};
+    world.users.set(user, copy.users.get(user) ?? 0);
+    for (const item of lines.keys())
+      Object.assign(world.items.get(item) ?? {}, copy.items.get(item));
+    Object.assign(world.orders.get(id) ?? {}, copy.orders.get(id));
+    return 'ok';
   },
 
   /** Checks, waits, acts. */
-  async oversell(world, order) {
-    if (order.paid) return true;
-    const refusal = refusalOf(world, order);
-    if (refusal) return refusal;
+  async oversell(world, id) {
+    if (world.orders.get(id)?.paid) return 'ok';
+    const outcome = pay(structuredClone(world), id);
+    if (outcome !== 'ok') return outcome;
     await sleep(PAUSE_MS);
-    move(world, order);
-    return true;
+    move(world, id);
+    return 'ok';
   },
 
   /** Charges first, and does not refund when the stock is insufficient. */
-  'half-checkout'(world, order) {
-    if (order.paid) return true;
-    const user = userOf(world, order);
-    if (user.credit < order.total_cost) return 'insufficient_credit';
-    user.credit -= order.total_cost;
-    if (linesOf(world, order).some(({ item, quantity }) => item.stock < quantity)) {
-      return 'out_of_stock';
-    }
-    for (const { item, quantity } of linesOf(world, order)) item.stock -= quantity;
-    order.paid = true;
-    return true;
+  'half-checkout'(world, id) {
+    const { user = '' } = world.orders.get(id) ?? {};
+    const outcome = pay(world, id);
+    if (outcome === 'out_of_stock')
+      perform(world, { call: 'pay', user, amount: totalOf(world, id) });
+    return outcome;
   },
 
   /** Does not check whether the order is already paid. */
-  'double-charge'(world, order) {
-    const refusal = refusalOf(world, order);
-    if (refusal && !order.paid) return refusal;
-    if (!refusal) move(world, order);
-    return true;
+  'double-charge'(world, id) {
+    const order = world.orders.get(id);
+    if (!order?.paid) return pay(world, id);
+    order.paid = false;
+    pay(world, id);
+    order.paid = true;
+    return 'ok';
   },
 
   /** Answers every seventh checkout with success, without its effect. */
-  lies: (world, order, turn) => (turn % 7 === 0 ? true : pay(world, order)),
+  lies: (world, id, turn) => (turn % 7 === 0 ? 'ok' : pay(world, id)),
 
   /** Correct, but loses answers: of checkouts done, not done, and done later. */
-  'server-errors'(world, order, turn) {
+  'server-errors'(world, id, turn) {
     const kind = turn % 12;
     if (kind === 3) return 'error';
     if (kind === 11) {
-      setTimeout(pay, 50, world, order);
+      setTimeout(pay, 50, world, id);
       return 'cut';
     }
-    const outcome = pay(world, order);
+    const outcome = pay(world, id);
     return kind === 6 ? 'error' : kind === 9 ? 'cut' : outcome;
   },
 } satisfies Record<string, Checkout>;
 
 export type Fault = keyof typeof faults;
-const FAULTS = Object.keys(faults) as Fault[];
 
-/** Listens on 127.0.0.1; port 0 takes a free one. */
-export async function startRacyServer(fault: Fault, port = 0) {
-  const world: World = { users: new Map(), items: new Map(), orders: new Map() };
+/** Listens on a free port of 127.0.0.1. */
+export async function startRacyServer(fault: Fault) {
+  const world = emptyWorld();
   const checkout: Checkout = faults[fault];
   let turn = 0;
+  const answerTo = async (service = '', verb = '', rest: string[] = []) => {
+    const [id = ''] = rest;
+    const order = world.orders.get(id);
+    if (verb !== 'checkout' || !order) {
+      const body = route(world, `${service} ${verb}`, rest);
+      return { status: body ? 200 : 404, body: body || { code: 'not_found' } };
+    }
+    const outcome = await checkout(world, id, ++turn);
+    if (outcome === 'cut') return undefined;
+    if (outcome === 'error') return { status: 500, body: 'an error page' };
+    if (outcome !== 'ok') return { status: 409, body: { code: outcome } };
+    return { status: 200, body: { order_id: id, paid: true, total_cost: totalOf(world, id) } };
+  };
   const server = createServer(async (request, response) => {
     request.resume();
-    const [, service = '', verb = '', ...rest] = request.url?.split('/') ?? [];
-    const order = world.orders.get(rest[0] ?? '');
-    if (`${service} ${verb}` === 'orders checkout' && order) {
-      return answerCheckout(response, order, await checkout(world, order, ++turn));
-    }
-    const body = await route(world, service, verb, rest);
-    answer(response, body ? 200 : 404, body ?? { code: 'not_found' });
+    const [, service, verb, ...rest] = request.url?.split('/') ?? [];
+    const answer = await answerTo(service, verb, rest);
+    if (answer) {
+      response.writeHead(answer.status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(answer.body));
+    } else response.destroy();
   });
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const origin = `http://127.0.0.1:${await listen(server)}`;
   const stop = () => {
     server.closeAllConnections();
     server.close();
@@ -122,107 +111,60 @@ export async function startRacyServer(fault: Fault, port = 0) {
   return { origin, stop };
 }
 
-/** All calls but checkout. @returns undefined if something is not found */
-function route(world: World, service: string, verb: string, [id = '', second, third]: string[]) {
+/** All calls but checkout. @returns the body of a 200, or undefined or false for a 404 */
+function route(world: World, name: string, [id = '', second = '', third = '1']: string[]) {
   const { users, items, orders } = world;
-  const [user, item, order] = [users.get(id), items.get(id), orders.get(id)];
+  const done = (call: Call) => perform(world, call) === 'ok';
   const fresh = crypto.randomUUID();
-  switch (`${service} ${verb}`) {
+  const order = orders.get(id);
+  switch (name) {
     case 'payment create_user':
-      users.set(fresh, { credit: 0 });
+      users.set(fresh, 0);
       return { user_id: fresh };
     case 'payment add_funds':
-      if (user) user.credit += Number(second);
-      return user && { done: true, ...user };
+      return done({ call: 'addFunds', user: id, amount: Number(second) }) && { done: true };
     case 'payment find_user':
-      return user && { user_id: id, ...user };
+      return users.has(id) && { user_id: id, credit: users.get(id) };
     case 'stock item':
       items.set(fresh, { stock: 0, price: Number(second) });
       return { item_id: fresh };
     case 'stock add':
-      if (item) item.stock += Number(second);
-      return item;
+      return done({ call: 'addStock', item: id, amount: Number(second) }) && items.get(id);
     case 'stock find':
-      return item;
+      return items.get(id);
     case 'orders create':
-      if (!user) return undefined;
-      orders.set(fresh, {
-        order_id: fresh,
-        user_id: id,
-        paid: false,
-        lines: new Map(),
-        total_cost: 0,
-      });
-      return { order_id: fresh };
+      return done({ call: 'createOrder', user: id, order: fresh }) && { order_id: fresh };
     case 'orders addItem':
-      return order && addItem(world, order, second ?? '', Number(third ?? 1));
+      return done({ call: 'addItem', order: id, item: second, amount: Number(third) }) && {};
     case 'orders find':
-      return order && { ...order, lines: undefined, items: [...order.lines] };
+      return (
+        order && {
+          ...{
+            order_id: id,
+            user_id: order.user,
+            paid: order.paid,
+            total_cost: totalOf(world, id),
+          },
+          items: [...order.lines].map(([item_id, { quantity }]) => [item_id, quantity]),
+        }
+      );
     default:
       return undefined;
   }
 }
 
-function addItem(world: World, order: Order, item_id: string, quantity: number) {
-  const item = world.items.get(item_id);
-  if (!item) return undefined;
-  order.lines.set(item_id, (order.lines.get(item_id) ?? 0) + quantity);
-  order.total_cost += quantity * item.price;
-  return { order_id: order.order_id };
+function pay(world: World, order: string): string {
+  return perform(world, { call: 'checkout', order });
 }
 
-function pay(world: World, order: Order): Outcome {
-  if (order.paid) return true;
-  const refusal = refusalOf(world, order);
-  if (!refusal) move(world, order);
-  return refusal ?? true;
-}
-
-function refusalOf(world: World, order: Order): string | undefined {
-  if (linesOf(world, order).some(({ item, quantity }) => item.stock < quantity)) {
-    return 'out_of_stock';
+/** The effect of a checkout, whatever credit and stock are. */
+function move({ users, items, orders }: World, id: string): void {
+  const order = orders.get(id);
+  if (!order) return;
+  for (const [item_id, { quantity, price }] of order.lines) {
+    users.set(order.user, (users.get(order.user) ?? 0) - quantity * price);
+    const item = items.get(item_id);
+    if (item) item.stock -= quantity;
   }
-  return userOf(world, order).credit < order.total_cost ? 'insufficient_credit' : undefined;
-}
-
-function move(world: World, order: Order): void {
-  userOf(world, order).credit -= order.total_cost;
-  for (const { item, quantity } of linesOf(world, order)) item.stock -= quantity;
   order.paid = true;
-}
-
-const userOf = (world: World, order: Order) => world.users.get(order.user_id) ?? { credit: 0 };
-
-const linesOf = (world: World, order: Order) =>
-  [...order.lines].map(([id, quantity]) => {
-    const item = world.items.get(id) ?? { stock: 0, price: 0 };
-    return { item, quantity };
-  });
-
-function answerCheckout(response: ServerResponse, order: Order, outcome: Outcome): void {
-  const { order_id, total_cost } = order;
-  if (outcome === 'cut') response.destroy();
-  else if (outcome === 'error') answer(response, 500, 'an error page');
-  else if (outcome === true) answer(response, 200, { order_id, paid: true, total_cost });
-  else answer(response, 409, { code: outcome });
-}
-
-function answer(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(JSON.stringify(body));
-}
-
-if (import.meta.main) {
-  const help = `Serves the API from memory, with a fault: bun test/support/racy-server.ts [options]
-
-  --fault NAME  ${FAULTS.join(', ')} (honest)
-  --port N      port to listen on (any that is free)`;
-  const asked = flags(help, {
-    fault: { type: 'string', default: 'honest' },
-    port: { type: 'string', default: '0' },
-  });
-  const fault = FAULTS.find((name) => name === asked.fault);
-  if (!fault) usage(`--fault must be one of ${FAULTS.join(', ')}, not ${asked.fault}`);
-  const { origin } = await startRacyServer(fault, numberFlag('port', asked.port, 0, 65_535));
-  console.log(`${fault} on ${origin}`);
 }

@@ -1,19 +1,10 @@
 /** Sends requests as raw bytes, and parses the answers strictly. */
 import { connect } from 'node:net';
-
-export interface RawAnswer {
-  status: number;
-  headers: Record<string, string>;
-  body: string;
-}
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Everything received on one connection until the other side closed it. */
-export interface Exchanged {
-  answers: RawAnswer[];
-  /** Bytes that are not a complete answer. */
-  rest: string;
-  took_ms: number;
-}
+export type Exchanged = Awaited<ReturnType<typeof sendRaw>>;
+export type RawAnswer = Exchanged['answers'][number];
 
 /** Longer than a server waits for the rest of a request. */
 const PATIENCE_MS = 20_000;
@@ -23,57 +14,57 @@ const PATIENCE_MS = 20_000;
  * @param options `ends`: half-closes after the last part; `last`: closes the connection once the
  * answers match it, because the other side would not; `head`: answers have a length but no body
  */
-export function sendRaw(
+export async function sendRaw(
   port: number,
   parts: readonly string[],
   options: { pause_ms?: number; ends?: boolean; last?: RegExp; head?: boolean } = {},
-): Promise<Exchanged> {
+) {
   const begun_at = performance.now();
-  return new Promise((resolve) => {
-    let text = '';
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
-    const late = setTimeout(() => socket.destroy(), PATIENCE_MS);
-    socket.on('data', (bytes) => {
-      text += bytes.toString('latin1');
-      if (options.last?.test(text)) socket.destroy();
-    });
-    socket.on('end', () => socket.end());
-    socket.on('error', () => {});
-    socket.on('close', () => {
-      clearTimeout(late);
-      resolve({ ...answersIn(text, options.head), took_ms: performance.now() - begun_at });
-    });
-    socket.on('connect', async () => {
-      for (const part of parts) {
-        if (!socket.writable) return;
-        socket.write(Buffer.from(part, 'latin1'));
-        await Bun.sleep(options.pause_ms ?? 0);
-      }
-      if (options.ends) socket.end();
-    });
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+  const late = setTimeout(() => socket.destroy(), PATIENCE_MS);
+  let text = '';
+  socket.setEncoding('latin1').on('data', (part) => {
+    text += part;
+    if (options.last?.test(text)) socket.destroy();
   });
+  socket.on('end', () => socket.end());
+  socket.on('error', () => {});
+  socket.on('connect', async () => {
+    for (const part of parts) {
+      if (!socket.writable) return;
+      socket.write(part, 'latin1');
+      await sleep(options.pause_ms);
+    }
+    if (options.ends) socket.end();
+  });
+  await new Promise((resolve) => socket.on('close', resolve));
+  clearTimeout(late);
+  return { ...answersIn(text, !options.head), took_ms: performance.now() - begun_at };
 }
 
-/** Skips `100 Continue`. */
-function answersIn(text: string, head = false): { answers: RawAnswer[]; rest: string } {
-  const answers: RawAnswer[] = [];
+/** Skips `100 Continue`. @returns the answers, and what is not a complete one */
+function answersIn(text: string, has_bodies: boolean) {
+  const answers: { status: number; headers: Record<string, string>; body: string }[] = [];
   let rest = text;
   for (;;) {
     const end = rest.indexOf('\r\n\r\n');
-    const [line = '', ...lines] = rest.slice(0, Math.max(0, end)).split('\r\n');
-    const status = Number(/^HTTP\/1\.[01] (\d{3}) /.exec(line)?.[1]);
+    const { status, headers: pairs } = parseHead(rest.slice(0, Math.max(0, end)));
     if (!status) return { answers, rest };
-    const headers = Object.fromEntries(
-      lines.map((each) => [
-        each.slice(0, each.indexOf(':')).toLowerCase(),
-        each.slice(each.indexOf(':') + 1).trim(),
-      ]),
-    );
-    rest = rest.slice(end + 4);
-    if (status === 100) continue;
-    const length = head ? 0 : Number(headers['content-length'] ?? 0);
-    if (rest.length < length) return { answers, rest };
-    answers.push({ status, headers, body: rest.slice(0, length) });
-    rest = rest.slice(length);
+    const headers = Object.fromEntries(pairs);
+    const length = status === 100 || !has_bodies ? 0 : Number(headers['content-length'] ?? 0);
+    const body = rest.slice(end + 4, end + 4 + length);
+    if (body.length < length) return { answers, rest };
+    if (status !== 100) answers.push({ status, headers, body });
+    rest = rest.slice(end + 4 + length);
   }
+}
+
+/** The status of an answer, NaN if its first line is malformed, and its headers. */
+export function parseHead(head: string) {
+  const [first = '', ...lines] = head.split('\r\n');
+  const headers = lines.map((line): [name: string, value: string] => {
+    const [name = '', value = ''] = line.split(/:(.*)/s);
+    return [name.toLowerCase(), value.trim()];
+  });
+  return { status: Number(/^HTTP\/1\.[01] (\d{3}) /.exec(first)?.[1]), headers };
 }

@@ -4,26 +4,26 @@ import * as commandLine from '../../apps/runtime/arguments.ts';
 import { exitWith } from '../../apps/runtime/exit.ts';
 import { Failure } from '../../db/failure.ts';
 
-/** A status line: rewritten in a terminal, printed every few seconds elsewhere. */
-export interface Live {
-  show(text: string): void;
-  /** Prints the last text for good. */
-  end(): void;
-}
+export type Live = ReturnType<typeof live>;
 
-export function live(out: NodeJS.WriteStream = process.stderr): Live {
+/** A status line: rewritten in a terminal, printed every few seconds elsewhere. */
+export function live() {
+  const out = process.stderr;
+  const every_ms = out.isTTY ? 100 : 5000;
   let last = Number.NEGATIVE_INFINITY;
   let text = '';
-  const every_ms = out.isTTY ? 100 : 5000;
+  const print = () => void out.write(out.isTTY ? `\r\x1b[2K${text}` : `${text}\n`);
   return {
-    show(next) {
+    show(next: string): void {
       text = next;
       if (performance.now() - last < every_ms) return;
       last = performance.now();
-      out.write(out.isTTY ? `\r\x1b[2K${text}` : `${text}\n`);
+      print();
     },
-    end() {
-      out.write(out.isTTY ? `\r\x1b[2K${text}\n` : `${text}\n`);
+    /** Prints the last text for good. */
+    end(): void {
+      print();
+      if (out.isTTY) out.write('\n');
     },
   };
 }
@@ -32,19 +32,16 @@ export function live(out: NodeJS.WriteStream = process.stderr): Live {
 export function table(head: readonly string[], rows: readonly (readonly unknown[])[]): string {
   const cells = [head, ...rows].map((row) => row.map(String));
   const widths = head.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
-  return cells
-    .map((row) =>
-      row
-        .map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[i] ?? 0)))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  const aligned = ([first = '', ...others]: string[]) => [
+    first.padEnd(widths[0] ?? 0),
+    ...others.map((cell, i) => cell.padStart(widths[i + 1] ?? 0)),
+  ];
+  return cells.map((row) => aligned(row).join('  ').trimEnd()).join('\n');
 }
 
 /** Prints the verdict and exits: with 0 without violations, else with 1. */
 export function verdict(violations: number, holds: string): never {
-  console.log(violations === 0 ? `\n${holds}` : `\n${violations} violations.`);
+  console.log(`\n${violations === 0 ? holds : `${violations} violations.`}`);
   process.exit(violations === 0 ? 0 : 1);
 }
 

@@ -22,13 +22,7 @@ useMemory();
 const mine = storeOfProcess();
 const asked = mine?.server_url ?? process.env.DATABASE_URL;
 if (mine) process.env.TEST_TEMPLATE = mine.template_url;
-if (asked) {
-  const { database_url, drop } = await newDatabase(asked);
-  process.env.DATABASE_URL = database_url;
-  afterAll(drop);
-} else {
-  const { server_url, stop } = await startTestStore();
-  const { database_url } = await newDatabase(server_url);
-  process.env.DATABASE_URL = database_url;
-  afterAll(stop);
-}
+const own = asked ? undefined : await startTestStore();
+const { database_url, drop } = await newDatabase(asked ?? own?.server_url);
+process.env.DATABASE_URL = database_url;
+afterAll(own?.stop ?? drop);

@@ -17,13 +17,8 @@ export interface TestStore {
   seed?: string;
 }
 
-/** A stopped store with a migrated database. */
-export interface Seed {
-  directory: string;
-  /** The name of that database. */
-  template: string;
-  remove(): Promise<void>;
-}
+/** A stopped store with a migrated database, whose name is `template`. */
+export type Seed = Awaited<ReturnType<typeof makeSeed>>;
 
 /** The environment that passes the stores to the processes of a run. */
 export const variablesFor = (stores: readonly TestStore[]) => ({
@@ -38,25 +33,18 @@ export function storeOfProcess(): TestStore | undefined {
 }
 
 /** Runs initdb and the migrations, once for all stores of a run. */
-export async function makeSeed(): Promise<Seed> {
-  const { server_url, asked, home, end } = await startForgetful();
+export async function makeSeed() {
+  const { server_url, asked, home, end, remove } = await startForgetful();
   const { database_url } = await newDatabase(server_url);
   await end();
   await claim(asked); // so that no other run removes it
-  const template = new URL(database_url).pathname.slice(1);
-  return { directory: home, template, remove: () => remove(asked, home) };
+  return { directory: home, template: new URL(database_url).pathname.slice(1), remove };
 }
 
 /** @param seed copied if given; otherwise the store is created from scratch */
 export async function startTestStore(seed?: Seed) {
-  const { server_url, asked, home, end } = await startForgetful(seed?.directory);
-  return {
-    server_url,
-    async stop() {
-      await end();
-      await remove(asked, home);
-    },
-  };
+  const { server_url, end, remove } = await startForgetful(seed?.directory);
+  return { server_url, stop: () => end().then(remove) };
 }
 
 /**
@@ -76,32 +64,26 @@ async function startForgetful(seed?: string) {
   const asked = await mkdtemp(join(tmpdir(), 'kassa-test-'));
   await chmod(asked, 0o755); // started by root, the server runs as another user
   await plant(asked, seed);
-  const embedded = await startEmbedded({
-    ...{ directory: asked, report: () => {}, failed: console.error },
-    settings: FORGETFUL,
-  });
+  const quiet = { report: () => {}, failed: console.error };
+  const embedded = await startEmbedded({ directory: asked, settings: FORGETFUL, ...quiet });
   const { database_url: server_url, directory: home, stop: end } = embedded;
-  return { server_url, asked, home, end };
+  const remove = async () => {
+    for (const path of [asked, home]) await rm(path, { recursive: true, force: true });
+  };
+  return { server_url, asked, home, end, remove };
 }
 
 /** No durability: tests that kill a server, and the proofs, start durable ones. */
 const FORGETFUL = { fsync: 'off', full_page_writes: 'off', max_wal_size: '512MB' };
-
-async function remove(...directories: string[]): Promise<void> {
-  for (const path of directories) await rm(path, { recursive: true, force: true });
-}
 
 /** Removes stores of runs that were killed. A store in use has an owner. */
 async function removeLeftovers(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const path = join(tmpdir(), name);
     if (!name.startsWith('kassa-test-') || (await readOwner(path))) continue;
-    const age_ms =
-      Date.now() -
-      (await stat(path).then(
-        (s) => s.mtimeMs,
-        () => Date.now(),
-      ));
-    if (age_ms > 600_000) await rm(path, { recursive: true, force: true }).catch(() => {});
+    const made = await stat(path).catch(() => undefined); // another run may have removed it
+    if (made && Date.now() - made.mtimeMs > 600_000) {
+      await rm(path, { recursive: true, force: true }).catch(() => {});
+    }
   }
 }

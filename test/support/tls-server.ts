@@ -4,20 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbedded } from '../../db/local/embedded.ts';
 import { prepare } from '../../db/local/embedded-home.ts';
-import { type Authority, newAuthority, type Subject } from './certificates.ts';
+import { newAuthority, type Subject } from './certificates.ts';
 import { plant } from './stores.ts';
 
-export interface TlsServer {
-  /** With a password and the host of the certificate, without parameters for TLS. */
-  database_url: string;
-  password: string;
-  authority: Authority;
-  /** Replaces a file atomically, as a secret is replaced. @returns its path */
-  put(name: string, content: string): Promise<string>;
-  /** Installs a server certificate, in effect after the next reload. */
-  wear(subject: Subject): Promise<void>;
-  stop(): Promise<void>;
-}
+export type TlsServer = Awaited<ReturnType<typeof startTlsServer>>;
 
 /** Roles with the prefix cert_ need a certificate of their name, with both_ a password too. */
 const HBA = `
@@ -27,12 +17,13 @@ hostssl all all all scram-sha-256
 hostnossl all all all reject
 `;
 
-export async function startTlsServer(): Promise<TlsServer> {
+export async function startTlsServer() {
   const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
   await chmod(directory, 0o755); // started by root, the server runs as another user
   await plant(directory);
   const { user } = await prepare(directory, () => {});
   const authority = await newAuthority('authority of the test');
+  /** Replaces a file atomically, as a secret is replaced. @returns its path */
   const put = async (name: string, content: string) => {
     const path = join(directory, name);
     await writeFile(`${path}.new`, content, { mode: 0o600 });
@@ -40,6 +31,7 @@ export async function startTlsServer(): Promise<TlsServer> {
     await rename(`${path}.new`, path);
     return path;
   };
+  /** Installs a server certificate, in effect after the next reload. */
   const wear = async (subject: Subject) => {
     const { cert, key } = await authority.issue(subject);
     await put('server.crt', cert);
@@ -54,15 +46,12 @@ export async function startTlsServer(): Promise<TlsServer> {
     hba_file: await put('hba.conf', HBA),
     shared_buffers: '32MB',
   };
-  const server = await startEmbedded({
-    directory,
-    settings,
-    report: () => {},
-    failed: console.error,
-  });
+  const quiet = { report: () => {}, failed: console.error };
+  const server = await startEmbedded({ directory, settings, ...quiet });
   const url = new URL(server.database_url);
   url.hostname = 'localhost';
   return {
+    /** With a password and the host of the certificate, without parameters for TLS. */
     database_url: url.href,
     password: url.password,
     authority,
