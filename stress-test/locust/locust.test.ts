@@ -29,13 +29,7 @@ afterAll(async () => {
   await kassa.close();
 });
 
-/** Runs Python to its end. */
-async function run(args: string[], env = {}) {
-  const child = stage.start(args, { ...ENV, ...env }, python ?? '');
-  await child.ended;
-  return child;
-}
-
+const run = (args: string[], env = {}) => stage.run(args, { ...ENV, ...env }, python);
 const initOrders = (host: string, ...args: string[]) =>
   run([join(FOLDER, 'init_orders.py'), '--host', host, ...args]);
 
@@ -59,7 +53,7 @@ function serveKassa(): Served {
 async function runLocust(file: string, { host, calls }: Served, options: string[] = []) {
   const size = ['-u', '5', '-r', '5', '-t', '200s', '--wait', '0.04'];
   const args = ['-f', file, '--headless', '--only-summary', '--host', host, ...size, ...options];
-  const child = stage.start(args, { ...ENV, COLUMNS: '250' }, locust ?? '');
+  const child = stage.start(args, { ...ENV, COLUMNS: '250' }, locust);
   await until(() => calls() >= CALLS || child.code !== undefined, 'calls of Locust');
   child.signal('SIGTERM');
   await child.ended;
@@ -70,6 +64,7 @@ async function runLocust(file: string, { host, calls }: Served, options: string[
   return { code: child.code, rows, said: child.err };
 }
 
+const WITHOUT_IDS = /^(Aggregated|(GET|POST|DELETE) (\/[A-Za-z_]+|\/\[[a-z_]+\])+( \[refused\])?)$/;
 /** A line of Locust's table: type and name, requests, failures. */
 const LINE = /^(\S*) +(\S.*?) +(\d+) +(\d+)\([\d.]+%\) +\|/gm;
 
@@ -77,12 +72,8 @@ test('the scenarios have the weights of the course', async () => {
   const text = await readFile(SCENARIOS, 'utf8');
   const weights = [...text.matchAll(/^ {8}(\w+): (\d+),$/gm)].map((m) => [m[1], Number(m[2])]);
   expect(Object.fromEntries(weights)).toEqual({
-    CreateItem: 5,
-    CheckoutOneItem: 30,
-    CheckoutTwoItems: 25,
-    ChangeOfMind: 20,
-    NotEnoughStock: 10,
-    NotEnoughCredit: 10,
+    ...{ CreateItem: 5, CheckoutOneItem: 30, CheckoutTwoItems: 25, ChangeOfMind: 20 },
+    ...{ NotEnoughStock: 10, NotEnoughCredit: 10 },
   });
 });
 
@@ -117,23 +108,9 @@ withLocust('against Kassa no call fails, and repeats and refusals are counted ap
     runLocust(SCENARIOS, serveKassa()),
     runLocust(CHECKOUTS, serveKassa(), ['--orders', `${ORDERS}`]),
   ]);
-  // Some calls may not reach every scenario.
-  const seen = Object.keys(scenarios.rows);
-  expect(seen.length).toBeGreaterThan(6);
-  expect([
-    'Aggregated',
-    'DELETE /orders/removeItem/[order_id]/[item_id]',
-    'GET /stock/find/[item_id]',
-    'POST /orders/addItem/[order_id]/[item_id]',
-    CHECKOUT,
-    `${CHECKOUT} [refused]`,
-    'POST /orders/create/[user_id]',
-    'POST /payment/add_funds/[user_id]/[amount]',
-    'POST /payment/create_user',
-    'POST /stock/add/[item_id]/[number]',
-    'POST /stock/item/create/[price]',
-    'POST /stock/subtract/[item_id]/[number]',
-  ]).toEqual(expect.arrayContaining(seen));
+  const names = Object.keys(scenarios.rows);
+  expect(names.length).toBeGreaterThan(6);
+  for (const name of names) expect(name).toMatch(WITHOUT_IDS);
   const kinds = ['Aggregated', CHECKOUT, `${CHECKOUT} [refused]`, `${CHECKOUT} [repeat]`];
   expect(Object.keys(checkouts.rows).sort()).toEqual(kinds);
   for (const { code, rows } of [scenarios, checkouts]) {
@@ -141,9 +118,7 @@ withLocust('against Kassa no call fails, and repeats and refusals are counted ap
   }
   const orders = await times(ORDERS, (i) => kassa.get(`/orders/find/${i}`));
   const paid = orders.filter((order) => order.body.paid).length;
-  const counted = checkouts.rows[CHECKOUT]?.requests ?? 0;
-  expect(counted).toBeLessThanOrEqual(paid);
-  expect(counted).toBeGreaterThan(0);
+  expect(checkouts.rows[CHECKOUT]?.requests).toBeWithin(1, paid + 1);
 });
 
 withLocust(

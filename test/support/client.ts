@@ -31,11 +31,7 @@ export type Client = ReturnType<typeof openClient>;
 export function openClient(address: string, timeout_ms = 30_000) {
   const origins = originsOf(address);
   /** Never throws. */
-  const call = async (
-    method: string,
-    path: string,
-    headers: Record<string, string> = {},
-  ): Promise<Known> => {
+  const call = async (method: string, path: string, headers = {}): Promise<Known> => {
     const origin = origins.find(({ service }) => !service || path.startsWith(`/${service}/`))?.url;
     try {
       const signal = AbortSignal.timeout(timeout_ms);

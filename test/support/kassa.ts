@@ -102,13 +102,8 @@ export async function openAlone(settings: Partial<Config> = {}): Promise<Kassa> 
 /** These settings, with the other limits adjusted where their defaults do not fit. */
 export function fitting(settings: Partial<Config>): Partial<Config> {
   const fit = { ...settings };
-  const limit = (name: (typeof limitPairs)[number][0]) => fit[name] ?? DEFAULTS[name];
-  const longest_ms = () =>
-    longestCallMs({
-      DEADLINE_MS: limit('DEADLINE_MS'),
-      STATEMENT_TIMEOUT_MS: limit('STATEMENT_TIMEOUT_MS'),
-    });
-  if (fit.DRAIN_MS !== undefined && longest_ms() >= fit.DRAIN_MS) {
+  const all = (): Config => ({ ...DEFAULTS, ...fit });
+  if (fit.DRAIN_MS !== undefined && longestCallMs(all()) >= fit.DRAIN_MS) {
     const room_ms = fit.DRAIN_MS - 1001;
     fit.STATEMENT_TIMEOUT_MS ??= fit.DEADLINE_MS
       ? room_ms - fit.DEADLINE_MS
@@ -118,12 +113,14 @@ export function fitting(settings: Partial<Config>): Partial<Config> {
   for (let i = 0; i < limitPairs.length; i++) {
     for (const [inner, how, outer] of limitPairs) {
       const room = how === 'below' ? 1 : 0;
-      if (limit(inner) + room <= limit(outer)) continue;
-      if (fit[inner] === undefined) fit[inner] = limit(outer) - room;
-      else fit[outer] ??= limit(inner) + room;
+      const { [inner]: low, [outer]: high } = all();
+      if (low + room <= high) continue;
+      if (fit[inner] === undefined) fit[inner] = high - room;
+      else fit[outer] ??= low + room;
     }
   }
-  if (longest_ms() >= limit('DRAIN_MS')) fit.DRAIN_MS ??= longest_ms() + 1;
+  const longest_ms = longestCallMs(all());
+  if (longest_ms >= all().DRAIN_MS) fit.DRAIN_MS ??= longest_ms + 1;
   return fit;
 }
 

@@ -31,6 +31,11 @@ export const hostOf = (database_url: string): string =>
 export const connectStore = (database_url: string): Promise<Connection> =>
   connectOrSay(storeOptions(configured(), database_url, 'proof'));
 
+async function withStore<T>(database_url: string, work: (store: Connection) => Promise<T>) {
+  const store = await connectStore(database_url);
+  return store.whileAlive(work(store)).finally(store.close);
+}
+
 /**
  * Creates a database named after the proof and migrates it. The teardown drops it.
  * @param server_url DATABASE_URL, whose role may create databases
@@ -52,8 +57,7 @@ export async function newOwnDatabase(proof: string, server_url: string, teardown
     throw new Failure('store_unavailable', why, { cause });
   });
   await server.close();
-  const connection = await connectStore(database_url);
-  await migrate(connection, await readMigrations()).finally(connection.close);
+  await withStore(database_url, async (store) => migrate(store, await readMigrations()));
   const { files } = storeOptions(configured(), database_url, 'proof');
   const env: Record<string, string> = { DATABASE_URL: database_url };
   for (const [name, path] of Object.entries(configured())) {
@@ -77,13 +81,10 @@ const DROP_TRIES = 5;
 
 /** @throws Failure that names the database, if it must be dropped by hand */
 async function drop(name: string, server_url: string): Promise<void> {
-  const dropping = async () => {
-    const server = await connectStore(server_url);
-    await server.whileAlive(dropDatabase(server, name)).finally(server.close);
-  };
   for (let tried = 1; ; tried++) {
     const late = Bun.sleep(DROP_MS).then(() => Promise.reject(new Error('no answer')));
-    const [outcome] = await Promise.allSettled([Promise.race([dropping(), late])]);
+    const dropped = withStore(server_url, (server) => dropDatabase(server, name));
+    const [outcome] = await Promise.allSettled([Promise.race([dropped, late])]);
     if (outcome.status === 'fulfilled') return;
     if (tried === DROP_TRIES) {
       const left = `the database ${name} is left behind on ${hostOf(server_url)}; drop it by hand`;
@@ -102,8 +103,7 @@ export async function dropDatabase({ sql }: Connection, name: string): Promise<v
 
 /** Drops all databases with this prefix. */
 export async function dropDatabases(prefix: string, server_url: string): Promise<void> {
-  const { sql, close } = await connectStore(server_url);
-  const found = await sql`select datname from pg_database`.finally(close);
+  const found = await withStore(server_url, ({ sql }) => sql`select datname from pg_database`);
   for (const { datname } of found) {
     if (datname.startsWith(prefix)) await drop(datname, server_url);
   }

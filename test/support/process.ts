@@ -13,11 +13,9 @@ export const TOP = join(import.meta.dir, '../..');
 
 export interface Child {
   pid: number;
-  /** Its output so far. */
-  out: string;
+  out: string; // so far
   err: string;
-  /** Its exit code, after it has ended. */
-  code: number | undefined;
+  code: number | undefined; // after it has ended
   ended: Promise<number>;
   signal(name: NodeJS.Signals): void;
 }
@@ -55,9 +53,9 @@ export function openStage() {
   return {
     start,
     /** Starts it and waits until it ends. */
-    async run(args: string[], env?: Record<string, string>) {
-      const child = start(args, env);
-      await until(() => child.code !== undefined, `the end of ${args.join(' ')}`);
+    async run(...command: Parameters<typeof start>) {
+      const child = start(...command);
+      await until(() => child.code !== undefined, `the end of ${command[0].join(' ')}`);
       return child;
     },
     /** Creates an empty folder that other users can enter, such as PostgreSQL's when run by root. */

@@ -1,7 +1,6 @@
 /** One connection through the fault proxy: passes messages on, and disturbs chosen statements. */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorResponse, folded, frames, query, sqlstateOf, strings } from './postgres-messages.ts';
 
 /** What happens to a statement. */
 export type Fault =
@@ -44,21 +43,15 @@ export interface StoreProxy {
 }
 
 export class Relay {
-  /** Texts of prepared statements by name. */
-  private readonly texts = new Map<string, string>();
+  private readonly texts = new Map<string, string>(); // of prepared statements, by name
   /** What to do at each ReadyForQuery that is still to come. */
   private readonly answers: { fault: Fault; text: string }[] = [];
-  /** The statement that was parsed, bound or sent last. */
-  private last = '';
-  /** What to do with it. */
-  private fault: Fault = 'pass';
+  private last = ''; // the statement that was parsed, bound or sent last
+  private fault: Fault = 'pass'; // what to do with it
   private refused: string | undefined;
-  /** Messages of a disturbed statement, up to its Sync. */
-  private held: Buffer[] = [];
-  /** Neither side receives anything more. */
-  private silent = false;
-  /** What the server gets after the client has lost the connection. */
-  private late: Buffer[] | undefined;
+  private held: Buffer[] = []; // the messages of a disturbed statement, up to its Sync
+  private silent = false; // neither side receives anything more
+  private late: Buffer[] | undefined; // for the server, after the client has lost the connection
   private readonly toClient;
   private readonly toStore;
 
@@ -74,10 +67,7 @@ export class Relay {
     client.on('data', frames('client', this.fromClient.bind(this)));
     store.on('data', frames('store', this.fromStore.bind(this)));
     for (const socket of [client, store]) {
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        if (!this.silent) cut();
-      });
+      socket.on('error', () => {}).on('close', () => this.silent || cut());
     }
   }
 
@@ -139,8 +129,8 @@ export class Relay {
 
   /** ReadyForQuery: the statement and its answer are complete. */
   private ready(message: Buffer, fault: Fault): void {
-    const answered = this.answers.shift();
-    if (answered?.text) this.proxy.observe(answered.text, this.refused);
+    const text = this.answers.shift()?.text;
+    if (text) this.proxy.observe(text, this.refused);
     this.refused = undefined;
     if (fault === 'cut_after') {
       this.cut();
@@ -155,14 +145,56 @@ export class Relay {
 function writer(socket: Socket, proxy: StoreProxy): (bytes: Buffer) => void {
   let before: Promise<unknown> | undefined;
   return (bytes) => {
-    if (proxy.slow_ms === 0 && !before) {
-      socket.write(bytes);
-      return;
-    }
+    if (proxy.slow_ms === 0 && !before) return void socket.write(bytes);
     const delayed = Promise.all([before, sleep(proxy.slow_ms)]).then(() => {
       socket.write(bytes);
       if (before === delayed) before = undefined;
     });
     before = delayed;
   };
+}
+
+// Just enough of https://www.postgresql.org/docs/18/protocol-message-formats.html
+
+/** Splits a byte stream into messages. Only a client's first message has no type. */
+function frames(
+  from: 'client' | 'store',
+  each: (type: string | undefined, message: Buffer) => void,
+): (chunk: Buffer) => void {
+  let rest = Buffer.alloc(0);
+  let typed = from === 'store';
+  return (chunk) => {
+    rest = Buffer.concat([rest, chunk]);
+    for (;;) {
+      const at = typed ? 1 : 0;
+      if (rest.length < at + 4) return;
+      const length = at + rest.readInt32BE(at);
+      if (rest.length < length) return;
+      const message = rest.subarray(0, length);
+      rest = rest.subarray(length);
+      each(typed ? String.fromCharCode(message[0] ?? 0) : undefined, message);
+      typed = true;
+    }
+  };
+}
+
+/** The zero-terminated strings at the head of a message. */
+const strings = (message: Buffer): string[] =>
+  message.toString('latin1', 5, Math.min(message.length, 4096)).split('\0');
+
+/** A statement in lower case, with blanks folded. */
+const folded = (text: string): string => text.toLowerCase().replace(/\s+/g, ' ').trim();
+
+const sqlstateOf = (message: Buffer): string | undefined =>
+  /\0C(\w{5})\0/.exec(message.toString('latin1'))?.[1];
+
+const query = (text: string): Buffer => typed('Q', `${text}\0`);
+
+const errorResponse = (code: string, routine = 'Test'): Buffer =>
+  typed('E', `SERROR\0VERROR\0C${code}\0Mforced by the test\0R${routine}\0\0`);
+
+function typed(type: string, content: string): Buffer {
+  const head = Buffer.alloc(5, type);
+  head.writeInt32BE(content.length + 4, 1);
+  return Buffer.concat([head, Buffer.from(content, 'latin1')]);
 }

@@ -81,27 +81,21 @@ export async function startRacyServer(fault: Fault) {
   const world = emptyWorld();
   const checkout: Checkout = faults[fault];
   let turn = 0;
-  const answerTo = async (service = '', verb = '', rest: string[] = []) => {
-    const [id = ''] = rest;
-    const order = world.orders.get(id);
-    if (verb !== 'checkout' || !order) {
-      const body = route(world, `${service} ${verb}`, rest);
-      return { status: body ? 200 : 404, body: body || { code: 'not_found' } };
-    }
-    const outcome = await checkout(world, id, ++turn);
-    if (outcome === 'cut') return undefined;
-    if (outcome === 'error') return { status: 500, body: 'an error page' };
-    if (outcome !== 'ok') return { status: 409, body: { code: outcome } };
-    return { status: 200, body: { order_id: id, paid: true, total_cost: totalOf(world, id) } };
-  };
   const server = createServer(async (request, response) => {
     request.resume();
+    const answer = (status: number, body: unknown) =>
+      void response.writeHead(status).end(JSON.stringify(body));
     const [, service, verb, ...rest] = request.url?.split('/') ?? [];
-    const answer = await answerTo(service, verb, rest);
-    if (answer) {
-      response.writeHead(answer.status, { 'content-type': 'application/json' });
-      response.end(JSON.stringify(answer.body));
-    } else response.destroy();
+    const [id = ''] = rest;
+    if (verb !== 'checkout' || !world.orders.has(id)) {
+      const body = route(world, `${service} ${verb}`, rest);
+      return answer(body ? 200 : 404, body || { code: 'not_found' });
+    }
+    const outcome = await checkout(world, id, ++turn);
+    if (outcome === 'cut') response.destroy();
+    else if (outcome === 'error') answer(500, 'an error page');
+    else if (outcome !== 'ok') answer(409, { code: outcome });
+    else answer(200, { order_id: id, paid: true, total_cost: totalOf(world, id) });
   });
   const origin = `http://127.0.0.1:${await listen(server)}`;
   const stop = () => {
