@@ -15,10 +15,6 @@ export const variablesOf = (template: string): string[] => {
   return [...new Set(names.map(([, name = '']) => name))];
 };
 
-/** As the image does at its start: replaces `${KASSA_…}` and nothing else. */
-const fill = (template: string, values: Record<string, string>): string =>
-  template.replaceAll(/\$\{(KASSA_\w+)\}/g, (_, name) => values[name] ?? '');
-
 export type Gateway = Awaited<ReturnType<typeof openGateway>>;
 
 /** @param servers the addresses of each service's replicas, such as `127.0.0.1:8001` */
@@ -31,14 +27,16 @@ export async function openGateway(
   const [folder, port] = [await stage.folder(), await freePort()];
   await chmod(folder, 0o777); // started by root, nginx runs its workers as another user
   const path = join(folder, 'gateway.conf');
-  const values = {
+  const values: Record<string, string> = {
     KASSA_LISTEN: `127.0.0.1:${port}`,
     KASSA_RESOLVER: '127.0.0.1',
     KASSA_TMP: folder,
     KASSA_ACCESS_LOG: join(folder, 'access.log'),
   };
   const template = withReplicas(await text('deploy/nginx.conf'), servers);
-  await Bun.write(path, edit(fill(template, values)));
+  // As the image does at its start: replaces `${KASSA_…}` and nothing else.
+  const filled = template.replaceAll(/\$\{(KASSA_\w+)\}/g, (_, name) => values[name] ?? '');
+  await Bun.write(path, edit(filled));
   const child = stage.start(['-e', 'stderr', '-c', path], {}, nginx);
   const origin = `http://127.0.0.1:${port}`;
   await answers(child, port, '/health');

@@ -23,24 +23,18 @@ export type Fault =
    */
   | { error: string; routine?: string; done?: true };
 
-export interface StoreProxy {
-  /** The store's address through the proxy, without TLS. */
-  database_url: string;
+/** What a test may set at any time. */
+export const switches = () => ({
   /** Called for each statement of each connection, in order: lower case, blanks folded. */
-  disturb: (statement: string) => Fault;
+  disturb: (_statement: string): Fault => 'pass',
   /** Called for each statement that the store has answered, with the SQLSTATE of an error. */
-  observe: (statement: string, refused: string | undefined) => void;
-  /** How many rows the store has sent. */
-  rows: number;
-  /** Breaks all connections now. */
-  cutAll(): void;
-  /** Refuses new connections while true. */
-  away: boolean;
-  late_ms: number;
-  /** Milliseconds by which each message is delayed, in both directions. */
-  slow_ms: number;
-  close(): Promise<void>;
-}
+  observe: (_statement: string, _refused: string | undefined): void => {},
+  rows: 0, // that the store has sent
+  away: false, // refuses new connections
+  late_ms: 300,
+  slow_ms: 0, // by which each message is delayed, in both directions
+});
+type Switches = ReturnType<typeof switches>;
 
 export class Relay {
   private readonly texts = new Map<string, string>(); // of prepared statements, by name
@@ -59,7 +53,7 @@ export class Relay {
   constructor(
     private readonly client: Socket,
     private readonly store: Socket,
-    private readonly proxy: StoreProxy,
+    private readonly proxy: Switches,
     private readonly cut: () => void,
   ) {
     this.toClient = writer(client, proxy);
@@ -142,7 +136,7 @@ export class Relay {
 }
 
 /** Writes at once, or delays each message by `slow_ms` without changing their order. */
-function writer(socket: Socket, proxy: StoreProxy): (bytes: Buffer) => void {
+function writer(socket: Socket, proxy: Switches): (bytes: Buffer) => void {
   let before: Promise<unknown> | undefined;
   return (bytes) => {
     if (proxy.slow_ms === 0 && !before) return void socket.write(bytes);

@@ -8,10 +8,11 @@ import { type CredentialFiles, readCredentials } from '../../db/connection/crede
 import { dial } from '../../db/connection/dial.ts';
 import { firstOf } from '../../db/connection/first-of.ts';
 import { listen } from './process.ts';
-import { Relay, type StoreProxy } from './proxy-relay.ts';
+import { Relay, switches } from './proxy-relay.ts';
 import { targetOf, withPort } from './store-address.ts';
 
-export type { Fault, StoreProxy } from './proxy-relay.ts';
+export type { Fault } from './proxy-relay.ts';
+export type StoreProxy = Awaited<ReturnType<typeof startProxy>>;
 
 const DIAL_MS = 3000;
 
@@ -20,14 +21,15 @@ const DIAL_MS = 3000;
  * terminates TLS: it speaks TLS with the store, as address and files demand, and plain text with
  * Kassa. So a certificate is verified against the name of the store, not of the proxy.
  */
-export async function startProxy(
-  database_url: string,
-  files: CredentialFiles = {},
-): Promise<StoreProxy> {
+export async function startProxy(database_url: string, files: CredentialFiles = {}) {
   const { database_url: plain_url, tls } = readCredentials(database_url, files);
   const target = targetOf(database_url);
   const hosts = target.host.map((_, at) => () => dial(target, at, tls, DIAL_MS));
   const cuts = new Set<() => void>();
+  const cutAll = () => {
+    for (const cut of cuts) cut();
+  };
+  const proxy = switches();
   const server = createServer(async (client) => {
     let store: Socket | undefined;
     const cut = () => {
@@ -49,21 +51,14 @@ export async function startProxy(
       cut(); // the store is away
     }
   });
-  const proxy: StoreProxy = {
+  return Object.assign(proxy, {
+    /** The store's address through the proxy, without TLS. */
     database_url: withPort(plain_url, await listen(server)),
-    disturb: () => 'pass',
-    observe: () => {},
-    cutAll: () => {
-      for (const cut of cuts) cut();
-    },
-    rows: 0,
-    away: false,
-    late_ms: 300,
-    slow_ms: 0,
+    /** Breaks all connections now. */
+    cutAll,
     async close() {
-      proxy.cutAll();
+      cutAll();
       await new Promise((resolve) => server.close(resolve));
     },
-  };
-  return proxy;
+  });
 }
