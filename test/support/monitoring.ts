@@ -9,9 +9,7 @@ interface Alert {
   labels: Record<string, string>;
   annotations: Record<string, string>;
 }
-export interface Rules {
-  groups: { name: string; rules: Alert[] }[];
-}
+export type Rules = { groups: { name: string; rules: Alert[] }[] };
 export const [rules = { groups: [] }] = await readYaml<Rules>('deploy/alerts.yml');
 export const alerts = rules.groups.flatMap((group) => group.rules);
 
@@ -42,10 +40,7 @@ export interface Panel {
   datasource?: Source;
   targets?: { refId: string; expr: string; legendFormat?: string; datasource?: Source }[];
 }
-export interface Source {
-  type: string;
-  uid: string;
-}
+export type Source = { type: string; uid: string };
 export interface Dashboard {
   uid: string;
   title: string;
