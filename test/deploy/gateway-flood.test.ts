@@ -1,13 +1,11 @@
 /** deploy/nginx.conf while one client sends malformed requests: other clients are not affected. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { connect } from 'node:net';
-import { type Gateway, openGateway, openStandIn } from '../support/gateway.ts';
+import { type Gateway, nginx, openGateway, openStandIn } from '../support/gateway.ts';
 import { newDatabase } from '../support/kassa.ts';
-import { need } from '../support/need.ts';
 import { nonsense } from '../support/nonsense.ts';
-import { answers, freePort, openStage, until } from '../support/process.ts';
-
-const nginx = need('nginx', 'apt-get install nginx-light');
+import { openStage, until } from '../support/process.ts';
+import { startService } from '../support/services.ts';
 
 const stage = openStage();
 /** Two stand-ins that, on one path, accept a call and close the connection without an answer. */
@@ -24,21 +22,18 @@ let gateway: Gateway;
 let good = '';
 
 /** The status of the answer to these bytes, or 0 without an answer. */
-function statusOf(bytes: string, breaks_off: boolean): Promise<number> {
-  return new Promise((resolve) => {
-    let answer = '';
-    const socket = connect(gateway.port, '127.0.0.1', () => {
-      socket.write(bytes, 'latin1', () => breaks_off && socket.destroy());
-    });
-    socket.setEncoding('latin1');
-    const answered = () => /^HTTP\/1.1 (?!100)(\d{3}) /m.exec(answer)?.[1];
-    socket.on('data', (part) => {
+async function statusOf(bytes: string, breaks_off: boolean): Promise<number> {
+  let answer = '';
+  const socket = connect(gateway.port, '127.0.0.1').setEncoding('latin1');
+  socket.write(bytes, 'latin1', () => breaks_off && socket.destroy());
+  try {
+    for await (const part of socket) {
       answer += part;
-      if (answered()) socket.destroy();
-    });
-    socket.on('error', () => {});
-    socket.on('close', () => resolve(Number(answered() ?? 0)));
-  });
+      const [, status] = /^HTTP\/1.1 (?!100)(\d{3}) /m.exec(answer) ?? [];
+      if (status) return Number(status);
+    }
+  } catch {} // the connection broke
+  return 0;
 }
 
 /** What nginx logs when it counts a failure of a replica. */
@@ -54,16 +49,12 @@ async function failed(path: string, count: number): Promise<number> {
 describe.skipIf(!nginx)('one client can make no replica look dead', () => {
   beforeAll(async () => {
     database = await newDatabase();
-    const ports = await Promise.all([freePort(), freePort()]);
-    await Promise.all(
-      ports.map(async (port) => {
-        const env = { DATABASE_URL: database.database_url, PORT: String(port) };
-        await answers(stage.start(['apps/stock/main.ts'], env), port);
-      }),
-    );
-    const stock = ports.map((port) => `127.0.0.1:${port}`);
+    const env = { DATABASE_URL: database.database_url };
+    const begin = () => startService(stage, 'stock', env);
+    const replicas = await Promise.all([begin(), begin()]);
+    const stock = replicas.map(({ port }) => `127.0.0.1:${port}`);
     const order = standIns.map(({ address }) => address);
-    gateway = await openGateway(nginx ?? '', stage, { order, payment: order, stock });
+    gateway = await openGateway(stage, { order, payment: order, stock });
     const made = await fetch(`${gateway.origin}/stock/item/create/1`, { method: 'POST' });
     const { item_id } = (await made.json()) as { item_id: string };
     good = `/stock/find/${item_id}`;

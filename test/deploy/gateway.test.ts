@@ -4,38 +4,42 @@ import {
   exchange,
   expectOnce,
   type Gateway,
+  nginx,
   openGateway,
   request,
   variablesOf,
 } from '../support/gateway.ts';
 import {
+  callsOn,
   expectBody,
   expectCleanAudit,
   expectProblem,
   newDatabase,
-  type Reply,
 } from '../support/kassa.ts';
-import { need } from '../support/need.ts';
-import { answers, type Child, freePort, openStage } from '../support/process.ts';
-import { readYaml, text } from './manifests/read.ts';
+import { openStage } from '../support/process.ts';
+import { type Running, SERVICES, type ServiceName, startService } from '../support/services.ts';
+import { type Compose, readOne, text } from './manifests/read.ts';
 
-const nginx = need('nginx', 'apt-get install nginx-light');
 const check = test.skipIf(!nginx);
 
 const stage = openStage();
-const ports: Record<string, number> = {};
-const children: Record<string, Child> = {};
+const running: Record<string, Running> = {};
 let gateway: Gateway;
 let database: Awaited<ReturnType<typeof newDatabase>>;
+
+async function begin(name: ServiceName, more: Record<string, string> = {}): Promise<void> {
+  const env = { DATABASE_URL: database.database_url, BATCH_INIT: 'on', ...more };
+  running[name] = await startService(stage, name, env);
+}
+const addressOf = (name: ServiceName) => `127.0.0.1:${running[name]?.port}`;
 
 if (nginx) {
   beforeAll(async () => {
     database = await newDatabase();
-    for (const name of ['order', 'payment', 'stock']) ports[name] = await freePort();
-    await Promise.all(Object.keys(ports).map(begin));
-    const at = (name: string) => [`127.0.0.1:${ports[name]}`];
+    await Promise.all(SERVICES.map((name) => begin(name)));
+    const at = (name: ServiceName) => [addressOf(name)];
     const servers = { order: at('order'), payment: at('payment'), stock: at('stock') };
-    gateway = await openGateway(nginx, stage, servers);
+    gateway = await openGateway(stage, servers);
   });
   afterAll(async () => {
     await gateway?.close();
@@ -44,48 +48,26 @@ if (nginx) {
   });
 }
 
-async function begin(name: string): Promise<void> {
-  const env = { DATABASE_URL: database.database_url, PORT: String(ports[name]), BATCH_INIT: 'on' };
-  const child = stage.start([`apps/${name}/main.ts`], env);
-  await answers(child, ports[name] ?? 0);
-  children[name] = child;
-}
-
-async function call(
-  method: string,
-  path: string,
-  headers: Record<string, string> = {},
-  origin = gateway.origin,
-): Promise<Reply> {
-  const response = await fetch(origin + path, { method, headers });
-  const body = await response.text();
-  const json = body === '' ? undefined : JSON.parse(body);
-  return { status: response.status, body: json, text: body, headers: response.headers };
-}
-const post = (path: string, headers = {}) => call('POST', path, headers);
-const get = (path: string, headers = {}) => call('GET', path, headers);
+const callsAt = (origin: () => string) =>
+  callsOn((request) => fetch(new Request(request.url.replace('http://kassa', origin()), request)));
+const { call, post, get, newUser, newItem, newOrder } = callsAt(() => gateway.origin);
 
 test('compose.yaml sets every variable of the template, and no other', async () => {
-  type Compose = { services: { gateway: { environment: Record<string, string> } } };
-  const [compose] = await readYaml<Compose>('compose.yaml');
-  const set = Object.keys(compose?.services.gateway.environment ?? {});
+  const { services } = await readOne<Compose>('compose.yaml');
+  const set = Object.keys(services.gateway?.environment ?? {});
   const ours = set.filter((name) => name.startsWith('KASSA_')).sort();
   expect(variablesOf(await text('deploy/nginx.conf')).sort()).toEqual(ours);
 });
 
 check('the tour of the README: paid once, given back, refused with a reason', async () => {
-  const { user_id } = (await post('/payment/create_user')).body;
-  const { item_id } = (await post('/stock/item/create/10')).body;
+  const [user_id, item_id] = [await newUser(), await newItem(10, 5)];
   const key = { 'idempotency-key': crypto.randomUUID() };
   const funded = await post(`/payment/add_funds/${user_id}/50`, key);
   expectBody(funded, { done: true, user_id, credit: 50 });
   const again = await post(`/payment/add_funds/${user_id}/50`, key);
   expect([again.text, again.headers.get('idempotency-replayed')]).toEqual([funded.text, 'true']);
-  expectBody(await post(`/stock/add/${item_id}/5`), { item_id, stock: 5 });
 
-  const { order_id } = (await post(`/orders/create/${user_id}`)).body;
-  const two = { order_id, items: [[item_id, 2]], total_cost: 20 };
-  expectBody(await post(`/orders/addItem/${order_id}/${item_id}/2`), two);
+  const order_id = await newOrder(user_id, [[item_id, 2]]);
   const paid = { order_id, paid: true, total_cost: 20 };
   expectBody(await post(`/orders/checkout/${order_id}`), paid);
   expectBody(await post(`/orders/checkout/${order_id}`), paid);
@@ -98,11 +80,6 @@ check('the tour of the README: paid once, given back, refused with a reason', as
   expectBody(await post(`/payment/cancel/${user_id}/${order_id}`), back);
   expectProblem(await post(`/payment/cancel/${user_id}/${order_id}`), 409, 'not_paid');
 
-  expectBody(await post(`/orders/addItem/${order_id}/${item_id}`), {
-    order_id,
-    items: [[item_id, 3]],
-    total_cost: 30,
-  });
   const line = `/orders/removeItem/${order_id}/${item_id}`;
   expectBody(await call('DELETE', line), { order_id, items: [], total_cost: 0 });
   expectProblem(await post(`/orders/checkout/${order_id}`), 409, 'order_empty');
@@ -110,65 +87,62 @@ check('the tour of the README: paid once, given back, refused with a reason', as
   await expectCleanAudit(database.database_url);
 });
 
-check(
-  'a page of the same origin may call through the gateway, one of another may not',
-  async () => {
-    const { user_id } = (await post('/payment/create_user')).body;
-    const add = (more: string) =>
-      exchange(gateway.port, request('POST', `/payment/add_funds/${user_id}/1`, `${more}\r\n`));
-    expect((await add('Origin: http://kassa')).status).toBe(200);
-    for (const foreign of ['Origin: http://evil.example', 'Sec-Fetch-Site: cross-site']) {
-      const { status, body } = await add(foreign);
-      expect([status, JSON.parse(body).code]).toEqual([403, 'cross_site_request']);
-    }
-    expect((await get(`/payment/find_user/${user_id}`)).body.credit).toBe(1);
-  },
-);
+check('a page of the same origin may call, one of another may not', async () => {
+  const user_id = await newUser();
+  const add = (more: string) =>
+    exchange(gateway.port, request('POST', `/payment/add_funds/${user_id}/1`, `${more}\r\n`));
+  expect((await add('Origin: http://kassa')).status).toBe(200);
+  for (const foreign of ['Origin: http://evil.example', 'Sec-Fetch-Site: cross-site']) {
+    const { status, body } = await add(foreign);
+    expect([status, JSON.parse(body).code]).toEqual([403, 'cross_site_request']);
+  }
+  expectBody(await get(`/payment/find_user/${user_id}`), { user_id, credit: 1 });
+});
 
-check(
-  'every path of the API page reaches its service and answers what the service does',
-  async () => {
-    const rows = (await text('docs/api.md')).matchAll(/^\| (`(?:GET|POST|DELETE)`?[^|]+)\|/gm);
-    const calls = [...rows].flatMap(([, cell = '']) => {
-      const path = cell.match(/ (\/[^`]+)`/)?.[1] ?? '';
-      const filled = path.replaceAll(/\{(\w+)\}/g, (_, name) => (/_id$/.test(name) ? 'nil' : '1'));
-      const methods = cell.replace(path, '').match(/[A-Z]+/g) ?? [];
-      return /health|batch_init/.test(path)
-        ? []
-        : methods.map((method) => [method, filled] as const);
-    });
-    expect(calls.length).toBeGreaterThan(20);
-    for (const [method, path] of calls) {
-      const name = path.startsWith('/orders') ? 'order' : (path.split('/')[1] ?? '');
-      const headers = { 'x-request-id': 'the-same' };
-      const theirs = await call(method, path, headers, `http://127.0.0.1:${ports[name]}`);
-      const ours = await call(method, path, headers);
-      expect([path, ours.status, ours.headers.get('content-type')]).toEqual([
-        path,
-        theirs.status,
-        theirs.headers.get('content-type'),
-      ]);
-      if (theirs.status !== 200) expect([path, ours.body]).toEqual([path, theirs.body]);
-      expect(ours.body?.code).not.toBe('route_not_found');
-    }
-    for (const path of ['/payment/batch_init/2/5', '/stock/batch_init/2/5/1']) {
-      expect((await post(path)).body).toEqual({ msg: expect.any(String) });
-    }
-  },
-);
+check('every path of the API page reaches its service and answers what it does', async () => {
+  const rows = (await text('docs/api.md')).matchAll(/^\| (`(?:GET|POST|DELETE)`?[^|]+)\|/gm);
+  const calls = [...rows].flatMap(([, cell = '']) => {
+    const path = cell.match(/ (\/[^`]+)`/)?.[1] ?? '';
+    if (/health|batch_init/.test(path)) return [];
+    const filled = path.replaceAll(/\{(\w+)\}/g, (_, name) => (/_id$/.test(name) ? 'nil' : '1'));
+    const methods = cell.replace(path, '').match(/[A-Z]+/g) ?? [];
+    return methods.map((method) => [method, filled] as const);
+  });
+  expect(calls.length).toBeGreaterThan(20);
+  for (const [method, path] of calls) {
+    const name = SERVICES.find((service) => path.startsWith(`/${service}`)) ?? 'order';
+    const headers = { 'x-request-id': 'the-same' };
+    const theirs = await callsAt(() => `http://${addressOf(name)}`).call(method, path, headers);
+    const ours = await call(method, path, headers);
+    const type = ours.headers.get('content-type');
+    expect([path, ours.status, type]).toEqual([
+      path,
+      theirs.status,
+      theirs.headers.get('content-type'),
+    ]);
+    if (theirs.status !== 200) expect([path, ours.body]).toEqual([path, theirs.body]);
+    expect(ours.body.code).not.toBe('route_not_found');
+  }
+  for (const path of ['/payment/batch_init/2/5', '/stock/batch_init/2/5/1']) {
+    expectBody(await post(path), { msg: expect.any(String) });
+  }
+});
 
 check('a sane request id passes both ways, any other is replaced', async () => {
   const id = crypto.randomUUID();
   for (const path of ['/stock/find/nil', '/nowhere']) {
-    const reply = await get(path, { 'x-request-id': id });
-    expect([reply.headers.get('x-request-id'), reply.body.request_id]).toEqual([id, id]);
-    for (const headers of [{}, { 'x-request-id': 'no"t sane' }]) {
-      const other = await get(path, headers);
-      expect(other.headers.get('x-request-id')).toMatch(/^[0-9a-f]{32}$/);
-      expect(other.body.request_id).toBe(other.headers.get('x-request-id'));
+    for (const [given, expected] of [
+      [{ 'x-request-id': id }, id],
+      [{}, NEW_ID],
+      [{ 'x-request-id': 'no"t sane' }, NEW_ID],
+    ] as const) {
+      const { headers, body } = await call('GET', path, given);
+      expect(headers.get('x-request-id')).toEqual(expected);
+      expect(body.request_id).toBe(headers.get('x-request-id'));
     }
   }
 });
+const NEW_ID = expect.stringMatching(/^[0-9a-f]{32}$/);
 
 const hidden = ['/metrics', '/health/live', '/health/ready', '/orders', '/', '/orders/../metrics'];
 for (const up of ['..', '%2e%2e', '.%2E', '..;', '\\..', '..\\..', '%5c..']) {
@@ -198,17 +172,13 @@ check('headers of an answer come once, whoever gave it', async () => {
 });
 
 check('a service that is stopped is not ready, and works again once it is back', async () => {
-  const { user_id } = (await post('/payment/create_user')).body;
-  children.payment?.signal('SIGTERM');
-  expect(await children.payment?.ended).toBe(0);
-  for (const reply of [
-    await get(`/payment/find_user/${user_id}`),
-    await post('/payment/pay/0/1'),
-  ]) {
-    expectProblem(reply, 503, 'not_ready');
-    expect(reply.headers.get('retry-after')).toBe('1');
-  }
-  expect((await post('/stock/item/create/1')).status).toBe(200);
-  await begin('payment');
+  const user_id = await newUser();
+  const { child, port } = running.payment ?? {};
+  child?.signal('SIGTERM');
+  expect(await child?.ended).toBe(0);
+  expectProblem(await get(`/payment/find_user/${user_id}`), 503, 'not_ready');
+  expectProblem(await post('/payment/pay/0/1'), 503, 'not_ready');
+  await newItem(1, 1);
+  await begin('payment', { PORT: String(port) });
   expectBody(await get(`/payment/find_user/${user_id}`), { user_id, credit: 0 });
 });

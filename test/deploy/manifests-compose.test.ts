@@ -1,88 +1,88 @@
 /** compose.yaml is valid, has limits, and agrees with the product and with Kubernetes. */
 import { expect, test } from 'bun:test';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { ROLES } from '../../db/maintenance/roles.ts';
-import { product, tools } from './manifests/all.ts';
-import {
-  type Compose,
-  looseCompose,
-  misconfiguredCompose,
-  unset,
-  upstreams,
-  usersOf,
-} from './manifests/compose.ts';
-import { podsOf } from './manifests/pods.ts';
-import { readYaml, text } from './manifests/read.ts';
-import { violations } from './manifests/values.ts';
+import { TOP } from '../support/process.ts';
+import { configOf, expectMatch, PINNED, parts, roleOf, services, user } from './manifests/all.ts';
+import { type Compose, readOne, text } from './manifests/read.ts';
+import { production, violations } from './manifests/values.ts';
 
-const [compose = { services: {} }] = await readYaml<Compose>('compose.yaml');
+const compose = await readOne<Compose>('compose.yaml');
 const schema = JSON.parse(await text('test/deploy/data/compose-spec.schema.json'));
-const complaints = (file: Compose): string[] => [
-  ...looseCompose(file),
-  ...misconfiguredCompose(file, product),
-];
+const all = Object.entries(compose.services);
 
-test('compose.yaml satisfies the schema of Compose and our rules', () => {
+/** The value of `${NAME:-otherwise}` if NAME is not set. */
+const unset = (value: string | number): string =>
+  String(value).replaceAll(/\$\{[A-Z_]+(?::?-([^}]*))?\}/g, (_, otherwise) => otherwise ?? '');
+
+test('compose.yaml satisfies the schema of Compose, which catches an unknown key', () => {
   expect(violations(compose, schema)).toEqual([]);
-  expect(complaints(compose)).toEqual([]);
+  const services = { ...compose.services, more: { image: 'a:1', restrat: 'always' } };
+  expect(violations({ ...compose, services }, schema).join()).toContain('/services/more');
 });
 
-test('its gateway forwards to the ports of the services, and it has every part of the image', () => {
-  const expected = Object.entries(product.ports).map(([name, port]) => `${name}:${port}`);
-  expect(upstreams(compose)).toEqual(expected.sort());
-  for (const name of product.parts) expect(Object.keys(compose.services)).toContain(name);
+test.each(all)('%s is limited, local, and finds what it names', (_, service) => {
+  expectMatch(service, {
+    image: expect.stringMatching(PINNED),
+    deploy: { resources: { limits: { memory: expect.any(String) } } },
+  });
+  const { depends_on = {}, networks = [], volumes = [], ports = [] } = service;
+  expect(Object.keys(compose.services)).toEqual(expect.arrayContaining(Object.keys(depends_on)));
+  expect(Object.keys(compose.networks)).toEqual(expect.arrayContaining(networks));
+  for (const [source] of volumes.map((volume: string) => volume.split(':'))) {
+    const there = source in compose.volumes || existsSync(join(TOP, source));
+    expect([source, there]).toEqual([source, true]);
+  }
+  for (const port of ports) expect(unset(port)).toStartWith('127.0.0.1:');
+});
+
+function environmentOf(name: string): Record<string, string> {
+  const given: Record<string, string | number> = compose.services[name].environment ?? {};
+  return Object.fromEntries(Object.entries(given).map(([key, value]) => [key, unset(value)]));
+}
+
+test.each(parts)('%s runs under its name, as its role, with a valid configuration', (part) => {
+  // Only the migration runs as root, since root is to own the tables.
+  const role = part === 'migrate' ? 'root' : roleOf(part);
+  expectMatch(compose.services[part], {
+    image: 'kassa:local',
+    command: [part],
+    user: `${user}:${user}`,
+  });
+  const config = configOf(environmentOf(part));
+  expect(config.DATABASE_URL).toBe(`postgres://${role}@haproxy:26257/kassa?sslmode=disable`);
+});
+
+test.each(services)('$name has ports of its own and time to drain', ({ name, port }) => {
+  const { HOST, PORT, METRICS_PORT, DRAIN_MS } = configOf(environmentOf(name));
+  expect([HOST, PORT]).toEqual(['0.0.0.0', port]);
+  expect(METRICS_PORT).toBeWithin(1, 65_536);
+  expect(METRICS_PORT).not.toBe(port);
+  const { stop_grace_period, healthcheck } = compose.services[name] ?? {};
+  expect(Number.parseInt(stop_grace_period ?? '', 10)).toBeGreaterThanOrEqual(DRAIN_MS / 1000 + 5);
+  expect(healthcheck).toBeUndefined(); // the image's
+  const upstream = environmentOf('gateway')[`KASSA_${name.toUpperCase()}`];
+  expect(upstream).toBe(`${name}:${port} resolve`);
+});
+
+test('migration and audit end by themselves, and only an operator starts an audit', () => {
+  const once = { restart: 'no', healthcheck: { disable: true } };
+  expectMatch(compose.services.migrate, once);
+  expectMatch(compose.services.audit, { ...once, profiles: ['tools'] });
+  const ours = all.filter(([, { image }]) => image.startsWith('kassa:')).map(([name]) => name);
+  expect(ours.sort()).toEqual(parts.toSorted());
 });
 
 test('the init script creates each SQL user that connects', async () => {
   const script = await text('deploy/cockroach-init.sh');
-  const made = [...script.matchAll(/^CREATE USER IF NOT EXISTS (\w+);$/gm)].map(([, user]) => user);
-  expect(made.sort()).toEqual(usersOf(compose));
-  expect(usersOf(compose)).toEqual(Object.keys(ROLES).sort());
+  const made = [...script.matchAll(/^CREATE USER IF NOT EXISTS (\w+);$/gm)].map(([, name]) => name);
+  const roles = parts.filter((part) => part !== 'migrate').map(roleOf);
+  expect(made.sort()).toEqual(roles.sort());
+  expect(Object.keys(ROLES).sort()).toEqual(roles);
 });
 
 test('it runs the same CockroachDB as Kubernetes', () => {
-  const images = Object.values(compose.services).map(({ image }) => image);
-  const theirs = podsOf(tools).flatMap(({ spec }) => spec.containers.map(({ image }) => image));
-  expect([...new Set(images.filter((image) => image.startsWith('cockroachdb/')))]).toEqual(theirs);
-});
-
-test('a variable that is not set has the default of compose.yaml', () => {
-  const [port = ''] = compose.services.gateway?.ports ?? [];
-  expect([port.startsWith('$'), unset(port)]).toEqual([true, '127.0.0.1:8000:8000']);
-});
-
-const bad: [service: string, field: string, value: unknown, said: string][] = [
-  ['order', 'image', 'kassa:latest', 'runs kassa:latest, which is not pinned'],
-  ['order', 'deploy', {}, 'has no limit of memory'],
-  ['order', 'depends_on', { nobody: {} }, 'waits for nobody'],
-  ['order', 'networks', ['internet'], 'is in no network internet'],
-  ['order', 'volumes', ['./deploy/none:/none'], 'mounts ./deploy/none, which is not there'],
-  ['order', 'volumes', ['none:/none'], 'mounts none, which is not there'],
-  ['order', 'ports', ['8001:8001'], 'shows 8001:8001 to the network'],
-  ['order', 'user', '0:0', 'runs as another user'],
-  ['order', 'command', ['orders'], 'runs orders, which the image does not have'],
-  ['order', 'command', ['stock'], 'is stock under another name'],
-  ['order', 'environment', { PROT: '1' }, 'sets PROT, which apps/runtime/config.ts does not have'],
-  ['order', 'environment', { LANES: 'two' }, 'LANES must be a whole number from 1 to 64'],
-  ['order', 'environment', { PORT: '8000' }, 'is not on port 8001'],
-  ['order', 'environment', { METRICS_PORT: '8001', PORT: '8001' }, 'shows its metrics to all'],
-  ['order', 'environment', { HOST: '127.0.0.1' }, 'listens to itself alone'],
-  ['order', 'environment', { DATABASE_URL: 'postgres://root@roach1/kassa' }, 'order is root to'],
-  ['audit', 'environment', { DATABASE_URL: 'postgres://root@roach1/kassa' }, 'audit is root to'],
-  ['audit', 'environment', {}, 'audit is nobody to the store, not kassa_reader'],
-  ['audit', 'command', ['adit'], 'runs adit, which the image does not have'],
-  ['audit', 'restart', 'unless-stopped', 'is started again when it is done'],
-  ['audit', 'healthcheck', {}, 'is asked for its health'],
-  ['audit', 'profiles', [], 'is looked for at each start'],
-  ['order', 'stop_grace_period', '10s', 'is killed less than 5 s after its drain'],
-  ['order', 'healthcheck', { disable: true }, "does without the image's health check"],
-];
-test.each(bad)('the rules catch %s with %s %j', (service, field, value, said) => {
-  const file = structuredClone(compose);
-  Object.assign(file.services[service] ?? {}, { [field]: value });
-  expect(complaints(file).join('\n')).toContain(said);
-});
-
-test('the schema catches an unknown key', () => {
-  const services = { ...compose.services, more: { image: 'a:1', restrat: 'always' } };
-  expect(violations({ ...compose, services }, schema).join()).toContain('/services/more');
+  const images = all.map(([, { image }]) => image).filter((name) => /cockroach/.test(name));
+  expect(new Set(images)).toEqual(new Set([`cockroachdb/cockroach:${production.image.tag}`]));
 });

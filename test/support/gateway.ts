@@ -6,8 +6,11 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { text } from '../deploy/manifests/read.ts';
+import { need } from './need.ts';
 import { answers, freePort, listen, type Stage } from './process.ts';
 import { parseHead } from './raw.ts';
+
+export const nginx = need('nginx', 'apt-get install nginx-light');
 
 /** The names of the template's variables, such as `KASSA_LISTEN`. */
 export const variablesOf = (template: string): string[] => {
@@ -19,7 +22,6 @@ export type Gateway = Awaited<ReturnType<typeof openGateway>>;
 
 /** @param servers the addresses of each service's replicas, such as `127.0.0.1:8001` */
 export async function openGateway(
-  nginx: string,
   stage: Stage,
   servers: { order: string[]; payment: string[]; stock: string[] },
   edit = (configuration: string) => configuration,

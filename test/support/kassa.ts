@@ -54,7 +54,8 @@ export function openKassa(
   };
 }
 
-function callsOn(fetch: (request: Request) => Promise<Response>) {
+/** The calls of the API by name. */
+export function callsOn(fetch: (request: Request) => Promise<Response>) {
   const call = async (method: string, path: string, headers: Record<string, string> = {}) => {
     const reply = await fetch(new Request(`http://kassa${path}`, { method, headers }));
     const text = await reply.text();

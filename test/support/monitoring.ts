@@ -1,6 +1,6 @@
 /** The alerts, the dashboards' panels, and the series that a service exposes. */
 import { collectMetrics } from '../../apps/http/metrics.ts';
-import { pathsOf, readYaml, text } from '../deploy/manifests/read.ts';
+import { pathsOf, readOne, text } from '../deploy/manifests/read.ts';
 
 interface Alert {
   alert: string;
@@ -9,50 +9,54 @@ interface Alert {
   labels: Record<string, string>;
   annotations: Record<string, string>;
 }
-export type Rules = { groups: { name: string; rules: Alert[] }[] };
-export const [rules = { groups: [] }] = await readYaml<Rules>('deploy/alerts.yml');
+export const rules = await readOne<{ groups: { rules: Alert[] }[] }>('deploy/alerts.yml');
 export const alerts = rules.groups.flatMap((group) => group.rules);
 
-export interface Prometheus {
-  global: { scrape_interval: string; scrape_timeout: string; evaluation_interval: string };
+interface Prometheus {
+  global: { scrape_interval: string; scrape_timeout: string };
   rule_files: string[];
   scrape_configs: {
     job_name: string;
-    dns_sd_configs?: { names: string[]; type: string; port: number }[];
+    dns_sd_configs?: { names: string[]; port: number }[];
     static_configs?: { targets: string[] }[];
-    relabel_configs?: { source_labels: string[]; target_label: string; replacement: string }[];
+    relabel_configs?: { target_label: string; replacement: string }[];
   }[];
 }
+export const prometheus = await readOne<Prometheus>('deploy/prometheus.yml');
 
-/** The job names of a Prometheus configuration; those discovered by DNS carry the DNS name. */
-export const jobsOf = ({ scrape_configs }: Prometheus): string[] =>
-  scrape_configs.flatMap(({ job_name, dns_sd_configs = [], relabel_configs = [] }) => {
+/** The job names; those discovered by DNS carry the DNS name. */
+export const jobs = prometheus.scrape_configs.flatMap(
+  ({ job_name, dns_sd_configs = [], relabel_configs = [] }) => {
     const to = relabel_configs.find(({ target_label }) => target_label === 'job')?.replacement;
     const names = dns_sd_configs.flatMap((config) => config.names);
     return names.length > 0 ? names.map((name) => (to ?? '$1').replace('$1', name)) : [job_name];
-  });
+  },
+);
 
-export interface Panel {
+interface Panel {
   id: number;
   type: string;
   title: string;
   gridPos: { x: number; y: number; w: number; h: number };
   datasource?: Source;
-  targets?: { refId: string; expr: string; legendFormat?: string; datasource?: Source }[];
+  targets?: { expr: string; legendFormat?: string; datasource?: Source }[];
 }
 export type Source = { type: string; uid: string };
-export interface Dashboard {
+interface Dashboard {
   uid: string;
-  title: string;
-  templating: { list: { name: string; type: string; query: unknown; datasource?: Source }[] };
+  templating: { list: { name: string; type: string; query: unknown }[] };
   panels: Panel[];
 }
 export const dashboards: Dashboard[] = await Promise.all(
   pathsOf('deploy/grafana/dashboards/*.json').map(async (path) => JSON.parse(await text(path))),
 );
+/** The queries of all panels. */
+export const targets = dashboards
+  .flatMap(({ panels }) => panels)
+  .flatMap(({ targets = [] }) => targets);
 
 /** The labels of each series that a service exposes, with their values. */
-export type Series = Map<string, Map<string, Set<string>>>;
+type Series = Map<string, Map<string, Set<string>>>;
 
 /** The series of all services after every event has occurred once. */
 export async function collected(): Promise<Series> {

@@ -1,59 +1,65 @@
-/** All overlays, rendered once, and the rules that they must keep. */
-import { need } from '../../support/need.ts';
+/** What people apply, rendered once, and the facts of the product that it must agree with. */
+import { expect } from 'bun:test';
+import type { IContainer } from 'kubernetes-models/v1';
+import { type Environment, readConfig } from '../../../apps/runtime/config.ts';
+import { variables } from '../../../apps/runtime/variables.ts';
 import { build } from './build.ts';
-import { badCertificates, environmentOf, misconfigured, readProduct } from './configuration.ts';
-import { badJobs } from './jobs.ts';
-import { badMonitors, badRoutes, badTargets, deadServices } from './links.ts';
-import { unknownPorts } from './network.ts';
-import { danglingReferences, looseEnds, podsOf, unprobed } from './pods.ts';
-import { type Manifest, parseYaml, readYaml, run } from './read.ts';
+import { find, type Manifest, readYaml, text } from './read.ts';
 
 export const OVERLAYS = ['minikube', 'production', 'production-gateway-api'];
-
-/** Renders too, where it is installed: both must agree. */
-export const kubectl = need('kubectl', 'https://kubernetes.io/docs/tasks/tools');
+export const LOCUST = 'stress-test/kubernetes';
 
 /** The objects of each folder that people apply. */
 export const built = new Map<string, Manifest[]>();
-for (const folder of [
-  ...OVERLAYS.map((name) => `k8s/overlays/${name}`),
-  'stress-test/kubernetes',
-]) {
+for (const folder of [...OVERLAYS.map((name) => `k8s/overlays/${name}`), LOCUST]) {
   built.set(folder, await build(folder));
 }
 export const overlay = (name: string): Manifest[] => built.get(`k8s/overlays/${name}`) ?? [];
-export const locust = built.get('stress-test/kubernetes') ?? [];
-export const tools = await readYaml<Manifest>('k8s/tools/root-shell.yaml');
-export const product = await readProduct();
+export const tools = await readYaml('k8s/tools/root-shell.yaml');
 
-/** The environment of a service in production. */
-export const settings = podsOf(overlay('production'))
-  .slice(0, 1)
-  .flatMap(({ spec }) => spec.containers)
-  .map((container) => environmentOf(container, overlay('production')))
-  .reduce((_, environment) => environment, {});
+/** The services with their port and the prefix of their paths. */
+export const services = await Promise.all(
+  ['order', 'payment', 'stock'].map(async (name) => {
+    const main = await text(`apps/${name}/main.ts`);
+    const [, prefix = ''] = (await text(`apps/${name}/routes.ts`)).match(/basePath\('(.+?)'/) ?? [];
+    return { name, port: Number(main.match(/startService\('\w+', (\d+)/)?.[1]), prefix };
+  }),
+);
 
-/** Every violation in an overlay, one sentence each. */
-export const complaints = (objects: Manifest[]): string[] => [
-  ...looseEnds(objects),
-  ...unprobed(objects, Number(settings.DRAIN_MS), product.paths),
-  ...danglingReferences(objects),
-  ...badJobs(objects),
-  ...deadServices(objects),
-  ...badRoutes(objects),
-  ...badMonitors(objects, product.paths),
-  ...badTargets(objects),
-  ...unknownPorts(objects),
-  ...misconfigured(objects, product),
-  ...badCertificates(objects),
-];
+/** The parts of the image, and its user. */
+export const parts = [...(await text('deploy/entry.ts')).matchAll(/^ {2}(\w+): \(\) =>/gm)].map(
+  ([, part = '']) => part,
+);
+export const user = Number((await text('deploy/Dockerfile')).match(/^USER (\d+)/m)?.[1]);
 
-/** As `kubectl kustomize` renders a folder. Names of generated ConfigMaps lose the hash of their content, which changes with every edit. */
-export async function render(program: string, folder: string): Promise<Manifest[]> {
-  const { code, out, err } = await run([program, 'kustomize', folder]);
-  if (code !== 0 || err !== '') throw new Error(`kubectl kustomize ${folder}: ${err}`);
-  return parseYaml<Manifest>(
-    folder,
-    out.replaceAll(/(?<= name: .+)-[2456789bcdfghkmt]{10}$/gm, ''),
-  );
+/** The SQL role of a part of the image. The audit runs as the reader. */
+export const roleOf = (part: string): string => `kassa_${part === 'audit' ? 'reader' : part}`;
+
+/** An image with a tag other than `latest`, or with a digest. */
+export const PINNED = /(?::(?!latest(?:@|$))[\w.-]+|@sha256:[0-9a-f]{64})$/;
+
+/** Bun's toMatchObject writes matchers into what it compares, so it gets a copy. */
+export const expectMatch = (received: object | undefined, expected: object): void =>
+  expect(structuredClone(received)).toMatchObject(expected);
+
+/** @throws Error for an unknown variable, and for a wrong value */
+export function configOf(environment: Environment) {
+  for (const name in environment) {
+    if (!(name in variables.shape)) throw new Error(`there is no variable ${name}`);
+  }
+  return readConfig(environment);
+}
+
+/** The environment of a container's process. @throws Error if a ConfigMap or its key is missing */
+export function environmentOf({ env = [], envFrom = [] }: IContainer, objects: Manifest[]) {
+  const dataOf = (name = '') => find(objects, 'ConfigMap', name).data ?? {};
+  const all: Record<string, string> = {};
+  for (const { configMapRef } of envFrom) Object.assign(all, dataOf(configMapRef?.name));
+  for (const { name, value, valueFrom } of env) {
+    const from = valueFrom?.configMapKeyRef;
+    const its = from ? dataOf(from.name)[from.key] : value;
+    if (its === undefined) throw new Error(`${name} has no value`);
+    all[name] = its;
+  }
+  return all;
 }

@@ -1,87 +1,69 @@
 /** Evaluates NetworkPolicies: which pods can connect to which. */
-import { podsOf } from './pods.ts';
-import { type Manifest, ofKind, type Selector, selects } from './read.ts';
+import type {
+  INetworkPolicyEgressRule,
+  INetworkPolicyIngressRule,
+  INetworkPolicyPeer,
+} from 'kubernetes-models/networking.k8s.io/v1';
+import type { IContainerPort } from 'kubernetes-models/v1';
+import { type Manifest, ofKind, type Pod, podsOf, selects } from './read.ts';
 
-/** A group of equal pods, or the outside world, with the ports it listens on. */
-interface Place {
-  name: string;
-  /** Undefined for the outside world. */
-  namespace?: string;
-  labels: Record<string, string>;
-  /** By name. */
+/** A group of equal pods, or the outside world without a namespace, with its ports by name. */
+interface Place extends Omit<Pod, 'spec'> {
   ports: Record<string, number>;
 }
-interface Peer {
-  podSelector?: Selector;
-  namespaceSelector?: Selector;
-  ipBlock?: { cidr: string };
-}
-interface Rule {
-  from?: Peer[];
-  to?: Peer[];
-  ports?: { port: string | number }[];
-}
-interface Policy {
-  spec: { podSelector: Selector; policyTypes: string[]; ingress?: Rule[]; egress?: Rule[] };
-}
 
-const database = { 'app.kubernetes.io/name': 'cockroachdb', 'app.kubernetes.io/instance': 'kassa' };
 const COMPONENT = 'app.kubernetes.io/component';
+const database = { 'app.kubernetes.io/name': 'cockroachdb', 'app.kubernetes.io/instance': 'kassa' };
+const node = { ...database, [COMPONENT]: 'cockroachdb' };
+const init = { ...database, [COMPONENT]: 'init' };
+const place = (
+  name: string,
+  namespace: string | undefined,
+  ports: Record<string, number>,
+  labels = {},
+): Place => ({ name, namespace, ports, labels });
 
 /** The surroundings of our pods: those of the charts, with their labels, and others. */
 const AROUND: Place[] = [
-  {
-    name: 'cockroachdb',
-    namespace: 'kassa',
-    labels: { ...database, [COMPONENT]: 'cockroachdb' },
-    ports: { grpc: 26257, http: 8080 },
-  },
-  { name: 'init', namespace: 'kassa', labels: { ...database, [COMPONENT]: 'init' }, ports: {} },
-  { name: 'stranger', namespace: 'kassa', labels: {}, ports: { any: 80 } },
-  { name: 'traefik', namespace: 'traefik', labels: {}, ports: { web: 8000 } },
-  { name: 'prometheus', namespace: 'monitoring', labels: {}, ports: { web: 9090 } },
-  { name: 'elsewhere', namespace: 'elsewhere', labels: {}, ports: { any: 80 } },
-  { name: 'dns', namespace: 'kube-system', labels: { 'k8s-app': 'kube-dns' }, ports: { dns: 53 } },
-  { name: 'kube-system', namespace: 'kube-system', labels: {}, ports: { any: 443 } },
-  { name: 'internet', labels: {}, ports: { https: 443 } },
+  place('cockroachdb', 'kassa', { grpc: 26257, http: 8080 }, node),
+  place('init', 'kassa', {}, init),
+  place('stranger', 'kassa', { any: 80 }),
+  place('traefik', 'traefik', { web: 8000 }),
+  place('prometheus', 'monitoring', { web: 9090 }),
+  place('elsewhere', 'elsewhere', { any: 80 }),
+  place('dns', 'kube-system', { dns: 53 }, { 'k8s-app': 'kube-dns' }),
+  place('kube-system', 'kube-system', { any: 443 }),
+  place('internet', undefined, { https: 443 }),
 ];
 
 /** Every allowed connection from or to the namespace, as `order → cockroachdb 26257`, sorted. */
 export function reachable(objects: Manifest[]): string[] {
-  const own = podsOf(objects).map(({ name, namespace = '', labels, spec }) => {
-    const ports = spec.containers.flatMap((container) => container.ports ?? []);
-    const numbers = ports.map((port) => [port.name, port.containerPort] as const);
-    return {
-      name: name.split(' ')[1] ?? '',
-      namespace,
-      labels,
-      ports: Object.fromEntries(numbers),
-    };
+  const own = podsOf(objects).map(({ name, namespace, labels, spec }) => {
+    const ports: IContainerPort[] = spec.containers[0].ports ?? [];
+    const named = ports.map((port) => [port.name, port.containerPort]);
+    return place(name, namespace, Object.fromEntries(named), labels);
   });
-  const places: Place[] = [...own, ...AROUND];
-  const policies = ofKind<Policy>(objects, 'NetworkPolicy');
-  const ways: string[] = [];
-  for (const from of places) {
-    for (const to of places) {
-      if (from.namespace !== 'kassa' && to.namespace !== 'kassa') continue;
-      for (const port of Object.values(to.ports)) {
-        const open =
-          allows(policies, 'Egress', from, to, to, port) &&
-          allows(policies, 'Ingress', to, from, to, port);
-        if (open) ways.push(`${from.name} → ${to.name} ${port}`);
-      }
-    }
-  }
+  const places = [...own, ...AROUND];
+  const policies = ofKind(objects, 'NetworkPolicy');
+  const ways = places.flatMap((from) =>
+    places.flatMap((to) => {
+      if (from.namespace !== 'kassa' && to.namespace !== 'kassa') return [];
+      return Object.entries(to.ports)
+        .filter((port) => allows(policies, 'Egress', from, to, port))
+        .filter((port) => allows(policies, 'Ingress', to, from, port))
+        .map(([, port]) => `${from.name} → ${to.name} ${port}`);
+    }),
+  );
   return ways.sort();
 }
 
+/** Whether the policies of `self` allow a connection with `other` on a port, given both ways. */
 function allows(
-  policies: (Policy & Manifest)[],
+  policies: Manifest[],
   direction: 'Ingress' | 'Egress',
   self: Place,
   other: Place,
-  to: Place,
-  port: number,
+  port: [name: string, number: number],
 ): boolean {
   const binding = policies.filter(
     ({ metadata, spec }) =>
@@ -89,37 +71,18 @@ function allows(
       spec.policyTypes.includes(direction) &&
       selects(spec.podSelector, self.labels),
   );
-  if (binding.length === 0) return true;
-  return binding.some(({ metadata, spec }) =>
-    ((direction === 'Ingress' ? spec.ingress : spec.egress) ?? []).some(
-      ({ from, to: goal, ports }) =>
-        (from ?? goal)?.some((peer) => isPeer(peer, other, metadata.namespace)) &&
-        ports?.some((each) => each.port === port || to.ports[each.port] === port),
-    ),
+  const rules: (INetworkPolicyIngressRule & INetworkPolicyEgressRule)[] = binding.flatMap(
+    ({ spec }) => spec[direction.toLowerCase()] ?? [],
   );
+  const isOpen = ({ from, to, ports }: (typeof rules)[number]) =>
+    (from ?? to)?.some((peer) => isPeer(peer, other, self.namespace)) &&
+    ports?.some((each) => port.includes(each.port ?? ''));
+  return binding.length === 0 || rules.some(isOpen);
 }
 
-function isPeer(peer: Peer, place: Place, namespace: string | undefined): boolean {
-  if (peer.ipBlock || !place.namespace) return Boolean(peer.ipBlock) && !place.namespace;
-  const names = { 'kubernetes.io/metadata.name': place.namespace };
-  const there = peer.namespaceSelector
-    ? selects(peer.namespaceSelector, names)
-    : place.namespace === namespace;
-  return there && selects(peer.podSelector, place.labels);
-}
-
-/** Ports in policies that no pod has. */
-export function unknownPorts(objects: Manifest[]): string[] {
-  const own = podsOf(objects).flatMap(({ spec }) => spec.containers.flatMap((c) => c.ports ?? []));
-  const around = AROUND.flatMap(({ ports }) => Object.values(ports));
-  const known = new Set<string | number>([
-    ...around,
-    ...own.flatMap((p) => [p.name, p.containerPort]),
-  ]);
-  return ofKind<Policy>(objects, 'NetworkPolicy').flatMap(({ metadata, spec }) =>
-    [...(spec.ingress ?? []), ...(spec.egress ?? [])]
-      .flatMap(({ ports = [] }) => ports)
-      .filter(({ port }) => !known.has(port))
-      .map(({ port }) => `NetworkPolicy ${metadata.name} names no port ${port}`),
-  );
+function isPeer(peer: INetworkPolicyPeer, { namespace, labels }: Place, own?: string): boolean {
+  if (peer.ipBlock || !namespace) return Boolean(peer.ipBlock) && !namespace;
+  const names = { 'kubernetes.io/metadata.name': namespace };
+  const there = peer.namespaceSelector ? selects(peer.namespaceSelector, names) : namespace === own;
+  return there && selects(peer.podSelector, labels);
 }

@@ -1,10 +1,11 @@
 /** Reads the YAML of manifests, values and charts strictly. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Document, parseAllDocuments } from 'yaml';
+import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1';
+import { parseAllDocuments } from 'yaml';
 import { TOP } from '../../support/process.ts';
 
-/** The fields that all Kubernetes objects have. */
+/** A Kubernetes object. The schema of its kind checks its fields. */
 export interface Manifest {
   apiVersion: string;
   kind: string;
@@ -14,6 +15,9 @@ export interface Manifest {
     labels?: Record<string, string>;
     annotations?: Record<string, string>;
   };
+  // biome-ignore lint/suspicious/noExplicitAny: each kind has another shape
+  spec?: any;
+  data?: Record<string, string>;
 }
 
 export const text = (path: string): Promise<string> => readFile(join(TOP, path), 'utf8');
@@ -23,21 +27,13 @@ export const pathsOf = (pattern: string): string[] =>
   [...new Bun.Glob(pattern).scanSync(TOP)].sort();
 
 /**
- * The documents of a file, without empty ones. Each caller gets objects of its own.
+ * The documents of a file, without empty ones.
  * @throws Error that names the file, for invalid YAML, a duplicate key, or a warning
  */
-export async function readYaml<T = unknown>(path: string): Promise<T[]> {
-  const documents = parsed.get(path) ?? text(path).then((content) => parse(path, content));
-  parsed.set(path, documents);
-  return contents<T>(await documents);
-}
-/** Overlays share most of their files, and parsing is slow. */
-const parsed = new Map<string, Promise<Document[]>>();
+export const readYaml = async <T = Manifest>(path: string): Promise<T[]> =>
+  parseYaml<T>(path, await text(path));
 
-export const parseYaml = <T>(name: string, content: string): T[] =>
-  contents<T>(parse(name, content));
-
-function parse(name: string, content: string): Document[] {
+export function parseYaml<T>(name: string, content: string): T[] {
   // compose.yaml uses `<<`; kustomize rejects it.
   const documents = parseAllDocuments(content, { strict: true, uniqueKeys: true, merge: true });
   if (!Array.isArray(documents)) return [];
@@ -45,47 +41,75 @@ function parse(name: string, content: string): Document[] {
     const [wrong] = [...errors, ...warnings];
     if (wrong) throw new Error(`${name}: ${wrong.message}`);
   }
-  return documents;
+  return documents.map((document) => document.toJS()).filter((content) => content !== null);
 }
 
-const contents = <T>(documents: Document[]): T[] =>
-  documents.map((document) => document.toJS() as T).filter((content) => content !== null);
+/** The only document of a file. @throws Error if there is none */
+export async function readOne<T>(path: string): Promise<T> {
+  const [document] = await readYaml<T>(path);
+  if (!document) throw new Error(`${path} is empty`);
+  return document;
+}
 
 /** Runs a program from the top of the project, and waits until it ends. */
-export async function run(
-  command: string[],
-  env: Record<string, string> = {},
-): Promise<{ code: number; out: string; err: string }> {
-  const child = Bun.spawn(command, {
+export function run(command: string[], env: Record<string, string> = {}) {
+  const { exitCode, stdout, stderr } = Bun.spawnSync(command, {
     cwd: TOP,
     env: { ...process.env, ...env, NO_COLOR: '1' },
     stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
   });
-  const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-  return { code: await child.exited, out, err };
+  return { code: exitCode, out: stdout.toString(), err: stderr.toString() };
 }
 
-/** The objects of one kind, with the caller's type. */
-export const ofKind = <T>(objects: Manifest[], kind: string): (T & Manifest)[] =>
-  objects.filter((object) => object.kind === kind) as (T & Manifest)[];
+export const ofKind = (objects: Manifest[], kind: string): Manifest[] =>
+  objects.filter((object) => object.kind === kind);
 
-export const nameOf = ({ kind, metadata }: Manifest): string => `${kind} ${metadata.name}`;
+/** @throws Error if there is no such object, or several */
+export function find(objects: Manifest[], kind: string, name: string): Manifest {
+  const [found, ...more] = ofKind(objects, kind).filter(({ metadata }) => metadata.name === name);
+  if (!found || more.length > 0) throw new Error(`there is not exactly one ${kind} ${name}`);
+  return found;
+}
+
+/** The template of the pods that a Deployment, a Job or a CronJob starts. */
+export const templateOf = ({ spec }: Manifest) =>
+  spec?.jobTemplate?.spec.template ?? spec?.template;
+
+/** A pod, or the pods of a workload, under the name of the workload. */
+export interface Pod {
+  name: string;
+  namespace?: string | undefined;
+  labels: Record<string, string>;
+  // biome-ignore lint/suspicious/noExplicitAny: the schema of its kind checks it
+  spec: any;
+}
+
+export const podsOf = (objects: Manifest[]): Pod[] =>
+  objects.flatMap((object) => {
+    const { metadata, spec } = object.kind === 'Pod' ? object : (templateOf(object) ?? {});
+    const { name, namespace } = object.metadata;
+    return spec ? [{ name, namespace, labels: metadata?.labels ?? {}, spec }] : [];
+  });
 
 /** Whether labels satisfy a selector of `matchLabels` and `matchExpressions`. */
-export function selects(selector: Selector | undefined, labels: Record<string, string>): boolean {
+export function selects(
+  selector: INetworkPolicyPeer['podSelector'],
+  labels: Record<string, string>,
+): boolean {
   const { matchLabels = {}, matchExpressions = [] } = selector ?? {};
   return (
     Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
-    matchExpressions.every(({ key, operator, values = [] }) => {
-      const value = labels[key];
-      if (operator === 'In') return value !== undefined && values.includes(value);
+    matchExpressions.every(({ key, operator, values }) => {
+      if (operator === 'In') return values?.includes(labels[key] ?? '') === true;
       throw new Error(`the operator ${operator} is not known here`);
     })
   );
 }
-export interface Selector {
-  matchLabels?: Record<string, string>;
-  matchExpressions?: { key: string; operator: string; values?: string[] }[];
+
+/** compose.yaml, whose schema checks the services. */
+export interface Compose {
+  // biome-ignore lint/suspicious/noExplicitAny: services have every shape
+  services: Record<string, any>;
+  networks: object;
+  volumes: object;
 }

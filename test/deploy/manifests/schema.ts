@@ -1,52 +1,41 @@
 /** Validates Kubernetes objects against the published schemas of their kinds. */
-import { type Manifest, nameOf } from './read.ts';
+import type { Manifest } from './read.ts';
 
 /** Missing fields, wrong types, wrong values, and keys that the kind does not have. */
 export async function violationsOf(object: Manifest): Promise<string[]> {
+  const name = `${object.kind} ${object.metadata.name}`;
   const models = (await MODELS[object.apiVersion]?.()) as Models | undefined;
   const model = models?.[object.kind];
-  if (!model) return [`${nameOf(object)}: no schema for ${object.apiVersion} ${object.kind}`];
-  const { copy, unread } = recordReads(object);
+  if (!model) return [`${name}: no schema for ${object.apiVersion} ${object.kind}`];
   const wrong: string[] = [];
+  const unread = new Set<string>();
   try {
-    model.prototype.validate.call(copy);
+    model.prototype.validate.call(recordReads(object, '', unread));
   } catch (error) {
     wrong.push(error instanceof Error ? error.message : String(error));
   }
-  for (const key of unread()) wrong.push(`unknown key ${key}`);
-  return wrong.map((what) => `${nameOf(object)}: ${what}`);
+  for (const path of unread) wrong.push(`unknown key ${path.slice(1)}`);
+  return wrong.map((what) => `${name}: ${what}`);
 }
 
 /**
  * The published validators are compiled and ignore unknown keys. They read every key that a kind
  * has, and all keys of a map, so a key that a validator has not read is unknown to it.
+ * @param unread receives the path of each key, and loses it when the key is read
  */
-function recordReads(object: object) {
-  const reads = new Map<object, Set<string>>();
-  const copyOf = (value: unknown): unknown => {
-    if (typeof value !== 'object' || value === null) return value;
-    if (Array.isArray(value)) return value.map(copyOf);
-    const [copy, read] = [{}, new Set<string>()];
-    reads.set(value, read);
-    for (const [key, inside] of Object.entries(value)) {
-      const inner = copyOf(inside);
-      const get = () => {
-        read.add(key);
-        return inner;
-      };
-      Object.defineProperty(copy, key, { enumerable: true, get });
-    }
-    return copy;
-  };
-  const unreadIn = (value: unknown, path: string): string[] => {
-    if (typeof value !== 'object' || value === null) return [];
-    const read = reads.get(value); // arrays have none
-    return Object.entries(value).flatMap(([key, inside]) => {
-      const here = path ? `${path}.${key}` : key;
-      return read && !read.has(key) ? [here] : unreadIn(inside, here);
-    });
-  };
-  return { copy: copyOf(object), unread: () => unreadIn(object, '') };
+function recordReads(value: unknown, path: string, unread: Set<string>): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const copy: Record<string, unknown> = Array.isArray(value) ? ([] as never) : {};
+  for (const [key, inside] of Object.entries(value)) {
+    copy[key] = recordReads(inside, `${path}.${key}`, unread);
+    if (!Array.isArray(value)) unread.add(`${path}.${key}`);
+  }
+  return new Proxy(copy, {
+    get(target, key) {
+      unread.delete(`${path}.${String(key)}`);
+      return Reflect.get(target, key);
+    },
+  });
 }
 
 /** Models by kind, with their validators. */

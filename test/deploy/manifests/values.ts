@@ -1,9 +1,10 @@
 /** Values for the Helm charts, compared with the published charts. */
 import { Ajv } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { readYaml, text } from './read.ts';
+import { readOne, text } from './read.ts';
 
-export type Values = { [key: string]: unknown };
+// biome-ignore lint/suspicious/noExplicitAny: each chart has another shape
+export type Values = { [key: string]: any };
 
 /** The installations: a chart with its values files, in order. */
 export const INSTALLS = [
@@ -12,7 +13,7 @@ export const INSTALLS = [
   { chart: 'traefik', files: ['traefik', 'traefik-development'] },
   { chart: 'traefik', files: ['traefik', 'traefik-production'] },
   { chart: 'traefik', files: ['traefik', 'traefik-production', 'traefik-gateway-api'] },
-];
+] as const;
 
 /** The version in helm-config/charts.sh, the only place that has it. */
 export async function versionOf(chart: string): Promise<string> {
@@ -21,17 +22,17 @@ export async function versionOf(chart: string): Promise<string> {
 }
 
 /** The published values and schema of that version, from test/deploy/data. */
-export async function readChart(chart: string): Promise<{ values: Values; schema: object }> {
+async function readChart(chart: string): Promise<{ values: Values; schema: object }> {
   const path = `test/deploy/data/${chart}-chart-${await versionOf(chart)}.values`;
-  const [values = {}] = await readYaml<Values>(`${path}.yaml`);
-  return { values, schema: JSON.parse(await text(`${path}.schema.json`)) };
+  const schema = JSON.parse(await text(`${path}.schema.json`));
+  return { values: await readOne(`${path}.yaml`), schema };
 }
 
 const isMap = (value: unknown): value is Values =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Merges like Helm: maps are merged, all else is replaced. */
-export function merge(base: Values, over: Values): Values {
+function merge(base: Values, over: Values): Values {
   const merged = { ...base };
   for (const [key, value] of Object.entries(over)) {
     const before = merged[key];
@@ -40,20 +41,23 @@ export function merge(base: Values, over: Values): Values {
   return merged;
 }
 
-export async function readValues(files: string[]): Promise<Values> {
-  let values: Values = {};
-  for (const file of files) {
-    const [next = {}] = await readYaml<Values>(`helm-config/${file}.yaml`);
-    values = merge(values, next);
-  }
-  return values;
+export async function readValues(files: readonly string[]): Promise<Values> {
+  const read = files.map((file) => readOne<Values>(`helm-config/${file}.yaml`));
+  return (await Promise.all(read)).reduce(merge);
 }
+export const development = await readValues(INSTALLS[0].files);
+export const production = await readValues(INSTALLS[1].files);
+
+export const charts = {
+  cockroachdb: await readChart('cockroachdb'),
+  traefik: await readChart('traefik'),
+};
 
 /** Maps with free keys, and Kubernetes objects that the chart passes through. */
 const FREE = /(?:^|\.)(?:labels|annotations|podLabels|resources|lifecycle|namespacePolicy|spec)$/;
 
 /** Keys that the chart's values do not have. */
-export function unknownValues(values: Values, known: Values, path = ''): string[] {
+function unknownValues(values: Values, known: Values, path = ''): string[] {
   return Object.entries(values).flatMap(([key, value]) => {
     const here = path ? `${path}.${key}` : key;
     if (!(key in known)) return [`${here} is no key of the chart`];
@@ -63,9 +67,12 @@ export function unknownValues(values: Values, known: Values, path = ''): string[
   });
 }
 
-/** Violations of the chart's schema, after merging with its values. */
-export const invalidValues = (values: Values, chart: { values: Values; schema: object }) =>
-  violations(merge(chart.values, values), chart.schema);
+/** What the chart does not know, and violations of its schema after merging with its values. */
+export function faultsIn(values: Values, chart: keyof typeof charts): string[] {
+  const published = charts[chart];
+  const merged = merge(published.values, values);
+  return [...unknownValues(values, published.values), ...violations(merged, published.schema)];
+}
 
 /** Violations of a JSON schema, of draft 7 or 2020-12. */
 export function violations(value: unknown, schema: object): string[] {
@@ -73,13 +80,6 @@ export function violations(value: unknown, schema: object): string[] {
   const options = { strict: false, allErrors: true, logger: false as const };
   const ajv = draft?.includes('2020-12') ? new Ajv2020(options) : new Ajv(options);
   const validate = ajv.compile(rules);
-  if (validate(value)) return [];
+  validate(value);
   return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
-}
-
-/** A value by its path, such as `tls.certs.nodeSecret`. */
-export function at(values: Values, path: string): unknown {
-  let value: unknown = values;
-  for (const key of path.split('.')) value = isMap(value) ? value[key] : undefined;
-  return value;
 }

@@ -1,0 +1,202 @@
+/** The workloads of Kubernetes are restricted, refer to what is there, and agree with the product. */
+import { expect, test } from 'bun:test';
+import {
+  built,
+  configOf,
+  environmentOf,
+  expectMatch,
+  OVERLAYS,
+  overlay,
+  PINNED,
+  parts,
+  roleOf,
+  services,
+  tools,
+  user,
+} from './manifests/all.ts';
+import { find, type Manifest, ofKind, podsOf, selects, text } from './manifests/read.ts';
+
+const SOME = expect.any(String);
+const expectPositive = (spec: Record<string, number>, ...names: string[]) =>
+  expect(names.filter((name) => !((spec[name] ?? 0) > 0))).toEqual([]);
+
+const NO_TOKEN = { automountServiceAccountToken: false };
+/** The Pod Security Standard `restricted`, and no token. */
+const RESTRICTED = {
+  ...NO_TOKEN,
+  enableServiceLinks: false,
+  securityContext: {
+    runAsNonRoot: true,
+    runAsUser: expect.any(Number),
+    seccompProfile: { type: 'RuntimeDefault' },
+  },
+};
+const RESTRICTED_CONTAINER = {
+  image: expect.stringMatching(PINNED),
+  resources: { requests: { cpu: SOME, memory: SOME }, limits: { memory: SOME } },
+  securityContext: {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+  },
+};
+
+const pods = [...built, ['k8s/tools', tools] as const].flatMap(([folder, objects]) =>
+  podsOf(objects).map((pod) => ({ folder, objects, ...pod })),
+);
+test.each(pods)('$folder: $name is restricted, and what it refers to is there', (pod) => {
+  const { objects, labels, spec } = pod;
+  expectMatch(spec, RESTRICTED);
+  for (const { labelSelector } of spec.topologySpreadConstraints ?? []) {
+    expect(selects(labelSelector, labels)).toBe(true);
+  }
+  for (const container of spec.containers) {
+    expectMatch(container, RESTRICTED_CONTAINER);
+    expect(environmentOf(container, objects)).toBeDefined();
+    expect(container.volumeMounts.map(nameOf)).toEqual(spec.volumes.map(nameOf));
+  }
+  for (const { configMap } of spec.volumes)
+    if (configMap) find(objects, 'ConfigMap', configMap.name);
+});
+const nameOf = ({ name }: { name: string }) => name;
+
+const inEach = <T extends object>(what: readonly T[]) =>
+  OVERLAYS.flatMap((name) => what.map((one) => ({ ...one, in: name, objects: overlay(name) })));
+
+/** Where Secrets of cert-manager are mounted. */
+const MOUNT = '/var/run/secrets/kassa';
+const AUTHORITY = 'kassa-cockroachdb-ca';
+
+const eachPart = inEach(parts.map((part) => ({ part, role: roleOf(part) })));
+test.each(eachPart)('$in: $part runs as $role, with a valid configuration', (its) => {
+  const { part, role, objects } = its;
+  const secure = its.in !== 'minikube';
+  const secretName = `${role.replace('_', '-')}-client`;
+  const [pod] = podsOf(objects).filter(({ name }) => name === part);
+  expectMatch(pod?.spec, {
+    serviceAccountName: part,
+    securityContext: { runAsUser: user },
+    containers: [{ name: part, args: [part], volumeMounts: [{ mountPath: MOUNT }] }],
+    volumes: [{ secret: { secretName, optional: !secure } }],
+  });
+  expectMatch(find(objects, 'ServiceAccount', part), NO_TOKEN);
+  const mode = secure ? 'verify-full' : 'disable';
+  const config = configOf(environmentOf(pod?.spec.containers[0], objects));
+  expectMatch(config, {
+    DATABASE_URL: `postgresql://${role}@kassa-cockroachdb-public:26257/kassa?sslmode=${mode}`,
+    HOST: '0.0.0.0',
+  });
+  if (!secure) return expect(pod?.spec.containers[0].image).toBe('kassa:dev');
+  expectMatch(config, {
+    DATABASE_CA_FILE: `${MOUNT}/ca.crt`,
+    DATABASE_CERT_FILE: `${MOUNT}/tls.crt`,
+    DATABASE_KEY_FILE: `${MOUNT}/tls.key`,
+  });
+  expectMatch(find(objects, 'Certificate', secretName).spec, {
+    secretName,
+    commonName: role,
+    usages: expect.arrayContaining(['client auth']),
+    issuerRef: { name: `${AUTHORITY}-issuer` },
+  });
+});
+
+test('client certificates come from an authority of ours', () => {
+  const objects = overlay('production');
+  expect(find(objects, 'Issuer', `${AUTHORITY}-issuer`).spec.ca.secretName).toBe(AUTHORITY);
+  const { secretName, isCA, issuerRef } = find(objects, 'Certificate', AUTHORITY).spec;
+  expect([secretName, isCA]).toEqual([AUTHORITY, true]);
+  expect(find(objects, 'Issuer', issuerRef.name).spec.selfSigned).toEqual({});
+});
+
+const probe = (path: string) => ({ httpGet: { path, port: 'http' } });
+const server = await text('apps/http/server.ts');
+
+test.each(inEach(services))('$in: $name has ports, probes and time to stop', (service) => {
+  const { name, port, objects } = service;
+  const pod = find(objects, 'Deployment', name).spec.template.spec;
+  const [container] = pod.containers;
+  const { PORT, METRICS_PORT, DRAIN_MS } = configOf(environmentOf(container, objects));
+  expect([PORT, METRICS_PORT === PORT]).toEqual([port, false]);
+  expectMatch(container, {
+    ports: [
+      { name: 'http', containerPort: PORT },
+      { name: 'metrics', containerPort: METRICS_PORT },
+    ],
+    startupProbe: probe('/health/live'),
+    livenessProbe: probe('/health/live'),
+    readinessProbe: probe('/health/ready'),
+  });
+  for (const end of ['live', 'ready']) expect(server).toContain(`app.get('/health/${end}'`);
+  const { sleep } = container.lifecycle.preStop;
+  expectPositive(sleep, 'seconds');
+  const slack_s = pod.terminationGracePeriodSeconds - sleep.seconds - DRAIN_MS / 1000;
+  expect(slack_s).toBeGreaterThanOrEqual(5);
+  expect(find(objects, 'Service', name).spec.ports).toEqual([
+    { name: 'http', port, targetPort: 'http' },
+    { name: 'metrics', port: METRICS_PORT, targetPort: 'metrics' },
+  ]);
+});
+
+/** The workloads that a selector chooses. */
+const chosen = (objects: Manifest[], selector: object): string[] =>
+  podsOf(objects)
+    .filter(({ labels }) => selects(selector, labels))
+    .map(({ name }) => name);
+
+const AUTOSCALER = 'HorizontalPodAutoscaler';
+const KINDS = ['Deployment', 'Service', AUTOSCALER, 'PodDisruptionBudget'];
+
+test.each(inEach(services))('$in: $name has one Service, autoscaler and budget', (service) => {
+  const { name, objects } = service;
+  for (const kind of KINDS) expect(ofKind(objects, kind).length).toBe(services.length);
+  const matchLabels = find(objects, 'Service', name).spec.selector;
+  expect(chosen(objects, { matchLabels })).toEqual([name]);
+  expect(find(objects, 'Deployment', name).spec.replicas).toBeUndefined(); // the autoscaler's
+  const { scaleTargetRef, minReplicas, maxReplicas } = find(objects, AUTOSCALER, name).spec;
+  expect(scaleTargetRef).toEqual({ apiVersion: 'apps/v1', kind: 'Deployment', name });
+  expect(minReplicas).toBeLessThanOrEqual(maxReplicas);
+  const budget = find(objects, 'PodDisruptionBudget', name).spec;
+  expect([budget.maxUnavailable, chosen(objects, budget.selector)]).toEqual([1, [name]]);
+});
+
+test('paths lead to their service, by whatever controller the cluster has', () => {
+  for (const name of ['minikube', 'production']) {
+    const { metadata, spec } = find(overlay(name), 'Ingress', 'kassa');
+    expect([metadata.annotations, spec.ingressClassName]).toEqual([undefined, undefined]);
+    const paths = services.map(({ name, prefix }) => {
+      const backend = { service: { name, port: { name: 'http' } } };
+      return { path: prefix, pathType: 'Prefix', backend };
+    });
+    expect(spec.rules).toMatchObject([{ http: { paths } }]); // an overlay may add a host
+  }
+  const gatewayApi = overlay('production-gateway-api');
+  expect(ofKind(gatewayApi, 'Ingress')).toEqual([]);
+  // The methods that the services' runtime answers on every path.
+  const methods = ['GET', 'HEAD', 'POST', 'DELETE', 'PUT', 'PATCH', 'OPTIONS'];
+  expect(find(gatewayApi, 'HTTPRoute', 'kassa').spec.rules).toEqual(
+    services.map(({ name, port, prefix }) => {
+      const path = { type: 'PathPrefix', value: prefix };
+      const matches = methods.map((method) => ({ method, path }));
+      return { matches, backendRefs: [{ name, port }] };
+    }),
+  );
+});
+
+test.each(OVERLAYS)('%s: the jobs end, are tried again, and leave no more than is read', (name) => {
+  const objects = overlay(name);
+  const audit = find(objects, 'CronJob', 'audit').spec;
+  for (const { spec } of [find(objects, 'Job', 'migrate'), audit.jobTemplate]) {
+    expectPositive(spec, 'activeDeadlineSeconds', 'backoffLimit', 'ttlSecondsAfterFinished');
+    expect(spec.template.spec.restartPolicy).toBe('Never');
+  }
+  expectMatch(audit, {
+    schedule: expect.stringMatching(/^\d+ \d+ \* \* \*$/),
+    timeZone: 'Etc/UTC',
+    concurrencyPolicy: 'Forbid',
+  });
+  const limits = ['successfulJobsHistoryLimit', 'failedJobsHistoryLimit'];
+  expectPositive(audit, 'startingDeadlineSeconds', ...limits);
+  expect(audit.suspend).toBeUndefined();
+  const [, onViolation] = audit.jobTemplate.spec.podFailurePolicy.rules;
+  expectMatch(onViolation, { action: 'FailJob', onExitCodes: { containerName: 'audit' } });
+});
