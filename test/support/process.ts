@@ -188,6 +188,18 @@ export async function answers(child: Child, port: number, path = '/health/ready'
   }, `200 on ${path}`);
 }
 
+/** Starts `bun run dev` on a free port, and waits until it is ready. @returns its origin */
+export async function startDev(
+  stage: Stage,
+  env: Record<string, string> = {},
+  flags: readonly string[] = [],
+): Promise<string> {
+  const port = await freePort();
+  const child = stage.start(['apps/cli/dev.ts', '--port', String(port), ...flags], env);
+  await answers(child, port);
+  return `http://127.0.0.1:${port}`;
+}
+
 /** Its log, without lines about a slow readiness check or a row that a test held. */
 export const complaintsOf = (child: Child): string =>
   child.err

@@ -53,6 +53,10 @@ export const flags = <const T extends ParseArgsOptionsConfig>(help: string, opti
 export const numberFlag = (name: string, text: string, low: number, high: number): number =>
   orExit(() => commandLine.numberFlag(name, text, low, high));
 
+/** The same for whole numbers. */
+export const wholeFlag = (name: string, text: string, low: number, high: number): number =>
+  orExit(() => commandLine.wholeFlag(name, text, low, high));
+
 function orExit<T>(read: () => T): T {
   try {
     return read();

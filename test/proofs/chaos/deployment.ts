@@ -1,5 +1,5 @@
 /** The deployment under test: a store, a process for each service, and one that serves all. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { CredentialFiles } from '../../../db/connection/credentials.ts';
 import { startEmbedded } from '../../../db/local/embedded.ts';
 import { migrate, readMigrations } from '../../../db/maintenance/migrate.ts';
@@ -12,7 +12,7 @@ import {
   postmasterOf,
   signalProcess,
 } from '../../support/process.ts';
-import { type StoreProxy, startProxy } from '../../support/proxy.ts';
+import { startProxy } from '../../support/proxy.ts';
 import { withParameter } from '../../support/store-address.ts';
 import type { Teardown } from '../../support/teardown.ts';
 
@@ -20,41 +20,21 @@ import type { Teardown } from '../../support/teardown.ts';
 const NOT_BEGUN = 2;
 const STARTS_MAX = 60;
 
-interface ServiceProcess {
-  name: string;
-  pid(): number;
-  /** Kills it with SIGKILL and starts it again after a while. */
-  restart(after_ms: number): Promise<void>;
-}
-
-export interface Deployment {
-  /** Addresses for openClient: the three services, and the process that serves all. */
-  addresses: string[];
-  /** The store itself, past the proxies. */
-  database_url: string;
-  /** The application name of the services' sessions, unique on that server. */
-  application_name: string;
-  /** The processes of the database server, if the test has started it. */
-  server: StoreServer | undefined;
-  /** The major version of a foreign PostgreSQL. */
-  postgresql: number | undefined;
-  services: ServiceProcess[];
-  proxies: StoreProxy[];
-}
-
-interface StoreServer {
-  processes(): number[];
-  /** Kills it with SIGKILL; it restarts by itself. */
-  kill(): void;
-}
-
 /** An empty, migrated database. */
 interface Store {
   database_url: string;
   files?: CredentialFiles | undefined;
-  server?: StoreServer;
+  /** The database server, if the test has started it. */
+  server?: {
+    processes(): number[];
+    /** Kills it with SIGKILL; it restarts by itself. */
+    kill(): void;
+  };
+  /** The major version of a foreign PostgreSQL. */
   postgresql?: number | undefined;
 }
+
+export type Deployment = Awaited<ReturnType<typeof deploy>>;
 
 /**
  * Starts everything on free ports, on a new database of the server at `server_url` or, without one,
@@ -64,25 +44,22 @@ export async function deploy(
   server_url: string | undefined,
   teardown: Teardown,
   report: (line: string) => void,
-): Promise<Deployment> {
+) {
   const store: Store = server_url
     ? await newOwnDatabase('chaos', server_url, teardown)
     : await openEmbedded(teardown, report);
   report(storeLine(server_url && store.database_url));
+  // Unique on that server, so that only these services' sessions are terminated.
   const application_name = `kassa-chaos-${crypto.randomUUID().slice(0, 8)}`;
   const named = withParameter(store.database_url, 'application_name', application_name);
+  const password_file = store.files?.password_file;
   const stage = openStage();
   teardown.add(stage.close);
-  const proxies: StoreProxy[] = [];
-  const ports: Record<string, number> = {};
 
-  const run = async (name: string, program: string): Promise<ServiceProcess> => {
+  const run = async (name: string, program: string) => {
     const proxy = await startProxy(named, store.files);
     teardown.add(proxy.close);
-    proxies.push(proxy);
     const port = await freePort();
-    ports[name] = port;
-    const password_file = store.files?.password_file;
     const env = {
       DATABASE_URL: proxy.database_url,
       ...(password_file && { DATABASE_PASSWORD_FILE: password_file }),
@@ -91,81 +68,74 @@ export async function deploy(
       LOG_LEVEL: 'error',
     };
     /** Like a supervisor, it starts a service again that found no store: it may be recovering. */
-    const start = async (tries_left = STARTS_MAX): Promise<Child> => {
+    const start = async (starts_left = STARTS_MAX): Promise<Child> => {
       const child = stage.start([program], env);
       try {
         await answers(child, port, '/health/live');
         return child;
       } catch (error) {
-        if (child.code !== NOT_BEGUN || tries_left <= 1) throw error;
+        if (child.code !== NOT_BEGUN || starts_left <= 1) throw error;
         await Bun.sleep(500);
-        return start(tries_left - 1);
+        return start(starts_left - 1);
       }
     };
     let child = await start();
     return {
       name,
+      proxy,
+      origin: `http://127.0.0.1:${port}`,
       pid: () => child.pid,
-      async restart(after_ms) {
+      /** Kills it with SIGKILL and starts it again after a while. */
+      async restart(after_ms: number) {
         child.signal('SIGKILL');
         await Bun.sleep(after_ms);
         child = await start();
       },
     };
   };
-  const services: ServiceProcess[] = [];
+  const services: Awaited<ReturnType<typeof run>>[] = [];
   for (const name of ['order', 'payment', 'stock']) {
     services.push(await run(name, `apps/${name}/main.ts`));
   }
   services.push(await run('all', 'apps/cli/dev.ts'));
-
-  const at = (name: string) => `http://127.0.0.1:${ports[name]}`;
+  const [order, payment, stock, all] = services.map(({ origin }) => origin);
   return {
-    addresses: [`orders=${at('order')},payment=${at('payment')},stock=${at('stock')}`, at('all')],
-    database_url: store.database_url,
+    ...store,
     application_name,
-    server: store.server,
-    postgresql: store.postgresql,
     services,
-    proxies,
+    proxies: services.map(({ proxy }) => proxy),
+    /** Addresses for openClient: the three services, and the process that serves all. */
+    addresses: [`orders=${order},payment=${payment},stock=${stock}`, String(all)],
   };
 }
 
 async function openEmbedded(teardown: Teardown, report: (line: string) => void): Promise<Store> {
   const stage = openStage();
   teardown.add(stage.close);
-  const starting = startEmbedded({
-    directory: await stage.folder(),
-    report,
-    failed: console.error,
-  });
+  const directory = await stage.folder();
+  const starting = startEmbedded({ directory, report, failed: console.error });
   // Added before the start has succeeded: a half-started server still writes to its folder.
   teardown.add(async () => (await starting.catch(() => undefined))?.stop());
-  const { database_url, directory } = await starting;
+  const { database_url } = await starting;
   const connection = await connectStore(database_url);
   await migrate(connection, await readMigrations()).finally(connection.close);
-  const postmaster = () => postmasterOf(directory) ?? 0;
+  const postmaster = () => postmasterOf(directory);
   return {
     database_url,
     server: {
       processes: () => processTree(postmaster()),
-      kill: () => signalProcess(postmaster(), 'SIGKILL'),
+      kill() {
+        const pid = postmaster();
+        if (pid) signalProcess(pid, 'SIGKILL');
+      },
     },
   };
 }
 
-/** The process and its children: a PostgreSQL server and its sessions. */
-function processTree(pid: number): number[] {
-  if (!existsSync('/proc/self')) return [pid];
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return [pid, ...pids.map(Number).filter((other) => parentOf(other) === pid)];
-}
-
-function parentOf(pid: number): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-  } catch {
-    return undefined;
-  }
+/** The process and, on Linux, its children: a PostgreSQL server and its sessions. */
+function processTree(pid: number | undefined): number[] {
+  if (pid === undefined) return [];
+  const path = `/proc/${pid}/task/${pid}/children`;
+  const children = existsSync(path) ? readFileSync(path, 'utf8').match(/\d+/g) : [];
+  return [pid, ...(children ?? []).map(Number)];
 }

@@ -1,9 +1,8 @@
 /** `bun run chaos`: load from many clients, faults of every kind, then a check of the journal. */
-
 import { Failure } from '../../../db/failure.ts';
 import { audit } from '../../../db/maintenance/audit.ts';
-import { assertAnswers, type Client, openClient } from '../../support/client.ts';
-import { connectStore as connect, hostOf } from '../../support/own-database.ts';
+import { assertAddress, assertAnswers, type Client, openClient } from '../../support/client.ts';
+import { connectStore, foreignStore, hostOf } from '../../support/own-database.ts';
 import { live, seeded, table, usage, verdict } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
 import { checkChapters, recordChapters } from './chapters.ts';
@@ -22,9 +21,8 @@ const audits = { done: 0, missed: 0 };
 const violations: Violation[] = [];
 const line = live();
 let deployment: Deployment | undefined;
-let load: Load;
-let checked: ReturnType<typeof checkChapters>;
-let [began, ends_at, ended_at] = [0, 0, 0];
+/** The store to audit, if it is known. */
+let database_url: string | undefined;
 
 try {
   await main();
@@ -34,7 +32,7 @@ try {
   throw error;
 }
 await teardown.run(); // after a signal, the process ends here
-print();
+for (const { where, what } of violations.slice(0, 20)) console.log(`VIOLATION ${where}: ${what}`);
 if (violations.length === 0 && done.length === 0) endWithoutFaults();
 verdict(violations.length, 'Nothing was lost and nothing was doubled.');
 
@@ -42,65 +40,62 @@ async function main(): Promise<void> {
   const clients = await openClients();
   const [client] = clients;
   if (!client) throw new Error('there is no address');
-  load = await prepare(client, options.think).catch((error) => {
+  const load = await prepare(client).catch((error) => {
     throw new Failure('store_unavailable', `${client.origin}: ${error.message}`);
   });
-  began = performance.now();
-  ends_at = began + options.minutes * 60_000;
+  const { minutes, seed, think } = options;
+  const began = performance.now();
+  const ends_at = began + minutes * 60_000;
   const [chapters] = await Promise.all([
-    recordChapters(clients, seeded(options.seed + 7), () => load.stop),
-    watch(),
-    injectUntilEnd().finally(() => (load.stop = true)),
+    recordChapters(clients, seeded(seed + 7), () => load.stop),
+    watch(load, ends_at),
+    injectUntil(ends_at).finally(() => (load.stop = true)),
     ...Array.from({ length: options.clients }, (_, i) =>
-      buy(load, i, clients, seeded(options.seed * 1000 + i)),
+      buy(load, i, clients, think, seeded(seed * 1000 + i)),
     ),
   ]);
-  ended_at = performance.now();
-  checked = checkChapters(chapters);
+  const took_s = (performance.now() - began) / 1000;
+  const checked = checkChapters(chapters);
   line.end();
   violations.push(...checked.violations);
   violations.push(...(await reconcile(load, client)), ...(await replay(load, client, 500)));
-  const database_url = database();
   if (database_url) await auditNow(database_url, true);
+  print(load, took_s, checked);
 }
 
 /** Clients of the given deployment, or of one that is started here. */
 async function openClients(): Promise<Client[]> {
-  const { address, server_url, seed } = options;
+  const { address, seed } = options;
+  if (address) assertAddress(address);
+  const server_url = foreignStore();
   const where = hostOf(server_url ?? '');
   if (address) leaveOut(options, options.faults, `the deployment at ${address} is not ours`);
   else if (server_url) leaveOut(options, TO_OUR_SERVER, `the store at ${where} is not ours`);
   console.log(`seed ${seed}`);
   if (address) await assertAnswers(address);
   else deployment = await deploy(server_url, teardown, console.error);
+  database_url = deployment?.database_url ?? server_url;
   const version = deployment?.postgresql ?? Number.POSITIVE_INFINITY;
   const no_limit = `PostgreSQL ${version} has no limit on a transaction`;
   if (version < 17) leaveOut(options, TO_A_LIMIT, no_limit);
-  const addresses = deployment?.addresses ?? [address];
+  const addresses = deployment?.addresses ?? [address ?? ''];
   return addresses.map((one) => openClient(one, 15_000));
 }
 
 /** Injects faults until the time is up, unless the deployment is foreign. */
-async function injectUntilEnd(): Promise<void> {
-  const plan = { faults: options.faults, every: options.every, ends_at };
-  if (deployment) await injectFaults(deployment, plan, random, done);
+async function injectUntil(ends_at: number): Promise<void> {
+  if (deployment) await injectFaults(deployment, options, ends_at, random, done);
   else await Bun.sleep(ends_at - performance.now());
 }
 
 /** Audits the store and shows the live line while the load lasts. */
-async function watch(): Promise<void> {
-  let next_audit = began + 3000;
-  while (!load.stop) {
+async function watch(load: Load, ends_at: number): Promise<void> {
+  for (let tenths = 0; !load.stop; tenths++) {
     const left = Math.max(0, Math.round((ends_at - performance.now()) / 1000));
-    const last = done.at(-1)?.name ?? 'none yet';
-    const known = load.known_at.length;
-    line.show(
-      `${left} s left, ${known} calls known, ${audits.done} audits, ${done.length} faults, last: ${last}`,
-    );
-    if (performance.now() > next_audit && database()) {
-      await auditNow(database() ?? '', false);
-      next_audit = performance.now() + 3000;
-    }
+    const calls = `${load.known_at.length} calls known, ${audits.done} audits`;
+    const faults = `${done.length} faults, last: ${done.at(-1)?.name ?? 'none yet'}`;
+    line.show(`${left} s left, ${calls}, ${faults}`);
+    if (tenths % 30 === 29 && database_url) await auditNow(database_url, false);
     await Bun.sleep(100);
   }
 }
@@ -115,21 +110,14 @@ function endWithoutFaults(): never {
   process.exit(2);
 }
 
-function database(): string | undefined {
-  return deployment?.database_url ?? options.server_url;
-}
-
 async function auditNow(url: string, must: boolean): Promise<void> {
   try {
-    const connection = await connect(url);
-    const findings = await audit(connection);
-    await connection.close();
+    const connection = await connectStore(url);
+    const findings = await audit(connection).finally(connection.close);
     audits.done++;
     for (const { invariant, examples } of findings.filter((finding) => finding.violations > 0)) {
-      violations.push({
-        where: `audit ${audits.done}`,
-        what: `${invariant}: ${examples.join('; ')}`,
-      });
+      const what = `${invariant}: ${examples.join('; ')}`;
+      violations.push({ where: `audit ${audits.done}`, what });
     }
   } catch (error) {
     if (must) throw error;
@@ -137,35 +125,31 @@ async function auditNow(url: string, must: boolean): Promise<void> {
   }
 }
 
-function print(): void {
-  console.log(`\n${table(['tries', 'ended as'].toReversed(), triesOf(load))}`);
+function print(load: Load, took_s: number, checked: ReturnType<typeof checkChapters>): void {
+  const tries = [...load.tries].sort(([, a], [, b]) => b - a);
+  console.log(`\n${table(['ended as', 'tries'], tries)}`);
   if (done.length > 0) {
-    console.log(`\n${table(['fault', 'times', 'longest time without an answer, ms'], gapsOf())}`);
+    const head = ['fault', 'times', 'longest time without an answer, ms'];
+    console.log(`\n${table(head, gapsOf(load.known_at))}`);
   }
-  const calls = load.journal.length;
-  const rate = Math.round((calls * 1000) / (ended_at - began));
+  const calls = load.history.length;
+  const rate = Math.round(calls / took_s);
   console.log(`\n${calls} calls (${rate}/s), ${audits.done} audits, ${audits.missed} failed`);
   const { operations, exact } = checked;
   console.log(`${operations} calls checked for a serial order, ${exact} of them exactly`);
-  for (const { where, what } of violations.slice(0, 20)) console.log(`VIOLATION ${where}: ${what}`);
-}
-
-function triesOf({ tries }: Load): [string, number][] {
-  return [...tries].sort(([, a], [, b]) => b - a);
 }
 
 /** For each kind of fault, the longest pause between two answered writes that it overlaps. */
-function gapsOf(): [string, number, number][] {
+function gapsOf(known_at: readonly number[]): [string, number, number][] {
   const longest = new Map<string, number>();
-  const known = load.known_at;
-  for (const { name, at } of done) {
-    const until = done.find((other) => other.at > at)?.at ?? Number.POSITIVE_INFINITY;
-    const from = Math.max(0, known.findIndex((t) => t > at) - 1);
-    let gap = 0;
-    for (let i = from; i + 1 < known.length && (known[i] ?? 0) < until; i++) {
-      gap = Math.max(gap, (known[i + 1] ?? 0) - (known[i] ?? 0));
+  for (const [i, { name, at }] of done.entries()) {
+    const until = done[i + 1]?.at ?? Number.POSITIVE_INFINITY;
+    for (const [i, from] of known_at.entries()) {
+      const to = known_at[i + 1] ?? from;
+      const gap = to > at && from < until ? to - from : 0;
+      longest.set(name, Math.max(longest.get(name) ?? 0, gap));
     }
-    longest.set(name, Math.max(longest.get(name) ?? 0, Math.round(gap)));
   }
-  return [...longest].map(([name, gap]) => [name, done.filter((d) => d.name === name).length, gap]);
+  const times = (name: string) => done.filter((one) => one.name === name).length;
+  return [...longest].map(([name, gap]) => [name, times(name), Math.round(gap)]);
 }

@@ -1,9 +1,7 @@
 /** The command line of the chaos test, and which faults are possible where. */
 import { warnIgnored } from '../../../apps/runtime/arguments.ts';
 import { Failure } from '../../../db/failure.ts';
-import { assertAddress } from '../../support/client.ts';
-import { foreignStore } from '../../support/own-database.ts';
-import { flags, numberFlag, sentenceFor, usage } from '../../support/report.ts';
+import { flags, numberFlag, usage } from '../../support/report.ts';
 import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './faults.ts';
 
 const names = Object.keys(faults);
@@ -35,41 +33,23 @@ with it. With --address and DATABASE_URL the test audits the store of that deplo
 Exit code 0: faults were injected and no violation was found; 1: a violation was found; 2: the test
 could not run, or no fault was injected without \`--faults none\`.`;
 
-export interface Options {
-  minutes: number;
-  seed: number;
-  clients: number;
-  /** Milliseconds between a client's calls, on average. */
-  think: number;
-  /** Seconds. */
-  every: number;
-  faults: string[];
-  /** --faults was given. */
-  by_name: boolean;
-  /** --faults none was given. */
-  none: boolean;
-  /** '' to start a deployment. */
-  address: string;
-  /** DATABASE_URL. */
-  server_url: string | undefined;
-}
+export type Options = ReturnType<typeof readOptions>;
 
-export function readOptions(): Options {
+export function readOptions() {
   const given = flags(HELP, {
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
     clients: { type: 'string', default: '24' },
     think: { type: 'string', default: '0' },
     every: { type: 'string' },
-    faults: { type: 'string', default: '' },
-    address: { type: 'string', default: '' },
+    faults: { type: 'string' },
+    address: { type: 'string' },
   });
-  const chosen =
-    given.faults === '' ? names : given.faults === 'none' ? [] : given.faults.split(',');
+  const none = given.faults === 'none';
+  const chosen = none ? [] : (given.faults?.split(',') ?? names);
   const unknown = chosen.find((name) => !names.includes(name));
-  if (given.address) sayOrDo(() => assertAddress(given.address));
   const idle = given.address ? 'the deployment at --address is not ours' : '--faults is none';
-  if (given.every && (given.address || chosen.length === 0)) warnIgnored('--every', idle);
+  if (given.every && (given.address || none)) warnIgnored('--every', idle);
   if (unknown !== undefined) usage(`--faults: there is no ${unknown}; --help lists them`);
   return {
     minutes: numberFlag('minutes', given.minutes, 0.05, 600),
@@ -78,10 +58,10 @@ export function readOptions(): Options {
     think: numberFlag('think', given.think, 0, 60_000),
     every: numberFlag('every', given.every ?? '3', 0.1, 600),
     faults: chosen,
-    by_name: given.faults !== '',
-    none: given.faults === 'none',
+    by_name: given.faults !== undefined,
+    none,
+    /** Undefined to start a deployment. */
     address: given.address,
-    server_url: sayOrDo(foreignStore),
   };
 }
 
@@ -99,12 +79,4 @@ export function leaveOut(options: Options, which: readonly string[], why: string
   options.faults = options.faults.filter((name) => !out.includes(name));
   if (options.faults.length === 0) console.log(`no faults are possible, since ${why}`);
   else console.log(`left out, since ${why}: ${out.join(', ')}`);
-}
-
-function sayOrDo<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    return usage(sentenceFor(error));
-  }
 }

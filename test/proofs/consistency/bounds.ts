@@ -18,16 +18,14 @@ export interface Bounds {
 export type AllBounds = Record<Kind, Bounds[]>;
 
 export function boundsOf({ plan, rounds }: Evidence): AllBounds {
-  const by_order = Map.groupBy(
-    rounds.flatMap(({ attempts }) => attempts),
-    ({ order }) => order,
-  );
+  const attempts = rounds.flatMap((round) => round.attempts);
+  const by_order = Map.groupBy(attempts, ({ order }) => order);
+  const first = (list: Attempt[], at: 'invoked_at' | 'completed_at') =>
+    list.reduce((earliest, one) => Math.min(earliest, one[at]), Infinity);
   const times = plan.orders.map((_, i) => {
-    const attempts = by_order.get(i) ?? [];
-    const first = (list: Attempt[], at: 'invoked_at' | 'completed_at') =>
-      Math.min(...list.map((one) => one[at])); // Infinity if there is none
-    const done = attempts.filter(({ told }) => isDone(told));
-    const open = attempts.filter(({ told }) => !isRefused(told));
+    const its = by_order.get(i) ?? [];
+    const done = its.filter(({ told }) => isDone(told));
+    const open = its.filter(({ told }) => !isRefused(told));
     return { must_at: first(done, 'completed_at'), may_at: first(open, 'invoked_at') };
   });
   const bound = (moved: Bounds['moved'], weights: Weights = []): Bounds => ({
@@ -74,10 +72,7 @@ type Weights = [order: number, weight: number][];
 function stepsOf(steps: [time: number, weight: number][]): (time: number) => number {
   steps.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   let sum = 0;
-  const sums = steps.map(([, weight]) => {
-    sum += weight;
-    return sum;
-  });
+  const sums = steps.map(([, weight]) => (sum += weight));
   return (time) => {
     let [low, high] = [0, steps.length];
     while (low < high) {

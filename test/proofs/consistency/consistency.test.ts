@@ -2,15 +2,21 @@
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
 import { assertAddress, openClient } from '../../support/client.ts';
-import { hasDatabase, type Kassa, openKassa, storeUrl } from '../../support/kassa.ts';
-import { freePort, openStage, processesOf, until } from '../../support/process.ts';
+import { hasDatabase, storeUrl } from '../../support/kassa.ts';
+import {
+  freePort,
+  openStage,
+  processesOf,
+  sentenceOf,
+  startDev,
+  until,
+} from '../../support/process.ts';
 import { startProxy } from '../../support/proxy.ts';
 import { type Fault, startRacyServer } from '../../support/racy-server.ts';
 import { seeded } from '../../support/report.ts';
 import { FIGURES, type Figure } from './figures.ts';
-import type { Settings } from './plan.ts';
 import type { Column } from './print.ts';
-import { type RoundsOptions, runRounds } from './rounds.ts';
+import { type RunOptions, runRounds } from './run.ts';
 
 const MAIN = 'test/proofs/consistency/main.ts';
 const SMALL = { items: 10, users: 60, checkouts: 60, width: 60 };
@@ -25,49 +31,33 @@ afterEach(async () => {
 });
 afterAll(() => stage.clear());
 
-const consistency = (...args: string[]) => stage.run([MAIN, ...args]);
-
 async function racy(fault: Fault): Promise<string> {
   const { origin, stop } = await startRacyServer(fault);
   cleanUp.push(stop);
   return origin;
 }
 
-/** Kassa on a port of this process. */
-function served(kassa: Kassa): string {
-  const server = Bun.serve({
-    port: 0,
-    hostname: '127.0.0.1',
-    async fetch(request) {
-      const { pathname } = new URL(request.url);
-      const { text, status, headers } = await kassa.call(request.method, pathname);
-      return new Response(text, { status, headers });
-    },
-  });
-  cleanUp.push(
-    () => kassa.close(),
-    () => server.stop(true),
-  );
-  return server.url.origin;
+/** The run's store behind a proxy. */
+async function proxied() {
+  const proxy = await startProxy(storeUrl());
+  cleanUp.push(proxy.close);
+  return { proxy, env: { DATABASE_URL: proxy.database_url, PIPELINE_MIN: '1' } };
 }
 
 /** Runs the rounds in this process, without the command. @returns the sums over the columns */
-async function figures(address: string, options: Partial<Settings & RoundsOptions> = {}) {
-  const { columns, histories } = await runRounds(
-    { hot: false, stock: 1, price: 1, credit: 1, ...SMALL, ...options },
-    {
-      ...{ client: openClient(address), rounds: 1, operations_max: 0, random: seeded(1) },
-      ...{ show() {}, ...SMALL, ...options },
-    },
-  );
+async function figures(address: string, options: Partial<RunOptions> = {}) {
+  const plan = { hot: false, stock: 1, price: 1, credit: 1, rounds: 1, ...SMALL };
+  const how = { client: openClient(address), operations_max: 0, random: seeded(1), show() {} };
+  const { columns, histories } = await runRounds({ ...plan, ...how, ...options });
   return { histories, ...sums(columns) };
 }
 
 function sums(columns: readonly Column[]) {
-  const total = (of: 'tally' | 'figures', key: string) =>
-    columns.reduce((sum, column) => sum + ((column[of] as Record<string, number>)[key] ?? 0), 0);
-  const broken = Object.keys(FIGURES).filter((key) => total('figures', key) !== 0);
-  return { columns, broken, unknown: total('tally', 'errors') + total('tally', 'broken') };
+  const broken = Object.keys(FIGURES).filter((name) =>
+    columns.some((column) => column.figures[name as Figure] !== 0),
+  );
+  const unknown = columns.reduce((sum, { tally }) => sum + tally.errors + tally.broken, 0);
+  return { columns, broken, unknown };
 }
 
 const caught: [Fault, ...Figure[]][] = [
@@ -83,12 +73,8 @@ test.each(caught)('%s is caught by its figures', async (fault, ...expected) => {
 });
 
 test('a lost update on one hot item is caught too, and the verdict counts', async () => {
-  const { code, out } = await consistency(
-    '--address',
-    await racy('lost-update'),
-    '--hot',
-    ...small,
-  );
+  const address = await racy('lost-update');
+  const { code, out } = await stage.run([MAIN, '--address', address, '--hot', ...small]);
   expect(code).toBe(1);
   expect(out).toMatch(/units sold, other than in paid orders +[1-9]/);
   expect(out).toMatch(/[1-9]\d* violations\.\n$/);
@@ -96,7 +82,7 @@ test('a lost update on one hot item is caught too, and the verdict counts', asyn
 
 test('a correct server has only zeros', async () => {
   const args = ['--address', await racy('honest'), '--rounds', '2', '--json', ...small];
-  const { code, out } = await consistency(...args);
+  const { code, out } = await stage.run([MAIN, ...args]);
   const { broken, unknown, columns } = sums(JSON.parse(out).columns);
   expect([code, broken, unknown]).toEqual([0, [], 0]);
   expect(columns.map(({ tally }) => tally.checkouts)).toEqual([120, 120, 240, 120]);
@@ -131,12 +117,13 @@ test('Kassa has only zeros, on its own store, and leaves nothing behind', async 
 
 test('interrupted, it stops its services and removes its store', async () => {
   const TMPDIR = await stage.folder();
-  const child = stage.start([MAIN, '--rounds', '100', ...small], {
-    TMPDIR,
-  });
+  const child = stage.start([MAIN, '--rounds', '100', ...small], { TMPDIR });
   await until(() => processesOf(TMPDIR).length > 3, 'its store');
-  child.signal('SIGTERM');
-  expect(await child.ended).toBe(143);
+  await until(() => {
+    child.signal('SIGINT'); // twice: the terminal and `bun run` may both send it
+    return child.code !== undefined;
+  }, 'its end');
+  expect(child.code).toBe(130);
   expect([readdirSync(TMPDIR), processesOf(TMPDIR)]).toEqual([[], []]);
 });
 
@@ -144,15 +131,13 @@ const OWN = /^on a new database of its own: \S+\/(kassa_consistency_\w+)$/m;
 const password = decodeURIComponent(new URL(storeUrl().replace(/,[^/]*/, '')).password);
 
 test('Kassa has only zeros on a new database of a foreign server, which is removed', async () => {
-  const proxy = await startProxy(storeUrl());
-  cleanUp.push(() => proxy.close());
+  const { proxy, env } = await proxied();
   let commits = 0;
   proxy.observe = (text) => {
     if (text === 'commit') commits++;
   };
   const TMPDIR = await stage.folder();
-  const env = { TMPDIR, DATABASE_URL: proxy.database_url };
-  const { code, out, err } = await stage.run([MAIN, ...small], env);
+  const { code, out, err } = await stage.run([MAIN, ...small], { TMPDIR, ...env });
   expect([code, out]).toEqual([0, expect.stringMatching(/done \(2xx\) +10 +10 /)]);
   const [first = '', name = ''] = OWN.exec(err) ?? [];
   expect(err).toStartWith(first);
@@ -161,59 +146,20 @@ test('Kassa has only zeros on a new database of a foreign server, which is remov
   expect(readdirSync(TMPDIR)).toEqual([]);
 });
 
-test('interrupted, it removes its database from a foreign server', async () => {
-  const args = [MAIN, '--rounds', '100', ...small];
-  const child = stage.start(args, { DATABASE_URL: storeUrl() });
-  await until(() => OWN.test(child.err), 'its database');
-  const [, name = ''] = OWN.exec(child.err) ?? [];
-  expect(await hasDatabase(name)).toBe(true);
-  await until(() => {
-    child.signal('SIGINT'); // twice: the terminal and `bun run` may both send it
-    return child.code !== undefined;
-  }, 'its end');
-  expect([child.code, await hasDatabase(name)]).toEqual([130, false]);
-});
-
 test('a run that cannot start removes its database and ends with one sentence', async () => {
-  const proxy = await startProxy(storeUrl());
-  cleanUp.push(() => proxy.close());
+  const { proxy, env } = await proxied();
   let made = '';
   proxy.disturb = (text) => {
     made ||= /^create database (\w+)/.exec(text)?.[1] ?? '';
     return text.startsWith('create table') ? { error: '53100' } : 'pass';
   };
-  const env = { DATABASE_URL: proxy.database_url };
-  const { code, out, err } = await stage.run([MAIN, ...small], env);
-  expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
+  const child = await stage.run([MAIN, ...small], env);
+  expect([child.code, child.out, sentenceOf(child)]).toEqual([2, '', expect.any(String)]);
   expect([made.length > 0, await hasDatabase(made)]).toEqual([true, false]);
 });
 
-test('an unreachable store and an invalid address end with exit code 2', async () => {
-  const nobody = `postgres://kassa@127.0.0.1:${await freePort()}/postgres`;
-  for (const [DATABASE_URL, said] of [
-    [nobody, /^kassa: the store at 127\.0\.0\.1:\d+\/postgres does not answer \(ECONNREFUSED\)$/],
-    ['nonsense', /^kassa: configuration: DATABASE_URL must look like/],
-  ] as const) {
-    const { code, out, err } = await stage.run([MAIN], {
-      DATABASE_URL,
-    });
-    expect([code, out, err.trim()]).toEqual([2, '', expect.stringMatching(said)]);
-  }
-});
-
-test('both tools name an invalid address and end with exit code 2', async () => {
-  for (const address of ['foo', 'http://', 'orders=http://a,payment=b', 'http://a,http://b']) {
-    expect(() => assertAddress(address)).toThrow(`not ${address}`);
-  }
-  for (const tool of ['consistency', 'chaos']) {
-    const { code, out, err } = await stage.run([`test/proofs/${tool}/main.ts`, '--address', 'foo']);
-    expect([code, out]).toEqual([2, '']);
-    expect(err).toContain('not foo');
-  }
-});
-
 test('Kassa has only zeros with one hot item, on three origins and on one', async () => {
-  const origin = served(openKassa());
+  const origin = await startDev(stage, { DATABASE_URL: storeUrl(), PIPELINE_MIN: '1' });
   const address = ['orders', 'payment', 'stock'].map((name) => `${name}=${origin}`).join();
   const all = { hot: true, items: 1, stock: 100, users: 150, checkouts: 150, width: 150 };
   const { broken, unknown, columns } = await figures(address, all);
@@ -221,9 +167,8 @@ test('Kassa has only zeros with one hot item, on three origins and on one', asyn
 });
 
 test('Kassa has only zeros while its connections to the store break', async () => {
-  const proxy = await startProxy(storeUrl());
-  cleanUp.push(() => proxy.close());
-  const origin = served(openKassa({ DATABASE_URL: proxy.database_url }));
+  const { proxy, env } = await proxied();
+  const origin = await startDev(stage, env);
   let commits = 0;
   proxy.disturb = (text) => {
     if (!text.startsWith('commit') || ++commits % 5 > 0) return 'pass';
@@ -233,32 +178,32 @@ test('Kassa has only zeros while its connections to the store break', async () =
   expect([broken, commits > 8]).toEqual([[], true]);
 });
 
-const wrong: [what: string, args: string[], said: RegExp][] = [
-  ['an unknown flag', ['--nonsense'], /--nonsense/],
-  ['a fraction', ['--width', '1.5'], /--width must be a whole number/],
-  ['a number out of bounds', ['--users', '0'], /--users must be a number from 1 to/],
-  ['neither on nor off', ['--history', 'maybe'], /--history must be on or off/],
-  [
-    'an address that nobody has',
-    ['--address', 'http://127.0.0.1:1'],
-    /^kassa: \S+:1 does not answer \(ECONNREFUSED\)\n$/,
-  ],
-  ['an address for one service only', ['--address', 'orders=http://127.0.0.1:1'], /not answer/],
+const nobody = `127.0.0.1:${await freePort()}`;
+const away = `the store at ${nobody}/postgres does not answer (ECONNREFUSED)`;
+const refused = `http://${nobody} does not answer (ECONNREFUSED)`;
+const other = Bun.serve({ port: 0, fetch: () => new Response('<html>', { status: 404 }) });
+afterAll(() => other.stop(true));
+
+const wrong: [what: string, args: string[], said: string, database_url?: string][] = [
+  ['a fraction', ['--width', '1.5'], '--width must be a whole number'],
+  ['a number out of bounds', ['--users', '0'], '--users must be a whole number from 1 to'],
+  ['neither on nor off', ['--history', 'maybe'], '--history must be on or off'],
+  ['an invalid address', ['--address', 'foo'], 'not foo'],
+  ['an address that nobody has', ['--address', `http://${nobody}`], refused],
+  ['an address of one service only', ['--address', `orders=http://${nobody}`], refused],
+  ['something else', ['--address', other.url.origin], '/stock/item/create/1 answered 404'],
+  ['an unreachable store', [], away, `postgres://kassa@${nobody}/postgres`],
+  ['an invalid address of a store', [], 'DATABASE_URL must look like', 'nonsense'],
 ];
-test.each(wrong)('%s ends with one sentence and exit code 2', async (_, args, said) => {
-  const { code, out, err } = await consistency(...args);
-  expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
-  expect(err).toMatch(said);
+test.each(wrong)('%s ends with one sentence and exit code 2', async (_, args, said, store = '') => {
+  const child = await stage.run([MAIN, ...args], { DATABASE_URL: store });
+  expect([child.code, child.out]).toEqual([2, '']);
+  expect(sentenceOf({ ...child, err: child.err.replace(PROGRESS, '') })).toContain(said);
 });
+const PROGRESS = /^(?!kassa: ).*\n/gm;
 
-test('an address that serves something else ends with exit code 2', async () => {
-  const other = Bun.serve({ port: 0, fetch: () => new Response('<html>', { status: 404 }) });
-  cleanUp.push(() => other.stop(true));
-  const { code, err } = await consistency('--address', other.url.origin);
-  expect([code, err]).toEqual([2, expect.stringContaining('/stock/item/create/1 answered 404')]);
-});
-
-test('--help lists the options', async () => {
-  const { code, out } = await consistency('--help');
-  expect([code, out]).toEqual([0, expect.stringContaining('--address URL')]);
+test('an address of a deployment is checked as a whole', () => {
+  for (const address of ['foo', 'http://', 'orders=http://a,payment=b', 'http://a,http://b']) {
+    expect(() => assertAddress(address)).toThrow(`not ${address}`);
+  }
 });

@@ -1,6 +1,13 @@
 /** The record of a run of the consistency test, from which its figures are computed. */
-import { isAnswer, type Known } from '../../support/client.ts';
+import { isDone, isRefused, type Known } from '../../support/client.ts';
 import type { Plan } from './plan.ts';
+
+export const KINDS = ['user', 'item', 'order'] as const;
+export type Kind = (typeof KINDS)[number];
+/** In the order of the plan. */
+export type Ids = Record<Kind, string[]>;
+/** Credits, stocks, and 1 for a paid order or 0 for an unpaid one; undefined if it was not found. */
+export type Values = Record<Kind, (number | undefined)[]>;
 
 /** One checkout. Without an answer it may also take effect after `completed_at`. */
 export interface Attempt {
@@ -11,11 +18,8 @@ export interface Attempt {
   told: Known;
 }
 
-export type Kind = 'user' | 'item' | 'order';
-
-/** A read during the checkouts: a credit, a stock, or 1 for a paid order and 0 for an unpaid one. */
+/** A read during the checkouts. */
 export interface Sample {
-  reader: number;
   kind: Kind;
   index: number;
   value: number;
@@ -23,28 +27,20 @@ export interface Sample {
   to: number;
 }
 
-export interface SeenOrder {
-  paid: boolean;
+/** The lines of an order by item, as the deployment shows them. */
+interface SeenOrder {
   total_cost: number;
   lines: Map<string, number>;
 }
 
-/** The whole state between two readings that agree; undefined for what was not found. */
+/** The whole state between two readings that agree. */
 export interface Snapshot {
   from: number;
   to: number;
-  credits: (number | undefined)[];
-  stocks: (number | undefined)[];
+  values: Values;
   orders: (SeenOrder | undefined)[];
   /** How many values still changed after all calls had been answered. */
   restless: number;
-}
-
-/** In the order of the plan. */
-export interface Ids {
-  users: string[];
-  items: string[];
-  orders: string[];
 }
 
 export interface Round {
@@ -62,12 +58,4 @@ export interface Evidence {
 }
 
 /** Neither done nor refused: it may have taken effect and, without an answer, still may. */
-export const isUnknown = ({ told }: Attempt): boolean =>
-  !isAnswer(told) ||
-  told.status < 200 ||
-  told.status >= 500 ||
-  (told.status >= 300 && told.status < 400);
-
-/** The code of a refusal, where the deployment gives one. */
-export const codeOf = (told: Known | undefined): unknown =>
-  told && isAnswer(told) ? told.body?.code : undefined;
+export const isUnknown = ({ told }: Attempt): boolean => !isDone(told) && !isRefused(told);

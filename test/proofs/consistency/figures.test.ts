@@ -1,6 +1,6 @@
 /** The figures of invented runs: unknown answers widen the allowed range but hide no violation. */
 import { expect, test } from 'bun:test';
-import type { Evidence, Sample, Snapshot } from './evidence.ts';
+import type { Evidence, Sample } from './evidence.ts';
 import { figuresOf } from './figures.ts';
 
 const unanswered = (time: number) => ({
@@ -11,13 +11,11 @@ const unanswered = (time: number) => ({
 });
 
 /** One order of two units for 6 whose two checkouts had no answer, and the state after both. */
-function evidenceOf(credit: number, stock: number, paid: boolean, samples: Sample[] = []) {
-  const lines = new Map([['i', 2]]);
-  const order = (paid: boolean) => ({ paid, total_cost: 6, lines });
-  const state = { from: 5, to: 6, restless: 0 };
-  const before: Snapshot = { ...state, credits: [10], stocks: [5], orders: [order(false)] };
-  const after = { ...state, credits: [credit], stocks: [stock], orders: [order(paid)] };
-  const evidence: Evidence = {
+function evidenceOf(credit: number, stock: number, paid: 0 | 1, samples: Sample[] = []): Evidence {
+  const orders = [{ total_cost: 6, lines: new Map([['i', 2]]) }];
+  const state = { from: 5, to: 6, restless: 0, orders };
+  const after = { ...state, values: { user: [credit], item: [stock], order: [paid] } };
+  return {
     plan: {
       name: 'one',
       users: [{ credit: 10 }],
@@ -25,26 +23,25 @@ function evidenceOf(credit: number, stock: number, paid: boolean, samples: Sampl
       orders: [{ user: 0, lines: [[0, 2]], total_cost: 6 }],
       clicks: 1,
     },
-    ids: { users: ['u'], items: ['i'], orders: ['o'] },
-    before,
+    ids: { user: ['u'], item: ['i'], order: ['o'] },
+    before: { ...state, values: { user: [10], item: [5], order: [0] } },
     rounds: [
       { attempts: [unanswered(1)], samples, after },
       { attempts: [unanswered(3)], samples: [], after: { ...after, from: 7, to: 8 } },
     ],
   };
-  return evidence;
 }
 
 const brokenIn = (evidence: Evidence): string[] =>
   Object.entries(figuresOf(evidence)[1]).flatMap(([key, value]) => (value === 0 ? [] : key));
 
 test('a checkout without an answer may have happened as a whole or not at all, never in part', () => {
-  expect(brokenIn(evidenceOf(10, 5, false))).toEqual([]);
-  expect(brokenIn(evidenceOf(4, 3, true))).toEqual([]);
-  expect(brokenIn(evidenceOf(4, 5, false))).toEqual(['unbalanced', 'charged_more']);
-  expect(brokenIn(evidenceOf(10, 3, true))).toEqual(['unbalanced', 'charged_less']);
-  expect(brokenIn(evidenceOf(4, 5, true))).toEqual(['unbalanced', 'units_unpaired']);
-  expect(brokenIn(evidenceOf(-2, 1, true))).toEqual([
+  expect(brokenIn(evidenceOf(10, 5, 0))).toEqual([]);
+  expect(brokenIn(evidenceOf(4, 3, 1))).toEqual([]);
+  expect(brokenIn(evidenceOf(4, 5, 0))).toEqual(['unbalanced', 'charged_more']);
+  expect(brokenIn(evidenceOf(10, 3, 1))).toEqual(['unbalanced', 'charged_less']);
+  expect(brokenIn(evidenceOf(4, 5, 1))).toEqual(['unbalanced', 'units_unpaired']);
+  expect(brokenIn(evidenceOf(-2, 1, 1))).toEqual([
     'money_untold',
     'stock_untold',
     'negative',
@@ -56,9 +53,9 @@ test('a checkout without an answer may have happened as a whole or not at all, n
 test('a read shows nothing too early, nothing twice, and never an older state', () => {
   const reads = (...values: [value: number, from: number, to: number][]) => {
     const samples = values.map(([value, from, to]) => {
-      return { reader: 0, kind: 'item' as const, index: 0, value, from, to };
+      return { kind: 'item' as const, index: 0, value, from, to };
     });
-    return figuresOf(evidenceOf(4, 3, true, samples))[0].read_impossible;
+    return figuresOf(evidenceOf(4, 3, 1, samples))[0].read_impossible;
   };
   expect(reads([5, 0, 0.5], [5, 1.5, 2], [3, 3, 4])).toBe(0);
   expect(reads([3, 0, 0.5])).toBe(1);

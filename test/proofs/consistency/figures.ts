@@ -1,14 +1,7 @@
 /** The figures of a run. Each must be 0: they compare answers with state, and state with itself. */
-import { type Answered, isDone, isRefused } from '../../support/client.ts';
+import { isDone, isRefused } from '../../support/client.ts';
 import { type AllBounds, boundsOf, outside, stepsBack } from './bounds.ts';
-import {
-  type Attempt,
-  codeOf,
-  type Evidence,
-  type Kind,
-  type Round,
-  type Sample,
-} from './evidence.ts';
+import type { Attempt, Evidence, Kind, Round, Sample } from './evidence.ts';
 import type { Plan } from './plan.ts';
 
 export const FIGURES = {
@@ -52,85 +45,71 @@ export function figuresOf(evidence: Evidence): [Figures, Figures] {
 }
 
 function answersAgainstState({ plan }: Evidence, round: Round, bounds: AllBounds) {
-  const { credits, stocks, orders, from, to } = round.after;
-  const off = (kind: Kind, values: (number | undefined)[]) =>
+  const { values, from, to } = round.after;
+  const off = (kind: Kind) =>
     bounds[kind].map((bound, i) => {
-      const value = values[i];
+      const value = values[kind][i];
       return value === undefined ? 0 : outside(bound, value, from, to);
     });
-  const beyond = (kind: Kind, limits: number[]) =>
-    sum(bounds[kind], (bound, i) => Math.max(0, bound.must(from) - (limits[i] ?? 0)));
-  const paid = off(
-    'order',
-    orders.map((order) => order && Number(order.paid)),
-  );
+  const beyond = (kind: Kind, limit: (i: number) => number | undefined) =>
+    sum(bounds[kind], (bound, i) => Math.max(0, bound.must(from) - (limit(i) ?? 0)));
+  const paid = off('order');
   return {
     told_done: paid.filter((by) => by < 0).length,
     told_refused: paid.filter((by) => by > 0).length,
-    oversold: beyond(
-      'item',
-      plan.items.map(({ stock }) => stock),
-    ),
-    overspent: beyond(
-      'user',
-      plan.users.map(({ credit }) => credit),
-    ),
-    money_untold: sum(off('user', credits), Math.abs),
-    stock_untold: sum(off('item', stocks), Math.abs),
-    refused_wrongly: round.attempts.filter((attempt) => refusedWrongly(plan, attempt, round))
-      .length,
+    oversold: beyond('item', (i) => plan.items[i]?.stock),
+    overspent: beyond('user', (i) => plan.users[i]?.credit),
+    money_untold: sum(off('user'), Math.abs),
+    stock_untold: sum(off('item'), Math.abs),
+    refused_wrongly: round.attempts.filter((one) => refusedWrongly(plan, one, round)).length,
   };
 }
 
 /** Credit and stock only fall, so if they suffice afterwards, they sufficed at the refusal. */
-function refusedWrongly({ orders }: Plan, attempt: Attempt, { after }: Round): boolean {
-  const order = orders[attempt.order];
-  if (!order || !isRefused(attempt.told)) return false;
-  const credit_left = (after.credits[order.user] ?? -1) >= order.total_cost;
-  const stock_left = order.lines.every(([item, units]) => (after.stocks[item] ?? -1) >= units);
-  const code = codeOf(attempt.told);
-  return (
-    (code === 'insufficient_credit' && credit_left) ||
-    (code === 'out_of_stock' && stock_left) ||
-    code === 'order_empty'
-  );
+function refusedWrongly({ orders }: Plan, { order, told }: Attempt, { after }: Round): boolean {
+  const { user, item } = after.values;
+  const its = orders[order];
+  if (!its || !isRefused(told)) return false;
+  const code = told.body?.code;
+  if (code === 'insufficient_credit') return (user[its.user] ?? -1) >= its.total_cost;
+  if (code === 'out_of_stock') return its.lines.every(([i, units]) => (item[i] ?? -1) >= units);
+  return code === 'order_empty';
 }
 
 /** An order that was paid, by its answer or its state, answers 2xx again, with the same body. */
 function repeatsThatDiffer(first: Round, second: Round): Attempt[] {
-  const done = Map.groupBy(
-    first.attempts.filter(({ told }) => isDone(told)),
-    ({ order }) => order,
-  );
+  const bodies = new Map<number, unknown[]>();
+  for (const { order, told } of first.attempts) {
+    if (isDone(told)) bodies.set(order, [...(bodies.get(order) ?? []), told.body]);
+  }
   return second.attempts.filter(({ order, told }) => {
-    const before = done.get(order) ?? [];
-    if (before.length === 0 && !first.after.orders[order]?.paid) return false;
+    const before = bodies.get(order) ?? [];
+    if (before.length === 0 && !first.after.values.order[order]) return false;
     if (isRefused(told)) return told.status !== 429;
-    return isDone(told) && before.some((one) => contradict(one.told as Answered, told));
+    return isDone(told) && before.some((body) => contradict(body, told.body));
   });
 }
 
-const contradict = (a: Answered, b: Answered): boolean =>
-  ['order_id', 'paid', 'total_cost'].some(
-    (member) =>
-      a.body?.[member] !== undefined &&
-      b.body?.[member] !== undefined &&
-      a.body[member] !== b.body[member],
-  );
+// biome-ignore lint/suspicious/noExplicitAny: answers of foreign implementations
+const contradict = (a: any, b: any): boolean =>
+  ['order_id', 'paid', 'total_cost'].some((member) => {
+    const [before, now] = [a?.[member], b?.[member]];
+    return before !== undefined && now !== undefined && before !== now;
+  });
 
-function stateAgainstItself({ plan }: Evidence, { after: { credits, stocks, orders } }: Round) {
+function stateAgainstItself({ plan }: Evidence, { after: { values } }: Round) {
   const owed = plan.users.map(() => 0);
   const held = plan.items.map(() => 0);
   for (const [i, { user, lines, total_cost }] of plan.orders.entries()) {
-    if (!orders[i]?.paid) continue;
+    if (!values.order[i]) continue;
     owed[user] = (owed[user] ?? 0) + total_cost;
     for (const [item, quantity] of lines) held[item] = (held[item] ?? 0) + quantity;
   }
-  const spent = plan.users.map(({ credit }, i) => credit - (credits[i] ?? credit));
-  const sold = plan.items.map(({ stock }, i) => stock - (stocks[i] ?? stock));
+  const spent = plan.users.map(({ credit }, i) => credit - (values.user[i] ?? credit));
+  const sold = plan.items.map(({ stock }, i) => stock - (values.item[i] ?? stock));
   const worth = sum(sold, (units, i) => units * (plan.items[i]?.price ?? 0));
   return {
-    negative: [...credits, ...stocks].filter((value = 0) => value < 0).length,
+    negative: [...values.user, ...values.item].filter((value = 0) => value < 0).length,
     unbalanced: Math.abs(sum(spent, (money) => money) - worth),
     charged_more: spent.filter((money, i) => money > (owed[i] ?? 0)).length,
     charged_less: spent.filter((money, i) => money < (owed[i] ?? 0)).length,
@@ -139,22 +118,23 @@ function stateAgainstItself({ plan }: Evidence, { after: { credits, stocks, orde
 }
 
 /** Missing rows, and orders with other lines or another total than they were created with. */
-function lost({ plan, ids }: Evidence, { after: { credits, stocks, orders } }: Round): number {
+function lost({ plan, ids }: Evidence, { after: { values, orders } }: Round): number {
   const changed = plan.orders.filter(({ lines, total_cost }, i) => {
     const seen = orders[i];
     return (
       seen?.total_cost !== total_cost ||
       seen.lines.size !== lines.length ||
-      lines.some(([item, quantity]) => seen.lines.get(ids.items[item] ?? '') !== quantity)
+      lines.some(([item, quantity]) => seen.lines.get(ids.item[item] ?? '') !== quantity)
     );
   });
-  return changed.length + [...credits, ...stocks].filter((value) => value === undefined).length;
+  const missing = [...values.user, ...values.item].filter((value) => value === undefined);
+  return changed.length + missing.length;
 }
 
 /** Credits and stocks that differed from the plan before the first checkout. */
-const misplaced = ({ plan, before }: Evidence): number =>
-  plan.users.filter(({ credit }, i) => before.credits[i] !== credit).length +
-  plan.items.filter(({ stock }, i) => before.stocks[i] !== stock).length;
+const misplaced = ({ plan, before: { values } }: Evidence): number =>
+  plan.users.filter(({ credit }, i) => values.user[i] !== credit).length +
+  plan.items.filter(({ stock }, i) => values.item[i] !== stock).length;
 
 /** A read lies within what was possible at its time, and is not older than an earlier read. */
 function readFigures(samples: Sample[], bounds: AllBounds) {

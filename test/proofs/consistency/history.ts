@@ -1,22 +1,20 @@
 /** Checks a run of the consistency test as a history: does one serial order explain all of it? */
-
 import { isDone, isRefused } from '../../support/client.ts';
 import type { Operation, Read, Seen } from '../../support/history.ts';
 import { emptyWorld, type World } from '../../support/model.ts';
 import { check } from '../checker/checker.ts';
 import {
   type Attempt,
-  codeOf,
   type Evidence,
   isUnknown,
+  KINDS,
   type Kind,
-  type Round,
   type Sample,
   type Snapshot,
 } from './evidence.ts';
 
 /** Refusals that carry information about the state. */
-const RULES = new Set<unknown>(['out_of_stock', 'insufficient_credit', 'order_empty']);
+const RULES = ['out_of_stock', 'insufficient_credit', 'order_empty'];
 
 /** The checker's result for the history of one plan. */
 export interface HistoryResult {
@@ -56,66 +54,57 @@ export function sentenceOf({ plan, operations, parts, exact, violations }: Histo
 /** The state as it was set up, before the first operation. */
 function worldOf({ plan, ids }: Evidence): World {
   const world = emptyWorld();
-  for (const [i, { credit }] of plan.users.entries()) world.users.set(ids.users[i] ?? '', credit);
-  for (const [i, item] of plan.items.entries()) world.items.set(ids.items[i] ?? '', { ...item });
+  for (const [i, { credit }] of plan.users.entries()) world.users.set(ids.user[i] ?? '', credit);
+  for (const [i, item] of plan.items.entries()) world.items.set(ids.item[i] ?? '', { ...item });
   for (const [i, order] of plan.orders.entries()) {
     const lines = order.lines.map(([item, quantity]) => {
-      return [ids.items[item] ?? '', { quantity, price: plan.items[item]?.price ?? 0 }] as const;
+      return [ids.item[item] ?? '', { quantity, price: plan.items[item]?.price ?? 0 }] as const;
     });
-    const user = ids.users[order.user] ?? '';
+    const user = ids.user[order.user] ?? '';
     const entry = { user, paid: false, payment: 0, lines: new Map(lines) };
-    world.orders.set(ids.orders[i] ?? '', entry);
+    world.orders.set(ids.order[i] ?? '', entry);
   }
   return world;
 }
 
 /** The checkouts and all reads, including those of the final state. */
 function historyOf(evidence: Evidence): Operation[] {
-  const history = evidence.rounds.flatMap((round) => [
-    ...round.attempts.map((attempt) => checkoutOf(evidence, attempt)),
-    ...round.samples.map((sample) => readOf(evidence, sample)),
-  ]);
-  history.push(...readsOf(evidence.rounds[1]).map((sample) => readOf(evidence, sample)));
-  return history.map((operation, client) => ({ client, ...operation }));
+  const { rounds } = evidence;
+  const samples = rounds.flatMap((round) => round.samples).concat(samplesOf(rounds[1].after));
+  return [
+    ...rounds.flatMap(({ attempts }) => attempts).map((attempt) => checkoutOf(evidence, attempt)),
+    ...samples.map((sample) => readOf(evidence, sample)),
+  ].map((operation, client) => ({ client, ...operation }));
 }
 
-type Anonymous = Omit<Operation, 'client'>;
-
-function checkoutOf({ ids }: Evidence, attempt: Attempt): Anonymous {
+function checkoutOf({ ids }: Evidence, attempt: Attempt): Omit<Operation, 'client'> {
   const { order, invoked_at, completed_at, told } = attempt;
-  const call = { call: 'checkout', order: ids.orders[order] ?? '' } as const;
+  const call = { call: 'checkout', order: ids.order[order] ?? '' } as const;
   if (isUnknown(attempt)) {
     return { call, invoked_at, completed_at: Infinity, outcome: 'unknown', seen: {} };
   }
-  const code = codeOf(told);
-  const refusal = RULES.has(code) ? String(code) : 'refused';
-  const outcome = isRefused(told) ? refusal : 'ok';
+  const code = isRefused(told) ? told.body?.code : 'ok';
+  const outcome = ['ok', ...RULES].includes(code) ? code : 'refused';
   const total_cost = isDone(told) ? told.body?.total_cost : undefined;
   const seen: Seen = typeof total_cost === 'number' ? { paid: true, total_cost } : {};
   return { call, invoked_at, completed_at, outcome, seen };
 }
 
-function readOf({ ids }: Evidence, { kind, index, value, from, to }: Sample): Anonymous {
-  const reads: Record<Kind, [Read, Seen]> = {
-    user: [{ call: 'findUser', user: ids.users[index] ?? '' }, { credit: value }],
-    item: [{ call: 'findItem', item: ids.items[index] ?? '' }, { stock: value }],
-    order: [{ call: 'findOrder', order: ids.orders[index] ?? '' }, { paid: value === 1 }],
-  };
-  const [call, seen] = reads[kind];
+const READS: Record<Kind, (id: string, value: number) => [Read, Seen]> = {
+  user: (user, credit) => [{ call: 'findUser', user }, { credit }],
+  item: (item, stock) => [{ call: 'findItem', item }, { stock }],
+  order: (order, value) => [{ call: 'findOrder', order }, { paid: value === 1 }],
+};
+
+function readOf({ ids }: Evidence, { kind, index, value, from, to }: Sample) {
+  const [call, seen] = READS[kind](ids[kind][index] ?? '', value);
   return { call, invoked_at: from, completed_at: to, outcome: 'ok', seen };
 }
 
 /** The final reading, as single reads. */
-function readsOf({ after }: Round): Sample[] {
-  const { from, to } = after;
-  const values: Record<Kind, Snapshot['credits']> = {
-    user: after.credits,
-    item: after.stocks,
-    order: after.orders.map((order) => order && Number(order.paid)),
-  };
-  return (['user', 'item', 'order'] as const).flatMap((kind) =>
+const samplesOf = ({ from, to, values }: Snapshot): Sample[] =>
+  KINDS.flatMap((kind) =>
     values[kind].flatMap((value, index) =>
-      value === undefined ? [] : { reader: 0, kind, index, value, from, to },
+      value === undefined ? [] : { kind, index, value, from, to },
     ),
   );
-}

@@ -1,24 +1,24 @@
 /** `bun run consistency`: the course's consistency test and more, on any deployment. */
 import { join } from 'node:path';
 import { warnIgnored } from '../../../apps/runtime/arguments.ts';
-import { assertAddress, assertAnswers, type Client, openClient } from '../../support/client.ts';
+import { assertAddress, assertAnswers, openClient } from '../../support/client.ts';
 import { foreignStore, newOwnDatabase, storeLine } from '../../support/own-database.ts';
-import { answers, freePort, openStage } from '../../support/process.ts';
+import { openStage, startDev } from '../../support/process.ts';
 import {
   flags,
   live,
-  numberFlag,
   seeded,
   sentenceFor,
   usage,
   verdict,
+  wholeFlag,
 } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
 import { sentenceOf } from './history.ts';
 import type { Settings } from './plan.ts';
 import { tablesOf } from './print.ts';
 import { READERS } from './read.ts';
-import { type Outcome, runRounds } from './rounds.ts';
+import { type Outcome, runRounds } from './run.ts';
 
 const HELP = `Sends many concurrent checkouts, then compares the answers with the state of the store.
 
@@ -66,16 +66,16 @@ const asked = flags(HELP, {
 });
 const settings: Settings = {
   hot: asked.hot,
-  items: asked.hot ? 1 : whole('items', asked.items ?? '100', 1, 1e5),
-  stock: whole('stock', asked.stock ?? (asked.hot ? '100' : '1'), 0, 1e9),
-  price: whole('price', asked.price, 0, 1e6),
-  users: whole('users', asked.users, 1, 1e6),
-  credit: whole('credit', asked.credit, 0, 1e9),
-  checkouts: whole('checkouts', asked.checkouts, 1, 1e6),
+  items: asked.hot ? 1 : wholeFlag('items', asked.items ?? '100', 1, 1e5),
+  stock: wholeFlag('stock', asked.stock ?? (asked.hot ? '100' : '1'), 0, 1e9),
+  price: wholeFlag('price', asked.price, 0, 1e6),
+  users: wholeFlag('users', asked.users, 1, 1e6),
+  credit: wholeFlag('credit', asked.credit, 0, 1e9),
+  checkouts: wholeFlag('checkouts', asked.checkouts, 1, 1e6),
 };
-const width = whole('width', asked.width, 1, 60_000);
-const rounds = whole('rounds', asked.rounds, 1, 1000);
-const seed = whole('seed', asked.seed, 0, 2 ** 32 - 1);
+const width = wholeFlag('width', asked.width, 1, 60_000);
+const rounds = wholeFlag('rounds', asked.rounds, 1, 1000);
+const seed = wholeFlag('seed', asked.seed, 0, 2 ** 32 - 1);
 const operations_max = historyFlag(asked.history);
 if (width + READERS > CONNECTIONS_MAX && !process.env[CONNECTIONS]) {
   const env = { ...process.env, [CONNECTIONS]: '65000' };
@@ -109,10 +109,13 @@ console.log(`seed ${seed}`);
 verdict(violations, 'The state of the store matches the answers.');
 
 async function main(): Promise<Outcome> {
-  const client = await connect(asked.address ?? (await startOwn()));
+  if (asked.address) assertAddress(asked.address);
+  const address = asked.address ?? (await startOwn());
+  await assertAnswers(address);
+  const [client, random] = [openClient(address), seeded(seed)];
   const { show } = line;
-  const options = { client, rounds, width, operations_max, random: seeded(seed), show };
-  const outcome = await runRounds(settings, options);
+  const options = { ...settings, client, rounds, width, operations_max, random, show };
+  const outcome = await runRounds(options);
   show('done');
   return outcome;
 }
@@ -120,30 +123,13 @@ async function main(): Promise<Outcome> {
 /** Starts the services on their own store, in one process. @returns its address */
 async function startOwn(): Promise<string> {
   const server_url = foreignStore();
-  const database = server_url
-    ? await newOwnDatabase('consistency', server_url, teardown)
-    : undefined;
-  console.error(storeLine(database?.database_url));
+  const database = server_url && (await newOwnDatabase('consistency', server_url, teardown));
+  console.error(storeLine(database ? database.database_url : undefined));
   line.show('starting services');
   const stage = openStage();
   teardown.add(stage.close);
-  const data = database ? [] : ['--data', join(await stage.folder(), 'data')];
-  const port = await freePort();
-  const args = ['apps/cli/dev.ts', '--port', String(port), '--empty', ...data];
-  await answers(stage.start(args, database?.env), port);
-  return `http://127.0.0.1:${port}`;
-}
-
-/** @throws Failure if one of the services does not answer at all */
-async function connect(address: string): Promise<Client> {
-  assertAddress(address);
-  await assertAnswers(address);
-  return openClient(address);
-}
-
-function whole(name: string, text: string, low: number, high: number): number {
-  const value = numberFlag(name, text, low, high);
-  return Number.isInteger(value) ? value : usage(`--${name} must be a whole number, not ${text}`);
+  if (database) return startDev(stage, database.env, ['--empty']);
+  return startDev(stage, {}, ['--empty', '--data', join(await stage.folder(), 'data')]);
 }
 
 /** The most operations of a history to check. */

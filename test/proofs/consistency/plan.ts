@@ -11,18 +11,16 @@ export interface Settings {
   checkouts: number;
 }
 
-interface PlannedOrder {
-  user: number;
-  lines: (readonly [item: number, quantity: number])[];
-  total_cost: number;
-}
-
 /** Users, items and orders are known by their index until they have ids. */
 export interface Plan {
   name: string;
   items: { price: number; stock: number }[];
   users: { credit: number }[];
-  orders: PlannedOrder[];
+  orders: {
+    user: number;
+    lines: (readonly [item: number, quantity: number])[];
+    total_cost: number;
+  }[];
   /** Concurrent checkouts of each order. */
   clicks: number;
 }
@@ -66,9 +64,7 @@ export function planBaskets(settings: Settings, random: Random): Plan {
   return {
     name: 'baskets',
     items: prices.map((price, i) => ({ price, stock: stockFor(wanted[i] ?? 0, i) })),
-    users: owed.map((sum, i) => ({
-      credit: i % 4 === 0 ? Math.max(0, sum - 1) : sum * 4,
-    })),
+    users: owed.map((sum, i) => ({ credit: i % 4 === 0 ? Math.max(0, sum - 1) : sum * 4 })),
     orders,
     clicks: 2,
   };
@@ -86,10 +82,6 @@ function buyers({ users, checkouts }: Settings, random: Random): number[] {
 const below = (n: number, random: Random): number => Math.floor(random() * n);
 
 function shuffled(n: number, random: Random): number[] {
-  const places = Array.from({ length: n }, (_, i) => i);
-  for (let i = n - 1; i > 0; i--) {
-    const j = below(i + 1, random);
-    [places[i], places[j]] = [places[j] ?? 0, places[i] ?? 0];
-  }
-  return places;
+  const places = Array.from({ length: n }, (_, i) => ({ i, place: random() }));
+  return places.sort((a, b) => a.place - b.place).map(({ i }) => i);
 }

@@ -29,18 +29,17 @@ export function columnsOf(evidence: Evidence): Column[] {
   const figures = figuresOf(evidence);
   return evidence.rounds.map(({ attempts, samples, after }, i) => {
     const unknown = attempts.filter(isUnknown);
+    const begun = attempts.reduce((first, one) => Math.min(first, one.invoked_at), Infinity);
+    const ended = attempts.reduce((last, one) => Math.max(last, one.completed_at), 0);
     const tally = {
       checkouts: attempts.length,
       done: attempts.filter(({ told }) => isDone(told)).length,
       refused: attempts.filter(({ told }) => isRefused(told)).length,
       errors: unknown.filter(({ told }) => isAnswer(told)).length,
       broken: unknown.filter(({ told }) => !isAnswer(told)).length,
-      paid: after.orders.filter((order) => order?.paid).length,
+      paid: after.values.order.filter(Boolean).length,
       reads: samples.length,
-      took_ms: Math.round(
-        Math.max(...attempts.map(({ completed_at }) => completed_at)) -
-          Math.min(...attempts.map(({ invoked_at }) => invoked_at)),
-      ),
+      took_ms: Math.round(ended - begun),
     };
     const name = i === 0 ? evidence.plan.name : 'again';
     return { name, tally, figures: figures[i] ?? figures[0] };
@@ -61,22 +60,17 @@ export const violationsOf = (columns: Column[]): number =>
 
 export function tablesOf(columns: Column[]): string {
   const names = columns.map(({ name }) => name);
-  const tally = rowsOf(
-    TALLY,
-    columns.map((column) => column.tally),
-  );
-  const figures = rowsOf(
-    FIGURES,
-    columns.map((column) => column.figures),
-  );
+  const tally = keysOf(TALLY).map((key) => [TALLY[key], ...columns.map((one) => one.tally[key])]);
+  const figures = keysOf(FIGURES).map((key) => {
+    return [FIGURES[key], ...columns.map((one) => one.figures[key])];
+  });
   return table(['what happened', ...names], [...tally, [], ['must be 0', ...names], ...figures]);
 }
 
-const rowsOf = <K extends string>(texts: Record<K, string>, values: Record<K, number>[]) =>
-  (Object.keys(texts) as K[]).map((key) => [texts[key], ...values.map((column) => column[key])]);
+const keysOf = <K extends string>(of: Record<K, unknown>) => Object.keys(of) as K[];
 
 function plus<K extends string>(a: Record<K, number>, b?: Record<K, number>): Record<K, number> {
   const sum = { ...a };
-  for (const key of Object.keys(a) as K[]) sum[key] += b?.[key] ?? 0;
+  for (const key of keysOf(a)) sum[key] += b?.[key] ?? 0;
   return sum;
 }

@@ -1,11 +1,18 @@
 /** Reads the state of a deployment for the consistency test: all of it at one instant, or samples. */
 import { Failure } from '../../../db/failure.ts';
-import { type Client, isAnswer, isDone, type Known, pooled } from '../../support/client.ts';
-import type { Ids, Kind, Sample, SeenOrder, Snapshot } from './evidence.ts';
+import {
+  type Client,
+  isAnswer,
+  isDone,
+  isRefused,
+  type Known,
+  pooled,
+} from '../../support/client.ts';
+import { type Ids, KINDS, type Kind, type Sample, type Snapshot, type Values } from './evidence.ts';
 
 const WIDTH = 200;
 const SETTLE_MS = 10_000;
-const READ_MS = 30_000;
+const PATIENCE_MS = 30_000;
 /** Concurrent reads during the checkouts. */
 export const READERS = 64;
 
@@ -31,24 +38,19 @@ export async function settle(client: Client, ids: Ids, quiet: boolean): Promise<
 export function startReading(client: Client, ids: Ids, random: () => number) {
   const samples: Sample[] = [];
   let stopped = false;
-  const lists = [
-    ['user', ids.users],
-    ['item', ids.items],
-    ['order', ids.orders],
-  ] as const;
-  const one = <T>(list: readonly T[]): number => Math.floor(random() * list.length);
-  const read = async (reader: number) => {
+  const below = (n: number): number => Math.floor(random() * n);
+  const read = async () => {
     while (!stopped) {
-      const [kind, list] = lists[one(lists)] ?? lists[0];
-      const index = one(list);
+      const kind = KINDS[below(KINDS.length)] ?? 'user';
+      const index = below(ids[kind].length);
       const from = performance.now();
-      const known = await client.get(pathOf(kind, list[index] ?? ''));
+      const known = await client.get(pathOf(kind, ids[kind][index]));
       const value = isDone(known) ? numberOf(kind, known.body) : undefined;
       if (value === undefined) await Bun.sleep(10);
-      else samples.push({ reader, kind, index, value, from, to: performance.now() });
+      else samples.push({ kind, index, value, from, to: performance.now() });
     }
   };
-  const reading = Promise.all(Array.from({ length: READERS }, (_, i) => read(i)));
+  const reading = Promise.all(Array.from({ length: READERS }, read));
   return async () => {
     stopped = true;
     await reading;
@@ -56,61 +58,68 @@ export function startReading(client: Client, ids: Ids, random: () => number) {
   };
 }
 
-/** The answer to a call, in one sentence. */
-export const saying = (path: string, known: Known): string =>
-  isAnswer(known)
-    ? `${path} answered ${known.status} ${JSON.stringify(known.body).slice(0, 200)}`
-    : `${path} had no answer (${known.broken})`;
-
-async function readAll(client: Client, ids: Ids): Promise<Snapshot> {
-  const from = performance.now();
-  const every = (kind: Kind, list: string[]) =>
-    pooled(list.length, WIDTH, (i) => readOne(client, pathOf(kind, list[i] ?? '')));
-  const credits = (await every('user', ids.users)).map((body) => numberOf('user', body));
-  const stocks = (await every('item', ids.items)).map((body) => numberOf('item', body));
-  const orders = (await every('order', ids.orders)).map(orderOf);
-  return { from, to: performance.now(), credits, stocks, orders, restless: 0 };
-}
-
-/** Repeats until there is an answer. A 4xx other than 429 means that the row does not exist. */
-async function readOne(client: Client, path: string) {
-  const give_up_at = performance.now() + READ_MS;
+/** Repeats a call, half a minute at most, while `isOpen` says that its answer decides nothing. */
+export async function ask(client: Client, call: string, isOpen: (known: Known) => boolean) {
+  const [method = '', path = ''] = call.split(' ');
+  const give_up_at = performance.now() + PATIENCE_MS;
   for (let pause_ms = 20; ; pause_ms = Math.min(1000, pause_ms * 2)) {
-    const known = await client.get(path);
-    if (isDone(known)) return known.body;
-    if (isAnswer(known) && known.status < 500 && known.status !== 429) return undefined;
-    if (performance.now() > give_up_at) {
-      throw new Failure(
-        'store_unavailable',
-        `the state cannot be read: GET ${saying(path, known)}`,
-      );
-    }
-    await Bun.sleep(pause_ms);
+    const known = await client.call(method, path);
+    if (!isOpen(known) || performance.now() > give_up_at) return known;
+    await Bun.sleep(pause_ms * (0.5 + Math.random()));
   }
 }
 
-const pathOf = (kind: Kind, id: string): string =>
-  ({ user: '/payment/find_user/', item: '/stock/find/', order: '/orders/find/' })[kind] + id;
+/** What failed and how the call was answered, in one sentence. */
+export function failure(what: string, call: string, known: Known): Failure {
+  const said = isAnswer(known)
+    ? `answered ${known.status} ${JSON.stringify(known.body).slice(0, 200)}`
+    : `had no answer (${known.broken})`;
+  const code = isDone(known) || isRefused(known) ? 'invalid_parameter' : 'store_unavailable';
+  return new Failure(code, `${what}: ${call} ${said}`);
+}
+
+async function readAll(client: Client, ids: Ids): Promise<Snapshot> {
+  const from = performance.now();
+  const values: Values = { user: [], item: [], order: [] };
+  let bodies: unknown[] = [];
+  for (const kind of KINDS) {
+    bodies = await pooled(ids[kind].length, WIDTH, (i) =>
+      readOne(client, pathOf(kind, ids[kind][i])),
+    );
+    values[kind] = bodies.map((body) => numberOf(kind, body));
+  }
+  return { from, to: performance.now(), values, orders: bodies.map(orderOf), restless: 0 };
+}
+
+/** A 4xx other than 429 means that the row does not exist. */
+async function readOne(client: Client, path: string): Promise<unknown> {
+  const isOpen = (known: Known) => !isAnswer(known) || known.status >= 500 || known.status === 429;
+  const known = await ask(client, `GET ${path}`, isOpen);
+  if (isOpen(known)) throw failure('the state cannot be read', `GET ${path}`, known);
+  return isDone(known) ? known.body : undefined;
+}
+
+const PATHS = { user: '/payment/find_user/', item: '/stock/find/', order: '/orders/find/' };
+const MEMBERS = { user: 'credit', item: 'stock', order: 'paid' };
+
+const pathOf = (kind: Kind, id: string | undefined): string => `${PATHS[kind]}${id}`;
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of foreign implementations
 function numberOf(kind: Kind, body: any): number | undefined {
-  const value = { user: body?.credit, item: body?.stock, order: body?.paid }[kind];
-  return Number.isFinite(Number(value ?? Number.NaN)) ? Number(value) : undefined;
+  const value = Number(body?.[MEMBERS[kind]] ?? Number.NaN);
+  return Number.isFinite(value) ? value : undefined;
 }
 
 /** An item with several lines, as in the course's template, counts as their sum. */
 // biome-ignore lint/suspicious/noExplicitAny: answers of foreign implementations
-function orderOf(body: any): SeenOrder | undefined {
+function orderOf(body: any): Snapshot['orders'][number] {
   if (!Array.isArray(body?.items)) return undefined;
   const lines = new Map<string, number>();
   for (const [item, quantity] of body.items) {
     lines.set(String(item), (lines.get(String(item)) ?? 0) + Number(quantity));
   }
-  return { paid: Boolean(body.paid), total_cost: Number(body.total_cost), lines };
+  return { total_cost: Number(body.total_cost), lines };
 }
 
-function differences(a: Snapshot, b: Snapshot): number {
-  const differ = (xs: unknown[], ys: unknown[]) => xs.filter((x, i) => x !== ys[i]).length;
-  const paid = ({ orders }: Snapshot) => orders.map((order) => order?.paid);
-  return differ(a.credits, b.credits) + differ(a.stocks, b.stocks) + differ(paid(a), paid(b));
-}
+const differences = ({ values: a }: Snapshot, { values: b }: Snapshot): number =>
+  KINDS.flatMap((kind) => a[kind].filter((value, i) => value !== b[kind][i])).length;

@@ -1,24 +1,57 @@
-/** One run of the consistency test: set up, check out twice, read during and after. */
+/** The runs of the consistency test: set up, check out twice, read during and after. */
 import { Failure } from '../../../db/failure.ts';
-import { type Answered, type Client, isDone, isRefused, pooled } from '../../support/client.ts';
+import { type Client, isAnswer, isDone, pooled } from '../../support/client.ts';
 import { type Attempt, type Evidence, type Ids, isUnknown, type Round } from './evidence.ts';
-import type { Plan } from './plan.ts';
-import { saying, settle, startReading } from './read.ts';
+import { checkHistory, type HistoryResult } from './history.ts';
+import { type Plan, planBaskets, planSingles, type Settings } from './plan.ts';
+import { addUp, type Column, columnsOf, violationsOf } from './print.ts';
+import { ask, failure, settle, startReading } from './read.ts';
 
-export interface RunOptions {
+export interface RunOptions extends Settings {
   client: Client;
   /** Concurrent calls. */
   width: number;
+  rounds: number;
+  /** The most operations of a history to check. */
+  operations_max: number;
   random(): number;
   show(text: string): void;
 }
 
+export interface Outcome {
+  columns: Column[];
+  histories: HistoryResult[];
+  /** The figures that are not 0, and the parts without a serial order. */
+  violations: number;
+}
+
 const SETUP_WIDTH_MAX = 200;
 const SETUP_TRIES = 8;
-const SETUP_BUSY_MS = 30_000;
 
-/** @throws Failure with one sentence if the set-up or a reading fails */
-export async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence> {
+/**
+ * Runs both plans in each round, and sums their figures.
+ * @throws Failure with one sentence if the set-up or a reading fails
+ */
+export async function runRounds(options: RunOptions): Promise<Outcome> {
+  const { rounds, operations_max, random } = options;
+  let columns: Column[] = [];
+  const histories: HistoryResult[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    const show = (text: string) => options.show(rounds > 1 ? `run ${round}, ${text}` : text);
+    const of_run: Column[] = [];
+    for (const plan of [planSingles(options, random), planBaskets(options, random)]) {
+      const evidence = await runPlan(plan, { ...options, show });
+      of_run.push(...columnsOf(evidence));
+      show(`${plan.name}: looking for a serial order`);
+      histories.push(checkHistory(evidence, operations_max));
+    }
+    columns = addUp(columns, of_run);
+  }
+  const not_serial = histories.flatMap((history) => history.violations).length;
+  return { columns, histories, violations: violationsOf(columns) + not_serial };
+}
+
+async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence> {
   const { client, width, random } = options;
   const show = (text: string) => options.show(`${plan.name}: ${text}`);
   const ids = await setUp(plan, { ...options, show });
@@ -27,7 +60,7 @@ export async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence
   let quiet = true;
   const round = async (name: string, clicks: number): Promise<Round> => {
     const stopReading = startReading(client, ids, random);
-    const n = ids.orders.length * clicks;
+    const n = ids.order.length * clicks;
     const attempts = await pooled(
       n,
       width,
@@ -39,48 +72,42 @@ export async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence
     show(`reading the state after the ${name}`);
     return { attempts, samples, after: await settle(client, ids, quiet) };
   };
-  const rounds: Evidence['rounds'] = [
-    await round('checkouts', plan.clicks),
-    await round('same checkouts again', 1),
-  ];
-  return { plan, ids, before, rounds };
+  const first = await round('checkouts', plan.clicks);
+  return { plan, ids, before, rounds: [first, await round('same checkouts again', 1)] };
 }
 
 async function checkout(client: Client, ids: Ids, order: number): Promise<Attempt> {
   const invoked_at = performance.now();
-  const told = await client.post(`/orders/checkout/${ids.orders[order]}`);
+  const told = await client.post(`/orders/checkout/${ids.order[order]}`);
   return { order, invoked_at, completed_at: performance.now(), told };
 }
 
 async function setUp(plan: Plan, { client, width, show }: RunOptions): Promise<Ids> {
-  const make = (what: string, n: number, one: (i: number) => Promise<string>) =>
+  const make = <T>(what: string, list: readonly T[], one: (row: T) => Promise<string>) =>
     pooled(
-      n,
+      list.length,
       Math.min(width, SETUP_WIDTH_MAX),
-      (i) => insist(() => one(i)),
-      (done) => show(`setting up ${what}, ${done} of ${n}`),
+      (i) => insist(() => one(list[i] as T)),
+      (done) => show(`setting up ${what}, ${done} of ${list.length}`),
     );
-  const items = await make('items', plan.items.length, async (i) => {
-    const { price = 0, stock = 0 } = plan.items[i] ?? {};
-    const item_id = await create(client, `/stock/item/create/${price}`, 'item_id');
+  const item = await make('items', plan.items, async ({ price, stock }) => {
+    const item_id = await post(client, `/stock/item/create/${price}`, 'item_id');
     if (stock > 0) await post(client, `/stock/add/${item_id}/${stock}`);
     return item_id;
   });
-  const users = await make('users', plan.users.length, async (i) => {
-    const { credit = 0 } = plan.users[i] ?? {};
-    const user_id = await create(client, '/payment/create_user', 'user_id');
+  const user = await make('users', plan.users, async ({ credit }) => {
+    const user_id = await post(client, '/payment/create_user', 'user_id');
     if (credit > 0) await post(client, `/payment/add_funds/${user_id}/${credit}`);
     return user_id;
   });
-  const orders = await make('orders', plan.orders.length, async (i) => {
-    const { user = 0, lines = [] } = plan.orders[i] ?? {};
-    const order_id = await create(client, `/orders/create/${users[user]}`, 'order_id');
-    for (const [item, quantity] of lines) {
-      await post(client, `/orders/addItem/${order_id}/${items[item]}/${quantity}`);
+  const order = await make('orders', plan.orders, async (its) => {
+    const order_id = await post(client, `/orders/create/${user[its.user]}`, 'order_id');
+    for (const [i, quantity] of its.lines) {
+      await post(client, `/orders/addItem/${order_id}/${item[i]}/${quantity}`);
     }
     return order_id;
   });
-  return { users, items, orders };
+  return { user, item, order };
 }
 
 /** Starts anew after a lost answer: a row with an unknown state is not used. */
@@ -96,24 +123,12 @@ async function insist(make: () => Promise<string>): Promise<string> {
   }
 }
 
-async function create(client: Client, path: string, id_name: string): Promise<string> {
-  const known = await post(client, path);
-  const id = known.body?.[id_name];
-  if (id !== undefined) return String(id);
-  throw new Failure('invalid_parameter', `no ${id_name}: POST ${saying(path, known)}`);
-}
-
-/** Repeats a call that was answered with 429, for a while. */
-async function post(client: Client, path: string): Promise<Answered> {
-  const give_up_at = performance.now() + SETUP_BUSY_MS;
-  for (;;) {
-    const known = await client.post(path);
-    if (isDone(known)) return known;
-    const busy = isRefused(known) && known.status === 429;
-    if (!busy || performance.now() > give_up_at) {
-      const code = isRefused(known) ? 'invalid_parameter' : 'store_unavailable';
-      throw new Failure(code, `the set-up failed: POST ${saying(path, known)}`);
-    }
-    await Bun.sleep(20 + 80 * Math.random());
-  }
+/** Repeats a call that is answered with 429. @returns the id of this name in the answer */
+async function post(client: Client, path: string, id_name?: string): Promise<string> {
+  const call = `POST ${path}`;
+  const known = await ask(client, call, (one) => isAnswer(one) && one.status === 429);
+  if (!isDone(known)) throw failure('the set-up failed', call, known);
+  const id = id_name ? known.body?.[id_name] : '';
+  if (id === undefined) throw failure(`no ${id_name}`, call, known);
+  return String(id);
 }
