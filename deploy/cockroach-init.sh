@@ -1,13 +1,13 @@
 #!/bin/bash
-# Makes a cluster of the nodes, and in it the database and the users of the services, whom the migration
-# gives what each needs. It may run any number of times:
-# what is there already is a success. For compose.yaml only: the cluster is insecure, users have no passwords.
+# Makes a cluster of the nodes, and creates the database and the users of the services. The migration grants each user
+# what it needs. The script may run any number of times: what exists already counts as success.
+# For compose.yaml only: the cluster is insecure, and users have no passwords.
 set -euo pipefail
 
 host=${COCKROACH_HOST:-roach1:26257}
 patience=${PATIENCE_SECONDS:-120}
 
-# again COMMAND…: until it succeeds or patience ends; then what it said last, and failure.
+# again COMMAND…: repeats it until it succeeds or patience ends; then prints its last output and fails.
 again() {
   local said
   until said=$("$@" 2>&1); do
@@ -27,7 +27,7 @@ initialize() {
   return 1
 }
 
-# Each statement by itself, in order; the first that fails ends it.
+# Runs each statement by itself, in order, and stops at the first that fails.
 prepare() {
   timeout 60 cockroach sql --insecure --host="$host" <<SQL
 CREATE DATABASE IF NOT EXISTS kassa;
@@ -40,7 +40,7 @@ $license
 SQL
 }
 
-# A node says that it drains for longer than HAProxy takes to notice (three checks, one a second): the 5 s above.
+# The 5 s above: a node announces that it drains for longer than HAProxy takes to notice (three checks, one a second).
 # Without a licence key a cluster of several nodes is throttled to 5 open transactions after 7 days.
 license=
 organization=${COCKROACH_ORGANIZATION:-kassa}

@@ -1,14 +1,14 @@
 # shellcheck shell=sh
-# The charts: their versions, and how they are installed. For deploy/minikube and deploy/cluster.
+# The charts: their versions and how to install them. deploy/minikube and deploy/cluster read this.
 
 COCKROACHDB_CHART=21.0.1
 TRAEFIK_CHART=41.3.0
 
-context='' # of kubectl and helm
-dry_run='' # anything: commands are printed and not run
+context='' # for kubectl and helm
+dry_run='' # if not empty: commands are printed and not run
 
-# Says what is missing and where it is to be had, and ends. A dry run goes on.
-need() { # name of the program, where to get it
+# Names each missing program and its source, then exits. A dry run goes on.
+need() { # name of the program, its source
   command -v "$1" >/dev/null && return
   printf 'missing: %s (%s)\n' "$1" "$2" >&2
   missing=1
@@ -33,13 +33,13 @@ kube() { run kubectl --context "$context" "$@"; }
 install_traefik() { # options of helm, such as --values
   helm_install traefik traefik https://traefik.github.io/charts "$TRAEFIK_CHART" "$@"
 }
-# Its init job starts the cluster, makes the roles and the database, and is repeated by an upgrade.
+# Its init job starts the cluster and creates the roles and the database. An upgrade runs it again.
 install_cockroachdb() {
   helm_install kassa cockroachdb https://charts.cockroachdb.com "$COCKROACHDB_CHART" "$@"
   kube -n kassa rollout status statefulset/kassa-cockroachdb --timeout=15m
 }
-# Release and namespace have one name. No --wait: CockroachDB's pods are ready only after the init
-# job, which helm would start only after they are ready. Hooks are waited for anyway.
+# Release and namespace have the same name. No --wait: CockroachDB's pods become ready only after the
+# init job, which helm would start only once they are ready. helm waits for hooks anyway.
 helm_install() {
   release=$1 chart=$2 repository=$3 version=$4
   shift 4
@@ -48,7 +48,7 @@ helm_install() {
 }
 
 manifests='' # what build_overlay has built
-build_overlay() { # overlay, image to put in the place of its own
+build_overlay() { # overlay, image that replaces its own
   printf '+ kubectl kustomize %s | (image: %s)\n' "$1" "$2"
   [ -z "$dry_run" ] || return 0
   manifests=$(kubectl kustomize "$1")
@@ -60,8 +60,8 @@ build_overlay() { # overlay, image to put in the place of its own
 overlay_has() { # kind
   printf '%s\n' "$manifests" | grep -q "^kind: $1\$"
 }
-# Our image has the name that the overlay gives it, with a tag, a digest or both. The migration runs
-# it, so that Job tells the name.
+# Our image has the name that the overlay gives it, with a tag, a digest or both. The Job of the
+# migration runs it, so that Job shows the name.
 put_image() { # image
   awk -v new="$1" '
     function name(image) { sub(/@.*/, "", image); sub(/:[^:\/]*$/, "", image); return image }
@@ -77,7 +77,7 @@ put_image() { # image
       exit old == ""
     }'
 }
-# The Job of the last time makes way.
+# Deletes the Job of the last time first: a Job cannot be changed.
 apply_overlay() {
   kube -n kassa delete job migrate --ignore-not-found
   printf '+ kubectl --context %s apply -f -\n' "$context"
@@ -86,7 +86,7 @@ apply_overlay() {
 
 wait_for_kassa() {
   kube -n kassa get job migrate
-  until [ -n "$dry_run" ]; do # it ends: the Job has a deadline
+  until [ -n "$dry_run" ]; do # this ends, because the Job has a deadline
     case $(kubectl --context "$context" -n kassa get job migrate \
       -o 'jsonpath={.status.conditions[?(@.status=="True")].type}') in
       *Complete*) break ;;
@@ -105,7 +105,7 @@ wait_for_kassa() {
     [ -n "$dry_run" ] || [ "$(kubectl --context "$context" -n kassa get deployment "$service" \
       -o 'jsonpath={.spec.replicas}')" != 0 ] || asleep="$asleep $service"
   done
-  [ -z "$asleep" ] || { # where no autoscaler wakes them
+  [ -z "$asleep" ] || { # an autoscaler does not start a Deployment that was scaled to 0
     printf 'All is applied, but nobody answers for%s, scaled to 0. To start: %s%s --replicas 2\n' \
       "$asleep" "kubectl --context $context -n kassa scale deployment" "$asleep" >&2
     return 1
