@@ -1,13 +1,14 @@
 /**
- * The sequential model of the API: the answer and the effect of each call, on plain maps. The
- * services' decisions are compared with it.
+ * The sequential model of the API: the answer and the effect of each call, on plain maps. A call
+ * replaces the values that it changes. The decisions of the services are compared with it.
  */
 export interface World {
   users: Map<string, number>;
   items: Map<string, { price: number; stock: number }>;
   orders: Map<string, Order>;
 }
-interface Order {
+
+export interface Order {
   user: string;
   paid: boolean;
   payment: number;
@@ -75,7 +76,7 @@ function setStock(world: World, id: string, change: number): string {
   if (!item) return 'item_not_found';
   if (item.stock + change < 0) return 'out_of_stock';
   if (item.stock + change > LIMIT) return 'limit_exceeded';
-  item.stock += change;
+  world.items.set(id, { ...item, stock: item.stock + change });
   return 'ok';
 }
 
@@ -84,7 +85,7 @@ function payOrder(world: World, call: Extract<Call, { call: 'payOrder' }>): stri
   if (order?.user !== call.user) return 'order_not_found';
   if (order.paid || order.payment > 0) return 'already_paid';
   const result = setCredit(world, call.user, -call.amount);
-  if (result === 'ok') order.payment = call.amount;
+  if (result === 'ok') world.orders.set(call.order, { ...order, payment: call.amount });
   return result;
 }
 
@@ -101,8 +102,7 @@ function cancel(world: World, call: Extract<Call, { call: 'cancel' }>): string {
   const result = setCredit(world, call.user, amount);
   if (result !== 'ok') return result;
   for (const [item, { quantity }] of lines) setStock(world, item, quantity);
-  order.paid = false;
-  order.payment = 0;
+  world.orders.set(call.order, { ...order, paid: false, payment: 0 });
   return 'ok';
 }
 
@@ -116,7 +116,8 @@ function addItem(world: World, call: Extract<Call, { call: 'addItem' }>): string
   const quantity = line.quantity + call.amount;
   const total = BigInt(totalOf(world, call.order)) + BigInt(call.amount) * BigInt(line.price);
   if (quantity > LIMIT || total > BigInt(LIMIT)) return 'limit_exceeded';
-  order.lines.set(call.item, { ...line, quantity });
+  const lines = new Map(order.lines).set(call.item, { ...line, quantity });
+  world.orders.set(call.order, { ...order, lines });
   return 'ok';
 }
 
@@ -124,7 +125,12 @@ function remove(world: World, call: Extract<Call, { call: 'removeItem' | 'remove
   const order = world.orders.get(call.order);
   if (!order) return 'order_not_found';
   if (order.paid) return 'already_paid';
-  if (call.call === 'removeItem') return order.lines.delete(call.item) ? 'ok' : 'item_not_found';
+  if (call.call === 'removeItem') {
+    const lines = new Map(order.lines);
+    if (!lines.delete(call.item)) return 'item_not_found';
+    world.orders.set(call.order, { ...order, lines });
+    return 'ok';
+  }
   if (order.payment > 0) return 'already_paid';
   world.orders.delete(call.order);
   return 'ok';
@@ -142,7 +148,6 @@ function checkout(world: World, id: string): string {
   const result = setCredit(world, order.user, order.payment - totalOf(world, id));
   if (result !== 'ok') return result;
   for (const [item, { quantity }] of lines) setStock(world, item, -quantity);
-  order.paid = true;
-  order.payment = 0;
+  world.orders.set(id, { ...order, paid: true, payment: 0 });
   return 'ok';
 }

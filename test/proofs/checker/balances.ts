@@ -1,9 +1,9 @@
 /** The effects of a history's steps on each user's credit and each item's stock. */
 
-import { LIMIT, type World } from '../../support/model.ts';
+import { emptyWorld, LIMIT, type World } from '../../support/model.ts';
 import type { Move } from './projection.ts';
 import { keysOfOrders } from './relax.ts';
-import type { Step } from './step.ts';
+import { explains, idOf, type Step } from './step.ts';
 
 /** What a call on an order moves, or would have moved if it had not been refused. */
 export interface Effect {
@@ -15,8 +15,6 @@ export interface Effect {
 /** The balances that a step may produce from this one; none if its answer is wrong here. */
 type Next = (balance: number) => number[];
 
-const idOf = (key: string): string => key.slice(key.indexOf(' ') + 1);
-
 /** @returns undefined if there is no such user or item; none is created later */
 export const balanceOf = (world: World, key: string): number | undefined =>
   key.startsWith('user') ? world.users.get(idOf(key)) : world.items.get(idOf(key))?.stock;
@@ -25,7 +23,7 @@ export const balanceOf = (world: World, key: string): number | undefined =>
 export function balanceMoves(
   steps: readonly Step[],
   initial: World,
-  effects: ReadonlyMap<Step, readonly Effect[]>,
+  effects: ReadonlyMap<Step, ReadonlyMap<string, Effect>>,
 ): Map<string, Move<number>[] | undefined> {
   const moves = new Map<string, Move<number>[] | undefined>();
   const orders = keysOfOrders(
@@ -33,17 +31,15 @@ export function balanceMoves(
     initial,
   );
   const add = (key: string, step: Step, next: Next) => {
-    const { from, until, optional } = step;
-    const known = moves.get(key) ?? [];
-    if (!moves.has(key)) moves.set(key, known);
-    if (moves.get(key)) known.push({ step, from, until, optional, next });
+    if (!moves.has(key)) moves.set(key, []);
+    moves.get(key)?.push({ ...step, step, next });
   };
   for (const step of steps) {
     const { call } = step.operation;
     if (call.call === 'checkout' || call.call === 'cancel') {
       const possible = effects.get(step);
       for (const key of orders.get(call.order) ?? []) {
-        const next = possible && nextOfOrder(step, key, possible);
+        const next = possible && nextOfOrder(step, key, [...possible.values()]);
         if (next) add(key, step, next);
         else if (!possible) moves.set(key, undefined);
       }
@@ -52,31 +48,27 @@ export function balanceMoves(
       const refused = step.observer && step.operation.outcome !== 'insufficient_credit';
       if (!refused) add(`user ${call.user}`, step, nextOf(step, initial, `user ${call.user}`));
     } else if (!('order' in call)) {
-      const key = 'user' in call ? `user ${call.user}` : `item ${call.item}`;
-      add(key, step, nextOf(step, initial, key));
+      for (const key of step.keys) add(key, step, nextOf(step, initial, key));
     }
   }
   return moves;
 }
 
-/** A call that carries its amount, or a read. */
-function nextOf(step: Step, initial: World, key: string): Next {
-  const { call, outcome, seen } = step.operation;
-  const exists = balanceOf(initial, key) !== undefined;
-  if (outcome.endsWith('_not_found')) return (balance) => (exists ? [] : [balance]);
-  if (!exists) return () => [];
-  const shown = 'item' in call ? seen.stock : seen.credit;
-  if (call.call === 'findItem' && seen.price !== undefined) {
-    if (seen.price !== initial.items.get(call.item)?.price) return () => [];
-  }
-  const amount = 'amount' in call ? (call.amount ?? 0) : 0;
-  const change = call.call === 'addFunds' || call.call === 'addStock' ? amount : -amount;
-  if (outcome === 'limit_exceeded') return (b) => (b + change > LIMIT ? [b] : []);
-  if (outcome === 'insufficient_credit' || outcome === 'out_of_stock') {
-    return (balance) => (balance + change < 0 ? [balance] : []);
-  }
-  if (step.observer && outcome !== 'ok') return () => []; // this call never gives that refusal
-  return (balance) => within(balance + change, shown);
+/** Performs a call that carries its amount, or a read, where it finds this balance. */
+function nextOf({ operation }: Step, { users, items }: World, key: string): Next {
+  const { call } = operation;
+  const id = idOf(key);
+  const item = items.get(id);
+  const world = emptyWorld();
+  const alone =
+    call.call === 'payOrder'
+      ? { ...operation, call: { call: 'pay' as const, user: call.user, amount: call.amount } }
+      : operation;
+  return (balance) => {
+    if (key.startsWith('user') && users.has(id)) world.users.set(id, balance);
+    if (key.startsWith('item') && item) world.items.set(id, { ...item, stock: balance });
+    return explains(alone, world) ? [balanceOf(world, key) ?? balance] : [];
+  };
 }
 
 const within = (balance: number, shown: number | undefined): number[] =>

@@ -10,109 +10,71 @@
 import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
 import { diagnose, type Violation, type Wrong } from './diagnosis.ts';
-import { projections } from './keys.ts';
+import { decideKeys } from './keys.ts';
 import { isModest, keysOfOrders, relaxed } from './relax.ts';
 import { search } from './search.ts';
-import { keysOf, type Step, stepOf, tellsSomething } from './step.ts';
+import { keysOf, stepOf, tellsSomething } from './step.ts';
 
 export { record } from './record.ts';
 
-/**
- * How a component was decided.
- * `exact`: a serial order was found, or it was proved that there is none.
- * `necessary`: too large for that. Each key alone has a serial order, within windows narrowed by all
- * other keys; and the views were searched exactly as far as they say. An anomaly across more keys
- * than one view has may be missed.
- */
+/** Some operations, and how they were decided. */
 interface Component {
-  keys: number;
   operations: number;
+  /**
+   * `exact`: a serial order was found, or it was proved that there is none.
+   * `necessary`: too large for that. Each key alone has a serial order, within windows narrowed by
+   * all other keys, and so has what was left when some keys were left out, where that was decided.
+   * An anomaly across more keys may be missed.
+   */
   method: 'exact' | 'necessary';
-  /** Keys that were not decided even alone. */
-  undecided: string[];
-  views: View[];
-}
-
-/** A component reduced to some of its keys. The balances of the others are endless and unseen. */
-interface View {
-  kept: string;
-  /** How many independent parts it has, and how many of them were decided exactly. */
-  parts: number;
-  decided: number;
 }
 
 export interface Result {
   violations: Violation[];
   components: Component[];
-  /** Operations that were checked. */
+  /** Operations that were checked: those that carry information about the state. */
   operations: number;
-  /** Operations that carry no information: refused before they ran, or reads without an answer. */
-  mute: number;
 }
 
-export interface CheckOptions {
-  /** The most steps to try for each component: a hundred thousand take one to three seconds. */
-  budget: number;
-  /** The most steps to try to find the name of a violation. */
-  repairs: number;
-}
-
-/** @param initial the world before the first call; it is not modified */
+/**
+ * @param initial the world before the first call; it is not modified
+ * @param budget the most steps to try for each component: 100,000 take one to three seconds
+ * @param repairs the most steps to try to find the name of a violation
+ */
 export function check(
   history: readonly Operation[],
   initial: World,
-  options: Partial<CheckOptions> = {},
+  { budget = 100_000, repairs = 200_000 } = {},
 ): Result {
-  const { budget, repairs } = { budget: 100_000, repairs: 200_000, ...options };
   const telling = history.filter(tellsSomething);
   const mute = history.filter((operation) => !tellsSomething(operation));
-  const result: Result = {
-    violations: [],
-    components: [],
-    operations: telling.length,
-    mute: mute.length,
-  };
+  const result: Result = { violations: [], components: [], operations: telling.length };
   for (const operations of components(telling, initial)) {
-    const { component, wrong } = decide(operations, initial, budget);
-    result.components.push(component);
-    if (wrong) result.violations.push(diagnose({ ...wrong, mute, repairs }));
+    const { serial, wrong } = decide(operations, initial, budget);
+    const exact = serial !== 'undecided';
+    const found = exact ? wrong : decideParts(operations, initial, budget / 4);
+    const method = exact ? 'exact' : 'necessary';
+    result.components.push({ operations: operations.length, method });
+    if (found) result.violations.push(diagnose({ ...found, mute, repairs }));
   }
   return result;
 }
 
-function decide(operations: readonly Operation[], initial: World, budget: number) {
-  const component: Component = {
-    keys: new Set(operations.flatMap(keysOf)).size,
-    operations: operations.length,
-    method: 'exact',
-    undecided: [],
-    views: [],
-  };
-  const { serial, wrong, undecided } = decideOnce(operations, initial, budget);
-  if (serial !== 'undecided') return { component, wrong };
-  const parts = decideParts(operations, initial, budget);
-  return {
-    component: { ...component, method: 'necessary' as const, undecided, views: parts.views },
-    wrong: parts.wrong,
-  };
-}
-
 /** First each key alone, then all of them together. */
-function decideOnce(operations: readonly Operation[], initial: World, budget: number) {
+function decide(
+  operations: readonly Operation[],
+  initial: World,
+  budget: number,
+): { serial: 'yes' | 'no' | 'undecided'; wrong?: Wrong } {
   const steps = operations.map(stepOf);
-  const keys = projections(steps, initial);
-  const { undecided } = keys;
-  const wrongAt = (step: Step | undefined, key?: string): Wrong => ({
-    operations,
-    initial,
-    at: step?.operation,
-    key,
-  });
-  if (keys.wrong) {
-    return { serial: 'no', undecided, wrong: wrongAt(keys.wrong.step, keys.wrong.key) };
+  const { projections, wrong } = decideKeys(steps, initial);
+  if (wrong) {
+    const { key, step } = wrong;
+    return { serial: 'no', wrong: { operations, initial, key, at: step?.operation } };
   }
-  const { serial, stuck } = search(steps, initial, budget, keys);
-  return { serial, undecided, wrong: serial === 'no' ? wrongAt(stuck) : undefined };
+  const { serial, stuck } = search(steps, initial, budget, projections);
+  if (serial !== 'no') return { serial };
+  return { serial, wrong: { operations, initial, key: undefined, at: stuck?.operation } };
 }
 
 /**
@@ -120,47 +82,40 @@ function decideOnce(operations: readonly Operation[], initial: World, budget: nu
  * decided. First all users without the items; then each item alone with its orders; then all but
  * the items that connect most, until everything that is left is decided.
  */
-function decideParts(operations: readonly Operation[], initial: World, budget: number) {
-  const views: View[] = [];
+function decideParts(
+  operations: readonly Operation[],
+  initial: World,
+  budget: number,
+): Wrong | undefined {
   const orders = keysOfOrders(operations, initial);
   let wrong: Wrong | undefined;
-  const look = (kept: string, keeps: (key: string) => boolean): View => {
-    const view = { kept, parts: 0, decided: 0 };
+  /** @returns whether no other parts need to be looked at */
+  const look = (keeps: (key: string) => boolean): boolean => {
     const rest = relaxed(operations, initial, keeps);
     const near = rest.operations.filter(({ call }) =>
       'order' in call ? [...(orders.get(call.order) ?? [])].some(keeps) : true,
     );
-    for (const part of components(near, rest.initial, keeps)) {
-      const found = decideOnce(part, rest.initial, budget / 4);
-      wrong ??= found.wrong;
-      view.parts++;
-      if (found.serial !== 'undecided') view.decided++;
-    }
-    views.push(view);
-    return view;
+    const parts = components(near, rest.initial, keeps);
+    const found = parts.map((part) => decide(part, rest.initial, budget));
+    wrong = found.find((part) => part.wrong)?.wrong;
+    return wrong !== undefined || found.every(({ serial }) => serial !== 'undecided');
   };
-  if (!isModest(operations, initial)) return { views, wrong };
-  look('users', (key) => key.startsWith('user'));
+  if (!isModest(operations, initial)) return undefined;
+  look((key) => key.startsWith('user'));
   const items = itemsByUse(operations);
-  for (const item of items) if (!wrong) look(item, (key) => key === item);
-  const out = new Set<string>();
-  for (const item of items.slice(0, ITEMS_LEFT_OUT)) {
-    if (wrong) break;
-    out.add(item);
-    const view = look(`all but ${[...out].join(', ')}`, (key) => !out.has(key));
-    if (view.decided === view.parts) break;
+  for (const item of items) if (!wrong) look((key) => key === item);
+  for (let out = 1; out <= ITEMS_LEFT_OUT && out <= items.length && !wrong; out++) {
+    if (look((key) => !items.slice(0, out).includes(key))) break;
   }
-  return { views, wrong };
+  return wrong;
 }
 
 const ITEMS_LEFT_OUT = 4;
 
 function itemsByUse(operations: readonly Operation[]): string[] {
-  const counts = new Map<string, number>();
-  for (const { call } of operations) {
-    if ('item' in call) counts.set(`item ${call.item}`, (counts.get(`item ${call.item}`) ?? 0) + 1);
-  }
-  return [...counts].sort((a, b) => b[1] - a[1]).map(([key]) => key);
+  const items = operations.flatMap(({ call }) => ('item' in call ? [`item ${call.item}`] : []));
+  const uses = [...Map.groupBy(items, (item) => item)];
+  return uses.sort(([, a], [, b]) => b.length - a.length).map(([item]) => item);
 }
 
 /** Groups operations by the keys that connect them (union-find). */
@@ -185,16 +140,9 @@ function components(
   const kept = (operation: Pick<Operation, 'call'>) =>
     keysOf(operation).filter((key) => key.startsWith('order') || keeps(key));
   for (const operation of operations) join(kept(operation));
-  for (const [id, order] of initial.orders) {
-    const balances = [`user ${order.user}`, ...[...order.lines.keys()].map((key) => `item ${key}`)];
-    join([`order ${id}`, ...balances.filter(keeps)]);
+  for (const [id, keys] of keysOfOrders([], initial)) {
+    join([`order ${id}`, ...[...keys].filter(keeps)]);
   }
-  const groups = new Map<string, Operation[]>();
-  for (const operation of operations) {
-    const root = find(kept(operation)[0] ?? '');
-    const group = groups.get(root);
-    if (group) group.push(operation);
-    else groups.set(root, [operation]);
-  }
+  const groups = Map.groupBy(operations, (operation) => find(kept(operation)[0] ?? ''));
   return [...groups.values()];
 }

@@ -1,23 +1,18 @@
 /** The projections of a history: each order alone, then each user's credit and item's stock. */
 
-import { totalOf, type World } from '../../support/model.ts';
+import type { Order, World } from '../../support/model.ts';
 import { balanceMoves, balanceOf, type Effect } from './balances.ts';
 import { type Move, Projection } from './projection.ts';
-import { copyOf, explains, type Step } from './step.ts';
-
-type Order = ReturnType<World['orders']['get']>;
+import { ENDLESS, endless, isModest } from './relax.ts';
+import { describeOrder, explains, type Step } from './step.ts';
 
 export interface Keys {
-  orders: Projection<Order>[];
-  balances: Projection<number>[];
-  /** Keys whose projection takes too long to decide. */
-  undecided: string[];
+  /** The projections, for the search to look ahead along them. */
+  projections: Projection<unknown>[];
   /** The first key whose projection has no serial order, and the step at which it ended. */
   wrong: { key: string; step: Step | undefined } | undefined;
 }
 
-/** A balance that always suffices, so that an order can be checked without its user and items. */
-const PLENTY = 2 ** 51;
 const ALL_BUDGET = 2_000;
 const ONE_BUDGET = 50_000;
 const ROUNDS = 8;
@@ -31,32 +26,36 @@ const ELSEWHERE = new Set(['insufficient_credit', 'out_of_stock', 'limit_exceede
  * changes. A cycle in the graph of dependencies and real time (Adya; Elle, VLDB 2020) thus leaves
  * an empty window.
  */
-export function projections(steps: readonly Step[], initial: World): Keys {
+export function decideKeys(steps: readonly Step[], initial: World): Keys {
   const rounds = new Rounds(steps, initial);
   for (let round = 0; round < ROUNDS && rounds.again(); round++);
   return rounds.keys();
 }
 
+/** The effects that a step may have had, by their text. */
+type Effects = Map<string, Effect>;
+
 class Rounds {
-  private readonly steps: readonly Step[];
-  private readonly initial: World;
+  /** Every balance suffices, so that an order can be checked without its user and items. */
   private readonly plenty: World;
-  private readonly groups: Map<string, Step[]>;
-  private readonly effects = new Map<Step, Effect[]>();
-  private readonly orders = new Map<string, Projection<Order>>();
-  private readonly balances = new Map<string, Projection<number>>();
+  private readonly orders: Map<string | undefined, Step[]>;
+  private readonly effects = new Map<Step, Effects>();
+  private readonly projections = new Map<string, Projection<unknown>>();
+  /** Keys whose projection takes too long to decide. */
   private readonly undecided = new Set<string>();
   private wrong: Keys['wrong'];
   /** Steps whose windows or effects became narrower; initially all. */
   private changed: Set<Step>;
 
-  constructor(steps: readonly Step[], initial: World) {
-    this.steps = steps;
-    this.initial = initial;
-    this.plenty = copyOf(initial);
-    for (const user of this.plenty.users.keys()) this.plenty.users.set(user, PLENTY);
-    for (const item of this.plenty.items.values()) item.stock = PLENTY;
-    this.groups = grouped(steps);
+  constructor(
+    private readonly steps: readonly Step[],
+    private readonly initial: World,
+  ) {
+    this.plenty = endless(initial, () => false);
+    this.orders = Map.groupBy(steps, ({ operation: { call } }) =>
+      'order' in call ? call.order : undefined,
+    );
+    this.orders.delete(undefined);
     this.changed = new Set(steps);
   }
 
@@ -64,7 +63,7 @@ class Rounds {
   again(): boolean {
     const changed = this.changed;
     this.changed = new Set();
-    for (const [id, own] of this.groups) {
+    for (const [id = '', own] of this.orders) {
       if (own.some((step) => changed.has(step))) this.order(id, own);
       if (this.wrong) return false;
     }
@@ -78,110 +77,74 @@ class Rounds {
   }
 
   /** Without undecided keys: looking ahead along them takes too long. */
-  keys = (): Keys => ({
-    orders: [...this.orders.values()].filter(({ key }) => !this.undecided.has(key)),
-    balances: [...this.balances.values()].filter(({ key }) => !this.undecided.has(key)),
-    undecided: [...this.undecided],
-    wrong: this.wrong,
-  });
+  keys(): Keys {
+    const all = [...this.projections.values()];
+    return { projections: all.filter(({ key }) => !this.undecided.has(key)), wrong: this.wrong };
+  }
 
   private order(id: string, own: readonly Step[]): void {
-    if (mostOf(own, this.initial, id) > PLENTY / 2) {
-      this.undecided.add(`order ${id}`);
+    const key = `order ${id}`;
+    const first = this.initial.orders.get(id);
+    const alone = { ...this.initial, orders: new Map(first && [[id, first]]) };
+    if (
+      !isModest(
+        own.map(({ operation }) => operation),
+        alone,
+      )
+    ) {
+      this.undecided.add(key);
       return;
     }
-    const noted = new Map(own.map((step): [Step, Effect[]] => [step, []]));
-    const first = this.initial.orders.get(id);
-    const projection = ofOrder(id, own, this.plenty, first, noted);
-    this.orders.set(id, projection);
-    if (this.settle(projection, 'effects') !== 'yes') return;
+    const noted = new Map(own.map((step): [Step, Effects] => [step, new Map()]));
+    const moves = own.map((step) => moveOf(this.plenty, id, step, noted.get(step)));
+    const state = { of: (world: World) => world.orders.get(id), text: describeOrder };
+    if (this.settle(new Projection<Order | undefined>(key, moves, state), 'effects') !== 'yes')
+      return;
     for (const [step, effects] of noted) {
-      const unlike = new Map(effects.map((effect) => [textOfEffect(effect), effect]));
-      if (unlike.size !== this.effects.get(step)?.length) this.changed.add(step);
-      this.effects.set(step, [...unlike.values()]);
+      if (effects.size !== this.effects.get(step)?.size) this.changed.add(step);
+      this.effects.set(step, effects);
     }
   }
 
   private balance(key: string, moves: readonly Move<number>[]): void {
-    const first = balanceOf(this.initial, key) ?? 0;
-    const projection = new Projection<number>(key, moves, first, String);
-    this.balances.set(key, projection);
-    this.settle(projection, 'one');
+    const state = { of: (world: World) => balanceOf(world, key) ?? 0, text: String };
+    this.settle(new Projection<number>(key, moves, state), 'one');
   }
 
   /** Explores every serial order if there are not too many, else no more than needed. */
-  private settle<T>(projection: Projection<T>, least: 'effects' | 'one') {
-    const all = projection.decide('all', ALL_BUDGET);
+  private settle(projection: Projection<unknown>, least: 'effects' | 'one') {
+    const { key } = projection;
+    this.projections.set(key, projection);
+    const all = projection.decide(this.initial, 'all', ALL_BUDGET);
     if (all === 'yes') for (const step of projection.narrow()) this.changed.add(step);
-    const serial = all === 'undecided' ? projection.decide(least, ONE_BUDGET) : all;
-    const { key, stuck } = projection;
+    const serial = all === 'undecided' ? projection.decide(this.initial, least, ONE_BUDGET) : all;
     if (serial === 'undecided') this.undecided.add(key);
     else this.undecided.delete(key);
-    if (serial === 'no') this.wrong = { key, step: stuck?.step };
+    if (serial === 'no') this.wrong = { key, step: projection.stuck };
     return serial;
   }
 }
 
-const textOfEffect = ({ credit, stocks }: Effect): string => `${credit} ${[...stocks].sort()}`;
-
-/** The most that an order can have cost or been paid: PLENTY must exceed it. */
-function mostOf(steps: readonly Step[], initial: World, id: string): number {
-  let most = totalOf(initial, id) + (initial.orders.get(id)?.payment ?? 0);
-  for (const { operation } of steps) {
-    const { call } = operation;
-    if (call.call === 'payOrder') most += call.amount;
-    if (call.call !== 'addItem') continue;
-    const line = initial.orders.get(id)?.lines.get(call.item);
-    const price = Math.max(initial.items.get(call.item)?.price ?? 0, line?.price ?? 0);
-    most += call.amount * Math.max(1, price);
-  }
-  for (const line of initial.orders.get(id)?.lines.values() ?? []) most += line.quantity;
-  return most;
-}
-
-function grouped(steps: readonly Step[]): Map<string, Step[]> {
-  const groups = new Map<string, Step[]>();
-  for (const step of steps) {
-    const { call } = step.operation;
-    if (!('order' in call)) continue;
-    const group = groups.get(call.order);
-    if (group) group.push(step);
-    else groups.set(call.order, [step]);
-  }
-  return groups;
-}
-
-function ofOrder(
-  id: string,
-  steps: readonly Step[],
+function moveOf(
   plenty: World,
-  first: Order,
-  noted: Map<Step, Effect[]>,
-): Projection<Order> {
-  const moves = steps.map((step): Move<Order> => {
-    const { call, outcome } = step.operation;
-    const run = tryOn(plenty, id, step);
-    const move = { step, from: step.from, until: step.until, optional: step.optional };
-    const next = (state: Order) => {
-      const result = run(state);
-      return result ? [result.after] : [];
-    };
-    const moving = call.call === 'checkout' || call.call === 'cancel';
-    if (!moving || (step.observer && !ELSEWHERE.has(outcome))) return { ...move, next };
-    const note = (state: Order) => {
-      const effect = run(state)?.effect;
-      if (effect) noted.get(step)?.push(effect);
-    };
-    return { ...move, next, note };
-  });
-  return new Projection(`order ${id}`, moves, first, (state) => textOf(state));
+  id: string,
+  step: Step,
+  effects: Effects | undefined,
+): Move<Order | undefined> {
+  const { call, outcome } = step.operation;
+  const run = tryOn(plenty, id, step);
+  const next = (state: Order | undefined) => {
+    const result = run(state);
+    return result ? [result.after] : [];
+  };
+  const moving = call.call === 'checkout' || call.call === 'cancel';
+  if (!moving || (step.observer && !ELSEWHERE.has(outcome))) return { ...step, step, next };
+  const note = (state: Order | undefined) => {
+    const effect = run(state)?.effect;
+    if (effect) effects?.set(`${effect.credit} ${[...effect.stocks].sort()}`, effect);
+  };
+  return { ...step, step, next, note };
 }
-
-const textOf = (order: Order): string => {
-  if (!order) return 'none';
-  const lines = [...order.lines].map(([item, line]) => `${item} ${line.quantity} ${line.price}`);
-  return `${order.user} ${order.paid} ${order.payment} ${lines.sort()}`;
-};
 
 /** Runs the step in a world where every balance suffices: only the order itself decides. */
 function tryOn(plenty: World, id: string, { operation }: Step) {
@@ -191,22 +154,22 @@ function tryOn(plenty: World, id: string, { operation }: Step) {
   const relaxed = elsewhere
     ? { ...operation, outcome: 'ok', seen: {} }
     : { ...operation, seen: shown };
-  return (state: Order): { after: Order; effect: Effect } | undefined => {
-    if (state) plenty.orders.set(id, { ...state, lines: new Map(state.lines) });
+  return (state: Order | undefined): { after: Order | undefined; effect: Effect } | undefined => {
+    if (state) plenty.orders.set(id, state);
     else plenty.orders.delete(id);
     const right = explains(relaxed, plenty);
     const after = plenty.orders.get(id);
     const effect = { credit: 0, stocks: new Map<string, number>() };
     const user = after?.user ?? '';
     if (plenty.users.has(user)) {
-      effect.credit = (plenty.users.get(user) ?? 0) - PLENTY;
-      plenty.users.set(user, PLENTY);
+      effect.credit = (plenty.users.get(user) ?? 0) - ENDLESS;
+      plenty.users.set(user, ENDLESS);
     }
     for (const item_id of after?.lines.keys() ?? []) {
       const item = plenty.items.get(item_id);
-      if (!item || item.stock === PLENTY) continue;
-      effect.stocks.set(item_id, item.stock - PLENTY);
-      item.stock = PLENTY;
+      if (!item || item.stock === ENDLESS) continue;
+      effect.stocks.set(item_id, item.stock - ENDLESS);
+      plenty.items.set(item_id, { ...item, stock: ENDLESS });
     }
     if (!right || (elsewhere && after?.paid === state?.paid && after?.payment === state?.payment)) {
       return undefined;

@@ -2,31 +2,30 @@
  * A history reduced to one key. Each projection must have a serial order if the whole history has
  * one. As a look-ahead, projections also keep the search of the whole history out of dead ends.
  */
+import type { World } from '../../support/model.ts';
 import type { Step } from './step.ts';
-import { type Span, Window } from './window.ts';
+import { Window } from './window.ts';
 
-/** What a step does to one key. */
-export interface Move<T> extends Span {
+/** A step as it acts on one key. */
+export interface Move<T> extends Step {
+  /** The step itself, whose times may become narrower. */
   step: Step;
   /** The states that it may produce from this one; none if its answer is impossible here. */
   next(state: T): T[];
-  /** Called for each transition that occurs in some serial order. */
-  note?(before: T, after: T): void;
+  /** Called with each state that it finds in some serial order. */
+  note?(before: T): void;
 }
 
 /** 'all': every serial order, to know windows; 'effects': enough for the notes; or 'one'. */
 type Mode = 'all' | 'effects' | 'one';
 
 export class Projection<T> {
-  readonly key: string;
-  readonly moves: readonly Move<T>[];
-  /** The move at which a projection without a serial order ended. */
-  stuck: Move<T> | undefined;
-  private readonly first: T;
+  /** The step at which a projection without a serial order ended. */
+  stuck: Step | undefined;
   private readonly window: Window<Move<T>>;
-  private readonly text: (state: T) => string;
-  private dead = new Set<string>();
-  private alive = new Set<string>();
+  private readonly moves: ReadonlyMap<Step, Move<T>>;
+  private readonly dead = new Set<string>();
+  private readonly alive = new Set<string>();
   private readonly bounds = new Map<Move<T>, { from: number; until: number }>();
   private mode: Mode = 'one';
   private left = 0;
@@ -34,21 +33,22 @@ export class Projection<T> {
   private gave_up = false;
   private furthest = Number.NEGATIVE_INFINITY;
 
-  constructor(key: string, moves: readonly Move<T>[], first: T, text: (state: T) => string) {
-    this.key = key;
-    this.moves = moves;
-    this.first = first;
-    this.text = text;
+  constructor(
+    readonly key: string,
+    moves: readonly Move<T>[],
+    private readonly state: { of(world: World): T; text(state: T): string },
+  ) {
     this.window = new Window(moves);
+    this.moves = new Map(moves.map((move) => [move.step, move]));
   }
 
   /** @returns whether this key alone has a serial order */
-  decide(mode: Mode, budget: number): 'yes' | 'no' | 'undecided' {
+  decide(initial: World, mode: Mode, budget: number): 'yes' | 'no' | 'undecided' {
     [this.left, this.horizon, this.gave_up] = [budget, Number.POSITIVE_INFINITY, false];
     this.mode = mode;
     this.alive.clear();
     this.bounds.clear();
-    const serial = this.walk(this.first, Number.NEGATIVE_INFINITY);
+    const serial = this.walk(this.state.of(initial), Number.NEGATIVE_INFINITY);
     this.mode = 'one';
     if (this.gave_up) this.alive.clear();
     return this.gave_up ? 'undecided' : serial ? 'yes' : 'no';
@@ -61,9 +61,8 @@ export class Projection<T> {
    */
   narrow(): Step[] {
     const narrower: Step[] = [];
-    for (const move of this.moves) {
+    for (const [step, move] of this.moves) {
       const { from, until } = this.bounds.get(move) ?? move;
-      const { step } = move;
       if (from <= step.from && until >= step.until) continue;
       step.from = Math.max(step.from, from);
       step.until = Math.min(step.until, until);
@@ -72,13 +71,23 @@ export class Projection<T> {
     return narrower;
   }
 
-  put = (move: Move<T>): void => this.window.put(move);
-  pop = (): void => this.window.pop();
+  get steps(): Step[] {
+    return [...this.moves.keys()];
+  }
+
+  put(step: Step): void {
+    const move = this.moves.get(step);
+    if (move) this.window.put(move);
+  }
+
+  pop(): void {
+    this.window.pop();
+  }
 
   /** False if no serial order continues from here; true if one may. */
-  mayGoOn(state: T): boolean {
+  mayGoOn(world: World): boolean {
     [this.left, this.horizon, this.gave_up] = [400, this.window.order.length + 40, false];
-    return this.walk(state, 0);
+    return this.walk(this.state.of(world), 0);
   }
 
   /** @param begun the latest start among the moves placed so far */
@@ -86,14 +95,14 @@ export class Projection<T> {
     const due = this.window.due();
     if (!due && this.mode === 'one') return true;
     if (this.window.order.length >= this.horizon) return true;
-    const print = this.window.fingerprint() + this.text(state);
+    const print = this.window.fingerprint() + this.state.text(state);
     if (this.alive.has(print)) return true;
     if (this.dead.has(print)) return false;
     if (--this.left < 0) {
       this.gave_up = true;
       return true;
     }
-    if (due && due.until > this.furthest) [this.stuck, this.furthest] = [due, due.until];
+    if (due && due.until > this.furthest) [this.stuck, this.furthest] = [due.step, due.until];
     const lives = this.tryAll(state, begun) || !due;
     if (!lives) this.dead.add(print);
     else if (!this.gave_up) this.alive.add(print);
@@ -117,7 +126,7 @@ export class Projection<T> {
         if (!lived) continue;
         if (this.mode === 'one') return true;
         lives = true;
-        move.note?.(state, after);
+        move.note?.(state);
         this.bound(move, begins, ends);
       }
     }
@@ -132,12 +141,14 @@ export class Projection<T> {
   }
 }
 
-const isLook = ({ step, note }: Move<unknown>): boolean => step.observer && note === undefined;
+const isLook = ({ observer, note }: Move<unknown>): boolean => observer && note === undefined;
 
 /** Moves that showed the resulting balance come first: their answers decide whether they fit. */
 const byPromise = (a: Move<unknown>, b: Move<unknown>): number =>
-  Number(showsBalance(b.step)) - Number(showsBalance(a.step)) ||
-  (a.until < b.until ? -1 : a.until > b.until ? 1 : 0);
+  Number(showsBalance(b)) - Number(showsBalance(a)) || compare(a.until, b.until);
+
+/** Infinity less Infinity is not a number. */
+export const compare = (a: number, b: number): number => (a < b ? -1 : a > b ? 1 : 0);
 
 export const showsBalance = ({ optional, operation: { seen } }: Step): boolean =>
   !optional && (seen.credit !== undefined || seen.stock !== undefined);

@@ -1,15 +1,19 @@
 /** Reduces histories to some of their keys. If the whole has a serial order, so has the rest. */
 
 import type { Operation } from '../../support/history.ts';
-import { totalOf, type World } from '../../support/model.ts';
-import { copyOf } from './step.ts';
+import type { World } from '../../support/model.ts';
 
 /** More than a history can move, and far enough below the limit for all of it to be returned. */
-const ENDLESS = 2 ** 52;
+export const ENDLESS = 2 ** 52;
 
-export interface Relaxed {
-  operations: Operation[];
-  initial: World;
+/** The world with the balances of the users and items that are not kept so large that all suffice. */
+export function endless(initial: World, keeps: (key: string) => boolean): World {
+  const world = copyOf(initial);
+  for (const id of world.users.keys()) if (!keeps(`user ${id}`)) world.users.set(id, ENDLESS);
+  for (const [id, item] of world.items) {
+    if (!keeps(`item ${id}`)) world.items.set(id, { ...item, stock: ENDLESS });
+  }
+  return world;
 }
 
 /**
@@ -21,10 +25,7 @@ export function relaxed(
   operations: readonly Operation[],
   initial: World,
   keeps: (key: string) => boolean,
-): Relaxed {
-  const world = copyOf(initial);
-  for (const id of world.users.keys()) if (!keeps(`user ${id}`)) world.users.set(id, ENDLESS);
-  for (const [id, item] of world.items) if (!keeps(`item ${id}`)) item.stock = ENDLESS;
+): { operations: Operation[]; initial: World } {
   const orders = keysOfOrders(operations, initial);
   const lacks = (order: string, kind: 'user' | 'item') =>
     [...(orders.get(order) ?? [])].some((key) => key.startsWith(kind) && !keeps(key));
@@ -44,7 +45,7 @@ export function relaxed(
       'user' in call && !keeps(`user ${call.user}`) ? { ...operation, seen: rest } : operation,
     );
   }
-  return { operations: left, initial: world };
+  return { operations: left, initial: endless(initial, keeps) };
 }
 
 /** For each order, the user and the items that its checkout may touch. */
@@ -69,19 +70,25 @@ export function keysOfOrders(
 }
 
 /** @returns whether no call can exhaust a balance that counts as endless */
-export function isModest(operations: readonly Operation[], initial: World): boolean {
+export function isModest(operations: readonly Operation[], { items, orders }: World): boolean {
   let most = 0;
-  for (const [id, order] of initial.orders) {
-    most += totalOf(initial, id) + order.payment;
-    for (const { quantity } of order.lines.values()) most += quantity;
-  }
-  let price = 1;
-  for (const item of initial.items.values()) price = Math.max(price, item.price);
-  for (const order of initial.orders.values()) {
-    for (const line of order.lines.values()) price = Math.max(price, line.price);
+  for (const { payment, lines } of orders.values()) {
+    most += payment;
+    for (const { quantity, price } of lines.values()) most += quantity * (price + 1);
   }
   for (const { call } of operations) {
-    if ('order' in call && 'amount' in call) most += (call.amount ?? 0) * price;
+    if (call.call === 'payOrder') most += call.amount;
+    if (call.call !== 'addItem') continue;
+    const line = orders.get(call.order)?.lines.get(call.item);
+    const price = Math.max(items.get(call.item)?.price ?? 0, line?.price ?? 0);
+    most += call.amount * (price + 1);
   }
   return most < ENDLESS / 2;
 }
+
+/** A copy, so that the caller's world is not modified. */
+export const copyOf = ({ users, items, orders }: World): World => ({
+  users: new Map(users),
+  items: new Map(items),
+  orders: new Map(orders),
+});

@@ -6,10 +6,9 @@
 
 import type { World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
-import { balanceOf } from './balances.ts';
-import type { Keys } from './keys.ts';
-import { type Projection, showsBalance } from './projection.ts';
-import { copyOf, describe, remember, type Step, touched } from './step.ts';
+import { compare, type Projection, showsBalance } from './projection.ts';
+import { copyOf } from './relax.ts';
+import { describe, remember, type Step, touched } from './step.ts';
 import { Window } from './window.ts';
 
 export interface Found {
@@ -34,10 +33,15 @@ interface Choice {
  * choices, most conflicting first (restarts and weights, as in constraint solvers). Choices that
  * were only partly tried are forgotten, so 'no' still means that everything was tried.
  * @param budget the most steps to try before the search gives up
- * @param keys look-ahead along single keys; without it the search only takes longer
+ * @param projections to look ahead along single keys; without them the search only takes longer
  */
-export function search(steps: readonly Step[], initial: World, budget: number, keys?: Keys): Found {
-  const way = new Way(steps, initial, keys);
+export function search(
+  steps: readonly Step[],
+  initial: World,
+  budget: number,
+  projections: readonly Projection<unknown>[] = [],
+): Found {
+  const way = new Way(steps, initial, projections);
   const seen = new Set<string>();
   const choices: Choice[] = [];
   let [stuck, furthest] = [undefined as Step | undefined, Number.NEGATIVE_INFINITY];
@@ -91,17 +95,20 @@ const BACK = 30;
 class Way {
   readonly window: Window<Step>;
   private readonly world: World;
-  private readonly ahead: Ahead | undefined;
+  /** The projections that have the step, kept where the way is. */
+  private readonly ahead = new Map<Step, Projection<unknown>[]>();
   private readonly numbers = new Map<string, [number, number]>();
   private readonly random = seeded(1);
   private readonly weights = new Map<Step, number>();
   private blames = 0;
 
-  constructor(steps: readonly Step[], initial: World, keys: Keys | undefined) {
-    const needed = steps.filter((step) => !(step.optional && step.observer));
-    this.window = new Window(needed);
+  constructor(steps: readonly Step[], initial: World, projections: readonly Projection<unknown>[]) {
+    this.window = new Window(steps.filter((step) => !(step.optional && step.observer)));
     this.world = copyOf(initial);
-    this.ahead = keys && new Ahead(keys);
+    for (const step of steps) this.ahead.set(step, []);
+    for (const projection of projections) {
+      for (const step of projection.steps) this.ahead.get(step)?.push(projection);
+    }
   }
 
   /**
@@ -169,7 +176,7 @@ class Way {
       for (const text of texts) this.window.mix(this.numberOf(text));
       undo();
     };
-    if (!this.ahead || this.ahead.mayGoOn(step, this.world)) return back;
+    if (this.ahead.get(step)?.every((projection) => projection.mayGoOn(this.world))) return back;
     back();
     return undefined;
   }
@@ -183,13 +190,12 @@ class Way {
 
   private put(step: Step): void {
     this.window.put(step);
-    this.ahead?.put(step);
+    for (const projection of this.ahead.get(step) ?? []) projection.put(step);
   }
 
   private pop(): void {
-    const step = this.window.order.at(-1);
-    if (step) this.ahead?.pop(step);
-    this.window.pop();
+    const step = this.window.pop();
+    for (const projection of this.ahead.get(step) ?? []) projection.pop();
   }
 
   private numberOf(text: string): [number, number] {
@@ -200,47 +206,3 @@ class Way {
     return number;
   }
 }
-
-/** The projections on single keys, kept where the way is, to look ahead along each. */
-class Ahead {
-  private readonly looks = new Map<Step, Look[]>();
-
-  constructor({ orders, balances }: Keys) {
-    for (const order of orders) this.add(order, (world) => world.orders.get(order.key.slice(6)));
-    for (const balance of balances) {
-      this.add(balance, (world) => balanceOf(world, balance.key) ?? 0);
-    }
-  }
-
-  put(step: Step): void {
-    for (const look of this.looks.get(step) ?? []) look.put();
-  }
-
-  pop(step: Step): void {
-    for (const look of this.looks.get(step) ?? []) look.pop();
-  }
-
-  mayGoOn = (step: Step, world: World): boolean =>
-    this.looks.get(step)?.every((look) => look.mayGoOn(world)) ?? true;
-
-  private add<T>(projection: Projection<T>, stateOf: (world: World) => T): void {
-    for (const move of projection.moves) {
-      const looks = this.looks.get(move.step) ?? [];
-      this.looks.set(move.step, looks);
-      looks.push({
-        put: () => projection.put(move),
-        pop: () => projection.pop(),
-        mayGoOn: (world) => projection.mayGoOn(stateOf(world)),
-      });
-    }
-  }
-}
-
-interface Look {
-  put(): void;
-  pop(): void;
-  mayGoOn(world: World): boolean;
-}
-
-/** Infinity less Infinity is not a number. */
-const compare = (a: number, b: number): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -13,38 +13,30 @@ export interface Span {
 /** A set of spans and an order of some of them, used as a stack: `put` appends, `pop` removes. */
 export class Window<S extends Span> {
   readonly order: S[] = [];
-  private readonly spans: readonly S[];
+  private readonly by_start: readonly S[];
   private readonly by_end: readonly S[];
-  /** The number of leading spans of `by_end` that are placed. */
-  private position = 0;
-  private readonly places = new Map<S, { start: number; end: number; hash: [number, number] }>();
+  /** The numbers of leading spans of `by_start` and `by_end` that are placed. */
+  private starts = 0;
+  private ends = 0;
   private readonly placed = new Set<S>();
-  /** The unplaced spans by their start: a doubly linked list, since spans leave and return. */
-  private readonly next: Int32Array;
-  private readonly previous: Int32Array;
+  private readonly places = new Map<S, { start: number; end: number; hash: [number, number] }>();
   private hash: [number, number] = [0, 0];
 
   constructor(spans: readonly S[]) {
-    this.spans = spans.toSorted((a, b) => a.from - b.from);
+    this.by_start = spans.toSorted((a, b) => a.from - b.from);
     this.by_end = spans.filter((span) => !span.optional).sort((a, b) => a.until - b.until);
-    const n = spans.length;
-    this.next = Int32Array.from({ length: n + 1 }, (_, i) => (i + 1) % (n + 1));
-    this.previous = Int32Array.from({ length: n + 1 }, (_, i) => (i + n) % (n + 1));
-    const random = seeded(n);
-    for (const [start, span] of this.spans.entries()) {
-      this.places.set(span, { start, end: n, hash: [random() * 2 ** 32, random() * 2 ** 32] });
+    const ends = new Map(this.by_end.map((span, end) => [span, end]));
+    const random = seeded(spans.length);
+    for (const [start, span] of this.by_start.entries()) {
+      const hash: [number, number] = [random() * 2 ** 32, random() * 2 ** 32];
+      this.places.set(span, { start, end: ends.get(span) ?? spans.length, hash });
     }
-    for (const [end, span] of this.by_end.entries()) Object.assign(this.placeOf(span), { end });
   }
-
-  has = (span: S): boolean => this.places.has(span);
 
   /** The unplaced span that ends first: spans that begin after its end must come after it. */
   due(): S | undefined {
-    for (; ; this.position++) {
-      const span = this.by_end[this.position];
-      if (!span || !this.placed.has(span)) return span;
-    }
+    this.ends = this.skipPlaced(this.by_end, this.ends);
+    return this.by_end[this.ends];
   }
 
   /** All spans that ended before this time are placed. */
@@ -54,36 +46,39 @@ export class Window<S extends Span> {
 
   /** The unplaced spans that began before the due one ended: any of them may be next. */
   candidates(): S[] {
+    const { reached, by_start } = this;
+    this.starts = this.skipPlaced(by_start, this.starts);
     const found: S[] = [];
-    const [limit, end] = [this.reached, this.spans.length];
-    for (let i = this.next[end] ?? end; i !== end; i = this.next[i] ?? end) {
-      const span = this.spans[i];
-      if (!span || span.from > limit) break;
-      found.push(span);
+    for (let i = this.starts; i < by_start.length; i++) {
+      const span = by_start[i];
+      if (!span || span.from > reached) break;
+      if (!this.placed.has(span)) found.push(span);
     }
     return found;
   }
 
-  put(span: S): void {
-    const { start, hash } = this.placeOf(span);
-    const [before, after] = [this.previous[start] ?? 0, this.next[start] ?? 0];
-    this.next[before] = after;
-    this.previous[after] = before;
-    this.placed.add(span);
-    this.order.push(span);
-    this.mix(hash);
+  private skipPlaced(spans: readonly S[], from: number): number {
+    let i = from;
+    for (let span = spans[i]; span && this.placed.has(span); span = spans[i]) i++;
+    return i;
   }
 
-  /** Removes the last span. In reverse order of `put`, its neighbours are in the list again. */
-  pop(): void {
+  put(span: S): void {
+    this.placed.add(span);
+    this.order.push(span);
+    this.mix(this.placeOf(span).hash);
+  }
+
+  /** Removes the last span. */
+  pop(): S {
     const span = this.order.pop();
     if (!span) throw new Error('nothing has a place');
     const { start, end, hash } = this.placeOf(span);
-    this.next[this.previous[start] ?? 0] = start;
-    this.previous[this.next[start] ?? 0] = start;
     this.placed.delete(span);
-    this.position = Math.min(this.position, end);
+    this.starts = Math.min(this.starts, start);
+    this.ends = Math.min(this.ends, end);
     this.mix(hash);
+    return span;
   }
 
   /**

@@ -2,25 +2,21 @@
 import type { Answer, Changes, Command, Rows } from '../../../db/command.ts';
 import type { Engine } from '../../../db/engine/group-commit.ts';
 import type { Service as Owner } from '../../../db/service.ts';
+import { callOf } from '../../support/calls.ts';
 import { commandFor } from '../../support/command-for.ts';
 import { type Call, LIMIT } from '../../support/model.ts';
-import type { Kind, Oracle, Submission } from './oracle.ts';
-import type { Schedule } from './time.ts';
+import type { Kind, Submission } from './oracle.ts';
+import type { SessionContext } from './session.ts';
 
-export interface ClientContext {
-  schedule: Schedule;
-  oracle: Oracle;
+export interface ClientContext extends Pick<SessionContext, 'store' | 'oracle' | 'trace'> {
   /** Services that have not begun to stop. */
   services: Service[];
-  deadline_ms: number;
   /** Keys whose recorded answers have expired. */
   old_keys: string[];
   /** Orders that exist or existed. */
   orders: string[];
   /** From this moment on nothing fails, so every repeated call must learn its outcome. */
   calm_at: number;
-  trace(text: () => string): void;
-  count(path: string): void;
 }
 
 /** One process of the service. */
@@ -39,23 +35,20 @@ interface Intent {
 
 /** One client: some calls, one after the other, with pauses. */
 export async function client(context: ClientContext, calls: number, pause_ms: number) {
-  const { schedule } = context;
+  const { schedule } = context.store;
   const past: Intent[] = [];
   for (let i = 0; i < calls; i++) {
     await schedule.pause(schedule.random() * pause_ms);
     const intent = newIntent(context, past);
     past.push(intent);
-    const twice = intent.key !== undefined && schedule.chance(0.3);
-    await Promise.all(
-      twice
-        ? [submitUntilKnown(context, intent), submitUntilKnown(context, intent)]
-        : [submitUntilKnown(context, intent)],
-    );
+    const times = intent.key !== undefined && schedule.chance(0.3) ? 2 : 1;
+    await Promise.all(Array.from({ length: times }, () => submitUntilKnown(context, intent)));
   }
 }
 
 function newIntent(context: ClientContext, past: readonly Intent[]): Intent {
-  const { schedule, oracle, old_keys } = context;
+  const { store, oracle, old_keys } = context;
+  const { schedule } = store;
   const kinds: Kind[] = ['poison', 'throws', 'broken'];
   const kind = schedule.chance(0.06) ? schedule.pick(kinds) : 'call';
   const call = newCall(context);
@@ -68,20 +61,18 @@ function newIntent(context: ClientContext, past: readonly Intent[]): Intent {
 
 /** Submits a call: with a key until the outcome is known, without a key once. */
 async function submitUntilKnown(context: ClientContext, intent: Intent): Promise<void> {
-  const { schedule, calm_at, orders, oracle } = context;
+  const { store, calm_at, orders, oracle } = context;
+  const { schedule } = store;
   for (let tries = 1; ; tries++) {
-    const submission = await submitOnce(context, intent);
-    const { ending } = submission;
-    if ((ending === 'answered' || ending === 'replayed') && intent.call.call === 'createOrder') {
-      orders.push(intent.call.order);
-    }
-    if (!mayRepeat(ending) || intent.key === undefined) return;
-    if (ending === 'outcome_unknown') context.count('repeated after an unknown outcome');
+    const ending = await submitOnce(context, intent);
+    const known = ending === 'answered' || ending === 'replayed';
+    if (known && intent.call.call === 'createOrder') orders.push(intent.call.order);
+    if (!REPEATABLE.has(ending) || intent.key === undefined) return;
+    if (ending === 'outcome_unknown') store.count('repeated after an unknown outcome');
     if (schedule.now > calm_at + 60_000) {
       return oracle.violated(`key ${intent.key} stays unanswered: ${ending}`);
     }
-    const calm = schedule.now > calm_at;
-    if (!calm && tries > 4) await schedule.pause(calm_at - schedule.now);
+    if (schedule.now <= calm_at && tries > 4) await schedule.pause(calm_at - schedule.now);
     await schedule.pause(schedule.random() * 100);
     // The service makes a new id each time; the recorded answer names the first.
     if (intent.call.call === 'createOrder')
@@ -89,49 +80,48 @@ async function submitUntilKnown(context: ClientContext, intent: Intent): Promise
   }
 }
 
-const mayRepeat = (ending: string | undefined): boolean =>
-  ['contention', 'store_unavailable', 'overloaded', 'outcome_unknown'].includes(ending ?? '');
+const REPEATABLE = new Set<string | undefined>([
+  ...['contention', 'store_unavailable', 'overloaded', 'outcome_unknown'],
+]);
 
+/** @returns how it ended */
 async function submitOnce(
   context: ClientContext,
   { kind, call, key }: Intent,
-): Promise<Submission> {
-  const { schedule, oracle, deadline_ms, trace } = context;
-  const { order: _, ...rest } = { order: '', ...call };
-  const owner = serviceOf(call);
+): Promise<string | undefined> {
+  const { store, oracle, trace } = context;
+  const service = serviceOf(call);
+  const { order: _, ...unordered } = { order: '', ...call };
+  const fingerprint = `${kind} ${JSON.stringify(call.call === 'createOrder' ? unordered : call)}`;
   const submission: Submission = {
     id: oracle.submissions.length,
     kind,
     call,
-    key: key === undefined ? undefined : `${owner} ${key}`,
-    fingerprint: `${kind} ${JSON.stringify(call.call === 'createOrder' ? rest : call)}`,
-    submitted_at: schedule.now,
-    deadline_ms,
+    key: key === undefined ? undefined : `${service} ${key}`,
+    fingerprint,
+    submitted_at: store.schedule.now,
     effects: 0,
     requeues: 0,
     ending: undefined,
   };
-  oracle.submitted(submission);
-  const name = () => `call ${submission.id} ${submission.fingerprint} ${submission.key ?? ''}`;
-  trace(() => `→ ${name()}`);
-  const { fingerprint } = submission;
-  const operation = key === undefined ? undefined : { service: owner, key, fingerprint };
-  const service = schedule.pick(context.services);
-  service.waiting++;
+  oracle.submissions.push(submission);
+  const name = `call ${submission.id} ${fingerprint} ${submission.key ?? ''}`;
+  trace(() => `→ ${name}`);
+  const operation = key === undefined ? undefined : { service, key, fingerprint };
+  const process = store.schedule.pick(context.services);
+  process.waiting++;
   try {
-    oracle.answered(
-      submission,
-      await service.engine.submit(watched(context, submission), operation),
-    );
+    const answer = await process.engine.submit(watched(context, submission), operation);
+    oracle.answered(submission, answer);
   } catch (error) {
     oracle.failed(submission, error);
-    if (String(error).includes('queue of this service is full')) context.count('queue full');
+    if (String(error).includes('queue of this service is full')) store.count('queue full');
   }
-  service.waiting--;
-  trace(() => `← ${name()}: ${submission.ending}`);
-  context.count(`ending: ${submission.ending}`);
-  if (kind === 'poison') context.count(`poison: ${submission.ending}`);
-  return submission;
+  process.waiting--;
+  trace(() => `← ${name}: ${submission.ending}`);
+  store.count(`ending: ${submission.ending}`);
+  if (kind === 'poison') store.count(`poison: ${submission.ending}`);
+  return submission.ending;
 }
 
 /** The service that has a route for the call. */
@@ -141,25 +131,26 @@ function serviceOf({ call }: Call): Owner {
 }
 
 /** The command; the oracle sees its decisions. */
-function watched({ oracle, count }: ClientContext, submission: Submission): Command<Answer> {
+function watched({ oracle, store }: ClientContext, submission: Submission): Command<Answer> {
   const command = commandFor(submission.call);
   return {
     ...command,
     decide(rows) {
       const decision = command.decide(rows);
       if ('lock' in decision) {
-        count('requeue');
-        oracle.decided(submission, 'lock', false, false);
+        store.count('requeue');
+        oracle.decided({ submission, outcome: 'lock', bad: false, writes: false });
         return decision;
       }
-      const { outcome, changes } = decision;
-      const word = 'refusal' in outcome ? outcome.refusal : 'ok';
+      const { changes } = decision;
+      const outcome = 'refusal' in decision.outcome ? decision.outcome.refusal : 'ok';
       const bad = submission.kind !== 'call' && changes !== undefined;
       const writes = changes !== undefined || submission.key !== undefined;
-      const body = oracle.decided(submission, word, bad, writes);
+      const body = oracle.decided({ submission, outcome, bad, writes });
       if (bad && submission.kind === 'throws') ask(rows);
       const all = bad ? { ...changes, ...badly(submission) } : changes;
-      return { outcome: { status: word === 'ok' ? 200 : 409, body }, ...(all && { changes: all }) };
+      const answer = { status: outcome === 'ok' ? 200 : 409, body };
+      return all ? { outcome: answer, changes: all } : { outcome: answer };
     },
   };
 }
@@ -176,32 +167,15 @@ function badly({ kind, id }: Submission): Changes {
 }
 
 function newCall(context: ClientContext): Call {
-  const { pick, chance, below } = context.schedule;
+  const { pick, chance, below } = context.store.schedule;
   const user = chance(0.03) ? 'nobody' : pick(['u0', 'u1', 'u2']);
   const item = chance(0.03) ? 'nothing' : pick(['i0', 'i1', 'i2', 'i3']);
   const order = chance(0.03) ? 'nowhere' : pick(context.orders);
   const amount = chance(0.01) ? LIMIT - 20 : 1 + below(12);
   const call = pick(CALLS);
-  switch (call) {
-    case 'addFunds':
-    case 'pay':
-      return { call, user, amount };
-    case 'payOrder':
-      return { call, user, order, amount };
-    case 'cancel':
-      return { call, user, order, amount: chance(0.9) ? undefined : amount };
-    case 'addStock':
-    case 'subtractStock':
-      return { call, item, amount };
-    case 'createOrder':
-      return { call, user, order: newOrderId(context) };
-    case 'addItem':
-      return { call, order, item, amount };
-    case 'removeItem':
-      return { call, order, item };
-    default:
-      return { call, order };
-  }
+  if (call === 'createOrder') return { call, user, order: newOrderId(context) };
+  const whole = call === 'cancel' && chance(0.9);
+  return callOf(call, { user, item, order, amount: whole ? undefined : amount });
 }
 
 const CALLS = [
@@ -210,5 +184,5 @@ const CALLS = [
   ...['addItem', 'addItem', 'addItem', 'checkout', 'checkout', 'checkout', 'checkout'],
 ] as Call['call'][];
 
-const newOrderId = ({ oracle, schedule }: ClientContext): string =>
-  `n${oracle.submissions.length}-${schedule.below(1e6)}`;
+const newOrderId = ({ oracle, store }: ClientContext): string =>
+  `n${oracle.submissions.length}-${store.schedule.below(1e6)}`;

@@ -1,7 +1,7 @@
 /** The server's side of one connection: statements in order, one transaction, limits, faults. */
-import { GATE, isMarker, performerOf, type SimStatement } from './sql.ts';
-import { type ModelStore, type Row, serverError, Transaction, type Written } from './store.ts';
-import type { Event } from './time.ts';
+import type { Decided, Oracle } from './oracle.ts';
+import { GATE, performerOf, type SimStatement } from './sql.ts';
+import { type ModelStore, type Row, serverError, Transaction } from './store.ts';
 
 export type Reply = { rows: Row[]; command: string } | { error: Error };
 
@@ -14,30 +14,27 @@ export interface Message {
 
 export interface SessionContext {
   store: ModelStore;
+  oracle: Oracle;
   idle_in_transaction_ms: number;
   /** How long the server takes for one statement. */
   think(): number;
-  /** Called after a commit. `tag` came with the round trip of the COMMIT. */
-  committed(writes: readonly Written[], tag: unknown): void;
-  /** Reports a statement that the store does not know, or another impossible event. */
-  broken(what: string): void;
+  trace(text: () => string): void;
 }
 
 export class Session {
   ended = false;
-  /** Came with the round trip of the COMMIT. */
-  tag: unknown;
-  /** Called when the server ends the session. */
-  onend: () => void = () => {};
+  /** The decisions that came with the round trip of the COMMIT. */
+  decided: readonly Decided[] = [];
   readonly #inbox: (Message | 'end')[] = [];
   #transaction: Transaction | undefined;
   #working = false;
-  #idle: Event | undefined;
-  readonly #context: SessionContext;
+  #stopTimer = () => {};
 
-  constructor(context: SessionContext) {
-    this.#context = context;
-  }
+  /** @param onend called when the server ends the session */
+  constructor(
+    private readonly context: SessionContext,
+    private readonly onend: () => void,
+  ) {}
 
   /** Takes statements, or the client's orderly end, which takes effect behind them. */
   receive(...messages: (Message | 'end')[]): void {
@@ -51,16 +48,15 @@ export class Session {
     if (this.ended) return;
     this.ended = true;
     this.#inbox.length = 0;
-    if (this.#idle) this.#idle.run = undefined;
-    if (this.#transaction) this.#context.store.abort(this.#transaction);
-    this.#transaction = undefined;
+    this.#stopTimer();
+    this.#abort();
     this.onend();
   }
 
   async #work(): Promise<void> {
-    const { store, think, broken } = this.#context;
+    const { store, oracle, think, idle_in_transaction_ms } = this.context;
     this.#working = true;
-    if (this.#idle) this.#idle.run = undefined;
+    this.#stopTimer();
     for (let next = this.#inbox.shift(); next; next = this.#inbox.shift()) {
       if (next === 'end') this.kill();
       if (next === 'end') return;
@@ -69,14 +65,15 @@ export class Session {
       try {
         next.reply(await this.#perform(next));
       } catch (error) {
-        if (!(error instanceof Error && error.name === 'PostgresError')) broken(String(error));
+        const is_server = error instanceof Error && error.name === 'PostgresError';
+        if (!is_server) oracle.violated(String(error));
         next.reply({ error: error as Error });
       }
       if (this.ended) return;
     }
     this.#working = false;
     if (!this.#transaction) return;
-    this.#idle = store.schedule.after(this.#context.idle_in_transaction_ms, () => {
+    this.#stopTimer = store.schedule.after(idle_in_transaction_ms, () => {
       store.count('idle transaction ended by the server');
       this.kill();
     });
@@ -85,12 +82,12 @@ export class Session {
   async #perform(message: Message): Promise<Reply> {
     const { text } = message.statement;
     if (text === 'commit') return this.#commit(message);
-    if (text === 'rollback') return this.#rollback();
+    if (text === 'rollback') return this.#abort();
     const transaction = this.#transaction;
     if (transaction?.failed) throw serverError('25P02');
     if (message.fault) return this.#fail(message.fault, message);
     if (text.startsWith('begin isolation level ')) {
-      this.#transaction ??= new Transaction(this.#context.store);
+      this.#transaction ??= new Transaction(this.context.store);
       return { rows: [], command: 'BEGIN' };
     }
     if (!transaction) return this.#alone(message);
@@ -98,8 +95,8 @@ export class Session {
       return { rows: await this.#run(transaction, message), command: '' };
     } catch (error) {
       transaction.failed = true;
-      if (isMarker(text) && String(error).includes('exists')) {
-        this.#context.store.count('late commit refused by its marker');
+      if (/_operations\/t:.* exists/.test(String(error))) {
+        this.context.store.count('late commit refused by its marker');
       }
       throw error;
     }
@@ -107,16 +104,15 @@ export class Session {
 
   /** A statement outside a transaction is a transaction of its own. */
   async #alone(message: Message): Promise<Reply> {
-    const transaction = new Transaction(this.#context.store);
+    const transaction = new Transaction(this.context.store);
     this.#transaction = transaction;
     try {
       const rows = await this.#run(transaction, message);
       if (this.ended) throw serverError('57P01');
-      this.#context.committed(this.#context.store.commit(transaction), undefined);
+      this.#publish(transaction, []);
       return { rows, command: '' };
     } finally {
-      this.#context.store.abort(transaction);
-      this.#transaction = undefined;
+      this.#abort();
     }
   }
 
@@ -124,26 +120,32 @@ export class Session {
     const perform = performerOf(statement.text);
     if (!perform) throw new Error(`the model store does not know: ${statement.text}`);
     if (statement.text !== GATE) transaction.takeSnapshot();
-    return perform(transaction, statement.args as string[], this.#context.store.schedule.now);
+    return perform(transaction, statement.args as string[], this.context.store.schedule.now);
   }
 
   /** PostgreSQL answers COMMIT outside a transaction (with a warning), and ROLLBACK to a failed one. */
   #commit({ fault }: Message): Reply {
     const transaction = this.#transaction;
-    const { store } = this.#context;
+    if (transaction?.failed) return this.#abort();
+    if (transaction && fault && !fault.done) {
+      this.#abort();
+      return this.#refuse(fault);
+    }
     this.#transaction = undefined;
     if (!transaction) return { rows: [], command: 'COMMIT' };
-    if (transaction.failed || (fault && !fault.done)) {
-      store.abort(transaction);
-      if (!transaction.failed && fault) return this.#refuse(fault);
-      return { rows: [], command: 'ROLLBACK' };
-    }
-    this.#context.committed(store.commit(transaction), this.tag);
+    this.#publish(transaction, this.decided);
     return fault ? this.#refuse(fault) : { rows: [], command: 'COMMIT' };
   }
 
-  #rollback(): Reply {
-    if (this.#transaction) this.#context.store.abort(this.#transaction);
+  #publish(transaction: Transaction, decided: readonly Decided[]): void {
+    const { store, oracle, trace } = this.context;
+    const writes = store.commit(transaction);
+    trace(() => `committed ${decided.map(({ id }) => id)}`);
+    oracle.committed(writes, decided);
+  }
+
+  #abort(): Reply {
+    if (this.#transaction) this.context.store.abort(this.#transaction);
     this.#transaction = undefined;
     return { rows: [], command: 'ROLLBACK' };
   }
@@ -156,8 +158,8 @@ export class Session {
   }
 
   #refuse({ code }: { code: string }): Reply {
-    this.#context.store.count(`injected ${code}`);
-    if (/^(08|57P)/.test(code)) this.#context.store.schedule.after(0, () => this.kill());
+    this.context.store.count(`injected ${code}`);
+    if (/^(08|57P)/.test(code)) this.context.store.schedule.after(0, () => this.kill());
     return { error: serverError(code) };
   }
 }

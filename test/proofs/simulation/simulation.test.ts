@@ -5,42 +5,23 @@ import { simulate } from './simulation.ts';
 /** Two thirds of these reach every rare path. Mutants use more, `bun run simulation` any number. */
 const SEEDS = Number(process.env.TEST_SEEDS ?? 600);
 
+const logged = (event: string) => `log: ${event}`;
+const ended = (how: string) => `ending: ${how}`;
 /** The seeds must reach each of these paths; otherwise the simulation proves too little. */
 const RARE = [
-  'log: batch_retried',
-  'log: lanes_changed',
-  'log: commit_ambiguous',
-  'log: commit_settled committed',
-  'log: commit_settled undone',
-  'log: settle_failed',
-  'log: read_ahead_failed',
-  'late commit refused by its marker',
-  'requeue',
-  'halving',
-  'poison: internal',
-  'ending: answered',
-  'ending: replayed',
-  'ending: contention',
-  'ending: store_unavailable',
-  'ending: overloaded',
-  'queue full',
-  'ending: outcome_unknown',
-  'ending: idempotency_key_reused',
-  'repeated after an unknown outcome',
-  'idle transaction ended by the server',
-  'statement timeout',
+  ...['batch_retried', 'lanes_changed', 'row_held', 'probe_failed', 'read_ahead_failed'].map(
+    logged,
+  ),
+  ...['commit_ambiguous', 'commit_settled committed', 'commit_settled undone'].map(logged),
+  ...['settle_failed'].map(logged),
+  ...['answered', 'replayed', 'contention', 'store_unavailable', 'overloaded'].map(ended),
+  ...['outcome_unknown', 'idempotency_key_reused'].map(ended),
+  ...['requeue', 'halving', 'poison: internal', 'queue full', 'repeated after an unknown outcome'],
+  ...['lock wait', 'lock timeout', 'statement timeout', 'idle transaction ended by the server'],
+  ...['rows held by a foreign session', 'a held row: skip', 'a held row: nowait'],
+  ...['serialization failure at a lock', 'a snapshot that moved on', 'injected 40003'],
+  ...['injected XX000', 'late commit refused by its marker'],
   'locks sent behind a commit that was lost',
-  'lock wait',
-  'serialization failure at a lock',
-  'rows held by a foreign session',
-  'a held row: skip',
-  'a held row: nowait',
-  'log: row_held',
-  'log: probe_failed',
-  'lock timeout',
-  'a snapshot that moved on',
-  'injected 40003',
-  'injected XX000',
 ];
 
 test('with lost, late and failed answers, each call has one outcome, as in some serial order', () => {

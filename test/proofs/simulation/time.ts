@@ -2,40 +2,51 @@
 import { drainMicrotasks } from 'bun:jsc';
 import type { Clock } from '../../../db/clock.ts';
 
-export interface Event {
-  readonly at: number;
+interface Event {
+  at: number;
   /** The seed orders events of the same moment. */
-  readonly rank: number;
-  /** Undefined once it has run or was cancelled. */
-  run: (() => void) | undefined;
+  rank: number;
+  run(): void;
 }
 
-/** A heap of events. `run` takes the earliest, drains the microtasks, and takes the next. */
+/** The events to come. `run` takes the earliest, drains the microtasks, and takes the next. */
 export class Schedule {
   now = 0;
-  readonly #heap: Event[] = [];
+  /** The earliest one last. */
+  readonly #events: Event[] = [];
 
   constructor(readonly random: () => number) {}
 
-  after(delay_ms: number, run: () => void): Event {
+  /** @returns a function that cancels the event */
+  after = (delay_ms: number, run: () => void): (() => void) => {
     const event = { at: this.now + delay_ms, rank: this.random(), run };
-    this.#push(event);
-    return event;
-  }
+    const later = this.#events.findLastIndex((other) => isBefore(event, other));
+    this.#events.splice(later + 1, 0, event);
+    return () => {
+      const i = this.#events.indexOf(event);
+      if (i >= 0) this.#events.splice(i, 1);
+    };
+  };
 
   pause = (ms: number): Promise<void> => new Promise((resolve) => void this.after(ms, resolve));
+
+  /** A channel that keeps the order of what is sent on it: nothing overtakes. */
+  channel(): (delay_ms: number, run: () => void) => void {
+    const sent: (() => void)[] = [];
+    return (delay_ms, run) => {
+      sent.push(run);
+      this.after(delay_ms, () => sent.shift()?.());
+    };
+  }
 
   /** @returns false if events are left after `events_max`: something never ends */
   run(events_max: number): boolean {
     drainMicrotasks();
     for (let events = 0; events < events_max; events++) {
-      const event = this.#pop();
+      const event = this.#events.pop();
       if (!event) return true;
-      const { run } = event;
-      if (!run) continue;
       this.now = event.at;
-      event.run = undefined;
-      run();
+      event.run();
       drainMicrotasks();
     }
     return false;
@@ -49,47 +60,9 @@ export class Schedule {
 
   /** Time and randomness for the engine. */
   clock(): Clock {
+    const { pause, after, random } = this;
     let ids = 0;
-    return {
-      now: () => this.now,
-      pause: this.pause,
-      after: (ms, run) => {
-        const event = this.after(ms, run);
-        return () => {
-          event.run = undefined;
-        };
-      },
-      random: this.random,
-      uuid: () => `${++ids}-${this.below(1e9)}`,
-    };
-  }
-
-  #push(event: Event): void {
-    const heap = this.#heap;
-    let i = heap.length;
-    for (; i > 0; i = (i - 1) >> 1) {
-      const parent = heap[(i - 1) >> 1] as Event;
-      if (!isBefore(event, parent)) break;
-      heap[i] = parent;
-    }
-    heap[i] = event;
-  }
-
-  #pop(): Event | undefined {
-    const heap = this.#heap;
-    const [first] = heap;
-    const last = heap.pop();
-    if (!last || heap.length === 0) return last;
-    let i = 0;
-    for (let child = 1; child < heap.length; child = 2 * i + 1) {
-      const right = heap[child + 1];
-      if (right && isBefore(right, heap[child] as Event)) child++;
-      if (!isBefore(heap[child] as Event, last)) break;
-      heap[i] = heap[child] as Event;
-      i = child;
-    }
-    heap[i] = last;
-    return first;
+    return { now: () => this.now, pause, after, random, uuid: () => `${++ids}-${this.below(1e9)}` };
   }
 }
 
