@@ -1,23 +1,15 @@
 /** The effects of a history's steps on each user's credit and each item's stock. */
 
-import { emptyWorld, LIMIT, type World } from '../../support/model.ts';
+import { LIMIT, type World } from '../../support/model.ts';
 import type { Move } from './projection.ts';
-import { keysOfOrders } from './relax.ts';
-import { explains, idOf, type Step } from './step.ts';
+import { copyOf, keysOfOrders } from './relax.ts';
+import { balanceOf, explains, type Step, setBalance } from './step.ts';
 
-/** What a call on an order moves, or would have moved if it had not been refused. */
-export interface Effect {
-  credit: number;
-  /** Change of stock by item. */
-  stocks: Map<string, number>;
-}
+/** What a call on an order moves, or would have moved if it had not been refused, by key. */
+export type Effect = ReadonlyMap<string, number>;
 
 /** The balances that a step may produce from this one; none if its answer is wrong here. */
 type Next = (balance: number) => number[];
-
-/** @returns undefined if there is no such user or item; none is created later */
-export const balanceOf = (world: World, key: string): number | undefined =>
-  key.startsWith('user') ? world.users.get(idOf(key)) : world.items.get(idOf(key))?.stock;
 
 /** @returns the moves of each key, or undefined if the effect of some step on it is unknown */
 export function balanceMoves(
@@ -30,6 +22,7 @@ export function balanceMoves(
     steps.map((step) => step.operation),
     initial,
   );
+  const world = copyOf(initial);
   const add = (key: string, step: Step, next: Next) => {
     if (!moves.has(key)) moves.set(key, []);
     moves.get(key)?.push({ ...step, step, next });
@@ -46,28 +39,25 @@ export function balanceMoves(
     } else if (call.call === 'payOrder') {
       // The projection of the order checks its owner and whether it was paid.
       const refused = step.observer && step.operation.outcome !== 'insufficient_credit';
-      if (!refused) add(`user ${call.user}`, step, nextOf(step, initial, `user ${call.user}`));
+      if (!refused) add(`user ${call.user}`, step, nextOf(step, world, `user ${call.user}`));
     } else if (!('order' in call)) {
-      for (const key of step.keys) add(key, step, nextOf(step, initial, key));
+      for (const key of step.keys) add(key, step, nextOf(step, world, key));
     }
   }
   return moves;
 }
 
 /** Performs a call that carries its amount, or a read, where it finds this balance. */
-function nextOf({ operation }: Step, { users, items }: World, key: string): Next {
+function nextOf({ operation }: Step, world: World, key: string): Next {
   const { call } = operation;
-  const id = idOf(key);
-  const item = items.get(id);
-  const world = emptyWorld();
   const alone =
     call.call === 'payOrder'
-      ? { ...operation, call: { call: 'pay' as const, user: call.user, amount: call.amount } }
-      : operation;
+      ? { call: 'pay' as const, user: call.user, amount: call.amount }
+      : call;
   return (balance) => {
-    if (key.startsWith('user') && users.has(id)) world.users.set(id, balance);
-    if (key.startsWith('item') && item) world.items.set(id, { ...item, stock: balance });
-    return explains(alone, world) ? [balanceOf(world, key) ?? balance] : [];
+    setBalance(world, key, balance);
+    const right = explains({ ...operation, call: alone }, world);
+    return right ? [balanceOf(world, key) ?? balance] : [];
   };
 }
 
@@ -78,8 +68,7 @@ const within = (balance: number, shown: number | undefined): number[] =>
 function nextOfOrder(step: Step, key: string, possible: readonly Effect[]): Next | undefined {
   const { outcome, seen } = step.operation;
   const user = key.startsWith('user');
-  const of = ({ credit, stocks }: Effect) => (user ? credit : (stocks.get(idOf(key)) ?? 0));
-  const changes = [...new Set(possible.map(of))];
+  const changes = [...new Set(possible.map((effect) => effect.get(key) ?? 0))];
   if (changes.every((change) => change === 0)) return undefined;
   if (outcome === 'insufficient_credit') {
     // The stock is checked first, so it was sufficient.
@@ -89,11 +78,13 @@ function nextOfOrder(step: Step, key: string, possible: readonly Effect[]): Next
   }
   if (outcome === 'out_of_stock') {
     // With several items it is unknown which one ran out.
-    const other = possible.some(({ stocks }) => stocks.size !== 1 || !stocks.has(idOf(key)));
-    if (user || other) return undefined;
+    const items = possible.flatMap((effect) => [...effect.keys()].filter(isItem));
+    if (user || changes.includes(0) || items.some((item) => item !== key)) return undefined;
     return (balance) => (changes.some((change) => balance + change < 0) ? [balance] : []);
   }
   if (step.observer) return undefined;
   const shown = user ? seen.credit : undefined;
   return (balance) => changes.flatMap((change) => within(balance + change, shown));
 }
+
+const isItem = (key: string): boolean => key.startsWith('item');

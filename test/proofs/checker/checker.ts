@@ -11,7 +11,7 @@ import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
 import { diagnose, type Violation, type Wrong } from './diagnosis.ts';
 import { decideKeys } from './keys.ts';
-import { isModest, keysOfOrders, relaxed } from './relax.ts';
+import { endless, isModest, keysOfOrders, relaxed } from './relax.ts';
 import { search } from './search.ts';
 import { keysOf, stepOf, tellsSomething } from './step.ts';
 
@@ -87,16 +87,12 @@ function decideParts(
   initial: World,
   budget: number,
 ): Wrong | undefined {
-  const orders = keysOfOrders(operations, initial);
   let wrong: Wrong | undefined;
   /** @returns whether no other parts need to be looked at */
   const look = (keeps: (key: string) => boolean): boolean => {
-    const rest = relaxed(operations, initial, keeps);
-    const near = rest.operations.filter(({ call }) =>
-      'order' in call ? [...(orders.get(call.order) ?? [])].some(keeps) : true,
-    );
-    const parts = components(near, rest.initial, keeps);
-    const found = parts.map((part) => decide(part, rest.initial, budget));
+    const rest = endless(initial, keeps);
+    const parts = components(relaxed(operations, initial, keeps), rest, keeps);
+    const found = parts.map((part) => decide(part, rest, budget));
     wrong = found.find((part) => part.wrong)?.wrong;
     return wrong !== undefined || found.every(({ serial }) => serial !== 'undecided');
   };

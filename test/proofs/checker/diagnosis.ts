@@ -7,7 +7,7 @@ import { answerIn } from '../../support/calls.ts';
 import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
 import { search } from './search.ts';
-import { idOf, isRead, remember, type Step, stepOf, touched } from './step.ts';
+import { balanceOf, isRead, remember, type Step, setBalance, stepOf, touched } from './step.ts';
 
 export interface Violation {
   /** The name of the anomaly; 'no serial order' if no single repair explains it. */
@@ -122,14 +122,7 @@ const otherwise =
 function overdraw(world: World, step: Step): boolean {
   const keys = touched(world, step);
   const give = (amount: number) => {
-    for (const key of keys) {
-      const id = idOf(key);
-      const [credit, item] = [world.users.get(id), world.items.get(id)];
-      if (key.startsWith('user') && credit !== undefined) world.users.set(id, credit + amount);
-      if (item && key.startsWith('item')) {
-        world.items.set(id, { ...item, stock: item.stock + amount });
-      }
-    }
+    for (const key of keys) setBalance(world, key, (balanceOf(world, key) ?? 0) + amount);
   };
   give(PLENTY);
   const right = step.apply(world);

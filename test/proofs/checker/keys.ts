@@ -1,10 +1,10 @@
 /** The projections of a history: each order alone, then each user's credit and item's stock. */
 
 import type { Order, World } from '../../support/model.ts';
-import { balanceMoves, balanceOf, type Effect } from './balances.ts';
+import { balanceMoves, type Effect } from './balances.ts';
 import { type Move, Projection } from './projection.ts';
 import { ENDLESS, endless, isModest } from './relax.ts';
-import { describeOrder, explains, type Step } from './step.ts';
+import { balanceOf, describeOrder, explains, keysBehind, type Step, setBalance } from './step.ts';
 
 export interface Keys {
   /** The projections, for the search to look ahead along them. */
@@ -125,55 +125,45 @@ class Rounds {
   }
 }
 
+/** The step in a world where every balance suffices: only the order itself decides. */
 function moveOf(
   plenty: World,
   id: string,
   step: Step,
   effects: Effects | undefined,
 ): Move<Order | undefined> {
-  const { call, outcome } = step.operation;
-  const run = tryOn(plenty, id, step);
-  const next = (state: Order | undefined) => {
-    const result = run(state);
-    return result ? [result.after] : [];
-  };
+  const { operation } = step;
+  const { call, outcome, seen } = operation;
+  const elsewhere = ELSEWHERE.has(outcome);
   const moving = call.call === 'checkout' || call.call === 'cancel';
-  if (!moving || (step.observer && !ELSEWHERE.has(outcome))) return { ...step, step, next };
-  const note = (state: Order | undefined) => {
-    const effect = run(state)?.effect;
-    if (effect) effects?.set(`${effect.credit} ${[...effect.stocks].sort()}`, effect);
-  };
-  return { ...step, step, next, note };
-}
-
-/** Runs the step in a world where every balance suffices: only the order itself decides. */
-function tryOn(plenty: World, id: string, { operation }: Step) {
-  const elsewhere = ELSEWHERE.has(operation.outcome) && operation.call.call !== 'addItem';
-  const { credit: _, ...shown } = operation.seen;
+  const refused = elsewhere && call.call !== 'addItem';
+  const { credit: _, ...shown } = seen;
   // A refusal for lack of credit or stock: with plenty of both the call would have succeeded.
-  const relaxed = elsewhere
+  const relaxed = refused
     ? { ...operation, outcome: 'ok', seen: {} }
     : { ...operation, seen: shown };
-  return (state: Order | undefined): { after: Order | undefined; effect: Effect } | undefined => {
+  const run = (state: Order | undefined) => {
     if (state) plenty.orders.set(id, state);
     else plenty.orders.delete(id);
     const right = explains(relaxed, plenty);
     const after = plenty.orders.get(id);
-    const effect = { credit: 0, stocks: new Map<string, number>() };
-    const user = after?.user ?? '';
-    if (plenty.users.has(user)) {
-      effect.credit = (plenty.users.get(user) ?? 0) - ENDLESS;
-      plenty.users.set(user, ENDLESS);
+    const effect = new Map<string, number>();
+    for (const key of keysBehind(after)) {
+      const change = (balanceOf(plenty, key) ?? ENDLESS) - ENDLESS;
+      if (change !== 0) effect.set(key, change);
+      setBalance(plenty, key, ENDLESS);
     }
-    for (const item_id of after?.lines.keys() ?? []) {
-      const item = plenty.items.get(item_id);
-      if (!item || item.stock === ENDLESS) continue;
-      effect.stocks.set(item_id, item.stock - ENDLESS);
-      plenty.items.set(item_id, { ...item, stock: ENDLESS });
-    }
-    if (!right || (elsewhere && after?.paid === state?.paid && after?.payment === state?.payment)) {
-      return undefined;
-    }
-    return { after: elsewhere ? state : after, effect };
+    const same = after?.paid === state?.paid && after?.payment === state?.payment;
+    return right && !(refused && same) ? { after: refused ? state : after, effect } : undefined;
   };
+  const next = (state: Order | undefined) => {
+    const result = run(state);
+    return result ? [result.after] : [];
+  };
+  if (!moving || (step.observer && !elsewhere)) return { ...step, step, next };
+  const note = (state: Order | undefined) => {
+    const effect = run(state)?.effect;
+    if (effect) effects?.set(`${[...effect].sort()}`, effect);
+  };
+  return { ...step, step, next, note };
 }

@@ -4,7 +4,7 @@
  */
 import type { World } from '../../support/model.ts';
 import type { Step } from './step.ts';
-import { Window } from './window.ts';
+import { type Span, Window } from './window.ts';
 
 /** A step as it acts on one key. */
 export interface Move<T> extends Step {
@@ -95,7 +95,7 @@ export class Projection<T> {
     const due = this.window.due();
     if (!due && this.mode === 'one') return true;
     if (this.window.order.length >= this.horizon) return true;
-    const print = this.window.fingerprint() + this.state.text(state);
+    const print = `${this.window.fingerprint} ${this.state.text(state)}`;
     if (this.alive.has(print)) return true;
     if (this.dead.has(print)) return false;
     if (--this.left < 0) {
@@ -116,7 +116,7 @@ export class Projection<T> {
     // An observer whose answer fits can be placed now: it changes nothing.
     const fits = (move: Move<T>) => isLook(move) && move.next(state).length > 0;
     const look = this.mode === 'all' ? undefined : moves.find(fits);
-    for (const move of look ? [look] : moves.sort(byPromise)) {
+    for (const move of look ? [look] : moves.sort(byEnd)) {
       const begins = Math.max(begun, move.step.from);
       for (const after of move.next(state)) {
         this.window.put(move);
@@ -143,12 +143,6 @@ export class Projection<T> {
 
 const isLook = ({ observer, note }: Move<unknown>): boolean => observer && note === undefined;
 
-/** Moves that showed the resulting balance come first: their answers decide whether they fit. */
-const byPromise = (a: Move<unknown>, b: Move<unknown>): number =>
-  Number(showsBalance(b)) - Number(showsBalance(a)) || compare(a.until, b.until);
-
 /** Infinity less Infinity is not a number. */
-export const compare = (a: number, b: number): number => (a < b ? -1 : a > b ? 1 : 0);
-
-export const showsBalance = ({ optional, operation: { seen } }: Step): boolean =>
-  !optional && (seen.credit !== undefined || seen.stock !== undefined);
+export const byEnd = (a: Pick<Span, 'until'>, b: Pick<Span, 'until'>): number =>
+  a.until < b.until ? -1 : a.until > b.until ? 1 : 0;

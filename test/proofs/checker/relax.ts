@@ -2,50 +2,42 @@
 
 import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
+import { keysBehind, keysOf, setBalance } from './step.ts';
 
 /** More than a history can move, and far enough below the limit for all of it to be returned. */
 export const ENDLESS = 2 ** 52;
 
-/** The world with the balances of the users and items that are not kept so large that all suffice. */
+/** The world with endless balances of the users and items that are not kept. */
 export function endless(initial: World, keeps: (key: string) => boolean): World {
   const world = copyOf(initial);
-  for (const id of world.users.keys()) if (!keeps(`user ${id}`)) world.users.set(id, ENDLESS);
-  for (const [id, item] of world.items) {
-    if (!keeps(`item ${id}`)) world.items.set(id, { ...item, stock: ENDLESS });
-  }
+  const users = [...world.users.keys()].map((id) => `user ${id}`);
+  const items = [...world.items.keys()].map((id) => `item ${id}`);
+  for (const key of [...users, ...items]) if (!keeps(key)) setBalance(world, key, ENDLESS);
   return world;
 }
 
 /**
- * Makes the balances of users and items that are not kept endless, and drops everything that
- * depends on them: reads, balances in answers, and refusals that they may have caused.
- * @param keeps whether to keep a key: `user …` or `item …`
+ * The operations that concern users and items that are kept, without everything that depends on the
+ * others: reads, balances in answers, and refusals that they may have caused.
  */
 export function relaxed(
   operations: readonly Operation[],
   initial: World,
   keeps: (key: string) => boolean,
-): { operations: Operation[]; initial: World } {
+): Operation[] {
   const orders = keysOfOrders(operations, initial);
-  const lacks = (order: string, kind: 'user' | 'item') =>
-    [...(orders.get(order) ?? [])].some((key) => key.startsWith(kind) && !keeps(key));
-  const left: Operation[] = [];
-  for (const operation of operations) {
+  return operations.flatMap((operation) => {
     const { call, outcome, seen } = operation;
-    if (!('order' in call)) {
-      if (keeps('user' in call ? `user ${call.user}` : `item ${call.item}`)) left.push(operation);
-      continue;
-    }
-    const [user, item] = [lacks(call.order, 'user'), lacks(call.order, 'item')];
-    if (outcome === 'insufficient_credit' && user) continue;
-    if (outcome === 'out_of_stock' && item) continue;
-    if (outcome === 'limit_exceeded' && (user || item)) continue;
+    const keys = 'order' in call ? [...(orders.get(call.order) ?? [])] : keysOf(operation);
+    const lacks = (kind: string) => keys.some((key) => key.startsWith(kind) && !keeps(key));
+    if (!keys.some(keeps)) return [];
+    if (outcome === 'insufficient_credit' && lacks('user')) return [];
+    if (outcome === 'out_of_stock' && lacks('item')) return [];
+    if (outcome === 'limit_exceeded' && lacks('')) return [];
+    if (!('user' in call) || keeps(`user ${call.user}`)) return [operation];
     const { credit: _, ...rest } = seen;
-    left.push(
-      'user' in call && !keeps(`user ${call.user}`) ? { ...operation, seen: rest } : operation,
-    );
-  }
-  return { operations: left, initial: endless(initial, keeps) };
+    return [{ ...operation, seen: rest }];
+  });
 }
 
 /** For each order, the user and the items that its checkout may touch. */
@@ -53,15 +45,11 @@ export function keysOfOrders(
   operations: readonly Pick<Operation, 'call'>[],
   initial: World,
 ): Map<string, Set<string>> {
-  const orders = new Map<string, Set<string>>();
-  const add = (order: string, key: string) => {
-    const keys = orders.get(order) ?? new Set();
-    orders.set(order, keys.add(key));
-  };
-  for (const [id, order] of initial.orders) {
-    add(id, `user ${order.user}`);
-    for (const item of order.lines.keys()) add(id, `item ${item}`);
-  }
+  const orders = new Map(
+    [...initial.orders].map(([id, order]) => [id, new Set(keysBehind(order))]),
+  );
+  const add = (order: string, key: string) =>
+    orders.set(order, (orders.get(order) ?? new Set()).add(key));
   for (const { call } of operations) {
     if (call.call === 'createOrder') add(call.order, `user ${call.user}`);
     if (call.call === 'addItem') add(call.order, `item ${call.item}`);

@@ -6,10 +6,10 @@
 
 import type { World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
-import { compare, type Projection, showsBalance } from './projection.ts';
+import { byEnd, type Projection } from './projection.ts';
 import { copyOf } from './relax.ts';
 import { describe, remember, type Step, touched } from './step.ts';
-import { Window } from './window.ts';
+import { hashOf, Window } from './window.ts';
 
 export interface Found {
   /** 'yes': an order was found. 'no': all were tried. 'undecided': the budget was used up. */
@@ -21,7 +21,7 @@ export interface Found {
 
 /** A choice point of the search: the number of observers placed, and the options left to try. */
 interface Choice {
-  print: string;
+  print: bigint;
   observers: number;
   options: Step[];
   next: number;
@@ -42,7 +42,7 @@ export function search(
   projections: readonly Projection<unknown>[] = [],
 ): Found {
   const way = new Way(steps, initial, projections);
-  const seen = new Set<string>();
+  const seen = new Set<bigint>();
   const choices: Choice[] = [];
   let [stuck, furthest] = [undefined as Step | undefined, Number.NEGATIVE_INFINITY];
   let [tried, since, patience, back] = [0, 0, PATIENCE, BACK];
@@ -62,11 +62,11 @@ export function search(
     } else if (tried - since > patience && choices.length > 0) {
       way.unobserve(observers);
       way.blame(due);
-      for (let i = 0; i <= back; i++) seen.delete(leave()?.print ?? '');
+      for (let i = 0; i <= back; i++) seen.delete(leave()?.print ?? 0n);
       [since, patience, back] = [tried, patience * 1.3, back * 1.3];
       continue;
     }
-    const print = way.window.fingerprint();
+    const print = way.window.fingerprint;
     const options = seen.has(print) ? [] : way.options(due);
     seen.add(print);
     choices.push({ print, observers, options, next: 0, undo: undefined });
@@ -97,10 +97,9 @@ class Way {
   private readonly world: World;
   /** The projections that have the step, kept where the way is. */
   private readonly ahead = new Map<Step, Projection<unknown>[]>();
-  private readonly numbers = new Map<string, [number, number]>();
-  private readonly random = seeded(1);
-  private readonly weights = new Map<Step, number>();
-  private blames = 0;
+  private readonly random = seeded(2);
+  private readonly blames = new Map<Step, number>();
+  private blamed = 0;
 
   constructor(steps: readonly Step[], initial: World, projections: readonly Projection<unknown>[]) {
     this.window = new Window(steps.filter((step) => !(step.optional && step.observer)));
@@ -133,30 +132,33 @@ class Way {
     for (let i = 0; i < placed; i++) this.pop();
   }
 
-  /** First the steps that touch the keys of the step that is due, then the rest, each by its end. */
+  /**
+   * First the steps that were blamed most, then those that touch the keys of the step that is due,
+   * then the rest, each by its end: the more were blamed, the less exactly.
+   */
   options(due: Step): Step[] {
     const keys = new Set(touched(this.world, due));
-    const options = this.window.candidates().filter((step) => !step.observer);
-    const near = new Set(
-      options.filter((step) => touched(this.world, step).some((key) => keys.has(key))),
-    );
     const needed = due.observer ? 4 : 1; // an observer that is due does not fit yet
-    const rank = (step: Step) => (showsBalance(step) ? 2 : 0) + (near.has(step) ? needed : 0);
-    const disorder = Math.min(1, this.blames / 10) * Math.min(1e6, due.until - due.from);
+    const rank = (step: Step) => {
+      const near = touched(this.world, step).some((key) => keys.has(key));
+      return balances(step) + (near ? needed : 0);
+    };
+    const disorder = Math.min(1, this.blamed / 10) * Math.min(1e6, due.until - due.from);
+    const options = this.window.candidates().filter((step) => !step.observer);
     const sorted = options.map((step) => ({
       step,
-      weight: this.weights.get(step) ?? 0,
+      blames: this.blames.get(step) ?? 0,
       rank: disorder > 0 && this.random() < 0.1 ? 1 : rank(step),
       until: step.until + (this.random() - 0.5) * disorder,
     }));
-    sorted.sort((a, b) => b.weight - a.weight || b.rank - a.rank || compare(a.until, b.until));
+    sorted.sort((a, b) => b.blames - a.blames || b.rank - a.rank || byEnd(a, b));
     return sorted.map(({ step }) => step);
   }
 
   /** From now on, tries this step as early as possible, and the others in a new random order. */
   blame(step: Step): void {
-    this.weights.set(step, (this.weights.get(step) ?? 0) + 1);
-    this.blames++;
+    this.blames.set(step, (this.blames.get(step) ?? 0) + 1);
+    this.blamed++;
   }
 
   /** Does the step. @returns how to undo it, or undefined if it can't come now */
@@ -169,11 +171,12 @@ class Way {
       return undefined;
     }
     const texts = [...before, ...keys.map((key) => describe(this.world, key))];
-    for (const text of texts) this.window.mix(this.numberOf(text));
+    const change = texts.map(hashOf).reduce((a, b) => a ^ b, 0n);
+    this.window.fingerprint ^= change;
     this.put(step);
     const back = () => {
       this.pop();
-      for (const text of texts) this.window.mix(this.numberOf(text));
+      this.window.fingerprint ^= change;
       undo();
     };
     if (this.ahead.get(step)?.every((projection) => projection.mayGoOn(this.world))) return back;
@@ -197,12 +200,8 @@ class Way {
     const step = this.window.pop();
     for (const projection of this.ahead.get(step) ?? []) projection.pop();
   }
-
-  private numberOf(text: string): [number, number] {
-    const known = this.numbers.get(text);
-    if (known) return known;
-    const number: [number, number] = [this.random() * 2 ** 32, this.random() * 2 ** 32];
-    this.numbers.set(text, number);
-    return number;
-  }
 }
+
+/** Answers with a balance decide whether a step fits. */
+const balances = ({ optional, operation: { seen } }: Step): number =>
+  !optional && (seen.credit !== undefined || seen.stock !== undefined) ? 2 : 0;

@@ -54,7 +54,7 @@ export const keysOf = ({ call }: Pick<Operation, 'call'>): string[] => [
   ...('item' in call ? [`item ${call.item}`] : []),
 ];
 
-export const idOf = (key: string): string => key.slice(key.indexOf(' ') + 1);
+const idOf = (key: string): string => key.slice(key.indexOf(' ') + 1);
 
 /** Performs the call on the world. @returns whether the answer matches the recorded one */
 export function explains({ call, outcome, seen }: Operation, world: World): boolean {
@@ -96,15 +96,28 @@ function shows(seen: Seen, now: Seen): boolean {
 /** The keys that a call may change in this world: those that it or its order names. */
 export function touched(world: World, { operation: { call }, keys }: Step): readonly string[] {
   if (call.call !== 'checkout' && call.call !== 'cancel') return keys;
-  const order = world.orders.get(call.order);
-  if (!order) return keys;
-  const items = [...order.lines.keys()].map((item) => `item ${item}`);
-  return [...new Set([...keys, `user ${order.user}`, ...items])];
+  return [...new Set([...keys, ...keysBehind(world.orders.get(call.order))])];
 }
+
+/** The user and the items of an order. */
+export const keysBehind = (order: Order | undefined): string[] =>
+  order ? [`user ${order.user}`, ...[...order.lines.keys()].map((item) => `item ${item}`)] : [];
 
 /** The map of the world that has this key. */
 const mapOf = ({ users, items, orders }: World, key: string): Map<string, unknown> =>
   key.startsWith('user') ? users : key.startsWith('item') ? items : orders;
+
+/** @returns undefined if there is no such user or item; none is created later */
+export const balanceOf = ({ users, items }: World, key: string): number | undefined =>
+  key.startsWith('user') ? users.get(idOf(key)) : items.get(idOf(key))?.stock;
+
+/** Sets the credit of a user or the stock of an item, if there is one. */
+export function setBalance({ users, items }: World, key: string, balance: number): void {
+  const id = idOf(key);
+  const item = items.get(id);
+  if (key.startsWith('user') && users.has(id)) users.set(id, balance);
+  if (key.startsWith('item') && item) items.set(id, { ...item, stock: balance });
+}
 
 /** @returns a function that restores the current values of these keys */
 export function remember(world: World, keys: readonly string[]): () => void {

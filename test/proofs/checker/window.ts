@@ -1,5 +1,4 @@
 /** A sliding window over a history: the operations that may come next in a serial order. */
-import { seeded } from '../../support/report.ts';
 
 export interface Span {
   /** All spans that ended before this time come first. */
@@ -19,17 +18,19 @@ export class Window<S extends Span> {
   private starts = 0;
   private ends = 0;
   private readonly placed = new Set<S>();
-  private readonly places = new Map<S, { start: number; end: number; hash: [number, number] }>();
-  private hash: [number, number] = [0, 0];
+  private readonly places = new Map<S, { start: number; end: number; hash: bigint }>();
+  /**
+   * A 64-bit Zobrist hash of the set of placed spans, and of what is mixed in. Among a million sets
+   * the probability of a collision is below one in ten million.
+   */
+  fingerprint = 0n;
 
   constructor(spans: readonly S[]) {
     this.by_start = spans.toSorted((a, b) => a.from - b.from);
     this.by_end = spans.filter((span) => !span.optional).sort((a, b) => a.until - b.until);
     const ends = new Map(this.by_end.map((span, end) => [span, end]));
-    const random = seeded(spans.length);
     for (const [start, span] of this.by_start.entries()) {
-      const hash: [number, number] = [random() * 2 ** 32, random() * 2 ** 32];
-      this.places.set(span, { start, end: ends.get(span) ?? spans.length, hash });
+      this.places.set(span, { start, end: ends.get(span) ?? spans.length, hash: hashOf(start) });
     }
   }
 
@@ -66,7 +67,7 @@ export class Window<S extends Span> {
   put(span: S): void {
     this.placed.add(span);
     this.order.push(span);
-    this.mix(this.placeOf(span).hash);
+    this.fingerprint ^= this.placeOf(span).hash;
   }
 
   /** Removes the last span. */
@@ -77,22 +78,8 @@ export class Window<S extends Span> {
     this.placed.delete(span);
     this.starts = Math.min(this.starts, start);
     this.ends = Math.min(this.ends, end);
-    this.mix(hash);
+    this.fingerprint ^= hash;
     return span;
-  }
-
-  /**
-   * A 64-bit Zobrist hash of the set of placed spans. Among a million sets the probability of a
-   * collision is below one in ten million.
-   */
-  fingerprint(): string {
-    const [a, b] = this.hash;
-    return String.fromCharCode(a & 0xffff, a >>> 16, b & 0xffff, b >>> 16);
-  }
-
-  /** Adds something else to the fingerprint; a second call with the same value removes it. */
-  mix([a, b]: [number, number]): void {
-    this.hash = [this.hash[0] ^ a, this.hash[1] ^ b];
   }
 
   private placeOf(span: S) {
@@ -101,3 +88,6 @@ export class Window<S extends Span> {
     return place;
   }
 }
+
+/** A number to mix into a fingerprint; mixed in again, it is removed. */
+export const hashOf = (value: unknown): bigint => BigInt(Bun.hash(String(value)));
