@@ -1,5 +1,4 @@
 /** The effects of a history's steps on each user's credit and each item's stock. */
-
 import { LIMIT, type World } from '../../support/model.ts';
 import type { Move } from './projection.ts';
 import { copyOf, keysOfOrders } from './relax.ts';

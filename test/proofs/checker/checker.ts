@@ -6,7 +6,6 @@
  * "Faster linearizability checking", 2015). Hand-written: Porcupine and Knossos need another
  * runtime, and neither falls back to necessary conditions where a component is too large.
  */
-
 import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
 import { diagnose, type Violation, type Wrong } from './diagnosis.ts';
@@ -17,24 +16,13 @@ import { keysOf, stepOf, tellsSomething } from './step.ts';
 
 export { record } from './record.ts';
 
-/** Some operations, and how they were decided. */
-interface Component {
-  operations: number;
-  /**
-   * `exact`: a serial order was found, or it was proved that there is none.
-   * `necessary`: too large for that. Each key alone has a serial order, within windows narrowed by
-   * all other keys, and so has what was left when some keys were left out, where that was decided.
-   * An anomaly across more keys may be missed.
-   */
-  method: 'exact' | 'necessary';
-}
-
-export interface Result {
-  violations: Violation[];
-  components: Component[];
-  /** Operations that were checked: those that carry information about the state. */
-  operations: number;
-}
+/**
+ * How some operations were decided. `exact`: a serial order was found, or it was proved that there
+ * is none. `necessary`: they were too many for that. Each key alone has a serial order, within
+ * windows narrowed by all other keys, and so has what was left when some keys were left out, where
+ * that was decided. An anomaly across more keys may be missed.
+ */
+type Method = 'exact' | 'necessary';
 
 /**
  * @param initial the world before the first call; it is not modified
@@ -45,19 +33,19 @@ export function check(
   history: readonly Operation[],
   initial: World,
   { budget = 100_000, repairs = 200_000 } = {},
-): Result {
+) {
   const telling = history.filter(tellsSomething);
   const mute = history.filter((operation) => !tellsSomething(operation));
-  const result: Result = { violations: [], components: [], operations: telling.length };
+  const violations: Violation[] = [];
+  const parts: { operations: number; method: Method }[] = [];
   for (const operations of components(telling, initial)) {
     const { serial, wrong } = decide(operations, initial, budget);
     const exact = serial !== 'undecided';
     const found = exact ? wrong : decideParts(operations, initial, budget / 4);
-    const method = exact ? 'exact' : 'necessary';
-    result.components.push({ operations: operations.length, method });
-    if (found) result.violations.push(diagnose({ ...found, mute, repairs }));
+    parts.push({ operations: operations.length, method: exact ? 'exact' : 'necessary' });
+    if (found) violations.push(diagnose({ ...found, mute, repairs }));
   }
-  return result;
+  return { violations, components: parts, operations: telling.length };
 }
 
 /** First each key alone, then all of them together. */

@@ -12,14 +12,10 @@ export interface Plan {
   clients: number;
   users: number;
   items: number;
-  /** Share of calls whose answer is lost. */
-  unknown: number;
-  /** The largest amount and quantity. */
-  amount: number;
-  /** Without calls of this name. */
-  without?: Name;
-  /** Read everything at the end, one call after the other. */
-  final_reads?: boolean;
+  unknown: number; // the share of calls whose answer is lost
+  amount: number; // the largest amount and quantity
+  without?: Name; // no calls of this name
+  final_reads?: boolean; // read everything at the end, one call after the other
   /** The actual effect of a call: the model's, unless the history is to be wrong. */
   happen?: (world: World, call: Call | Read, index: number) => string;
 }

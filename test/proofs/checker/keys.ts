@@ -1,5 +1,4 @@
 /** The projections of a history: each order alone, then each user's credit and item's stock. */
-
 import type { Order, World } from '../../support/model.ts';
 import { balanceMoves, type Effect } from './balances.ts';
 import { type Move, Projection } from './projection.ts';

@@ -23,7 +23,7 @@ export class Projection<T> {
   /** The step at which a projection without a serial order ended. */
   stuck: Step | undefined;
   private readonly window: Window<Move<T>>;
-  private readonly moves: ReadonlyMap<Step, Move<T>>;
+  readonly moves: ReadonlyMap<Step, Move<T>>;
   private readonly dead = new Set<string>();
   private readonly alive = new Set<string>();
   private readonly bounds = new Map<Move<T>, { from: number; until: number }>();
@@ -69,10 +69,6 @@ export class Projection<T> {
       narrower.push(step);
     }
     return narrower;
-  }
-
-  get steps(): Step[] {
-    return [...this.moves.keys()];
   }
 
   put(step: Step): void {

@@ -1,5 +1,4 @@
 /** Reduces histories to some of their keys. If the whole has a serial order, so has the rest. */
-
 import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
 import { keysBehind, keysOf, setBalance } from './step.ts';

@@ -3,7 +3,6 @@
  * (1993), with the memoization of Lowe, "Testing for linearizability" (2017); Knossos and Porcupine
  * call it WGL. An operation is tried once all that completed before its invocation are placed.
  */
-
 import type { World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
 import { byEnd, type Projection } from './projection.ts';
@@ -106,7 +105,7 @@ class Way {
     this.world = copyOf(initial);
     for (const step of steps) this.ahead.set(step, []);
     for (const projection of projections) {
-      for (const step of projection.steps) this.ahead.get(step)?.push(projection);
+      for (const step of projection.moves.keys()) this.ahead.get(step)?.push(projection);
     }
   }
 

@@ -6,23 +6,18 @@ import { callOf } from '../../support/calls.ts';
 import { commandFor } from '../../support/command-for.ts';
 import { type Call, LIMIT } from '../../support/model.ts';
 import type { Kind, Submission } from './oracle.ts';
-import type { SessionContext } from './session.ts';
+import type { Scene } from './session.ts';
 
-export interface ClientContext extends Pick<SessionContext, 'store' | 'oracle' | 'trace'> {
-  /** Services that have not begun to stop. */
-  services: Service[];
-  /** Keys whose recorded answers have expired. */
-  old_keys: string[];
-  /** Orders that exist or existed. */
-  orders: string[];
-  /** From this moment on nothing fails, so every repeated call must learn its outcome. */
-  calm_at: number;
+export interface ClientContext extends Scene {
+  services: Service[]; // those that have not begun to stop
+  old_keys: string[]; // their recorded answers have expired
+  orders: string[]; // they exist or existed
+  calm_at: number; // from then on nothing fails, so every repeated call must learn its outcome
 }
 
-/** One process of the service. */
+/** One process, and the number of calls that wait for its answer. */
 export interface Service {
   engine: Engine;
-  /** Calls without an answer. */
   waiting: number;
 }
 
@@ -91,8 +86,9 @@ async function submitOnce(
 ): Promise<string | undefined> {
   const { store, oracle, trace } = context;
   const service = serviceOf(call);
-  const { order: _, ...unordered } = { order: '', ...call };
-  const fingerprint = `${kind} ${JSON.stringify(call.call === 'createOrder' ? unordered : call)}`;
+  // The service chooses the id of a new order.
+  const sent = call.call === 'createOrder' ? { ...call, order: undefined } : call;
+  const fingerprint = `${kind} ${JSON.stringify(sent)}`;
   const submission: Submission = {
     id: oracle.submissions.length,
     kind,

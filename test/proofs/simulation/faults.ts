@@ -1,7 +1,6 @@
 /** What goes wrong in a simulation: errors, lost round trips, bad prefetches, rows held by others. */
 import type { PrefetchOrders } from '../../../db/engine/prefetch.ts';
 import { Failure } from '../../../db/failure.ts';
-import type { Message } from './session.ts';
 import type { SimStatement } from './sql.ts';
 import { type ModelStore, Transaction } from './store.ts';
 import type { Schedule } from './time.ts';
@@ -13,23 +12,15 @@ export function newFaults({ chance, random, between, pick }: Schedule) {
   const some = (max: number) => (chance(0.5) ? random() ** 2 * max : 0);
   const away_from = between(0, 500);
   return {
-    /** Connecting fails. */
-    refused: some(0.5),
-    /** The connection is lost during a round trip, or while it is idle after one. */
-    cut: some(0.3),
-    /** The server receives the statements after the client has given up. */
-    late: some(0.3),
-    /** The round trip is never answered, and nothing shows that the connection is lost. */
-    silent: some(0.1),
-    /** A statement fails with an error that the engine knows. */
-    error: some(0.1),
-    /** A statement fails with an error that the engine does not know. */
-    unknown_error: chance(0.15) ? random() * 0.05 : 0,
+    refused: some(0.5), // connecting fails
+    cut: some(0.3), // the connection is lost during a round trip, or while it is idle after one
+    late: some(0.3), // the server receives the statements after the client has given up
+    silent: some(0.1), // no answer comes, and nothing shows that the connection is lost
+    error: some(0.1), // a statement fails with an error that the engine knows
+    unknown_error: chance(0.15) ? random() * 0.05 : 0, // … that the engine does not know
     latency_ms: pick([1, 1, 1, 5]),
-    /** The server never learns of a lost connection. */
-    untold: some(0.5),
-    /** Between these moments the store is unreachable. */
-    away_from,
+    untold: some(0.5), // the server never learns of a lost connection
+    away_from, // between these moments the store is unreachable
     away_until: chance(0.25) ? away_from + between(10, 9000) : 0,
   };
 }
@@ -48,12 +39,18 @@ const COMMIT_ERRORS = ['40001', '40P01', '55P03', '57014', '40003', '57P01', '08
 /** Errors of a COMMIT that may have taken effect. */
 const MAYBE_DONE = /^(40003|57P01|08006|XX000)$/;
 
+export interface Fault {
+  code: string;
+  /** The statement takes effect nevertheless, if it is a transaction of its own or a COMMIT. */
+  done: boolean;
+}
+
 /** Perhaps an error that the server answers to the statement. */
 export function faultOf(
   schedule: Schedule,
   faults: Faults,
   { text }: SimStatement,
-): Message['fault'] {
+): Fault | undefined {
   if (text === 'rollback') return undefined;
   const dice = schedule.random();
   if (dice < faults.error) {

@@ -16,14 +16,11 @@ export interface Submission {
   id: number;
   kind: Kind;
   call: Call;
-  /** With its service's name, because keys are scoped to a service. */
-  key: string | undefined;
+  key: string | undefined; // with its service's name, because keys are scoped to a service
   fingerprint: string;
   submitted_at: number;
-  /** Its decisions in transactions that wrote something and committed. */
-  effects: number;
-  /** How often it was put back into the queue with new keys. */
-  requeues: number;
+  effects: number; // its decisions in transactions that wrote something and committed
+  requeues: number; // how often it was put back into the queue with new keys
   ending: string | undefined;
 }
 
@@ -31,15 +28,11 @@ export interface Decided {
   id: number;
   submission: Submission;
   outcome: string;
-  /** Its changes are invalid: its submission is not of kind `call`. */
-  bad: boolean;
-  /** It changes rows, or its answer is recorded. */
-  writes: boolean;
+  bad: boolean; // its changes are invalid: its submission is not of kind `call`
+  writes: boolean; // it changes rows, or its answer is recorded
   committed: boolean;
-  /** Its transaction's writes and COMMIT were sent on a connection that seemed alive. */
-  departed: boolean;
-  /** Its transaction wrote something. */
-  wrote: boolean;
+  departed: boolean; // its writes and COMMIT were sent on a connection that seemed alive
+  wrote: boolean; // its transaction wrote something
 }
 
 const REQUEUES_MAX = 15;

@@ -1,23 +1,26 @@
 /** The server's side of one connection: statements in order, one transaction, limits, faults. */
+import type { Fault, Faults } from './faults.ts';
 import type { Decided, Oracle } from './oracle.ts';
 import { GATE, performerOf, type SimStatement } from './sql.ts';
 import { type ModelStore, type Row, serverError, Transaction } from './store.ts';
 
 export type Reply = { rows: Row[]; command: string } | { error: Error };
 
-/** A statement on its way to the server, with the fault that the seed has chosen for it. */
+/** A statement on its way to the server. */
 export interface Message {
   statement: SimStatement;
-  fault?: { code: string; done: boolean } | undefined;
+  fault: Fault | undefined;
   reply(reply: Reply): void;
 }
 
-export interface SessionContext {
+/** What the parts of a simulation share. */
+export interface Scene {
   store: ModelStore;
   oracle: Oracle;
+  faults: Faults;
+  /** Writes changed rows as on CockroachDB. */
+  upserts: boolean;
   idle_in_transaction_ms: number;
-  /** How long the server takes for one statement. */
-  think(): number;
   trace(text: () => string): void;
 }
 
@@ -32,7 +35,7 @@ export class Session {
 
   /** @param onend called when the server ends the session */
   constructor(
-    private readonly context: SessionContext,
+    private readonly context: Scene,
     private readonly onend: () => void,
   ) {}
 
@@ -54,13 +57,14 @@ export class Session {
   }
 
   async #work(): Promise<void> {
-    const { store, oracle, think, idle_in_transaction_ms } = this.context;
+    const { store, oracle, faults, idle_in_transaction_ms } = this.context;
+    const { schedule } = store;
     this.#working = true;
     this.#stopTimer();
     for (let next = this.#inbox.shift(); next; next = this.#inbox.shift()) {
       if (next === 'end') this.kill();
       if (next === 'end') return;
-      await store.schedule.pause(think());
+      await schedule.pause(schedule.random() * 0.2 * faults.latency_ms);
       if (this.ended) return;
       try {
         next.reply(await this.#perform(next));
@@ -73,7 +77,7 @@ export class Session {
     }
     this.#working = false;
     if (!this.#transaction) return;
-    this.#stopTimer = store.schedule.after(idle_in_transaction_ms, () => {
+    this.#stopTimer = schedule.after(idle_in_transaction_ms, () => {
       store.count('idle transaction ended by the server');
       this.kill();
     });
@@ -116,11 +120,12 @@ export class Session {
     }
   }
 
-  #run(transaction: Transaction, { statement }: Message): Promise<Row[]> {
+  async #run(transaction: Transaction, { statement }: Message): Promise<Row[]> {
     const perform = performerOf(statement.text);
     if (!perform) throw new Error(`the model store does not know: ${statement.text}`);
     if (statement.text !== GATE) transaction.takeSnapshot();
-    return perform(transaction, statement.args as string[], this.context.store.schedule.now);
+    const { now } = this.context.store.schedule;
+    return (await perform(transaction, statement.args as string[], now)) ?? [];
   }
 
   /** PostgreSQL answers COMMIT outside a transaction (with a warning), and ROLLBACK to a failed one. */
@@ -151,13 +156,13 @@ export class Session {
   }
 
   /** An injected error. A statement that is a transaction of its own may take effect nevertheless. */
-  async #fail(fault: { code: string; done: boolean }, message: Message): Promise<Reply> {
+  async #fail(fault: Fault, message: Message): Promise<Reply> {
     if (this.#transaction) this.#transaction.failed = true;
     else if (fault.done && performerOf(message.statement.text)) await this.#alone(message);
     return this.#refuse(fault);
   }
 
-  #refuse({ code }: { code: string }): Reply {
+  #refuse({ code }: Fault): Reply {
     this.context.store.count(`injected ${code}`);
     if (/^(08|57P)/.test(code)) this.context.store.schedule.after(0, () => this.kill());
     return { error: serverError(code) };

@@ -13,9 +13,10 @@ import { seeded } from '../../support/report.ts';
 import { client, type Service } from './clients.ts';
 import { calm, foreignSession, isAway, newFaults, prefetchOf } from './faults.ts';
 import { Oracle } from './oracle.ts';
+import type { Scene } from './session.ts';
 import { ModelStore, type Row, Transaction } from './store.ts';
 import { Schedule } from './time.ts';
-import { Wire, type WireContext } from './wire.ts';
+import { Wire } from './wire.ts';
 
 export interface Simulated {
   violations: string[];
@@ -39,37 +40,25 @@ export function simulate(seed: number, tracing = false, upserts = seed % 2 === 0
   };
   const limits = newLimits(schedule);
   const faults = newFaults(schedule);
-  const { statement_timeout_ms, lock_timeout_ms } = limits;
-  const kind = {
-    gated: schedule.chance(0.5),
-    statement_timeout_ms,
-    lock_timeout_ms: schedule.chance(0.8) ? lock_timeout_ms : 0,
-  };
+  const { statement_timeout_ms } = limits;
+  const gated = schedule.chance(0.5);
+  const lock_timeout_ms = schedule.chance(0.8) ? limits.lock_timeout_ms : 0;
+  const kind = { gated, statement_timeout_ms, lock_timeout_ms };
   const store = new ModelStore(schedule, kind, count);
   const world = emptyWorld();
   const oracle = new Oracle(store, world, faults.unknown_error > 0, limits);
   furnish(store, world, oracle);
   const wires: Wire[] = [];
-  const context: WireContext = {
-    store,
-    oracle,
-    faults,
-    upserts,
-    idle_in_transaction_ms: schedule.between(100, 2000),
-    think: () => schedule.random() * 0.2 * faults.latency_ms,
-    trace: note,
-  };
-  const services = startServices(context, wires, limits);
+  const idle_in_transaction_ms = schedule.between(100, 2000);
+  const scene: Scene = { store, oracle, faults, upserts, idle_in_transaction_ms, trace: note };
+  const services = startServices(scene, wires, limits);
   const calm_at = Math.max(schedule.between(50, 6000), faults.away_until);
   schedule.after(calm_at, () => calm(faults));
   if (schedule.chance(0.4)) void foreignSession(store, calm_at);
-  let over = false;
-  void runClients(context, services, calm_at).then(() => {
-    over = true;
-  });
-  const ended = schedule.run(500_000);
-  if (!ended) oracle.violated('it never ends');
-  if (!over) oracle.violated('a client still waits');
+  let waits = true;
+  void runClients(scene, services, calm_at).then(() => (waits = false));
+  if (!schedule.run(500_000)) oracle.violated('it never ends');
+  if (waits) oracle.violated('a client still waits');
   for (const { name, connection } of wires) {
     if (connection.alive) oracle.violated(`${name} is still open`);
   }
@@ -78,19 +67,19 @@ export function simulate(seed: number, tracing = false, upserts = seed % 2 === 0
 }
 
 /** Starts one to three processes on one store. */
-function startServices(context: WireContext, wires: Wire[], limits: EngineLimits): Service[] {
-  const { store, faults } = context;
+function startServices(scene: Scene, wires: Wire[], limits: EngineLimits): Service[] {
+  const { store, faults } = scene;
   const { schedule } = store;
   const clock = schedule.clock();
   const connect = async (): Promise<Connection> => {
     await schedule.pause(schedule.random() * 3 * faults.latency_ms);
     const refused = isAway(schedule, faults) || schedule.chance(faults.refused);
     if (refused) throw new Failure('store_unavailable', 'the store refused the connection');
-    const wire = new Wire(context, `c${wires.length}`);
+    const wire = new Wire(scene, `c${wires.length}`);
     wires.push(wire);
     return wire.connection;
   };
-  const deps = { connect, prefetch: prefetchOf(context), log: logOf(context), clock };
+  const deps = { connect, prefetch: prefetchOf(scene), log: logOf(scene), clock };
   return Array.from({ length: 1 + schedule.below(3) }, () => {
     const lanes_interval_ms = schedule.chance(0.3) ? schedule.between(10, 200) : 0;
     const own = { ...limits, lanes: 1 + schedule.below(3), lanes_interval_ms };
@@ -102,15 +91,11 @@ function startServices(context: WireContext, wires: Wire[], limits: EngineLimits
 }
 
 /** Runs the clients, and stops the services: perhaps one of them early, the others at the end. */
-async function runClients(
-  { store, oracle, faults, trace }: WireContext,
-  services: Service[],
-  calm_at: number,
-): Promise<void> {
+async function runClients(scene: Scene, services: Service[], calm_at: number): Promise<void> {
+  const { store, oracle, faults } = scene;
   const { schedule } = store;
   const old_keys = ['old-0', 'old-1', 'old-2'];
-  const orders = ['o0', 'o1', 'o2'];
-  const context = { store, oracle, trace, services, calm_at, old_keys, orders };
+  const context = { ...scene, services, calm_at, old_keys, orders: ['o0', 'o1', 'o2'] };
   const pause_ms = schedule.pick([0, 1, 10, 100]) * faults.latency_ms;
   const all = Array.from({ length: 2 + schedule.below(6) }, () =>
     client(context, 2 + schedule.below(4), pause_ms),
@@ -175,7 +160,7 @@ function furnish(store: ModelStore, world: World, oracle: Oracle): void {
 
 /** Counts log events as paths, and checks that only an error of the store halves a batch. */
 const logOf =
-  ({ store, oracle, trace }: WireContext): Log =>
+  ({ store, oracle, trace }: Scene): Log =>
   (_level, event, fields) => {
     store.count(`log: ${event}${'truth' in fields ? ` ${fields.truth}` : ''}`);
     if (event === 'batch_refused' && !isServerError(fields.error)) {

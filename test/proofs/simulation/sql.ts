@@ -9,7 +9,12 @@ export interface SimStatement {
   text: string;
   args: unknown[];
 }
-export type Perform = (transaction: Transaction, args: string[], now: number) => Promise<Row[]>;
+/** @returns the rows, if it is a query */
+export type Perform = (
+  transaction: Transaction,
+  args: string[],
+  now: number,
+) => Promise<Row[] | undefined>;
 
 const texts = new Map<string, string>();
 
@@ -54,7 +59,10 @@ function assemble(parts: readonly string[], values: readonly unknown[]): SimStat
 export const performerOf = (text: string): Perform | undefined => performers.get(text);
 
 const performers = new Map<string, Perform>();
-const TYPES: Record<string, Type> = { text: 'text', bigint: 'int8', boolean: 'bool' };
+type Type = readonly [name: string, parse: (element: string) => unknown];
+const TEXT: Type = ['text', String];
+const INT8: Type = ['int8', Number];
+const TYPES: Record<string, Type> = { bigint: INT8, boolean: ['bool', (it) => it === 'true'] };
 const dialect = new PgDialect();
 
 const { users, items, orders, order_lines, credit_movements, stock_movements } = schema;
@@ -64,7 +72,7 @@ for (const table of [users, items, orders, order_lines, credit_movements, stock_
   const written = columns.filter((column) => !column.hasDefault);
   const key = primaryKeys[0]?.columns ?? columns.filter((column) => column.primary);
   knowWrites(name, {
-    types: Object.fromEntries(written.map((c) => [c.name, TYPES[c.getSQLType()] ?? 'text'])),
+    types: Object.fromEntries(written.map((c) => [c.name, TYPES[c.getSQLType()] ?? TEXT])),
     key: key.map((column) => column.name),
     checks: checks.map(({ value }) => checkOf(dialect.sqlToQuery(value).sql)),
   });
@@ -80,7 +88,7 @@ interface Shape {
 function knowWrites(table: string, { types, key, checks }: Shape): void {
   const names = Object.keys(types);
   const list = names.join(', ');
-  const arrays = Object.values(types).map((type) => `$::${type}[]`);
+  const arrays = Object.values(types).map(([type]) => `$::${type}[]`);
   const unnested = `from unnest(${arrays.join(', ')}) as n(${list})`;
   const each = (how: 'insert' | 'update' | 'upsert'): Perform => {
     return async (transaction, args) => {
@@ -90,7 +98,6 @@ function knowWrites(table: string, { types, key, checks }: Shape): void {
         if (how === 'upsert') assertLocked(transaction, table, row);
         await transaction[how](`${table}/${key.map((column) => row[column]).join(' ')}`, row);
       }
-      return [];
     };
   };
   for (const how of ['insert', 'upsert'] as const) {
@@ -126,8 +133,8 @@ function knowLocks(table: string, list: string): void {
 }
 
 /** Reads rows by their keys. */
-function reading(table: string): Perform {
-  return async (transaction, [keys = '']) =>
+function reading(table: string) {
+  return async (transaction: Transaction, [keys = '']: string[]) =>
     elements(keys)
       .map((key) => transaction.read(`${table}/${key}`))
       .filter((row) => row !== undefined);
@@ -137,19 +144,16 @@ function reading(table: string): Perform {
 export const GATE = 'lock table write_gate in exclusive mode';
 performers.set(GATE, async (transaction) => {
   await transaction.hold('write_gate');
-  return [];
 });
 performers.set("select set_config('lock_timeout', $, true)", async (transaction, [ms]) => {
   transaction.lock_timeout_ms = Number(ms);
-  return [];
 });
-performers.set("select set_config('statement_timeout', $, false)", async () => []);
+performers.set("select set_config('statement_timeout', $, false)", async () => undefined);
 
 const removing =
   (table: string): Perform =>
   async (transaction, [ids = '']) => {
     for (const id of elements(ids)) await transaction.update(`${table}/${id}`, undefined);
-    return [];
   };
 performers.set('delete from orders where id = any($::text[])', removing('orders'));
 performers.set(
@@ -160,7 +164,6 @@ performers.set(
     for (const [i, order_id] of elements(order_ids).entries()) {
       await transaction.update(`order_lines/${order_id} ${items[i]}`, undefined);
     }
-    return [];
   },
 );
 performers.set(
@@ -180,7 +183,7 @@ for (const table of SERVICES.map(operationsTable)) {
     `select key, fingerprint, status, answer, expires_at > now() as live from ${table} ` +
       'where key = any($::text[])',
     async (transaction, args, now) => {
-      const rows = await read(transaction, args, now);
+      const rows = await read(transaction, args);
       return rows.map((row) => ({ ...row, live: Number(row.expires_at) > now }));
     },
   );
@@ -196,19 +199,17 @@ for (const table of SERVICES.map(operationsTable)) {
   performers.set(marker, async (transaction, [key = '', fingerprint = ''], now) => {
     const row = { key, fingerprint, status: 0, answer: '', expires_at: now + 3_600_000 };
     await transaction.insert(`${table}/${key}`, row);
-    return [];
   });
   performers.set(
     `${insert}select n.key, n.fingerprint, n.status, n.answer, now() + interval '24 hours' ` +
       'from unnest($::text[], $::text[], $::int8[], $::text[]) ' +
       'as n(key, fingerprint, status, answer)',
     async (transaction, args, now) => {
-      const types = { key: 'text', fingerprint: 'text', status: 'int8', answer: 'text' } as const;
+      const types = { key: TEXT, fingerprint: TEXT, status: INT8, answer: TEXT };
       for (const row of rowsOf(types, args)) {
         const expires_at = now + 24 * 3_600_000;
         await transaction.insert(`${table}/${row.key}`, { ...row, expires_at });
       }
-      return [];
     },
   );
 }
@@ -227,18 +228,11 @@ function checkOf(text: string): (row: Row) => boolean {
     value === null || (Number(value) >= Number(low) && Number(value) <= Number(high));
 }
 
-type Type = 'text' | 'int8' | 'bool';
-const parsers: Record<Type, (element: string) => unknown> = {
-  text: String,
-  int8: Number,
-  bool: (element) => element === 'true',
-};
-
 function rowsOf(types: Readonly<Record<string, Type>>, args: string[]): Row[] {
   const rows: Row[] = [];
-  for (const [c, [name, type]] of Object.entries(types).entries()) {
+  for (const [c, [name, [, parse]]] of Object.entries(types).entries()) {
     for (const [r, element] of elements(args[c] ?? '{}').entries()) {
-      rows[r] = { ...rows[r], [name]: element === null ? null : parsers[type](element) };
+      rows[r] = { ...rows[r], [name]: element === null ? null : parse(element) };
     }
   }
   return rows;

@@ -5,18 +5,12 @@
 import type { Connection, Sql } from '../../../db/connection/connection.ts';
 import { connectionOn, lostConnection } from '../../../db/connection/link.ts';
 import type { Failure } from '../../../db/failure.ts';
-import { type Fate, type Faults, faultOf, newFate } from './faults.ts';
+import { type Fate, faultOf, newFate } from './faults.ts';
 import type { Decided } from './oracle.ts';
-import { type Message, type Reply, Session, type SessionContext } from './session.ts';
+import { type Message, type Reply, type Scene, Session } from './session.ts';
 import { type SimStatement, sqlTag } from './sql.ts';
 import { serverError } from './store.ts';
 import type { Schedule } from './time.ts';
-
-export interface WireContext extends SessionContext {
-  faults: Faults;
-  /** Uses the statements for CockroachDB. */
-  upserts: boolean;
-}
 
 /** A statement that was executed, with the promise of its answer. */
 interface Sent extends SimStatement {
@@ -53,7 +47,7 @@ export class Wire {
   #gone = false;
 
   constructor(
-    private readonly context: WireContext,
+    private readonly context: Scene,
     readonly name: string,
   ) {
     const { schedule, kind } = context.store;
