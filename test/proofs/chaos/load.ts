@@ -1,5 +1,5 @@
 /** The clients of the chaos test. They record every call and repeat it until its outcome is known. */
-import { type Client, isAnswer } from '../../support/client.ts';
+import { type Answered, type Client, isAnswer } from '../../support/client.ts';
 import type { Operation } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';
 import { record } from '../checker/checker.ts';
@@ -45,16 +45,19 @@ export async function buy(
   const send = sender(clients, random, () => load.stop, tell);
   const act: Act = async (call, keyed = true) => {
     const key = keyed ? newKey() : undefined;
-    const known = await record(load.history, number, call, async (recorded, path) => {
+    let body: Answered['body'];
+    await record(load.history, number, call, async (recorded, path) => {
       const method = path.includes('/remove') ? 'DELETE' : recorded;
       const known = await send(method, path, key);
-      if (isAnswer(known)) load.known_at.push(performance.now());
-      if (isAnswer(known) && key) load.answered.push({ method, path, key, body: known.body });
+      if (!isAnswer(known)) return known;
+      load.known_at.push(performance.now());
+      if (key) load.answered.push({ method, path, key, body: known.body });
+      if (known.status === 200) body = known.body;
       return known;
     });
     // Afterwards, so that two checkouts at the same time stay two at the same time.
     if (think_ms > 0) await Bun.sleep(2 * think_ms * random());
-    return isAnswer(known) && known.status === 200 ? known.body : undefined;
+    return body;
   };
   const [users, items] = [[...load.initial.users.keys()], [...load.initial.items.keys()]];
   const anItem = () => (random() < 0.4 ? (items[0] ?? '') : pick(items, random));
