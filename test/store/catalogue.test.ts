@@ -2,7 +2,7 @@
  * Executes every SQL text of the product once on the server of the run. With DATABASE_URL set to
  * another server, the table that it prints shows which statements that server does not support.
  */
-import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { afterAll, expect, test } from 'bun:test';
 import type { Connection } from '../../db/connection/connection.ts';
 import { setLockWait } from '../../db/connection/dialect.ts';
 import { heldOf } from '../../db/engine/probe.ts';
@@ -11,17 +11,9 @@ import { audit } from '../../db/maintenance/audit.ts';
 import { grantRoles, makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import { sourceTexts } from '../support/catalogue-sources.ts';
-import {
-  connect,
-  type Kassa,
-  newDatabase,
-  newItem,
-  newOrder,
-  newUser,
-  openKassa,
-} from '../support/kassa.ts';
+import { connect, expectCleanAudit, newItem, newOrder, newUser } from '../support/kassa.ts';
+import { isPostgresql, openUntil } from '../support/open.ts';
 import { answers, freePort, openStage } from '../support/process.ts';
-import { type StoreProxy, startProxy } from '../support/proxy.ts';
 import { walk } from '../support/roles-walk.ts';
 
 /** The statements that only the other kind of server gets. */
@@ -42,49 +34,32 @@ const ELSEWHERE = {
 const DISPENSABLE =
   /ttl_expiration_expression|has_schema_privilege|to_regclass|^set (idle_in|plan_cache|lock_time)|set_config\('lock_timeout'|nowait$/;
 
-let database: Awaited<ReturnType<typeof newDatabase>>;
-let proxy: StoreProxy;
-let kassa: Kassa;
-let is_postgresql: boolean;
-/** The roles of Kassa that are made here, and dropped again. */
-let made: string[] = [];
-const stage = openStage();
+const is_postgresql = await isPostgresql();
+const open = openUntil(afterAll);
+/** The roles of Kassa that are made here, and dropped again after the database. */
+const made = await onServer(missingRoles);
+open.closing({
+  close: () =>
+    onServer(async (sql) => {
+      for (const role of made) await sql.unsafe(`drop role if exists ${role}`);
+    }),
+});
+const database_url = await open.database(undefined, { migrated: false });
+const proxy = await open.proxy(database_url);
+const stage = open.closing(openStage());
 /** By text: undefined if it has succeeded once, else the error code. */
 const seen = new Map<string, string | undefined>();
-const failed: string[] = [];
 let executed = 0;
+proxy.observe = (text, refused) => {
+  executed++;
+  if (!seen.has(text) || refused === undefined) seen.set(text, refused);
+};
+const kassa = open.kassa({ DATABASE_URL: proxy.database_url });
+const openThrough = () => open.connection(proxy.database_url);
 
-beforeAll(async () => {
-  database = await newDatabase(undefined, { migrated: false });
-  proxy = await startProxy(database.database_url);
-  proxy.observe = (text, refused) => {
-    executed++;
-    if (!seen.has(text) || refused === undefined) seen.set(text, refused);
-  };
-  kassa = openKassa({ DATABASE_URL: proxy.database_url });
+async function onServer<T>(work: (sql: Connection['sql']) => Promise<T>): Promise<T> {
   const { sql, close } = await connect();
-  const [row] = await sql.unsafe('select version() as version');
-  is_postgresql = String(row?.version).startsWith('PostgreSQL');
-  made = await missingRoles(sql);
-  await close();
-});
-afterAll(async () => {
-  await kassa.close();
-  await stage.clear();
-  await proxy.close();
-  await database.drop();
-  const { sql, close } = await connect();
-  for (const role of made) await sql.unsafe(`drop role if exists ${role}`);
-  await close();
-});
-
-async function connected<T>(work: (opened: Awaited<ReturnType<typeof connect>>) => Promise<T>) {
-  const opened = await connect(proxy.database_url);
-  try {
-    return await work(opened);
-  } finally {
-    await opened.close();
-  }
+  return work(sql).finally(close);
 }
 
 /** Disturbs the next statement that begins like this, once. */
@@ -96,18 +71,17 @@ function disturbOnce(start: string, fault: 'cut_after' | { error: string }): voi
   };
 }
 
-/** Drive every kind of statement; a failure of one does not stop the others. */
+/** They drive every kind of statement. A failure of one does not stop the others. */
 const drives: Record<string, () => Promise<unknown>> = {
   async migrate() {
-    await connected(async (opened) => migrate(opened, await readMigrations()));
+    await migrate(await openThrough(), await readMigrations());
   },
   async roles() {
-    await connected(async ({ sql }) => {
-      await makeRoles(sql, () => {});
-      await grantRoles(sql, () => {});
-      await sql.unsafe('grant delete on users to kassa_reader');
-      await grantRoles(sql, () => {});
-    });
+    const { sql } = await openThrough();
+    await makeRoles(sql, () => {});
+    await grantRoles(sql, () => {});
+    await sql.unsafe('grant delete on users to kassa_reader');
+    await grantRoles(sql, () => {});
   },
   async dev() {
     const PORT = await freePort();
@@ -129,9 +103,8 @@ const drives: Record<string, () => Promise<unknown>> = {
     await kassa.post(path, key);
     const replay = await kassa.post(path, key);
     expect(replay.headers.get('idempotency-replayed')).toBe('true');
-    const { sql, close } = await connect(database.database_url);
+    const { sql } = await open.connection(database_url);
     await sql`update payment_operations set expires_at = now() - interval '1 hour'`;
-    await close();
     expect((await kassa.post(path, key)).body.credit).toBe(2);
   },
   async 'a conflict, and a lost commit'() {
@@ -142,7 +115,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     expect((await kassa.post(path)).body.credit).toBe(2);
   },
   async 'readiness where to_regclass is unknown, and where privileges cannot be queried'() {
-    const other = openKassa({ DATABASE_URL: proxy.database_url });
+    const other = open.kassa({ DATABASE_URL: proxy.database_url });
     for (const events of [[], ['privileges_not_checked']]) {
       disturbOnce('select name as migration', { error: '42883' });
       for (const _ of [1, 2]) {
@@ -150,24 +123,19 @@ const drives: Record<string, () => Promise<unknown>> = {
       }
       expect(other.events).toEqual(events);
     }
-    await other.close();
   },
-  async 'readiness in a database that does not exist'() {
-    const other = openKassa({ DATABASE_URL: proxy.database_url });
+  async 'readiness without migrations, and without the database'() {
+    const other = open.kassa({ DATABASE_URL: proxy.database_url });
+    disturbOnce('select name as migration', { error: '42P01' });
+    expect((await other.get('/health/ready')).body.detail).toContain('lacks a migration');
     proxy.disturb = (text) => {
       if (text.startsWith('select name as migration')) return { error: '42P01' };
       return text.includes('pg_catalog.pg_database') ? { error: '3D000' } : 'pass';
     };
     const missing = await other.get('/health/ready');
-    expect([missing.status, missing.body.detail]).toEqual([
-      503,
-      'the store has no database of this name: create it, and migrate',
-    ]);
-    proxy.disturb = (text) =>
-      text.startsWith('select name as migration') ? { error: '42P01' } : 'pass';
-    expect((await other.get('/health/ready')).body.detail).toContain('lacks a migration');
     proxy.disturb = () => 'pass';
-    await other.close();
+    const detail = 'the store has no database of this name: create it, and migrate';
+    expect([missing.status, missing.body.detail]).toEqual([503, detail]);
   },
   async 'locked rows'() {
     const user = await newUser(kassa);
@@ -175,53 +143,44 @@ const drives: Record<string, () => Promise<unknown>> = {
     const order = await newOrder(kassa, user);
     const rows = { users: user, items: item, orders: order };
     const all = Object.entries(rows).map(([table, id]) => `${table}/${id}` as RowName);
-    await connected(async (opened) => {
-      const ungated: Connection = Object.create(opened, { gated: { value: false } });
-      const patience = { ms: 10_000 };
-      for (const connection of new Set([opened, opened.gated ? ungated : opened])) {
-        expect(await heldOf(connection, all, 10_000, patience)).toEqual(new Set());
-      }
-      for (const row of all) {
-        const [table, id] = splitRowName(row);
-        const other = await connect(database.database_url);
-        await other.sql`begin`;
-        await other.sql.unsafe(`select id from ${table} where id = '${id}' for update`);
-        const held = heldOf(ungated, [row], 10_000, { row, ...patience });
-        await Bun.sleep(100); // usually long enough to be refused; else the row is free at once
-        await other.sql`rollback`;
-        await other.close();
-        expect(await held).toEqual(new Set());
-      }
-    });
+    const opened = await openThrough();
+    const ungated: Connection = Object.create(opened, { gated: { value: false } });
+    const patience = { ms: 10_000 };
+    for (const connection of new Set([opened, opened.gated ? ungated : opened])) {
+      expect(await heldOf(connection, all, 10_000, patience)).toEqual(new Set());
+    }
+    const other = await open.connection(database_url);
+    for (const row of all) {
+      const [table, id] = splitRowName(row);
+      await other.sql`begin`;
+      await other.sql.unsafe(`select id from ${table} where id = '${id}' for update`);
+      const held = heldOf(ungated, [row], 10_000, { row, ...patience });
+      await Bun.sleep(100); // usually long enough to be refused; else the row is free at once
+      await other.sql`rollback`;
+      expect(await held).toEqual(new Set());
+    }
+  },
+  async 'a wait for locks'() {
+    const set = setLockWait((await openThrough()).sql, 50);
+    await (is_postgresql ? set : set.catch(() => {}));
   },
   async audit() {
-    const findings = await connected((opened) => audit(opened));
-    expect(findings.filter(({ violations }) => violations > 0)).toEqual([]);
+    await expectCleanAudit(await openThrough());
   },
   async 'an audit that has conflicts'() {
     let conflicts = 2;
     proxy.disturb = (text) =>
       text.startsWith('select count(*)') && conflicts-- > 0 ? { error: '40001' } : 'pass';
-    await connected((opened) => audit(opened));
+    await audit(await openThrough());
     expect(conflicts).toBeLessThan(0);
     proxy.disturb = () => 'pass';
   },
 };
 
-test.each(Object.keys(drives))('drive: %s', async (name) => {
+test.each(Object.entries(drives))('drive: %s', async (_, drive) => {
   const before = executed;
-  await drives[name]?.().catch((error) => {
-    failed.push(name);
-    throw error;
-  });
+  await drive();
   expect(executed).toBeGreaterThan(before);
-});
-
-test('a session changes its wait for locks', async () => {
-  const { sql, close } = await connect(proxy.database_url);
-  const [set] = await Promise.allSettled([setLockWait(sql, 50)]);
-  expect(is_postgresql ? set?.status : 'fulfilled').toBe('fulfilled');
-  await close();
 });
 
 test('every SQL text of the sources was executed, and the server accepts each', async () => {
@@ -229,14 +188,13 @@ test('every SQL text of the sources was executed, and the server accepts each', 
   const optional = [...elsewhere, ...(made.length === 0 ? [/^create role/] : [])];
   const sources = await sourceTexts();
   expect(sources.length).toBeGreaterThan(50);
-  const executed = [...seen.keys()];
   const missing = sources
     .filter(({ text }) => !optional.some((pattern) => pattern.test(text)))
-    .filter(({ pattern }) => !executed.some((text) => pattern.test(text)));
+    .filter(({ pattern }) => ![...seen.keys()].some((text) => pattern.test(text)));
   const refused = [...seen].filter(
     ([text, code]) => code !== undefined && (is_postgresql || !DISPENSABLE.test(text)),
   );
-  if (missing.length + refused.length + failed.length > 0) console.error(table(missing));
+  if (missing.length + refused.length > 0) console.error(table(missing));
   expect({ refused, missing: missing.map(({ file, text }) => `${file}: ${text}`) }).toEqual({
     refused: [],
     missing: [],

@@ -2,17 +2,18 @@
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
-import { postgresqlVersion } from '../../db/connection/dialect.ts';
 import { readPool } from '../../db/connection/pool.ts';
 import type { Failure } from '../../db/failure.ts';
 import { reads } from '../../db/reads/reads.ts';
-import { connect, fitting, newDatabase } from '../support/kassa.ts';
+import { fitting } from '../support/kassa.ts';
+import { isPostgresql, openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
 
-const { database_url, drop } = await newDatabase();
-const { sql, close } = await connect(database_url);
-const holder = await connect(database_url);
-const is_postgresql = (await postgresqlVersion(sql)) !== undefined;
+const is_postgresql = await isPostgresql();
+const open = openUntil(afterAll);
+const database_url = await open.database();
+const { sql } = await open.connection(database_url);
+const holder = await open.connection(database_url);
 const IDS = Array.from({ length: 600 }, (_, i) => `u${i}`);
 await sql`insert into users (id, credit) select 'u' || n, n from generate_series(0, 599) n`;
 // On PostgreSQL a locked row blocks no read, so this view takes an advisory lock for each row.
@@ -37,21 +38,14 @@ const hold = async (ids: readonly string[]) => {
 const release = () => holder.sql`rollback`;
 await holder.sql`set idle_in_transaction_session_timeout = 0`.catch(() => {});
 
-const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
   await release();
-  for (const end of open.splice(0)) await end();
-});
-afterAll(async () => {
-  await holder.close();
-  await close();
-  await drop();
 });
 
 function openReads(deadline_ms = 60_000, lock_timeout_ms = 100) {
   const settings = fitting({ DEADLINE_MS: deadline_ms, LOCK_TIMEOUT_MS: lock_timeout_ms });
   const options = storeOptions(readConfig({}, settings), database_url, 'test');
-  const pool = readPool(() => openConnection(options, 'reads'), options);
+  const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
   /** For each statement that timed out on a lock, its number of ids. */
   const timed_out: number[] = [];
   const watched: typeof pool.read = async (statement, trying) => {
@@ -62,7 +56,6 @@ function openReads(deadline_ms = 60_000, lock_timeout_ms = 100) {
       throw error;
     });
   };
-  open.push(pool.close);
   return { ...reads({ ...pool, read: watched }, options), timed_out };
 }
 
@@ -125,13 +118,11 @@ test('a read that joins a pending read of the row sees what was written since', 
 });
 
 test.skipIf(!is_postgresql)('a table lock delays all reads, and no read after it', async () => {
-  const { findUser } = openReads();
+  const { findUser, timed_out } = openReads();
   await holder.sql`begin`;
   await holder.sql`lock table users_behind in access exclusive mode`;
   const all = Promise.all(IDS.map(findUser));
-  const { promise, resolve } = Promise.withResolvers<void>();
-  setTimeout(resolve, 500);
-  await promise;
+  await until(() => timed_out.length > 1, 'a lock timeout');
   await release();
   expect((await all).map((user) => user?.id)).toEqual(IDS);
 });

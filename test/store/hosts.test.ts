@@ -1,12 +1,12 @@
 /** A store with several hosts, one of which is silent: frozen, or cut off from the network. */
 import { afterAll, expect, test } from 'bun:test';
-import { createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { firstOf } from '../../db/connection/first-of.ts';
-import { creditOf, newUser, openKassa, storeUrl } from '../support/kassa.ts';
+import { creditOf, newUser, storeUrl } from '../support/kassa.ts';
+import { openUntil } from '../support/open.ts';
 import { freePort } from '../support/process.ts';
-import { startProxy } from '../support/proxy.ts';
 import { withHosts, withPort } from '../support/store-address.ts';
 
 const never = () => new Promise<never>(() => {});
@@ -36,20 +36,19 @@ test('a failed attempt starts the next at once, and all errors are reported', as
   expect(errors.map((error: Error) => error.message)).toEqual(['refused', 'the last']);
 });
 
+const open = openUntil(afterAll);
 /** Accepts connections, as the kernel does for a frozen server, and never answers. */
 const sockets = new Set<Socket>();
 const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1');
-const proxies = await Promise.all([startProxy(storeUrl()), startProxy(storeUrl())]);
-afterAll(async () => {
+const { port } = silent.address() as AddressInfo;
+afterAll(() => {
   for (const socket of sockets) socket.destroy();
   silent.close();
-  await Promise.all(proxies.map((proxy) => proxy.close()));
 });
 
 test('the log names each failed host with its reason; clients do not see them', async () => {
   const refusing = `127.0.0.1:${await freePort()}`;
   const other = `localhost:${await freePort()}`;
-  const { port } = silent.address() as { port: number };
   const DATABASE_URL = withHosts(withPort(storeUrl(), port), [refusing, other]);
   const settings = readConfig({ CONNECT_TIMEOUT_MS: '700', AWAY_MS: '0' });
   const address = storeOptions(settings, DATABASE_URL, 'test');
@@ -61,43 +60,34 @@ test('the log names each failed host with its reason; clients do not see them', 
       `${other}: no answer from ${other} (ECONNREFUSED)`,
     ].sort(),
   );
-  const kassa = openKassa({ ...settings, DATABASE_URL });
-  const { body } = await kassa.post('/payment/create_user');
-  expect([body.code, body.detail]).toEqual([
-    'store_unavailable',
-    'the store cannot be reached; nothing was done',
-  ]);
-  await kassa.close();
+  const { body } = await open.kassa({ ...settings, DATABASE_URL }).post('/payment/create_user');
+  expect(body.code).toBe('store_unavailable');
+  expect(body.detail).toBe('the store cannot be reached; nothing was done');
 });
 
 test('a silent host does not prevent connections to another', async () => {
-  const { port } = silent.address() as { port: number };
   const DATABASE_URL = withHosts(storeUrl(), [`127.0.0.1:${port}`]);
   for (let i = 0; i < 4; i++) {
-    const kassa = openKassa({ DATABASE_URL, CONNECT_TIMEOUT_MS: 60_000 });
-    const user = await newUser(kassa, 3);
-    expect(await creditOf(kassa, user)).toBe(3);
-    await kassa.close();
+    const kassa = open.kassa({ DATABASE_URL, CONNECT_TIMEOUT_MS: 60_000 });
+    expect(await creditOf(kassa, await newUser(kassa, 3))).toBe(3);
   }
 });
 
 test('after a host falls silent in a transaction another one serves, long before the deadline', async () => {
-  const [one, other] = proxies;
-  if (!one || !other) throw new Error('two proxies');
-  const DATABASE_URL = withHosts(one.database_url, [new URL(other.database_url).host]);
-  const kassa = openKassa({
-    ...{ DATABASE_URL, DEADLINE_MS: 60_000, STATEMENT_TIMEOUT_MS: 100 },
+  const [one, other] = [await open.proxy(), await open.proxy()];
+  const kassa = open.kassa({
+    DATABASE_URL: withHosts(one.database_url, [new URL(other.database_url).host]),
+    ...{ DEADLINE_MS: 60_000, STATEMENT_TIMEOUT_MS: 100 },
     ...{ RESPONSE_TIMEOUT_MS: 500, IDLE_IN_TRANSACTION_TIMEOUT_MS: 500 },
   });
   for (const statement of ['begin', 'select id, credit from users', 'update users', 'commit']) {
     const user = await newUser(kassa, 3);
     let left = 1;
-    for (const proxy of proxies) {
+    for (const proxy of [one, other]) {
       proxy.disturb = (text) => (text.startsWith(statement) && left-- > 0 ? 'mute' : 'pass');
     }
     expect((await kassa.post(`/payment/add_funds/${user}/4`)).status).toBe(200);
     expect(left).toBeLessThan(1);
     expect(await creditOf(kassa, user)).toBe(7);
   }
-  await kassa.close();
 });

@@ -9,93 +9,75 @@ import {
   connect,
   creditOf,
   expectCleanAudit,
-  newDatabase,
+  expectUnavailable,
   newUser,
-  openKassa,
 } from '../support/kassa.ts';
 import { need } from '../support/need.ts';
+import { isPostgresql, openUntil } from '../support/open.ts';
 import { freePort, openStage, until } from '../support/process.ts';
 import { targetOf, withPort } from '../support/store-address.ts';
 
 const pgbouncer = need('pgbouncer');
-const { sql, close } = await connect();
-const [row] = await sql.unsafe('select version() as version');
-await close();
 // CockroachDB works with PgBouncer too, but has no process ids that tell sessions apart.
-const check = test.skipIf(!pgbouncer || !String(row?.version).startsWith('PostgreSQL'));
-const stage = openStage();
-const database = await newDatabase();
-afterAll(async () => {
-  await stage.clear();
-  await database.drop();
-});
+const check = test.skipIf(!pgbouncer || !(await isPostgresql()));
+const open = openUntil(afterAll);
+const database_url = await open.database();
+const stage = open.closing(openStage());
 
 /** @returns the address of the store through PgBouncer */
 async function startPooler(settings: Record<string, string | number>): Promise<string> {
   const folder = await stage.folder();
   const port = await freePort();
-  const { host, port: ports } = targetOf(database.database_url);
-  const { username, password } = new URL(database.database_url);
+  const { host, port: ports } = targetOf(database_url);
+  const { username, password } = new URL(database_url);
   const user = decodeURIComponent(username);
   const file = join(folder, 'pgbouncer.ini');
   const users = join(folder, 'users.txt');
   await writeFile(users, `"${user}" "${decodeURIComponent(password)}"\n`);
-  const lines = {
+  const all = {
     ...{ listen_addr: '127.0.0.1', listen_port: port, unix_socket_dir: '' },
     ...{ auth_type: 'scram-sha-256', auth_file: users, ...settings },
   };
-  const text = Object.entries(lines).map(([name, value]) => `${name} = ${value}`);
-  await writeFile(
-    file,
-    `[databases]\n* = host=${host[0]} port=${ports[0]}\n[pgbouncer]\n${text.join('\n')}\n`,
-  );
+  const lines = Object.entries(all).map(([name, value]) => `${name} = ${value}`);
+  const databases = `[databases]\n* = host=${host[0]} port=${ports[0]}`;
+  await writeFile(file, [databases, '[pgbouncer]', ...lines, ''].join('\n'));
   for (const path of [file, users]) await chmod(path, 0o644);
   const child = stage.start(endingWithUs(pgbouncer ?? '', [file], 'nobody'), {}, 'setpriv');
   await until(() => /listening on/.test(child.err + child.out), 'PgBouncer');
-  return withPort(database.database_url, port);
+  return withPort(database_url, port);
 }
 
-check.each([
-  ['session', {}],
-  ['session', { default_pool_size: 6, server_round_robin: 1 }],
-])('a pooler by %s serves, with every time limit in force (%j)', async (pool_mode, settings) => {
-  const DATABASE_URL = await startPooler({ pool_mode, ...settings });
-  const config = readConfig({ STATEMENT_TIMEOUT_MS: '4321' });
-  const own = await openConnection(storeOptions(config, DATABASE_URL, 'test'), 'transactions');
-  const [seen] = await own.sql.unsafe(
-    `select current_setting('statement_timeout') as statement_timeout,
-            current_setting('default_transaction_isolation') as isolation`,
-  );
-  expect({ ...seen }).toEqual({ statement_timeout: '4321ms', isolation: 'serializable' });
-  await own.close();
-  const kassa = openKassa({ DATABASE_URL });
-  const user = await newUser(kassa, 5);
-  for (let i = 0; i < 20; i++) await kassa.post(`/payment/add_funds/${user}/1`);
-  expect(await creditOf(kassa, user)).toBe(25);
-  await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
-  await kassa.close();
-  await expectCleanAudit(database.database_url);
-});
+check.each([{}, { default_pool_size: 6, server_round_robin: 1 }])(
+  'a pooler by session serves, with every time limit in force (%j)',
+  async (settings) => {
+    const DATABASE_URL = await startPooler({ pool_mode: 'session', ...settings });
+    const config = readConfig({ STATEMENT_TIMEOUT_MS: '4321' });
+    const own = await openConnection(storeOptions(config, DATABASE_URL, 'test'), 'transactions');
+    const [seen] = await own.sql`select current_setting('statement_timeout') as timeout,
+                             current_setting('default_transaction_isolation') as isolation`;
+    expect({ ...seen }).toEqual({ timeout: '4321ms', isolation: 'serializable' });
+    await own.close();
+    const kassa = open.kassa({ DATABASE_URL });
+    const user = await newUser(kassa, 5);
+    for (let i = 0; i < 20; i++) await kassa.post(`/payment/add_funds/${user}/1`);
+    expect(await creditOf(kassa, user)).toBe(25);
+    await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
+    await expectCleanAudit(database_url);
+  },
+);
 
 check.each([
-  ['transaction', {}],
-  ['transaction', { default_pool_size: 1 }],
-  ['transaction', { server_round_robin: 1 }],
-  ['transaction', { ignore_startup_parameters: 'statement_timeout,extra_float_digits' }],
-])('a pooler by %s is refused with a sentence that says why (%j)', async (pool_mode, settings) => {
-  const DATABASE_URL = await startPooler({ pool_mode, ...settings });
+  {},
+  { default_pool_size: 1 },
+  { server_round_robin: 1 },
+  { ignore_startup_parameters: 'statement_timeout,extra_float_digits' },
+])('a pooler by transaction is refused with a sentence that says why (%j)', async (settings) => {
+  const DATABASE_URL = await startPooler({ pool_mode: 'transaction', ...settings });
   for (let i = 0; i < 3; i++) {
     await expect(connect(DATABASE_URL)).rejects.toThrow('use pool_mode = session');
   }
-  const kassa = openKassa({ DATABASE_URL, AWAY_MS: 100 });
-  for (const reply of [
-    await kassa.post('/payment/create_user'),
-    await kassa.get('/stock/find/1'),
-  ]) {
-    expect([reply.status, reply.body.code]).toEqual([503, 'store_unavailable']);
-    expect(reply.body.detail).toContain('a pooler gives each transaction another session');
-  }
-  await kassa.close();
+  const why = 'a pooler gives each transaction another session';
+  await expectUnavailable(open.kassa({ DATABASE_URL, AWAY_MS: 100 }), why);
 });
 
 check('a pooler by statement is refused', async () => {

@@ -1,51 +1,36 @@
 /** Reads that wait: for a lock until their deadline, for a store that is away only briefly. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
+import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import type { Config } from '../../apps/runtime/variables.ts';
 import type { Keys } from '../../db/command.ts';
 import { openConnection } from '../../db/connection/connect.ts';
-import { postgresqlVersion } from '../../db/connection/dialect.ts';
 import { readPool } from '../../db/connection/pool.ts';
 import { reads } from '../../db/reads/reads.ts';
-import { connect, type Kassa, newDatabase, newUser, openKassa, times } from '../support/kassa.ts';
+import { creditOf, newUser, times } from '../support/kassa.ts';
+import { isPostgresql, openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
-import { type StoreProxy, startProxy } from '../support/proxy.ts';
 
-const database = await newDatabase();
-const { sql: outside, close } = await connect(database.database_url);
-const is_postgresql = (await postgresqlVersion(outside)) !== undefined;
-let proxy: StoreProxy;
-let kassa: Kassa | undefined;
-/** Connections opened through the proxy. */
-let opened: number;
-
-beforeAll(async () => {
-  proxy = await startProxy(database.database_url);
-});
-beforeEach(() => {
-  opened = 0;
-  proxy.disturb = (text) => {
-    if (isFirst(text)) opened++;
-    return 'pass';
-  };
-});
+const onPostgresql = test.skipIf(!(await isPostgresql()));
+const file = openUntil(afterAll);
+const database_url = await file.database();
+const { sql: outside } = await file.connection(database_url);
+const proxy = await file.proxy(database_url);
 afterEach(async () => {
   await unlock();
   proxy.disturb = () => 'pass';
-  await kassa?.close();
 });
-afterAll(async () => {
-  await proxy.close();
-  await close();
-  await database.drop();
-});
+const open = openUntil(afterEach);
 
 const isFirst = (text: string) => text === 'select version() as version';
 const isRead = (text: string) => text.startsWith('select id, credit from users');
 
-function open(settings: Partial<Config> = {}): Kassa {
-  kassa = openKassa({ DATABASE_URL: proxy.database_url, LANES: 1, READ_POOL_SIZE: 1, ...settings });
-  return kassa;
+/** Kassa with one connection for reads, and a user with a credit of 5 whom it has read. */
+async function start(settings: Partial<Config> = {}) {
+  const own = { DATABASE_URL: proxy.database_url, LANES: 1, READ_POOL_SIZE: 1 };
+  const kassa = open.kassa({ ...own, ...settings });
+  const user_id = await newUser(kassa, 5);
+  expect(await creditOf(kassa, user_id)).toBe(5);
+  return { kassa, user_id, find: () => kassa.get(`/payment/find_user/${user_id}`) };
 }
 /** The server lets statements wait for a lock for a long time. */
 const PATIENT = {
@@ -67,30 +52,31 @@ const readers = async () =>
       and query = 'select id, credit from users where id = any($1::text[])'`
   ).map(({ pid }) => pid);
 
-test.skipIf(!is_postgresql)(
+onPostgresql(
   'a read waits for a lock for many times RESPONSE_TIMEOUT_MS, and keeps its connection',
   async () => {
-    const kassa = open({ ...PATIENT, DEADLINE_MS: 60_000 });
-    const user_id = await newUser(kassa, 5);
-    await kassa.get(`/payment/find_user/${user_id}`);
-    const before = opened;
+    const { user_id, find } = await start({ ...PATIENT, DEADLINE_MS: 60_000 });
     const session = await readers();
     expect(session.length).toBe(1);
+    let opened = 0;
+    proxy.disturb = (text) => {
+      if (isFirst(text)) opened++;
+      return 'pass';
+    };
     await lockUsers();
-    const read = kassa.get(`/payment/find_user/${user_id}`);
-    await until(() => opened >= before + 2, 'two checks whether the store serves');
+    const read = find();
+    await until(() => opened >= 2, 'two checks whether the store serves');
     await unlock();
     expect((await read).body).toEqual({ user_id, credit: 5 });
     expect(await readers()).toEqual(session);
   },
 );
 
-test.skipIf(!is_postgresql)(
+onPostgresql(
   'a lock held past the deadline is reported as contention, to queued reads too',
   async () => {
-    const kassa = open({ LOCK_TIMEOUT_MS: 200, DEADLINE_MS: 2000, AWAY_MS: 500 });
-    const user_id = await newUser(kassa, 5);
-    await kassa.get(`/payment/find_user/${user_id}`);
+    const limits = { LOCK_TIMEOUT_MS: 200, DEADLINE_MS: 2000, AWAY_MS: 500 };
+    const { kassa, user_id, find } = await start(limits);
     const session = await readers();
     await lockUsers();
     const replies = await times(2000, (i) => kassa.get(`/payment/find_user/${user_id}-${i}`));
@@ -99,33 +85,25 @@ test.skipIf(!is_postgresql)(
       'contention: others held a lock on it for too long; nothing changed',
     ]);
     await unlock();
-    expect((await kassa.get(`/payment/find_user/${user_id}`)).body.credit).toBe(5);
+    expect((await find()).body.credit).toBe(5);
     expect(await readers()).toEqual(session);
   },
 );
 
-test.skipIf(!is_postgresql)('a read that the server lets wait ends at its deadline', async () => {
+onPostgresql('a read that the server lets wait ends at its deadline', async () => {
   const DEADLINE_MS = 6000;
   const limits = { STATEMENT_TIMEOUT_MS: DEADLINE_MS - 100, LOCK_TIMEOUT_MS: DEADLINE_MS - 200 };
-  const kassa = open({ DEADLINE_MS, ...limits });
-  const user_id = await newUser(kassa, 5);
+  const { find } = await start({ DEADLINE_MS, ...limits });
   await lockUsers();
   const begun_at = performance.now();
-  const { body } = await kassa.get(`/payment/find_user/${user_id}`);
-  await unlock();
-  expect(body.code).toBe('contention');
-  expect(performance.now() - begun_at).toBeLessThan(1.5 * DEADLINE_MS); // the second try would take as long as the first
+  expect((await find()).body.code).toBe('contention');
+  // A second try would take as long as the first.
+  expect(performance.now() - begun_at).toBeLessThan(1.5 * DEADLINE_MS);
 });
 
 test('a connection that falls silent is left soon, though a statement may take long', async () => {
-  const kassa = open({
-    RESPONSE_TIMEOUT_MS: 500,
-    ...PATIENT,
-    DEADLINE_MS: 60_000,
-    AWAY_MS: 59_000,
-  });
-  const user_id = await newUser(kassa, 5);
-  await kassa.get(`/payment/find_user/${user_id}`);
+  const limits = { RESPONSE_TIMEOUT_MS: 500, DEADLINE_MS: 60_000, AWAY_MS: 59_000 };
+  const { find } = await start({ ...PATIENT, ...limits });
   let asked = 0;
   let frozen = true;
   proxy.disturb = (text) => {
@@ -133,19 +111,14 @@ test('a connection that falls silent is left soon, though a statement may take l
     return frozen && (isRead(text) || isFirst(text)) ? 'stall' : 'pass';
   };
   const begun_at = performance.now();
-  expect((await kassa.get(`/payment/find_user/${user_id}`)).body.credit).toBe(5);
+  expect((await find()).body.credit).toBe(5);
   expect(asked).toBe(2); // the check whether it serves, and the new connection
   expect(performance.now() - begun_at).toBeLessThan(PATIENT.STATEMENT_TIMEOUT_MS / 2);
 });
 
 test('2000 reads of a frozen store are all refused soon, and served once it is back', async () => {
-  const [RESPONSE_TIMEOUT_MS, CONNECT_TIMEOUT_MS, AWAY_MS] = [1000, 1000, 1000];
-  const kassa = open({
-    ...{ RESPONSE_TIMEOUT_MS, CONNECT_TIMEOUT_MS, AWAY_MS },
-    DEADLINE_MS: 60_000,
-  });
-  const user_id = await newUser(kassa, 5);
-  await kassa.get(`/payment/find_user/${user_id}`);
+  const limits = { RESPONSE_TIMEOUT_MS: 1000, CONNECT_TIMEOUT_MS: 1000, AWAY_MS: 1000 };
+  const { kassa, user_id, find } = await start({ ...limits, DEADLINE_MS: 60_000 });
   proxy.disturb = () => 'stall';
   const begun_at = performance.now();
   const replies = await times(2000, (i) => kassa.get(`/orders/find/${i}-${user_id}`));
@@ -153,12 +126,9 @@ test('2000 reads of a frozen store are all refused soon, and served once it is b
   const told = new Set(replies.map(({ status, body }) => `${status} ${body.code}: ${body.detail}`));
   expect([...told]).toEqual(['503 store_unavailable: the store cannot be reached']);
   // The silence, the check and the attempt to connect; twice that on a busy machine.
-  expect(took_ms).toBeLessThan(2 * (2 * RESPONSE_TIMEOUT_MS + CONNECT_TIMEOUT_MS));
+  expect(took_ms).toBeLessThan(2 * (2 * limits.RESPONSE_TIMEOUT_MS + limits.CONNECT_TIMEOUT_MS));
   proxy.disturb = () => 'pass';
-  await until(
-    async () => (await kassa.get(`/payment/find_user/${user_id}`)).status === 200,
-    'the store to be found again',
-  );
+  await until(async () => (await find()).status === 200, 'the store to be found again');
 });
 
 /** Orders `big-0` … with this many lines each, and one without lines. */
@@ -175,8 +145,8 @@ async function fillOrders(orders: number, lines: number): Promise<string[]> {
 test('long orders are read in portions, and each order is whole, in finds and in read-aheads', async () => {
   const [orders, lines] = [23, 1000];
   const ids = await fillOrders(orders, lines);
-  const options = storeOptions(readConfig({}), proxy.database_url, 'test');
-  const pool = readPool(() => openConnection(options, 'reads'), options);
+  const options = storeOptions(readConfig({}), database_url, 'test');
+  const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
   const portions: number[] = [];
   const counted: typeof pool.read = async (...args) => {
     const rows = await pool.read(...args);
@@ -209,36 +179,28 @@ test('long orders are read in portions, and each order is whole, in finds and in
   }
   expect(Math.max(...portions)).toBeLessThanOrEqual(5001);
   expect(portions.length).toBeGreaterThanOrEqual((2 * orders * lines) / 5001);
-  await pool.close();
 });
 
-test.skipIf(!is_postgresql)(
-  'reads of orders use the primary key in its order, without sorting',
-  async () => {
-    const kassa = open();
-    const texts = new Set<string>();
-    proxy.disturb = (text) => {
-      if (text.includes('left join order_lines')) texts.add(text);
-      return 'pass';
-    };
-    await Promise.all([kassa.store.read.findOrder('a'), kassa.store.read.prefetchOrders(['a'])]);
-    expect(texts.size).toBe(2);
-    const options = storeOptions(readConfig({}), database.database_url, 'test');
-    const reader = await openConnection(options, 'reads');
-    for (const [i, text] of [...texts].entries()) {
-      await reader.sql.unsafe(`prepare plan_${i} as ${text}`);
-      const plan = await reader.sql.unsafe(`explain (costs off) execute plan_${i} ('{a,b}', 9)`);
-      const nodes = plan.map((row) => String(row['QUERY PLAN']).replace(/^[ >-]+|Only /g, ''));
-      const [limit, join, orders, ...lines] = nodes.filter((node) => !/ Cond:/.test(node));
-      expect([limit, join, orders]).toEqual([
-        'Limit',
-        'Nested Loop Left Join',
-        'Index Scan using orders_pkey on orders o',
-      ]);
-      // An index scan or a bitmap scan, depending on the size of the table.
-      expect(lines.at(-1)).toContain('order_lines_pkey');
-      expect(lines.join()).not.toMatch(/Seq|Sort/);
-    }
-    await reader.close();
-  },
-);
+onPostgresql('reads of orders use the primary key in its order, without sorting', async () => {
+  const { kassa } = await start();
+  const texts = new Set<string>();
+  proxy.disturb = (text) => {
+    if (text.includes('left join order_lines')) texts.add(text);
+    return 'pass';
+  };
+  await Promise.all([kassa.store.read.findOrder('a'), kassa.store.read.prefetchOrders(['a'])]);
+  expect(texts.size).toBe(2);
+  const options = storeOptions(readConfig({}), database_url, 'test');
+  const reader = open.closing(await openConnection(options, 'reads'));
+  for (const [i, text] of [...texts].entries()) {
+    await reader.sql.unsafe(`prepare plan_${i} as ${text}`);
+    const plan = await reader.sql.unsafe(`explain (costs off) execute plan_${i} ('{a,b}', 9)`);
+    const nodes = plan.map((row) => String(row['QUERY PLAN']).replace(/^[ >-]+|Only /g, ''));
+    const [limit, join, orders, ...lines] = nodes.filter((node) => !/ Cond:/.test(node));
+    const first = ['Limit', 'Nested Loop Left Join', 'Index Scan using orders_pkey on orders o'];
+    expect([limit, join, orders]).toEqual(first);
+    // An index scan or a bitmap scan, depending on the size of the table.
+    expect(lines.at(-1)).toContain('order_lines_pkey');
+    expect(lines.join()).not.toMatch(/Seq|Sort/);
+  }
+});

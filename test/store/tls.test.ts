@@ -1,5 +1,5 @@
 /** TLS to a real server: trust, client certificates, and renewed certificates. */
-import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { afterAll, expect, test } from 'bun:test';
 import { rm } from 'node:fs/promises';
 import { connectOrSay } from '../../apps/cli/connect.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
@@ -10,45 +10,31 @@ import { codeOf, Failure } from '../../db/failure.ts';
 import { openStore } from '../../db/store.ts';
 import { newAuthority } from '../support/certificates.ts';
 import {
-  connect,
   creditOf,
   expectCleanAudit,
   fittingEnvironment,
-  newDatabase,
   newItem,
   newOrder,
   newUser,
-  openKassa,
   stockOf,
   storeUrl,
   tally,
   terminateSessions,
   times,
 } from '../support/kassa.ts';
+import { openUntil } from '../support/open.ts';
 import { openStage, until } from '../support/process.ts';
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts';
+import { startTlsServer } from '../support/tls-server.ts';
 
-let server: TlsServer;
-let ca_file: string;
+const open = openUntil(afterAll);
+const stage = open.closing(openStage());
+const server = open.closing(await startTlsServer(await stage.folder()));
+const ca_file = await server.put('trusted.crt', server.authority.cert);
 /** The files of the role cert_shop, which has no password. */
-let mine: CredentialFiles;
-
-beforeAll(async () => {
-  server = await startTlsServer();
-  ca_file = await server.put('trusted.crt', server.authority.cert);
-  mine = await certified('cert_shop');
-  const { sql, close } = await connect(`${server.database_url}?sslmode=require`);
-  await sql`create role cert_shop login superuser`;
-  await close();
-});
-afterAll(() => server.stop());
-
-/** Makes the server read its certificate again. */
-async function reload(): Promise<void> {
-  const { sql, close } = await connect(urlOf({ mode: 'require' }));
-  await sql`select pg_reload_conf()`;
-  await close();
-}
+const mine = await certified('cert_shop');
+const { sql } = await open.connection(urlOf({ mode: 'require' }));
+await sql`create role cert_shop login superuser`;
+await sql.unsafe(`create role both_shop login superuser password '${server.password}'`);
 
 async function certified(name: string, days = 30, authority = server.authority) {
   const { cert, key } = await authority.issue({ name, days });
@@ -60,14 +46,14 @@ async function certified(name: string, days = 30, authority = server.authority) 
   };
 }
 
-const urlOf = (change: { host?: string; user?: string; mode?: string }): string => {
+function urlOf(change: { host?: string; user?: string; mode?: string }): string {
   const url = new URL(server.database_url);
   if (change.host) url.hostname = change.host;
   if (change.user) [url.username, url.password] = [change.user, ''];
   if (change.mode) url.searchParams.set('sslmode', change.mode);
   return url.href;
-};
-const shop = (mode = 'verify-full') => urlOf({ user: 'cert_shop', mode });
+}
+const shop = () => urlOf({ user: 'cert_shop', mode: 'verify-full' });
 
 /** How the server describes the connection, or the reasons why it failed. */
 async function attempt(url: string, files: CredentialFiles): Promise<string> {
@@ -119,10 +105,9 @@ test('a certificate of an untrusted authority is refused, unless no authority is
 test("a client without a certificate, or with another role's, an expired or a foreign one, is refused", async () => {
   expect(await attempt(shop(), { ca_file })).toContain('28000');
   expect(await attempt(shop(), await certified('cert_other'))).toContain('28000');
-  for (const files of [
-    await certified('cert_shop', -1),
-    await certified('cert_shop', 30, await newAuthority('another')),
-  ]) {
+  const expired = await certified('cert_shop', -1);
+  const foreign = await certified('cert_shop', 30, await newAuthority('another'));
+  for (const files of [expired, foreign]) {
     expect(await attempt(shop(), files)).not.toContain('TLSv1.3');
   }
   expect(await attempt(shop(), mine)).toContain('cert_shop');
@@ -154,10 +139,10 @@ test('the tools report a failure of TLS in one sentence', async () => {
       ({ close }) => close(),
       (failure) => failure.detail,
     );
-  const host = new URL(server.database_url).port;
   const wrong_host = urlOf({ host: '127.0.0.1', mode: 'verify-full' });
+  const { host } = new URL(wrong_host);
   expect(await say(wrong_host, { ca_file })).toBe(
-    `the store at 127.0.0.1:${host}/postgres has a certificate for another host`,
+    `the store at ${host}/postgres has a certificate for another host`,
   );
   expect(await say(urlOf({ mode: 'verify-full' }), {})).toContain('is not trusted (');
   expect(await say(shop(), { ca_file })).toContain('refuses this user');
@@ -165,91 +150,71 @@ test('the tools report a failure of TLS in one sentence', async () => {
 });
 
 test('the services work over TLS, survive the end of their sessions, and follow a renewed certificate', async () => {
-  const { database_url, drop } = await newDatabase(urlOf({ mode: 'require' }));
+  const database_url = await open.database(urlOf({ mode: 'require' }));
   const url = new URL(database_url);
   [url.username, url.password] = ['cert_shop', ''];
   url.searchParams.set('sslmode', 'verify-full');
   const changing = await server.put('changing.crt', server.authority.cert);
-  const kassa = openKassa({
+  const kassa = open.kassa({
     DATABASE_URL: url.href,
-    DATABASE_CA_FILE: changing,
-    DATABASE_CERT_FILE: mine.cert_file,
-    DATABASE_KEY_FILE: mine.key_file,
+    ...variablesOf({ ...mine, ca_file: changing }),
   });
-  try {
-    expect((await kassa.get('/health/ready')).status).toBe(200);
-    const user_id = await newUser(kassa, 1000);
-    const item_id = await newItem(kassa, 2, 100);
-    const buy = async () => {
-      const order_id = await newOrder(kassa, user_id, [[item_id, 1]]);
-      return kassa.post(`/orders/checkout/${order_id}`);
-    };
-    expect(tally(await times(40, buy))).toEqual({ 200: 40 });
+  expect((await kassa.get('/health/ready')).status).toBe(200);
+  const user_id = await newUser(kassa, 1000);
+  const item_id = await newItem(kassa, 2, 100);
+  const buy = async () => {
+    const order_id = await newOrder(kassa, user_id, [[item_id, 1]]);
+    return kassa.post(`/orders/checkout/${order_id}`);
+  };
+  expect(tally(await times(40, buy))).toEqual({ 200: 40 });
 
-    // A new authority has issued the store's certificate: only a fresh read of the file trusts it.
-    const renewed = await newAuthority('renewed');
-    const { cert, key } = await renewed.issue({ name: 'store', hosts: ['localhost'] });
-    await server.put('server.crt', cert);
-    await server.put('server.key', key);
-    await server.put('changing.crt', renewed.cert);
-    await reload();
-    const seen = () => attempt(shop(), { ...mine, ca_file: changing });
-    await until(async () => (await seen()).includes('cert_shop'), 'the renewed certificate');
-    expect(await terminateSessions(database_url)).toBeGreaterThan(1);
-    expect(tally(await times(40, buy))).toEqual({ 200: 40 });
-    expect([await creditOf(kassa, user_id), await stockOf(kassa, item_id)]).toEqual([840, 20]);
+  // A new authority has issued the store's certificate: only a fresh read of the file trusts it.
+  const renewed = await newAuthority('renewed');
+  await server.put('changing.crt', renewed.cert);
+  await server.renew(30, renewed);
+  const seen = () => attempt(shop(), { ...mine, ca_file: changing });
+  await until(async () => (await seen()).includes('cert_shop'), 'the renewed certificate');
+  expect(await terminateSessions(database_url)).toBeGreaterThan(1);
+  expect(tally(await times(40, buy))).toEqual({ 200: 40 });
+  expect([await creditOf(kassa, user_id), await stockOf(kassa, item_id)]).toEqual([840, 20]);
 
-    await server.wear({ name: 'store', hosts: ['localhost'] });
-    await reload();
-    await until(async () => !(await seen()).includes('cert_shop'), 'the old certificate');
-    await terminateSessions(database_url);
-    expect((await kassa.get('/health/ready')).body.code).toBe('store_unavailable');
-    await server.put('changing.crt', server.authority.cert);
-    await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
-    await expectCleanAudit(database_url);
-  } finally {
-    await kassa.close();
-    await drop();
-  }
+  await server.renew();
+  await until(async () => !(await seen()).includes('cert_shop'), 'the old certificate');
+  await terminateSessions(database_url);
+  expect((await kassa.get('/health/ready')).body.code).toBe('store_unavailable');
+  await server.put('changing.crt', server.authority.cert);
+  await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
+  await kassa.close();
+  await expectCleanAudit(database_url);
 });
 
 test('the proofs use the certificates and the password of the environment', async () => {
-  const stage = openStage();
-  const { sql, close } = await connect(urlOf({ mode: 'require' }));
-  await sql.unsafe(`create role both_shop login superuser password '${server.password}'`);
-  await close();
   const url = urlOf({ user: 'both_shop', mode: 'verify-full' });
-  const { cert_file = '', key_file = '' } = await certified('both_shop');
+  const both = await certified('both_shop');
   const password_file = await server.put('password', `${server.password}\n`);
   expect(await attempt(url, { ca_file, password_file })).toContain('28000');
-  expect(await attempt(url, { ca_file, cert_file, key_file })).not.toContain('TLSv1.3');
-  const env = {
-    DATABASE_URL: url,
-    DATABASE_CA_FILE: ca_file,
-    DATABASE_CERT_FILE: cert_file,
-    DATABASE_KEY_FILE: key_file,
-    DATABASE_PASSWORD_FILE: password_file,
-  };
+  expect(await attempt(url, both)).not.toContain('TLSv1.3');
+  const env = { DATABASE_URL: url, ...variablesOf({ ...both, password_file }) };
   const few = ['--items', '5', '--users', '10', '--checkouts', '10'];
   const fault = ['--faults', 'terminate-sessions', '--every', '0.4'];
   const brief = ['--minutes', '0.05', '--seed', '11', '--clients', '2', '--think', '50', ...fault];
-  try {
-    const consistency = await stage.run(['test/proofs/consistency/main.ts', ...few], env);
-    expect([consistency.code, consistency.err]).toEqual([0, expect.not.stringContaining('ERR')]);
-    const chaos = await stage.run(['test/proofs/chaos/main.ts', ...brief], env);
-    expect([chaos.code, chaos.out]).toEqual([0, expect.stringMatching(/\d audits, 0 failed/)]);
-  } finally {
-    await stage.clear();
-  }
+  const consistency = await stage.run(['test/proofs/consistency/main.ts', ...few], env);
+  expect([consistency.code, consistency.err]).toEqual([0, expect.not.stringContaining('ERR')]);
+  const chaos = await stage.run(['test/proofs/chaos/main.ts', ...brief], env);
+  expect([chaos.code, chaos.out]).toEqual([0, expect.stringMatching(/\d audits, 0 failed/)]);
 });
 
+/** As the environment names the files. */
+const variablesOf = (files: CredentialFiles): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(files).map(([name, path]) => [`DATABASE_${name.toUpperCase()}`, path]),
+  );
+
 test('an expired certificate of the store is refused', async () => {
-  await server.wear({ name: 'store', hosts: ['localhost'], days: -1 });
-  await reload();
+  await server.renew(-1);
   const seen = () => attempt(urlOf({ mode: 'verify-full' }), { ca_file });
   await until(async () => (await seen()).includes('CERT_HAS_EXPIRED'), 'the expired certificate');
   expect(await attempt(urlOf({ mode: 'require' }), {})).toBe('TLSv1.3 ');
-  await server.wear({ name: 'store', hosts: ['localhost'] });
 });
 
 test('the log of a refused password does not contain it', async () => {

@@ -4,7 +4,8 @@ import type { Connection } from '../../db/connection/connection.ts';
 import { takeGate } from '../../db/connection/dialect.ts';
 import { codeOf } from '../../db/failure.ts';
 import { type Migration, migrate, readMigrations } from '../../db/maintenance/migrate.ts';
-import { connect, type Kassa, newDatabase, openKassa } from '../support/kassa.ts';
+import { openUntil } from '../support/open.ts';
+import { until } from '../support/process.ts';
 
 const migrations = await readMigrations();
 const at = migrations.findIndex(({ name }) => name === '0002_operations_of_each_service');
@@ -13,30 +14,21 @@ const split = migrations[at] as Migration;
 const USERS = ['ann', 'bob', 'eve'];
 const KEY = 'gift-1';
 
-let database: Awaited<ReturnType<typeof newDatabase>>;
+const open = openUntil(afterEach);
+let database_url: string;
 let connection: Connection;
-const connections: Connection[] = [];
 
 beforeEach(async () => {
-  database = await newDatabase(undefined, { migrated: false });
-  connection = await open();
+  database_url = await open.database(undefined, { migrated: false });
+  connection = await open.connection(database_url);
   await migrate(connection, before);
   for (const user of USERS) {
     await connection.sql`insert into users (id, credit) values (${user}, 0)`;
   }
 });
-afterEach(async () => {
-  await Promise.all(connections.splice(0).map((one) => one.close()));
-  await database.drop();
-});
-async function open(): Promise<Connection> {
-  const opened = await connect(database.database_url);
-  connections.push(opened);
-  return opened;
-}
 
-/** A call with the statements of the old version; without `end` it stays uncommitted. */
-async function addFundsBefore({ sql, gated }: Connection, user: string, end: 'commit' | undefined) {
+/** A call with the statements of the old version. It commits, unless `end` is false. */
+async function addFundsBefore({ sql, gated }: Connection, user: string, end = true) {
   const path = `POST /payment/add_funds/${user}/7`;
   const key = `k:${KEY}-${user}`;
   try {
@@ -68,27 +60,22 @@ async function addFundsBefore({ sql, gated }: Connection, user: string, end: 'co
   }
 }
 
-/** The same call to a service of the new version: the given one, or one for this call. */
-async function addFundsNow(user: string, service?: Kassa): Promise<string> {
-  const kassa = service ?? openNow();
+const openNow = () => open.kassa({ DATABASE_URL: database_url, DEADLINE_MS: 1000 }, ['payment']);
+
+/** The same call to a service of the new version. */
+async function addFundsNow(user: string, service = openNow()): Promise<string> {
   const path = `/payment/add_funds/${user}/7`;
-  const reply = await kassa.call('POST', path, { 'idempotency-key': `${KEY}-${user}` });
-  if (!service) await kassa.close();
+  const reply = await service.post(path, { 'idempotency-key': `${KEY}-${user}` });
   if (reply.status !== 200) return `${reply.status} ${reply.body.code}`;
   return reply.headers.get('idempotency-replayed') ? `replayed ${reply.text}` : reply.text;
 }
-
-const openNow = (): Kassa =>
-  openKassa({ DATABASE_URL: database.database_url, DEADLINE_MS: 1000 }, ['payment']);
 
 const credits = async () =>
   (await connection.sql`select credit from users order by id`).map((row) => Number(row.credit));
 
 test('at each step of the upgrade a repeated call is replayed or refused, in the old and new version', async () => {
   const answers = new Map<string, string>();
-  for (const user of USERS) {
-    answers.set(user, await addFundsBefore(connection, user, 'commit'));
-  }
+  for (const user of USERS) answers.set(user, await addFundsBefore(connection, user));
   expect(await credits()).toEqual([7, 7, 7]);
   const seen: string[] = [];
   for (let steps = 0; steps <= split.statements.length; steps++) {
@@ -97,12 +84,10 @@ test('at each step of the upgrade a repeated call is replayed or refused, in the
       await migrate(connection, [...before, partly]);
       await connection.sql`delete from migrations where name = ${split.name} and step = 0`;
     }
-    const kassa = openNow();
+    const service = openNow();
     for (const user of USERS) {
-      const [old, now] = [
-        await addFundsBefore(connection, user, 'commit'),
-        await addFundsNow(user, kassa),
-      ];
+      const old = await addFundsBefore(connection, user);
+      const now = await addFundsNow(user, service);
       const replay = `replayed ${answers.get(user)}`;
       expect([replay, '42P01']).toContain(old);
       // Either refusal means that nothing was done; a busy store may miss the deadline.
@@ -110,25 +95,22 @@ test('at each step of the upgrade a repeated call is replayed or refused, in the
       expect([steps, old === replay && now === replay]).toEqual([steps, false]);
       if (user === 'ann') seen.push(`${old === replay} ${now === replay}`);
     }
-    await kassa.close();
+    await service.close();
     expect(await credits()).toEqual([7, 7, 7]);
   }
   // First only the old version serves, then neither, then only the new one.
-  expect(seen.filter((one, i) => one !== seen[i - 1])).toEqual([
-    'true false',
-    'false false',
-    'false true',
-  ]);
+  const changes = seen.filter((one, i) => one !== seen[i - 1]);
+  expect(changes).toEqual(['true false', 'false false', 'false true']);
 });
 
 test('a call of the old version that is under way when its table is closed keeps its record', async () => {
-  const old = await open();
-  const answer = await addFundsBefore(old, 'ann', undefined); // committed below
+  const old = await open.connection(database_url);
+  const answer = await addFundsBefore(old, 'ann', false);
   const lines: string[] = [];
   const upgrade = migrate(connection, migrations, (line) => lines.push(line));
   const closing = split.statements.findIndex((text) => text.includes('TO "operations_closing"'));
   const begun = `${split.name} ${closing + 1}/${split.statements.length}`;
-  while (!lines.includes(begun)) await Bun.sleep(5);
+  await until(() => lines.includes(begun), 'the table to be closed');
   await old.sql`commit`;
   await upgrade;
   expect(await addFundsNow('ann')).toBe(`replayed ${answer}`);
@@ -169,6 +151,5 @@ test('any number of records move to the table of their service, except markers a
            (select count(*) from payment_operations) as payment,
            (select count(*) from stock_operations) as stock`;
   expect({ ...count }).toEqual({ orders: 20, payment: 12_000, stock: 10 });
-  const gone = await sql`select 1 from operations`.catch((error) => error.code);
-  expect(gone).toBe('42P01');
+  expect(await sql`select 1 from operations`.catch(({ code }) => code)).toBe('42P01');
 });

@@ -7,7 +7,7 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509';
 
-export interface Subject {
+interface Subject {
   /** The common name. For a client it is the SQL role. */
   name: string;
   /** Host names and IPv4 addresses of a server. */

@@ -3,9 +3,10 @@ import { globSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
-import { withConnection } from './kassa.ts';
+import { newDatabase, withConnection } from './kassa.ts';
 import { need } from './need.ts';
-import { type Child, freePort, openStage, until } from './process.ts';
+import { freePort, openStage, until } from './process.ts';
+import { withParameter, withPort } from './store-address.ts';
 
 /** The folder of its programs, or undefined if it is not installed. */
 export const programs = need(
@@ -13,13 +14,6 @@ export const programs = need(
   'apt-get install postgresql',
   globSync('/usr/lib/postgresql/*/bin/pg_basebackup').sort().map(dirname).at(-1) ?? null,
 );
-
-export interface Server {
-  database_url: string;
-  /** 127.0.0.1 and its port. */
-  host: string;
-  child: Child;
-}
 
 const root = userInfo().uid === 0;
 const idsOf = (user: string) =>
@@ -46,31 +40,33 @@ export function openServers() {
     if (uid !== undefined) await chown(path, uid, gid ?? 0);
     return path;
   };
-  /** Starts a server on new data, which the program makes. */
-  const serve = async (program: string, ...args: string[]): Promise<Server> => {
+  /** Starts a server on new data, which the program makes. @returns its port */
+  const serve = async (program: string, ...args: string[]): Promise<number> => {
     const data = join(await folder(), 'data');
     const made = start(program, ['-D', data, '--no-sync', ...args]);
     if ((await made.ended) !== 0) throw new Error(`${program}: ${made.err}`);
     const port = await freePort();
     const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories='];
-    const child = start('postgres', [
-      '-D',
-      data,
-      ...settings.flatMap((setting) => ['-c', setting]),
-    ]);
-    const host = `127.0.0.1:${port}`;
-    const database_url = `postgres://kassa@${host}/postgres`;
-    const any = `${database_url}?target_session_attrs=any`;
+    start('postgres', ['-D', data, ...settings.flatMap((setting) => ['-c', setting])]);
+    const any = anyRole(`postgres://kassa@127.0.0.1:${port}/postgres`);
     const answers = () => withConnection(() => true, any).catch(() => false);
     await until(answers, `PostgreSQL on ${port}`);
-    return { database_url, host, child };
+    return port;
   };
   return {
     folder,
-    primary: () => serve('initdb', ...'-U kassa -A trust -E UTF8 --locale=C'.split(' ')),
-    /** A streaming replica of the primary. */
-    standby: ({ database_url }: Server) =>
-      serve('pg_basebackup', '-R', '-c', 'fast', '-d', database_url),
+    /** @returns the address of a new, migrated database on a new server */
+    async primary(): Promise<string> {
+      const port = await serve('initdb', ...'-U kassa -A trust -E UTF8 --locale=C'.split(' '));
+      return (await newDatabase(`postgres://kassa@127.0.0.1:${port}/postgres`)).database_url;
+    },
+    /** @returns the address of this database on a streaming replica of its server */
+    standby: async (primary: string): Promise<string> =>
+      withPort(primary, await serve('pg_basebackup', '-R', '-c', 'fast', '-d', primary)),
     clear: stage.clear,
   };
 }
+
+/** The address for tools, which may read from a standby. */
+export const anyRole = (database_url: string): string =>
+  withParameter(database_url, 'target_session_attrs', 'any');

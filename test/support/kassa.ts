@@ -262,6 +262,13 @@ export function expectProblem(
   for (const id of named) expect(body.detail).toContain(id);
 }
 
+/** Expects a read and a write to be refused, since the store cannot serve, with this reason. */
+export async function expectUnavailable({ get, post }: Kassa, why: string): Promise<void> {
+  for (const reply of [await get('/stock/find/1'), await post('/payment/create_user')]) {
+    expectProblem(reply, 503, 'store_unavailable', why);
+  }
+}
+
 /** The number of replies with each status: { 200: 49, 409: 1 } */
 export function tally(replies: readonly Reply[]): Record<number, number> {
   const counts: Record<number, number> = {};

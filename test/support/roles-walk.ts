@@ -4,18 +4,11 @@ import { openConnection } from '../../db/connection/connect.ts';
 import { readPool } from '../../db/connection/pool.ts';
 import { sweeper } from '../../db/maintenance/sweep.ts';
 import type { Service } from '../../db/service.ts';
-import { type Kassa, openKassa, type Reply } from './kassa.ts';
+import type { Kassa, Reply } from './kassa.ts';
 import { run } from './shop.ts';
 
 export type { Service };
 export type Crew = Record<Service, Kassa>;
-
-/** Kassa three times, each under the role of one service. */
-export function openCrew(urlOf: (role: string) => string): Crew {
-  const open = (service: Service) =>
-    openKassa({ DATABASE_URL: urlOf(`kassa_${service}`) }, [service]);
-  return { order: open('order'), payment: open('payment'), stock: open('stock') };
-}
 
 /** Braces stand for an id that an earlier answer named. A service also needs calls of others. */
 const walks: Record<Service, string[]> = {

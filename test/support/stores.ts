@@ -59,13 +59,21 @@ export async function plant(directory: string, seed = storeOfProcess()?.seed): P
   if (copied.status !== 0) throw new Error(`cp failed: ${copied.stderr ?? copied.error}`);
 }
 
+/** Starts an embedded store in this directory, on a copy of the seed. */
+export async function serveFrom(
+  directory: string,
+  settings: Record<string, string> = { shared_buffers: '32MB' },
+  seed?: string,
+) {
+  await plant(directory, seed);
+  return startEmbedded({ directory, settings, report: () => {}, failed: console.error });
+}
+
 async function startForgetful(seed?: string) {
   await removeLeftovers();
   const asked = await mkdtemp(join(tmpdir(), 'kassa-test-'));
   await chmod(asked, 0o755); // started by root, the server runs as another user
-  await plant(asked, seed);
-  const quiet = { report: () => {}, failed: console.error };
-  const embedded = await startEmbedded({ directory: asked, settings: FORGETFUL, ...quiet });
+  const embedded = await serveFrom(asked, FORGETFUL, seed);
   const { database_url: server_url, directory: home, stop: end } = embedded;
   const remove = async () => {
     for (const path of [asked, home]) await rm(path, { recursive: true, force: true });

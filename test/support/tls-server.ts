@@ -1,13 +1,10 @@
-/** A PostgreSQL for one test that accepts only TLS, and the authority of its certificates. */
-import { chmod, chown, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+/** A PostgreSQL that accepts only TLS, and the authority of its certificates. */
+import { chown, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startEmbedded } from '../../db/local/embedded.ts';
 import { prepare } from '../../db/local/embedded-home.ts';
-import { newAuthority, type Subject } from './certificates.ts';
-import { plant } from './stores.ts';
-
-export type TlsServer = Awaited<ReturnType<typeof startTlsServer>>;
+import { newAuthority } from './certificates.ts';
+import { connect } from './kassa.ts';
+import { serveFrom } from './stores.ts';
 
 /** Roles with the prefix cert_ need a certificate of their name, with both_ a password too. */
 const HBA = `
@@ -17,10 +14,8 @@ hostssl all all all scram-sha-256
 hostnossl all all all reject
 `;
 
-export async function startTlsServer() {
-  const directory = await mkdtemp(join(tmpdir(), 'kassa-test-'));
-  await chmod(directory, 0o755); // started by root, the server runs as another user
-  await plant(directory);
+/** @param directory an empty folder, which other users can enter */
+export async function startTlsServer(directory: string) {
   const { user } = await prepare(directory, () => {});
   const authority = await newAuthority('authority of the test');
   /** Replaces a file atomically, as a secret is replaced. @returns its path */
@@ -31,23 +26,18 @@ export async function startTlsServer() {
     await rename(`${path}.new`, path);
     return path;
   };
-  /** Installs a server certificate, in effect after the next reload. */
-  const wear = async (subject: Subject) => {
-    const { cert, key } = await authority.issue(subject);
-    await put('server.crt', cert);
-    await put('server.key', key);
+  const certify = async (days: number, by = authority) => {
+    const { cert, key } = await by.issue({ name: 'store', hosts: ['localhost'], days });
+    return {
+      ssl_cert_file: await put('server.crt', cert),
+      ssl_key_file: await put('server.key', key),
+    };
   };
-  await wear({ name: 'store', hosts: ['localhost'] });
-  const settings = {
-    ssl: 'on',
-    ssl_cert_file: join(directory, 'server.crt'),
-    ssl_key_file: join(directory, 'server.key'),
+  const server = await serveFrom(directory, {
+    ...{ ssl: 'on', shared_buffers: '32MB', ...(await certify(30)) },
     ssl_ca_file: await put('ca.crt', authority.cert),
     hba_file: await put('hba.conf', HBA),
-    shared_buffers: '32MB',
-  };
-  const quiet = { report: () => {}, failed: console.error };
-  const server = await startEmbedded({ directory, settings, ...quiet });
+  });
   const url = new URL(server.database_url);
   url.hostname = 'localhost';
   return {
@@ -56,10 +46,13 @@ export async function startTlsServer() {
     password: url.password,
     authority,
     put,
-    wear,
-    async stop() {
-      await server.stop();
-      await rm(directory, { recursive: true, force: true });
+    /** Renews the certificate: of this many days, negative for an expired one, by an authority. */
+    async renew(days = 30, by = authority) {
+      await certify(days, by);
+      const { sql, close } = await connect(`${url.href}?sslmode=require`);
+      await sql`select pg_reload_conf()`;
+      await close();
     },
+    close: server.stop,
   };
 }

@@ -292,7 +292,7 @@ export const engineMutants: readonly Mutant[] = [
     'grant.ts',
     '...(surplus.length > 0 ?',
     '...(surplus.length > 99 ?',
-    ['roles'],
+    ['grants'],
   ),
   mutant(
     'a service is ready without its privileges',
