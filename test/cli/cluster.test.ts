@@ -1,91 +1,17 @@
 /** `bun run cluster`: nodes are started, killed and restarted, with a stand-in for the binary. */
 import { afterAll, expect, test } from 'bun:test';
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { existsSync, statSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { cockroachIn, environment } from '../../apps/runtime/config.ts';
-import type { Cluster } from '../../db/local/cockroach-node.ts';
-import { findCockroach, isTaken } from '../../db/local/cockroach-node.ts';
-import { startEmbedded } from '../../db/local/embedded.ts';
+import { findCockroach } from '../../db/local/cockroach-node.ts';
 import { commandOf } from '../../db/local/owner.ts';
-import { connect } from '../support/kassa.ts';
-import { need } from '../support/need.ts';
-import {
-  answers,
-  type Child,
-  call,
-  freePort,
-  openStage,
-  processesOf,
-  sentenceOf,
-  TOP,
-  until,
-} from '../support/process.ts';
-import { plant } from '../support/stores.ts';
+import { newCluster } from '../support/cluster.ts';
+import { type Child, openStage, processesOf, sentenceOf, until } from '../support/process.ts';
 
 const stage = openStage();
-afterAll(() => stage.clear());
-
-interface Place {
-  /** The folder of the stand-in, and the data directory below it. */
-  folder: string;
-  data: string;
-  sql: number;
-  http: number;
-  run(...flags: string[]): Promise<Child>;
-  /** The first run, which chooses the ports. */
-  up(...flags: string[]): Promise<Child>;
-  /** The calls of the binary since the last time. */
-  calls(): string[][];
-  state(): Cluster;
-  pids(): (number | undefined)[];
-}
-
-async function place(binary?: string): Promise<Place> {
-  const folder = await stage.folder();
-  const data = join(folder, 'data');
-  const stand_in = join(folder, 'cockroach');
-  const words = [process.execPath, join(TOP, 'test/support/cockroach-stand-in.ts'), folder];
-  const program = words.map((word) => `'${word}'`).join(' ');
-  const tell = `[ "$1" = version ] && exec echo 'Build Tag:        '"$(cat '${folder}/version')"`;
-  await writeFile(join(folder, 'version'), 'v25.4.11');
-  await writeFile(stand_in, `#!/bin/sh\n${tell}\nexec ${program} "$@"\n`);
-  await chmod(stand_in, 0o755);
-  const [sql, http] = await freePorts();
-  let seen = 0;
-  const run = (...flags: string[]) =>
-    stage.run(['apps/cli/cluster.ts', '--data', data, ...flags], { COCKROACH: binary ?? stand_in });
-  const state = (): Cluster => JSON.parse(readFileSync(join(data, 'cluster/cluster.json'), 'utf8'));
-  return {
-    folder,
-    data,
-    sql,
-    http,
-    run,
-    up: (...flags) => run('--sql-port', `${sql}`, '--http-port', `${http}`, ...flags),
-    calls() {
-      const path = join(folder, 'calls');
-      const all = existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : [];
-      const fresh = all.slice(seen);
-      seen = all.length;
-      return fresh.map((line) => JSON.parse(line));
-    },
-    state,
-    pids: () => state().nodes.map(({ pid }) => pid),
-  };
-}
-
-let turn = Math.floor(Math.random() * 600);
-
-/** The first of ten free ports, twice, below the ports that the system assigns. */
-async function freePorts(): Promise<[number, number]> {
-  for (;;) {
-    const first = 20_000 + 20 * (turn++ % 600);
-    const ports = Array.from({ length: 20 }, (_, i) => first + i);
-    if (!(await Promise.all(ports.map(isTaken))).includes(true)) return [first, first + 10];
-  }
-}
+afterAll(stage.clear);
+const place = () => newCluster(stage);
 
 const statesOf = (child: Child) => child.out.match(/(live|not ready|down)$/gm);
 const living = (pid: number | undefined) => pid !== undefined && commandOf(pid) !== undefined;
@@ -102,22 +28,15 @@ test.concurrent('three nodes are created and initialised once, and outlive the c
   const made = calls();
   expect(made.filter(([verb]) => verb === 'start').sort()).toEqual(
     hosts.map((host, i) => [
-      'start',
-      '--insecure',
-      `--log-dir=${data}/cluster/node-${i + 1}/logs`,
-      `--listen-addr=${host}`,
-      `--http-addr=127.0.0.1:${http + i}`,
+      ...['start', '--insecure', `--log-dir=${data}/cluster/node-${i + 1}/logs`],
+      ...[`--listen-addr=${host}`, `--http-addr=127.0.0.1:${http + i}`],
       `--join=${hosts.join(',')}`,
       `--store=path=${data}/cluster/node-${i + 1}/store,ballast-size=0`,
-      '--cache=128MiB',
-      '--max-sql-memory=256MiB',
+      ...['--cache=128MiB', '--max-sql-memory=256MiB'],
     ]),
   );
-  expect(made.filter(([verb]) => verb === 'init').at(-1)).toEqual([
-    'init',
-    '--insecure',
-    `--host=${hosts[0]}`,
-  ]);
+  const init = made.filter(([verb]) => verb === 'init').at(-1);
+  expect(init).toEqual(['init', '--insecure', `--host=${hosts[0]}`]);
   expect(made.filter(([verb]) => verb === 'sql').map((call) => call.join(' '))).toEqual([
     expect.stringMatching(/^sql -e create database .*kassa -e create user .*kassa .*-e grant /),
     expect.stringContaining('set cluster setting'),
@@ -143,9 +62,7 @@ test.concurrent('a node is killed and restarted; all are stopped, restarted and 
   const { run, up, calls, pids, data, folder } = await place();
   await up();
   const [, second] = pids();
-  const [, start] = calls()
-    .filter(([verb]) => verb === 'start')
-    .sort();
+  const start = calls().find((call) => call.some((arg) => arg.endsWith('/node-2/logs')));
   const killed = await run('--kill', '2');
   expect(killed.out).toContain('node 2 killed, 2 of 3 nodes left');
   expect(killed.out).not.toContain('majority');
@@ -278,14 +195,8 @@ test.concurrent('without a binary it says where to get one, and the alternatives
   const args = ['apps/cli/cluster.ts', '--data', join(folder, 'data')];
   const none = await stage.run(args, { PATH: folder, COCKROACH: '' });
   expect(none.code).toBe(1);
-  for (const word of [
-    'https://www.cockroachlabs.com/',
-    'v25.4.11',
-    'COCKROACH=',
-    'docker compose',
-  ]) {
-    expect(none.err).toContain(word);
-  }
+  const ways = ['https://www.cockroachlabs.com/', 'v25.4.11', 'COCKROACH=', 'docker compose'];
+  for (const way of ways) expect(none.err).toContain(way);
   const gone = await stage.run(args, { COCKROACH: join(folder, 'nothing') });
   expect(sentenceOf(gone)).toContain(`COCKROACH=${folder}/nothing`);
   expect(existsSync(join(folder, 'data'))).toBe(false);
@@ -306,96 +217,12 @@ const bad: [flags: string[], said: string, code?: number][] = [
   [['--down'], 'no cluster in', 1],
   [['--upp'], '--upp'],
 ];
-test.concurrent('wrong flags are refused with one sentence, and --help lists the flags', async () => {
+test.concurrent('wrong flags are refused with one sentence', async () => {
   const { run, calls, data } = await place();
   for (const [flags, said, code = 2] of bad) {
     const child = await run(...flags);
-    expect([flags, child.code, sentenceOf(child)]).toEqual([
-      flags,
-      code,
-      expect.stringContaining(said),
-    ]);
+    expect([flags, child.code]).toEqual([flags, code]);
+    expect(sentenceOf(child)).toContain(said);
   }
   expect([calls(), existsSync(join(data, 'cluster', 'cluster.json'))]).toEqual([[], false]);
-  const help = await run('--help');
-  expect([help.code, help.err]).toEqual([0, '']);
-  for (const flag of ['--nodes', '--kill', '--down', '--memory']) expect(help.out).toContain(flag);
 });
-
-async function buy(port: number): Promise<number> {
-  const { user_id } = (await call(port, 'POST', '/payment/create_user')).body;
-  const { item_id } = (await call(port, 'POST', '/stock/item/create/7')).body;
-  await call(port, 'POST', `/payment/add_funds/${user_id}/20`);
-  await call(port, 'POST', `/stock/add/${item_id}/3`);
-  const { order_id } = (await call(port, 'POST', `/orders/create/${user_id}`)).body;
-  await call(port, 'POST', `/orders/addItem/${order_id}/${item_id}/2`);
-  return (await call(port, 'POST', `/orders/checkout/${order_id}`)).status;
-}
-
-/** Starts `dev --cluster`, and checks out after each of two lost nodes. The first is restarted. */
-async function checkoutsOutlive(a: Place, env: Record<string, string> = {}): Promise<void> {
-  const port = await freePort();
-  const flags = ['--cluster', '--data', a.data, '--port', `${port}`];
-  const dev = stage.start(['apps/cli/dev.ts', ...flags], env);
-  await answers(dev, port);
-  const metrics = await fetch(`http://127.0.0.1:${port}/metrics`).then((reply) => reply.text());
-  expect(metrics.match(/^kassa_lanes\b.*$/gm)).toEqual(['kassa_lanes{service="local"} 1']);
-  expect(await buy(port)).toBe(200);
-  for (const number of ['1', '2']) {
-    const killed = await a.run('--kill', number);
-    expect([killed.code, killed.err]).toEqual([0, '']);
-    await until(async () => (await call(port, 'GET', '/health/ready')).status === 200, 'the store');
-    expect(await buy(port)).toBe(200);
-    if (number !== '1') continue;
-    const started = await a.run('--start', number);
-    expect([started.code, started.err]).toEqual([0, '']);
-  }
-  await until(() => dev.out.includes(`127.0.0.1:${a.sql + 1},`), 'the banner');
-  dev.signal('SIGTERM');
-  expect(await dev.ended).toBe(0);
-}
-
-test('dev --cluster uses the running cluster, and works on when nodes are lost', async () => {
-  const a = await place();
-  const dev = ['apps/cli/dev.ts', '--cluster', '--data', a.data];
-  expect(sentenceOf(await stage.run(dev))).toContain('start one with `bun run cluster`');
-  const directory = join(a.folder, 'store');
-  await plant(directory);
-  const home = await startEmbedded({
-    directory,
-    report() {},
-    failed() {},
-  });
-  const { port, password } = new URL(home.database_url);
-  await writeFile(join(a.folder, 'store-port'), port);
-  await a.up();
-  const connection = await connect(home.database_url);
-  await connection.sql`create database kassa`;
-  await connection.close();
-  await checkoutsOutlive(a, { PGPASSWORD: password });
-  expect(sentenceOf(await stage.run(dev, { DATABASE_URL: home.database_url }))).toContain(
-    '--cluster and DATABASE_URL',
-  );
-  expect(sentenceOf(await stage.run([...dev, '--fresh']))).toContain('--fresh');
-  await a.run('--down');
-  expect(sentenceOf(await stage.run(dev))).toContain('the cluster is down');
-  await home.stop();
-});
-
-const { given, path } = cockroachIn(environment());
-const found = await findCockroach(given, path).catch(() => null);
-const cockroach = need('cockroach', 'COCKROACH=path of the binary', found);
-
-test.skipIf(!cockroach)(
-  'with a real binary: three nodes, and a checkout after each lost node',
-  async () => {
-    const a = await place(cockroach ?? '');
-    try {
-      const up = await a.up();
-      expect([up.code, up.err]).toEqual([0, '']);
-      await checkoutsOutlive(a);
-    } finally {
-      await a.run('--down', '--erase');
-    }
-  },
-);
