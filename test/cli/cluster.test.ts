@@ -159,26 +159,25 @@ test.concurrent('the error of a node that exits is shown; a refused setting is n
   expect(goes_on.out).toContain('goes on without a setting: ERROR: no such setting');
 });
 
-test.concurrent('older binaries are started without flags that they lack; too old ones are refused', async () => {
-  const versions = ['v20.2.0-alpha.1-1234-g0123456', 'v20.1.17', 'v21.2.0', 'unknown', 'v19.2.12'];
-  const [v20_2, v20_1, v21_2, unknown, v19_2] = await Promise.all(
-    versions.map(async (version) => {
-      const a = await place();
-      await writeFile(join(a.folder, 'version'), version);
-      const child = await a.up('--nodes', '1');
-      const start = a.calls().find(([verb]) => verb === 'start');
-      return { child, store: start?.find((arg) => arg.startsWith('--store=')) };
-    }),
-  );
-  expect([v20_2, v20_1, v21_2, unknown].map((one) => one?.child.code)).toEqual([0, 0, 0, 0]);
-  expect(v20_2?.store).toMatch(/^--store=path=[^,]+$/);
-  for (const one of [v21_2, unknown]) expect(one?.store).toEndWith(',ballast-size=0');
-  expect(v20_1?.child.out).toContain(
-    'the user may not make databases, for the tests: ERROR: at or',
-  );
-  expect([v19_2?.child.code, v19_2?.store]).toEqual([2, undefined]);
-  expect(v19_2 && sentenceOf(v19_2.child)).toContain('is v19.2: Kassa needs v20.1 or later');
-});
+const no_right = 'the user may not make databases, for the tests: ERROR: at or';
+const versions: [version: string, code: number, store: RegExp, said: string][] = [
+  ['v20.2.0-alpha.1-1234-g0123456', 0, /^--store=path=[^,]+$/, ''],
+  ['v20.1.17', 0, /^--store=path=[^,]+$/, no_right],
+  ['v21.2.0', 0, /,ballast-size=0$/, ''],
+  ['unknown', 0, /,ballast-size=0$/, ''],
+  ['v19.2.12', 2, /^$/, 'is v19.2: Kassa needs v20.1 or later'],
+];
+test.concurrent.each(versions)(
+  'a binary of version %s gets only flags that it has, or is refused',
+  async (version, code, store, said) => {
+    const { folder, up, calls } = await place();
+    await writeFile(join(folder, 'version'), version);
+    const child = await up('--nodes', '1');
+    const start = calls().find(([verb]) => verb === 'start') ?? [];
+    expect(start.find((arg) => arg.startsWith('--store=')) ?? '').toMatch(store);
+    expect([child.code, child.out + child.err]).toEqual([code, expect.stringContaining(said)]);
+  },
+);
 
 test.concurrent('of two concurrent commands one works and the other exits', async () => {
   const { run, up } = await place();

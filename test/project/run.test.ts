@@ -8,8 +8,7 @@ afterAll(() => stage.clear());
 /** No store is there: who looks for one fails. */
 const run = async (...args: string[]) => {
   const DATABASE_URL = `postgres://nobody@127.0.0.1:${await freePort()}/none`;
-  const { code, out, err } = await stage.run(['test/run.ts', ...args], { DATABASE_URL });
-  return { code, out, err };
+  return stage.run(['test/run.ts', ...args], { DATABASE_URL });
 };
 
 test('--help says how tests are chosen and where they run, and needs no store', async () => {
@@ -20,21 +19,18 @@ test('--help says how tests are chosen and where they run, and needs no store', 
   }
 });
 
-test('a file that is not there is named in one sentence, and no store is started', async () => {
-  const err = 'kassa: no file of tests has test/nosuch.test.ts in its path\n';
-  const said = { code: 2, out: '', err };
-  expect(await run('test/nosuch.test.ts')).toEqual(said);
-  expect(await run('test/api/order.test.ts', 'test/nosuch.test.ts')).toEqual(said);
-  expect(await run('-t', 'a name', 'test/nosuch.test.ts')).toEqual(said);
-});
+const missing = 'test/nosuch.test.ts';
+test.each([missing, `test/api/order.test.ts ${missing}`, `-t name ${missing}`])(
+  'a file that is not there is named in one sentence, and no store is started: %s',
+  async (args) => {
+    const err = `kassa: no file of tests has ${missing} in its path\n`;
+    expect(await run(...args.split(' '))).toMatchObject({ code: 2, out: '', err });
+  },
+);
 
-test('files, parts of their paths and names of tests are taken', async () => {
-  for (const args of [
-    ['test/api/order.test.ts'],
-    ['./test/api/order.test.ts'],
-    ['order'],
-    ['-t', 'nosuch'],
-  ]) {
-    expect((await run(...args)).err).not.toContain('no file of tests');
-  }
-});
+test.each(['test/api/order.test.ts', './test/api/order.test.ts', 'order', '-t nosuch'])(
+  'files, parts of their paths and names of tests are taken: %s',
+  async (args) => {
+    expect((await run(...args.split(' '))).err).not.toContain('no file of tests');
+  },
+);

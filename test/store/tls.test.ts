@@ -53,7 +53,6 @@ function urlOf(change: { host?: string; user?: string; mode?: string }): string 
   if (change.mode) url.searchParams.set('sslmode', change.mode);
   return url.href;
 }
-const shop = () => urlOf({ user: 'cert_shop', mode: 'verify-full' });
 
 /** How the server describes the connection, or the reasons why it failed. */
 async function attempt(url: string, files: CredentialFiles): Promise<string> {
@@ -75,53 +74,44 @@ async function attempt(url: string, files: CredentialFiles): Promise<string> {
   }
 }
 
-test('a password or a certificate logs in over TLS, verified in full', async () => {
-  const { cert_file = '', key_file = '' } = mine;
-  const query = `sslrootcert=${ca_file}&sslcert=${cert_file}&sslkey=${key_file}`; // as in libpq
-  expect(await attempt(urlOf({ mode: 'verify-full' }), { ca_file })).toBe('TLSv1.3 ');
-  expect(await attempt(urlOf({}), { ca_file })).toBe('TLSv1.3 ');
-  expect(await attempt(shop(), mine)).toBe('TLSv1.3 /CN=cert_shop');
-  expect(await attempt(`${shop()}&${query}`, {})).toBe('TLSv1.3 /CN=cert_shop');
-});
+const full = urlOf({ mode: 'verify-full' });
+const shop = urlOf({ user: 'cert_shop', mode: 'verify-full' });
+const elsewhere = (mode: string) => urlOf({ host: '127.0.0.1', mode });
+const libpq = `&sslrootcert=${ca_file}&sslcert=${mine.cert_file}&sslkey=${mine.key_file}`;
+const same_name = await newAuthority('authority of the test');
+const foreign = { ca_file: await server.put('foreign.crt', same_name.cert) };
+const expired = await certified('cert_shop', -1);
+const others = await certified('cert_shop', 30, await newAuthority('another'));
+const plain = new URL(storeUrl());
+plain.searchParams.set('sslmode', 'require');
+const OPEN = /^TLSv1\.3 $/;
+const UNTRUSTED = /SELF_SIGNED|UNABLE_TO|SIGNATURE/;
 
-test('a certificate for another host is refused, unless only the issuer is verified', async () => {
-  const by = (mode: string) => attempt(urlOf({ host: '127.0.0.1', mode }), { ca_file });
-  expect(await by('verify-full')).toContain('ERR_TLS_CERT_ALTNAME_INVALID');
-  expect(await by('verify-ca')).toBe('TLSv1.3 ');
-  expect(await by('require')).toBe('TLSv1.3 ');
-});
-
-test('a certificate of an untrusted authority is refused, unless no authority is configured', async () => {
-  const other = await newAuthority('authority of the test');
-  const foreign = await server.put('foreign.crt', other.cert);
-  for (const mode of ['require', 'verify-ca', 'verify-full']) {
-    const said = await attempt(urlOf({ mode }), { ca_file: foreign });
-    expect(said).toMatch(/SELF_SIGNED|UNABLE_TO|SIGNATURE/);
-  }
-  expect(await attempt(urlOf({ mode: 'verify-full' }), {})).toMatch(/SELF_SIGNED|UNABLE_TO/);
-  expect(await attempt(urlOf({ mode: 'require' }), {})).toBe('TLSv1.3 ');
-});
-
-test("a client without a certificate, or with another role's, an expired or a foreign one, is refused", async () => {
-  expect(await attempt(shop(), { ca_file })).toContain('28000');
-  expect(await attempt(shop(), await certified('cert_other'))).toContain('28000');
-  const expired = await certified('cert_shop', -1);
-  const foreign = await certified('cert_shop', 30, await newAuthority('another'));
-  for (const files of [expired, foreign]) {
-    expect(await attempt(shop(), files)).not.toContain('TLSv1.3');
-  }
-  expect(await attempt(shop(), mine)).toContain('cert_shop');
-});
-
-test('there is no fallback: this server refuses plain text, and a server without TLS is refused', async () => {
-  expect(await attempt(urlOf({}), {})).toContain('28000');
-  const url = new URL(storeUrl());
-  url.searchParams.set('sslmode', 'require');
-  expect(await attempt(url.href, {})).toContain('does not offer TLS');
+test.each<[what: string, url: string, files: CredentialFiles, seen: RegExp]>([
+  ['a password logs in, verified in full', full, { ca_file }, OPEN],
+  ['an authority without sslmode means verify-full', urlOf({}), { ca_file }, OPEN],
+  ['a certificate logs in, verified in full', shop, mine, /^TLSv1\.3 \/CN=cert_shop$/],
+  ['files are named as in libpq', shop + libpq, {}, /^TLSv1\.3 \/CN=cert_shop$/],
+  ['verify-full refuses another host', elsewhere('verify-full'), { ca_file }, /ALTNAME_INVALID/],
+  ['verify-ca accepts another host', elsewhere('verify-ca'), { ca_file }, OPEN],
+  ['require accepts another host', elsewhere('require'), { ca_file }, OPEN],
+  ['verify-full refuses an untrusted authority', full, foreign, UNTRUSTED],
+  ['verify-ca refuses an untrusted authority', urlOf({ mode: 'verify-ca' }), foreign, UNTRUSTED],
+  ['require refuses it too if one is trusted', urlOf({ mode: 'require' }), foreign, UNTRUSTED],
+  ['verify-full trusts no authority by itself', full, {}, UNTRUSTED],
+  ['require without an authority trusts any', urlOf({ mode: 'require' }), {}, OPEN],
+  ['a client needs its certificate', shop, { ca_file }, /28000/],
+  ["another role's certificate is refused", shop, await certified('cert_other'), /28000/],
+  ['an expired certificate is refused', shop, expired, /^(?!TLSv1\.3)/],
+  ["a foreign authority's certificate is refused", shop, others, /^(?!TLSv1\.3)/],
+  ['plain text is refused', urlOf({}), {}, /28000/],
+  ['a server without TLS is refused', plain.href, {}, /does not offer TLS/],
+])('%s', async (_, url, files, seen) => {
+  expect(await attempt(url, files)).toMatch(seen);
 });
 
 test('the password comes from the file, and the next connection uses a changed one', async () => {
-  const url = new URL(urlOf({ mode: 'verify-full' }));
+  const url = new URL(full);
   url.password = 'of-yesterday';
   const password_file = await server.put('password', `${server.password}\n`);
   expect(await attempt(url.href, { ca_file, password_file })).toBe('TLSv1.3 ');
@@ -139,13 +129,11 @@ test('the tools report a failure of TLS in one sentence', async () => {
       ({ close }) => close(),
       (failure) => failure.detail,
     );
-  const wrong_host = urlOf({ host: '127.0.0.1', mode: 'verify-full' });
-  const { host } = new URL(wrong_host);
-  expect(await say(wrong_host, { ca_file })).toBe(
-    `the store at ${host}/postgres has a certificate for another host`,
-  );
-  expect(await say(urlOf({ mode: 'verify-full' }), {})).toContain('is not trusted (');
-  expect(await say(shop(), { ca_file })).toContain('refuses this user');
+  const wrong_host = elsewhere('verify-full');
+  const store = `the store at ${new URL(wrong_host).host}/postgres`;
+  expect(await say(wrong_host, { ca_file })).toBe(`${store} has a certificate for another host`);
+  expect(await say(full, {})).toContain('is not trusted (');
+  expect(await say(shop, { ca_file })).toContain('refuses this user');
   expect(await say(urlOf({ mode: 'require' }), {})).toBeUndefined();
 });
 
@@ -172,7 +160,7 @@ test('the services work over TLS, survive the end of their sessions, and follow 
   const renewed = await newAuthority('renewed');
   await server.put('changing.crt', renewed.cert);
   await server.renew(30, renewed);
-  const seen = () => attempt(shop(), { ...mine, ca_file: changing });
+  const seen = () => attempt(shop, { ...mine, ca_file: changing });
   await until(async () => (await seen()).includes('cert_shop'), 'the renewed certificate');
   expect(await terminateSessions(database_url)).toBeGreaterThan(1);
   expect(tally(await times(40, buy))).toEqual({ 200: 40 });
@@ -212,7 +200,7 @@ const variablesOf = (files: CredentialFiles): Record<string, string> =>
 
 test('an expired certificate of the store is refused', async () => {
   await server.renew(-1);
-  const seen = () => attempt(urlOf({ mode: 'verify-full' }), { ca_file });
+  const seen = () => attempt(full, { ca_file });
   await until(async () => (await seen()).includes('CERT_HAS_EXPIRED'), 'the expired certificate');
   expect(await attempt(urlOf({ mode: 'require' }), {})).toBe('TLSv1.3 ');
 });
