@@ -214,7 +214,6 @@ const bad: [flags: string[], said: string, code?: number][] = [
   [['--status', '--nodes', '3'], '--nodes does not go with --status'],
   [['--erase'], '--erase goes with --down'],
   [['--down'], 'no cluster in', 1],
-  [['--upp'], '--upp'],
 ];
 test.concurrent('wrong flags are refused with one sentence', async () => {
   const { run, calls, data } = await place();

@@ -99,22 +99,7 @@ test('every tool has the same sentence and exit code for no store and for one th
   }
 });
 
-test('--help prints the flags of each command and exits 0', async () => {
-  const flags = {
-    dev: ['--fresh', '--port'],
-    audit: ['--json'],
-    migrate: ['--data', '--roles'],
-    cluster: ['--nodes', '--kill', '--down', '--memory'],
-  };
-  for (const [script, named] of Object.entries(flags)) {
-    const help = await stage.run([`apps/cli/${script}.ts`, '--help']);
-    expect([help.code, help.err]).toEqual([0, '']);
-    for (const flag of named) expect(help.out).toContain(flag);
-  }
-});
-
 const wrong: [why: string, flags: string[], said: RegExp, code?: number][] = [
-  ['an unknown flag', ['--prot', '8000'], /--prot/],
   ['a stray word', ['fresh'], /fresh/],
   ['a flag without its value', ['--port'], /--port/],
   ['a negative port', ['--port', '-1'], /--port must be/],

@@ -4,9 +4,11 @@ import { scripts } from '../../package.json';
 import { openStage } from '../support/process.ts';
 
 const stage = openStage();
-afterAll(() => stage.clear());
+afterAll(stage.clear);
 
 const names = Object.keys(scripts).filter((name) => name !== 'ready');
+/** A flag that the help has to list. */
+const FLAGS: Record<string, string> = { dev: '--fresh', audit: '--json', cluster: '--memory' };
 /** These hand flags that they do not know to a tool. */
 const strict = names.filter((name) => !['test', 'check', 'generate'].includes(name));
 
@@ -15,6 +17,7 @@ test.each(names)('`bun run %s --help` explains the command', async (name) => {
   expect([code, err]).toEqual([0, '']);
   expect(out).toMatch(/^[A-Z][a-z]+s /); // what it does, in our words
   expect(out).not.toContain('Usage:');
+  expect(out).toContain(FLAGS[name] ?? '');
 });
 
 test.each(strict)('`bun run %s` refuses a flag that it does not have', async (name) => {

@@ -31,42 +31,39 @@ const cases = ROUTINES.flatMap(([routine, error]) =>
     (when) => [routine, when, error] as const,
   ),
 );
-test.each(cases)(
-  'a write that fails in %s is never sent again %s',
-  async (routine, when, error) => {
-    const proxy = await open.proxy(database_url);
-    const kassa = open.kassa({ DATABASE_URL: proxy.database_url });
-    const [user, other] = [await newUser(kassa, 5), await newUser(kassa, 5)];
-    const sent: string[] = [];
-    const behind: Promise<Reply>[] = [];
-    let left = 1;
-    proxy.disturb = (text) => {
-      sent.push(text.split(' ').slice(0, 3).join(' '));
-      // The commit is pipelined with the write: the next transaction is sent before the answer.
-      if (when === 'in the next transaction' && text === 'commit' && behind.length === 0) {
-        behind.push(kassa.post(`/payment/add_funds/${other}/1`));
-      }
-      return text.startsWith('update users') && left-- > 0 ? { error, routine } : 'pass';
-    };
-    proxy.slow_ms = when === 'in the next transaction' ? 10 : 0;
-    const reply = await kassa.post(`/payment/add_funds/${user}/7`);
-    const replies = await Promise.all(behind);
-    expect(left).toBeLessThan(1);
-    expect(strayWrites(sent)).toEqual([]);
-    const times = (what: string) => sent.filter((text) => text === what).length;
-    expect(times('update users set')).toBe(times('commit'));
-    for (const next of replies) {
-      expect(sent[sent.indexOf('commit') + 1]).toBe('begin isolation level');
-      expect(next).toMatchObject({ status: 200, body: { credit: 6 } });
+test.each(cases)('a write failed by %s is never sent again %s', async (routine, when, error) => {
+  const proxy = await open.proxy(database_url);
+  const kassa = open.kassa({ DATABASE_URL: proxy.database_url });
+  const [user, other] = [await newUser(kassa, 5), await newUser(kassa, 5)];
+  const sent: string[] = [];
+  const behind: Promise<Reply>[] = [];
+  let left = 1;
+  proxy.disturb = (text) => {
+    sent.push(text.split(' ').slice(0, 3).join(' '));
+    // The commit is pipelined with the write: the next transaction is sent before the answer.
+    if (when === 'in the next transaction' && text === 'commit' && behind.length === 0) {
+      behind.push(kassa.post(`/payment/add_funds/${other}/1`));
     }
-    expect(reply.body.credit).toBe(12);
-    expect([await creditOf(kassa, user), await creditOf(kassa, other)]).toEqual([
-      12,
-      5 + replies.length,
-    ]);
-    await expectCleanAudit(database_url);
-  },
-);
+    return text.startsWith('update users') && left-- > 0 ? { error, routine } : 'pass';
+  };
+  proxy.slow_ms = when === 'in the next transaction' ? 10 : 0;
+  const reply = await kassa.post(`/payment/add_funds/${user}/7`);
+  const replies = await Promise.all(behind);
+  expect(left).toBeLessThan(1);
+  expect(strayWrites(sent)).toEqual([]);
+  const times = (what: string) => sent.filter((text) => text === what).length;
+  expect(times('update users set')).toBe(times('commit'));
+  for (const next of replies) {
+    expect(sent[sent.indexOf('commit') + 1]).toBe('begin isolation level');
+    expect(next).toMatchObject({ status: 200, body: { credit: 6 } });
+  }
+  expect(reply.body.credit).toBe(12);
+  expect([await creditOf(kassa, user), await creditOf(kassa, other)]).toEqual([
+    12,
+    5 + replies.length,
+  ]);
+  await expectCleanAudit(database_url);
+});
 
 test('rows before an error never reach the next statement', async () => {
   const { sql } = await open.connection(database_url);

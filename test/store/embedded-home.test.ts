@@ -17,21 +17,18 @@ const foreign: [what: string, files: Record<string, string>, named: string, fres
   ['a file `password`', { password: 'mine\n' }, 'password', true],
   ['a file `password`, without --fresh', { password: 'mine\n' }, 'password', false],
 ];
-test.each(foreign)(
-  '%s that Kassa has not made is refused, and kept',
-  async (_, files, named, fresh) => {
-    const folder = await stage.folder();
-    for (const [name, content] of Object.entries(files)) {
-      await mkdir(join(folder, name, '..'), { recursive: true });
-      await writeFile(join(folder, name), content);
-    }
-    const refusal = `Kassa has not made ${join(folder, named)}`;
-    await expect(start(folder, fresh)).rejects.toThrow(refusal);
-    for (const [name, content] of Object.entries(files)) {
-      expect(await readFile(join(folder, name), 'utf8')).toBe(content);
-    }
-  },
-);
+test.each(foreign)('%s of others is refused, and kept', async (_, files, named, fresh) => {
+  const folder = await stage.folder();
+  for (const [name, content] of Object.entries(files)) {
+    await mkdir(join(folder, name, '..'), { recursive: true });
+    await writeFile(join(folder, name), content);
+  }
+  const refusal = `Kassa has not made ${join(folder, named)}`;
+  await expect(start(folder, fresh)).rejects.toThrow(refusal);
+  for (const [name, content] of Object.entries(files)) {
+    expect(await readFile(join(folder, name), 'utf8')).toBe(content);
+  }
+});
 
 test("--fresh erases Kassa's own data, even of a build without a marker or with a changed password", async () => {
   const folder = await stage.folder();

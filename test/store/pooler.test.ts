@@ -47,24 +47,22 @@ async function startPooler(settings: Record<string, string | number>): Promise<s
   return withPort(database_url, port);
 }
 
-check.each([{}, { default_pool_size: 6, server_round_robin: 1 }])(
-  'a pooler by session serves, with every time limit in force (%j)',
-  async (settings) => {
-    const DATABASE_URL = await startPooler({ pool_mode: 'session', ...settings });
-    const config = readConfig({ STATEMENT_TIMEOUT_MS: '4321' });
-    const own = await openConnection(storeOptions(config, DATABASE_URL, 'test'), 'transactions');
-    const [seen] = await own.sql`select current_setting('statement_timeout') as timeout,
+const pools = [{}, { default_pool_size: 6, server_round_robin: 1 }];
+check.each(pools)('a pooler by session serves, with its time limits (%j)', async (settings) => {
+  const DATABASE_URL = await startPooler({ pool_mode: 'session', ...settings });
+  const config = readConfig({ STATEMENT_TIMEOUT_MS: '4321' });
+  const own = await openConnection(storeOptions(config, DATABASE_URL, 'test'), 'transactions');
+  const [seen] = await own.sql`select current_setting('statement_timeout') as timeout,
                              current_setting('default_transaction_isolation') as isolation`;
-    expect({ ...seen }).toEqual({ timeout: '4321ms', isolation: 'serializable' });
-    await own.close();
-    const kassa = open.kassa({ DATABASE_URL });
-    const user = await newUser(kassa, 5);
-    for (let i = 0; i < 20; i++) await kassa.post(`/payment/add_funds/${user}/1`);
-    expect(await creditOf(kassa, user)).toBe(25);
-    await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
-    await expectCleanAudit(database_url);
-  },
-);
+  expect({ ...seen }).toEqual({ timeout: '4321ms', isolation: 'serializable' });
+  await own.close();
+  const kassa = open.kassa({ DATABASE_URL });
+  const user = await newUser(kassa, 5);
+  for (let i = 0; i < 20; i++) await kassa.post(`/payment/add_funds/${user}/1`);
+  expect(await creditOf(kassa, user)).toBe(25);
+  await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
+  await expectCleanAudit(database_url);
+});
 
 check.each([
   {},

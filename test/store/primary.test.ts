@@ -39,38 +39,36 @@ async function tell(database_url: string, ...statements: string[]) {
   }
 }
 
-test.skipIf(!programs)(
-  'of several hosts the primary is used, and found again after a failover',
-  async () => {
-    const primary = await servers.primary();
-    const standby = await servers.standby(primary);
-    await tell(standby, 'select pg_wal_replay_pause()'); // its data are old
-    const DATABASE_URL = withHosts(primary, [new URL(standby).host]);
-    for (let i = 0; i < 6; i++) {
-      const kassa = open.kassa({ DATABASE_URL, AWAY_MS: 0 });
-      const user = await newUser(kassa, 3);
-      expect(new Set(await times(5, () => creditOf(kassa, user)))).toEqual(new Set([3]));
-    }
-
-    const alone = open.kassa({ DATABASE_URL: standby, AWAY_MS: 0 });
-    await expectUnavailable(alone, 'it is read-only, or a standby (25006)');
-    await expect(connect(standby)).rejects.toThrow('it is a standby');
-    await expectCleanAudit(anyRole(standby));
-
-    // The roles change while sessions are open: a write to the old primary reveals that.
-    const kassa = open.kassa({ DATABASE_URL });
+const withServers = test.skipIf(!programs);
+withServers('of several hosts the primary is used, also after a failover', async () => {
+  const primary = await servers.primary();
+  const standby = await servers.standby(primary);
+  await tell(standby, 'select pg_wal_replay_pause()'); // its data are old
+  const DATABASE_URL = withHosts(primary, [new URL(standby).host]);
+  for (let i = 0; i < 6; i++) {
+    const kassa = open.kassa({ DATABASE_URL, AWAY_MS: 0 });
     const user = await newUser(kassa, 3);
-    await tell(standby, 'select pg_wal_replay_resume()');
-    const written = await tell(primary, 'select pg_current_wal_lsn() as lsn');
-    const seen = `select pg_last_wal_replay_lsn() >= '${written?.lsn}' as seen`;
-    await until(async () => (await tell(standby, seen))?.seen, 'the standby to catch up');
-    const read_only = 'alter system set default_transaction_read_only = on';
-    await tell(primary, read_only, 'select pg_reload_conf()');
-    await tell(standby, 'select pg_promote()');
-    expect((await addFour(kassa, user)).body.credit).toBe(7);
-    expect(await creditOf(open.kassa({ DATABASE_URL: standby }), user)).toBe(7);
-  },
-);
+    expect(new Set(await times(5, () => creditOf(kassa, user)))).toEqual(new Set([3]));
+  }
+
+  const alone = open.kassa({ DATABASE_URL: standby, AWAY_MS: 0 });
+  await expectUnavailable(alone, 'it is read-only, or a standby (25006)');
+  await expect(connect(standby)).rejects.toThrow('it is a standby');
+  await expectCleanAudit(anyRole(standby));
+
+  // The roles change while sessions are open: a write to the old primary reveals that.
+  const kassa = open.kassa({ DATABASE_URL });
+  const user = await newUser(kassa, 3);
+  await tell(standby, 'select pg_wal_replay_resume()');
+  const written = await tell(primary, 'select pg_current_wal_lsn() as lsn');
+  const seen = `select pg_last_wal_replay_lsn() >= '${written?.lsn}' as seen`;
+  await until(async () => (await tell(standby, seen))?.seen, 'the standby to catch up');
+  const read_only = 'alter system set default_transaction_read_only = on';
+  await tell(primary, read_only, 'select pg_reload_conf()');
+  await tell(standby, 'select pg_promote()');
+  expect((await addFour(kassa, user)).body.credit).toBe(7);
+  expect(await creditOf(open.kassa({ DATABASE_URL: standby }), user)).toBe(7);
+});
 
 test('a store that becomes read-only is not ready and soon refuses writes; reads go on', async () => {
   const DATABASE_URL = await open.database();
@@ -106,66 +104,60 @@ test('a session whose server stops taking writes is replaced', async () => {
   expect(await sample(kassa, 'kassa_lanes_replaced_total')).toBe(replaced + 1);
 });
 
-test.each(['53100', '53400'])(
-  'a full store (%s) refuses writes at once, and the service is not ready',
-  async (error) => {
-    const proxy = await open.proxy();
-    const kassa = open.kassa({ DATABASE_URL: proxy.database_url, DEADLINE_MS: 60_000 });
+const FULL = ['53100', '53400'];
+test.each(FULL)('a full store (%s) refuses writes at once, and is not ready', async (error) => {
+  const proxy = await open.proxy();
+  const kassa = open.kassa({ DATABASE_URL: proxy.database_url, DEADLINE_MS: 60_000 });
+  const user = await newUser(kassa, 3);
+  proxy.disturb = (text) => (/^(insert|update)/.test(text) ? { error } : 'pass');
+  for (const reply of [await addFour(kassa, user), await kassa.get('/health/ready')]) {
+    expectProblem(reply, 503, 'store_unavailable', `(${error})`);
+  }
+  expect(await creditOf(kassa, user)).toBe(3);
+  proxy.disturb = () => 'pass';
+  await becomesReady(kassa);
+  expect((await addFour(kassa, user)).body.credit).toBe(7);
+});
+
+const withDisk = test.skipIf(!programs || userInfo().uid !== 0 || !canMount());
+withDisk('a full disk is named; reads go on, and writes once there is room again', async () => {
+  const DATABASE_URL = await servers.primary();
+  const disk = await servers.folder();
+  const owner = statSync(disk);
+  const mounted = Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', 'size=24m', 'kassa', disk]);
+  expect(mounted.exitCode).toBe(0);
+  try {
+    const room = join(disk, 'space');
+    mkdirSync(room);
+    chownSync(room, owner.uid, owner.gid);
+    await tell(
+      withDatabase(DATABASE_URL, 'postgres'),
+      `create tablespace small location '${room}'`,
+      `alter database ${new URL(DATABASE_URL).pathname.slice(1)} set tablespace small`,
+    );
+    const kassa = open.kassa({ DATABASE_URL });
     const user = await newUser(kassa, 3);
-    proxy.disturb = (text) => (/^(insert|update)/.test(text) ? { error } : 'pass');
-    for (const reply of [await addFour(kassa, user), await kassa.get('/health/ready')]) {
-      expectProblem(reply, 503, 'store_unavailable', `(${error})`);
-    }
+    expect((await kassa.get('/health/ready')).status).toBe(200);
+    await fill(DATABASE_URL);
+    let last = await kassa.post('/payment/create_user');
+    await until(async () => {
+      last = await kassa.post('/payment/create_user');
+      return last.status !== 200;
+    }, 'the last page to be full');
+    const why = 'its disk is full (53100)';
+    expectProblem(last, 503, 'store_unavailable', `the store takes no writes: ${why}; nothing`);
     expect(await creditOf(kassa, user)).toBe(3);
-    proxy.disturb = () => 'pass';
+    const detail = async () => `${(await kassa.get('/health/ready')).body.detail}`;
+    await until(async () => (await detail()).includes(why), 'readiness to fail');
+    await tell(DATABASE_URL, 'drop table filling');
     await becomesReady(kassa);
     expect((await addFour(kassa, user)).body.credit).toBe(7);
-  },
-);
-
-const mounts = userInfo().uid === 0 && canMount();
-
-test.skipIf(!programs || !mounts)(
-  'a full disk is named; reads go on, and writes too once there is room again',
-  async () => {
-    const DATABASE_URL = await servers.primary();
-    const disk = await servers.folder();
-    const owner = statSync(disk);
-    const mounted = Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', 'size=24m', 'kassa', disk]);
-    expect(mounted.exitCode).toBe(0);
-    try {
-      const room = join(disk, 'space');
-      mkdirSync(room);
-      chownSync(room, owner.uid, owner.gid);
-      await tell(
-        withDatabase(DATABASE_URL, 'postgres'),
-        `create tablespace small location '${room}'`,
-        `alter database ${new URL(DATABASE_URL).pathname.slice(1)} set tablespace small`,
-      );
-      const kassa = open.kassa({ DATABASE_URL });
-      const user = await newUser(kassa, 3);
-      expect((await kassa.get('/health/ready')).status).toBe(200);
-      await fill(DATABASE_URL);
-      let last = await kassa.post('/payment/create_user');
-      await until(async () => {
-        last = await kassa.post('/payment/create_user');
-        return last.status !== 200;
-      }, 'the last page to be full');
-      const why = 'its disk is full (53100)';
-      expectProblem(last, 503, 'store_unavailable', `the store takes no writes: ${why}; nothing`);
-      expect(await creditOf(kassa, user)).toBe(3);
-      const detail = async () => `${(await kassa.get('/health/ready')).body.detail}`;
-      await until(async () => (await detail()).includes(why), 'readiness to fail');
-      await tell(DATABASE_URL, 'drop table filling');
-      await becomesReady(kassa);
-      expect((await addFour(kassa, user)).body.credit).toBe(7);
-      await expectCleanAudit(DATABASE_URL);
-      await kassa.close();
-    } finally {
-      Bun.spawnSync(['umount', '-l', disk]); // the server still uses it
-    }
-  },
-);
+    await expectCleanAudit(DATABASE_URL);
+    await kassa.close();
+  } finally {
+    Bun.spawnSync(['umount', '-l', disk]); // the server still uses it
+  }
+});
 
 /** In ever smaller pieces, until no page is left. */
 async function fill(database_url: string): Promise<void> {

@@ -52,43 +52,36 @@ const readers = async () =>
       and query = 'select id, credit from users where id = any($1::text[])'`
   ).map(({ pid }) => pid);
 
-onPostgresql(
-  'a read waits for a lock for many times RESPONSE_TIMEOUT_MS, and keeps its connection',
-  async () => {
-    const { user_id, find } = await start({ ...PATIENT, DEADLINE_MS: 60_000 });
-    const session = await readers();
-    expect(session.length).toBe(1);
-    let opened = 0;
-    proxy.disturb = (text) => {
-      if (isFirst(text)) opened++;
-      return 'pass';
-    };
-    await lockUsers();
-    const read = find();
-    await until(() => opened >= 2, 'two checks whether the store serves');
-    await unlock();
-    expect((await read).body).toEqual({ user_id, credit: 5 });
-    expect(await readers()).toEqual(session);
-  },
-);
+onPostgresql('a read waits for a lock beyond RESPONSE_TIMEOUT_MS, on its connection', async () => {
+  const { user_id, find } = await start({ ...PATIENT, DEADLINE_MS: 60_000 });
+  const session = await readers();
+  expect(session.length).toBe(1);
+  let opened = 0;
+  proxy.disturb = (text) => {
+    if (isFirst(text)) opened++;
+    return 'pass';
+  };
+  await lockUsers();
+  const read = find();
+  await until(() => opened >= 2, 'two checks whether the store serves');
+  await unlock();
+  expect((await read).body).toEqual({ user_id, credit: 5 });
+  expect(await readers()).toEqual(session);
+});
 
-onPostgresql(
-  'a lock held past the deadline is reported as contention, to queued reads too',
-  async () => {
-    const limits = { LOCK_TIMEOUT_MS: 200, DEADLINE_MS: 2000, AWAY_MS: 500 };
-    const { kassa, user_id, find } = await start(limits);
-    const session = await readers();
-    await lockUsers();
-    const replies = await times(2000, (i) => kassa.get(`/payment/find_user/${user_id}-${i}`));
-    const told = new Set(replies.map(({ body }) => `${body.code}: ${body.detail}`));
-    expect([...told]).toEqual([
-      'contention: others held a lock on it for too long; nothing changed',
-    ]);
-    await unlock();
-    expect((await find()).body.credit).toBe(5);
-    expect(await readers()).toEqual(session);
-  },
-);
+onPostgresql('a lock held past the deadline is contention, to queued reads too', async () => {
+  const limits = { LOCK_TIMEOUT_MS: 200, DEADLINE_MS: 2000, AWAY_MS: 500 };
+  const { kassa, user_id, find } = await start(limits);
+  const session = await readers();
+  await lockUsers();
+  const replies = await times(2000, (i) => kassa.get(`/payment/find_user/${user_id}-${i}`));
+  const told = new Set(replies.map(({ body }) => `${body.code}: ${body.detail}`));
+  const why = 'others held a lock on it for too long; nothing changed';
+  expect([...told]).toEqual([`contention: ${why}`]);
+  await unlock();
+  expect((await find()).body.credit).toBe(5);
+  expect(await readers()).toEqual(session);
+});
 
 onPostgresql('a read that the server lets wait ends at its deadline', async () => {
   const DEADLINE_MS = 6000;

@@ -47,30 +47,27 @@ test.each(services)('the %s service does all of its work with its own role', asy
   expect(replies.length).toBeGreaterThanOrEqual(5);
 });
 
-test.each(services)(
-  'the %s service needs each of its privileges, and is not ready without one',
-  async (service) => {
-    const role = `kassa_${service}`;
-    const needless: string[] = [];
-    for (const [table, privileges] of Object.entries(ROLES[role] ?? {})) {
-      for (const privilege of privileges) {
-        const lacked = `${privilege} on ${table}`;
-        await owner.sql.unsafe(`revoke ${lacked} from ${role}`);
-        const said = `lacks ${lacked}: check the user of DATABASE_URL`;
-        expectProblem(await readinessOf(service), 503, 'not_ready', said, 'bun run migrate');
-        const refused = await walk(crew, service).then(
-          (replies) => replies.find(({ body }) => body.code === 'not_ready'),
-          (error) => (error.code === 'not_ready' ? error : undefined),
-        );
-        // Only readiness reads the migrations.
-        if (!refused && table !== 'migrations') needless.push(lacked);
-        await owner.sql.unsafe(`grant ${lacked} to ${role}`);
-        expect((await readinessOf(service)).body).toEqual({ status: 'ready' });
-      }
+test.each(services)('the %s service needs each privilege, also to be ready', async (service) => {
+  const role = `kassa_${service}`;
+  const needless: string[] = [];
+  for (const [table, privileges] of Object.entries(ROLES[role] ?? {})) {
+    for (const privilege of privileges) {
+      const lacked = `${privilege} on ${table}`;
+      await owner.sql.unsafe(`revoke ${lacked} from ${role}`);
+      const said = `lacks ${lacked}: check the user of DATABASE_URL`;
+      expectProblem(await readinessOf(service), 503, 'not_ready', said, 'bun run migrate');
+      const refused = await walk(crew, service).then(
+        (replies) => replies.find(({ body }) => body.code === 'not_ready'),
+        (error) => (error.code === 'not_ready' ? error : undefined),
+      );
+      // Only readiness reads the migrations.
+      if (!refused && table !== 'migrations') needless.push(lacked);
+      await owner.sql.unsafe(`grant ${lacked} to ${role}`);
+      expect((await readinessOf(service)).body).toEqual({ status: 'ready' });
     }
-    expect(needless).toEqual([]);
-  },
-);
+  }
+  expect(needless).toEqual([]);
+});
 
 test('a role writes with UPSERT if it may insert into every table that it updates, else with UPDATE', async () => {
   const limits = storeOptions(readConfig({}), database_url, 'test');
