@@ -153,8 +153,8 @@ test('wherever a text says in how many ways the safety code is broken, it is abo
 
 test("the gateway's own refusals have the services' codes, statuses and titles", () => {
   const file = read('deploy/nginx.conf');
-  const titles = file.slice(file.indexOf('map $lost_code $lost_title'));
-  const lost_titles = [...titles.slice(0, titles.indexOf('}')).matchAll(/^ +(\w+) "(.+)";$/gm)];
+  const [, lost = ''] = file.match(/map \$lost_code \$lost_title \{([^}]+)\}/) ?? [];
+  const lost_titles = [...lost.matchAll(/(\w+) "(.+)";/g)];
   expect(lost_titles.length).toBe(2);
   const told = [...file.matchAll(/return (\d+) '(\{"type".+\})';/g)].flatMap(
     ([, status, body = '']) => {

@@ -17,7 +17,7 @@ const imports: [path: string, code: string, rule: string][] = [
   ['apps/http/metrics.ts', `import 'pino';`, 'http'],
   ['apps/http/params.ts', `import type { L } from '../runtime/log.ts';`, 'http-below-runtime'],
   [
-    'apps/runtime/service.ts',
+    'apps/runtime/exit.ts',
     `import type { R } from '../order/routes.ts';`,
     'runtime-below-services',
   ],
@@ -26,11 +26,7 @@ const imports: [path: string, code: string, rule: string][] = [
   ['db/store.ts', `import './engine/lane.ts';`, ''],
   ['db/engine/lane.ts', `import type { L } from 'pino';`, 'db-below-apps'],
   ['db/engine/turn.ts', `import '../maintenance/audit.ts';`, 'rooms-are-apart'],
-  [
-    'db/connection/dial.ts',
-    `import type { L } from '../engine/lane.ts';`,
-    'connection-below-rooms',
-  ],
+  ['db/connection/tls.ts', `import type { L } from '../engine/lane.ts';`, 'connection-below-rooms'],
   ['db/meter.ts', `import './connection/dial.ts';`, 'db-files-below-rooms'],
   ['db/reads/reads.ts', `import '../store.ts';`, 'store-above-rooms'],
   ['db/maintenance/audit.ts', `import { sql } from 'bun';`, 'any-runtime'],

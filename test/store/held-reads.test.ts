@@ -19,13 +19,9 @@ await sql`insert into users (id, credit) select 'u' || n, n from generate_series
 // On PostgreSQL a locked row blocks no read, so this view takes an advisory lock for each row.
 if (is_postgresql) {
   await sql.unsafe(`
-    create function looks_at(id text) returns boolean volatile language plpgsql as $$
-    begin
-      perform pg_advisory_xact_lock_shared(hashtext(id));
-      return true;
-    end $$;
     alter table users rename to users_behind;
-    create view users as select id, credit from users_behind where looks_at(id)`);
+    create view users as select id, credit from users_behind
+      where pg_advisory_xact_lock_shared(hashtext(id)) is not null`);
 }
 
 const hold = async (ids: readonly string[]) => {

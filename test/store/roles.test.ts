@@ -1,7 +1,7 @@
 /** The SQL roles: each service can do all of its work with its own role, and nothing else. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
-import type { Connection } from '../../db/connection/connection.ts';
+import type { Sql } from '../../db/connection/connection.ts';
 import { tuneSession } from '../../db/connection/session.ts';
 import { grantRoles, makeRoles } from '../../db/maintenance/grant.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
@@ -75,13 +75,8 @@ test('a role writes with UPSERT if it may insert into every table that it update
     const { sql } = await connectAs(role);
     const version = 'CockroachDB, or so this session believes';
     const tag = (parts: TemplateStringsArray, ...values: string[]) => sql(parts, ...values);
-    const told = Object.assign(tag, { unsafe: async () => [{ version }] });
-    const { upserts } = await tuneSession(
-      told as unknown as Connection['sql'],
-      'transactions',
-      limits,
-    );
-    return upserts;
+    const told: unknown = Object.assign(tag, { unsafe: async () => [{ version }] });
+    return (await tuneSession(told as Sql, 'transactions', limits)).upserts;
   };
   expect(await upserts('kassa_stock')).toBe(true);
   expect(await upserts('kassa_order')).toBe(false);
