@@ -2,12 +2,11 @@
 import { afterAll, expect, test } from 'bun:test';
 import { existsSync, statSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { findCockroach } from '../../db/local/cockroach-node.ts';
 import { commandOf } from '../../db/local/owner.ts';
 import { newCluster } from '../support/cluster.ts';
-import { type Child, openStage, processesOf, sentenceOf, until } from '../support/process.ts';
+import { type Child, openStage, processesOf, sentenceOf } from '../support/process.ts';
 
 const stage = openStage();
 afterAll(stage.clear);
@@ -116,10 +115,9 @@ test.concurrent('data in memory are lost with most of the nodes, which the comma
 
 test.concurrent('a taken port is named, with the flag that changes it, before any node is started', async () => {
   const { up, calls, http } = await place();
-  const taken = createServer().listen(http + 1, '127.0.0.1');
-  await until(() => taken.listening, 'the port');
+  const taken = Bun.listen({ hostname: '127.0.0.1', port: http + 1, socket: { data() {} } });
   const child = await up();
-  taken.close();
+  taken.stop();
   expect(child.code).toBe(2);
   expect(sentenceOf(child)).toContain(`127.0.0.1:${http + 1} is taken`);
   expect(sentenceOf(child)).toContain('--http-port');

@@ -22,7 +22,7 @@ import {
 const stage = openStage();
 afterEach(stage.clear);
 
-test('of two devs started together in a folder of their user alone, one serves, which the tools find', async () => {
+test('of two devs started together in a folder closed to others, one serves, and the tools find it', async () => {
   const folder = await stage.folder();
   await chmod(folder, 0o700);
   const [one, two] = [await devOn(folder), await devOn(folder)];

@@ -47,17 +47,14 @@ function leadsSomewhere(from: string, link: string): boolean {
 }
 
 test('every page can be reached from the README', () => {
-  const reached = new Set<string>();
-  const walk = (path: string): void => {
-    if (reached.has(path)) return;
+  const reached = new Set(['README.md']);
+  for (const path of reached) {
     const links = pages.get(path)?.links ?? [];
-    reached.add(path);
-    for (const link of links) walk(join(dirname(path), link.split('#')[0] || '.'));
-  };
-  walk('README.md');
+    for (const link of links) reached.add(join(dirname(path), link.split('#')[0] ?? ''));
+  }
   const lost = [...pages.keys()].filter((path) => !reached.has(path));
   expect(lost.filter((path) => !/^(\.github|test\/deploy\/data)\//.test(path))).toEqual([]);
-  expect(reached.size).toBeGreaterThan(20);
+  expect(pages.size).toBeGreaterThan(20);
 });
 
 test('the README is a page and a half, and the glossary has twelve words at most', () => {

@@ -1,6 +1,5 @@
 /** A store with several hosts, one of which is silent: frozen, or cut off from the network. */
 import { afterAll, expect, test } from 'bun:test';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { firstOf } from '../../db/connection/first-of.ts';
@@ -38,24 +37,19 @@ test('a failed attempt starts the next at once, and all errors are reported', as
 
 const open = openUntil(afterAll);
 /** Accepts connections, as the kernel does for a frozen server, and never answers. */
-const sockets = new Set<Socket>();
-const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1');
-const { port } = silent.address() as AddressInfo;
-afterAll(() => {
-  for (const socket of sockets) socket.destroy();
-  silent.close();
-});
+const silent = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } });
+afterAll(() => silent.stop(true));
 
 test('the log names each failed host with its reason; clients do not see them', async () => {
   const refusing = `127.0.0.1:${await freePort()}`;
   const other = `localhost:${await freePort()}`;
-  const DATABASE_URL = withHosts(withPort(storeUrl(), port), [refusing, other]);
+  const DATABASE_URL = withHosts(withPort(storeUrl(), silent.port), [refusing, other]);
   const settings = readConfig({ CONNECT_TIMEOUT_MS: '700', AWAY_MS: '0' });
   const address = storeOptions(settings, DATABASE_URL, 'test');
   const said = await openConnection(address, 'tools').catch((error) => error.detail);
   expect(said.split('; ')).toEqual(
     [
-      `127.0.0.1:${port}: connecting timed out`,
+      `127.0.0.1:${silent.port}: connecting timed out`,
       `${refusing}: no answer from ${refusing} (ECONNREFUSED)`,
       `${other}: no answer from ${other} (ECONNREFUSED)`,
     ].sort(),
@@ -66,7 +60,7 @@ test('the log names each failed host with its reason; clients do not see them', 
 });
 
 test('a silent host does not prevent connections to another', async () => {
-  const DATABASE_URL = withHosts(storeUrl(), [`127.0.0.1:${port}`]);
+  const DATABASE_URL = withHosts(storeUrl(), [`127.0.0.1:${silent.port}`]);
   for (let i = 0; i < 4; i++) {
     const kassa = open.kassa({ DATABASE_URL, CONNECT_TIMEOUT_MS: 60_000 });
     expect(await creditOf(kassa, await newUser(kassa, 3))).toBe(3);
