@@ -3,14 +3,7 @@ import { afterAll, expect, test } from 'bun:test';
 import { isUnavailable } from '../../db/failure.ts';
 import { audit } from '../../db/maintenance/audit.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
-import {
-  connect,
-  expectCleanAudit,
-  newItem,
-  newOrder,
-  newUser,
-  terminateSessions,
-} from '../support/kassa.ts';
+import { connect, expectCleanAudit, terminateSessions } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 
 const open = openUntil(afterAll);
@@ -18,10 +11,10 @@ const database_url = await open.database();
 const connection = await open.connection(database_url);
 const { sql } = connection;
 const kassa = open.kassa({ DATABASE_URL: database_url });
-const user = await newUser(kassa, 1000);
-const item = await newItem(kassa, 10, 50);
-const order = await newOrder(kassa, user, [[item, 1]]);
-const paid = await newOrder(kassa, user, [[item, 2]]);
+const user = await kassa.newUser(1000);
+const item = await kassa.newItem(10, 50);
+const order = await kassa.newOrder(user, [[item, 1]]);
+const paid = await kassa.newOrder(user, [[item, 2]]);
 expect((await kassa.post(`/orders/checkout/${paid}`)).status).toBe(200);
 expect((await kassa.post(`/payment/pay/${user}/${order}/5`)).status).toBe(200);
 
@@ -106,12 +99,12 @@ test('an audit under load sees only whole transactions', async () => {
   const DATABASE_URL = await open.database();
   const busy = open.kassa({ DATABASE_URL });
   const reader = await open.connection(DATABASE_URL);
-  const buyer = await newUser(busy, 100_000);
-  const thing = await newItem(busy, 1, 100_000);
+  const buyer = await busy.newUser(100_000);
+  const thing = await busy.newItem(1, 100_000);
   let done = false;
   const load = Array.from({ length: 10 }, async () => {
     while (!done) {
-      const id = await newOrder(busy, buyer, [[thing, 2]]);
+      const id = await busy.newOrder(buyer, [[thing, 2]]);
       await busy.post(`/orders/checkout/${id}`);
       await busy.post(`/payment/cancel/${buyer}/${id}`);
       await busy.post(`/payment/add_funds/${buyer}/1`);

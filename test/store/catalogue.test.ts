@@ -8,7 +8,7 @@ import { audit } from '../../db/maintenance/audit.ts';
 import { grantRoles, makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import { sourceTexts } from '../support/catalogue-sources.ts';
-import { connect, expectCleanAudit, newItem, newOrder, newUser } from '../support/kassa.ts';
+import { expectCleanAudit, withConnection } from '../support/kassa.ts';
 import { isPostgresql, openUntil } from '../support/open.ts';
 import { answers, freePort, openStage } from '../support/process.ts';
 import { walk } from '../support/roles-walk.ts';
@@ -34,10 +34,10 @@ const DISPENSABLE =
 const is_postgresql = await isPostgresql();
 const open = openUntil(afterAll);
 /** The roles of Kassa that are made here, and dropped again after the database. */
-const made = await onServer(missingRoles);
+const made = await withConnection(({ sql }) => missingRoles(sql));
 open.closing({
   close: () =>
-    onServer(async (sql) => {
+    withConnection(async ({ sql }) => {
       for (const role of made) await sql.unsafe(`drop role if exists ${role}`);
     }),
 });
@@ -53,11 +53,6 @@ proxy.observe = (text, refused) => {
 };
 const kassa = open.kassa({ DATABASE_URL: proxy.database_url });
 const openThrough = () => open.connection(proxy.database_url);
-
-async function onServer<T>(work: (sql: Connection['sql']) => Promise<T>): Promise<T> {
-  const { sql, close } = await connect();
-  return work(sql).finally(close);
-}
 
 /** Disturbs the next statement that begins like this, once. */
 function disturbOnce(start: string, fault: 'cut_after' | { error: string }): void {
@@ -95,7 +90,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     }
   },
   async 'a repeated key, and one that has expired'() {
-    const path = `/payment/add_funds/${await newUser(kassa)}/1`;
+    const path = `/payment/add_funds/${await kassa.newUser()}/1`;
     const key = { 'idempotency-key': crypto.randomUUID() };
     await kassa.post(path, key);
     const replay = await kassa.post(path, key);
@@ -105,7 +100,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     expect((await kassa.post(path, key)).body.credit).toBe(2);
   },
   async 'a conflict, and a lost commit'() {
-    const path = `/payment/add_funds/${await newUser(kassa)}/1`;
+    const path = `/payment/add_funds/${await kassa.newUser()}/1`;
     disturbOnce('select id, credit from users', { error: '40001' });
     expect((await kassa.post(path)).status).toBe(200);
     disturbOnce('commit', 'cut_after');
@@ -135,9 +130,9 @@ const drives: Record<string, () => Promise<unknown>> = {
     expect([missing.status, missing.body.detail]).toEqual([503, detail]);
   },
   async 'locked rows'() {
-    const user = await newUser(kassa);
-    const item = await newItem(kassa, 1, 1);
-    const order = await newOrder(kassa, user);
+    const user = await kassa.newUser();
+    const item = await kassa.newItem(1, 1);
+    const order = await kassa.newOrder(user);
     const rows = { users: user, items: item, orders: order };
     const all = Object.entries(rows).map(([table, id]) => `${table}/${id}` as RowName);
     const opened = await openThrough();

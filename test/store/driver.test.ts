@@ -1,7 +1,7 @@
 /** The driver: it never sends a statement twice, and an unpatched one is refused. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import postgres from 'postgres';
-import { connect, creditOf, expectCleanAudit, newUser, type Reply } from '../support/kassa.ts';
+import { connect, expectCleanAudit, type Reply } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 
 const database_url = await openUntil(afterAll).database();
@@ -34,7 +34,7 @@ const cases = ROUTINES.flatMap(([routine, error]) =>
 test.each(cases)('a write failed by %s is never sent again %s', async (routine, when, error) => {
   const proxy = await open.proxy(database_url);
   const kassa = open.kassa({ DATABASE_URL: proxy.database_url });
-  const [user, other] = [await newUser(kassa, 5), await newUser(kassa, 5)];
+  const [user, other] = [await kassa.newUser(5), await kassa.newUser(5)];
   const sent: string[] = [];
   const behind: Promise<Reply>[] = [];
   let left = 1;
@@ -58,7 +58,7 @@ test.each(cases)('a write failed by %s is never sent again %s', async (routine, 
     expect(next).toMatchObject({ status: 200, body: { credit: 6 } });
   }
   expect(reply.body.credit).toBe(12);
-  expect([await creditOf(kassa, user), await creditOf(kassa, other)]).toEqual([
+  expect([await kassa.creditOf(user), await kassa.creditOf(other)]).toEqual([
     12,
     5 + replies.length,
   ]);

@@ -3,7 +3,7 @@ import { afterAll, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { firstOf } from '../../db/connection/first-of.ts';
-import { creditOf, newUser, storeUrl } from '../support/kassa.ts';
+import { storeUrl } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { freePort } from '../support/process.ts';
 import { withHosts, withPort } from '../support/store-address.ts';
@@ -63,7 +63,7 @@ test('a silent host does not prevent connections to another', async () => {
   const DATABASE_URL = withHosts(storeUrl(), [`127.0.0.1:${silent.port}`]);
   for (let i = 0; i < 4; i++) {
     const kassa = open.kassa({ DATABASE_URL, CONNECT_TIMEOUT_MS: 60_000 });
-    expect(await creditOf(kassa, await newUser(kassa, 3))).toBe(3);
+    expect(await kassa.creditOf(await kassa.newUser(3))).toBe(3);
   }
 });
 
@@ -75,13 +75,13 @@ test('after a host falls silent in a transaction another one serves, long before
     ...{ RESPONSE_TIMEOUT_MS: 500, IDLE_IN_TRANSACTION_TIMEOUT_MS: 500 },
   });
   for (const statement of ['begin', 'select id, credit from users', 'update users', 'commit']) {
-    const user = await newUser(kassa, 3);
+    const user = await kassa.newUser(3);
     let left = 1;
     for (const proxy of [one, other]) {
       proxy.disturb = (text) => (text.startsWith(statement) && left-- > 0 ? 'mute' : 'pass');
     }
     expect((await kassa.post(`/payment/add_funds/${user}/4`)).status).toBe(200);
     expect(left).toBeLessThan(1);
-    expect(await creditOf(kassa, user)).toBe(7);
+    expect(await kassa.creditOf(user)).toBe(7);
   }
 });

@@ -5,13 +5,7 @@ import { join } from 'node:path';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { endingWithUs } from '../support/debian-postgres.ts';
-import {
-  connect,
-  creditOf,
-  expectCleanAudit,
-  expectUnavailable,
-  newUser,
-} from '../support/kassa.ts';
+import { connect, expectCleanAudit, expectUnavailable } from '../support/kassa.ts';
 import { need } from '../support/need.ts';
 import { isPostgresql, openUntil } from '../support/open.ts';
 import { freePort, openStage, until } from '../support/process.ts';
@@ -57,9 +51,9 @@ check.each(pools)('a pooler by session serves, with its time limits (%j)', async
   expect({ ...seen }).toEqual({ timeout: '4321ms', isolation: 'serializable' });
   await own.close();
   const kassa = open.kassa({ DATABASE_URL });
-  const user = await newUser(kassa, 5);
+  const user = await kassa.newUser(5);
   for (let i = 0; i < 20; i++) await kassa.post(`/payment/add_funds/${user}/1`);
-  expect(await creditOf(kassa, user)).toBe(25);
+  expect(await kassa.creditOf(user)).toBe(25);
   await until(async () => (await kassa.get('/health/ready')).status === 200, 'readiness');
   await expectCleanAudit(database_url);
 });

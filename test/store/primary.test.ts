@@ -6,14 +6,13 @@ import { join } from 'node:path';
 import { anyRole, openServers, programs } from '../support/debian-postgres.ts';
 import {
   connect,
-  creditOf,
   expectCleanAudit,
   expectProblem,
   expectUnavailable,
   type Kassa,
-  newUser,
   sample,
   times,
+  withConnection,
 } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
@@ -28,16 +27,12 @@ const becomesReady = (kassa: Kassa) =>
 const addFour = (kassa: Kassa, user: string) => kassa.post(`/payment/add_funds/${user}/4`);
 
 /** Runs the statements on a server, which may be a standby. @returns the first row of the last */
-async function tell(database_url: string, ...statements: string[]) {
-  const { sql, close } = await connect(anyRole(database_url));
-  try {
+const tell = (database_url: string, ...statements: string[]) =>
+  withConnection(async ({ sql }) => {
     let row: Record<string, unknown> | undefined;
     for (const statement of statements) [row] = await sql.unsafe(statement);
     return row;
-  } finally {
-    await close();
-  }
-}
+  }, anyRole(database_url));
 
 const withServers = test.skipIf(!programs);
 withServers('of several hosts the primary is used, also after a failover', async () => {
@@ -47,8 +42,8 @@ withServers('of several hosts the primary is used, also after a failover', async
   const DATABASE_URL = withHosts(primary, [new URL(standby).host]);
   for (let i = 0; i < 6; i++) {
     const kassa = open.kassa({ DATABASE_URL, AWAY_MS: 0 });
-    const user = await newUser(kassa, 3);
-    expect(new Set(await times(5, () => creditOf(kassa, user)))).toEqual(new Set([3]));
+    const user = await kassa.newUser(3);
+    expect(new Set(await times(5, () => kassa.creditOf(user)))).toEqual(new Set([3]));
   }
 
   const alone = open.kassa({ DATABASE_URL: standby, AWAY_MS: 0 });
@@ -58,7 +53,7 @@ withServers('of several hosts the primary is used, also after a failover', async
 
   // The roles change while sessions are open: a write to the old primary reveals that.
   const kassa = open.kassa({ DATABASE_URL });
-  const user = await newUser(kassa, 3);
+  const user = await kassa.newUser(3);
   await tell(standby, 'select pg_wal_replay_resume()');
   const written = await tell(primary, 'select pg_current_wal_lsn() as lsn');
   const seen = `select pg_last_wal_replay_lsn() >= '${written?.lsn}' as seen`;
@@ -67,7 +62,7 @@ withServers('of several hosts the primary is used, also after a failover', async
   await tell(primary, read_only, 'select pg_reload_conf()');
   await tell(standby, 'select pg_promote()');
   expect((await addFour(kassa, user)).body.credit).toBe(7);
-  expect(await creditOf(open.kassa({ DATABASE_URL: standby }), user)).toBe(7);
+  expect(await open.kassa({ DATABASE_URL: standby }).creditOf(user)).toBe(7);
 });
 
 test('a store that becomes read-only is not ready and soon refuses writes; reads go on', async () => {
@@ -76,26 +71,26 @@ test('a store that becomes read-only is not ready and soon refuses writes; reads
   const { sql } = await open.connection();
   const set = (value: 'on' | 'off') =>
     sql.unsafe(`alter database ${name} set default_transaction_read_only = ${value}`);
-  const user = await newUser(open.kassa({ DATABASE_URL }), 3);
+  const user = await open.kassa({ DATABASE_URL }).newUser(3);
 
   await set('on');
   const kassa = open.kassa({ DATABASE_URL, DEADLINE_MS: 60_000 });
   const why =
     'the store takes no writes here: it is read-only, or a standby (25006); nothing was done';
   expectProblem(await addFour(kassa, user), 503, 'store_unavailable', why);
-  expect(await creditOf(kassa, user)).toBe(3);
+  expect(await kassa.creditOf(user)).toBe(3);
   expectProblem(await kassa.get('/health/ready'), 503, 'store_unavailable', 'it is read-only');
 
   await set('off');
   await becomesReady(kassa);
   await until(async () => (await addFour(kassa, user)).status === 200, 'a write');
-  expect(await creditOf(kassa, user)).toBe(7);
+  expect(await kassa.creditOf(user)).toBe(7);
 });
 
 test('a session whose server stops taking writes is replaced', async () => {
   const proxy = await open.proxy();
   const kassa = open.kassa({ DATABASE_URL: proxy.database_url });
-  const user = await newUser(kassa, 3);
+  const user = await kassa.newUser(3);
   const replaced = (await sample(kassa, 'kassa_lanes_replaced_total')) ?? 0;
   let left = 1;
   proxy.disturb = (text) =>
@@ -108,12 +103,12 @@ const FULL = ['53100', '53400'];
 test.each(FULL)('a full store (%s) refuses writes at once, and is not ready', async (error) => {
   const proxy = await open.proxy();
   const kassa = open.kassa({ DATABASE_URL: proxy.database_url, DEADLINE_MS: 60_000 });
-  const user = await newUser(kassa, 3);
+  const user = await kassa.newUser(3);
   proxy.disturb = (text) => (/^(insert|update)/.test(text) ? { error } : 'pass');
   for (const reply of [await addFour(kassa, user), await kassa.get('/health/ready')]) {
     expectProblem(reply, 503, 'store_unavailable', `(${error})`);
   }
-  expect(await creditOf(kassa, user)).toBe(3);
+  expect(await kassa.creditOf(user)).toBe(3);
   proxy.disturb = () => 'pass';
   await becomesReady(kassa);
   expect((await addFour(kassa, user)).body.credit).toBe(7);
@@ -136,7 +131,7 @@ withDisk('a full disk is named; reads go on, and writes once there is room again
       `alter database ${new URL(DATABASE_URL).pathname.slice(1)} set tablespace small`,
     );
     const kassa = open.kassa({ DATABASE_URL });
-    const user = await newUser(kassa, 3);
+    const user = await kassa.newUser(3);
     expect((await kassa.get('/health/ready')).status).toBe(200);
     await fill(DATABASE_URL);
     let last = await kassa.post('/payment/create_user');
@@ -146,7 +141,7 @@ withDisk('a full disk is named; reads go on, and writes once there is room again
     }, 'the last page to be full');
     const why = 'its disk is full (53100)';
     expectProblem(last, 503, 'store_unavailable', `the store takes no writes: ${why}; nothing`);
-    expect(await creditOf(kassa, user)).toBe(3);
+    expect(await kassa.creditOf(user)).toBe(3);
     const detail = async () => `${(await kassa.get('/health/ready')).body.detail}`;
     await until(async () => (await detail()).includes(why), 'readiness to fail');
     await tell(DATABASE_URL, 'drop table filling');

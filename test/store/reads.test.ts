@@ -6,7 +6,7 @@ import type { Keys } from '../../db/command.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { readPool } from '../../db/connection/pool.ts';
 import { reads } from '../../db/reads/reads.ts';
-import { creditOf, newUser, times } from '../support/kassa.ts';
+import { times } from '../support/kassa.ts';
 import { isPostgresql, openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
 
@@ -28,8 +28,8 @@ const isRead = (text: string) => text.startsWith('select id, credit from users')
 async function start(settings: Partial<Config> = {}) {
   const own = { DATABASE_URL: proxy.database_url, LANES: 1, READ_POOL_SIZE: 1 };
   const kassa = open.kassa({ ...own, ...settings });
-  const user_id = await newUser(kassa, 5);
-  expect(await creditOf(kassa, user_id)).toBe(5);
+  const user_id = await kassa.newUser(5);
+  expect(await kassa.creditOf(user_id)).toBe(5);
   return { kassa, user_id, find: () => kassa.get(`/payment/find_user/${user_id}`) };
 }
 /** The server lets statements wait for a lock for a long time. */

@@ -10,13 +10,8 @@ import { codeOf, Failure } from '../../db/failure.ts';
 import { openStore } from '../../db/store.ts';
 import { newAuthority } from '../support/certificates.ts';
 import {
-  creditOf,
   expectCleanAudit,
   fittingEnvironment,
-  newItem,
-  newOrder,
-  newUser,
-  stockOf,
   storeUrl,
   tally,
   terminateSessions,
@@ -148,10 +143,10 @@ test('the services work over TLS, survive the end of their sessions, and follow 
     ...variablesOf({ ...mine, ca_file: changing }),
   });
   expect((await kassa.get('/health/ready')).status).toBe(200);
-  const user_id = await newUser(kassa, 1000);
-  const item_id = await newItem(kassa, 2, 100);
+  const user_id = await kassa.newUser(1000);
+  const item_id = await kassa.newItem(2, 100);
   const buy = async () => {
-    const order_id = await newOrder(kassa, user_id, [[item_id, 1]]);
+    const order_id = await kassa.newOrder(user_id, [[item_id, 1]]);
     return kassa.post(`/orders/checkout/${order_id}`);
   };
   expect(tally(await times(40, buy))).toEqual({ 200: 40 });
@@ -164,7 +159,7 @@ test('the services work over TLS, survive the end of their sessions, and follow 
   await until(async () => (await seen()).includes('cert_shop'), 'the renewed certificate');
   expect(await terminateSessions(database_url)).toBeGreaterThan(1);
   expect(tally(await times(40, buy))).toEqual({ 200: 40 });
-  expect([await creditOf(kassa, user_id), await stockOf(kassa, item_id)]).toEqual([840, 20]);
+  expect([await kassa.creditOf(user_id), await kassa.stockOf(item_id)]).toEqual([840, 20]);
 
   await server.renew();
   await until(async () => !(await seen()).includes('cert_shop'), 'the old certificate');

@@ -1,7 +1,7 @@
 /** Opens what tests need, and closes it after each test or after the last one of the file. */
 import type { afterAll } from 'bun:test';
 import { postgresqlVersion } from '../../db/connection/dialect.ts';
-import { connect, newDatabase, openKassa, storeUrl } from './kassa.ts';
+import { connect, newDatabase, openKassa, storeUrl, withConnection } from './kassa.ts';
 import { startProxy } from './proxy.ts';
 
 /** @param hook `afterEach` or `afterAll`: when all of it is closed, the latest first */
@@ -29,7 +29,5 @@ export function openUntil(hook: typeof afterAll) {
 }
 
 /** Whether the store of the run is PostgreSQL. */
-export async function isPostgresql(): Promise<boolean> {
-  const { sql, close } = await connect();
-  return (await postgresqlVersion(sql).finally(close)) !== undefined;
-}
+export const isPostgresql = (): Promise<boolean> =>
+  withConnection(async ({ sql }) => (await postgresqlVersion(sql)) !== undefined);
