@@ -85,7 +85,7 @@ test('many held rows fail no read of another row, and hide no row that is free a
 });
 
 test('a held row is searched for once and then read alone, even after all waiting reads have given up', async () => {
-  const { findUser, timed_out } = openReads(1000);
+  const { findUser, timed_out } = openReads(2000);
   await hold(['u7']);
   const others = IDS.filter((id) => id !== 'u7');
   for (let round = 0; round < 3; round++) {

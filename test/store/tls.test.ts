@@ -203,7 +203,7 @@ test('an expired certificate of the store is refused', async () => {
 test('the log of a refused password does not contain it', async () => {
   const lines: string[] = [];
   const DATABASE_PASSWORD_FILE = await server.put('wrong', 'hush-hush\n');
-  const config = readConfig(fittingEnvironment({ DEADLINE_MS: 300, DATABASE_PASSWORD_FILE }));
+  const config = readConfig(fittingEnvironment({ AWAY_MS: 0, DATABASE_PASSWORD_FILE }));
   const url = urlOf({ mode: 'require' }).replace(server.password, 'hush-too');
   const log = logTo((line) => lines.push(line), 'debug', 'test');
   const store = openStore({ ...storeOptions(config, url, 'test'), services: ['order'], log });
