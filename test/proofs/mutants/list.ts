@@ -1,8 +1,6 @@
 /** The mutants of `bun run mutants`: each breaks the code and names the tests that must fail. */
 import { edgeMutants } from './list/edge.ts';
 import { engineMutants } from './list/engine.ts';
-import { idempotencyMutants } from './list/idempotency.ts';
-import { readsMutants } from './list/reads.ts';
 import { rulesMutants } from './list/rules.ts';
 import { storeMutants } from './list/store.ts';
 import type { Mutant } from './mutant.ts';
@@ -11,7 +9,5 @@ export const mutants: readonly Mutant[] = [
   ...edgeMutants,
   ...rulesMutants,
   ...engineMutants,
-  ...readsMutants,
-  ...idempotencyMutants,
   ...storeMutants,
 ];

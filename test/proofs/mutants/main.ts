@@ -26,13 +26,6 @@ Exit code 1: a mutant survived; 2: a mutant's text was not found, or the store i
 The tests run on an embedded PostgreSQL or, with DATABASE_URL set, in new databases on that server,
 which are removed. On CockroachDB, mutants of code that only PostgreSQL needs survive.`;
 
-/** The tests' databases on a foreign server. */
-interface Databases {
-  server_url: string;
-  /** The prefix of their names. */
-  name: string;
-}
-
 /** The limit for all tests of a mutant: longer on a foreign server, which may be far away. */
 const LIMIT_MS = 300_000;
 const FOREIGN_LIMIT_MS = 900_000;
@@ -65,12 +58,14 @@ const by_time: string[] = [];
 const started = performance.now();
 const teardown = openTeardown();
 const running = new Set<ChildProcess>();
+/** On a foreign server: its address, and the prefix of the names of the tests' databases. */
+let databases: { server_url: string; name: string } | undefined;
 let done = 0;
 
 try {
-  const databases = await openDatabases();
+  databases = await openDatabases();
   teardown.add(endTests);
-  await Promise.all(Array.from({ length: jobs }, () => work(databases)));
+  await Promise.all(Array.from({ length: jobs }, () => work()));
 } catch (error) {
   await teardown.run();
   usage(sentenceFor(error));
@@ -86,7 +81,7 @@ process.exit(survivors.length > 0 ? 1 : 0);
  * With DATABASE_URL: creates a first database. If that is impossible, every test would fail, and
  * every mutant would look killed. Its name is the prefix of the tests' databases.
  */
-async function openDatabases(): Promise<Databases | undefined> {
+async function openDatabases(): Promise<typeof databases> {
   const server_url = foreignStore();
   if (!server_url) return undefined;
   const { name } = await newOwnDatabase('mutants', server_url, teardown);
@@ -100,7 +95,7 @@ async function endTests(): Promise<void> {
   await Promise.all([...running].map((run) => once(run, 'close')));
 }
 
-async function work(databases: Databases | undefined): Promise<void> {
+async function work(): Promise<void> {
   const copy = await mkdtemp(join(tmpdir(), 'kassa-mutant-'));
   teardown.add(() => rm(copy, { recursive: true }));
   for (const part of ['apps', 'db', 'docs', 'migrations', 'test', 'package.json', 'bunfig.toml']) {
@@ -108,7 +103,7 @@ async function work(databases: Databases | undefined): Promise<void> {
   }
   await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
   for (let mutant = queue.shift(); mutant; mutant = queue.shift()) {
-    const killer = await tryMutant(mutant, copy, databases);
+    const killer = await tryMutant(mutant, copy);
     if (!killer) survivors.push(mutant.name);
     const verdict = killer ? `killed by "${killer}"` : 'SURVIVED';
     if (killer?.endsWith(BY_TIME)) by_time.push(mutant.name);
@@ -117,11 +112,7 @@ async function work(databases: Databases | undefined): Promise<void> {
 }
 
 /** @returns the name of the first test that failed, or undefined if all passed */
-async function tryMutant(
-  mutant: Mutant,
-  copy: string,
-  databases: Databases | undefined,
-): Promise<string | undefined> {
+async function tryMutant(mutant: Mutant, copy: string): Promise<string | undefined> {
   const path = join(copy, await fileOf(mutant, root));
   const original = await readFile(path, 'utf8');
   await writeFile(path, original.split(mutant.from).join(mutant.to));
@@ -135,13 +126,8 @@ async function tryMutant(
   }
 }
 
-function firstFailure(
-  tests: readonly string[],
-  cwd: string,
-  prefix: string | undefined,
-): Promise<string | undefined> {
+async function firstFailure(tests: readonly string[], cwd: string, prefix?: string) {
   const env = { ...process.env, ...(prefix && { TEST_DATABASES: prefix }) };
-  const limit_ms = prefix ? FOREIGN_LIMIT_MS : LIMIT_MS;
   const files = tests.map((name) => testFileOf(name, root));
   const run = spawn(process.execPath, ['test', '--bail', '--timeout', TEST_LIMIT_MS, ...files], {
     cwd,
@@ -152,18 +138,16 @@ function firstFailure(
   let output = '';
   run.stdout.on('data', (chunk) => (output += chunk));
   run.stderr.on('data', (chunk) => (output += chunk));
-  return new Promise((resolve) => {
-    const limit = setTimeout(() => killGroup(run), limit_ms);
-    run.on('exit', () => killGroup(run));
-    run.on('close', (code) => {
-      clearTimeout(limit);
-      running.delete(run);
-      const failed = /\(fail\) (.*?)( \[[\d.]+ms\])?$/m.exec(output)?.[1];
-      const killer = failed ?? 'the run itself (hang, crash or load error)';
-      const late = !failed || /timed out after \d+ms/.test(output);
-      resolve(code === 0 ? undefined : late ? `${killer}${BY_TIME}` : killer);
-    });
-  });
+  const limit = setTimeout(() => killGroup(run), prefix ? FOREIGN_LIMIT_MS : LIMIT_MS);
+  run.on('exit', () => killGroup(run));
+  const [code] = await once(run, 'close');
+  clearTimeout(limit);
+  running.delete(run);
+  if (code === 0) return undefined;
+  const failed = /\(fail\) (.*?)( \[[\d.]+ms\])?$/m.exec(output)?.[1];
+  const killer = failed ?? 'the run itself (hang, crash or load error)';
+  const late = !failed || /timed out after \d+ms/.test(output);
+  return late ? `${killer}${BY_TIME}` : killer;
 }
 
 function killGroup({ pid }: ChildProcess): void {

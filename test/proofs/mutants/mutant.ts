@@ -13,13 +13,23 @@ export interface Mutant {
   tests: readonly string[];
 }
 
-export const mutant = (
-  name: string,
-  file: string,
-  from: string,
-  to: string,
+/**
+ * Mutants that one of these tests must kill: for each name a file and a word diff of a piece of its
+ * code, as in `git diff --word-diff`. `lane.ts: if ([-ready-]{+true+})` puts `true` for `ready`.
+ */
+export const killedBy = (
   tests: readonly string[],
-): Mutant => ({ name, file, from, to, tests });
+  edits: Readonly<Record<string, string>>,
+): Mutant[] =>
+  Object.entries(edits).map(([name, edit]) => {
+    const [, file = '', diff = ''] = /^(\S+): (.+)$/s.exec(edit) ?? [];
+    const from = diff.replace(ADDED, '').replace(REMOVED, '$1');
+    const to = diff.replace(REMOVED, '').replace(ADDED, '$1');
+    return { name, file, from, to, tests };
+  });
+
+const REMOVED = /\[-(.*?)-\]/gs;
+const ADDED = /\{\+(.*?)\+\}/gs;
 
 /** The product's own files. */
 const CODE = '{apps,db,migrations}/**/*.{ts,sql}';

@@ -1,179 +1,79 @@
 /** Mutants of the HTTP edge. */
-import { type Mutant, mutant } from '../mutant.ts';
+import { killedBy } from '../mutant.ts';
 
-const admission = 'admission.ts';
-
-export const edgeMutants: readonly Mutant[] = [
-  mutant('two keys count as one', 'message.ts', "  'idempotency-key',\n", '', ['edge']),
-  mutant(
-    'two keys that a platform joins count as one',
-    'platform.ts',
-    "if (headers.get('idempotency-key')?.includes(SEPARATOR)) throw malformed(TWO_KEYS);",
-    '',
-    ['idempotency'],
-  ),
-  mutant(
-    'a body is ignored',
-    'server.ts',
-    "            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
-    '',
-    ['bodies'],
-  ),
-  mutant(
-    'a body is refused after the call',
-    'server.ts',
-    "            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
-    "            if (body) void app.fetch(request as Request, exchange);\n            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n",
-    ['bodies'],
-  ),
-  mutant(
-    'an object with content counts as no body',
-    'params.ts',
-    '/^\\{\\s*\\}$/',
-    '/^\\{.*\\}$/',
-    ['bodies'],
-  ),
-  mutant(
-    'a page of another site may call although Sec-Fetch-Site names it',
-    admission,
-    "if (site !== null) return site !== 'same-origin' && site !== 'none';",
-    '',
-    ['foreign-pages'],
-  ),
-  mutant(
-    'a page of another site may call although Origin names it',
-    admission,
-    "return origin !== null && origin.toLowerCase().replace(/^https?:\\/\\//, '') !== own;",
-    'return false;',
-    ['foreign-pages'],
-  ),
-  mutant(
-    'a page of another site may DELETE',
-    admission,
-    "method !== 'GET' &&",
-    "method !== 'GET' && method !== 'DELETE' &&",
-    ['foreign-pages'],
-  ),
-  mutant('a host may contain an allowed name', admission, 'name === ours', 'name.includes(ours)', [
-    'foreign-pages',
-  ]),
-  mutant('dev answers to any name', 'dev.ts', "ALLOWED_HOSTS: '.localhost'", "ALLOWED_HOSTS: '*'", [
-    'dev',
-  ]),
-  mutant(
-    'bytes behind a request are read while it is being answered',
-    'connection.ts',
-    "if (this.#state === 'reading') void this.#serve();",
-    'if (this.#state) void this.#serve();',
-    ['wire'],
-  ),
-  mutant(
-    'a call takes effect before its body is whole',
-    'request-reader.ts',
-    'if (this.#received.bytes.length < length) return undefined;',
-    '',
-    ['connection', 'wire'],
-  ),
-  mutant(
-    'a chunked body ends before its last line',
-    'chunked-body.ts',
-    "this.#expects = this.#missing === 0 ? 'trailer' : 'data';\n    return false;",
-    "this.#expects = this.#missing === 0 ? 'trailer' : 'data';\n    return this.#missing === 0;",
-    ['connection', 'wire'],
-  ),
-  mutant(
-    'a chunk may be longer than its size',
-    'chunked-body.ts',
-    "if (line !== '') throw malformed('a chunk is longer than its size');",
-    '',
-    ['connection', 'wire'],
-  ),
-  mutant(
-    'a chunked body has no limit',
-    'chunked-body.ts',
-    'if (this.#length > BODY_MAX_BYTES) throw tooLarge();',
-    '',
-    ['wire'],
-  ),
-  mutant(
-    'a request has two lengths',
-    'message.ts',
-    "if (length !== null) throw malformed('Content-Length beside Transfer-Encoding');",
-    '',
-    ['wire'],
-  ),
-  mutant(
-    'two headers that contradict each other are accepted',
-    'message.ts',
-    'before !== undefined && SINGLE.has(name)',
-    'false',
-    ['wire'],
-  ),
-  mutant('lines may end with LF', 'message.ts', '|\\r(?!\\n)|(?<!\\r)\\n/;', '/;', [
-    'connection',
-    'wire',
-  ]),
-  mutant(
-    'a malformed host is accepted',
-    'message.ts',
-    'if (host !== null) checkPlainHost(host);',
-    '',
-    ['wire'],
-  ),
-  mutant(
-    "on a platform's server the host is part of the path",
-    'platform.ts',
-    'if (host !== null) checkPlainHost(host);',
-    '',
-    ['wire'],
-  ),
-  mutant(
-    "on a platform's server a body has no limit",
-    'platform.ts',
-    'if (body.bytes.length + next.value.length > BODY_MAX_BYTES) throw tooLarge();',
-    '',
-    ['wire'],
-  ),
-  mutant(
-    'an incomplete request delays a stop',
-    'connection.ts',
-    'Math.min(this.#until, performance.now() + STOP_MS)',
-    'this.#until',
-    ['edge'],
-  ),
-  mutant(
-    'a client that does not read its answer delays a stop',
-    'connection.ts',
-    'if (this.#unsent.length > 0 || (this.#state',
-    'if ((this.#state',
-    ['connection'],
-  ),
-  mutant(
-    'a client that does not read an answer sent during a stop delays it',
-    'connection.ts',
-    'if (this.#stopping) this.#hurry();\n    else this.#until',
-    'this.#until',
-    ['connection'],
-  ),
-  mutant(
-    'connections have no limit',
-    'listen.ts',
-    'if (connections.size >= connections_max) return socket.terminate();',
-    '',
-    ['connection'],
-  ),
-  mutant(
-    'a slow request has no time limit',
-    'connection.ts',
-    'if (this.#idle) this.#until = performance.now() + RECEIVE_MS;',
-    'if (this.#idle) this.#until = performance.now() + IDLE_MS;',
-    ['connection'],
-  ),
-  mutant(
-    'a service keeps the requests that it answered',
-    'server.ts',
-    'in_flight++;',
-    'in_flight++; ((globalThis as { kept?: unknown[] }).kept ??= []).push(request);',
-    ['memory'],
-  ),
+export const edgeMutants = [
+  ...killedBy(['edge'], {
+    'two keys count as one': "message.ts: [-  'idempotency-key',\n-]",
+    'an incomplete request delays a stop':
+      'connection.ts: [-Math.min(this.#until, performance.now() + STOP_MS)-]{+this.#until+}',
+  }),
+  ...killedBy(['idempotency'], {
+    'two keys that a platform joins count as one':
+      'platform.ts: ' +
+      "[-if (headers.get('idempotency-key')?.includes(SEPARATOR)) throw malformed(TWO_KEYS);-]",
+  }),
+  ...killedBy(['bodies'], {
+    'a body is ignored':
+      'server.ts: ' +
+      "[-            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n-]",
+    'a body is refused after the call':
+      'server.ts: {+if (body) void app.fetch(request as Request, exchange);\n' +
+      '            +}if (body && routeOf(',
+    'an object with content counts as no body': 'params.ts: /^\\{[-\\s-]{+.+}*\\}$/',
+  }),
+  ...killedBy(['foreign-pages'], {
+    'a page of another site may call although Sec-Fetch-Site names it':
+      "admission.ts: [-if (site !== null) return site !== 'same-origin' && site !== 'none';-]",
+    'a page of another site may call although Origin names it':
+      'admission.ts: ' +
+      "[-origin !== null && origin.toLowerCase().replace(/^https?:\\/\\//, '') !== own-]" +
+      '{+false+};',
+    'a page of another site may DELETE':
+      "admission.ts: method !== 'GET' &&{+ method !== 'DELETE' &&+}",
+    'a host may contain an allowed name': 'admission.ts: name[- === ours-]{+.includes(ours)+}',
+  }),
+  ...killedBy(['dev'], {
+    'dev answers to any name': "dev.ts: ALLOWED_HOSTS: '[-.localhost-]{+*+}'",
+  }),
+  ...killedBy(['wire'], {
+    'bytes behind a request are read while it is being answered':
+      "connection.ts: if (this.#state[- === 'reading'-]) void this.#serve();",
+    'a chunked body has no limit':
+      'chunked-body.ts: [-if (this.#length > BODY_MAX_BYTES) throw tooLarge();-]',
+    'a request has two lengths':
+      'message.ts: ' +
+      "[-if (length !== null) throw malformed('Content-Length beside Transfer-Encoding');-]",
+    'two headers that contradict each other are accepted':
+      'message.ts: [-before !== undefined && SINGLE.has(name)-]{+false+}',
+    'a malformed host is accepted': 'message.ts: [-if (host !== null) checkPlainHost(host);-]',
+    "on a platform's server the host is part of the path":
+      'platform.ts: [-if (host !== null) checkPlainHost(host);-]',
+    "on a platform's server a body has no limit":
+      'platform.ts: ' +
+      '[-if (body.bytes.length + next.value.length > BODY_MAX_BYTES) throw tooLarge();-]',
+  }),
+  ...killedBy(['connection', 'wire'], {
+    'a call takes effect before its body is whole':
+      'request-reader.ts: [-if (this.#received.bytes.length < length) return undefined;-]',
+    'a chunked body ends before its last line':
+      "chunked-body.ts: 'trailer' : 'data';\n    return [-false-]{+this.#missing === 0+};",
+    'a chunk may be longer than its size':
+      "chunked-body.ts: [-if (line !== '') throw malformed('a chunk is longer than its size');-]",
+    'lines may end with LF': 'message.ts: [-|\\r(?!\\n)|(?<!\\r)\\n-]/;',
+  }),
+  ...killedBy(['connection'], {
+    'a client that does not read its answer delays a stop':
+      'connection.ts: if ([-this.#unsent.length > 0 || -](this.#state',
+    'a client that does not read an answer sent during a stop delays it':
+      'connection.ts: [-if (this.#stopping) this.#hurry();\n    else -]this.#until',
+    'connections have no limit':
+      'listen.ts: [-if (connections.size >= connections_max) return socket.terminate();-]',
+    'a slow request has no time limit':
+      'connection.ts: if (this.#idle) this.#until = performance.now() + [-RECEIVE_MS-]{+IDLE_MS+};',
+  }),
+  ...killedBy(['memory'], {
+    'a service keeps the requests that it answered':
+      'server.ts: in_flight++;' +
+      '{+ ((globalThis as { kept?: unknown[] }).kept ??= []).push(request);+}',
+  }),
 ];

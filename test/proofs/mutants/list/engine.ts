@@ -1,525 +1,178 @@
-/** Mutants of the engine and its connections: locks, outcomes, retries, batches, the queue. */
-import { type Mutant, mutant } from '../mutant.ts';
+/** Mutants of the engine: locks, outcomes, retries, batches, the queue, lanes. */
+import { killedBy } from '../mutant.ts';
 
 const engine = ['transaction', 'faults', 'engine', 'checkout'];
 
-export const engineMutants: readonly Mutant[] = [
-  mutant(
-    'a command whose prefetch hangs has no deadline',
-    'group-commit.ts',
-    'for (const queue of [waiting, reading, this.#ready]) {',
-    'void reading;\n      for (const queue of [waiting, this.#ready]) {',
-    ['requeue'],
-  ),
-  // Locks.
-  mutant(
-    'orders are not locked',
-    'row-statements.ts',
-    'payment from orders\n          where id = any(${ids}::text[]) order by id ${how}',
-    'payment from orders\n          where id = any(${ids}::text[]) order by id',
-    engine,
-  ),
-  mutant(
-    'users are not locked',
-    'row-statements.ts',
-    'any(${textArray(keys.users)}::text[]) order by id ${how}',
-    'any(${textArray(keys.users)}::text[]) order by id',
-    engine,
-  ),
-  mutant(
-    'items are not locked',
-    'row-statements.ts',
-    'any(${textArray(keys.items)}::text[]) order by id ${how}',
-    'any(${textArray(keys.items)}::text[]) order by id',
-    engine,
-  ),
-  mutant(
-    'rows are locked in no particular order',
-    'row-statements.ts',
-    'any(${textArray(keys.items)}::text[]) order by id ${how}',
-    'any(${textArray(keys.items)}::text[]) ${how}',
-    engine,
-  ),
-  mutant(
-    'the isolation level is the default',
-    'transaction.ts',
-    'begin isolation level serializable',
-    'begin',
-    engine,
-  ),
-  mutant(
-    'a removed line stays',
-    'row-changes.ts',
-    'for (const line of old.values()) changes.removed.push({ ...line, order_id });',
-    '',
-    ['order', ...engine],
-  ),
-  mutant(
-    'half of an invalid decision is applied',
-    'locked-rows.ts',
-    '    assertAmounts(changes);\n',
-    '',
-    engine,
-  ),
-
-  // Outcomes of transactions.
-  mutant(
-    'the command tag of COMMIT is ignored',
-    'transaction.ts',
-    " && commit.value.command === 'COMMIT'",
-    '',
-    engine,
-  ),
-  mutant(
-    'no marker is written',
-    'transaction.ts',
-    "if (writes.length > 0) writes.push(writeMarker(sql, marker, 'committed'));",
-    '',
-    engine,
-  ),
-  mutant(
-    'settling only reads',
-    'in-doubt.ts',
-    "if (written?.status === 'fulfilled') return 'undone';",
-    "if (written?.status === 'fulfilled') {\n    await sql`delete from ${sql(`${marker.service}_operations`)} where key = ${`t:${marker.id}`}`;\n    return 'undone';\n  }",
-    engine,
-  ),
-  mutant(
-    'a lost COMMIT counts as undone',
-    'transaction.ts',
-    "return { end: 'ambiguous', results, error };\n  }\n  const commit",
-    "return { end: 'aborted', error };\n  }\n  const commit",
-    engine,
-  ),
-  mutant(
-    'a lost COMMIT counts as done',
-    'transaction.ts',
-    "return { end: 'ambiguous', results, error };\n  }\n  const commit",
-    "return { end: 'committed', results };\n  }\n  const commit",
-    engine,
-  ),
-  mutant(
-    'a COMMIT with an uncertain error counts as undone',
-    'transaction.ts',
-    "return { end: 'ambiguous', results, error };\n}",
-    "return { end: 'aborted', error };\n}",
-    engine,
-  ),
-  mutant(
-    'a transaction behind the gate waits for a held row',
-    'row-statements.ts',
-    'options.skip_held ? sql`for update skip locked` : sql`for update`',
-    'sql`for update`',
-    ['held-rows', 'engine'],
-  ),
-  mutant(
-    'a held row counts as missing',
-    'transaction.ts',
-    'const held = gated ? await findHeld(connection, rows.missing(), bounds) : new Set<RowName>();',
-    'const held = new Set<RowName>();',
-    ['held-rows', 'engine'],
-  ),
-  mutant(
-    'an error that ends the session counts as an abort',
-    'transaction.ts',
-    'if (failed !== commit && leavesSession(error))',
-    'if (failed !== commit && codeOf(error))',
-    ['transaction', 'simulation'],
-  ),
-  mutant(
-    'a transaction whose write failed is a success',
-    'transaction.ts',
-    "if (!failed) return { end: 'committed', results };",
-    "return { end: 'committed', results };",
-    ['transaction'],
-  ),
-  mutant(
-    'held rows are probed once and never again',
-    'held-rows.ts',
-    'this.#probing = undefined;',
-    '',
-    ['held-rows'],
-  ),
-  mutant(
-    'a batch reads all lines of its orders',
-    'transaction.ts',
-    'works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max',
-    '10_000_000',
-    ['requeue'],
-  ),
-  mutant(
-    'a held row looks missing to commands that did not name it',
-    'transaction.ts',
-    '  rows.leaveOut(held);\n',
-    '',
-    ['requeue'],
-  ),
-  mutant(
-    'the commands of a row that is free again stay set aside',
-    'held-rows.ts',
-    'if (held.has(row)) continue;',
-    'continue;',
-    ['held-rows', 'engine'],
-  ),
-  mutant(
-    'a command that waits for a held row has no deadline',
-    'group-commit.ts',
-    '      this.#held.rejectExpired();\n',
-    '',
-    ['simulation'],
-  ),
-  mutant(
-    'commands that were set aside are not counted',
-    'group-commit.ts',
-    'return this.#prefetch.waiting.length + this.#ready.length + this.#held.size;',
-    'return this.#prefetch.waiting.length + this.#ready.length;',
-    ['held-rows', 'simulation'],
-  ),
-  mutant(
-    'a blocked batch is not inspected for held rows',
-    'lane.ts',
-    "if (end.end === 'blocked') return this.#splitBlocked(entries, end.error);",
-    '',
-    ['simulation'],
-  ),
-  mutant(
-    'a commit that was never sent is in doubt',
-    'transaction.ts',
-    "if (!connection.alive) return { end: 'aborted', error: lostConnection() };",
-    '',
-    ['transaction'],
-  ),
-  mutant(
-    'a command that wrote nothing is in doubt',
-    'in-doubt.ts',
-    'else if (result.wrote)',
-    'else if (true)',
-    ['simulation'],
-  ),
-  mutant(
-    'an order is decided although some of its lines were not read',
-    'decide.ts',
-    'if (!whole || is_full || bytes > ANSWERS_MAX_BYTES)',
-    'if (is_full || bytes > ANSWERS_MAX_BYTES)',
-    ['requeue'],
-  ),
-  mutant(
-    'a transaction waits for the gate no longer than for a row',
-    'transaction.ts',
-    'opening.push(takeGate(sql), limitLockWaits(sql, row_ms));',
-    'opening.push(limitLockWaits(sql, row_ms), takeGate(sql));',
-    ['engine'],
-  ),
-  mutant(
-    'a silent host delays the next one',
-    'connect.ts',
-    'const NEXT_HOST_MS = 500;',
-    'const NEXT_HOST_MS = 1e8;',
-    ['hosts'],
-  ),
-  mutant(
-    'a frozen server has until the deadline to lock rows',
-    'lane.ts',
-    'lock_ms: Math.min(this.#commit_ms, ',
-    'lock_ms: Math.min(1e9, ',
-    ['hosts'],
-  ),
-  mutant(
-    'no transaction takes the gate',
-    'transaction.ts',
-    'if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));',
-    '',
-    ['engine'],
-  ),
-  mutant(
-    'the next transaction is sent before the writes of the previous one',
-    'transaction.ts',
-    'const answers = connection.roundTrip([...writes, sql`commit`], bounds.commit_ms);\n  commitSent();',
-    'commitSent();\n  await new Promise((resolve) => setTimeout(resolve, 1));\n  const answers = connection.roundTrip([...writes, sql`commit`], bounds.commit_ms);',
-    engine,
-  ),
-  mutant(
-    'settling writes its marker inside the transaction of another batch',
-    'in-doubt.ts',
-    'const release = await lock.acquire();',
-    'const release = () => {};',
-    [...engine, 'simulation'],
-  ),
-  mutant(
-    'every error on COMMIT is a certain abort',
-    'failure.ts',
-    'isServerError(error) && /^(22|23',
-    'isServerError(error) || /^(22|23',
-    engine,
-  ),
-  mutant(
-    'a transaction that was settled as committed runs again',
-    'in-doubt.ts',
-    "if (truth === 'committed') return { end: truth, results: attempt.results };",
-    "if (truth === 'committed') return { end: 'aborted', error: trouble.latest };",
-    engine,
-  ),
-  mutant(
-    'a transaction that was settled as undone is answered',
-    'in-doubt.ts',
-    "return { end: 'aborted', error: lostCommit(attempt.error) };",
-    "return { end: 'committed', results: attempt.results };",
-    engine,
-  ),
-  mutant(
-    'a transaction that cannot be settled is retried',
-    'in-doubt.ts',
-    '  rejectInDoubt(entries, attempt);\n  return undefined;',
-    "  return { end: 'aborted', error: new Failure('store_unavailable', 'lost') };",
-    engine,
-  ),
-  mutant(
-    'any issuer is trusted',
-    'tls.ts',
-    'rejectUnauthorized: tls.verify_issuer',
-    'rejectUnauthorized: false',
-    ['tls'],
-  ),
-  mutant(
-    'the host name of the certificate is ignored',
-    'tls.ts',
-    'tls.verify_host ? checkServerIdentity(host, certificate) : undefined',
-    'void [host, certificate, checkServerIdentity]',
-    ['tls'],
-  ),
-  mutant(
-    'surplus privileges of a role are not revoked',
-    'grant.ts',
-    '...(surplus.length > 0 ?',
-    '...(surplus.length > 99 ?',
-    ['grants'],
-  ),
-  mutant(
-    'a service is ready without its privileges',
-    'readiness.ts',
-    'assertGranted(seen ? seen.lacking : [MIGRATIONS]);',
-    'void [assertGranted, MIGRATIONS];',
-    ['roles'],
-  ),
-  mutant(
-    'a stale connection is replaced under a commit',
-    'lane-connection.ts',
-    'if (!current.stale || is_shared) return current;',
-    'if (!current.stale) return current;',
-    ['lane-connection'],
-  ),
-  mutant(
-    'a new line overwrites an existing one',
-    'write-back.ts',
-    'statements.push(sql`insert ${into(lines.made)}`)',
-    'statements.push(upserts ? sql`upsert ${into(lines.made)}` : sql`insert ${into(lines.made)}`)',
-    ['upserts'],
-  ),
-  mutant(
-    'a role that may not insert upserts',
-    'session.ts',
-    'return row?.may === true;',
-    'return true;',
-    ['dialect', 'roles'],
-  ),
-  mutant(
-    'a role that has lost INSERT goes on with upserts',
-    'transaction.ts',
-    "if (connection.upserts && codeOf(error) === '42501') connection.destroy();",
-    '',
-    ['upserts'],
-  ),
-  mutant(
-    'UPSERT writes rows that are not locked',
-    'row-changes.ts',
-    'else if (before) changes.changed.push(now);',
-    'else if (now) changes.changed.push(now);',
-    ['upserts', 'simulation'],
-  ),
-  mutant(
-    'lanes that add no throughput are kept',
-    'lane-count.ts',
-    'const GAIN = 1.1;',
-    'const GAIN = 0.9;',
-    ['lane-count'],
-  ),
-  mutant(
-    'lanes that prolong locks are kept',
-    'lane-count.ts',
-    'const LOCK_GROWTH = 1.5;',
-    'const LOCK_GROWTH = 3;',
-    ['lane-count'],
-  ),
-  mutant(
-    'further lanes are tried behind the gate',
-    'lane-use.ts',
-    'if (all.some((lane) => lane.gated)) return;',
-    '',
-    ['lane-use'],
-  ),
-  mutant(
-    'unused lanes keep their connections',
-    'lane-use.ts',
-    'for (const lane of all.slice(using)) if (lane.idle) lane.close().catch(() => {});',
-    '',
-    ['lane-use'],
-  ),
-  mutant(
-    'a lane that leaves use closes its connection during a batch',
-    'lane-use.ts',
-    'if (lane.idle) lane.close().catch(() => {});',
-    'lane.close().catch(() => {});',
-    ['lane-use'],
-  ),
-  mutant(
-    'batches use lanes that are not in use',
-    'group-commit.ts',
-    'for (const lane of this.#use.used()) {',
-    'for (const lane of this.#lanes) {',
-    ['lane-use'],
-  ),
-  mutant(
-    'a busy lane never replaces its connection',
-    'lane.ts',
-    ' && !this.#connection.stale;',
-    ';',
-    ['lifetime'],
-  ),
-  mutant(
-    'an unpatched driver, which may send writes twice, is accepted',
-    'driver.ts',
-    '  assertPatched();\n',
-    '',
-    ['driver'],
-  ),
-  mutant('a spent session stays in use', 'link.ts', 'if (spent) destroy(', 'if (spent) void (', [
-    'primary',
-  ]),
-  mutant(
-    'a pooler that shares sessions is accepted',
-    'pooler.ts',
-    'if (pids.includes(other.pid)) throw pooled();',
-    '',
-    ['pooler'],
-  ),
-  mutant(
-    'a standby is accepted as a primary',
-    'session.ts',
-    "if (row?.standby && !standby_allowed) throw withCode('it is a standby', '25006');",
-    '',
-    ['primary'],
-  ),
-  mutant('transactions retry on a full disk', 'failure.ts', '/^53(100|400)$/', '/^never$/', [
-    'primary',
-  ]),
-  mutant(
-    'a lost connection reconnects',
-    'driver.ts',
-    'if (socket || dropped) throw lostConnection();',
-    '',
-    engine,
-  ),
-  mutant(
-    'a failed first round trip is not rolled back',
-    'transaction.ts',
-    '  } catch (error) {\n    await rollback(connection, bounds.commit_ms);\n',
-    '  } catch (error) {\n',
-    engine,
-  ),
-  mutant(
-    'a silent connection has no time limit',
-    'link.ts',
-    'before.then(() => limit.start());',
-    '',
-    engine,
-  ),
-  // Retries, batches, queue.
-  mutant(
-    '40001 is not retried',
-    'failure.ts',
-    "'40001', '40003', '40P01', '55P03'",
-    "'40003', '40P01', '55P03'",
-    engine,
-  ),
-  mutant(
-    '40P01 is not retried',
-    'failure.ts',
-    "'40001', '40003', '40P01', '55P03'",
-    "'40001', '40003', '55P03'",
-    engine,
-  ),
-  mutant(
-    '55P03 is not retried',
-    'failure.ts',
-    "'40P01', '55P03', '57014'",
-    "'40P01', '57014'",
-    engine,
-  ),
-  mutant('a unique violation is not retried', 'failure.ts', "'57014', '23505', ", "'57014', ", [
-    'idempotency',
-    ...engine,
-  ]),
-  mutant(
-    'a lost connection is not retried',
-    'failure.ts',
-    'store_unavailable$|CONN|E[A-Z]+$',
-    'nothing$',
-    engine,
-  ),
-  mutant(
-    'there is no deadline',
-    'lane.ts',
-    'if (entry.deadline_at > now) return true;',
-    'if (entry.deadline_at > 0) return true;',
-    engine,
-  ),
-  mutant(
-    'a bad command fails its whole batch',
-    'lane.ts',
-    'if (first && entries.length === 1) {',
-    'for (const entry of entries) entry.reject(new Failure("internal", "x"));\n    if (first) {',
-    engine,
-  ),
-  mutant(
-    'halving forgets the second half',
-    'lane.ts',
-    '    await this.#commit(entries.slice(entries.length >> 1));\n',
-    '',
-    engine,
-  ),
-  mutant(
-    'a command goes back to the queue without its new keys',
-    'lane.ts',
-    "'lock' in result ? { keys: result.lock } : result",
-    'result',
-    ['requeue', ...engine],
-  ),
-  mutant(
-    'commands that must run again are lost',
-    'lane.ts',
-    'if (again.length > 0) this.#deps.putBack(again);',
-    '',
-    ['requeue', ...engine],
-  ),
-  mutant(
-    "prefetched keys replace the command's own",
-    'prefetch.ts',
-    'mergeKeys(entry.keys, found.get(orderOf(entry)) ?? {})',
-    'mergeKeys(found.get(orderOf(entry)) ?? entry.keys)',
-    ['requeue'],
-  ),
-  mutant(
-    'the queue has no limit',
-    'group-commit.ts',
-    'if (this.queued() >= this.#limits.queue_max) {',
-    'if (false) {',
-    engine,
-  ),
-  mutant(
-    'a batch does not see its own effects',
-    'decide.ts',
-    'if (changes) rows.apply(changes);',
-    'if (changes) queueMicrotask(() => rows.apply(changes));',
-    engine,
-  ),
+export const engineMutants = [
+  ...killedBy(engine, {
+    'orders are not locked': 'row-statements.ts: any(${ids}::text[]) order by id[- ${how}-]',
+    'users are not locked': 'row-statements.ts: (keys.users)}::text[]) order by id[- ${how}-]',
+    'items are not locked': 'row-statements.ts: (keys.items)}::text[]) order by id[- ${how}-]',
+    'rows are locked in no particular order':
+      'row-statements.ts: (keys.items)}::text[]) [-order by id -]${how}',
+    'the isolation level is the default': 'transaction.ts: begin[- isolation level serializable-]',
+    'half of an invalid decision is applied': 'locked-rows.ts: [-    assertAmounts(changes);\n-]',
+    'the command tag of COMMIT is ignored':
+      "transaction.ts: [- && commit.value.command === 'COMMIT'-]",
+    'no marker is written':
+      'transaction.ts: ' +
+      "[-if (writes.length > 0) writes.push(writeMarker(sql, marker, 'committed'));-]",
+    'settling only reads':
+      "in-doubt.ts: if (written?.status === 'fulfilled') {+{\n" +
+      '    await sql`delete from ${sql(`${marker.service}_operations`)} ' +
+      'where key = ${`t:${marker.id}`}`;\n' +
+      "    +}return 'undone';{+\n  }+}",
+    'a lost COMMIT counts as undone':
+      "transaction.ts: end: [-'ambiguous', results-]{+'aborted'+}, error };\n  }\n  const commit",
+    'a lost COMMIT counts as done':
+      "transaction.ts: end: [-'ambiguous'-]{+'committed'+}, results[-, error-] };\n  }\n" +
+      '  const commit',
+    'a COMMIT with an uncertain error counts as undone':
+      "transaction.ts: end: [-'ambiguous', results-]{+'aborted'+}, error };\n}",
+    'the next transaction is sent before the writes of the previous one':
+      'transaction.ts: {+commitSent();\n' +
+      '  await new Promise((resolve) => setTimeout(resolve, 1));\n' +
+      '  +}const answers = connection.roundTrip([...writes, sql`commit`], bounds.commit_ms);' +
+      '[-\n  commitSent();-]',
+    'every error on COMMIT is a certain abort':
+      'failure.ts: isServerError(error) [-&&-]{+||+} /^(22|23',
+    'a transaction that was settled as committed runs again':
+      'in-doubt.ts: return { end: [-truth, results: attempt.results-]' +
+      "{+'aborted', error: trouble.latest+} };",
+    'a transaction that was settled as undone is answered':
+      "in-doubt.ts: { end: [-'aborted', error: lostCommit(attempt.error)-]" +
+      "{+'committed', results: attempt.results+} };",
+    'a transaction that cannot be settled is retried':
+      'in-doubt.ts: [-rejectInDoubt(entries, attempt);\n  return undefined;-]' +
+      "{+return { end: 'aborted', error: new Failure('store_unavailable', 'lost') };+}",
+    'a lost connection reconnects': 'driver.ts: [-if (socket || dropped) throw lostConnection();-]',
+    'a failed first round trip is not rolled back':
+      'transaction.ts: {\n[-    await rollback(connection, bounds.commit_ms);\n' +
+      "-]    return { end: 'aborted'",
+    'a silent connection has no time limit': 'link.ts: [-before.then(() => limit.start());-]',
+    '40001 is not retried': "failure.ts: '[-40001', '-]40003', '40P01', '55P03'",
+    '40P01 is not retried': "failure.ts: '40001', '40003', '[-40P01', '-]55P03'",
+    '55P03 is not retried': "failure.ts: '40P01', '[-55P03', '-]57014'",
+    'a lost connection is not retried':
+      'failure.ts: [-store_unavailable$|CONN|E[A-Z]+$-]{+nothing$+}',
+    'there is no deadline': 'lane.ts: if (entry.deadline_at > [-now-]{+0+}) return true;',
+    'a bad command fails its whole batch':
+      'lane.ts: ' +
+      '{+for (const entry of entries) entry.reject(new Failure("internal", "x"));\n' +
+      '    +}if (first[- && entries.length === 1-]) {',
+    'halving forgets the second half':
+      'lane.ts: [-    await this.#commit(entries.slice(entries.length >> 1));\n-]',
+    'the queue has no limit':
+      'group-commit.ts: if ([-this.queued() >= this.#limits.queue_max-]{+false+}) {',
+    'a batch does not see its own effects':
+      'decide.ts: if (changes) {+queueMicrotask(() => +}rows.apply(changes){+)+};',
+    "a lost commit is settled in another service's table":
+      "in-doubt.ts: [writeMarker(sql, [-marker-]{+{ ...marker, service: 'stock' }+}, 'undone')]",
+  }),
+  ...killedBy(['requeue'], {
+    'a command whose prefetch hangs has no deadline':
+      'group-commit.ts: {+void reading;\n      +}for (const queue of [waiting, ' +
+      '[-reading, -]this.#ready]) {',
+    'a batch reads all lines of its orders':
+      'transaction.ts: [-works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max-]{+10_000_000+}',
+    'a held row looks missing to commands that did not name it':
+      'transaction.ts: [-  rows.leaveOut(held);\n-]',
+    'an order is decided although some of its lines were not read':
+      'decide.ts: if ([-!whole || -]is_full || bytes > ANSWERS_MAX_BYTES)',
+    "prefetched keys replace the command's own":
+      'prefetch.ts: mergeKeys([-entry.keys, -]found.get(orderOf(entry)) ?? [-{}-]{+entry.keys+})',
+  }),
+  ...killedBy(['order', ...engine], {
+    'a removed line stays':
+      'row-changes.ts: ' +
+      '[-for (const line of old.values()) changes.removed.push({ ...line, order_id });-]',
+  }),
+  ...killedBy(['held-rows', 'engine'], {
+    'a transaction behind the gate waits for a held row':
+      'row-statements.ts: [-options.skip_held ? sql`for update skip locked` : -]sql`for update`',
+    'a held row counts as missing':
+      'transaction.ts: const held = ' +
+      '[-gated ? await findHeld(connection, rows.missing(), bounds) : -]new Set<',
+    'the commands of a row that is free again stay set aside':
+      'held-rows.ts: [-if (held.has(row)) -]continue;',
+  }),
+  ...killedBy(['transaction', 'simulation'], {
+    'an error that ends the session counts as an abort':
+      'transaction.ts: failed !== commit && [-leavesSession-]{+codeOf+}(error)',
+  }),
+  ...killedBy(['transaction'], {
+    'a transaction whose write failed is a success':
+      "transaction.ts: [-if (!failed) -]return { end: 'committed', results };",
+    'a commit that was never sent is in doubt':
+      'transaction.ts: ' +
+      "[-if (!connection.alive) return { end: 'aborted', error: lostConnection() };-]",
+  }),
+  ...killedBy(['held-rows'], {
+    'held rows are probed once and never again': 'held-rows.ts: [-this.#probing = undefined;-]',
+  }),
+  ...killedBy(['simulation'], {
+    'a command that waits for a held row has no deadline':
+      'group-commit.ts: [-      this.#held.rejectExpired();\n-]',
+    'a blocked batch is not inspected for held rows':
+      "lane.ts: [-if (end.end === 'blocked') return this.#splitBlocked(entries, end.error);-]",
+    'a command that wrote nothing is in doubt': 'in-doubt.ts: else if ([-result.wrote-]{+true+})',
+  }),
+  ...killedBy(['held-rows', 'simulation'], {
+    'commands that were set aside are not counted':
+      'group-commit.ts: this.#ready.length[- + this.#held.size-];',
+  }),
+  ...killedBy(['engine'], {
+    'a transaction waits for the gate no longer than for a row':
+      'transaction.ts: opening.push([-takeGate(sql), -]limitLockWaits(sql, row_ms)' +
+      '{+, takeGate(sql)+});',
+    'no transaction takes the gate':
+      'transaction.ts: [-if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));-]',
+  }),
+  ...killedBy([...engine, 'simulation'], {
+    'settling writes its marker inside the transaction of another batch':
+      'in-doubt.ts: const release = [-await lock.acquire()-]{+() => {}+};',
+  }),
+  ...killedBy(['lane-connection'], {
+    'a stale connection is replaced under a commit':
+      'lane-connection.ts: if (!current.stale[- || is_shared-]) return current;',
+  }),
+  ...killedBy(['upserts'], {
+    'a new line overwrites an existing one':
+      'write-back.ts: push(' +
+      '{+upserts ? sql`upsert ${into(lines.made)}` : +}sql`insert ${into(lines.made)}`)',
+    'a role that has lost INSERT goes on with upserts':
+      'transaction.ts: ' +
+      "[-if (connection.upserts && codeOf(error) === '42501') connection.destroy();-]",
+  }),
+  ...killedBy(['upserts', 'simulation'], {
+    'UPSERT writes rows that are not locked':
+      'row-changes.ts: else if ([-before-]{+now+}) changes.changed.push(now);',
+  }),
+  ...killedBy(['lane-count'], {
+    'lanes that add no throughput are kept': 'lane-count.ts: const GAIN = [-1.1-]{+0.9+};',
+    'lanes that prolong locks are kept': 'lane-count.ts: const LOCK_GROWTH = [-1.5-]{+3+};',
+  }),
+  ...killedBy(['lane-use'], {
+    'further lanes are tried behind the gate':
+      'lane-use.ts: [-if (all.some((lane) => lane.gated)) return;-]',
+    'unused lanes keep their connections':
+      'lane-use.ts: ' +
+      '[-for (const lane of all.slice(using)) if (lane.idle) lane.close().catch(() => {});-]',
+    'a lane that leaves use closes its connection during a batch':
+      'lane-use.ts: [-if (lane.idle) -]lane.close().catch(() => {});',
+    'batches use lanes that are not in use':
+      'group-commit.ts: for (const lane of this.[-#use.used()-]{+#lanes+}) {',
+  }),
+  ...killedBy(['lifetime'], {
+    'a busy lane never replaces its connection': 'lane.ts: [- && !this.#connection.stale-];',
+  }),
+  ...killedBy(['idempotency', ...engine], {
+    'a unique violation is not retried': "failure.ts: '57014', [-'23505', -]",
+  }),
+  ...killedBy(['requeue', ...engine], {
+    'a command goes back to the queue without its new keys':
+      "lane.ts: [-'lock' in result ? { keys: result.lock } : -]result",
+    'commands that must run again are lost':
+      'lane.ts: [-if (again.length > 0) this.#deps.putBack(again);-]',
+  }),
 ];

@@ -1,142 +1,52 @@
 /** Mutants of the rules of orders, payment and stock. */
-import { type Mutant, mutant } from '../mutant.ts';
+import { killedBy } from '../mutant.ts';
 
-const rules = ['decisions', 'checkout'];
-const order = 'order/commands.ts';
-const payment = 'payment/commands.ts';
-const stock = 'stock/commands.ts';
-
-export const rulesMutants: readonly Mutant[] = [
-  mutant(
-    'checkout charges a paid order again',
-    order,
-    'if (order.paid) return accept(body);',
-    '',
-    rules,
-  ),
-  mutant('checkout accepts an empty order', order, 'if (lines.length === 0)', 'if (false)', rules),
-  mutant(
-    'checkout sells one more than there is',
-    order,
-    'item.stock < quantity',
-    'item.stock + 1 < quantity',
-    rules,
-  ),
-  mutant(
-    'checkout charges beyond the credit',
-    order,
-    'if (credit < 0)',
-    'if (credit < -50)',
-    rules,
-  ),
-  mutant('checkout charges nothing', order, 'users: [{ ...user, credit }],', 'users: [],', rules),
-  mutant('checkout takes no stock', order, '    items,\n  };', '    items: [],\n  };', rules),
-  mutant(
-    'checkout does not mark the order',
-    order,
-    'orders: [{ ...order, paid: true, payment: null }]',
-    'orders: []',
-    rules,
-  ),
-  mutant('checkout forgets a standing payment', order, ' + (payment ?? 0)', '', rules),
-  mutant(
-    'checkout uses a payment without a movement',
-    order,
-    'credit_movements: [taken_in]',
-    'credit_movements: []',
-    rules,
-  ),
-  mutant(
-    'checkout decides on rows that are not locked',
-    order,
-    'if (!rows.hold(keysOf(order))) return { lock: keysOf(order) };',
-    '',
-    rules,
-  ),
-  mutant(
-    'addItem takes the new price for an old line',
-    order,
-    'unit_price: old?.unit_price ?? item.price',
-    'unit_price: item.price',
-    ['order', ...rules],
-  ),
-  mutant(
-    'addItem changes a paid order',
-    order,
-    "if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);\n    const old = order.lines.find((line) => line.item_id === item_id);\n    const line",
-    'const old = order.lines.find((line) => line.item_id === item_id);\n    const line',
-    rules,
-  ),
-  mutant(
-    'addItem passes the limit',
-    order,
-    'if (passesLimit(line.quantity) || passesLimit(total_cost))',
-    'if (false)',
-    rules,
-  ),
-  mutant(
-    'remove loses a standing payment',
-    order,
-    'if (order.payment !== null) {',
-    'if (false) {',
-    rules,
-  ),
-  mutant('pay overdraws', payment, 'if (credit < 0)', 'if (credit < -5)', rules),
-  mutant(
-    'add_funds without a movement',
-    payment,
-    "credit_movements: [{ user_id, amount, reason: 'add_funds', order_id: null }],",
-    '',
-    rules,
-  ),
-  mutant(
-    'an order is paid twice',
-    payment,
-    'if (order.payment !== null) {',
-    'if (order.payment === -1) {',
-    rules,
-  ),
-  mutant(
-    'cancel of an unpaid order gives money',
-    payment,
-    "if (paid === null) return refuse('not_paid', `nothing was paid for order ${order_id}`);",
-    'if (paid === null) return accept({}, { users: [{ ...user, credit: user.credit + 1 }] });',
-    rules,
-  ),
-  mutant(
-    'cancel gives money but not stock',
-    payment,
-    'const items = order.paid ? restock(rows, order) : [];',
-    'const items: never[] = [];',
-    rules,
-  ),
-  mutant(
-    'cancel leaves the order paid',
-    payment,
-    'orders: [{ ...order, paid: false, payment: null }]',
-    'orders: []',
-    rules,
-  ),
-  mutant(
-    'cancel for another user',
-    payment,
-    'if (order?.user_id !== user_id) {',
-    'if (!order) {',
-    rules,
-  ),
-  mutant(
-    'cancel ignores the amount',
-    payment,
-    'if (amount !== undefined && amount !== paid)',
-    'if (false)',
-    rules,
-  ),
-  mutant('subtract goes below zero', stock, 'if (stock < 0)', 'if (stock < -5)', rules),
-  mutant(
-    'amounts pass the limit',
-    'command.ts',
-    'amount > AMOUNT_MAX',
-    'amount > 2 * AMOUNT_MAX',
-    rules,
-  ),
+export const rulesMutants = [
+  ...killedBy(['decisions', 'checkout'], {
+    'checkout charges a paid order again':
+      'order/commands.ts: [-if (order.paid) return accept(body);-]',
+    'checkout accepts an empty order': 'order/commands.ts: if ([-lines.length === 0-]{+false+})',
+    'checkout sells one more than there is': 'order/commands.ts: item.stock {++ 1 +}< quantity',
+    'checkout charges beyond the credit': 'order/commands.ts: if (credit < [-0-]{+-50+})',
+    'checkout charges nothing': 'order/commands.ts: users: [[-{ ...user, credit }-]],',
+    'checkout takes no stock': 'order/commands.ts:     items{+: []+},\n  };',
+    'checkout does not mark the order':
+      'order/commands.ts: orders: [[-{ ...order, paid: true, payment: null }-]]',
+    'checkout forgets a standing payment': 'order/commands.ts: [- + (payment ?? 0)-]',
+    'checkout uses a payment without a movement':
+      'order/commands.ts: credit_movements: [[-taken_in-]]',
+    'checkout decides on rows that are not locked':
+      'order/commands.ts: [-if (!rows.hold(keysOf(order))) return { lock: keysOf(order) };-]',
+    'addItem changes a paid order':
+      'order/commands.ts: no item ${item_id}`);\n    ' +
+      "[-if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);\n" +
+      '    -]const old',
+    'addItem passes the limit':
+      'order/commands.ts: if ([-passesLimit(line.quantity) || passesLimit(total_cost)-]{+false+})',
+    'remove loses a standing payment':
+      'order/commands.ts: if ([-order.payment !== null-]{+false+}) {',
+    'pay overdraws': 'payment/commands.ts: if (credit < [-0-]{+-5+})',
+    'add_funds without a movement':
+      'payment/commands.ts: ' +
+      "[-credit_movements: [{ user_id, amount, reason: 'add_funds', order_id: null }],-]",
+    'an order is paid twice': 'payment/commands.ts: if (order.payment [-!== null-]{+=== -1+}) {',
+    'cancel of an unpaid order gives money':
+      'payment/commands.ts: if (paid === null) return ' +
+      "[-refuse('not_paid', `nothing was paid for order ${order_id}`)-]" +
+      '{+accept({}, { users: [{ ...user, credit: user.credit + 1 }] })+};',
+    'cancel gives money but not stock':
+      'payment/commands.ts: items{+: never[]+} = [-order.paid ? restock(rows, order) : -][];',
+    'cancel leaves the order paid':
+      'payment/commands.ts: orders: [[-{ ...order, paid: false, payment: null }-]]',
+    'cancel for another user':
+      'payment/commands.ts: if ([-order?.user_id !== user_id-]{+!order+}) {',
+    'cancel ignores the amount':
+      'payment/commands.ts: if ([-amount !== undefined && amount !== paid-]{+false+})',
+    'subtract goes below zero': 'stock/commands.ts: if (stock < [-0-]{+-5+})',
+    'amounts pass the limit': 'command.ts: amount > {+2 * +}AMOUNT_MAX',
+  }),
+  ...killedBy(['order', 'decisions', 'checkout'], {
+    'addItem takes the new price for an old line':
+      'order/commands.ts: unit_price: [-old?.unit_price ?? -]item.price',
+  }),
 ];
