@@ -1,36 +1,29 @@
-/** Holds rows of the run's store from a foreign session, as psql would in an open transaction. */
-import type { Connection } from '../../db/connection/connection.ts';
+/** Locks of a session outside Kassa, such as psql with an open transaction. */
+import { takeGate } from '../../db/connection/dialect.ts';
 import { connect } from '../support/kassa.ts';
 
-export interface Hold {
-  connection: Connection;
-  /** Rolls back and closes the session. */
-  release(): Promise<void>;
-}
-
-export async function holdRows(
-  table: 'users' | 'orders' | 'items',
-  ids: readonly string[],
-): Promise<Hold> {
-  const connection = await openTransaction();
-  const list = ids.map((id) => `'${id}'`).join();
-  await connection.sql.unsafe(
-    `select id from ${table} where id in (${list}) order by id for update`,
-  );
-  return {
-    connection,
-    async release() {
-      await connection.sql`rollback`;
-      await connection.close();
-    },
-  };
-}
-
 /** A session with an open transaction, which no time limit ends. */
-export async function openTransaction(): Promise<Connection> {
-  const connection = await connect();
+export async function openTransaction(database_url?: string) {
+  const { sql, gated, close } = await connect(database_url);
   // An old CockroachDB has no such limit and refuses the statement.
-  await connection.sql`set idle_in_transaction_session_timeout = 0`.catch(() => {});
-  await connection.sql`begin`;
-  return connection;
+  await sql`set idle_in_transaction_session_timeout = 0`.catch(() => {});
+  await sql`begin`;
+  /** Rolls back and closes the session. */
+  const release = () => sql`rollback`.then(close);
+  return { sql, gated, release };
+}
+
+export async function holdRows(table: 'users' | 'orders' | 'items', ids: readonly string[]) {
+  const holder = await openTransaction();
+  const list = ids.map((id) => `'${id}'`).join();
+  await holder.sql.unsafe(`select id from ${table} where id in (${list}) order by id for update`);
+  return holder;
+}
+
+/** Makes transactions wait: on PostgreSQL all, for the gate; elsewhere those that need this user. */
+export async function holdLane(user: string, database_url?: string) {
+  const holder = await openTransaction(database_url);
+  if (holder.gated) await takeGate(holder.sql);
+  else await holder.sql`select id from users where id = ${user} for update`;
+  return holder;
 }

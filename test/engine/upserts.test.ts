@@ -2,6 +2,7 @@
 import { expect, test } from 'bun:test';
 import { getTableName } from 'drizzle-orm';
 import { getTableConfig } from 'drizzle-orm/pg-core';
+import { systemClock } from '../../db/clock.ts';
 import type { Item, Order, User } from '../../db/command.ts';
 import type { Sql } from '../../db/connection/connection.ts';
 import { connectionOn } from '../../db/connection/link.ts';
@@ -43,10 +44,8 @@ test('an upsert names every column of a table without secondary indexes, so it r
   for (const table of tables) {
     const { name, columns, indexes, uniqueConstraints, foreignKeys } = getTableConfig(table);
     expect([name, indexes, uniqueConstraints, foreignKeys]).toEqual([name, [], [], []]);
-    const all = columns.map((column) => column.name).join(', ');
-    expect(upserts.filter((text) => text.startsWith(`upsert into ${name} (${all}) `)).length).toBe(
-      1,
-    );
+    const head = `upsert into ${name} (${columns.map((column) => column.name).join(', ')}) `;
+    expect(upserts.filter((text) => text.startsWith(head)).length).toBe(1);
   }
 });
 
@@ -85,14 +84,8 @@ test('a role that has lost INSERT is refused once; its next connection checks ag
     const { connection } = connectionOn({
       sql: sqlTag(async ({ text }) => answers(text)) as unknown as Sql,
       features: { gated: false, upserts },
-      clock: {
-        now: () => 0,
-        after: () => () => {},
-        pause: async () => {},
-        random: () => 0,
-        uuid: () => '',
-      },
-      stale_at: 1,
+      clock: systemClock,
+      stale_at: Number.POSITIVE_INFINITY,
       drop: () => {},
       end: async () => {},
     });
@@ -100,13 +93,13 @@ test('a role that has lost INSERT is refused once; its next connection checks ag
       keys: {},
       decide: () => ({ outcome: { status: 200, body: '' }, changes: { users: [user] } }),
     };
-    const timeouts = { begin_ms: 1, lock_ms: 1, commit_ms: 1, row_ms: 1, rows_max: 10 };
+    const bounds = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000, row_ms: 500, rows_max: 10 };
     const marker = { service: 'stock', id: 'm' } as const;
-    const { end } = await transact(connection, [{ command, keys: {} }], marker, timeouts);
-    return { end, alive: connection.alive };
+    const { end } = await transact(connection, [{ command, keys: {} }], marker, bounds);
+    return [end, connection.alive];
   };
-  expect(await attemptOn(true)).toEqual({ end: 'aborted', alive: false });
-  expect(await attemptOn(false)).toEqual({ end: 'aborted', alive: true });
+  expect(await attemptOn(true)).toEqual(['aborted', false]);
+  expect(await attemptOn(false)).toEqual(['aborted', true]);
 });
 
 test('on CockroachDB a role that updates whole rows may insert them too, and no more', async () => {
@@ -119,13 +112,12 @@ test('on CockroachDB a role that updates whole rows may insert them too, and no 
         .map((privilege) => `${role}: ${privilege} on ${table}`),
     );
   });
-  const expected = [
+  expect(more).toEqual([
     'kassa_order: insert on users',
     'kassa_order: insert on items',
     'kassa_payment: insert on orders',
     'kassa_payment: insert on items',
-  ];
-  expect(more).toEqual(expected);
+  ]);
 });
 
 test.each([
