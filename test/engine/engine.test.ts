@@ -43,7 +43,8 @@ async function occupyLane(of = kassa): Promise<() => Promise<unknown>> {
 async function inOneBatch<T>(calls: () => Promise<T>[]): Promise<T[]> {
   const release = await occupyLane();
   const all = calls();
-  await until(() => kassa.store.gauges().queued === all.length, 'a queue of all calls');
+  const isQueued = () => kassa.store.gauges().queued === all.length;
+  await until(isQueued, 'a queue of all calls', 30_000);
   await release();
   return Promise.all(all);
 }

@@ -18,7 +18,7 @@ import { holdRows, openTransaction } from './hold.ts';
 
 const open = openUntil(afterEach);
 const start = (settings: Partial<Config> = {}): Kassa =>
-  open.kassa({ DEADLINE_MS: 60_000, DRAIN_MS: 70_000, ...settings });
+  open.kassa({ DEADLINE_MS: 45_000, DRAIN_MS: 70_000, ...settings });
 
 const fund = (kassa: Kassa, user: string, headers = {}) =>
   kassa.post(`/payment/add_funds/${user}/1`, headers);
@@ -117,7 +117,7 @@ test.each(TABLES)(
 );
 
 test('while a row is held, a missing one is a 404, and a recorded answer of the held one is replayed', async () => {
-  const kassa = start();
+  const kassa = start({ DEADLINE_MS: 10_000 });
   const user = await newUser(kassa, 1);
   const key = { 'idempotency-key': crypto.randomUUID() };
   const first = await fund(kassa, user, key);

@@ -45,7 +45,6 @@ export const engineMutants = [
     'a transaction that cannot be settled is retried':
       'in-doubt.ts: [-rejectInDoubt(entries, attempt);\n  return undefined;-]' +
       "{+return { end: 'aborted', error: new Failure('store_unavailable', 'lost') };+}",
-    'a lost connection reconnects': 'driver.ts: [-if (socket || dropped) throw lostConnection();-]',
     'a failed first round trip is not rolled back':
       'transaction.ts: {\n[-    await rollback(connection, bounds.commit_ms);\n' +
       "-]    return { end: 'aborted'",
@@ -96,16 +95,15 @@ export const engineMutants = [
     'the commands of a row that is free again stay set aside':
       'held-rows.ts: [-if (held.has(row)) -]continue;',
   }),
-  ...killedBy(['transaction', 'simulation'], {
-    'an error that ends the session counts as an abort':
-      'transaction.ts: failed !== commit && [-leavesSession-]{+codeOf+}(error)',
-  }),
   ...killedBy(['transaction'], {
+    'a lost connection reconnects': 'driver.ts: [-if (socket || dropped) throw lostConnection();-]',
     'a transaction whose write failed is a success':
       "transaction.ts: [-if (!failed) -]return { end: 'committed', results };",
     'a commit that was never sent is in doubt':
       'transaction.ts: ' +
       "[-if (!connection.alive) return { end: 'aborted', error: lostConnection() };-]",
+    'an error that ends the session counts as an abort':
+      'transaction.ts: failed !== commit && [-leavesSession-]{+codeOf+}(error)',
   }),
   ...killedBy(['held-rows'], {
     'held rows are probed once and never again': 'held-rows.ts: [-this.#probing = undefined;-]',
@@ -116,8 +114,8 @@ export const engineMutants = [
     'a blocked batch is not inspected for held rows':
       "lane.ts: [-if (end.end === 'blocked') return this.#splitBlocked(entries, end.error);-]",
     'a command that wrote nothing is in doubt': 'in-doubt.ts: else if ([-result.wrote-]{+true+})',
-  }),
-  ...killedBy(['held-rows', 'simulation'], {
+    'settling writes its marker inside the transaction of another batch':
+      'in-doubt.ts: const release = [-await lock.acquire()-]{+() => {}+};',
     'commands that were set aside are not counted':
       'group-commit.ts: this.#ready.length[- + this.#held.size-];',
   }),
@@ -127,10 +125,6 @@ export const engineMutants = [
       '{+, takeGate(sql)+});',
     'no transaction takes the gate':
       'transaction.ts: [-if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));-]',
-  }),
-  ...killedBy([...engine, 'simulation'], {
-    'settling writes its marker inside the transaction of another batch':
-      'in-doubt.ts: const release = [-await lock.acquire()-]{+() => {}+};',
   }),
   ...killedBy(['lane-connection'], {
     'a stale connection is replaced under a commit':
@@ -143,8 +137,6 @@ export const engineMutants = [
     'a role that has lost INSERT goes on with upserts':
       'transaction.ts: ' +
       "[-if (connection.upserts && codeOf(error) === '42501') connection.destroy();-]",
-  }),
-  ...killedBy(['upserts', 'simulation'], {
     'UPSERT writes rows that are not locked':
       'row-changes.ts: else if ([-before-]{+now+}) changes.changed.push(now);',
   }),
