@@ -2,16 +2,12 @@
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import {
   connect,
-  creditOf,
   expectBody,
   expectCleanAudit,
   expectProblem,
-  isPaid,
   newDatabase,
-  newUser,
   openKassa,
   type Reply,
-  stockOf,
   tally,
   times,
 } from '../support/kassa.ts';
@@ -41,7 +37,7 @@ async function initShop(n = 1, credit = 100, stock = 5, price = 10): Promise<voi
   await init(`/orders/batch_init/${n}/${n}/${n}/${price}`);
 }
 
-const creditAndStock = async () => [await creditOf(kassa, '0'), await stockOf(kassa, '0')];
+const creditAndStock = async () => [await kassa.creditOf('0'), await kassa.stockOf('0')];
 
 // First in this file: it needs a database without numeric ids.
 test('an order whose user or item does not exist can be checked out once they do', async () => {
@@ -49,7 +45,7 @@ test('an order whose user or item does not exist can be checked out once they do
   expectProblem(await kassa.post('/orders/checkout/0'), 404, 'user_not_found', '0');
   await init('/payment/batch_init/1/100');
   expectProblem(await kassa.post('/orders/checkout/0'), 404, 'item_not_found', '0');
-  expect(await creditOf(kassa, '0')).toBe(100);
+  expect(await kassa.creditOf('0')).toBe(100);
   await init('/stock/batch_init/1/5/10');
   expect((await kassa.post('/orders/checkout/0')).status).toBe(200);
   expect(await creditAndStock()).toEqual([80, 3]);
@@ -70,7 +66,7 @@ test('batch_init creates the ids "0" to "n-1" with the given values, and no othe
 
 test.each([0, 10 ** 12])('a starting value and a price of %d are set', async (value) => {
   await initShop(1, value, value, value);
-  expect(await creditOf(kassa, '0')).toBe(value);
+  expect(await kassa.creditOf('0')).toBe(value);
   expectBody(await kassa.get('/stock/find/0'), { item_id: '0', stock: value, price: value });
   expect((await kassa.get('/orders/find/0')).body.total_cost).toBe(2 * value);
 });
@@ -94,7 +90,7 @@ test('each order is unpaid and has a random user and two random items at the giv
 });
 
 test('a reset restores the values of the first n ids and leaves the others unchanged', async () => {
-  const user_id = await newUser(kassa, 33);
+  const user_id = await kassa.newUser(33);
   await initShop(4, 50, 50, 5);
   for (const id of ['0', '1', '3']) {
     await kassa.post(`/payment/add_funds/${id}/7`);
@@ -106,7 +102,7 @@ test('a reset restores the values of the first n ids and leaves the others uncha
   const seen = await times(4, async (i) => {
     const { stock, price } = (await kassa.get(`/stock/find/${i}`)).body;
     const { total_cost } = (await kassa.get(`/orders/find/${i}`)).body;
-    return [await creditOf(kassa, `${i}`), stock, price, total_cost];
+    return [await kassa.creditOf(`${i}`), stock, price, total_cost];
   });
   expect(seen).toEqual([
     [40, 40, 4, 8],
@@ -115,7 +111,7 @@ test('a reset restores the values of the first n ids and leaves the others uncha
     [57, 43, 5, 55],
   ]);
   expect((await kassa.get('/orders/find/3')).text).toBe(beyond);
-  expect(await creditOf(kassa, user_id)).toBe(33); // no id of batch_init
+  expect(await kassa.creditOf(user_id)).toBe(33); // no id of batch_init
 });
 
 test.each([
@@ -126,7 +122,7 @@ test.each([
   expect((await kassa.post(pay)).status).toBe(200);
   await init('/orders/batch_init/1/1/1/10');
   expect((await kassa.get('/payment/status/0/0')).body).toEqual({ paid: false });
-  expect(await isPaid(kassa, '0')).toBe(false);
+  expect(await kassa.isPaid('0')).toBe(false);
   expect(await creditAndStock()).toEqual(spent);
   expectProblem(await kassa.post('/payment/cancel/0/0'), 409, 'not_paid', '0');
   await expectCleanAudit(auditor);
@@ -142,7 +138,7 @@ test('a replaced order with a payment may belong to another user', async () => {
     const { user_id } = (await kassa.get('/orders/find/0')).body;
     expect((await kassa.post(`/payment/pay/${user_id}/0/${amount}`)).status).toBe(200);
   }
-  expect((await creditOf(kassa, '0')) + (await creditOf(kassa, '1'))).toBe(200 - 21);
+  expect((await kassa.creditOf('0')) + (await kassa.creditOf('1'))).toBe(200 - 21);
 });
 
 test('a paid order can be cancelled after its user and items were reset', async () => {
@@ -188,7 +184,7 @@ test('with a key it takes effect once, and one that stopped continues where it s
   const key = keyed();
   const again = () => init('/stock/batch_init/4100/50/1', key);
   const sold = ['0', '2000', '4099'];
-  const stocks = () => Promise.all([...sold, '1999'].map((id) => stockOf(kassa, id)));
+  const stocks = () => Promise.all([...sold, '1999'].map((id) => kassa.stockOf(id)));
   expect(replayed(await again())).toBeNull();
   for (const id of sold) await kassa.post(`/stock/subtract/${id}/7`);
   expect(replayed(await again())).toBe('true');
@@ -219,7 +215,7 @@ test('the key of another call is refused for batch_init, and the reverse', async
   for (const n of [3, 2500]) await refuse(`/payment/batch_init/${n}/20`, used);
   await refuse('/payment/batch_init/3/21', fresh);
   await refuse('/payment/add_funds/0/5', fresh);
-  expect(await creditOf(kassa, '0')).toBe(25);
+  expect(await kassa.creditOf('0')).toBe(25);
 });
 
 test('more rows than one chunk are all created and reset', async () => {

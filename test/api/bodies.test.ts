@@ -2,7 +2,6 @@
 import { beforeAll, expect, test } from 'bun:test';
 import { documentedCalls } from '../support/documented-calls.ts';
 import { exchange } from '../support/gateway.ts';
-import { creditOf, newUser } from '../support/kassa.ts';
 import { openStageAndKassa, SERVICES, startService } from '../support/services.ts';
 
 const { stage, kassa } = openStageAndKassa();
@@ -37,7 +36,7 @@ const TYPES = ['application/json', 'text/plain', 'application/x-www-form-urlenco
 test.each(FRAMINGS)(
   'nothing, {} and null, %s, count as no body, with any type',
   async (framing) => {
-    const user = await newUser(kassa);
+    const user = await kassa.newUser();
     const bodies = ['', '{}', 'null', ' {} ', '\r\n{ \t}\n', '\tnull\n', ' \n'];
     for (const body of bodies) {
       for (const type of [...TYPES.map((each) => [`Content-Type: ${each}`]), []]) {
@@ -45,19 +44,19 @@ test.each(FRAMINGS)(
         expect([body, ...answer]).toEqual([body, 200, undefined]);
       }
     }
-    expect(await creditOf(kassa, user)).toBe(bodies.length * (TYPES.length + 1));
+    expect(await kassa.creditOf(user)).toBe(bodies.length * (TYPES.length + 1));
   },
 );
 
 test.each(FRAMINGS)('any other body, %s, is refused, and nothing changes', async (framing) => {
-  const user = await newUser(kassa);
+  const user = await kassa.newUser();
   const bodies = ['x', '{"amount":5}', '[]', '0', 'false', '""', '{}{}', 'nullnull', 'NULL', '{'];
   for (const body of [...bodies, `${' '.repeat(60_000)}x`, '\0', 'amount=5']) {
     const type = ['Content-Type: text/plain'];
     const answer = await send(`POST /payment/add_funds/${user}/1`, body, type, framing);
     expect([body, ...answer]).toEqual([body, ...REFUSED]);
   }
-  expect(await creditOf(kassa, user)).toBe(0);
+  expect(await kassa.creditOf(user)).toBe(0);
 });
 
 const calls = documentedCalls().flatMap(([methods, path]) =>
@@ -68,11 +67,11 @@ test.each(calls.filter((call) => !call.includes('/health')))('%s refuses a body'
 });
 
 test('the key of a call with a refused body is still free', async () => {
-  const user = await newUser(kassa);
+  const user = await kassa.newUser();
   const call = `POST /payment/add_funds/${user}/1`;
   const key = [`Idempotency-Key: ${crypto.randomUUID()}`];
   expect(await send(call, 'x', key)).toEqual(REFUSED);
   expect((await send(call, '{}', key))[0]).toBe(200);
   expect(await send(call, 'x', key)).toEqual(REFUSED); // and does not get the recorded answer
-  expect(await creditOf(kassa, user)).toBe(1);
+  expect(await kassa.creditOf(user)).toBe(1);
 });

@@ -1,15 +1,6 @@
 /** Idempotency keys: repeated calls have one effect and get the same answer, byte for byte. */
 import { afterAll, expect, test } from 'bun:test';
-import {
-  connect,
-  creditOf,
-  expectProblem,
-  newUser,
-  openKassa,
-  type Reply,
-  tally,
-  times,
-} from '../support/kassa.ts';
+import { connect, expectProblem, openKassa, type Reply, tally, times } from '../support/kassa.ts';
 import {
   ADD,
   CANCEL,
@@ -111,7 +102,7 @@ test.each<[what: string, call: string, before: string[], between: string]>([
 });
 
 test('GET ignores a key', async () => {
-  const user_id = await newUser(kassa, 100);
+  const user_id = await kassa.newUser(100);
   const headers = keyed();
   const find = () => kassa.call('GET', `/payment/find_user/${user_id}`, headers);
   await find();
@@ -185,19 +176,19 @@ test('two processes that race to create a user, or its order, with one key creat
     return replies[0]?.body;
   };
   const { user_id } = await race('/payment/create_user');
-  expect(await creditOf(kassa, user_id)).toBe(0);
+  expect(await kassa.creditOf(user_id)).toBe(0);
   const { order_id } = await race(`/orders/create/${user_id}`);
   expect((await kassa.get(`/orders/find/${order_id}`)).body.user_id).toBe(user_id);
 });
 
 test('two processes that race with one key for different calls: one call succeeds', async () => {
   await times(20, async () => {
-    const user_id = await newUser(kassa);
+    const user_id = await kassa.newUser();
     const headers = keyed();
     const add = (i: number) => either(i).post(`/payment/add_funds/${user_id}/${3 + i}`, headers);
     const group = await times(2, add);
     expect(tally(group)).toEqual({ 200: 1, 422: 1 });
-    const credit = await creditOf(kassa, user_id);
+    const credit = await kassa.creditOf(user_id);
     expect(group.map(({ body }) => body.credit)).toContain(credit);
   });
 });
@@ -207,13 +198,13 @@ test('any 1 to 255 printable characters are a key, and different keys stay diffe
     \\u0001 k:a t:a [object undefined -1 <a>&amp;`.split(/\s+/);
   keys.push('a b', 'a  b', 'a ,b', '[object Object]', "'; drop table users; --");
   keys.push('x'.repeat(254), 'x'.repeat(255), '\\'.repeat(255), '"'.repeat(255));
-  const user_id = await newUser(kassa);
+  const user_id = await kassa.newUser();
   const all = () =>
     Promise.all(keys.map((key) => kassa.post(`/payment/add_funds/${user_id}/1`, keyed(key))));
   const first = await all();
   expect(tally(first)).toEqual({ 200: keys.length });
   for (const [i, again] of (await all()).entries()) expectReplay(again, first[i] as Reply);
-  expect(await creditOf(kassa, user_id)).toBe(keys.length);
+  expect(await kassa.creditOf(user_id)).toBe(keys.length);
 });
 
 const NO_KEYS = ['', '   ', 'x'.repeat(256), 'a\tb', 'clé', 'a\u0001b', 'a\u007f'];

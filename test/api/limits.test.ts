@@ -1,17 +1,6 @@
 /** No credit, stock, quantity or total passes 2^53 - 1, and no order has more than 1000 lines. */
 import { expect, test } from 'bun:test';
-import {
-  connect,
-  creditOf,
-  expectBody,
-  expectProblem,
-  newItem,
-  newOrder,
-  newUser,
-  stockOf,
-  tally,
-  times,
-} from '../support/kassa.ts';
+import { connect, expectBody, expectProblem, tally, times } from '../support/kassa.ts';
 import {
   AMOUNT_MAX,
   CANCEL,
@@ -59,9 +48,9 @@ test('a total can reach 2^53-1 and not exceed it', async () => {
   const { order_id } = ids;
   const [price, quantity] = [20_394_401, 441_650_591];
   const [dear, cheap, dearest] = [
-    await newItem(kassa, price),
-    await newItem(kassa, 1),
-    await newItem(kassa, 10 ** 12),
+    await kassa.newItem(price),
+    await kassa.newItem(1),
+    await kassa.newItem(10 ** 12),
   ];
   const filled = await kassa.post(`/orders/addItem/${order_id}/${dear}/${quantity}`);
   expectBody(filled, { order_id, items: [[dear, quantity]], total_cost: AMOUNT_MAX });
@@ -75,8 +64,8 @@ test('a total can reach 2^53-1 and not exceed it', async () => {
 });
 
 test('a quantity cannot exceed 2^53-1 even if the item is free', async () => {
-  const free = await newItem(kassa, 0);
-  const order_id = await newOrder(kassa, await newUser(kassa), [[free, 1]]);
+  const free = await kassa.newItem(0);
+  const order_id = await kassa.newOrder(await kassa.newUser(), [[free, 1]]);
   const { sql, close } = await connect(kassa.database_url);
   await sql`update order_lines set quantity = ${AMOUNT_MAX - 1} where order_id = ${order_id}`;
   await close();
@@ -90,10 +79,10 @@ test('a quantity cannot exceed 2^53-1 even if the item is free', async () => {
 });
 
 test('an order can have 1000 lines and not more, and its checkout includes them all', async () => {
-  const user_id = await newUser(kassa, 1001);
-  const item_ids = await times(1001, () => newItem(kassa, 1, 2));
+  const user_id = await kassa.newUser(1001);
+  const item_ids = await times(1001, () => kassa.newItem(1, 2));
   const [last = '', ...others] = item_ids;
-  const order_id = await newOrder(kassa, user_id);
+  const order_id = await kassa.newOrder(user_id);
   for (let at = 0; at < 1000; at += 100) {
     const hundred = others.slice(at, at + 100);
     const replies = await Promise.all(
@@ -110,7 +99,7 @@ test('an order can have 1000 lines and not more, and its checkout includes them 
   expect([grown.status, grown.body.total_cost]).toEqual([200, 1001]);
   const done = await kassa.post(`/orders/checkout/${order_id}`);
   expectBody(done, { order_id, paid: true, total_cost: 1001 });
-  expect(await creditOf(kassa, user_id)).toBe(0);
-  const stocks = await Promise.all(item_ids.map((item_id) => stockOf(kassa, item_id)));
+  expect(await kassa.creditOf(user_id)).toBe(0);
+  const stocks = await Promise.all(item_ids.map((item_id) => kassa.stockOf(item_id)));
   expect(stocks).toEqual([2, 0, ...Array<number>(999).fill(1)]);
 });

@@ -1,17 +1,6 @@
 /** The contract of the order service: each success and each failure of every call. */
 import { expect, test } from 'bun:test';
-import {
-  connect,
-  creditOf,
-  expectBody,
-  expectProblem,
-  isPaid,
-  newItem,
-  newOrder,
-  newUser,
-  stockOf,
-  times,
-} from '../support/kassa.ts';
+import { connect, expectBody, expectProblem, times } from '../support/kassa.ts';
 import {
   ADD,
   CANCEL,
@@ -32,7 +21,7 @@ import {
 const kassa = await openOwn();
 
 test('a new order is empty, unpaid and belongs to its user', async () => {
-  const user_id = await newUser(kassa);
+  const user_id = await kassa.newUser();
   const made = await times(20, () => kassa.post(`/orders/create/${user_id}`));
   expect(new Set(made.map(({ body }) => body.order_id)).size).toBe(20);
   for (const reply of made) {
@@ -57,7 +46,7 @@ test.each<[guarantee: string, calls: string[], quantity: number]>([
   expectBody(await run(kassa, calls.at(-1) ?? '', ids), { order_id, ...basket });
   const found = await kassa.get(`/orders/find/${order_id}`);
   expectBody(found, { order_id, paid: false, user_id, ...basket });
-  expect([await creditOf(kassa, user_id), await stockOf(kassa, item_id)]).toEqual([100, 5]);
+  expect([await kassa.creditOf(user_id), await kassa.stockOf(item_id)]).toEqual([100, 5]);
 });
 
 test.each(['DELETE', 'POST'])('%s remove removes the order with its lines', async (method) => {
@@ -67,7 +56,7 @@ test.each(['DELETE', 'POST'])('%s remove removes the order with its lines', asyn
   for (const call of ['GET /orders/find/{order_id}', ADD, CHECKOUT]) {
     expectProblem(await run(kassa, call, ids), 404, 'order_not_found', order_id);
   }
-  expect([await creditOf(kassa, user_id), await stockOf(kassa, item_id)]).toEqual([100, 5]);
+  expect([await kassa.creditOf(user_id), await kassa.stockOf(item_id)]).toEqual([100, 5]);
 });
 
 /** A checkout counts a payment of any amount towards the total, which is paid once. */
@@ -103,18 +92,18 @@ testRefusals(kassa, [
 ]);
 
 test('a checkout without enough of several items names them and takes none of the others', async () => {
-  const user_id = await newUser(kassa, 100);
+  const user_id = await kassa.newUser(100);
   const stocks = [9, 1, 0];
-  const item_ids = await times(3, (i) => newItem(kassa, 1, stocks[i]));
+  const item_ids = await times(3, (i) => kassa.newItem(1, stocks[i]));
   const [plenty, short, gone] = item_ids as [string, string, string];
   const lines = item_ids.map((item_id) => [item_id, 2] as const);
-  const order_id = await newOrder(kassa, user_id, lines);
+  const order_id = await kassa.newOrder(user_id, lines);
   const reply = await kassa.post(`/orders/checkout/${order_id}`);
   expectProblem(reply, 409, 'out_of_stock', short, gone);
   expect(reply.body.detail).not.toContain(plenty);
-  expect(await creditOf(kassa, user_id)).toBe(100);
-  expect(await times(3, (i) => stockOf(kassa, item_ids[i] ?? ''))).toEqual(stocks);
-  expect(await isPaid(kassa, order_id)).toBe(false);
+  expect(await kassa.creditOf(user_id)).toBe(100);
+  expect(await times(3, (i) => kassa.stockOf(item_ids[i] ?? ''))).toEqual(stocks);
+  expect(await kassa.isPaid(order_id)).toBe(false);
 });
 
 test('lines are sorted by item id in byte order, one for each item', async () => {
@@ -122,7 +111,7 @@ test('lines are sorted by item id in byte order, one for each item', async () =>
   const { sql, close } = await connect(kassa.database_url);
   for (const id of sorted) await sql`insert into items (id, price, stock) values (${id}, 1, 0)`;
   await close();
-  const order_id = await newOrder(kassa, await newUser(kassa));
+  const order_id = await kassa.newOrder(await kassa.newUser());
   for (const id of ['z', 'null', '2', '_', 'B', '10', 'NULL', 'a', '-', 'Z', '0', '10']) {
     const added = await kassa.post(`/orders/addItem/${order_id}/${id}`);
     expect(added.body.items.map(([item_id]: [string]) => item_id)).toContain(id);

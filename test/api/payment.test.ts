@@ -1,15 +1,6 @@
 /** The contract of the payment service: each success and each failure of every call. */
 import { expect, test } from 'bun:test';
-import {
-  creditOf,
-  expectBody,
-  newItem,
-  newOrder,
-  newUser,
-  stockOf,
-  tally,
-  times,
-} from '../support/kassa.ts';
+import { expectBody, tally, times } from '../support/kassa.ts';
 import {
   CANCEL,
   CHECKOUT,
@@ -100,14 +91,14 @@ testRefusals(kassa, [
 ]);
 
 test('cancel of the checkout of a free order returns its stock', async () => {
-  const user_id = await newUser(kassa);
-  const item_id = await newItem(kassa, 0, 5);
-  const order_id = await newOrder(kassa, user_id, [[item_id, 2]]);
+  const user_id = await kassa.newUser();
+  const item_id = await kassa.newItem(0, 5);
+  const order_id = await kassa.newOrder(user_id, [[item_id, 2]]);
   expect((await kassa.post(`/orders/checkout/${order_id}`)).body.total_cost).toBe(0);
-  expect(await stockOf(kassa, item_id)).toBe(3);
+  expect(await kassa.stockOf(item_id)).toBe(3);
   const cancelled = await kassa.post(`/payment/cancel/${user_id}/${order_id}`);
   expectBody(cancelled, { user_id, order_id, credit: 0 });
-  expect(await stockOf(kassa, item_id)).toBe(5);
+  expect(await kassa.stockOf(item_id)).toBe(5);
 });
 
 test.each<[call: string, credit: number, calls: string[]]>([
@@ -122,8 +113,8 @@ test.each<[call: string, credit: number, calls: string[]]>([
 });
 
 test('concurrent payments never exceed the credit', async () => {
-  const user_id = await newUser(kassa, 100);
+  const user_id = await kassa.newUser(100);
   const replies = await times(50, () => kassa.post(`/payment/pay/${user_id}/3`));
   expect(tally(replies)).toEqual({ 200: 33, 409: 17 });
-  expect(await creditOf(kassa, user_id)).toBe(1);
+  expect(await kassa.creditOf(user_id)).toBe(1);
 });

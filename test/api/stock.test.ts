@@ -1,6 +1,6 @@
 /** The contract of the stock service: each success and each failure of every call. */
 import { expect, test } from 'bun:test';
-import { expectBody, newItem, stockOf, tally, times } from '../support/kassa.ts';
+import { expectBody, tally, times } from '../support/kassa.ts';
 import { openOwn, testRefusals, testSuccesses, UUID } from '../support/shop.ts';
 
 const kassa = await openOwn();
@@ -13,7 +13,7 @@ test.each([0, 1, 10 ** 12])('a new item has the price %d and no stock', async (p
 });
 
 test('items that are created concurrently have different ids', async () => {
-  const created = await times(50, () => newItem(kassa, 1));
+  const created = await times(50, () => kassa.newItem(1));
   expect(new Set(created).size).toBe(50);
 });
 
@@ -41,19 +41,19 @@ testRefusals(kassa, [
 ]);
 
 test('concurrent changes of one stock all count', async () => {
-  const item_id = await newItem(kassa, 1, 1000);
+  const item_id = await kassa.newItem(1, 1000);
   const replies = await times(200, (i) =>
     kassa.post(i % 2 === 0 ? `/stock/add/${item_id}/3` : `/stock/subtract/${item_id}/2`),
   );
   expect(tally(replies)).toEqual({ 200: 200 });
-  expect(await stockOf(kassa, item_id)).toBe(1100);
+  expect(await kassa.stockOf(item_id)).toBe(1100);
 });
 
 test('of 30 concurrent subtractions of 1 from a stock of 10, exactly 10 succeed', async () => {
-  const item_id = await newItem(kassa, 1, 10);
+  const item_id = await kassa.newItem(1, 10);
   const replies = await times(30, () => kassa.post(`/stock/subtract/${item_id}/1`));
   expect(tally(replies)).toEqual({ 200: 10, 409: 20 });
   const left = replies.filter((reply) => reply.status === 200).map((reply) => reply.body.stock);
   expect(left.sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-  expect(await stockOf(kassa, item_id)).toBe(0);
+  expect(await kassa.stockOf(item_id)).toBe(0);
 });

@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { exchange, openStandIn, request } from '../support/gateway.ts';
-import { creditOf, newUser, openKassa, storeUrl } from '../support/kassa.ts';
+import { openKassa, storeUrl } from '../support/kassa.ts';
 import { alerts, targets } from '../support/monitoring.ts';
 import { need } from '../support/need.ts';
 import { freePort, openStage, until } from '../support/process.ts';
@@ -44,8 +44,8 @@ check('sessions go to nodes that are ready, end when none is, and come back', as
   const health = async () => (await ask('/health')).status;
   try {
     await until(async () => (await health()) === 200, 'the nodes');
-    const user_id = await newUser(kassa, 5);
-    expect(await creditOf(kassa, user_id)).toBe(5);
+    const user_id = await kassa.newUser(5);
+    expect(await kassa.creditOf(user_id)).toBe(5);
     const exprs = [...alerts, ...targets].map(({ expr }) => expr);
     const names = new Set(exprs.join('\n').match(/\bhaproxy_\w+/g));
     expect(names.size).toBeGreaterThan(1);
@@ -68,7 +68,7 @@ check('sessions go to nodes that are ready, end when none is, and come back', as
     ready = true;
     await until(async () => (await health()) === 200, 'the nodes again');
     await until(async () => (await kassa.get('/health/ready')).status === 200, 'the store');
-    expect(await creditOf(kassa, user_id)).toBe(5);
+    expect(await kassa.creditOf(user_id)).toBe(5);
   } finally {
     await kassa.close();
     node.close();

@@ -3,15 +3,9 @@ import { afterAll, afterEach, expect, test } from 'bun:test';
 import type { Answer, Command } from '../../db/command.ts';
 import {
   connect,
-  creditOf,
   expectCleanAudit,
   expectProblem,
-  isPaid,
-  newItem,
-  newOrder,
-  newUser,
   sample,
-  stockOf,
   tally,
   terminateSessions,
   times,
@@ -33,7 +27,7 @@ const look = (user: string): Command<Answer> => ({
 
 /** Keeps the lane busy. @returns a function that frees it */
 async function occupyLane(of = kassa): Promise<() => Promise<unknown>> {
-  const user = await newUser(of);
+  const user = await of.newUser();
   const { release } = await holdLane(user);
   const waiting = of.store.write(look(user));
   return () => release().then(() => waiting);
@@ -50,16 +44,16 @@ async function inOneBatch<T>(calls: () => Promise<T>[]): Promise<T[]> {
 }
 
 test('in one batch each call sees the effects of those before it, and refused calls have none', async () => {
-  const [rich, poor] = [await newUser(kassa, 100), await newUser(kassa, 10)];
-  const [item, rare] = [await newItem(kassa, 20, 50), await newItem(kassa, 1, 1)];
-  const paid = await newOrder(kassa, rich, [[item, 2]]);
-  const unpaid = await newOrder(kassa, poor, [[item, 1]]);
-  const short = await newOrder(kassa, rich, [[rare, 20]]);
+  const [rich, poor] = [await kassa.newUser(100), await kassa.newUser(10)];
+  const [item, rare] = [await kassa.newItem(20, 50), await kassa.newItem(1, 1)];
+  const paid = await kassa.newOrder(rich, [[item, 2]]);
+  const unpaid = await kassa.newOrder(poor, [[item, 1]]);
+  const short = await kassa.newOrder(rich, [[rare, 20]]);
   const calls: [path: string, told: number | string][] = [
     [`/orders/checkout/${unpaid}`, 'insufficient_credit'],
     [`/orders/checkout/${paid}`, 200],
     [`/orders/checkout/${short}`, 'out_of_stock'],
-    [`/orders/checkout/${await newOrder(kassa, rich)}`, 'order_empty'],
+    [`/orders/checkout/${await kassa.newOrder(rich)}`, 'order_empty'],
     ['/orders/checkout/nothing', 'order_not_found'],
     [`/stock/subtract/${rare}/2`, 'out_of_stock'],
     [`/stock/add/${rare}/4`, 200],
@@ -70,12 +64,12 @@ test('in one batch each call sees the effects of those before it, and refused ca
   ];
   const replies = await inOneBatch(() => calls.map(([path]) => kassa.post(path)));
   expect(replies.map(({ body, status }) => body.code ?? status)).toEqual(calls.map(([, t]) => t));
-  expect([await creditOf(kassa, rich), await creditOf(kassa, poor)]).toEqual([60, 3]);
-  expect([await stockOf(kassa, item), await stockOf(kassa, rare)]).toEqual([48, 5]);
+  expect([await kassa.creditOf(rich), await kassa.creditOf(poor)]).toEqual([60, 3]);
+  expect([await kassa.stockOf(item), await kassa.stockOf(rare)]).toEqual([48, 5]);
 });
 
 test('in one batch, calls that break or that the store refuses fail alone', async () => {
-  const users = await times(20, () => newUser(kassa, 1));
+  const users = await times(20, () => kassa.newUser(1));
   const [id = ''] = users;
   kassa.events.length = 0;
   const bad = (decide: Command<Answer>['decide']) =>
@@ -95,12 +89,12 @@ test('in one batch, calls that break or that the store refuses fail alone', asyn
   const outcomes = await inOneBatch<unknown>(() => [refused(), ...users.map(fund), refused()]);
   expect(outcomes).toEqual(['internal', ...users.map(() => 200), 'internal']);
   expect(kassa.events.filter((event) => event === 'batch_refused').length).toBeGreaterThan(2);
-  for (const user of users) expect(await creditOf(kassa, user)).toBe(user === id ? 3 : 2);
+  for (const user of users) expect(await kassa.creditOf(user)).toBe(user === id ? 3 : 2);
 });
 
 test('a full queue of writes or reads is 429, nothing was tried, and the service recovers', async () => {
   const small = open.kassa({ QUEUE_MAX: 5 });
-  const user = await newUser(small, 1);
+  const user = await small.newUser(1);
   const release = await occupyLane(small);
   const fund = () => small.post(`/payment/add_funds/${user}/1`);
   const waiting = times(5, fund);
@@ -112,14 +106,14 @@ test('a full queue of writes or reads is 429, nothing was tried, and the service
   const reads = await times(50, () => small.get(`/payment/find_user/${user}`));
   const { 200: answered = 0, 429: refused = 0 } = tally(reads);
   expect([answered >= 5, refused > 0, answered + refused]).toEqual([true, true, 50]);
-  expect(await creditOf(small, user)).toBe(7);
+  expect(await small.creditOf(user)).toBe(7);
 });
 
 test('a transaction waits for the gate for longer than for a row, and keeps its place', async () => {
   const DATABASE_URL = await open.database(); // the gate is the whole store's
   const brisk = open.kassa({ DATABASE_URL, LOCK_TIMEOUT_MS: 20 });
-  const users = await times(32, () => newUser(brisk, 1));
-  const { release } = await holdLane(await newUser(brisk), DATABASE_URL);
+  const users = await times(32, () => brisk.newUser(1));
+  const { release } = await holdLane(await brisk.newUser(), DATABASE_URL);
   const [first, ...rest] = users.map((user) => brisk.store.write(look(user)));
   await Bun.sleep(200); // ten times LOCK_TIMEOUT_MS
   await release();
@@ -131,8 +125,8 @@ test('a transaction waits for the gate for longer than for a row, and keeps its 
 
 test('a deadlock with a foreign writer is resolved at once, and each call happens once', async () => {
   const patient = open.kassa({ LOCK_TIMEOUT_MS: 4000 });
-  const [user, item] = [await newUser(patient, 10), await newItem(patient, 1, 10)];
-  const order = await newOrder(patient, user, [[item, 2]]);
+  const [user, item] = [await patient.newUser(10), await patient.newItem(1, 10)];
+  const order = await patient.newOrder(user, [[item, 2]]);
   // The writer locks the order's line, then the order; the call locks them the other way round.
   const { sql, gated, release } = await openTransaction();
   await sql`select item_id from order_lines where order_id = ${order} for update`;
@@ -157,16 +151,16 @@ test('a deadlock with a foreign writer is resolved at once, and each call happen
 
 test('crossed orders from several processes and lanes neither deadlock nor oversell', async () => {
   const processes = [{}, {}, {}, { LANES: 4, BATCH_MAX: 3 }].map((how) => open.kassa(how));
-  const [a, b] = [await newItem(kassa, 1, 150), await newItem(kassa, 1, 1000)];
-  const user = await newUser(kassa, 1000);
+  const [a, b] = [await kassa.newItem(1, 150), await kassa.newItem(1, 1000)];
+  const user = await kassa.newUser(1000);
   const lines = [[a, 1] as const, [b, 1] as const];
-  const orders = await times(200, (i) => newOrder(kassa, user, i % 2 ? lines : lines.toReversed()));
+  const orders = await times(200, (i) => kassa.newOrder(user, i % 2 ? lines : lines.toReversed()));
   const replies = await Promise.all(
     orders.map((order, i) => (processes[i % 4] ?? kassa).post(`/orders/checkout/${order}`)),
   );
   expect(tally(replies)).toEqual({ 200: 150, 409: 50 });
-  expect([await stockOf(kassa, a), await stockOf(kassa, b)]).toEqual([0, 850]);
-  expect(await creditOf(kassa, user)).toBe(1000 - 2 * 150);
+  expect([await kassa.stockOf(a), await kassa.stockOf(b)]).toEqual([0, 850]);
+  expect(await kassa.creditOf(user)).toBe(1000 - 2 * 150);
   const { gated } = await open.connection();
   // Behind the gate no wait for another process causes a retry.
   const retries = await Promise.all(processes.map((one) => sample(one, 'kassa_retries_total')));
@@ -176,9 +170,9 @@ test('crossed orders from several processes and lanes neither deadlock nor overs
 test('when addItem and cancels race a checkout, the order is charged for its lines, and refunded once at most', async () => {
   const other = open.kassa();
   for (let round = 0; round < 20; round++) {
-    const user = await newUser(kassa, 100);
-    const [first, second] = [await newItem(kassa, 10, 5), await newItem(kassa, 7, 5)];
-    const order = await newOrder(kassa, user, [[first, 2]]);
+    const user = await kassa.newUser(100);
+    const [first, second] = [await kassa.newItem(10, 5), await kassa.newItem(7, 5)];
+    const order = await kassa.newOrder(user, [[first, 2]]);
     const cancel = `/payment/cancel/${user}/${order}`;
     const [paid, added, ...cancels] = await Promise.all([
       kassa.post(`/orders/checkout/${order}`),
@@ -192,17 +186,17 @@ test('when addItem and cancels race a checkout, the order is charged for its lin
     // A cancel reopens the order, so an item may have been added after it.
     const { total_cost } = paid.body;
     expect(added.status === 200 && returned === 0 ? [34] : [20, 34]).toContain(total_cost);
-    expect(await isPaid(kassa, order)).toBe(returned === 0);
-    expect(await creditOf(kassa, user)).toBe(returned ? 100 : 100 - total_cost);
-    const stocks = [await stockOf(kassa, first), await stockOf(kassa, second)];
+    expect(await kassa.isPaid(order)).toBe(returned === 0);
+    expect(await kassa.creditOf(user)).toBe(returned ? 100 : 100 - total_cost);
+    const stocks = [await kassa.stockOf(first), await kassa.stockOf(second)];
     expect(stocks).toEqual([returned ? 5 : 3, returned || total_cost === 20 ? 5 : 3]);
   }
 });
 
 test('with sessions killed a hundred times at random moments, nothing is lost or doubled', async () => {
   const [victim, killer] = [open.kassa(), await connect()];
-  const users = await times(20, () => newUser(kassa));
-  const item = await newItem(kassa, 1, 1_000_000);
+  const users = await times(20, () => kassa.newUser());
+  const item = await kassa.newItem(1, 1_000_000);
   const credits = new Map(users.map((user) => [user, 0]));
   let done = false;
   let [answered, sold, keyed] = [0, 0, 0];
@@ -243,8 +237,8 @@ test('with sessions killed a hundred times at random moments, nothing is lost or
   await clients;
   await killer.close();
 
-  for (const user of users) expect(await creditOf(kassa, user)).toBe(credits.get(user) ?? 0);
-  expect(await stockOf(kassa, item)).toBe(1_000_000 - sold);
+  for (const user of users) expect(await kassa.creditOf(user)).toBe(credits.get(user) ?? 0);
+  expect(await kassa.stockOf(item)).toBe(1_000_000 - sold);
   expect(victim.events).toContain('commit_ambiguous');
   expect(keyed).toBeGreaterThan(100);
 });

@@ -1,17 +1,6 @@
 /** A store that fails during calls: answered calls have their effects, refused ones have none. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
-import {
-  creditOf,
-  expectCleanAudit,
-  expectProblem,
-  isPaid,
-  newItem,
-  newOrder,
-  newUser,
-  openKassa,
-  sample,
-  times,
-} from '../support/kassa.ts';
+import { expectCleanAudit, expectProblem, openKassa, sample, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
 import type { Fault } from '../support/proxy.ts';
@@ -38,12 +27,12 @@ function onStatement(begins: string, fault: Fault, count = 1, at = proxy): () =>
 
 /** Adds 7 to a credit of 5 while such statements fail. */
 async function fundDuring(...faults: Parameters<typeof onStatement>): Promise<void> {
-  const user = await newUser(kassa, 5);
+  const user = await kassa.newUser(5);
   const seen = onStatement(...faults);
   const { body } = await kassa.post(`/payment/add_funds/${user}/7`);
   expect(body).toEqual({ done: true, user_id: user, credit: 12 });
   expect(seen()).toBeGreaterThan(0);
-  expect(await creditOf(kassa, user)).toBe(12);
+  expect(await kassa.creditOf(user)).toBe(12);
 }
 
 const counted = async (name: string, labels = {}) => (await sample(kassa, name, labels)) ?? 0;
@@ -66,9 +55,9 @@ test.each(conflicts)('%s at "%s" is retried, and the call happens once', async (
 });
 
 test.each(['XXUUU', 'XX000', '40001'])('%s for a GET is retried', async (code) => {
-  const user = await newUser(kassa, 5);
+  const user = await kassa.newUser(5);
   const seen = onStatement('select id, credit from users', { error: code }, 2);
-  expect(await creditOf(kassa, user)).toBe(5);
+  expect(await kassa.creditOf(user)).toBe(5);
   expect(seen()).toBe(3);
 });
 
@@ -80,8 +69,8 @@ test.each<[what: string, fault: Fault, truth: string]>([
   ['that succeeds and answers 40003', { error: '40003', done: true }, 'committed'],
   ['that succeeds and answers 57P01', { error: '57P01', done: true }, 'committed'],
 ])('a COMMIT %s is settled, and each call happens once', async (_, fault, truth) => {
-  const user = await newUser(kassa, 100);
-  const order = await newOrder(kassa, user, [[await newItem(kassa, 10, 5), 2]]);
+  const user = await kassa.newUser(100);
+  const order = await kassa.newOrder(user, [[await kassa.newItem(10, 5), 2]]);
   const counts = () =>
     Promise.all([
       counted('kassa_commits_ambiguous_total'),
@@ -97,17 +86,17 @@ test.each<[what: string, fault: Fault, truth: string]>([
   expect(paid.body).toEqual({ order_id: order, paid: true, total_cost: 20 });
   const again = await checkout();
   expect([again.text, again.headers.get('idempotency-replayed')]).toEqual([paid.text, 'true']);
-  expect(await creditOf(kassa, user)).toBe(80);
+  expect(await kassa.creditOf(user)).toBe(80);
 
   onStatement('commit', fault);
   const { user_id } = (await kassa.post('/payment/create_user')).body;
-  expect(await creditOf(kassa, user_id)).toBe(0);
+  expect(await kassa.creditOf(user_id)).toBe(0);
   expect<number[]>(await counts()).toEqual(before.map((count) => count + 3));
 });
 
 test('conflicts until the deadline are 429 contention, without effect, and their keys stay free', async () => {
-  const user = await newUser(kassa, 5);
-  const order = await newOrder(kassa, user, [[await newItem(kassa, 1, 5), 2]]);
+  const user = await kassa.newUser(5);
+  const order = await kassa.newOrder(user, [[await kassa.newItem(1, 5), 2]]);
   onStatement('commit', { error: '40001' }, Number.POSITIVE_INFINITY);
   const fund = () => kassa.post(`/payment/add_funds/${user}/7`, { 'idempotency-key': `c${user}` });
   const checkout = () => kassa.post(`/orders/checkout/${order}`);
@@ -115,7 +104,7 @@ test('conflicts until the deadline are 429 contention, without effect, and their
     expectProblem(reply, 429, 'contention');
   }
   proxy.disturb = () => 'pass';
-  expect([await creditOf(kassa, user), await isPaid(kassa, order)]).toEqual([5, false]);
+  expect([await kassa.creditOf(user), await kassa.isPaid(order)]).toEqual([5, false]);
   expect((await checkout()).status).toBe(200);
   const again = await fund();
   expect([again.status, again.body.credit]).toEqual([200, 10]);
@@ -123,7 +112,7 @@ test('conflicts until the deadline are 429 contention, without effect, and their
 });
 
 test('a lost COMMIT that cannot be settled is 503 outcome_unknown; its key gives the answer later', async () => {
-  const user = await newUser(kassa, 5);
+  const user = await kassa.newUser(5);
   const fund = () => kassa.post(`/payment/add_funds/${user}/7`, { 'idempotency-key': `u${user}` });
   proxy.disturb = (text) => {
     if (text !== 'commit') return 'pass';
@@ -137,7 +126,7 @@ test('a lost COMMIT that cannot be settled is 503 outcome_unknown; its key gives
   const again = await fund();
   expect(again.body).toEqual({ done: true, user_id: user, credit: 12 });
   expect(again.headers.get('idempotency-replayed')).toBe('true');
-  expect(await creditOf(kassa, user)).toBe(12);
+  expect(await kassa.creditOf(user)).toBe(12);
 });
 
 // If calls waited for the first deadline, each would take a minute: longer than a test may.
@@ -149,8 +138,8 @@ test.each([
   async (_, DEADLINE_MS, AWAY_MS, path, credit) => {
     const limits = { DEADLINE_MS, AWAY_MS, QUEUE_MAX: 50 };
     const patient = openKassa({ DATABASE_URL: proxy.database_url, ...limits });
-    const user = await newUser(patient, 5);
-    const order = await newOrder(patient, user, [[await newItem(patient, 1, 5), 1]]);
+    const user = await patient.newUser(5);
+    const order = await patient.newOrder(user, [[await patient.newItem(1, 5), 1]]);
     const write = () => patient.post(path.replace('{order}', order).replace('{user}', user));
     const read = () => patient.get(`/payment/find_user/${user}`);
     proxy.away = true;
@@ -163,7 +152,7 @@ test.each([
     proxy.away = false;
     await until(async () => (await write()).status === 200, 'writes');
     await until(async () => (await read()).status === 200, 'reads');
-    expect(await creditOf(patient, user)).toBe(credit);
+    expect(await patient.creditOf(user)).toBe(credit);
     await patient.close();
   },
 );
@@ -179,7 +168,7 @@ test.concurrent.each(['stall', 'stall_within'] as const)(
       TRANSACTION_TIMEOUT_MS: 1000,
       DEADLINE_MS: 5000,
     });
-    const user = await newUser(kassa, 5);
+    const user = await kassa.newUser(5);
     const fund = () =>
       impatient.post(`/payment/add_funds/${user}/7`, { 'idempotency-key': `s${user}` });
     onStatement('commit', fault, 1, own);
@@ -193,7 +182,7 @@ test.concurrent.each(['stall', 'stall_within'] as const)(
     expect(reply.body).toEqual({ done: true, user_id: user, credit: 12 });
     for (const silent of ['select id, credit from users where id = ', 'begin']) {
       onStatement(silent, fault, 1, own);
-      expect(await creditOf(impatient, user)).toBe(12);
+      expect(await impatient.creditOf(user)).toBe(12);
     }
     onStatement('begin', fault, 1, own);
     expect((await impatient.post(`/payment/pay/${user}/2`)).body.credit).toBe(10);
@@ -201,9 +190,9 @@ test.concurrent.each(['stall', 'stall_within'] as const)(
 );
 
 test('a checkout is one serializable transaction that locks first, in a fixed order, by id', async () => {
-  const user = await newUser(kassa, 100);
-  const [a, b] = [await newItem(kassa, 1, 5), await newItem(kassa, 1, 5)];
-  const order = await newOrder(kassa, user, [
+  const user = await kassa.newUser(100);
+  const [a, b] = [await kassa.newItem(1, 5), await kassa.newItem(1, 5)];
+  const order = await kassa.newOrder(user, [
     [b, 1],
     [a, 1],
   ]);

@@ -1,17 +1,7 @@
 /** Rows held by a foreign session: commands that need them wait, and no others. */
 import { afterEach, expect, test } from 'bun:test';
 import type { Config } from '../../apps/runtime/variables.ts';
-import {
-  creditOf,
-  expectProblem,
-  type Kassa,
-  newItem,
-  newOrder,
-  newUser,
-  stockOf,
-  tally,
-  times,
-} from '../support/kassa.ts';
+import { expectProblem, type Kassa, tally, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
 import { holdRows, openTransaction } from './hold.ts';
@@ -55,9 +45,9 @@ test.each([
   async (rows, processes) => {
     const first = start();
     const all = [first, ...Array.from({ length: processes - 1 }, () => start())];
-    const held = await times(rows, () => newUser(first, 1));
-    const free = await times(8, () => newUser(first, 1));
-    const items = await times(4, () => newItem(first, 1, 0));
+    const held = await times(rows, () => first.newUser(1));
+    const free = await times(8, () => first.newUser(1));
+    const items = await times(4, () => first.newItem(1, 0));
     const paths = [
       ...free.map((id) => `/payment/add_funds/${id}/1`),
       ...items.map((id) => `/stock/add/${id}/1`),
@@ -69,11 +59,11 @@ test.each([
     expect(Bun.peek.status(waiting)).toBe('pending');
     // A lock timeout would cost more.
     expect(during_ms).toBeLessThan(5 * before_ms + (gated ? 250 : 1500));
-    for (const user of held.slice(0, 3)) expect(await creditOf(first, user)).toBe(1);
+    for (const user of held.slice(0, 3)) expect(await first.creditOf(user)).toBe(1);
     await release();
     expect(tally(await waiting)).toEqual({ 200: rows * processes });
-    for (const user of held) expect(await creditOf(first, user)).toBe(1 + processes);
-    for (const user of free) expect(await creditOf(first, user)).toBe(1 + 2 * CALLS * processes);
+    for (const user of held) expect(await first.creditOf(user)).toBe(1 + processes);
+    for (const user of free) expect(await first.creditOf(user)).toBe(1 + 2 * CALLS * processes);
   },
 );
 
@@ -83,8 +73,8 @@ test.each(TABLES)(
   'a checkout whose row of %s is held waits, locks nothing meanwhile, and happens once',
   async (table) => {
     const kassa = start();
-    const [users, items] = [await newUser(kassa, 10), await newItem(kassa, 1, 10)];
-    const orders = await newOrder(kassa, users, [[items, 1]]);
+    const [users, items] = [await kassa.newUser(10), await kassa.newItem(1, 10)];
+    const orders = await kassa.newOrder(users, [[items, 1]]);
     const { release } = await holdRows(table, [{ users, orders, items }[table]]);
     const paid = kassa.post(`/orders/checkout/${orders}`);
     await untilSetAside(kassa);
@@ -92,7 +82,7 @@ test.each(TABLES)(
     if (table !== 'items') expect((await kassa.post(`/stock/add/${items}/1`)).status).toBe(200);
     await release();
     expect((await paid).status).toBe(200);
-    expect(await stockOf(kassa, items)).toBe(table === 'items' ? 9 : 10);
+    expect(await kassa.stockOf(items)).toBe(table === 'items' ? 9 : 10);
   },
 );
 
@@ -100,8 +90,8 @@ test.each(TABLES)(
   'a decision waits for a held row of %s that it only reads, until its deadline',
   async (table) => {
     const hasty = start({ DEADLINE_MS: 1000 });
-    const [user, item] = [await newUser(hasty, 1), await newItem(hasty, 1, 1)];
-    const order = await newOrder(hasty, user);
+    const [user, item] = [await hasty.newUser(1), await hasty.newItem(1, 1)];
+    const order = await hasty.newOrder(user);
     const [id, path] = {
       users: [user, `/orders/create/${user}`] as const,
       items: [item, `/orders/addItem/${order}/${item}`] as const,
@@ -118,7 +108,7 @@ test.each(TABLES)(
 
 test('while a row is held, a missing one is a 404, and a recorded answer of the held one is replayed', async () => {
   const kassa = start({ DEADLINE_MS: 10_000 });
-  const user = await newUser(kassa, 1);
+  const user = await kassa.newUser(1);
   const key = { 'idempotency-key': crypto.randomUUID() };
   const first = await fund(kassa, user, key);
   const { release } = await holdRows('users', [user]);
@@ -133,7 +123,7 @@ test('while a row is held, a missing one is a 404, and a recorded answer of the 
 
 test('calls that wait for a held row leave half the queue to the others', async () => {
   const kassa = start({ QUEUE_MAX: 40, BATCH_MAX: 40 });
-  const [user, other] = [await newUser(kassa, 1), await newUser(kassa, 1)];
+  const [user, other] = [await kassa.newUser(1), await kassa.newUser(1)];
   const { release } = await holdRows('users', [user]);
   const waiting = times(20, () => fund(kassa, user));
   await untilSetAside(kassa, 20);
@@ -150,9 +140,9 @@ test('calls that wait for a held row leave half the queue to the others', async 
 
 test('held lines of orders delay only calls that write lines of these orders', async () => {
   const kassa = start();
-  const [user, item] = [await newUser(kassa, 100), await newItem(kassa, 1, 100)];
-  const orders = await times(5, () => newOrder(kassa, user, [[item, 1]]));
-  const funded = await times(8, () => newUser(kassa));
+  const [user, item] = [await kassa.newUser(100), await kassa.newItem(1, 100)];
+  const orders = await times(5, () => kassa.newOrder(user, [[item, 1]]));
+  const funded = await times(8, () => kassa.newUser());
   const { sql, release } = await openTransaction();
   for (const id of orders)
     await sql`select order_id from order_lines where order_id = ${id} for update`;

@@ -1,18 +1,7 @@
 /** Connections are replaced at the end of their lifetime, and no call fails. */
 import { afterAll, afterEach, beforeEach, expect, test } from 'bun:test';
 import type { Config } from '../../apps/runtime/variables.ts';
-import {
-  creditOf,
-  expectCleanAudit,
-  type Kassa,
-  newItem,
-  newOrder,
-  newUser,
-  sample,
-  stockOf,
-  tally,
-  times,
-} from '../support/kassa.ts';
+import { expectCleanAudit, type Kassa, sample, tally, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
 import type { StoreProxy } from '../support/proxy.ts';
@@ -50,17 +39,17 @@ async function repeat<T>(clients: number, work: () => Promise<T>, enough: () => 
 
 /** Clients who buy and look, and whose calls all succeed. */
 async function load(kassa: Kassa, clients: number, enough: () => boolean): Promise<void> {
-  const user_id = await newUser(kassa, 1_000_000);
-  const item_id = await newItem(kassa, 1, 1_000_000);
+  const user_id = await kassa.newUser(1_000_000);
+  const item_id = await kassa.newItem(1, 1_000_000);
   const buy = async () => {
-    const order_id = await newOrder(kassa, user_id, [[item_id, 1]]);
+    const order_id = await kassa.newOrder(user_id, [[item_id, 1]]);
     const paid = await kassa.post(`/orders/checkout/${order_id}`);
     return [paid, await kassa.get(`/orders/find/${order_id}`)];
   };
   const bought = await repeat(clients, buy, enough);
   expect(tally(bought.flat())).toEqual({ 200: 2 * bought.length });
   const left = 1_000_000 - bought.length;
-  expect([await creditOf(kassa, user_id), await stockOf(kassa, item_id)]).toEqual([left, left]);
+  expect([await kassa.creditOf(user_id), await kassa.stockOf(item_id)]).toEqual([left, left]);
 }
 
 /** The store's sessions in this database. */
@@ -87,12 +76,12 @@ test.each([1, 40])(
 
 test('a lane that always pipelines batches replaces its connection too', async () => {
   const kassa = start({ CONNECTION_LIFETIME_MS: 60, LANES: 1 });
-  const user_id = await newUser(kassa);
+  const user_id = await kassa.newUser();
   const fund = () => kassa.post(`/payment/add_funds/${user_id}/1`);
   const funded = await repeat(40, fund, () => opened > 10);
   expect(opened).toBeGreaterThan(10); // without a read there are no other connections
   expect(tally(funded)).toEqual({ 200: funded.length });
-  expect(await creditOf(kassa, user_id)).toBe(funded.length);
+  expect(await kassa.creditOf(user_id)).toBe(funded.length);
 });
 
 test('a lifetime of 0 is unlimited', async () => {

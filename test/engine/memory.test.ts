@@ -2,7 +2,7 @@
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import type { Connection } from '../../db/connection/connection.ts';
-import { newItem, newUser, storeUrl, times } from '../support/kassa.ts';
+import { storeUrl, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { answers, call, freePort, openStage, until } from '../support/process.ts';
 import { holdLane } from './hold.ts';
@@ -38,7 +38,7 @@ test('a service under load retains nothing of answered calls', async () => {
   await Bun.write(collector, 'setInterval(() => Bun.gc(true), 100).unref();');
   const port = await startService(storeUrl(), '--preload', collector);
   const kassa = open.kassa();
-  const [user, item] = [await newUser(kassa, 1_000_000), await newItem(kassa, 1, 1_000_000)];
+  const [user, item] = [await kassa.newUser(1_000_000), await kassa.newItem(1, 1_000_000)];
 
   const heaps_mb: number[] = [];
   const residents_mb: number[] = [];
@@ -84,7 +84,7 @@ const LINES = 1000;
 test('the largest batches that the limits allow leave a service below 250 MB', async () => {
   const database_url = await open.database();
   const own = open.kassa({ DATABASE_URL: database_url });
-  const [user, item] = [await newUser(own, 1), await newItem(own, 1, 0)];
+  const [user, item] = [await own.newUser(1), await own.newItem(1, 0)];
   const order = await fillOrders(await open.connection(database_url), user);
   const port = await startService(database_url);
 

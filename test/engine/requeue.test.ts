@@ -8,16 +8,7 @@ import type { Answer, Command, Keys } from '../../db/command.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { groupCommit } from '../../db/engine/group-commit.ts';
 import type { PrefetchOrders } from '../../db/engine/prefetch.ts';
-import {
-  creditOf,
-  expectCleanAudit,
-  newItem,
-  newOrder,
-  newUser,
-  stockOf,
-  storeUrl,
-  times,
-} from '../support/kassa.ts';
+import { expectCleanAudit, storeUrl, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
 import { holdRows } from './hold.ts';
@@ -73,17 +64,17 @@ test.each<[what: string, hint: PrefetchOrders]>([
 ])(
   'a checkout with %s runs again with the keys that it needs, and happens once',
   async (_, hint) => {
-    const user = await newUser(kassa, 100);
-    const [one, other] = [await newItem(kassa, 10, 5), await newItem(kassa, 7, 5)];
-    const order = await newOrder(kassa, user, [
+    const user = await kassa.newUser(100);
+    const [one, other] = [await kassa.newItem(10, 5), await kassa.newItem(7, 5)];
+    const order = await kassa.newOrder(user, [
       [one, 2],
       [other, 1],
     ]);
     const command = counted(checkout(order));
     const { answer } = await engineWith(hint).submit(command);
     expect([answer.status, command.tries]).toEqual([200, 2]);
-    expect(await creditOf(kassa, user)).toBe(73);
-    expect([await stockOf(kassa, one), await stockOf(kassa, other)]).toEqual([3, 4]);
+    expect(await kassa.creditOf(user)).toBe(73);
+    expect([await kassa.stockOf(one), await kassa.stockOf(other)]).toEqual([3, 4]);
   },
 );
 
@@ -91,9 +82,9 @@ test.skipIf(!foreign.gated)(
   'a held row in its batch does not look missing to a command that did not name it',
   async () => {
     const engine = engineWith(noHint);
-    const user = await newUser(kassa, 100);
-    const [item, other] = [await newItem(kassa, 10, 5), await newItem(kassa, 1, 0)];
-    const { prefetch: _, ...bought } = checkout(await newOrder(kassa, user, [[item, 1]]));
+    const user = await kassa.newUser(100);
+    const [item, other] = [await kassa.newItem(10, 5), await kassa.newItem(1, 0)];
+    const { prefetch: _, ...bought } = checkout(await kassa.newOrder(user, [[item, 1]]));
     const { release } = await holdRows('items', [item]);
     // The first is under way while the others arrive, so those form one batch. The others of the
     // batch name every row that the last one needs.
@@ -103,16 +94,16 @@ test.skipIf(!foreign.gated)(
     await release();
     const answers = await Promise.all(all);
     expect(answers.map(({ answer }) => answer.status)).toEqual([200, 200, 200, 200]);
-    expect(await stockOf(kassa, item)).toBe(5);
+    expect(await kassa.stockOf(item)).toBe(5);
   },
 );
 
 test('a batch reads no more lines than its limit, and the commands that do not fit run later', async () => {
   const LINES = 60;
   const engine = engineWith(noHint, { batch_rows_max: 100 });
-  const [user, item] = [await newUser(kassa), await newItem(kassa, 1)];
+  const [user, item] = [await kassa.newUser(), await kassa.newItem(1)];
   // The last order by id comes first: none of its lines are among the first hundred.
-  const orders = (await times(5, () => newOrder(kassa, user))).sort().reverse();
+  const orders = (await times(5, () => kassa.newOrder(user))).sort().reverse();
   for (const id of orders) {
     await foreign.sql`insert into order_lines (order_id, item_id, quantity, unit_price)
       select ${id}, 'line-' || n, 1, 0 from generate_series(1, ${LINES}::int8) n`;
@@ -138,7 +129,7 @@ test('a batch reads no more lines than its limit, and the commands that do not f
 test('a command whose prefetch hangs ends at its deadline and never runs', async () => {
   const { promise, resolve } = Promise.withResolvers<Map<string, Keys>>();
   const engine = engineWith(() => promise);
-  const command = counted(checkout(await newOrder(kassa, await newUser(kassa))));
+  const command = counted(checkout(await kassa.newOrder(await kassa.newUser())));
   const end = setTimeout(() => resolve(new Map()), 20_000); // long after the deadline of 3 s
   await expect(engine.submit(command)).rejects.toThrow('overloaded');
   expect(Bun.peek.status(promise)).toBe('pending');

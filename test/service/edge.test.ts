@@ -1,7 +1,6 @@
 /** The HTTP edge: the headers of every answer, the page for browsers, and limits on clients. */
 import { beforeAll, expect, test } from 'bun:test';
 import { connect, type Socket } from 'node:net';
-import { newOrder, newUser } from '../support/kassa.ts';
 import { call, until } from '../support/process.ts';
 import { sendRaw } from '../support/raw.ts';
 import { openStageAndKassa, startService } from '../support/services.ts';
@@ -85,7 +84,7 @@ test('/ is no path of the API: other clients and methods get 404', async () => {
 });
 
 test('HEAD answers like GET, with the length but without the body', async () => {
-  const order_id = await newOrder(kassa, await newUser(kassa));
+  const order_id = await kassa.newOrder(await kassa.newUser());
   for (const [status, path, body] of [
     [200, `/orders/find/${order_id}`, ''],
     [404, '/orders/find/none', ''],
@@ -102,7 +101,7 @@ test('HEAD answers like GET, with the length but without the body', async () => 
 });
 
 test('a key that contains a comma and a space is one key, and two keys are refused', async () => {
-  const order_id = await newOrder(kassa, await newUser(kassa));
+  const order_id = await kassa.newOrder(await kassa.newUser());
   const key = `Idempotency-Key: ${crypto.randomUUID()}, b\r\n`;
   for (const [keys, status, replayed] of [
     [key + key, 400, undefined],

@@ -1,7 +1,7 @@
 /** Pages of other sites cannot change anything through a browser, under any name of the service. */
 import { beforeAll, expect, test } from 'bun:test';
 import { exchange } from '../support/gateway.ts';
-import { creditOf, expectProblem, newOrder, newUser } from '../support/kassa.ts';
+import { expectProblem } from '../support/kassa.ts';
 import { need } from '../support/need.ts';
 import { openStageAndKassa, startService } from '../support/services.ts';
 
@@ -16,10 +16,10 @@ const send = (at: number, call: string, ...headers: string[]) =>
 
 /** Adds 1 to the credit of a new user. @returns the answer, and whether the credit has changed */
 async function addFunds(at: number, host: string, ...headers: string[]) {
-  const user = await newUser(kassa, 5);
+  const user = await kassa.newUser(5);
   const reply = await send(at, `POST /payment/add_funds/${user}/1`, `Host: ${host}`, ...headers);
   const { code } = JSON.parse(reply.body);
-  return { status: reply.status, code, changed: (await creditOf(kassa, user)) !== 5 };
+  return { status: reply.status, code, changed: (await kassa.creditOf(user)) !== 5 };
 }
 
 test.each([
@@ -49,7 +49,7 @@ test.each([
 
 test('POST and DELETE are refused on every path; GET is not', async () => {
   const foreign = { 'sec-fetch-site': 'cross-site' };
-  const order = await newOrder(kassa, await newUser(kassa));
+  const order = await kassa.newOrder(await kassa.newUser());
   for (const [method, path] of [
     ['DELETE', `/orders/remove/${order}`],
     ['POST', '/orders/batch_init/1/1/1/1'],
@@ -70,11 +70,11 @@ for (const [name, program, ...args] of [
   ['requests', has_requests && python, '-c', `import requests; requests.post('URL')`],
 ] as const) {
   test.skipIf(!program)(`${name} is not a browser`, async () => {
-    const user = await newUser(kassa, 5);
+    const user = await kassa.newUser(5);
     const url = `http://127.0.0.1:${port}/payment/add_funds/${user}/1`;
     const filled = args.map((arg) => arg.replace('URL', url));
     expect(await Bun.spawn([program || '', ...filled], { stdout: 'ignore' }).exited).toBe(0);
-    expect(await creditOf(kassa, user)).toBe(6);
+    expect(await kassa.creditOf(user)).toBe(6);
   });
 }
 

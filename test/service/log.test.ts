@@ -4,7 +4,7 @@ import { logTo } from '../../apps/runtime/log.ts';
 import { oneASecond } from '../../apps/runtime/log-rate.ts';
 import type { Config } from '../../apps/runtime/variables.ts';
 import { Failure } from '../../db/failure.ts';
-import { connect, fittingEnvironment, newOrder, newUser, openKassa } from '../support/kassa.ts';
+import { connect, fittingEnvironment, openKassa } from '../support/kassa.ts';
 import { type Child, call, openStage } from '../support/process.ts';
 import { absentStore, startService } from '../support/services.ts';
 
@@ -15,7 +15,7 @@ afterAll(() => kassa.close());
 
 test('at level info each request is one line with its route, outcome and time', async () => {
   const { child, port } = await startService(stage, 'order', { LOG_LEVEL: 'info' });
-  const order_id = await newOrder(kassa, await newUser(kassa));
+  const order_id = await kassa.newOrder(await kassa.newUser());
   const keyed = { 'idempotency-key': crypto.randomUUID(), 'x-request-id': 'mine' };
   await call(port, 'POST', `/orders/checkout/${order_id}?token=private`, keyed);
   await call(port, 'POST', `/orders/checkout/${order_id}`, keyed);

@@ -1,7 +1,7 @@
 /** `GET /metrics`: requests by route, batches, retries and lost answers. */
 import { expect, test } from 'bun:test';
 import { exchange, request } from '../support/gateway.ts';
-import { newItem, newOrder, newUser, sample, times } from '../support/kassa.ts';
+import { sample, times } from '../support/kassa.ts';
 import { freePort, sentenceOf, until } from '../support/process.ts';
 import { sendRaw } from '../support/raw.ts';
 import { openStageAndKassa, scrape, startOnDeno, startService } from '../support/services.ts';
@@ -12,7 +12,7 @@ const requests = (method: string, route: string, status: number) =>
   sample(kassa, 'kassa_http_request_duration_seconds_count', { method, route, status });
 
 test('requests are counted by method, route and status, never by id', async () => {
-  const user = await newUser(kassa, 5);
+  const user = await kassa.newUser(5);
   await kassa.get(`/payment/find_user/${user}?a=/b`);
   await kassa.get('/payment/find_user/nobody');
   await kassa.get('/payment/find_user/no~body');
@@ -30,7 +30,7 @@ test('problems are counted by code, refusals and replays too, and start at 0', a
   const count = (code: string) => sample(kassa, 'kassa_problems_total', { code });
   expect(await count('overloaded')).toBe(0);
   expect(await count('contention')).toBe(0);
-  const user = await newUser(kassa, 5);
+  const user = await kassa.newUser(5);
   const before = (await count('insufficient_credit')) ?? 0;
   const key = { 'idempotency-key': crypto.randomUUID() };
   for (let i = 0; i < 2; i++) await kassa.post(`/payment/pay/${user}/6`, key); // replayed, too
@@ -53,9 +53,9 @@ test('a malformed request is counted and logged, with its request id', async () 
 });
 
 test('batches, their round trips and the reads of one statement are measured', async () => {
-  const user = await newUser(kassa, 100);
-  const item = await newItem(kassa, 1, 100);
-  const orders = await times(20, () => newOrder(kassa, user, [[item, 1]]));
+  const user = await kassa.newUser(100);
+  const item = await kassa.newItem(1, 100);
+  const orders = await times(20, () => kassa.newOrder(user, [[item, 1]]));
   const of = async (name: string, labels = {}) => (await sample(kassa, name, labels)) ?? 0;
   const before = await of('kassa_batch_commands_sum');
   await Promise.all(orders.map((order) => kassa.post(`/orders/checkout/${order}`)));

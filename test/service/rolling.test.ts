@@ -1,7 +1,7 @@
 /** Replicas are replaced one by one behind a balancer that never retries: no call fails. */
 import { expect, test } from 'bun:test';
 import { type Balancer, openBalancer } from '../support/balancer.ts';
-import { creditOf, expectCleanAudit, isPaid, newItem, newUser, stockOf } from '../support/kassa.ts';
+import { expectCleanAudit } from '../support/kassa.ts';
 import { complaintsOf, until } from '../support/process.ts';
 import { openStageAndKassa, startService } from '../support/services.ts';
 
@@ -16,7 +16,7 @@ const { stage, kassa } = openStageAndKassa();
 const begin = (more = {}) => startService(stage, 'order', { ...env, ...more });
 
 test('a rolling restart under load fails no call and loses no answer', async () => {
-  const [user_id, item_id] = [await newUser(kassa, 10 ** 9), await newItem(kassa, 3, 10 ** 6)];
+  const [user_id, item_id] = [await kassa.newUser(10 ** 9), await kassa.newItem(3, 10 ** 6)];
   const replicas = await Promise.all([begin(), begin()]);
   const ports = replicas.map((replica) => replica.port);
   const balancer = await openBalancer(ports, CHECK_EVERY_MS);
@@ -36,9 +36,9 @@ test('a rolling restart under load fails no call and loses no answer', async () 
   expect(failures).toEqual([]);
   expect(paid.length).toBeGreaterThan(CLIENTS);
   for (const order_id of paid)
-    expect([order_id, await isPaid(kassa, order_id)]).toEqual([order_id, true]);
-  expect(await stockOf(kassa, item_id)).toBe(10 ** 6 - paid.length);
-  expect(await creditOf(kassa, user_id)).toBe(10 ** 9 - 3 * paid.length);
+    expect([order_id, await kassa.isPaid(order_id)]).toEqual([order_id, true]);
+  expect(await kassa.stockOf(item_id)).toBe(10 ** 6 - paid.length);
+  expect(await kassa.creditOf(user_id)).toBe(10 ** 9 - 3 * paid.length);
   await expectCleanAudit();
 });
 

@@ -1,14 +1,7 @@
 /** A stop answers the calls in flight, and takes no longer than DRAIN_MS. */
 import { afterEach, expect, test } from 'bun:test';
 import { holdRows } from '../engine/hold.ts';
-import {
-  fittingEnvironment,
-  isPaid,
-  newItem,
-  newOrder,
-  newUser,
-  storeUrl,
-} from '../support/kassa.ts';
+import { fittingEnvironment, storeUrl } from '../support/kassa.ts';
 import { answers, call, complaintsOf, until } from '../support/process.ts';
 import { startProxy } from '../support/proxy.ts';
 import {
@@ -43,7 +36,7 @@ test.each(['bun', 'deno'])('on %s a stop answers the calls in flight', async (ru
   expect(await checkout).toEqual({ status: 200, body: { order_id, paid: true, total_cost: 7 } });
   await until(() => child.code !== undefined, 'its end');
   expect([child.code, complaintsOf(child)]).toEqual([0, '']);
-  expect(await isPaid(kassa, order_id)).toBe(true);
+  expect(await kassa.isPaid(order_id)).toBe(true);
 });
 
 test('a stop waits DRAIN_MS for a call that never ends, and no longer', async () => {
@@ -70,7 +63,7 @@ test('a stop waits DRAIN_MS for a call that never ends, and no longer', async ()
   expect(performance.now() - told_at).toBeWithin(1200, 10_000); // far more than a busy machine needs
   expect((await checkout).status).toBe(0);
   await proxy.close();
-  expect(await isPaid(kassa, order_id)).toBe(false);
+  expect(await kassa.isPaid(order_id)).toBe(false);
 });
 
 test('a stop while the store is away takes DRAIN_MS at most', async () => {
@@ -86,4 +79,4 @@ test('a stop while the store is away takes DRAIN_MS at most', async () => {
 });
 
 const sellableOrder = async (): Promise<string> =>
-  newOrder(kassa, await newUser(kassa, 10), [[await newItem(kassa, 7, 1), 1]]);
+  kassa.newOrder(await kassa.newUser(10), [[await kassa.newItem(7, 1), 1]]);

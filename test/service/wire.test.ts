@@ -2,7 +2,6 @@
 import { beforeAll, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { damaged } from '../support/damaged.ts';
-import { creditOf, newUser } from '../support/kassa.ts';
 import { answers } from '../support/process.ts';
 import { type Exchanged, type RawAnswer, sendRaw } from '../support/raw.ts';
 import { openStageAndKassa, startOnDeno, startService } from '../support/services.ts';
@@ -198,12 +197,12 @@ test.concurrent('on Deno, exactly the calls that are answered 200 take effect', 
   // Some of these calls take 12 s, so by now any late effect of the others has happened too.
   for (const { name, user, answers } of told) {
     const done = answers.filter(({ body }) => body.includes('"done":true')).length;
-    expect([name, await creditOf(kassa, user)]).toEqual([name, done]);
+    expect([name, await kassa.creditOf(user)]).toEqual([name, done]);
   }
 });
 
 test.concurrent("on Deno, the path is the request line's, and head and body have limits", async () => {
-  const user = await newUser(kassa);
+  const user = await kassa.newUser();
   const other = ` x/payment/add_funds/${user}/100?`;
   const slow = [post(`${CLOSE}Content-Length: 500\r\n`), ...'a'.repeat(240)];
   const asked: Case[] = [
@@ -220,7 +219,7 @@ test.concurrent("on Deno, the path is the request line's, and head and body have
     expect(credit).toBe(statuses[0] === 200 ? 1 : 0);
     for (const answer of answers) expectHeaders(answer);
   }
-  expect(await creditOf(kassa, user)).toBe(0);
+  expect(await kassa.creditOf(user)).toBe(0);
 });
 
 /** Sends bytes whose path names a new user. @returns what came back, the user and the final credit */
@@ -229,10 +228,10 @@ async function addFunds(
   parts: readonly string[],
   options: Parameters<typeof sendRaw>[2] = {},
 ): Promise<Exchanged & { user: string; credit: number }> {
-  const user = await newUser(kassa);
+  const user = await kassa.newUser();
   const bytes = parts.map((part) => part.replaceAll(P, `/payment/add_funds/${user}/1`));
   const exchanged = await sendRaw(port, bytes, options);
-  return { ...exchanged, user, credit: await creditOf(kassa, user) };
+  return { ...exchanged, user, credit: await kassa.creditOf(user) };
 }
 
 /** The headers of every answer, and the members of every problem. */

@@ -209,14 +209,6 @@ export const hasDatabase = (name: string): Promise<boolean> =>
     return all.some(({ datname }) => datname.startsWith(name));
   });
 
-export const newUser = (kassa: Kassa, credit?: number) => kassa.newUser(credit);
-export const newItem = (kassa: Kassa, price: number, stock?: number) => kassa.newItem(price, stock);
-export const newOrder = (kassa: Kassa, user_id: string, lines?: Lines) =>
-  kassa.newOrder(user_id, lines);
-export const creditOf = (kassa: Kassa, user_id: string) => kassa.creditOf(user_id);
-export const stockOf = (kassa: Kassa, item_id: string) => kassa.stockOf(item_id);
-export const isPaid = (kassa: Kassa, order_id: string) => kassa.isPaid(order_id);
-
 /**
  * Terminates all sessions of this run in this database, as an operator or a failover would.
  * @returns their number
