@@ -54,7 +54,10 @@ export interface Changes {
 }
 
 /** What a rule decided: the body of a 200, or a refusal with a detail for people. */
-export type Outcome = { body: Record<string, unknown> } | { refusal: Refusal; detail: string };
+export type Outcome =
+  | { body: Record<string, unknown> }
+  /** `facts` are for programs: which items are short, say. The path API leaves them out. */
+  | { refusal: Refusal; detail: string; facts?: Record<string, unknown> };
 
 /** An outcome with its changes (a refusal has none), or the keys of further rows to lock. */
 export type Decision<A = Outcome> = { outcome: A; changes?: Changes } | { lock: Keys };
@@ -109,9 +112,11 @@ export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
 export const countKeys = ({ orders, users, items }: Keys): number =>
   (orders?.length ?? 0) + (users?.length ?? 0) + (items?.length ?? 0);
 
-export const refuse = (refusal: Refusal, detail: string): Decision => ({
-  outcome: { refusal, detail },
-});
+export const refuse = (
+  refusal: Refusal,
+  detail: string,
+  facts?: Record<string, unknown>,
+): Decision => ({ outcome: { refusal, detail, ...(facts && { facts }) } });
 
 export const accept = (body: Record<string, unknown>, changes?: Changes): Decision =>
   changes ? { outcome: { body }, changes } : { outcome: { body } };

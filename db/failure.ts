@@ -5,6 +5,8 @@ export type Refusal =
   | 'order_not_found'
   | 'item_not_found'
   | 'user_not_found'
+  | 'already_exists'
+  | 'stock_changed'
   | 'out_of_stock'
   | 'insufficient_credit'
   | 'order_empty'
@@ -30,11 +32,14 @@ export class CodedError<C extends string> extends Error {
   constructor(
     readonly code: C,
     readonly detail: string,
-    options?: { cause?: unknown },
+    options?: { cause?: unknown; facts?: Record<string, unknown> },
   ) {
     super(`${code}: ${detail}`, options);
     this.name = new.target.name;
+    this.facts = options?.facts;
   }
+  /** Further fields of the problem, for programs. */
+  readonly facts: Record<string, unknown> | undefined;
 }
 
 export class Failure extends CodedError<Code> {}

@@ -7,7 +7,7 @@ import { readRunningCluster, urlOf } from '../../db/local/cluster.ts';
 import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import type { Store } from '../../db/store.ts';
-import { idsUpTo } from '../http/params.ts';
+import { idsUpTo } from '../http/submit.ts';
 import { orderRoutes } from '../order/routes.ts';
 import { initUsers } from '../payment/commands.ts';
 import { paymentRoutes } from '../payment/routes.ts';

@@ -1,7 +1,7 @@
 /** The types of the edge: a request, its answer, and what a request carries through its route. */
 import type { CodedError } from '../../db/failure.ts';
+import type { ProblemCode } from '../contract/problems.ts';
 import type { HeaderFields } from './message.ts';
-import type { ProblemCode } from './problem.ts';
 
 /** What each request carries besides itself, from the edge to its route and back to the log. */
 export interface Exchange {

@@ -49,6 +49,8 @@ ${calls.map(row)}</table>
 }
 
 const LINKS: readonly Link[] = [
+  { path: '/docs', text: 'Every call, with a form to try it.' },
+  { path: '/openapi.json', text: 'The same for programs (OpenAPI 3.1).' },
   { path: '/health/live', text: 'The process runs.' },
   { path: '/health/ready', text: 'The store answers, and calls are served.' },
   { path: '/metrics', text: 'What happens here, as Prometheus reads it.' },

@@ -2,7 +2,7 @@
 import type { Context } from 'hono';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Gauges, Meter } from '../../db/meter.ts';
-import { CODES } from './problem.ts';
+import { CODES } from '../contract/problems.ts';
 
 export interface Metrics {
   /** The store reports to it. */

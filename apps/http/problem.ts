@@ -1,68 +1,15 @@
 /** Renders every error: a stable code as application/problem+json (RFC 9457). */
-import { type Code, CodedError } from '../../db/failure.ts';
-
-/** Codes of requests that are refused before a command is made of them. */
-export type RequestCode =
-  | 'malformed_request'
-  | 'request_timeout'
-  | 'body_too_large'
-  | 'head_too_large'
-  | 'route_not_found'
-  | 'method_not_allowed'
-  | 'method_not_implemented'
-  | 'batch_init_disabled'
-  | 'cross_site_request'
-  | 'host_not_allowed'
-  | 'unsupported_body';
-
-export type ProblemCode = Code | RequestCode;
+import { CodedError } from '../../db/failure.ts';
+import {
+  PROBLEM_TYPE,
+  PROBLEMS,
+  type ProblemCode,
+  RETRY_LATER,
+  type RequestCode,
+  typeOf,
+} from '../contract/problems.ts';
 
 export class RequestError extends CodedError<RequestCode> {}
-
-const catalogue: Record<ProblemCode, { status: number; title: string }> = {
-  malformed_request: { status: 400, title: 'The request is not valid HTTP/1.1' },
-  invalid_parameter: { status: 400, title: 'A parameter is malformed or out of range' },
-  batch_init_disabled: { status: 403, title: 'batch_init is switched off here' },
-  cross_site_request: { status: 403, title: 'The call came from a page of another site' },
-  order_not_found: { status: 404, title: 'There is no such order' },
-  item_not_found: { status: 404, title: 'There is no such item' },
-  user_not_found: { status: 404, title: 'There is no such user' },
-  route_not_found: { status: 404, title: 'There is no such path' },
-  method_not_allowed: { status: 405, title: 'This path takes other methods' },
-  out_of_stock: { status: 409, title: 'There is not enough stock' },
-  insufficient_credit: { status: 409, title: 'There is not enough credit' },
-  request_timeout: { status: 408, title: 'The request did not come whole in time' },
-  body_too_large: { status: 413, title: 'The body is too large' },
-  head_too_large: { status: 431, title: 'URL and headers are too large' },
-  order_empty: { status: 409, title: 'The order has no items' },
-  already_paid: { status: 409, title: 'The order is paid, or a payment of it stands' },
-  not_paid: { status: 409, title: 'Nothing was paid for the order' },
-  amount_mismatch: { status: 409, title: 'Another amount was paid' },
-  limit_exceeded: { status: 409, title: 'A limit would be passed' },
-  unsupported_body: { status: 415, title: 'This call takes no body' },
-  host_not_allowed: { status: 421, title: 'This service does not answer for that host' },
-  idempotency_key_reused: { status: 422, title: 'The idempotency key was used for another call' },
-  contention: { status: 429, title: 'Conflicts with other calls lasted too long' },
-  overloaded: { status: 429, title: 'The service has too much to do' },
-  internal: { status: 500, title: 'Internal error' },
-  method_not_implemented: { status: 501, title: 'There is no such method' },
-  store_unavailable: { status: 503, title: 'The store cannot be reached' },
-  outcome_unknown: { status: 503, title: 'It is not known whether the call took effect' },
-  not_ready: { status: 503, title: 'The service is not ready' },
-};
-
-export const CODES = Object.keys(catalogue) as ProblemCode[];
-
-export const PROBLEM_TYPE = 'application/problem+json';
-
-/** Codes of calls that may succeed if they are repeated a moment later. */
-const retryLater = new Set<ProblemCode>([
-  'contention',
-  'overloaded',
-  'store_unavailable',
-  'outcome_unknown',
-  'not_ready',
-]);
 
 export interface Problem {
   status: number;
@@ -70,16 +17,24 @@ export interface Problem {
   headers: Record<string, string>;
 }
 
-/** @param detail for people: it names the ids concerned, and never SQL, stacks or hosts */
-export function problem(code: ProblemCode, detail: string, request_id: string): Problem {
-  const { status, title } = catalogue[code];
-  const type = `urn:kassa:problem:${code}`;
+/**
+ * @param detail for people: it names the ids concerned, and never SQL, stacks or hosts
+ * @param facts further fields, for programs
+ */
+export function problem(
+  code: ProblemCode,
+  detail: string,
+  request_id: string,
+  facts?: Record<string, unknown>,
+): Problem {
+  const { status, title } = PROBLEMS[code];
+  const type = typeOf(code);
   return {
     status,
-    body: JSON.stringify({ type, title, status, detail, code, request_id }),
+    body: JSON.stringify({ type, title, status, detail, code, request_id, ...facts }),
     headers: {
       'content-type': PROBLEM_TYPE,
-      ...(retryLater.has(code) ? { 'retry-after': '1' } : {}),
+      ...(RETRY_LATER.has(code) ? { 'retry-after': '1' } : {}),
     },
   };
 }

@@ -5,15 +5,19 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { CodedError, Failure } from '../../db/failure.ts';
 import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
+import { healthCalls } from '../contract/health.ts';
+import type { ProblemCode } from '../contract/problems.ts';
 import { admission } from './admission.ts';
+import { assertNoBody } from './bodies.ts';
+import { serveDocuments } from './documents.ts';
 import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';
 import { asksForPage, frontPage } from './front-page.ts';
 import { collectable, type Metrics } from './metrics.ts';
-import { assertNoBody } from './params.ts';
 import { readPlatformRequest } from './platform.ts';
-import { type ProblemCode, problem, RequestError } from './problem.ts';
+import { problem, RequestError } from './problem.ts';
 import { codeOf, logRequests } from './request-log.ts';
 import { FIXED_HEADERS } from './response-text.ts';
+import { on } from './route.ts';
 
 export interface ServeOptions {
   /** Logs every request, not only failures. */
@@ -41,14 +45,15 @@ export function serveRoutes(
   let draining = false;
   let becameIdle = () => {};
 
-  app.get('/health/live', (c) => c.json({ status: 'live' }));
-  app.get('/health/ready', async (c) => {
+  on(app, healthCalls.live, (c) => c.json({ status: 'live' }));
+  on(app, healthCalls.ready, async (c) => {
     if (draining) throw new Failure('not_ready', 'the service is stopping');
     await store.check();
     return c.json({ status: 'ready' });
   });
   scrapes.get('/metrics', (c) => metrics.scrape(c, store.gauges));
   for (const part of routes) app.route('/', part);
+  serveDocuments(app);
   const logRequest = logRequests(log, options.log_requests === true);
   const admit = admission(options.hosts ?? ['*']);
   const responder = responderFor(app);
@@ -89,7 +94,9 @@ export function serveRoutes(
         try {
           const response = await route(router, request, exchange, () => {
             admit(request);
-            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);
+            if (body && !takesBodies(request.url) && routeOf(request.url) !== 'none') {
+              assertNoBody(exchange);
+            }
           });
           return finish(request, response, exchange, performance.now() - begun_at);
         } finally {
@@ -130,9 +137,9 @@ function answerUnrouted(app: Hono<Env>, has_page: boolean): void {
   app.onError((error, c) => fail(c, error));
 }
 
-const METHODS = ['GET', 'POST', 'DELETE'];
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 /** The methods of RFC 9110 and RFC 5789. */
-const KNOWN = new Set([...METHODS, 'HEAD', 'PUT', 'PATCH', 'OPTIONS', 'TRACE', 'CONNECT']);
+const KNOWN = new Set([...METHODS, 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT']);
 
 /** The answer as one object, for platforms. */
 function withHeaders({ response, request_id, last }: Outgoing): Response {
@@ -169,6 +176,9 @@ async function head(app: Hono<Env>, { url, headers }: Incoming, exchange: Exchan
   response.headers.set('content-length', String(byteLength));
   return response;
 }
+
+/** Under /v1 each call says whether it takes a body; elsewhere none does. */
+const takesBodies = (url: string): boolean => url.startsWith('/v1/', url.indexOf('/', 8));
 
 /** The client's request id if it is valid, so that a trace spans services; or a new one. */
 function requestIdOf(headers: Incoming['headers'] | undefined): string {
@@ -212,5 +222,5 @@ function failed(error: unknown, exchange: Exchange) {
   exchange.failure = failure;
   const shown =
     code === 'internal' ? 'the request id leads to the log line that says more' : detail;
-  return problem(code, shown, exchange.request_id);
+  return problem(code, shown, exchange.request_id, failure.facts);
 }

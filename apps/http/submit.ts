@@ -1,12 +1,15 @@
 /** Submits a command to the store, and renders its outcome as the answer. */
+import { createHash } from 'node:crypto';
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Answer, Command, Decision, Operation, Outcome } from '../../db/command.ts';
 import { assert, Failure } from '../../db/failure.ts';
 import type { Service } from '../../db/service.ts';
 import type { Store } from '../../db/store.ts';
+import type { Call } from '../contract/call.ts';
+import { PROBLEM_TYPE } from '../contract/problems.ts';
 import type { Env } from './exchange.ts';
-import { PROBLEM_TYPE, problem, RequestError } from './problem.ts';
+import { problem, RequestError } from './problem.ts';
 
 /** Runs a command. With an Idempotency-Key the answer is recorded, or the recorded one is sent. */
 export async function submit(c: Context<Env>, store: Store, command: Command): Promise<Response> {
@@ -56,22 +59,51 @@ function afterSome(error: unknown, rows: number): unknown {
 }
 
 /** Renders the answer inside the transaction, since its bytes are recorded there. */
-function answering(c: Context<Env>, command: Command): Command<Answer> {
+function answering(c: Context<Env>, command: Command, form: Form = PATHS): Command<Answer> {
   const { request_id } = c.env;
   return {
     ...command,
     decide(rows): Decision<Answer> {
       const decision = command.decide(rows);
       if ('lock' in decision) return decision;
-      return { ...decision, outcome: render(decision.outcome, request_id) };
+      return { ...decision, outcome: form(decision.outcome, request_id) };
     },
   };
 }
 
-const render = (outcome: Outcome, request_id: string): Answer =>
+type Form = (outcome: Outcome, request_id: string) => Answer;
+
+const PATHS: Form = (outcome, request_id) =>
   'body' in outcome
     ? { status: 200, body: JSON.stringify(outcome.body) }
     : problem(outcome.refusal, outcome.detail, request_id);
+
+/** With the status of the call, and with the facts of a refusal. */
+const formOf =
+  ({ status = 200 }: Call): Form =>
+  (outcome, request_id) =>
+    'body' in outcome
+      ? { status, body: JSON.stringify(outcome.body) }
+      : problem(outcome.refusal, outcome.detail, request_id, outcome.facts);
+
+/** Runs a command of /v1. Its idempotency key is for this body too. */
+export async function submitJson(
+  c: Context<Env>,
+  store: Store,
+  call: Call,
+  command: Command,
+): Promise<Response> {
+  const operation = operationOf(c);
+  if (operation && c.env.body) {
+    const digest = createHash('sha256').update(c.env.body).digest('base64');
+    operation.fingerprint += ` ${digest}`;
+  }
+  const submitted = await store.write(answering(c, command, formOf(call)), operation);
+  const { answer, replayed, batch, attempt } = submitted;
+  Object.assign(c.env, { batch, attempt });
+  if (answer.status === 201) c.header('location', `${c.req.path}/${JSON.parse(answer.body).id}`);
+  return send(c, answer, replayed);
+}
 
 function operationOf(c: Context<Env>): Operation | undefined {
   const key = c.req.header('idempotency-key');
@@ -79,26 +111,35 @@ function operationOf(c: Context<Env>): Operation | undefined {
   if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
     throw new Failure('invalid_parameter', 'Idempotency-Key must be 1-255 printable characters');
   }
-  const service = SERVICE_OF[c.req.path.split('/')[1] ?? ''];
+  const [, first = '', second = ''] = c.req.path.split('/');
+  const service = SERVICE_OF[first === 'v1' ? `v1/${second}` : first];
   assert(service, 'a path of a service', c.req.path);
   return { service, key, fingerprint: `${c.req.method} ${c.req.path}` };
 }
 
-/** By the first segment of the path. */
+/** By the beginning of the path. */
 const SERVICE_OF: Readonly<Record<string, Service>> = {
   orders: 'order',
   payment: 'payment',
   stock: 'stock',
+  'v1/users': 'payment',
+  'v1/items': 'stock',
+  'v1/orders': 'order',
 };
 
 function send(c: Context<Env>, { status, body }: Answer, replayed: boolean): Response {
   if (replayed) c.header('idempotency-replayed', 'true');
-  if (status !== 200) c.env.problem = body;
-  const content_type = status === 200 ? 'application/json' : PROBLEM_TYPE;
+  const failed = status >= 400;
+  if (failed) c.env.problem = body;
+  const content_type = failed ? PROBLEM_TYPE : 'application/json';
   return c.body(body, status as ContentfulStatusCode, { 'content-type': content_type });
 }
 
 /** batch_init is for load tests: on in development, elsewhere only where it is configured. */
-export function assertBatchInit(on: boolean): void {
+export const assertBatchInit = (on: boolean) => (): void => {
   if (!on) throw new RequestError('batch_init_disabled', 'set BATCH_INIT=on to allow it');
-}
+};
+
+/** The ids of a batch_init, `from` to `to - 1`, as strings. */
+export const idsUpTo = (from: number, to: number): string[] =>
+  Array.from({ length: to - from }, (_, i) => String(from + i));

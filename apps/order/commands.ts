@@ -9,6 +9,7 @@ import {
   type Line,
   type Order,
   passesLimit,
+  type Rows,
   refuse,
   type User,
 } from '../../db/command.ts';
@@ -66,7 +67,10 @@ export const removeItem = (order_id: string, item_id: string): Command => ({
   },
 });
 
-export const removeOrder = (order_id: string): Command => ({
+export const removeOrder = (
+  order_id: string,
+  show = (id: string): Record<string, unknown> => ({ order_id: id }),
+): Command => ({
   keys: { orders: [order_id] },
   decide(rows) {
     const order = rows.order(order_id);
@@ -75,7 +79,7 @@ export const removeOrder = (order_id: string): Command => ({
     if (order.payment !== null) {
       return refuse('already_paid', `order ${order_id} has a payment that stands: cancel it first`);
     }
-    return accept({ order_id }, { removed_orders: [order_id] });
+    return accept(show(order_id), { removed_orders: [order_id] });
   },
 });
 
@@ -84,51 +88,68 @@ export const removeOrder = (order_id: string): Command => ({
  * total; or changes nothing. A payment that was made for the order counts towards the total, so the
  * user does not pay twice. A checkout of a paid order gives the same answer and changes nothing.
  */
-export const checkout = (order_id: string): Command => ({
+export const checkout = (order_id: string, show: Show = shown): Command => ({
   keys: { orders: [order_id] },
   prefetch: order_id,
   decide(rows) {
     const order = rows.order(order_id);
     if (!order) return refuse('order_not_found', `no order ${order_id}`);
-    const { total_cost, lines } = order;
-    const body = { order_id, paid: true, total_cost };
-    if (order.paid) return accept(body);
-    if (lines.length === 0) return refuse('order_empty', `order ${order_id} has no items`);
-    if (!rows.hold(keysOf(order))) return { lock: keysOf(order) };
-
-    const user = rows.user(order.user_id);
-    if (!user) return refuse('user_not_found', `no user ${order.user_id}`);
-    const items: Item[] = [];
-    const short: string[] = [];
-    for (const { item_id, quantity } of lines) {
-      const item = rows.item(item_id);
-      if (!item) return refuse('item_not_found', `no item ${item_id}`);
-      if (item.stock < quantity) short.push(item_id);
-      items.push({ ...item, stock: item.stock - quantity });
-    }
-    if (short.length > 0) return refuse('out_of_stock', `not enough of ${short.sort().join(', ')}`);
-    return charge(order, user, items, body);
+    return order.paid ? accept(show(order)) : payFor(rows, order, show);
   },
 });
 
-function charge(order: Order, user: User, items: Item[], body: Record<string, unknown>): Decision {
+/** The body of the answer, from the order as it is afterwards. */
+type Show = (order: Order) => Record<string, unknown>;
+
+const shown: Show = ({ id, paid, total_cost }) => ({ order_id: id, paid, total_cost });
+
+/** Pays for an order that is not paid. It may be new. */
+export function payFor(rows: Rows, order: Order, show: Show): Decision {
+  const { id: order_id, lines } = order;
+  if (lines.length === 0) return refuse('order_empty', `order ${order_id} has no items`);
+  const { users, items: item_ids } = keysOf(order);
+  if (!rows.hold({ users: users ?? [], items: item_ids ?? [] })) return { lock: keysOf(order) };
+
+  const user = rows.user(order.user_id);
+  if (!user) return refuse('user_not_found', `no user ${order.user_id}`);
+  const items: Item[] = [];
+  const short: Short[] = [];
+  for (const { item_id, quantity } of lines) {
+    const item = rows.item(item_id);
+    if (!item) return refuse('item_not_found', `no item ${item_id}`);
+    const { stock } = item;
+    if (stock < quantity) short.push({ item_id, wanted: quantity, available: stock });
+    items.push({ ...item, stock: stock - quantity });
+  }
+  if (short.length > 0) return outOfStock(short);
+  return charge(order, user, items, show);
+}
+
+interface Short {
+  item_id: string;
+  wanted: number;
+  available: number;
+}
+
+function outOfStock(short: Short[]): Decision {
+  const items = short.sort((a, b) => (a.item_id < b.item_id ? -1 : 1));
+  const names = items.map(({ item_id }) => item_id).join(', ');
+  return refuse('out_of_stock', `not enough of ${names}`, { items });
+}
+
+function charge(order: Order, user: User, items: Item[], show: Show): Decision {
   const { id: order_id, user_id, total_cost, payment } = order;
   const credit = user.credit - total_cost + (payment ?? 0);
   if (credit < 0) {
-    return refuse(
-      'insufficient_credit',
-      `user ${user_id} cannot pay ${total_cost} for ${order_id}`,
-    );
+    const detail = `user ${user_id} cannot pay ${total_cost} for ${order_id}`;
+    return refuse('insufficient_credit', detail, { shortfall: -credit });
   }
   if (passesLimit(credit)) return refuse('limit_exceeded', `user ${user_id} has too much credit`);
-  const changes: Changes = {
-    orders: [{ ...order, paid: true, payment: null }],
-    users: [{ ...user, credit }],
-    items,
-  };
-  if (payment === null) return accept(body, changes);
+  const paid = { ...order, paid: true, payment: null };
+  const changes: Changes = { orders: [paid], users: [{ ...user, credit }], items };
+  if (payment === null) return accept(show(paid), changes);
   const taken_in = { user_id, amount: payment, reason: 'payment_taken_in', order_id };
-  return accept(body, { ...changes, credit_movements: [taken_in] });
+  return accept(show(paid), { ...changes, credit_movements: [taken_in] });
 }
 
 /** An order of batch_init: its user, and lines that are already chosen. */

@@ -2,9 +2,11 @@
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
+import { orderCalls as calls } from '../contract/order.ts';
 import type { Env } from '../http/exchange.ts';
-import { amount, id, rowCount, startingValue } from '../http/params.ts';
+import { on } from '../http/route.ts';
 import { assertBatchInit, submit, submitInChunks } from '../http/submit.ts';
+import { basketRoutes } from './basket-routes.ts';
 import {
   addItem,
   type Basket,
@@ -17,49 +19,47 @@ import {
 } from './commands.ts';
 
 export function orderRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
-  const app = new Hono<Env>().basePath('/orders');
+  const app = new Hono<Env>();
 
-  app.post('/create/:user_id', (c) =>
-    submit(c, store, createOrder(crypto.randomUUID(), id(c, 'user_id'))),
+  on(app, calls.createOrder, (c, { user_id }) =>
+    submit(c, store, createOrder(crypto.randomUUID(), user_id)),
   );
 
-  app.get('/find/:order_id', async (c) => {
-    const order_id = id(c, 'order_id');
+  on(app, calls.findOrder, async (c, { order_id }) => {
     const order = await store.read.findOrder(order_id);
     if (!order) throw new Failure('order_not_found', `no order ${order_id}`);
     const { paid, user_id, total_cost } = order;
     return c.json({ order_id, paid, items: itemsOf(order), user_id, total_cost });
   });
 
-  app.post('/addItem/:order_id/:item_id/:quantity', (c) =>
-    submit(c, store, addItem(id(c, 'order_id'), id(c, 'item_id'), amount(c, 'quantity'))),
+  on(app, calls.addItem, (c, { order_id, item_id, quantity }) =>
+    submit(c, store, addItem(order_id, item_id, quantity)),
   );
-  app.post('/addItem/:order_id/:item_id', (c) =>
-    submit(c, store, addItem(id(c, 'order_id'), id(c, 'item_id'), 1)),
-  );
-
-  app.on(['DELETE', 'POST'], '/removeItem/:order_id/:item_id', (c) =>
-    submit(c, store, removeItem(id(c, 'order_id'), id(c, 'item_id'))),
-  );
-  app.on(['DELETE', 'POST'], '/remove/:order_id', (c) =>
-    submit(c, store, removeOrder(id(c, 'order_id'))),
+  on(app, calls.addOneItem, (c, { order_id, item_id }) =>
+    submit(c, store, addItem(order_id, item_id, 1)),
   );
 
-  app.post('/checkout/:order_id', (c) => submit(c, store, checkout(id(c, 'order_id'))));
+  on(app, calls.removeItem, (c, { order_id, item_id }) =>
+    submit(c, store, removeItem(order_id, item_id)),
+  );
+  on(app, calls.removeOrder, (c, { order_id }) => submit(c, store, removeOrder(order_id)));
 
-  app.post('/batch_init/:n/:n_items/:n_users/:item_price', (c) => {
-    assertBatchInit(options.batch_init);
-    const n = rowCount(c, 'n');
-    const n_items = rowCount(c, 'n_items');
-    const n_users = rowCount(c, 'n_users');
-    const item_price = startingValue(c, 'item_price');
-    return submitInChunks(c, store, n, (from, to) => {
-      const baskets: Basket[] = [];
-      for (let i = from; i < to; i++) baskets.push(randomBasket(i, n_items, n_users, item_price));
-      return initOrders(baskets, `${n} orders are there`);
-    });
-  });
+  on(app, calls.checkout, (c, { order_id }) => submit(c, store, checkout(order_id)));
 
+  const admit = assertBatchInit(options.batch_init);
+  on(
+    app,
+    calls.initOrders,
+    (c, { n, n_items, n_users, item_price }) =>
+      submitInChunks(c, store, n, (from, to) => {
+        const baskets: Basket[] = [];
+        for (let i = from; i < to; i++) baskets.push(randomBasket(i, n_items, n_users, item_price));
+        return initOrders(baskets, `${n} orders are there`);
+      }),
+    admit,
+  );
+
+  basketRoutes(app, store);
   return app;
 }
 

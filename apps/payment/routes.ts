@@ -2,9 +2,10 @@
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
+import { paymentCalls as calls } from '../contract/payment.ts';
 import type { Env } from '../http/exchange.ts';
-import { amount, id, idsUpTo, rowCount, startingValue } from '../http/params.ts';
-import { assertBatchInit, submit, submitInChunks } from '../http/submit.ts';
+import { on } from '../http/route.ts';
+import { assertBatchInit, idsUpTo, submit, submitInChunks } from '../http/submit.ts';
 import {
   addFunds,
   cancelPayment,
@@ -15,56 +16,55 @@ import {
   paymentStatus,
   payOrder,
 } from './commands.ts';
+import { userRoutes } from './user-routes.ts';
 
 export function paymentRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
-  const app = new Hono<Env>().basePath('/payment');
+  const app = new Hono<Env>();
 
-  app.post('/create_user', (c) => submit(c, store, createUser(crypto.randomUUID())));
+  on(app, calls.createUser, (c) => submit(c, store, createUser(crypto.randomUUID())));
 
-  app.get('/find_user/:user_id', async (c) => {
-    const user_id = id(c, 'user_id');
+  on(app, calls.findUser, async (c, { user_id }) => {
     const user = await store.read.findUser(user_id);
     if (!user) throw new Failure('user_not_found', `no user ${user_id}`);
     return c.json({ user_id, credit: user.credit });
   });
 
-  app.post('/add_funds/:user_id/:amount', (c) =>
-    submit(c, store, addFunds(id(c, 'user_id'), amount(c, 'amount'))),
+  on(app, calls.addFunds, (c, { user_id, amount }) => submit(c, store, addFunds(user_id, amount)));
+
+  on(app, calls.pay, (c, { user_id, amount }) => submit(c, store, pay(user_id, amount)));
+  on(app, calls.payOrder, (c, { user_id, order_id, amount }) =>
+    submit(c, store, payOrder(user_id, order_id, amount)),
   );
 
-  app.post('/pay/:user_id/:amount', (c) =>
-    submit(c, store, pay(id(c, 'user_id'), amount(c, 'amount'))),
+  on(app, calls.cancelPayment, (c, { user_id, order_id }) =>
+    submit(c, store, cancelPayment(user_id, order_id, undefined)),
   );
-  app.post('/pay/:user_id/:order_id/:amount', (c) =>
-    submit(c, store, payOrder(id(c, 'user_id'), id(c, 'order_id'), amount(c, 'amount'))),
-  );
-
-  app.post('/cancel/:user_id/:order_id', (c) =>
-    submit(c, store, cancelPayment(id(c, 'user_id'), id(c, 'order_id'), undefined)),
-  );
-  app.post('/cancel/:user_id/:order_id/:amount', (c) =>
-    submit(c, store, cancelPayment(id(c, 'user_id'), id(c, 'order_id'), amount(c, 'amount'))),
+  on(app, calls.cancelAmount, (c, { user_id, order_id, amount }) =>
+    submit(c, store, cancelPayment(user_id, order_id, amount)),
   );
 
-  app.get('/status/:user_id/:order_id', async (c) => {
-    const [user_id, order_id] = [id(c, 'user_id'), id(c, 'order_id')];
+  on(app, calls.readStatus, async (c, { user_id, order_id }) => {
     const order = await store.read.findOrder(order_id);
     if (order?.user_id !== user_id) {
       throw new Failure('order_not_found', `user ${user_id} has no order ${order_id}`);
     }
     return c.json({ paid: isPaid(order) });
   });
-  app.post('/status/:user_id/:order_id', (c) =>
-    submit(c, store, paymentStatus(id(c, 'user_id'), id(c, 'order_id'))),
+  on(app, calls.paymentStatus, (c, { user_id, order_id }) =>
+    submit(c, store, paymentStatus(user_id, order_id)),
   );
 
-  app.post('/batch_init/:n/:starting_money', (c) => {
-    assertBatchInit(options.batch_init);
-    const [n, starting_money] = [rowCount(c, 'n'), startingValue(c, 'starting_money')];
-    return submitInChunks(c, store, n, (from, to) =>
-      initUsers(idsUpTo(from, to), starting_money, `${n} users are there`),
-    );
-  });
+  const admit = assertBatchInit(options.batch_init);
+  on(
+    app,
+    calls.initUsers,
+    (c, { n, starting_money }) =>
+      submitInChunks(c, store, n, (from, to) =>
+        initUsers(idsUpTo(from, to), starting_money, `${n} users are there`),
+      ),
+    admit,
+  );
 
+  userRoutes(app, store);
   return app;
 }

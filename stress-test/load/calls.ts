@@ -23,6 +23,20 @@ export const newCall = (): Call => ({
   wanted: false,
 });
 
+/** Ids of existing rows. */
+export interface Ids {
+  count: number;
+  id(i: number): string;
+  /** Adjacent ids are adjacent in the store too. */
+  close: boolean;
+}
+
+export interface Rows {
+  orders: Ids;
+  users: Ids;
+  items: Ids;
+}
+
 export interface Workload {
   /** Fills in the next call. @returns false if there is none */
   next(call: Call): boolean;
@@ -30,11 +44,13 @@ export interface Workload {
   answered(call: Call, status: number, body: string): 'committed' | 'repeated' | 'read';
 }
 
-/** Builds requests without bodies. */
+/** Builds requests. */
 export interface Requests {
   get(path: string): string;
   post(path: string): string;
   remove(path: string): string;
+  /** A POST of a JSON object. */
+  send(path: string, json: string): string;
 }
 
 /** @param host the `host` header @param prefix of every path, such as '' or '/shop' */
@@ -45,5 +61,7 @@ export function requests(host: string, prefix: string): Requests {
     get: (path) => `GET ${prefix}${path}${bare}`,
     post: (path) => `POST ${prefix}${path}${empty}`,
     remove: (path) => `DELETE ${prefix}${path}${empty}`,
+    send: (path, json) =>
+      `POST ${prefix}${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${json.length}\r\n\r\n${json}`,
   };
 }

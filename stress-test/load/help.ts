@@ -24,6 +24,8 @@ The calls: --workload W (distinct)
   scenarios   the course's older load, each session from scratch: 5 % create an item; 30 % buy one;
               25 % buy two; 20 % remove an item, add it again and buy it; 10 % lack stock;
               10 % lack credit
+  purchase    the whole purchase of two random items in one call, POST /v1/orders
+  purchase_by_path   the same as four calls: create, addItem, addItem, checkout (each is counted)
   reads       GET of orders, items and users, a third each
   find, add_funds, add_item, create      one kind of call: /orders/find, /payment/add_funds,
               /orders/addItem, /orders/create
@@ -40,8 +42,8 @@ The rows
                     with 64 clients a call shares an item with a concurrent one with a probability
                     of 0.13 %, a user with 0.06 %. Orders for zipf, and for distinct with --lines
                     other than 2, are created by calls.
-  --prepared F..T   orders "F" … "T-1" exist, unpaid; nothing is prepared. reads, add_item,
-                    add_funds and create need --users N and --items N: ids "0" … "N-1" exist.
+  --prepared F..T   orders "F" … "T-1" exist, unpaid; nothing is prepared. reads, purchase,
+                    add_item, add_funds and create need --users N and --items N: ids "0" … "N-1" exist.
   --orders N        orders to prepare (batch: 100000; zipf 20000, repeats 1000, single calls 10000;
                     calls: course 10000, repeats 100, others 1000; open loop: as many as needed)
   --users N  --items N  --lines N (2)  --theta T (0.99)

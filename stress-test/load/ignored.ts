@@ -24,6 +24,9 @@ function withoutEffect(given: Flags, name: WorkloadName, protocol: string): [Nam
   if (name === 'add_funds' || name === 'create') {
     return [...plain, [['orders', 'items'], `--workload ${name} needs users only`]];
   }
+  if (name.startsWith('purchase')) {
+    return [...plain, [['orders'], `--workload ${name} creates the orders`]];
+  }
   if (!given.prepared || name === 'reads') return plain;
   const unused: Names = name === 'add_item' ? ['users'] : ['users', 'items'];
   return [...plain, [unused, 'the prepared orders have theirs']];

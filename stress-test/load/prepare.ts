@@ -1,8 +1,9 @@
 /** Creates the rows for a workload, through the API. */
 import type { Live } from '../../test/support/report.ts';
+import type { Ids, Rows } from './calls.ts';
 import type { Options } from './options.ts';
 import { type RowOptions, spread } from './rows.ts';
-import { type Ids, listed, numbered, type Rows, type WorkloadName } from './workloads.ts';
+import { listed, numbered, type WorkloadName } from './workloads.ts';
 import { zipf } from './zipf.ts';
 
 const AT_ONCE = 64;
@@ -34,13 +35,14 @@ export async function prepare(
   if (rows.how === 'batch') {
     await announceOverwrite(ask, address, say);
     const made = await byBatch(ask, workload, rows, line);
+    if (made && !needs(workload).orders) return { ...exist, orders: nothing };
     if (made) {
       const by_batch = spread(rows, workload);
       const orders = by_batch
         ? numbered(0, rows.orders)
         : await makeOrders(ask, workload, rows, exist.users, exist.items, random, line);
       line.end();
-      return { ...exist, orders: needs(workload).orders ? orders : nothing };
+      return { ...exist, orders };
     }
     say('batch_init is disabled there: the rows are created by single calls');
   }
@@ -66,8 +68,9 @@ async function announceOverwrite(ask: Ask, address: string, say: (sentence: stri
   say(`${address}: batch_init overwrites the rows "0" … "n-1"${there}`);
 }
 
+/** The rows that a workload uses besides users. */
 const needs = (name: WorkloadName) => ({
-  orders: name !== 'add_funds' && name !== 'create',
+  orders: !['add_funds', 'create', 'purchase', 'purchase_by_path'].includes(name),
   items: name !== 'add_funds' && name !== 'create',
 });
 
@@ -86,10 +89,10 @@ async function byBatch(
     if (error instanceof Error && error.message.includes('batch_init_disabled')) return false;
     throw error;
   }
-  if (!needs(name).orders) return true;
+  if (!needs(name).items) return true;
   line.show(`preparing: ${items} items by batch_init`);
   await ask('POST', `/stock/batch_init/${items}/${STOCK}/${PRICE}`);
-  if (!spread(rows, name)) return true;
+  if (!needs(name).orders || !spread(rows, name)) return true;
   line.show(`preparing: ${orders} orders by batch_init`);
   await ask('POST', `/orders/batch_init/${orders}/${items}/${users}/${PRICE}`);
   return true;
@@ -108,13 +111,16 @@ async function byCalls(
     await ask('POST', `/payment/add_funds/${user_id}/${CREDIT}`);
     return user_id;
   });
-  if (!needs(name).orders) return { users, items: nothing, orders: nothing };
+  if (!needs(name).items) return { users, items: nothing, orders: nothing };
   const items = await make(rows.items, 'items', line, async () => {
     const { item_id } = await ask('POST', `/stock/item/create/${PRICE}`);
     await ask('POST', `/stock/add/${item_id}/${STOCK}`);
     return item_id;
   });
-  return { users, items, orders: await makeOrders(ask, name, rows, users, items, random, line) };
+  const orders = needs(name).orders
+    ? await makeOrders(ask, name, rows, users, items, random, line)
+    : nothing;
+  return { users, items, orders };
 }
 
 function makeOrders(

@@ -111,7 +111,7 @@ function refuse(rows: RowOptions, name: WorkloadName, { at_once }: Demand): void
   const { how, orders, users, items, lines } = rows;
   if (items > 1_000_000) usage(`${items} items are too many: at most 1000000`);
   if (how !== 'prepared') {
-    const drawn = name === 'zipf' ? lines : 1;
+    const drawn = name === 'zipf' ? lines : name.startsWith('purchase') ? 2 : 1;
     if (name !== 'scenarios' && items < drawn) {
       usage(`--items must be at least ${drawn}, the lines of an order`);
     }
@@ -121,11 +121,13 @@ function refuse(rows: RowOptions, name: WorkloadName, { at_once }: Demand): void
     }
     return;
   }
-  const needs_users = ['reads', 'add_funds', 'create'].includes(name);
-  const needs_items = ['reads', 'add_item'].includes(name);
+  const buys = name.startsWith('purchase');
+  const needs_users = buys || ['reads', 'add_funds', 'create'].includes(name);
+  const needs_items = buys || ['reads', 'add_item'].includes(name);
   if (needs_users && users === 0) usage(`--workload ${name} on prepared rows needs --users N`);
   if (needs_items && items === 0) usage(`--workload ${name} on prepared rows needs --items N`);
-  if (orders === 0 && !['add_funds', 'create', 'scenarios'].includes(name)) {
+  if (buys && items === 1) usage('--items: a purchase has two different items');
+  if (orders === 0 && !buys && !['add_funds', 'create', 'scenarios'].includes(name)) {
     usage('--prepared: there are no orders in that range');
   }
 }

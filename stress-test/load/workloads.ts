@@ -1,5 +1,6 @@
 /** The workloads: sequences of calls on existing rows. */
-import type { Call, Requests, Workload } from './calls.ts';
+import type { Call, Ids, Requests, Rows, Workload } from './calls.ts';
+import { inFourCalls, inOneCall } from './purchases.ts';
 import { scenarios } from './scenarios.ts';
 
 export const WORKLOADS = [
@@ -9,6 +10,8 @@ export const WORKLOADS = [
   'repeats',
   'course',
   'scenarios',
+  'purchase',
+  'purchase_by_path',
   'reads',
   'find',
   'add_funds',
@@ -16,20 +19,6 @@ export const WORKLOADS = [
   'create',
 ] as const;
 export type WorkloadName = (typeof WORKLOADS)[number];
-
-/** Ids of existing rows. */
-export interface Ids {
-  count: number;
-  id(i: number): string;
-  /** Adjacent ids are adjacent in the store too. */
-  close: boolean;
-}
-
-export interface Rows {
-  orders: Ids;
-  users: Ids;
-  items: Ids;
-}
 
 /** The ids "from" … "to - 1". */
 export const numbered = (from: number, to: number): Ids => ({
@@ -56,6 +45,10 @@ export function openWorkload(
   switch (name) {
     case 'scenarios':
       return scenarios(wire, random);
+    case 'purchase':
+      return inOneCall(rows, wire, random);
+    case 'purchase_by_path':
+      return inFourCalls(rows, wire, random);
     case 'repeats':
       return checkouts(orders, wire, inTurn(orders, true));
     case 'course':

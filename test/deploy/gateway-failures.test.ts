@@ -68,7 +68,9 @@ for (const [what, bytes, status, code] of refusals) {
     const headers = new Headers(raw.headers);
     expectProblem({ ...raw, text: raw.body, body: JSON.parse(raw.body), headers }, status, code);
     expect(headers.get('retry-after')).toBe(status === 503 ? '1' : null);
-    expect(headers.get('allow')).toBe(status === 405 ? 'GET, HEAD, POST, DELETE' : null);
+    expect(headers.get('allow')).toBe(
+      status === 405 ? 'GET, HEAD, POST, PUT, PATCH, DELETE' : null,
+    );
     expectOnce(raw);
   });
 }

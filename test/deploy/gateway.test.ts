@@ -1,5 +1,8 @@
 /** deploy/nginx.conf: a real nginx in front of the three services. */
+
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import type { Call } from '../../apps/contract/call.ts';
+import { CALLS } from '../../apps/contract/calls.ts';
 import {
   exchange,
   expectOnce,
@@ -99,18 +102,21 @@ check('a page of the same origin may call, one of another may not', async () => 
   expectBody(await get(`/payment/find_user/${user_id}`), { user_id, credit: 1 });
 });
 
-check('every path of the API page reaches its service and answers what it does', async () => {
-  const rows = (await text('docs/api.md')).matchAll(/^\| (`(?:GET|POST|DELETE)`?[^|]+)\|/gm);
-  const calls = [...rows].flatMap(([, cell = '']) => {
-    const path = cell.match(/ (\/[^`]+)`/)?.[1] ?? '';
-    if (/health|batch_init/.test(path)) return [];
-    const filled = path.replaceAll(/\{(\w+)\}/g, (_, name) => (/_id$/.test(name) ? 'nil' : '1'));
-    const methods = cell.replace(path, '').match(/[A-Z]+/g) ?? [];
-    return methods.map((method) => [method, filled] as const);
+/** The service of a call: its tag, or that of /v1. */
+const SERVICE: Partial<Record<Call['tag'], ServiceName>> = {
+  ...{ order: 'order', payment: 'payment', stock: 'stock' },
+  ...{ orders: 'order', users: 'payment', items: 'stock' },
+};
+
+check('every call of the contract reaches its service and is answered what that says', async () => {
+  const calls = CALLS.flatMap(({ tag, methods, path }) => {
+    const name = SERVICE[tag];
+    if (!name || path.includes('batch_init')) return [];
+    const filled = path.replaceAll(/\{(\w+)\}/g, (_, param) => (/_id$/.test(param) ? 'nil' : '1'));
+    return methods.map((method) => [method, filled, name] as const);
   });
-  expect(calls.length).toBeGreaterThan(20);
-  for (const [method, path] of calls) {
-    const name = SERVICES.find((service) => path.startsWith(`/${service}`)) ?? 'order';
+  expect(calls.length).toBeGreaterThan(30);
+  for (const [method, path, name] of calls) {
     const headers = { 'x-request-id': 'the-same' };
     const theirs = await callsAt(() => `http://${addressOf(name)}`).call(method, path, headers);
     const ours = await call(method, path, headers);
@@ -120,11 +126,25 @@ check('every path of the API page reaches its service and answers what it does',
       theirs.status,
       theirs.headers.get('content-type'),
     ]);
-    if (theirs.status !== 200) expect([path, ours.body]).toEqual([path, theirs.body]);
+    if (theirs.status >= 400) expect([path, ours.body]).toEqual([path, theirs.body]);
     expect(ours.body.code).not.toBe('route_not_found');
   }
+  const sent = { 'content-type': 'application/json' };
+  const made = await call('POST', '/v1/users', sent, '{"credit":1}');
+  expect([made.status, made.headers.get('location')]).toEqual([201, `/v1/users/${made.body.id}`]);
   for (const path of ['/payment/batch_init/2/5', '/stock/batch_init/2/5/1']) {
     expectBody(await post(path), { msg: expect.any(String) });
+  }
+});
+
+check('the contract and its page pass, the page with its own policy', async () => {
+  const direct = callsAt(() => `http://${addressOf('order')}`);
+  for (const path of ['/docs', '/openapi.json']) {
+    const [ours, theirs] = [await get(path), await direct.get(path)];
+    expect([path, ours.status, ours.text]).toEqual([path, 200, theirs.text]);
+    for (const name of ['content-type', 'content-security-policy', 'cache-control']) {
+      expect([path, ours.headers.get(name)]).toEqual([path, theirs.headers.get(name)]);
+    }
   }
 });
 

@@ -1,5 +1,8 @@
 /** The workloads of Kubernetes are restricted, refer to what is there, and agree with the product. */
+
 import { expect, test } from 'bun:test';
+import type { Call } from '../../apps/contract/call.ts';
+import { CALLS } from '../../apps/contract/calls.ts';
 import {
   built,
   configOf,
@@ -14,7 +17,7 @@ import {
   tools,
   user,
 } from './manifests/all.ts';
-import { find, type Manifest, ofKind, podsOf, selects, text } from './manifests/read.ts';
+import { find, type Manifest, ofKind, podsOf, selects } from './manifests/read.ts';
 
 const SOME = expect.any(String);
 const expectPositive = (spec: Record<string, number>, ...names: string[]) =>
@@ -109,7 +112,7 @@ test('client certificates come from an authority of ours', () => {
 });
 
 const probe = (path: string) => ({ httpGet: { path, port: 'http' } });
-const server = await text('apps/http/server.ts');
+const health = CALLS.filter(({ tag }) => tag === 'health').map(({ path }) => path);
 
 test.each(inEach(services))('$in: $name has ports, probes and time to stop', (service) => {
   const { name, port, objects } = service;
@@ -126,7 +129,7 @@ test.each(inEach(services))('$in: $name has ports, probes and time to stop', (se
     livenessProbe: probe('/health/live'),
     readinessProbe: probe('/health/ready'),
   });
-  for (const end of ['live', 'ready']) expect(server).toContain(`app.get('/health/${end}'`);
+  expect(health).toEqual(['/health/live', '/health/ready']);
   const { sleep } = container.lifecycle.preStop;
   expectPositive(sleep, 'seconds');
   const slack_s = pod.terminationGracePeriodSeconds - sleep.seconds - DRAIN_MS / 1000;
@@ -160,12 +163,16 @@ test.each(inEach(services))('$in: $name has one Service, autoscaler and budget',
 });
 
 test('paths lead to their service, by whatever controller the cluster has', () => {
+  const prefixes = services.flatMap((service) => service.prefixes);
+  const inside = ({ path }: Call) =>
+    prefixes.some((prefix) => path.startsWith(`${prefix}/`) || path === prefix);
+  expect(CALLS.filter((call) => call.tag !== 'health' && !inside(call))).toEqual([]);
   for (const name of ['minikube', 'production']) {
     const { metadata, spec } = find(overlay(name), 'Ingress', 'kassa');
     expect([metadata.annotations, spec.ingressClassName]).toEqual([undefined, undefined]);
-    const paths = services.map(({ name, prefix }) => {
+    const paths = services.flatMap(({ name, prefixes }) => {
       const backend = { service: { name, port: { name: 'http' } } };
-      return { path: prefix, pathType: 'Prefix', backend };
+      return prefixes.map((path) => ({ path, pathType: 'Prefix', backend }));
     });
     expect(spec.rules).toMatchObject([{ http: { paths } }]); // an overlay may add a host
   }
@@ -174,9 +181,9 @@ test('paths lead to their service, by whatever controller the cluster has', () =
   // The methods that the services' runtime answers on every path.
   const methods = ['GET', 'HEAD', 'POST', 'DELETE', 'PUT', 'PATCH', 'OPTIONS'];
   expect(find(gatewayApi, 'HTTPRoute', 'kassa').spec.rules).toEqual(
-    services.map(({ name, port, prefix }) => {
-      const path = { type: 'PathPrefix', value: prefix };
-      const matches = methods.map((method) => ({ method, path }));
+    services.map(({ name, port, prefixes }) => {
+      const paths = prefixes.map((value) => ({ type: 'PathPrefix', value }));
+      const matches = paths.flatMap((path) => methods.map((method) => ({ method, path })));
       return { matches, backendRefs: [{ name, port }] };
     }),
   );

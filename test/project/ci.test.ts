@@ -14,7 +14,7 @@ const STANDINS: Record<string, string> = {
   sudo: `echo "$*" >> "$CALLS"; case "$*" in *" tee "*) cat ;; *"$REFUSED"*) exit 1 ;; esac`,
 };
 const REAL = ['bash', 'cat', 'dirname', 'env', 'grep', 'mktemp', 'rm', 'timeout'];
-const TOOLS = ['nginx', 'haproxy', 'promtool', 'shellcheck', 'python3', 'locust'];
+const TOOLS = ['nginx', 'haproxy', 'promtool', 'shellcheck', 'python3', 'locust', 'chromium'];
 const REPORT = 'name="bun test" tests="9" assertions="20" failures="1" skipped="2" time="1"';
 
 /** @param has programs that are on PATH beside those that any machine has */
@@ -48,7 +48,7 @@ test.each([
 
 test('programs that the machine lacks come from Debian, each by itself', async () => {
   const some = await ci(['nginx', 'haproxy', 'python3', 'apt-get', 'sudo']);
-  expect(some.installed).toEqual(['prometheus', 'shellcheck', 'python3-locust']);
+  expect(some.installed).toEqual(['prometheus', 'shellcheck', 'python3-locust', 'chromium']);
   expect((await ci([...TOOLS, 'apt-get', 'sudo'])).said).toBe('');
 });
 
@@ -57,5 +57,5 @@ test('without apt-get, sudo or a network it goes on with what there is', async (
   for (const has of [[], ['apt-get']]) expect(await ci(has)).toMatchObject({ last, said: '' });
   const offline = await ci(['nginx', 'haproxy', 'apt-get', 'sudo'], { REFUSED: 'apt-get' });
   expect(offline).toMatchObject({ last });
-  expect(offline.installed.length).toBe(4);
+  expect(offline.installed.length).toBe(5);
 });

@@ -6,8 +6,8 @@ import { TOP } from '../support/process.ts';
 interface Task {
   help: string;
   steps: readonly (readonly string[])[];
-  /** What the user adds goes to the last step. */
-  takes_arguments?: boolean;
+  /** What the user adds goes to the last step: anything, or only these. */
+  options?: 'any' | readonly string[];
 }
 
 const bun = process.execPath;
@@ -33,7 +33,7 @@ imports, and all tests. It stops at the first step that fails.
       IMPORTS,
       [bun, 'test/run.ts'],
     ],
-    takes_arguments: true,
+    options: 'any',
   },
   imports: {
     help: 'Checks the rules of imports between folders (test/project/rules/imports.mjs).',
@@ -51,11 +51,21 @@ imports, and all tests. It stops at the first step that fails.
   --name NAME   the end of the file's name (random words)
   --custom      an empty migration, for SQL that the schema cannot express`,
     steps: [tool('drizzle-kit', 'generate')],
-    takes_arguments: true,
+    options: 'any',
   },
   docs: {
-    help: 'Writes the tables of docs/configuration.md from the schema of the configuration.',
-    steps: [[bun, 'docs/configuration.ts']],
+    help: `Writes docs/openapi.json and apps/client/calls.ts from the contract of the API, and the tables of
+docs/configuration.md from the schema of the configuration.
+
+  bun run docs [--breaking]
+
+  --breaking   write openapi.json even if clients of the old one would break`,
+    steps: [
+      [bun, 'docs/configuration.ts'],
+      [bun, 'docs/client-calls.ts'],
+      [bun, 'docs/openapi.ts'],
+    ],
+    options: ['--breaking'],
   },
 };
 
@@ -66,7 +76,9 @@ async function main(): Promise<void> {
   const task = TASKS[name];
   if (!task) throw wrong(`there is no command ${name}: ${Object.keys(TASKS).join(', ')}`);
   if (given.includes('--help') || given.includes('-h')) return console.log(task.help);
-  if (given.length > 0 && !task.takes_arguments) throw wrong(`${name} takes no ${given.join(' ')}`);
+  const { options = [] } = task;
+  const unknown = options === 'any' ? undefined : given.find((arg) => !options.includes(arg));
+  if (unknown !== undefined) throw wrong(`${name} takes no ${unknown}`);
   for (const step of task.steps) {
     const last = step === task.steps.at(-1);
     const child = Bun.spawn([...step, ...(last ? given : [])], {

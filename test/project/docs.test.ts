@@ -2,7 +2,9 @@
 import { expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { CODES, problem } from '../../apps/http/problem.ts';
+import { CALLS } from '../../apps/contract/calls.ts';
+import { CODES } from '../../apps/contract/problems.ts';
+import { problem } from '../../apps/http/problem.ts';
 import { variables } from '../../apps/runtime/variables.ts';
 import { withTables } from '../../docs/configuration.ts';
 import manifest from '../../package.json' with { type: 'json' };
@@ -169,4 +171,14 @@ test("the gateway's own refusals have the services' codes, statuses and titles",
   const codes = told.map(({ code }) => code);
   const own = ['malformed_request', 'request_timeout', 'body_too_large', 'head_too_large'];
   expect(codes).toEqual(expect.arrayContaining(own));
+});
+
+test('docs/api.md has every call of the contract, and no other', () => {
+  const rows = [...read('docs/api.md').matchAll(/^\| (`(?:GET|POST|PUT|PATCH|DELETE)\b[^|]+)\|/gm)];
+  const documented = rows.flatMap(([, cell = '']) => {
+    const path = /\/[^`]+/.exec(cell)?.[0] ?? '';
+    return (cell.replace(path, '').match(/[A-Z]+/g) ?? []).map((method) => `${method} ${path}`);
+  });
+  const described = CALLS.flatMap(({ methods, path }) => methods.map((one) => `${one} ${path}`));
+  expect(documented.toSorted()).toEqual(described.toSorted());
 });

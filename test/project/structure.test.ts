@@ -15,7 +15,10 @@ const imports: [path: string, code: string, rule: string][] = [
   ['apps/order/main.ts', `import '../stock/routes.ts';`, 'services-are-apart'],
   ['apps/http/server.ts', `await import('../order/routes.ts');`, 'runtime-below-services'],
   ['apps/http/metrics.ts', `import 'pino';`, 'http'],
-  ['apps/http/params.ts', `import type { L } from '../runtime/log.ts';`, 'http-below-runtime'],
+  ['apps/http/route.ts', `import type { L } from '../runtime/log.ts';`, 'http-below-runtime'],
+  ['apps/contract/call.ts', `import 'hono';`, 'contract'],
+  ['apps/client/client.ts', `import '../http/problem.ts';`, 'client'],
+  ['apps/runtime/limits.ts', `import '../client/client.ts';`, 'client-for-users'],
   [
     'apps/runtime/exit.ts',
     `import type { R } from '../order/routes.ts';`,

@@ -55,7 +55,7 @@ test('/ is a page for browsers, whose links all answer and whose policy allows i
   expect(page.status).toBe(200);
   expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
   const links = [...text.matchAll(/href="([^"]+)"/g)].map(([, path = '']) => path);
-  expect(links).toEqual(['/health/live', '/health/ready', '/metrics']);
+  expect(links).toEqual(['/docs', '/openapi.json', '/health/live', '/health/ready', '/metrics']);
   for (const path of links) expect([path, (await ask(path, PAGE)).status]).toEqual([path, 200]);
   expect(text).toContain('<td>DELETE, POST</td><td><code>/orders/remove/{order_id}</code>');
   expect(text).not.toMatch(/https?:|<script|\/payment/); // it works offline, and shows this service

@@ -15,6 +15,7 @@ import { audit } from '../../db/maintenance/audit.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import type { Service } from '../../db/service.ts';
 import { openStore } from '../../db/store.ts';
+import { assertContract } from './contract.ts';
 import { dropDatabase } from './own-database.ts';
 import { withDatabase } from './store-address.ts';
 
@@ -56,11 +57,22 @@ export function openKassa(
 
 /** The calls of the API by name. */
 export function callsOn(fetch: (request: Request) => Promise<Response>) {
-  const call = async (method: string, path: string, headers: Record<string, string> = {}) => {
-    const reply = await fetch(new Request(`http://kassa${path}`, { method, headers }));
-    const text = await reply.text();
-    const body = text === '' ? undefined : JSON.parse(text);
-    return { status: reply.status, body, text, headers: reply.headers };
+  const call = async (
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+    sent?: string | Uint8Array<ArrayBuffer>,
+  ) => {
+    const init = { method, headers, ...(sent !== undefined && { body: sent }) };
+    const request = new Request(`http://kassa${path}`, init);
+    const answer = await fetch(request);
+    const text = await answer.text();
+    const is_json = /json/.test(answer.headers.get('content-type') ?? '') && text !== '';
+    const { status } = answer;
+    const body = is_json ? JSON.parse(text) : undefined;
+    const reply = { status, body, text, headers: answer.headers };
+    if (is_json) assertContract(method, new URL(request.url).pathname, reply);
+    return reply;
   };
   const post = (path: string, headers?: Record<string, string>) => call('POST', path, headers);
   const get = (path: string) => call('GET', path);

@@ -17,12 +17,18 @@ for (const folder of [...OVERLAYS.map((name) => `k8s/overlays/${name}`), LOCUST]
 export const overlay = (name: string): Manifest[] => built.get(`k8s/overlays/${name}`) ?? [];
 export const tools = await readYaml('k8s/tools/root-shell.yaml');
 
-/** The services with their port and the prefix of their paths. */
+/** Where the paths of each service begin. The contract comes from the order service. */
+const PREFIXES = {
+  order: ['/orders', '/v1/orders', '/docs', '/openapi.json'],
+  payment: ['/payment', '/v1/users'],
+  stock: ['/stock', '/v1/items'],
+};
+
+/** The services with their port and the prefixes of their paths. */
 export const services = await Promise.all(
-  ['order', 'payment', 'stock'].map(async (name) => {
+  Object.entries(PREFIXES).map(async ([name, prefixes]) => {
     const main = await text(`apps/${name}/main.ts`);
-    const [, prefix = ''] = (await text(`apps/${name}/routes.ts`)).match(/basePath\('(.+?)'/) ?? [];
-    return { name, port: Number(main.match(/startService\('\w+', (\d+)/)?.[1]), prefix };
+    return { name, port: Number(main.match(/startService\('\w+', (\d+)/)?.[1]), prefixes };
   }),
 );
 

@@ -1,7 +1,8 @@
 /**
  * Which file may import which, for dependency-cruiser (`bun run check`). Imports of types count.
  * Imports run downwards only:
- *   apps/cli -> apps/{order,payment,stock} -> apps/runtime -> apps/http -> db/store, db/command
+ *   apps/cli -> apps/{order,payment,stock} -> apps/runtime -> apps/http -> apps/contract -> db/failure
+ *   apps/http -> db/store, db/command
  *   db/store -> { db/engine | db/reads | db/maintenance } -> db/connection -> db/*.ts
  */
 const SERVICE = '(order|payment|stock)';
@@ -25,11 +26,14 @@ export default {
     never('exists', {}, { couldNotResolve: true, pathNot: '^bun(:|$)' }),
 
     // The services.
-    sees('decisions-are-pure', `^apps/${SERVICE}/commands\\.ts$`, ['^db/command\\.ts$']),
+    sees('decisions-are-pure', `^apps/${SERVICE}/[a-z-]*commands\\.ts$`, [
+      '^db/command\\.ts$',
+      '^apps/$1/commands\\.ts$',
+    ]),
     sees(
       'routes-are-thin',
-      `^apps/${SERVICE}/routes\\.ts$`,
-      ['^apps/http/', '^apps/$1/commands\\.ts$', '^db/[^/]+\\.ts$'],
+      `^apps/${SERVICE}/[a-z-]*routes\\.ts$`,
+      ['^apps/(http|contract)/', '^apps/$1/[a-z-]*(commands|routes)\\.ts$', '^db/[^/]+\\.ts$'],
       'hono',
     ),
     never('services-are-apart', `^apps/${SERVICE}/`, {
@@ -37,12 +41,17 @@ export default {
       pathNot: '^apps/$1/',
     }),
 
+    // The client of users: only its types come from the contract.
+    sees('client', '^apps/client/', ['^apps/(client|contract)/'], 'zod'),
+    never('client-for-users', '^(apps|db)/(?!client/)', '^apps/client/'),
+
     // What they share.
+    sees('contract', '^apps/contract/', ['^apps/contract/', '^db/failure\\.ts$'], 'zod'),
     sees(
       'http',
       '^apps/http/',
-      ['^apps/http/', '^db/', '^package\\.json$', '^(node:)?(buffer|http)$'],
-      'hono|prom-client',
+      ['^apps/(http|contract)/', '^db/', '^package\\.json$', '^(node:)?(buffer|crypto|http)$'],
+      'hono|prom-client|zod',
     ),
     never('runtime-below-services', '^apps/(runtime|http)/', `^apps/(cli|${SERVICE})/`),
     never('http-below-runtime', '^apps/http/', '^apps/runtime/'),

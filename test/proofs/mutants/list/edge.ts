@@ -15,11 +15,11 @@ export const edgeMutants = [
   ...killedBy(['bodies'], {
     'a body is ignored':
       'server.ts: ' +
-      "[-            if (body && routeOf(request.url) !== 'none') assertNoBody(exchange);\n-]",
+      "if (body && !takesBodies(request.url) && [-routeOf(request.url) !== 'none'-]{+false+}) {",
     'a body is refused after the call':
       'server.ts: {+if (body) void app.fetch(request as Request, exchange);\n' +
-      '            +}if (body && routeOf(',
-    'an object with content counts as no body': 'params.ts: /^\\{[-\\s-]{+.+}*\\}$/',
+      '            +}if (body && !takesBodies(',
+    'an object with content counts as no body': 'bodies.ts: /^\\{[-\\s-]{+.+}*\\}$/',
   }),
   ...killedBy(['foreign-pages'], {
     'a page of another site may call although Sec-Fetch-Site names it':

@@ -4,19 +4,19 @@ import { killedBy } from '../mutant.ts';
 export const rulesMutants = [
   ...killedBy(['decisions', 'checkout'], {
     'checkout charges a paid order again':
-      'order/commands.ts: [-if (order.paid) return accept(body);-]',
+      'order/commands.ts: return [-order.paid ? accept(show(order)) : -]payFor(rows, order, show);',
     'checkout accepts an empty order': 'order/commands.ts: if ([-lines.length === 0-]{+false+})',
-    'checkout sells one more than there is': 'order/commands.ts: item.stock {++ 1 +}< quantity',
+    'checkout sells one more than there is': 'order/commands.ts: if (stock {++ 1 +}< quantity',
     'checkout charges beyond the credit': 'order/commands.ts: if (credit < [-0-]{+-50+})',
     'checkout charges nothing': 'order/commands.ts: users: [[-{ ...user, credit }-]],',
-    'checkout takes no stock': 'order/commands.ts:     items{+: []+},\n  };',
+    'checkout takes no stock': 'order/commands.ts: users: [{ ...user, credit }], items{+: []+} };',
     'checkout does not mark the order':
-      'order/commands.ts: orders: [[-{ ...order, paid: true, payment: null }-]]',
+      'order/commands.ts: const paid = [-{ ...order, paid: true, payment: null }-]{+order+};',
     'checkout forgets a standing payment': 'order/commands.ts: [- + (payment ?? 0)-]',
     'checkout uses a payment without a movement':
       'order/commands.ts: credit_movements: [[-taken_in-]]',
     'checkout decides on rows that are not locked':
-      'order/commands.ts: [-if (!rows.hold(keysOf(order))) return { lock: keysOf(order) };-]',
+      'order/commands.ts: if ([-!rows.hold({ users: users ?? [], items: item_ids ?? [] })-]{+false+})',
     'addItem changes a paid order':
       'order/commands.ts: no item ${item_id}`);\n    ' +
       "[-if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);\n" +
@@ -48,5 +48,29 @@ export const rulesMutants = [
   ...killedBy(['order', 'decisions', 'checkout'], {
     'addItem takes the new price for an old line':
       'order/commands.ts: unit_price: [-old?.unit_price ?? -]item.price',
+  }),
+  ...killedBy(['v1'], {
+    'a purchase under a taken id replaces the order':
+      'basket-commands.ts: if (chosen && [-rows.order(id)-]{+false+})',
+    'a new price is that of old lines': 'basket-commands.ts: [-old.get(item_id) ?? -]item.price;',
+    'the lines of a paid order change':
+      "basket-commands.ts: [-if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);-]",
+    'a user is created in the place of another':
+      'user-commands.ts: if (chosen && [-rows.user(id)-]{+false+})',
+    'a user opens with credit without a movement':
+      'user-commands.ts: credit_movements: [-credit > 0 ? [opening] : -][],',
+    'a withdrawal overdraws': 'user-commands.ts: if (credit < [-0-]{+-5+})',
+    'an item is created in the place of another':
+      'item-commands.ts: if (chosen && [-rows.item(item_id)-]{+false+})',
+    'an item opens with stock without a movement':
+      'item-commands.ts: stock_movements: [-stock > 0 ? [opening] : -][],',
+    'a stock changes from another than expected':
+      'item-commands.ts: expected_stock !== undefined && [-expected_stock !== item.stock-]{+false+}',
+    'a stock falls below zero': 'item-commands.ts: if (stock < [-0-]{+-5+})',
+    'an idempotency key is for any body': 'submit.ts: [-operation.fingerprint += ` ${digest}`;-]',
+    'a key of a body stands twice': 'bodies.ts: if (names [-===-]{+>=+} namesIn(value))',
+    'an item stands in two lines': 'orders.ts: if ([-seen.has(item_id)-]{+false+})',
+    'unknown fields of a body are ignored':
+      'users.ts: body: z.[-strictObject-]{+object+}({\n      id:',
   }),
 ];

@@ -83,7 +83,7 @@ export const storeMutants = [
   }),
   ...killedBy(['idempotency', 'roles'], {
     'all keys are recorded with the orders':
-      "submit.ts: SERVICE_OF[-[c.req.path.split('/')[1] ?? '']-]{+.orders+}",
+      "submit.ts: SERVICE_OF[-[first === 'v1' ? `v1/${second}` : first]-]{+.orders+}",
   }),
   ...killedBy(['upgrade'], {
     'the upgrade drops the keys of payment':

@@ -1,0 +1,187 @@
+/** A client of the API for Bun, Deno, Node and browsers. It needs no package when it runs. */
+import type { z } from 'zod';
+import type { Call, Parsed } from '../contract/call.ts';
+import type { healthCalls } from '../contract/health.ts';
+import type { orderCalls } from '../contract/order.ts';
+import type { paymentCalls } from '../contract/payment.ts';
+import type { ProblemCode } from '../contract/problems.ts';
+import type { stockCalls } from '../contract/stock.ts';
+import type { itemCalls } from '../contract/v1/items.ts';
+import type { basketCalls } from '../contract/v1/orders.ts';
+import type { userCalls } from '../contract/v1/users.ts';
+import { CALLS } from './calls.ts';
+
+interface Contract {
+  users: typeof userCalls;
+  items: typeof itemCalls;
+  orders: typeof basketCalls;
+  order: typeof orderCalls;
+  payment: typeof paymentCalls;
+  stock: typeof stockCalls;
+  health: typeof healthCalls;
+}
+
+/** What a method takes: the parameters of the path, and the fields of the body. */
+type Given<C extends Call> = Parsed<C['params']> &
+  (C['body'] extends z.ZodType ? z.input<C['body']> : unknown);
+type Method<C extends Call> = (
+  ...args: Partial<Given<C>> extends Given<C>
+    ? [given?: Given<C>, options?: CallOptions]
+    : [given: Given<C>, options?: CallOptions]
+) => Promise<z.output<C['answer']>>;
+
+/** A method for each call of the contract, by tag and name: `kassa.users.create({ credit: 5 })`. */
+export type Client = {
+  readonly [T in keyof Contract]: {
+    readonly [N in keyof Contract[T]]: Contract[T][N] extends Call ? Method<Contract[T][N]> : never;
+  };
+};
+
+export interface ClientOptions {
+  /** How long a call is repeated, in ms (30,000). */
+  deadline_ms?: number;
+  /** How long one attempt waits for its answer, in ms (15,000). */
+  attempt_ms?: number;
+  /** Sent with every call. */
+  headers?: Readonly<Record<string, string>>;
+  /** Sends the requests, if not the global `fetch`. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+}
+
+export interface CallOptions {
+  /** To continue a call of an earlier process. Otherwise every write has a new key. */
+  idempotency_key?: string;
+  /** Ends the call, and not what it may have done. */
+  signal?: AbortSignal;
+}
+
+/** `no_answer`: there was none, or none of this API, before the deadline. */
+export type ErrorCode = ProblemCode | 'no_answer';
+
+export class KassaError extends Error {
+  override name = 'KassaError';
+  constructor(
+    /** For programs. It is stable. */
+    readonly code: ErrorCode,
+    /** For people. It may change. */
+    readonly detail: string,
+    readonly status: number | undefined,
+    /** It leads to the line of the service's log. */
+    readonly request_id: string | undefined,
+    /** False if the call may have taken effect. Then repeat it with its key. */
+    readonly changed_nothing: boolean,
+    readonly idempotency_key: string | undefined,
+    options?: { cause?: unknown },
+  ) {
+    super(`${code}: ${detail}`, options);
+  }
+}
+
+/**
+ * Writes carry an idempotency key, so every call may be repeated, and is: after 408, 429, 503 and
+ * lost answers, with growing random pauses, until the deadline.
+ * @param base_url of the API, such as `https://shop.example`
+ * @throws KassaError from each method of the client, for any other answer than 200
+ */
+export function openClient(base_url: string, options: ClientOptions = {}): Client {
+  const origin = base_url.replace(/\/+$/, '');
+  const groups = Object.entries(CALLS).map(([tag, calls]) => {
+    const methods = Object.entries(calls).map(([name, call]) => [
+      name,
+      async (given: Fields = {}, own: CallOptions = {}) => {
+        const { path, rest } = fill(`${tag}.${name}`, call.path, given);
+        const body = 'body' in call ? JSON.stringify(rest) : undefined;
+        const key = call.writes ? (own.idempotency_key ?? crypto.randomUUID()) : undefined;
+        const headers = {
+          ...options.headers,
+          ...(key !== undefined && { 'idempotency-key': key }),
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+        };
+        const { method } = call;
+        const init: RequestInit = { method, headers, redirect: 'error', ...(body && { body }) };
+        return repeat(origin + path, init, key, own.signal, options);
+      },
+    ]);
+    return [tag, Object.fromEntries(methods)];
+  });
+  return Object.fromEntries(groups);
+}
+
+type Fields = Record<string, unknown>;
+
+/** The path with its parameters, and the other fields. */
+function fill(call: string, template: string, given: Fields): { path: string; rest: Fields } {
+  const rest = { ...given };
+  const path = template.replace(/\{(\w+)\}/g, (_, param: string) => {
+    const value = rest[param];
+    if (value === undefined || value === '') throw new TypeError(`${call} needs ${param}`);
+    delete rest[param];
+    return encodeURIComponent(String(value));
+  });
+  return { path, rest };
+}
+
+const PAUSE_FIRST_MS = 50;
+const PAUSE_MAX_MS = 2000;
+
+async function repeat(
+  url: string,
+  init: RequestInit,
+  key: string | undefined,
+  signal: AbortSignal | undefined,
+  { deadline_ms = 30_000, attempt_ms = 15_000, fetch = globalThis.fetch }: ClientOptions,
+): Promise<unknown> {
+  const ends_at = performance.now() + deadline_ms;
+  let changed_nothing = true;
+  for (let pause_ms = PAUSE_FIRST_MS; ; pause_ms = Math.min(2 * pause_ms, PAUSE_MAX_MS)) {
+    signal?.throwIfAborted();
+    const left_ms = Math.max(1, Math.min(attempt_ms, ends_at - performance.now()));
+    const late = AbortSignal.timeout(Math.ceil(left_ms));
+    const ended = signal ? AbortSignal.any([signal, late]) : late;
+    const answer = await attempt(() => fetch(url, { ...init, signal: ended }));
+    if ('body' in answer) return answer.body;
+    const { code, status } = answer;
+    changed_nothing &&= isCertain(answer);
+    const decided = status === 404 || status === 409;
+    const wait_ms = Math.max(pause_ms, answer.retry_after_ms) * (0.5 + Math.random() / 2);
+    if (!isWorthRepeating(answer) || performance.now() + wait_ms >= ends_at) {
+      signal?.throwIfAborted();
+      const { detail, request_id, cause } = answer;
+      const nothing = changed_nothing || (decided && key !== undefined);
+      throw new KassaError(code, detail, status, request_id, nothing, key, { cause });
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait_ms));
+  }
+}
+
+interface Failed {
+  code: ErrorCode;
+  detail: string;
+  status?: number;
+  request_id?: string | undefined;
+  retry_after_ms: number;
+  cause?: unknown;
+}
+
+async function attempt(send: () => Promise<Response>): Promise<{ body: unknown } | Failed> {
+  try {
+    const response = await send();
+    const { status, headers } = response;
+    const body = (await response.json()) as Partial<Failed>;
+    if (status === 200 || status === 201) return { body };
+    const { code, detail = '', request_id } = body;
+    if (code === undefined) throw new Error(`${status} is no answer of Kassa`);
+    const retry_after_ms = 1000 * (Number(headers.get('retry-after')) || 0);
+    return { code, detail, status, request_id, retry_after_ms };
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    return { code: 'no_answer', detail: why, retry_after_ms: 0, cause };
+  }
+}
+
+const isWorthRepeating = ({ code, status = 0 }: Failed): boolean =>
+  code === 'no_answer' || status === 408 || status === 429 || status === 503;
+
+/** Every 4xx, and every 503 but one, certainly changed nothing. */
+const isCertain = ({ code, status = 0 }: Failed): boolean =>
+  (status >= 400 && status < 500) || (status === 503 && code !== 'outcome_unknown');

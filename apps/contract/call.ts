@@ -1,0 +1,55 @@
+/** What the contract says of a call. Routing, validation, OpenAPI, the docs page and tests read it. */
+import type { z } from 'zod';
+import type { Refusal } from '../../db/failure.ts';
+import type { RequestCode } from './problems.ts';
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** The parameters of a path, in its order. Each parses the text of its segment. */
+export type Params = Readonly<Record<string, z.ZodType<unknown, string>>>;
+export type Parsed<P extends Params> = { [K in keyof P]: z.output<P[K]> };
+export type Body<C extends Call> = C['body'] extends z.ZodType ? z.output<C['body']> : undefined;
+
+export interface Call {
+  /** Unique within its tag: both together name the operation of OpenAPI and the method of the client. */
+  name: string;
+  /** The heading under which the docs show it. */
+  tag: 'users' | 'items' | 'orders' | 'order' | 'payment' | 'stock' | 'health';
+  /** They all do the same. */
+  methods: readonly Method[];
+  /** Such as `/orders/find/{order_id}`. */
+  path: string;
+  summary: string;
+  description?: string;
+  params: Params;
+  /** The JSON object that the call takes. Without it the call takes no body. */
+  body?: z.ZodObject;
+  /** Of an answer without failure: 201 for a call that creates something (200). */
+  status?: 200 | 201;
+  /** The body of that answer. */
+  answer: z.ZodType;
+  /** Rules that can refuse this call, and other codes that only this call has. */
+  refusals: readonly (Refusal | RequestCode)[];
+  /** It takes an idempotency key, and its answer is recorded. */
+  writes: boolean;
+}
+
+type Described = Omit<Call, 'name' | 'tag'>;
+
+/**
+ * Calls of one tag, by their names. Each is checked: its parameters are those of its path.
+ * @throws Error for a call whose parameters are others
+ */
+export function callsOf<const All extends Readonly<Record<string, Described>>>(
+  tag: Call['tag'],
+  described: All,
+): { readonly [Name in keyof All]: All[Name] & Pick<Call, 'name' | 'tag'> } {
+  const named = Object.entries(described).map(([name, call]) => {
+    const segments = [...call.path.matchAll(/\{(\w+)\}/g)].map(([, param]) => param);
+    if (segments.join() !== Object.keys(call.params).join()) {
+      throw new Error(`${name}: ${call.path} has other parameters`);
+    }
+    return [name, { ...call, name, tag }];
+  });
+  return Object.fromEntries(named);
+}

@@ -1,0 +1,222 @@
+/** The contract as an OpenAPI 3.1 document. */
+import { z } from 'zod';
+import type { Call, Method } from './call.ts';
+import { CALLS } from './calls.ts';
+import { CODES, PROBLEM_TYPE, PROBLEMS, type ProblemCode, RETRY_LATER } from './problems.ts';
+
+type Json = { [name: string]: unknown };
+
+export const TAGS = {
+  users: 'Users and their credit',
+  items: 'Items, their price and stock',
+  orders: 'Orders, and purchases in one call',
+  order: 'Paths: baskets and checkout',
+  payment: 'Paths: users, their credit, and payments',
+  stock: 'Paths: items, their price and stock',
+  health: 'Whether a process runs and can serve',
+} as const satisfies Record<Call['tag'], string>;
+
+/** Answers that many calls have, by the names of OpenAPI's components. */
+const SHARED = {
+  BadRequest: ['malformed_request', 'invalid_parameter'],
+  RequestTimeout: ['request_timeout'],
+  BodyTooLarge: ['body_too_large'],
+  UnsupportedBody: ['unsupported_body'],
+  UnsupportedType: ['unsupported_type'],
+  BadBody: ['malformed_request', 'invalid_parameter', 'malformed_body', 'invalid_body'],
+  HostNotAllowed: ['host_not_allowed'],
+  Busy: ['overloaded', 'contention'],
+  HeadTooLarge: ['head_too_large'],
+  Internal: ['internal'],
+  Unavailable: ['store_unavailable', 'not_ready'],
+  CrossSite: ['cross_site_request'],
+  KeyReused: ['idempotency_key_reused'],
+  UnavailableOrUnknown: ['store_unavailable', 'not_ready', 'outcome_unknown'],
+} as const satisfies Record<string, readonly ProblemCode[]>;
+type Shared = keyof typeof SHARED;
+
+const OF_READS: readonly Shared[] = [
+  'BadRequest',
+  'RequestTimeout',
+  'BodyTooLarge',
+  'UnsupportedBody',
+  'HostNotAllowed',
+  'Busy',
+  'HeadTooLarge',
+  'Internal',
+  'Unavailable',
+];
+const OF_WRITES: readonly Shared[] = [
+  ...OF_READS.filter((name) => name !== 'Unavailable'),
+  'CrossSite',
+  'KeyReused',
+  'UnavailableOrUnknown',
+];
+
+/** Every code that a call can be answered. */
+export const codesOf = (call: Call): ProblemCode[] => [
+  ...call.refusals,
+  ...sharedOf(call).flatMap((name) => SHARED[name]),
+];
+
+const sharedOf = ({ writes, body }: Call): readonly Shared[] =>
+  (writes ? OF_WRITES : OF_READS).map((name) => (body && WITH_BODY[name]) ?? name);
+
+/** What takes the place of an answer if the call has a body. */
+const WITH_BODY: Partial<Record<Shared, Shared>> = {
+  BadRequest: 'BadBody',
+  UnsupportedBody: 'UnsupportedType',
+};
+
+/** @param version of the API, such as `0.1.0` */
+export function openApi(version: string): Json {
+  const paths: Record<string, Json> = {};
+  for (const call of CALLS) {
+    const path = paths[call.path] ?? {};
+    for (const method of call.methods) path[method.toLowerCase()] = operation(call, method);
+    paths[call.path] = path;
+  }
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'Kassa',
+      version,
+      summary: 'Checkout for the web: orders, payment and stock',
+      description: ABOUT,
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: '/' }],
+    security: [],
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    paths,
+    components: {
+      schemas: { Problem },
+      responses: RESPONSES,
+      parameters: PARAMETERS,
+      headers: HEADERS,
+    },
+  };
+}
+
+const ABOUT = `Amounts are whole numbers of the smallest unit. A 4xx, or a 503 other than \`outcome_unknown\`, certainly
+changed nothing. An answer with \`Retry-After\` may be repeated. With an \`Idempotency-Key\` every call may.`;
+
+function operation(call: Call, method: Method): Json {
+  const { name, tag, summary, description, params, body, status = 200, answer, writes } = call;
+  const first = method === call.methods[0];
+  const parameters: Json[] = Object.entries(params).map(([param, type]) => ({
+    name: param,
+    in: 'path',
+    required: true,
+    schema: schemaOf(type),
+  }));
+  if (writes) parameters.push({ $ref: '#/components/parameters/Idempotency-Key' });
+  return {
+    operationId: `${tag}.${name}${first ? '' : `By${method[0]}${method.slice(1).toLowerCase()}`}`,
+    tags: [tag],
+    summary,
+    ...(description && { description }),
+    ...(parameters.length > 0 && { parameters }),
+    ...(body && {
+      requestBody: {
+        required: true,
+        content: { 'application/json': { schema: schemaOf(body, 'input') } },
+      },
+    }),
+    responses: {
+      [status]: {
+        description: 'It happened.',
+        headers: headersOf(
+          'X-Request-Id',
+          ...(writes ? ['Idempotency-Replayed'] : []),
+          ...(status === 201 ? ['Location'] : []),
+        ),
+        content: { 'application/json': { schema: schemaOf(answer) } },
+      },
+      ...problemsOf(call),
+    },
+  };
+}
+
+/** A response for each status. Those without a code of this call alone are shared. */
+function problemsOf(call: Call): Record<string, Json> {
+  const by_status = Map.groupBy(codesOf(call), (code) => PROBLEMS[code].status);
+  const shared = sharedOf(call);
+  return Object.fromEntries(
+    [...by_status].map(([status, codes]) => {
+      const name = shared.find((one) => SHARED[one].join() === codes.join());
+      return [status, name ? { $ref: `#/components/responses/${name}` } : problem(codes)];
+    }),
+  );
+}
+
+function problem(codes: readonly ProblemCode[]): Json {
+  const later = codes.some((code) => RETRY_LATER.has(code)) ? ['Retry-After'] : [];
+  return {
+    description: codes.map((code) => `\`${code}\`: ${PROBLEMS[code].title}.`).join(' '),
+    headers: headersOf('X-Request-Id', ...later),
+    content: {
+      [PROBLEM_TYPE]: {
+        schema: {
+          allOf: [{ $ref: '#/components/schemas/Problem' }],
+          properties: { code: { enum: codes } },
+        },
+      },
+    },
+  };
+}
+
+const headersOf = (...names: string[]): Json =>
+  Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
+
+function schemaOf(type: z.ZodType, io: 'input' | 'output' = 'output'): Json {
+  const { $schema, ...schema } = z.toJSONSchema(type, { io });
+  return schema;
+}
+
+const RESPONSES: Json = Object.fromEntries(
+  Object.entries(SHARED).map(([name, codes]) => [name, problem(codes)]),
+);
+
+const Problem = schemaOf(
+  z
+    .looseObject({
+      type: z.string().describe('`urn:kassa:problem:` and the code.'),
+      title: z.string(),
+      status: z.int().min(400).max(599),
+      detail: z.string().describe('For people. It may change.'),
+      code: z.enum(CODES).describe('For programs. It is stable.'),
+      request_id: z.string(),
+      errors: z
+        .array(z.strictObject({ path: z.string(), message: z.string() }))
+        .optional()
+        .describe('Of `invalid_body`: every field that is wrong.'),
+    })
+    .describe('A failure (RFC 9457). Some codes have further fields, with facts for programs.'),
+);
+
+const PARAMETERS: Json = {
+  'Idempotency-Key': {
+    name: 'Idempotency-Key',
+    in: 'header',
+    description:
+      'The first answer to a key is recorded with its effect, and repeated for 24 hours. Each service has its own keys.',
+    schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x20-\\x7e]+$' },
+  },
+};
+
+const HEADERS: Json = {
+  Location: { description: 'The path of what was created.', schema: { type: 'string' } },
+  'X-Request-Id': {
+    description: "The request's own id if it has a valid one, or a new one.",
+    schema: { type: 'string', pattern: '^[\\w=-]{1,128}$' },
+  },
+  'Idempotency-Replayed': {
+    description: '`true` if an earlier call with this key was answered this.',
+    schema: { const: 'true' },
+  },
+  'Retry-After': {
+    description: 'Seconds after which the call may succeed.',
+    schema: { type: 'string', pattern: '^[0-9]+$' },
+  },
+};

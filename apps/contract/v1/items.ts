@@ -1,0 +1,67 @@
+/** The calls under /v1/items: prices and stock. */
+import { z } from 'zod';
+import { callsOf } from '../call.ts';
+import { amountOf, balance, id, reason } from '../values.ts';
+
+const item = z.strictObject({ id, price: balance, stock: balance });
+const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
+
+export const itemCalls = callsOf('items', {
+  create: {
+    methods: ['POST'],
+    path: '/v1/items',
+    summary: 'Create an item',
+    params: {},
+    body: z.strictObject({
+      id: id.optional().describe('Made if it is not given.'),
+      price: amountOf(0),
+      stock: amountOf(0).optional().describe('0 if it is not given.'),
+    }),
+    status: 201,
+    answer: item,
+    refusals: ['already_exists'],
+    writes: true,
+  },
+
+  get: {
+    methods: ['GET'],
+    path: '/v1/items/{item_id}',
+    summary: 'Read an item',
+    params: { item_id: id },
+    answer: item,
+    refusals: ['item_not_found'],
+    writes: false,
+  },
+
+  change: {
+    methods: ['PATCH'],
+    path: '/v1/items/{item_id}',
+    summary: 'Change the price of an item',
+    description: 'Lines that orders have already keep their price.',
+    params: { item_id: id },
+    body: z.strictObject({ price: amountOf(0) }),
+    answer: item,
+    refusals: ['item_not_found'],
+    writes: true,
+  },
+
+  changeStock: {
+    methods: ['POST'],
+    path: '/v1/items/{item_id}/stock',
+    summary: 'Add to the stock of an item, or take from it',
+    description: 'With expected_stock the change takes place only if the stock is exactly that.',
+    params: { item_id: id },
+    body: z.strictObject({
+      delta: z
+        .int()
+        .min(-AMOUNT_MAX)
+        .max(AMOUNT_MAX)
+        .refine((delta) => delta !== 0, 'must not be 0'),
+      expected_stock: amountOf(0).optional(),
+      reason: reason.optional(),
+    }),
+    answer: item,
+    refusals: ['item_not_found', 'out_of_stock', 'stock_changed', 'limit_exceeded'],
+    writes: true,
+  },
+});

@@ -1,0 +1,105 @@
+/** The calls under /v1/orders: baskets, and whole purchases in one call. */
+import { z } from 'zod';
+import { callsOf } from '../call.ts';
+import { amountOf, balance, id, quantity } from '../values.ts';
+
+const LINES_MAX = 1000;
+
+/** What a caller wants: each item once. */
+const wanted = z
+  .array(z.strictObject({ item_id: id, quantity: amountOf(1) }))
+  .max(LINES_MAX)
+  .superRefine((lines, { addIssue }) => {
+    const seen = new Set<string>();
+    for (const [i, { item_id }] of lines.entries()) {
+      const path = [i, 'item_id'];
+      if (seen.has(item_id)) addIssue({ code: 'custom', path, message: 'is in another line too' });
+      seen.add(item_id);
+    }
+  });
+
+const order = z.strictObject({
+  id,
+  user_id: id,
+  state: z.enum(['open', 'paid']),
+  lines: z
+    .array(z.strictObject({ item_id: id, quantity, unit_price: balance, total: balance }))
+    .describe('Sorted by the id of the item.'),
+  total_cost: balance,
+});
+const one = { params: { order_id: id }, answer: order } as const;
+
+export const basketCalls = callsOf('orders', {
+  create: {
+    methods: ['POST'],
+    path: '/v1/orders',
+    summary: 'Create an order; with checkout, the whole purchase in one transaction, or nothing',
+    params: {},
+    body: z.strictObject({
+      id: id.optional().describe('Made if it is not given.'),
+      user_id: id,
+      lines: wanted.optional(),
+      checkout: z.boolean().optional().describe('Take the stock and the money at once.'),
+    }),
+    status: 201,
+    answer: order,
+    refusals: [
+      'user_not_found',
+      'item_not_found',
+      'already_exists',
+      'order_empty',
+      'out_of_stock',
+      'insufficient_credit',
+      'limit_exceeded',
+    ],
+    writes: true,
+  },
+
+  get: {
+    ...one,
+    methods: ['GET'],
+    path: '/v1/orders/{order_id}',
+    summary: 'Read an order',
+    refusals: ['order_not_found'],
+    writes: false,
+  },
+
+  setLines: {
+    ...one,
+    methods: ['PUT'],
+    path: '/v1/orders/{order_id}/lines',
+    summary: 'Replace the lines of an open order',
+    description: 'An item that the order has already keeps its price.',
+    body: z.strictObject({ lines: wanted }),
+    refusals: ['order_not_found', 'item_not_found', 'already_paid', 'limit_exceeded'],
+    writes: true,
+  },
+
+  checkout: {
+    ...one,
+    methods: ['POST'],
+    path: '/v1/orders/{order_id}/checkout',
+    summary: 'Take the stock and the money, and mark the order as paid, or change nothing',
+    description: 'A checkout of a paid order gives the same answer and changes nothing.',
+    refusals: [
+      'order_not_found',
+      'user_not_found',
+      'item_not_found',
+      'order_empty',
+      'out_of_stock',
+      'insufficient_credit',
+      'limit_exceeded',
+    ],
+    writes: true,
+  },
+
+  remove: {
+    methods: ['DELETE'],
+    path: '/v1/orders/{order_id}',
+    summary: 'Remove an order that is not paid',
+    params: { order_id: id },
+    answer: z.strictObject({ id }),
+    refusals: ['order_not_found', 'already_paid'],
+    writes: true,
+  },
+});

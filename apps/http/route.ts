@@ -1,0 +1,46 @@
+/** Binds a call of the contract to what answers it. */
+import type { Context, Hono } from 'hono';
+import { Failure } from '../../db/failure.ts';
+import type { Body, Call, Params, Parsed } from '../contract/call.ts';
+import { assertNoBody, readBody } from './bodies.ts';
+import type { Env } from './exchange.ts';
+
+type Answering<C extends Call> = (
+  c: Context<Env>,
+  params: Parsed<C['params']>,
+  body: Body<C>,
+) => Response | Promise<Response>;
+
+/** @param admit runs before the parameters are parsed */
+export function on<C extends Call>(
+  app: Hono<Env>,
+  call: C,
+  answer: Answering<C>,
+  admit?: () => void,
+): void {
+  const path = call.path.replaceAll(/\{(\w+)\}/g, ':$1');
+  const params = Object.entries(call.params);
+  const { body } = call;
+  const refuses_body = !body && call.path.startsWith('/v1/'); // elsewhere server.ts does
+  app.on([...call.methods], path, (c) => {
+    if (refuses_body) assertNoBody(c.env);
+    admit?.();
+    const parsed = parse(params, c) as Parsed<C['params']>;
+    return answer(c, parsed, (body && readBody(body, c.req.raw.headers, c.env)) as Body<C>);
+  });
+}
+
+/** @throws Failure invalid_parameter, for the first that is wrong */
+function parse(params: [string, Params[string]][], c: Context): Record<string, unknown> {
+  const parsed: Record<string, unknown> = {};
+  for (const [name, type] of params) {
+    const result = type.safeParse(c.req.param(name) ?? '');
+    if (!result.success)
+      throw new Failure('invalid_parameter', `${name} ${sentence(result.error)}`);
+    parsed[name] = result.data;
+  }
+  return parsed;
+}
+
+const sentence = ({ issues: [first] }: { issues: readonly { message: string }[] }): string =>
+  first?.message ?? 'is wrong';

@@ -1,0 +1,94 @@
+/** The commands of /v1/orders: baskets, and whole purchases in one call. */
+import {
+  accept,
+  type Command,
+  type Line,
+  type Order,
+  passesLimit,
+  type Rows,
+  refuse,
+} from '../../db/command.ts';
+import { payFor } from './commands.ts';
+
+export interface Wanted {
+  item_id: string;
+  quantity: number;
+}
+
+export interface Purchase {
+  id: string;
+  /** The caller has chosen the id, so it may be taken. */
+  chosen: boolean;
+  user_id: string;
+  /** Each item once. */
+  lines: readonly Wanted[];
+  checkout: boolean;
+}
+
+/** Creates an order with its lines, and pays for it if asked: all of it, or nothing. */
+export const createBasket = ({ id, chosen, user_id, lines, checkout }: Purchase): Command => ({
+  keys: {
+    orders: chosen ? [id] : [],
+    users: [user_id],
+    items: lines.map((line) => line.item_id),
+  },
+  decide(rows) {
+    if (chosen && rows.order(id)) return refuse('already_exists', `order ${id} exists`);
+    if (!rows.user(user_id)) return refuse('user_not_found', `no user ${user_id}`);
+    const basket = fill(rows, { id, user_id, paid: false, payment: null, ...EMPTY }, lines);
+    if ('refusal' in basket) return basket.refusal;
+    const { order } = basket;
+    if (checkout) return payFor(rows, order, basketOf);
+    return accept(basketOf(order), { orders: [order] });
+  },
+});
+
+const EMPTY = { lines: [], total_cost: 0 };
+
+/** Replaces the lines of an order. Items that it has already keep their price. */
+export const setLines = (order_id: string, lines: readonly Wanted[]): Command => ({
+  keys: { orders: [order_id], items: lines.map((line) => line.item_id) },
+  decide(rows) {
+    const order = rows.order(order_id);
+    if (!order) return refuse('order_not_found', `no order ${order_id}`);
+    if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
+    const basket = fill(rows, order, lines);
+    if ('refusal' in basket) return basket.refusal;
+    return accept(basketOf(basket.order), { orders: [basket.order] });
+  },
+});
+
+/** The order with these lines, at the prices of now for items that it does not have yet. */
+function fill(rows: Rows, order: Order, wanted: readonly Wanted[]) {
+  const old = new Map(order.lines.map((line) => [line.item_id, line.unit_price]));
+  const lines: Line[] = [];
+  let total_cost = 0;
+  for (const { item_id, quantity } of wanted) {
+    const item = rows.item(item_id);
+    if (!item) return { refusal: refuse('item_not_found', `no item ${item_id}`) };
+    const unit_price = old.get(item_id) ?? item.price;
+    total_cost += quantity * unit_price;
+    if (passesLimit(total_cost)) {
+      const detail = `order ${order.id} would pass the largest amount`;
+      return { refusal: refuse('limit_exceeded', detail) };
+    }
+    lines.push({ item_id, quantity, unit_price });
+  }
+  return { order: { ...order, lines, total_cost } };
+}
+
+/** An order as /v1 shows it. */
+export const basketOf = ({ id, user_id, paid, lines, total_cost }: Order) => ({
+  id,
+  user_id,
+  state: paid ? 'paid' : 'open',
+  lines: lines
+    .map(({ item_id, quantity, unit_price }) => ({
+      item_id,
+      quantity,
+      unit_price,
+      total: quantity * unit_price,
+    }))
+    .sort((a, b) => (a.item_id < b.item_id ? -1 : 1)),
+  total_cost,
+});

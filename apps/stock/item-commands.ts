@@ -1,0 +1,62 @@
+/** The commands of /v1/items: prices and stock. */
+import { accept, type Command, type Item, passesLimit, refuse } from '../../db/command.ts';
+
+/** @param chosen whether the caller has chosen the id, so that it may be taken */
+export const createProduct = (item: Item, chosen: boolean): Command => ({
+  keys: { items: chosen ? [item.id] : [] },
+  decide(rows) {
+    const { id: item_id, stock } = item;
+    if (chosen && rows.item(item_id)) return refuse('already_exists', `item ${item_id} exists`);
+    const opening = { item_id, amount: stock, reason: 'opening', order_id: null };
+    return accept(productOf(item), {
+      items: [item],
+      stock_movements: stock > 0 ? [opening] : [],
+    });
+  },
+});
+
+export const changePrice = (item_id: string, price: number): Command => ({
+  keys: { items: [item_id] },
+  decide(rows) {
+    const item = rows.item(item_id);
+    if (!item) return refuse('item_not_found', `no item ${item_id}`);
+    const changed = { ...item, price };
+    return accept(productOf(changed), { items: [changed] });
+  },
+});
+
+export interface StockChange {
+  delta: number;
+  /** The change takes place only if the stock is exactly this. */
+  expected_stock?: number | undefined;
+  reason?: string | undefined;
+}
+
+export const changeStock = (item_id: string, change: StockChange): Command => ({
+  keys: { items: [item_id] },
+  decide(rows) {
+    const { delta, expected_stock, reason = delta > 0 ? 'add' : 'subtract' } = change;
+    const item = rows.item(item_id);
+    if (!item) return refuse('item_not_found', `no item ${item_id}`);
+    if (expected_stock !== undefined && expected_stock !== item.stock) {
+      const detail = `item ${item_id} has a stock of ${item.stock}, not ${expected_stock}`;
+      return refuse('stock_changed', detail, { stock: item.stock });
+    }
+    const stock = item.stock + delta;
+    if (stock < 0) {
+      const short = { item_id, wanted: -delta, available: item.stock };
+      return refuse('out_of_stock', `not enough of ${item_id}`, { items: [short] });
+    }
+    if (passesLimit(stock)) {
+      return refuse('limit_exceeded', `item ${item_id} would pass the largest amount`);
+    }
+    const changed = { ...item, stock };
+    return accept(productOf(changed), {
+      items: [changed],
+      stock_movements: [{ item_id, amount: delta, reason, order_id: null }],
+    });
+  },
+});
+
+/** An item as /v1 shows it. */
+export const productOf = ({ id, price, stock }: Item) => ({ id, price, stock });

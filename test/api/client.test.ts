@@ -1,0 +1,259 @@
+/** The client: it runs everywhere, and repeats exactly what may be repeated. */
+import { afterAll, expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { type ClientOptions, KassaError, openClient } from '../../apps/client/client.ts';
+import { kept, written } from '../../docs/client-calls.ts';
+import { newDatabase } from '../support/kassa.ts';
+import { need } from '../support/need.ts';
+import { answers, freePort, openStage, TOP } from '../support/process.ts';
+
+const stage = openStage();
+const own = await newDatabase();
+const port = await freePort();
+const origin = `http://127.0.0.1:${port}`;
+const env = { DATABASE_URL: own.database_url };
+await answers(stage.start(['apps/cli/dev.ts', '--port', `${port}`, '--empty'], env), port);
+const servers: { stop(force: boolean): Promise<void> }[] = [];
+afterAll(async () => {
+  for (const server of servers) await server.stop(true);
+  await stage.clear();
+  await own.drop();
+});
+
+test('its calls are those of the contract: if not, run `bun run docs`', async () => {
+  expect(await kept()).toBe(written());
+});
+
+/** The client as one file, as a bundler makes it. */
+async function bundled(): Promise<string> {
+  const entrypoints = [join(TOP, 'apps/client/client.ts')];
+  const { outputs } = await Bun.build({ entrypoints, target: 'browser' });
+  return (await outputs[0]?.text()) ?? '';
+}
+
+/** A purchase, and a refusal, by someone who has only the client. */
+const PURCHASE = `
+export async function purchase({ openClient, KassaError }, origin) {
+  const kassa = openClient(origin);
+  const { user_id } = await kassa.payment.createUser();
+  const { item_id } = await kassa.stock.createItem({ price: 7 });
+  await kassa.payment.addFunds({ user_id, amount: 20 });
+  await kassa.stock.addStock({ item_id, amount: 5 });
+  const { order_id } = await kassa.order.createOrder({ user_id });
+  await kassa.order.addItem({ order_id, item_id, quantity: 2 });
+  const { total_cost } = await kassa.order.checkout({ order_id });
+  const { credit } = await kassa.payment.findUser({ user_id });
+  const error = await kassa.payment.pay({ user_id, amount: 100 }).catch((e) => e);
+  return [total_cost, credit, error instanceof KassaError, error.code, error.changed_nothing];
+}`;
+const BOUGHT = [14, 6, true, 'insufficient_credit', true];
+
+test('it needs no package, and is small', async () => {
+  const code = await bundled();
+  expect(code).not.toMatch(/\b(?:import|require)\b/);
+  expect(code.length).toBeLessThan(8000);
+});
+
+const { execPath } = process;
+const DENO = join(TOP, 'node_modules/deno/deno');
+test.each<[runtime: string, command: string[]]>([
+  ['Bun', [execPath]],
+  ['Node', ['node']],
+  ['Deno', [DENO, 'run', '--no-prompt', '--allow-net']],
+])('it runs in %s', async (_, command) => {
+  const folder = await stage.folder();
+  await Bun.write(join(folder, 'client.mjs'), await bundled());
+  const call = `console.log(JSON.stringify(await purchase(client, '${origin}')));`;
+  const shop = `import * as client from './client.mjs';\n${PURCHASE}\n${call}`;
+  await Bun.write(join(folder, 'shop.mjs'), shop);
+  const child = Bun.spawn([...command, join(folder, 'shop.mjs')], {
+    env: { ...process.env, DENO_DIR: folder, DENO_NO_UPDATE_CHECK: '1' },
+    stderr: 'pipe',
+  });
+  const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  expect([err, JSON.parse(out || 'null')]).toEqual(['', BOUGHT]);
+});
+
+const browser = need('chromium');
+test.skipIf(!browser)('it runs in a browser, and the forms of /docs work there', async () => {
+  const args = ['--no-sandbox', '--disable-gpu'];
+  const opened = await chromium.launch({ executablePath: browser ?? '', args });
+  try {
+    const context = await opened.newContext({ bypassCSP: true });
+    const page = await context.newPage();
+    await page.goto(`${origin}/docs`);
+    const modules = [await bundled(), PURCHASE].map(
+      (code) => `data:text/javascript,${encodeURIComponent(code)}`,
+    );
+    const bought = await page.evaluate(
+      async ([client = '', shop = '', to]) =>
+        (await import(shop)).purchase(await import(client), to),
+      [...modules, origin],
+    );
+    expect(bought).toEqual(BOUGHT);
+  } finally {
+    await opened.close();
+  }
+});
+
+test.skipIf(!browser)('the forms of /docs call this server, under their own policy', async () => {
+  const args = ['--no-sandbox', '--disable-gpu'];
+  const opened = await chromium.launch({ executablePath: browser ?? '', args });
+  try {
+    const page = await opened.newPage();
+    const faults: string[] = [];
+    page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+    page.on('pageerror', (error) => faults.push(error.message));
+    await page.goto(`${origin}/docs`);
+    const send = async (name: string, fields: Record<string, string> = {}) => {
+      await page.click(`#${name} summary`);
+      for (const [field, value] of Object.entries(fields)) {
+        await page.fill(`#${name} input[name=${field}]`, value);
+      }
+      await page.click(`#${name} button`);
+      await page.waitForSelector(`#${name} pre:text-matches("\\\\n(\\\\d{3}|no answer)")`);
+      return (await page.textContent(`#${name} pre`)) ?? '';
+    };
+    const made = await send('payment-createUser', { key: "it's" });
+    expect(made).toStartWith(
+      `curl -X POST -H 'Idempotency-Key: it'\\''s' ${origin}/payment/create_user\n\n200\n`,
+    );
+    const [, user_id] = /"user_id":"([^"]+)"/.exec(made) ?? [];
+    expect(await send('payment-addFunds', { amount: '5' })).toContain(
+      `\n200\n{"done":true,"user_id":"${user_id}","credit":5}`,
+    );
+    expect(faults).toEqual([]);
+    expect(await send('stock-findItem', { item_id: 'nothing' })).toContain('\n404\n');
+  } finally {
+    await opened.close();
+  }
+});
+
+/** Loses answers, or requests, in turn. */
+function lossy(lose: 'answers' | 'requests'): NonNullable<ClientOptions['fetch']> {
+  let calls = 0;
+  return async (url, init) => {
+    const lost = calls++ % 2 === 0;
+    if (lost && lose === 'requests') throw new TypeError('lost on the way');
+    const answer = await fetch(url, init);
+    if (lost) throw new TypeError('lost on the way back');
+    return answer;
+  };
+}
+
+test.each(['answers', 'requests'] as const)(
+  'with %s lost, each call happens once',
+  async (lose) => {
+    const kassa = openClient(origin, { fetch: lossy(lose) });
+    const { user_id } = await kassa.payment.createUser();
+    for (let i = 1; i <= 5; i++) {
+      expect((await kassa.payment.addFunds({ user_id, amount: 10 })).credit).toBe(10 * i);
+    }
+    const { credit } = await openClient(origin).payment.findUser({ user_id });
+    expect(credit).toBe(50);
+  },
+);
+
+/** A server that gives these answers in turn, and then the last again and again. */
+function scripted(...answers: (() => Response)[]): { origin: string; keys: (string | null)[] } {
+  const keys: (string | null)[] = [];
+  const server = Bun.serve({
+    port: 0,
+    hostname: '127.0.0.1',
+    fetch(request) {
+      keys.push(request.headers.get('idempotency-key'));
+      const answer = answers.length > 1 ? answers.shift() : answers[0];
+      return answer?.() ?? new Response();
+    },
+  });
+  servers.push(server);
+  return { origin: server.url.origin, keys };
+}
+
+const problem =
+  (status: number, code: string, headers = {}) =>
+  () =>
+    Response.json({ status, code, detail: 'a detail', request_id: 'r' }, { status, headers });
+const ok = () => Response.json({ user_id: 'u' });
+const gateway = () => new Response('<html>', { status: 502 });
+
+test.each<[what: string, first: () => Response]>([
+  ['429 overloaded', problem(429, 'overloaded')],
+  ['429 contention', problem(429, 'contention')],
+  ['408', problem(408, 'request_timeout')],
+  ['503 not_ready', problem(503, 'not_ready')],
+  ['503 outcome_unknown', problem(503, 'outcome_unknown')],
+  ['502 of a gateway', gateway],
+])('after %s it repeats the call with the same key', async (_, first) => {
+  const { origin, keys } = scripted(first, ok);
+  expect(await openClient(origin).payment.createUser()).toEqual({ user_id: 'u' });
+  expect(keys).toHaveLength(2);
+  expect(keys[0]).toMatch(/^[\da-f-]{36}$/);
+  expect(keys[1]).toBe(keys[0] ?? '');
+});
+
+test.each<
+  [what: string, answers: (() => Response)[], code: string, nothing: boolean, calls: number]
+>([
+  ['a refusal', [problem(409, 'out_of_stock')], 'out_of_stock', true, 1],
+  ['a wrong call', [problem(400, 'invalid_parameter')], 'invalid_parameter', true, 1],
+  ['a bug', [problem(500, 'internal')], 'internal', false, 1],
+  ['a refusal after doubt', [gateway, problem(409, 'not_paid')], 'not_paid', true, 2],
+  ['a wrong call after doubt', [gateway, problem(421, 'host_not_allowed')], '', false, 2],
+])(
+  '%s is an error that says whether anything changed',
+  async (_, answers, code, nothing, calls) => {
+    const { origin, keys } = scripted(...answers);
+    const error = await openClient(origin)
+      .payment.createUser({}, { idempotency_key: 'mine' })
+      .catch((cause) => cause);
+    expect(error).toBeInstanceOf(KassaError);
+    expect(error.code).toBe(code || 'host_not_allowed');
+    expect([error.changed_nothing, error.idempotency_key, error.request_id]).toEqual([
+      nothing,
+      'mine',
+      'r',
+    ]);
+    expect(keys).toEqual(Array.from({ length: calls }, () => 'mine'));
+  },
+);
+
+test.each<[answer: (() => Response) | undefined, code: string, nothing: boolean]>([
+  [problem(429, 'overloaded'), 'overloaded', true],
+  [problem(503, 'store_unavailable'), 'store_unavailable', true],
+  [problem(503, 'outcome_unknown'), 'outcome_unknown', false],
+  [undefined, 'no_answer', false],
+])('at the deadline the last answer is the error', async (answer, code, nothing) => {
+  const to = answer ? scripted(answer).origin : `http://127.0.0.1:${await freePort()}`;
+  const error = await openClient(to, { deadline_ms: 300 })
+    .payment.createUser()
+    .catch((cause) => cause);
+  expect([error.code, error.changed_nothing]).toEqual([code, nothing]);
+  expect(error.idempotency_key).toMatch(/^[\da-f-]{36}$/);
+});
+
+test('a pause is at least half of Retry-After: a longer one than the deadline ends the call', async () => {
+  const { origin, keys } = scripted(problem(429, 'overloaded', { 'retry-after': '3600' }));
+  const error = await openClient(origin)
+    .payment.createUser()
+    .catch((cause) => cause);
+  expect([error.code, keys.length]).toEqual(['overloaded', 1]);
+});
+
+test('reads carry no key, and a signal ends a call', async () => {
+  const { origin, keys } = scripted(problem(429, 'overloaded'), ok);
+  await openClient(origin).payment.findUser({ user_id: 'u' });
+  expect(keys).toEqual([null, null]);
+  const busy = scripted(problem(429, 'overloaded'));
+  const ending = new AbortController();
+  const call = openClient(busy.origin).payment.createUser({}, { signal: ending.signal });
+  ending.abort(new Error('enough'));
+  await expect(call).rejects.toThrow('enough');
+});
+
+test('a parameter that is missing at run time never leaves', async () => {
+  const { payment } = openClient(origin);
+  const incomplete = { user_id: 'u' } as { user_id: string; amount: number };
+  await expect(payment.addFunds(incomplete)).rejects.toThrow('payment.addFunds needs amount');
+});
