@@ -2,22 +2,22 @@
 import type { z } from 'zod';
 import type { Call, Parsed } from '../contract/call.ts';
 import type { healthCalls } from '../contract/health.ts';
-import type { orderCalls } from '../contract/order.ts';
-import type { paymentCalls } from '../contract/payment.ts';
+import type { orderPaths } from '../contract/paths/order.ts';
+import type { paymentPaths } from '../contract/paths/payment.ts';
+import type { stockPaths } from '../contract/paths/stock.ts';
 import type { ProblemCode } from '../contract/problems.ts';
-import type { stockCalls } from '../contract/stock.ts';
 import type { itemCalls } from '../contract/v1/items.ts';
-import type { basketCalls } from '../contract/v1/orders.ts';
+import type { orderCalls } from '../contract/v1/orders.ts';
 import type { userCalls } from '../contract/v1/users.ts';
 import { CALLS } from './calls.ts';
 
 interface Contract {
   users: typeof userCalls;
   items: typeof itemCalls;
-  orders: typeof basketCalls;
-  order: typeof orderCalls;
-  payment: typeof paymentCalls;
-  stock: typeof stockCalls;
+  orders: typeof orderCalls;
+  order: typeof orderPaths;
+  payment: typeof paymentPaths;
+  stock: typeof stockPaths;
   health: typeof healthCalls;
 }
 

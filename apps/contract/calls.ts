@@ -1,19 +1,19 @@
 /** Every call of the API, in the order of the docs. */
 import type { Call } from './call.ts';
 import { healthCalls } from './health.ts';
-import { orderCalls } from './order.ts';
-import { paymentCalls } from './payment.ts';
-import { stockCalls } from './stock.ts';
+import { orderPaths } from './paths/order.ts';
+import { paymentPaths } from './paths/payment.ts';
+import { stockPaths } from './paths/stock.ts';
 import { itemCalls } from './v1/items.ts';
-import { basketCalls } from './v1/orders.ts';
+import { orderCalls } from './v1/orders.ts';
 import { userCalls } from './v1/users.ts';
 
 export const CALLS: readonly Call[] = [
   userCalls,
   itemCalls,
-  basketCalls,
   orderCalls,
-  paymentCalls,
-  stockCalls,
+  orderPaths,
+  paymentPaths,
+  stockPaths,
   healthCalls,
 ].flatMap((calls): Call[] => Object.values(calls));

@@ -2,11 +2,10 @@
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
-import { orderCalls as calls } from '../contract/order.ts';
+import { orderPaths as calls } from '../contract/paths/order.ts';
 import type { Env } from '../http/exchange.ts';
 import { on } from '../http/route.ts';
 import { assertBatchInit, submit, submitInChunks } from '../http/submit.ts';
-import { basketRoutes } from './basket-routes.ts';
 import {
   addItem,
   type Basket,
@@ -17,6 +16,7 @@ import {
   removeItem,
   removeOrder,
 } from './commands.ts';
+import { v1Routes } from './v1/routes.ts';
 
 export function orderRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
   const app = new Hono<Env>();
@@ -59,7 +59,7 @@ export function orderRoutes(store: Store, options: { batch_init: boolean }): Hon
     admit,
   );
 
-  basketRoutes(app, store);
+  v1Routes(app, store);
   return app;
 }
 

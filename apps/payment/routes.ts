@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
-import { paymentCalls as calls } from '../contract/payment.ts';
+import { paymentPaths as calls } from '../contract/paths/payment.ts';
 import type { Env } from '../http/exchange.ts';
 import { on } from '../http/route.ts';
 import { assertBatchInit, idsUpTo, submit, submitInChunks } from '../http/submit.ts';
@@ -16,7 +16,7 @@ import {
   paymentStatus,
   payOrder,
 } from './commands.ts';
-import { userRoutes } from './user-routes.ts';
+import { v1Routes } from './v1/routes.ts';
 
 export function paymentRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
   const app = new Hono<Env>();
@@ -65,6 +65,6 @@ export function paymentRoutes(store: Store, options: { batch_init: boolean }): H
     admit,
   );
 
-  userRoutes(app, store);
+  v1Routes(app, store);
   return app;
 }

@@ -2,12 +2,12 @@
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Store } from '../../db/store.ts';
-import { stockCalls as calls } from '../contract/stock.ts';
+import { stockPaths as calls } from '../contract/paths/stock.ts';
 import type { Env } from '../http/exchange.ts';
 import { on } from '../http/route.ts';
 import { assertBatchInit, idsUpTo, submit, submitInChunks } from '../http/submit.ts';
 import { addStock, createItem, initItems, subtractStock } from './commands.ts';
-import { itemRoutes } from './item-routes.ts';
+import { v1Routes } from './v1/routes.ts';
 
 export function stockRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
   const app = new Hono<Env>();
@@ -38,6 +38,6 @@ export function stockRoutes(store: Store, options: { batch_init: boolean }): Hon
     admit,
   );
 
-  itemRoutes(app, store);
+  v1Routes(app, store);
   return app;
 }

@@ -29,7 +29,7 @@ const order = z.strictObject({
 });
 const one = { params: { order_id: id }, answer: order } as const;
 
-export const basketCalls = callsOf('orders', {
+export const orderCalls = callsOf('orders', {
   create: {
     methods: ['POST'],
     path: '/v1/orders',

@@ -51,26 +51,26 @@ export const rulesMutants = [
   }),
   ...killedBy(['v1'], {
     'a purchase under a taken id replaces the order':
-      'basket-commands.ts: if (chosen && [-rows.order(id)-]{+false+})',
-    'a new price is that of old lines': 'basket-commands.ts: [-old.get(item_id) ?? -]item.price;',
+      'order/v1/commands.ts: if (chosen && [-rows.order(id)-]{+false+})',
+    'a new price is that of old lines': 'order/v1/commands.ts: [-old.get(item_id) ?? -]item.price;',
     'the lines of a paid order change':
-      "basket-commands.ts: [-if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);-]",
+      "order/v1/commands.ts: [-if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);-]",
     'a user is created in the place of another':
-      'user-commands.ts: if (chosen && [-rows.user(id)-]{+false+})',
+      'payment/v1/commands.ts: if (chosen && [-rows.user(id)-]{+false+})',
     'a user opens with credit without a movement':
-      'user-commands.ts: credit_movements: [-credit > 0 ? [opening] : -][],',
-    'a withdrawal overdraws': 'user-commands.ts: if (credit < [-0-]{+-5+})',
+      'payment/v1/commands.ts: credit_movements: [-credit > 0 ? [opening] : -][],',
+    'a withdrawal overdraws': 'payment/v1/commands.ts: if (credit < [-0-]{+-5+})',
     'an item is created in the place of another':
-      'item-commands.ts: if (chosen && [-rows.item(item_id)-]{+false+})',
+      'stock/v1/commands.ts: if (chosen && [-rows.item(item_id)-]{+false+})',
     'an item opens with stock without a movement':
-      'item-commands.ts: stock_movements: [-stock > 0 ? [opening] : -][],',
+      'stock/v1/commands.ts: stock_movements: [-stock > 0 ? [opening] : -][],',
     'a stock changes from another than expected':
-      'item-commands.ts: expected_stock !== undefined && [-expected_stock !== item.stock-]{+false+}',
-    'a stock falls below zero': 'item-commands.ts: if (stock < [-0-]{+-5+})',
+      'stock/v1/commands.ts: expected_stock !== undefined && [-expected_stock !== item.stock-]{+false+}',
+    'a stock falls below zero': 'stock/v1/commands.ts: if (stock < [-0-]{+-5+})',
     'an idempotency key is for any body': 'submit.ts: [-operation.fingerprint += ` ${digest}`;-]',
     'a key of a body stands twice': 'bodies.ts: if (names [-===-]{+>=+} namesIn(value))',
-    'an item stands in two lines': 'orders.ts: if ([-seen.has(item_id)-]{+false+})',
+    'an item stands in two lines': 'v1/orders.ts: if ([-seen.has(item_id)-]{+false+})',
     'unknown fields of a body are ignored':
-      'users.ts: body: z.[-strictObject-]{+object+}({\n      id:',
+      'v1/users.ts: body: z.[-strictObject-]{+object+}({\n      id:',
   }),
 ];

@@ -1,7 +1,7 @@
 /** The calls under /payment: users, credit, and payments for orders. */
 import { z } from 'zod';
-import { callsOf } from './call.ts';
-import { amount, balance, id, rowCount, startingValue } from './values.ts';
+import { callsOf } from '../call.ts';
+import { amount, balance, id, rowCount, startingValue } from '../values.ts';
 
 const credit = { user_id: id, credit: balance };
 const payment = z.strictObject({ user_id: id, order_id: id, credit: balance });
@@ -18,7 +18,7 @@ const status = {
   answer: z.strictObject({ paid: z.boolean() }),
 } as const;
 
-export const paymentCalls = callsOf('payment', {
+export const paymentPaths = callsOf('payment', {
   createUser: {
     methods: ['POST'],
     path: '/payment/create_user',

@@ -1,32 +1,32 @@
 /** The paths under /v1/orders. */
 import type { Hono } from 'hono';
-import { Failure } from '../../db/failure.ts';
-import type { Store } from '../../db/store.ts';
-import { basketCalls as calls } from '../contract/v1/orders.ts';
-import type { Env } from '../http/exchange.ts';
-import { on } from '../http/route.ts';
-import { submitJson } from '../http/submit.ts';
-import { basketOf, createBasket, setLines } from './basket-commands.ts';
-import { checkout, removeOrder } from './commands.ts';
+import { Failure } from '../../../db/failure.ts';
+import type { Store } from '../../../db/store.ts';
+import { orderCalls as calls } from '../../contract/v1/orders.ts';
+import type { Env } from '../../http/exchange.ts';
+import { on } from '../../http/route.ts';
+import { submitJson } from '../../http/submit.ts';
+import { checkout, removeOrder } from '../commands.ts';
+import { createOrder, orderOf, setLines } from './commands.ts';
 
-export function basketRoutes(app: Hono<Env>, store: Store): void {
+export function v1Routes(app: Hono<Env>, store: Store): void {
   on(app, calls.create, (c, _, { id, user_id, lines = [], checkout = false }) => {
     const chosen = id !== undefined;
     const purchase = { id: id ?? crypto.randomUUID(), chosen, user_id, lines, checkout };
-    return submitJson(c, store, calls.create, createBasket(purchase));
+    return submitJson(c, store, calls.create, createOrder(purchase));
   });
 
   on(app, calls.get, async (c, { order_id }) => {
     const order = await store.read.findOrder(order_id);
     if (!order) throw new Failure('order_not_found', `no order ${order_id}`);
-    return c.json(basketOf(order));
+    return c.json(orderOf(order));
   });
 
   on(app, calls.setLines, (c, { order_id }, { lines }) =>
     submitJson(c, store, calls.setLines, setLines(order_id, lines)),
   );
   on(app, calls.checkout, (c, { order_id }) =>
-    submitJson(c, store, calls.checkout, checkout(order_id, basketOf)),
+    submitJson(c, store, calls.checkout, checkout(order_id, orderOf)),
   );
   on(app, calls.remove, (c, { order_id }) =>
     submitJson(

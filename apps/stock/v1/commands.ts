@@ -1,14 +1,14 @@
 /** The commands of /v1/items: prices and stock. */
-import { accept, type Command, type Item, passesLimit, refuse } from '../../db/command.ts';
+import { accept, type Command, type Item, passesLimit, refuse } from '../../../db/command.ts';
 
 /** @param chosen whether the caller has chosen the id, so that it may be taken */
-export const createProduct = (item: Item, chosen: boolean): Command => ({
+export const createItem = (item: Item, chosen: boolean): Command => ({
   keys: { items: chosen ? [item.id] : [] },
   decide(rows) {
     const { id: item_id, stock } = item;
     if (chosen && rows.item(item_id)) return refuse('already_exists', `item ${item_id} exists`);
     const opening = { item_id, amount: stock, reason: 'opening', order_id: null };
-    return accept(productOf(item), {
+    return accept(itemOf(item), {
       items: [item],
       stock_movements: stock > 0 ? [opening] : [],
     });
@@ -21,7 +21,7 @@ export const changePrice = (item_id: string, price: number): Command => ({
     const item = rows.item(item_id);
     if (!item) return refuse('item_not_found', `no item ${item_id}`);
     const changed = { ...item, price };
-    return accept(productOf(changed), { items: [changed] });
+    return accept(itemOf(changed), { items: [changed] });
   },
 });
 
@@ -51,7 +51,7 @@ export const changeStock = (item_id: string, change: StockChange): Command => ({
       return refuse('limit_exceeded', `item ${item_id} would pass the largest amount`);
     }
     const changed = { ...item, stock };
-    return accept(productOf(changed), {
+    return accept(itemOf(changed), {
       items: [changed],
       stock_movements: [{ item_id, amount: delta, reason, order_id: null }],
     });
@@ -59,4 +59,4 @@ export const changeStock = (item_id: string, change: StockChange): Command => ({
 });
 
 /** An item as /v1 shows it. */
-export const productOf = ({ id, price, stock }: Item) => ({ id, price, stock });
+export const itemOf = ({ id, price, stock }: Item) => ({ id, price, stock });

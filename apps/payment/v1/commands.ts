@@ -1,13 +1,13 @@
 /** The commands of /v1/users: wallets. */
-import { accept, type Command, passesLimit, refuse, type User } from '../../db/command.ts';
+import { accept, type Command, passesLimit, refuse, type User } from '../../../db/command.ts';
 
 /** @param chosen whether the caller has chosen the id, so that it may be taken */
-export const createWallet = (id: string, chosen: boolean, credit: number): Command => ({
+export const createUser = (id: string, chosen: boolean, credit: number): Command => ({
   keys: { users: chosen ? [id] : [] },
   decide(rows) {
     if (chosen && rows.user(id)) return refuse('already_exists', `user ${id} exists`);
     const opening = { user_id: id, amount: credit, reason: 'opening', order_id: null };
-    return accept(walletOf({ id, credit }), {
+    return accept(userOf({ id, credit }), {
       users: [{ id, credit }],
       credit_movements: credit > 0 ? [opening] : [],
     });
@@ -33,7 +33,7 @@ const moveCredit = (user_id: string, amount: number, reason: string): Command =>
     if (passesLimit(credit)) {
       return refuse('limit_exceeded', `user ${user_id} would pass the largest amount`);
     }
-    return accept(walletOf({ id: user_id, credit }), {
+    return accept(userOf({ id: user_id, credit }), {
       users: [{ ...user, credit }],
       credit_movements: [{ user_id, amount, reason, order_id: null }],
     });
@@ -41,4 +41,4 @@ const moveCredit = (user_id: string, amount: number, reason: string): Command =>
 });
 
 /** A user as /v1 shows it. */
-export const walletOf = ({ id, credit }: User) => ({ id, credit });
+export const userOf = ({ id, credit }: User) => ({ id, credit });

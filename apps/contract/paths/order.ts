@@ -1,7 +1,7 @@
 /** The calls under /orders: baskets and checkout. */
 import { z } from 'zod';
-import { callsOf } from './call.ts';
-import { amount, balance, id, quantity, rowCount, startingValue } from './values.ts';
+import { callsOf } from '../call.ts';
+import { amount, balance, id, quantity, rowCount, startingValue } from '../values.ts';
 
 const lines = z
   .array(z.tuple([id, quantity]))
@@ -16,7 +16,7 @@ const add = {
 const PRICE =
   'The price of a line is fixed when its item is first added. An order has 1,000 lines.';
 
-export const orderCalls = callsOf('order', {
+export const orderPaths = callsOf('order', {
   createOrder: {
     methods: ['POST'],
     path: '/orders/create/{user_id}',

@@ -1,11 +1,11 @@
 /** The calls under /stock: items, their price and stock. */
 import { z } from 'zod';
-import { callsOf } from './call.ts';
-import { amount, balance, id, rowCount, startingValue } from './values.ts';
+import { callsOf } from '../call.ts';
+import { amount, balance, id, rowCount, startingValue } from '../values.ts';
 
 const stock = z.strictObject({ item_id: id, stock: balance });
 
-export const stockCalls = callsOf('stock', {
+export const stockPaths = callsOf('stock', {
   createItem: {
     methods: ['POST'],
     path: '/stock/item/create/{price}',

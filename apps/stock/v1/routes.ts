@@ -1,23 +1,23 @@
 /** The paths under /v1/items. */
 import type { Hono } from 'hono';
-import { Failure } from '../../db/failure.ts';
-import type { Store } from '../../db/store.ts';
-import { itemCalls as calls } from '../contract/v1/items.ts';
-import type { Env } from '../http/exchange.ts';
-import { on } from '../http/route.ts';
-import { submitJson } from '../http/submit.ts';
-import { changePrice, changeStock, createProduct, productOf } from './item-commands.ts';
+import { Failure } from '../../../db/failure.ts';
+import type { Store } from '../../../db/store.ts';
+import { itemCalls as calls } from '../../contract/v1/items.ts';
+import type { Env } from '../../http/exchange.ts';
+import { on } from '../../http/route.ts';
+import { submitJson } from '../../http/submit.ts';
+import { changePrice, changeStock, createItem, itemOf } from './commands.ts';
 
-export function itemRoutes(app: Hono<Env>, store: Store): void {
+export function v1Routes(app: Hono<Env>, store: Store): void {
   on(app, calls.create, (c, _, { id, price, stock = 0 }) => {
     const item = { id: id ?? crypto.randomUUID(), price, stock };
-    return submitJson(c, store, calls.create, createProduct(item, id !== undefined));
+    return submitJson(c, store, calls.create, createItem(item, id !== undefined));
   });
 
   on(app, calls.get, async (c, { item_id }) => {
     const item = await store.read.findItem(item_id);
     if (!item) throw new Failure('item_not_found', `no item ${item_id}`);
-    return c.json(productOf(item));
+    return c.json(itemOf(item));
   });
 
   on(app, calls.change, (c, { item_id }, { price }) =>

@@ -1,23 +1,23 @@
 /** The paths under /v1/users. */
 import type { Hono } from 'hono';
-import { Failure } from '../../db/failure.ts';
-import type { Store } from '../../db/store.ts';
-import { userCalls as calls } from '../contract/v1/users.ts';
-import type { Env } from '../http/exchange.ts';
-import { on } from '../http/route.ts';
-import { submitJson } from '../http/submit.ts';
-import { createWallet, deposit, walletOf, withdraw } from './user-commands.ts';
+import { Failure } from '../../../db/failure.ts';
+import type { Store } from '../../../db/store.ts';
+import { userCalls as calls } from '../../contract/v1/users.ts';
+import type { Env } from '../../http/exchange.ts';
+import { on } from '../../http/route.ts';
+import { submitJson } from '../../http/submit.ts';
+import { createUser, deposit, userOf, withdraw } from './commands.ts';
 
-export function userRoutes(app: Hono<Env>, store: Store): void {
+export function v1Routes(app: Hono<Env>, store: Store): void {
   on(app, calls.create, (c, _, { id, credit = 0 }) => {
-    const command = createWallet(id ?? crypto.randomUUID(), id !== undefined, credit);
+    const command = createUser(id ?? crypto.randomUUID(), id !== undefined, credit);
     return submitJson(c, store, calls.create, command);
   });
 
   on(app, calls.get, async (c, { user_id }) => {
     const user = await store.read.findUser(user_id);
     if (!user) throw new Failure('user_not_found', `no user ${user_id}`);
-    return c.json(walletOf(user));
+    return c.json(userOf(user));
   });
 
   on(app, calls.deposit, (c, { user_id }, { amount, reason }) =>

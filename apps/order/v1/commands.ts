@@ -7,8 +7,8 @@ import {
   passesLimit,
   type Rows,
   refuse,
-} from '../../db/command.ts';
-import { payFor } from './commands.ts';
+} from '../../../db/command.ts';
+import { payFor } from '../commands.ts';
 
 export interface Wanted {
   item_id: string;
@@ -26,7 +26,7 @@ export interface Purchase {
 }
 
 /** Creates an order with its lines, and pays for it if asked: all of it, or nothing. */
-export const createBasket = ({ id, chosen, user_id, lines, checkout }: Purchase): Command => ({
+export const createOrder = ({ id, chosen, user_id, lines, checkout }: Purchase): Command => ({
   keys: {
     orders: chosen ? [id] : [],
     users: [user_id],
@@ -38,8 +38,8 @@ export const createBasket = ({ id, chosen, user_id, lines, checkout }: Purchase)
     const basket = fill(rows, { id, user_id, paid: false, payment: null, ...EMPTY }, lines);
     if ('refusal' in basket) return basket.refusal;
     const { order } = basket;
-    if (checkout) return payFor(rows, order, basketOf);
-    return accept(basketOf(order), { orders: [order] });
+    if (checkout) return payFor(rows, order, orderOf);
+    return accept(orderOf(order), { orders: [order] });
   },
 });
 
@@ -54,7 +54,7 @@ export const setLines = (order_id: string, lines: readonly Wanted[]): Command =>
     if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
     const basket = fill(rows, order, lines);
     if ('refusal' in basket) return basket.refusal;
-    return accept(basketOf(basket.order), { orders: [basket.order] });
+    return accept(orderOf(basket.order), { orders: [basket.order] });
   },
 });
 
@@ -78,7 +78,7 @@ function fill(rows: Rows, order: Order, wanted: readonly Wanted[]) {
 }
 
 /** An order as /v1 shows it. */
-export const basketOf = ({ id, user_id, paid, lines, total_cost }: Order) => ({
+export const orderOf = ({ id, user_id, paid, lines, total_cost }: Order) => ({
   id,
   user_id,
   state: paid ? 'paid' : 'open',
