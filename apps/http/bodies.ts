@@ -30,29 +30,64 @@ export function readBody<T extends z.ZodType>(
   const result = type.safeParse(parse(body));
   if (result.success) return result.data;
   const errors = result.error.issues.flatMap(errorsOf);
-  const detail = errors.map(({ path, message }) => `${path || 'the body'}: ${message}`).join('; ');
-  throw new RequestError('invalid_body', detail, { facts: { errors } });
+  const [first, ...more] = errors.map(({ path, message }) => `${path || 'the body'}: ${message}`);
+  const detail = more.length > 0 ? `${first}; and ${more.length} more` : `${first}`;
+  throw new RequestError('invalid_body', detail, {
+    facts: { errors: errors.slice(0, ERRORS_MAX) },
+  });
 }
+
+/** Errors that an answer names, at most. */
+const ERRORS_MAX = 100;
+/** Above the largest body that a call takes. They bound the time that a body takes. */
+const DEPTH_MAX = 16;
+const VALUES_MAX = 5000;
 
 /** Each key of an object once: programs disagree on which of two values counts. */
 function parse(body: Uint8Array): unknown {
-  let text: string;
+  const text = decode(body);
+  const { names, values, depth } = measure(text);
+  if (depth > DEPTH_MAX) throw malformed(`the body is nested more than ${DEPTH_MAX} deep`);
+  if (values > VALUES_MAX) throw malformed(`the body has more than ${VALUES_MAX} values`);
   let value: unknown;
   try {
-    text = UTF_8.decode(body);
     value = JSON.parse(text);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new RequestError('malformed_body', `the body is not JSON: ${why}`, { cause });
+    throw malformed('the body is not JSON', cause);
   }
-  const names = text.match(STRINGS)?.filter((one) => one.endsWith(':')).length ?? 0;
   if (names === namesIn(value)) return value;
-  throw new RequestError('malformed_body', 'an object of the body has a key twice');
+  throw malformed('an object of the body has a key twice');
 }
 
-const UTF_8 = new TextDecoder('utf-8', { fatal: true });
-/** Every string of a JSON text. One before a colon is the name of a field. */
-const STRINGS = /"(?:[^"\\]|\\.)*"(?:\s*:)?/g;
+const malformed = (detail: string, cause?: unknown) =>
+  new RequestError('malformed_body', detail, { cause });
+
+const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function decode(body: Uint8Array): string {
+  try {
+    return UTF_8.decode(body);
+  } catch (cause) {
+    throw malformed('the body is not UTF-8', cause);
+  }
+}
+
+/** Of a JSON text, outside of its strings: colons are names, commas separate values. */
+function measure(text: string): { names: number; values: number; depth: number } {
+  let [names, values, depth, deepest] = [0, 1, 0, 0];
+  for (let i = 0, in_string = false; i < text.length; i++) {
+    const char = text[i];
+    if (in_string) {
+      if (char === '\\') i++;
+      else if (char === '"') in_string = false;
+    } else if (char === '"') in_string = true;
+    else if (char === ':') names++;
+    else if (char === ',') values++;
+    else if (char === '{' || char === '[') deepest = Math.max(deepest, ++depth);
+    else if (char === '}' || char === ']') depth--;
+  }
+  return { names, values, depth: deepest };
+}
 
 function namesIn(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;

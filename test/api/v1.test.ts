@@ -227,7 +227,10 @@ test.each<[what: string, body: string, code: string, detail: RegExp]>([
   ['no body', '', 'malformed_body', /is not JSON/],
   ['no JSON', '{credit: 1}', 'malformed_body', /is not JSON/],
   ['half of an object', '{"credit":', 'malformed_body', /is not JSON/],
-  ['bytes that are no UTF-8', '{"id":"\xff"}', 'malformed_body', /is not JSON/],
+  ['bytes that are no UTF-8', '{"id":"\xff"}', 'malformed_body', /is not UTF-8/],
+  ['a byte order mark', '\xef\xbb\xbf{}', 'malformed_body', /is not JSON/],
+  ['60,000 brackets', '['.repeat(60_000), 'malformed_body', /nested more than 16 deep/],
+  ['20,000 values', `[${'0,'.repeat(20_000)}0]`, 'malformed_body', /more than 5000 values/],
   ['a key twice', '{"credit":1,"credit":2}', 'malformed_body', /twice/],
   ['a key twice, once escaped', '{"credit":1,"cr\\u0065dit":2}', 'malformed_body', /twice/],
   ['null', 'null', 'invalid_body', /^the body: /],
@@ -238,7 +241,8 @@ test.each<[what: string, body: string, code: string, detail: RegExp]>([
   ['a fraction', '{"credit":1.5}', 'invalid_body', /^credit: /],
   ['too much', '{"credit":9007199254740992}', 'invalid_body', /^credit: /],
   ['less than nothing', '{"credit":-1}', 'invalid_body', /^credit: /],
-  ['two wrong fields', '{"credit":-1,"id":""}', 'invalid_body', /id: .*; credit: /],
+  ['two wrong fields', '{"credit":-1,"id":""}', 'invalid_body', /^id: .*; and 1 more$/],
+  ['brackets and quotes in a string', '{"id":"[\\"{:,]"}', 'invalid_body', /^id: must be/],
 ])('a body with %s is 400, and says what is wrong', async (_, body, code, detail) => {
   const bytes = Uint8Array.from(body, (char) => char.charCodeAt(0));
   const reply = await kassa.call('POST', '/v1/users', JSON_TYPE, bytes);
