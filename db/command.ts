@@ -74,7 +74,7 @@ export interface Operation {
   service: Service;
   /** The client's idempotency key: 1-255 printable characters. */
   key: string;
-  /** Method and path. A key that is reused for another call is refused. */
+  /** Method, path and, on /v1, a digest of the body. A key that is reused for another is refused. */
   fingerprint: string;
 }
 

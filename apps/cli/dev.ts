@@ -210,6 +210,7 @@ function banner(config: Config, embedded: Embedded | undefined, demo: boolean) {
     : `embedded PostgreSQL, data in ${embedded?.directory}`;
   return `
   Kassa    ${origin}/
+  API      ${origin}/docs
   health   ${origin}/health/ready
   metrics  ${metrics}/metrics
   store    ${store}

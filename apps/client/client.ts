@@ -58,6 +58,18 @@ export interface CallOptions {
 /** `no_answer`: there was none, or none of this API, before the deadline. */
 export type ErrorCode = ProblemCode | 'no_answer';
 
+/** What some codes bring for programs. */
+export interface Facts {
+  /** Of `out_of_stock` at /v1: every item that is short. */
+  items?: { item_id: string; wanted: number; available: number }[];
+  /** Of `insufficient_credit` at /v1: what the credit lacks. */
+  shortfall?: number;
+  /** Of `stock_changed`: the stock as it is. */
+  stock?: number;
+  /** Of `invalid_body`: every field that is wrong. */
+  errors?: { path: string; message: string }[];
+}
+
 export class KassaError extends Error {
   override name = 'KassaError';
   constructor(
@@ -71,6 +83,8 @@ export class KassaError extends Error {
     /** False if the call may have taken effect. Then repeat it with its key. */
     readonly changed_nothing: boolean,
     readonly idempotency_key: string | undefined,
+    /** The problem itself, for its further fields. */
+    readonly facts: Facts,
     options?: { cause?: unknown },
   ) {
     super(`${code}: ${detail}`, options);
@@ -81,7 +95,7 @@ export class KassaError extends Error {
  * Writes carry an idempotency key, so every call may be repeated, and is: after 408, 429, 503 and
  * lost answers, with growing random pauses, until the deadline.
  * @param base_url of the API, such as `https://shop.example`
- * @throws KassaError from each method of the client, for any other answer than 200
+ * @throws KassaError from each method of the client, for any other answer than 200 or 201
  */
 export function openClient(base_url: string, options: ClientOptions = {}): Client {
   const origin = base_url.replace(/\/+$/, '');
@@ -143,12 +157,12 @@ async function repeat(
     const { code, status } = answer;
     changed_nothing &&= isCertain(answer);
     const decided = status === 404 || status === 409;
-    const wait_ms = Math.max(pause_ms, answer.retry_after_ms) * (0.5 + Math.random() / 2);
+    const wait_ms = answer.retry_after_ms + pause_ms * (0.5 + Math.random() / 2);
     if (!isWorthRepeating(answer) || performance.now() + wait_ms >= ends_at) {
       signal?.throwIfAborted();
-      const { detail, request_id, cause } = answer;
+      const { detail, request_id, facts = {}, cause } = answer;
       const nothing = changed_nothing || (decided && key !== undefined);
-      throw new KassaError(code, detail, status, request_id, nothing, key, { cause });
+      throw new KassaError(code, detail, status, request_id, nothing, key, facts, { cause });
     }
     await new Promise((resolve) => setTimeout(resolve, wait_ms));
   }
@@ -160,6 +174,7 @@ interface Failed {
   status?: number;
   request_id?: string | undefined;
   retry_after_ms: number;
+  facts?: Facts;
   cause?: unknown;
 }
 
@@ -167,12 +182,12 @@ async function attempt(send: () => Promise<Response>): Promise<{ body: unknown }
   try {
     const response = await send();
     const { status, headers } = response;
-    const body = (await response.json()) as Partial<Failed>;
+    const body = (await response.json()) as Partial<Failed> & Facts;
     if (status === 200 || status === 201) return { body };
     const { code, detail = '', request_id } = body;
     if (code === undefined) throw new Error(`${status} is no answer of Kassa`);
     const retry_after_ms = 1000 * (Number(headers.get('retry-after')) || 0);
-    return { code, detail, status, request_id, retry_after_ms };
+    return { code, detail, status, request_id, retry_after_ms, facts: body };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     return { code: 'no_answer', detail: why, retry_after_ms: 0, cause };

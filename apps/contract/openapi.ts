@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Call, Method } from './call.ts';
 import { CALLS } from './calls.ts';
 import { CODES, PROBLEM_TYPE, PROBLEMS, type ProblemCode, RETRY_LATER } from './problems.ts';
+import { balance, id } from './values.ts';
 
 type Json = { [name: string]: unknown };
 
@@ -191,8 +192,14 @@ const Problem = schemaOf(
         .array(z.strictObject({ path: z.string(), message: z.string() }))
         .optional()
         .describe('Of `invalid_body`: every field that is wrong.'),
+      items: z
+        .array(z.strictObject({ item_id: id, wanted: balance, available: balance }))
+        .optional()
+        .describe('Of `out_of_stock` at /v1: every item that is short, sorted by its id.'),
+      shortfall: balance.optional().describe('Of `insufficient_credit` at /v1: what is lacking.'),
+      stock: balance.optional().describe('Of `stock_changed`: the stock as it is.'),
     })
-    .describe('A failure (RFC 9457). Some codes have further fields, with facts for programs.'),
+    .describe('A failure (RFC 9457).'),
 );
 
 const PARAMETERS: Json = {

@@ -37,7 +37,8 @@ ${CALLS.filter((call) => call.tag === tag).map(callOf)}`,
 }
 
 function callOf(call: Call) {
-  const { tag, name, methods, path, summary, description, params, answer, refusals, writes } = call;
+  const { tag, name, methods, path, summary, description, params, body, answer } = call;
+  const { status = 200, refusals, writes } = call;
   const [method] = methods;
   const others = methods.slice(1).map((one) => `, or ${one}`);
   return html`<details id="${tag}-${name}">
@@ -49,10 +50,15 @@ ${Object.keys(params).map(
 )}${
   writes &&
   html`<label>Idempotency-Key <input name="key" autocomplete="off" placeholder="none"></label>\n`
+}${
+  body &&
+  html`<label>Body <textarea name="body" rows="3">${sampleOf(body)}</textarea></label>
+<p>It takes <code>${shapeOf(body, 'input')}</code></p>
+`
 }<button>Send ${method}</button>${others}
 <pre hidden></pre>
 </form>
-<p>200: <code>${shapeOf(answer)}</code></p>
+<p>${status}: <code>${shapeOf(answer)}</code></p>
 ${
   refusals.length > 0 &&
   html`<p>Refused as ${refusals.map(
@@ -63,10 +69,21 @@ ${
 }
 
 /** The shape of an answer in a line, such as `{"order_id": string, "paid": true}`. */
-const shapeOf = (type: z.ZodType): string => shape(z.toJSONSchema(type) as Schema);
+const shapeOf = (type: z.ZodType, io: 'input' | 'output' = 'output'): string =>
+  shape(z.toJSONSchema(type, { io }) as Schema);
+
+/** A body with the fields that must be there, to be filled in. */
+function sampleOf(body: z.ZodObject): string {
+  const { properties = {}, required = [] } = z.toJSONSchema(body, { io: 'input' }) as Schema;
+  const empty = (type?: string) => (type === 'integer' ? 1 : type === 'array' ? [] : '');
+  const fields = required.map((name) => [name, empty((properties[name] as Schema).type)]);
+  return JSON.stringify(Object.fromEntries(fields));
+}
 
 interface Schema {
   type?: string;
+  enum?: unknown[];
+  required?: string[];
   const?: unknown;
   properties?: Record<string, unknown>;
   items?: unknown;
@@ -75,12 +92,16 @@ interface Schema {
 
 function shape(schema: Schema): string {
   if ('const' in schema) return JSON.stringify(schema.const);
+  if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(' | ');
   if (schema.prefixItems)
     return `[${schema.prefixItems.map((one) => shape(one as Schema)).join(', ')}]`;
   if (schema.type === 'array') return `[${shape(schema.items as Schema)}, …]`;
   if (schema.type !== 'object') return schema.type ?? '…';
   const fields = Object.entries(schema.properties ?? {});
-  return `{${fields.map(([name, type]) => `"${name}": ${shape(type as Schema)}`).join(', ')}}`;
+  const mark = (name: string) => (schema.required?.includes(name) ? '' : '?');
+  const one = ([name, type]: [string, unknown]) =>
+    `"${name}"${mark(name)}: ${shape(type as Schema)}`;
+  return `{${fields.map(one).join(', ')}}`;
 }
 
 const STYLE = `:root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}
@@ -89,7 +110,7 @@ details{border-top:1px solid #8886;padding:.3rem 0}
 summary{cursor:pointer;overflow-wrap:anywhere}
 summary b{display:inline-block;min-width:4.5rem}
 form{margin:.5rem 0}label{display:inline-block;margin:0 1rem .5rem 0}
-input{font:inherit;width:21rem;max-width:70vw}button{font:inherit}
+input,textarea{font:inherit;width:21rem;max-width:70vw}button{font:inherit}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#8882;padding:.5rem}
 code{overflow-wrap:anywhere}`;
 
@@ -99,18 +120,24 @@ const SCRIPT = `for (const form of document.forms) form.addEventListener('submit
   const fill = (_, name) => encodeURIComponent(form.elements[name].value.trim());
   const url = location.origin + path.replace(/\\{(\\w+)\\}/g, fill);
   const key = form.elements.key?.value ?? '';
+  const body = form.elements.body?.value;
   const headers = key ? { 'Idempotency-Key': key } : {};
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
   const curl = ['curl', ...(method === 'GET' ? [] : ['-X', method])];
-  if (key) curl.push('-H', "'Idempotency-Key: " + key.replaceAll("'", "'\\\\''") + "'");
+  const quoted = (text) => "'" + text.replaceAll("'", "'\\\\''") + "'";
+  for (const [name, value] of Object.entries(headers)) curl.push('-H', quoted(name + ': ' + value));
+  if (body !== undefined) curl.push('-d', quoted(body));
   const shown = form.querySelector('pre');
   shown.hidden = false;
   shown.textContent = curl.join(' ') + ' ' + url + '\\n';
   try {
-    const answer = await fetch(url, { method, headers });
+    const answer = await fetch(url, { method, headers, body });
     const text = await answer.text();
     const again = answer.headers.has('idempotency-replayed') ? ' (replayed)' : '';
     shown.textContent += '\\n' + answer.status + again + '\\n' + text;
-    if (answer.ok) for (const [name, value] of Object.entries(JSON.parse(text))) {
+    const own = path.match(/^\\/v1\\/(user|item|order)s/)?.[1] + '_id';
+    if (answer.ok) for (const [field, value] of Object.entries(JSON.parse(text))) {
+      const name = field === 'id' ? own : field;
       if (!/^(user|item|order)_id$/.test(name)) continue;
       for (const input of document.querySelectorAll('input[name=' + name + ']')) input.value ||= value;
     }

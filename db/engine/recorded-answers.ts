@@ -62,6 +62,9 @@ interface RecordedRow {
   live: boolean;
 }
 
+/** Method and path, without the digest of a body. */
+const callOf = (fingerprint: string): string => fingerprint.split(' ', 2).join(' ');
+
 class ServiceAnswers {
   readonly #service: Service;
   readonly #live = new Map<string, RecordedRow>();
@@ -80,7 +83,8 @@ class ServiceAnswers {
     const row = this.#live.get(operationKey(key));
     if (!row) return undefined;
     if (row.fingerprint !== fingerprint) {
-      const detail = 'this idempotency key was used for another method or path';
+      const what = callOf(row.fingerprint) === callOf(fingerprint) ? 'body' : 'method or path';
+      const detail = `this idempotency key was used for another ${what}`;
       return { failure: new Failure('idempotency_key_reused', detail) };
     }
     const wrote = this.#added.includes(row); // in this very transaction

@@ -109,7 +109,7 @@ test.skipIf(!browser)('the forms of /docs call this server, under their own poli
     const send = async (name: string, fields: Record<string, string> = {}) => {
       await page.click(`#${name} summary`);
       for (const [field, value] of Object.entries(fields)) {
-        await page.fill(`#${name} input[name=${field}]`, value);
+        await page.fill(`#${name} [name=${field}]`, value);
       }
       await page.click(`#${name} button`);
       await page.waitForSelector(`#${name} pre:text-matches("\\\\n(\\\\d{3}|no answer)")`);
@@ -123,6 +123,10 @@ test.skipIf(!browser)('the forms of /docs call this server, under their own poli
     expect(await send('payment-addFunds', { amount: '5' })).toContain(
       `\n200\n{"done":true,"user_id":"${user_id}","credit":5}`,
     );
+    const body = { body: '{"id":"of-the-form","credit":3}' };
+    expect(await send('users-create', body)).toContain('\n201\n{"id":"of-the-form","credit":3}');
+    const deposit = await send('users-deposit', { body: '{"amount":4}' });
+    expect(deposit).toContain(`\n200\n{"id":"${user_id}","credit":9}`); // the first id that came
     expect(faults).toEqual([]);
     expect(await send('stock-findItem', { item_id: 'nothing' })).toContain('\n404\n');
   } finally {
@@ -256,4 +260,20 @@ test('a parameter that is missing at run time never leaves', async () => {
   const { payment } = openClient(origin);
   const incomplete = { user_id: 'u' } as { user_id: string; amount: number };
   await expect(payment.addFunds(incomplete)).rejects.toThrow('payment.addFunds needs amount');
+});
+
+test('an error has the facts of its refusal', async () => {
+  const kassa = openClient(origin);
+  const { id: user_id } = await kassa.users.create({ credit: 20 });
+  const { id: item_id } = await kassa.items.create({ price: 5, stock: 3 });
+  const buy = (quantity: number) =>
+    kassa.orders.create({ user_id, lines: [{ item_id, quantity }], checkout: true });
+  const error = await buy(9).catch((cause) => cause);
+  expect([error.code, error.facts.items]).toEqual([
+    'out_of_stock',
+    [{ item_id, wanted: 9, available: 3 }],
+  ]);
+  expect(await buy(3)).toMatchObject({ user_id, state: 'paid', total_cost: 15 });
+  const short = await kassa.users.withdraw({ user_id, amount: 7 }).catch((cause) => cause);
+  expect([short.code, short.facts.shortfall]).toEqual(['insufficient_credit', 2]);
 });

@@ -49,7 +49,8 @@ export const itemCalls = callsOf('items', {
     methods: ['POST'],
     path: '/v1/items/{item_id}/stock',
     summary: 'Add to the stock of an item, or take from it',
-    description: 'With expected_stock the change takes place only if the stock is exactly that.',
+    description:
+      'With expected_stock the change takes place only if the stock is exactly that. delta is not 0.',
     params: { item_id: id },
     body: z.strictObject({
       delta: z

@@ -34,6 +34,7 @@ export const orderCalls = callsOf('orders', {
     methods: ['POST'],
     path: '/v1/orders',
     summary: 'Create an order; with checkout, the whole purchase in one transaction, or nothing',
+    description: 'Each item has one line.',
     params: {},
     body: z.strictObject({
       id: id.optional().describe('Made if it is not given.'),
