@@ -2,7 +2,9 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { exitWith } from '../apps/runtime/exit.ts';
 import { newDatabase } from './support/kassa.ts';
+import { connectStore } from './support/own-database.ts';
 import { TOP } from './support/process.ts';
 import { usage } from './support/report.ts';
 import { useMemory } from './support/scratch.ts';
@@ -15,6 +17,7 @@ import {
   variablesFor,
 } from './support/stores.ts';
 import { openTeardown } from './support/teardown.ts';
+import { strayFlag } from './support/test-flags.ts';
 
 /** Tests wait most of the time, for a process, a store or a time limit. */
 const FILES_AT_ONCE = Math.min(8, 3 * availableParallelism());
@@ -37,10 +40,13 @@ if (given.includes('--help') || given.includes('-h')) {
   console.log(HELP);
   process.exit(0);
 }
+const stray = strayFlag(given);
+if (stray) usage(`Unknown option '${stray}'; --help lists all flags`);
 const strays = given.filter(isNoTest);
 if (strays.length > 0) usage(`no file of tests has ${strays.join(' or ')} in its path`);
 
 const asked = process.env.DATABASE_URL;
+if (asked) await (await connectStore(asked).catch(exitWith)).close();
 const teardown = openTeardown();
 useMemory();
 const seed = asked ? undefined : await makeSeed();

@@ -9,7 +9,7 @@ export const CALLS = {
   items: {
     create: { method: 'POST', path: '/v1/items', writes: true, body: true },
     get: { method: 'GET', path: '/v1/items/{item_id}', writes: false },
-    change: { method: 'PATCH', path: '/v1/items/{item_id}', writes: true, body: true },
+    changePrice: { method: 'PATCH', path: '/v1/items/{item_id}', writes: true, body: true },
     changeStock: { method: 'POST', path: '/v1/items/{item_id}/stock', writes: true, body: true },
   },
   orders: {
@@ -19,7 +19,7 @@ export const CALLS = {
     checkout: { method: 'POST', path: '/v1/orders/{order_id}/checkout', writes: true },
     remove: { method: 'DELETE', path: '/v1/orders/{order_id}', writes: true },
   },
-  order: {
+  path_orders: {
     createOrder: { method: 'POST', path: '/orders/create/{user_id}', writes: true },
     findOrder: { method: 'GET', path: '/orders/find/{order_id}', writes: false },
     addItem: {
@@ -37,7 +37,7 @@ export const CALLS = {
       writes: true,
     },
   },
-  payment: {
+  path_payment: {
     createUser: { method: 'POST', path: '/payment/create_user', writes: true },
     findUser: { method: 'GET', path: '/payment/find_user/{user_id}', writes: false },
     addFunds: { method: 'POST', path: '/payment/add_funds/{user_id}/{amount}', writes: true },
@@ -49,11 +49,11 @@ export const CALLS = {
       path: '/payment/cancel/{user_id}/{order_id}/{amount}',
       writes: true,
     },
-    readStatus: { method: 'GET', path: '/payment/status/{user_id}/{order_id}', writes: false },
-    paymentStatus: { method: 'POST', path: '/payment/status/{user_id}/{order_id}', writes: true },
+    status: { method: 'GET', path: '/payment/status/{user_id}/{order_id}', writes: false },
+    recordedStatus: { method: 'POST', path: '/payment/status/{user_id}/{order_id}', writes: true },
     initUsers: { method: 'POST', path: '/payment/batch_init/{n}/{starting_money}', writes: true },
   },
-  stock: {
+  path_stock: {
     createItem: { method: 'POST', path: '/stock/item/create/{price}', writes: true },
     findItem: { method: 'GET', path: '/stock/find/{item_id}', writes: false },
     addStock: { method: 'POST', path: '/stock/add/{item_id}/{amount}', writes: true },

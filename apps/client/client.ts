@@ -15,9 +15,9 @@ interface Contract {
   users: typeof userCalls;
   items: typeof itemCalls;
   orders: typeof orderCalls;
-  order: typeof orderPaths;
-  payment: typeof paymentPaths;
-  stock: typeof stockPaths;
+  path_orders: typeof orderPaths;
+  path_payment: typeof paymentPaths;
+  path_stock: typeof stockPaths;
   health: typeof healthCalls;
 }
 
@@ -51,11 +51,11 @@ export interface ClientOptions {
 export interface CallOptions {
   /** To continue a call of an earlier process. Otherwise every write has a new key. */
   idempotency_key?: string;
-  /** Ends the call, and not what it may have done. */
+  /** Stops waiting and repeating. What the call has changed stays changed. */
   signal?: AbortSignal;
 }
 
-/** `no_answer`: there was none, or none of this API, before the deadline. */
+/** `no_answer`: the deadline passed without an answer of the API. */
 export type ErrorCode = ProblemCode | 'no_answer';
 
 /** What some codes bring for programs. */
@@ -95,7 +95,7 @@ export class KassaError extends Error {
  * Writes carry an idempotency key, so every call may be repeated, and is: after 408, 429, 503 and
  * lost answers, with growing random pauses, until the deadline.
  * @param base_url of the API, such as `https://shop.example`
- * @throws KassaError from each method of the client, for any other answer than 200 or 201
+ * @throws KassaError from each method of the client, for any answer but a success
  */
 export function openClient(base_url: string, options: ClientOptions = {}): Client {
   const origin = base_url.replace(/\/+$/, '');
@@ -106,11 +106,9 @@ export function openClient(base_url: string, options: ClientOptions = {}): Clien
         const { path, rest } = fill(`${tag}.${name}`, call.path, given);
         const body = 'body' in call ? JSON.stringify(rest) : undefined;
         const key = call.writes ? (own.idempotency_key ?? crypto.randomUUID()) : undefined;
-        const headers = {
-          ...options.headers,
-          ...(key !== undefined && { 'idempotency-key': key }),
-          ...(body !== undefined && { 'content-type': 'application/json' }),
-        };
+        const headers = new Headers(options.headers); // throws if a value cannot be sent
+        if (key !== undefined) headers.set('idempotency-key', key);
+        if (body !== undefined) headers.set('content-type', 'application/json');
         const { method } = call;
         const init: RequestInit = { method, headers, redirect: 'error', ...(body && { body }) };
         return repeat(origin + path, init, key, own.signal, options);
@@ -128,15 +126,18 @@ function fill(call: string, template: string, given: Fields): { path: string; re
   const rest = { ...given };
   const path = template.replace(/\{(\w+)\}/g, (_, param: string) => {
     const value = rest[param];
-    if (value === undefined || value === '') throw new TypeError(`${call} needs ${param}`);
+    // Ids and numbers only: `fetch` would resolve `.` and `..` to the path of another call.
+    if (!/^[\w-]+$/.test(`${value ?? ''}`)) throw new TypeError(`${call} needs ${param}`);
     delete rest[param];
-    return encodeURIComponent(String(value));
+    return String(value);
   });
   return { path, rest };
 }
 
 const PAUSE_FIRST_MS = 50;
 const PAUSE_MAX_MS = 2000;
+/** Also of the last attempt: cut short, it would turn a certain refusal into `no_answer`. */
+const ATTEMPT_MIN_MS = 1000;
 
 async function repeat(
   url: string,
@@ -149,23 +150,37 @@ async function repeat(
   let changed_nothing = true;
   for (let pause_ms = PAUSE_FIRST_MS; ; pause_ms = Math.min(2 * pause_ms, PAUSE_MAX_MS)) {
     signal?.throwIfAborted();
-    const left_ms = Math.max(1, Math.min(attempt_ms, ends_at - performance.now()));
+    const left_ms = Math.max(ATTEMPT_MIN_MS, Math.min(attempt_ms, ends_at - performance.now()));
     const late = AbortSignal.timeout(Math.ceil(left_ms));
     const ended = signal ? AbortSignal.any([signal, late]) : late;
     const answer = await attempt(() => fetch(url, { ...init, signal: ended }));
     if ('body' in answer) return answer.body;
     const { code, status } = answer;
     changed_nothing &&= isCertain(answer);
-    const decided = status === 404 || status === 409;
+    // A rule decided, and its refusal is recorded: no attempt before it took effect.
+    const decided = status === 409 || /^(?:order|item|user)_not_found$/.test(code);
     const wait_ms = answer.retry_after_ms + pause_ms * (0.5 + Math.random() / 2);
     if (!isWorthRepeating(answer) || performance.now() + wait_ms >= ends_at) {
       signal?.throwIfAborted();
       const { detail, request_id, facts = {}, cause } = answer;
-      const nothing = changed_nothing || (decided && key !== undefined);
+      const nothing = changed_nothing || decided || key === undefined; // without a key it reads
       throw new KassaError(code, detail, status, request_id, nothing, key, facts, { cause });
     }
-    await new Promise((resolve) => setTimeout(resolve, wait_ms));
+    await pause(wait_ms, signal);
   }
+}
+
+/** Resolves after `ms`, or when the signal aborts. */
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener('abort', end);
+  });
 }
 
 interface Failed {
@@ -183,6 +198,7 @@ async function attempt(send: () => Promise<Response>): Promise<{ body: unknown }
     const response = await send();
     const { status, headers } = response;
     const body = (await response.json()) as Partial<Failed> & Facts;
+    if (typeof body !== 'object' || body === null) throw new Error(`${status} has no object`);
     if (status === 200 || status === 201) return { body };
     const { code, detail = '', request_id } = body;
     if (code === undefined) throw new Error(`${status} is no answer of Kassa`);

@@ -14,8 +14,8 @@ export interface Call {
   /** Unique within its tag: both together name the operation of OpenAPI and the method of the client. */
   name: string;
   /** The heading under which the docs show it. */
-  tag: 'users' | 'items' | 'orders' | 'order' | 'payment' | 'stock' | 'health';
-  /** They all do the same. */
+  tag: 'users' | 'items' | 'orders' | 'path_orders' | 'path_payment' | 'path_stock' | 'health';
+  /** The first is the usual one; the others make the same call. */
   methods: readonly Method[];
   /** Such as `/orders/find/{order_id}`. */
   path: string;
@@ -24,7 +24,7 @@ export interface Call {
   params: Params;
   /** The JSON object that the call takes. Without it the call takes no body. */
   body?: z.ZodObject;
-  /** Of an answer without failure: 201 for a call that creates something (200). */
+  /** Of a success: 201 for a call that creates something, else 200. */
   status?: 200 | 201;
   /** The body of that answer. */
   answer: z.ZodType;

@@ -11,9 +11,9 @@ export const TAGS = {
   users: 'Users and their credit',
   items: 'Items, their price and stock',
   orders: 'Orders, and purchases in one call',
-  order: 'Paths: baskets and checkout',
-  payment: 'Paths: users, their credit, and payments',
-  stock: 'Paths: items, their price and stock',
+  path_orders: 'Path calls: orders and checkout',
+  path_payment: 'Path calls: users, their credit, and payments',
+  path_stock: 'Path calls: items, their price and stock',
   health: 'Whether a process runs and can serve',
 } as const satisfies Record<Call['tag'], string>;
 
@@ -126,7 +126,7 @@ function operation(call: Call, method: Method): Json {
     }),
     responses: {
       [status]: {
-        description: 'It happened.',
+        description: 'Success.',
         headers: headersOf(
           'X-Request-Id',
           ...(writes ? ['Idempotency-Replayed'] : []),

@@ -4,11 +4,10 @@ import { z } from 'zod';
 const PARAMETER_MAX = 10 ** 12;
 const ROWS_MAX = 1_000_000;
 /** 2^53 - 1: the upper bound of every balance, stock, quantity and total. */
-const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
+export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 
-export const id = z
-  .string()
-  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1-64 of the characters A-Z a-z 0-9 _ -');
+const ID = 'must be 1-64 of the characters A-Z a-z 0-9 _ -';
+export const id = z.string(ID).regex(/^[A-Za-z0-9_-]{1,64}$/, ID);
 
 /** A whole number as a segment of a path. */
 function whole(low: number, high: number) {
@@ -23,13 +22,15 @@ export const startingValue = whole(0, PARAMETER_MAX);
 /** The rows of a batch_init. */
 export const rowCount = whole(1, ROWS_MAX);
 
-/** The same in a body, up to the upper bound of balances. */
-export const amountOf = (low: 0 | 1) => z.int().min(low).max(AMOUNT_MAX);
+/** A whole number in a JSON body, up to the largest balance. */
+export function amountOf(low: 0 | 1) {
+  const error = `must be a whole number from ${low} to ${AMOUNT_MAX}`;
+  return z.int(error).min(low, error).max(AMOUNT_MAX, error);
+}
 
 /** Why something was changed: for people, and kept with the movement. */
-export const reason = z
-  .string()
-  .regex(/^[^\p{C}]{1,200}$/u, 'must be 1-200 characters, without control characters');
+const REASON = 'must be 1-200 characters, without control characters';
+export const reason = z.string(REASON).regex(/^[^\p{C}]{1,200}$/u, REASON);
 
 /** Money in the smallest unit, or a number of units. */
 export const balance = z.int().min(0).max(AMOUNT_MAX);

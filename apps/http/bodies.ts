@@ -24,21 +24,24 @@ export function readBody<T extends z.ZodType>(
   { body = new Uint8Array() }: Exchange,
 ): z.output<T> {
   const content_type = headers.get('content-type') ?? '';
-  if (!/^application\/json *(?:; *charset="?utf-8"?)? *$/i.test(content_type)) {
+  if (!/^application\/json *(?:; *charset=(?:utf-8|"utf-8") *)?$/i.test(content_type)) {
     throw new RequestError('unsupported_type', 'send a JSON object as application/json, in UTF-8');
   }
   const result = type.safeParse(parse(body));
   if (result.success) return result.data;
   const errors = result.error.issues.flatMap(errorsOf);
-  const [first, ...more] = errors.map(({ path, message }) => `${path || 'the body'}: ${message}`);
-  const detail = more.length > 0 ? `${first}; and ${more.length} more` : `${first}`;
+  const [first = { path: '', message: 'is wrong' }] = errors;
+  const others = errors.length > 1 ? `; and ${errors.length - 1} more` : '';
+  const detail = `${first.path || 'the body'}: ${first.message}${others}`;
   throw new RequestError('invalid_body', detail, {
     facts: { errors: errors.slice(0, ERRORS_MAX) },
   });
 }
 
 /** Errors that an answer names, at most. */
-const ERRORS_MAX = 100;
+const ERRORS_MAX = 20;
+/** Characters of a field's name that an answer repeats. */
+const NAME_MAX = 64;
 /** Above the largest body that a call takes. They bound the time that a body takes. */
 const DEPTH_MAX = 16;
 const VALUES_MAX = 5000;
@@ -46,12 +49,12 @@ const VALUES_MAX = 5000;
 /** Each key of an object once: programs disagree on which of two values counts. */
 function parse(body: Uint8Array): unknown {
   const text = decode(body);
-  const { names, values, depth } = measure(text);
+  const { names, values, depth, has_fractions } = measure(text);
   if (depth > DEPTH_MAX) throw malformed(`the body is nested more than ${DEPTH_MAX} deep`);
   if (values > VALUES_MAX) throw malformed(`the body has more than ${VALUES_MAX} values`);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = has_fractions ? JSON.parse(text, wholeOnly) : JSON.parse(text);
   } catch (cause) {
     throw malformed('the body is not JSON', cause);
   }
@@ -73,8 +76,8 @@ function decode(body: Uint8Array): string {
 }
 
 /** Of a JSON text, outside of its strings: colons are names, commas separate values. */
-function measure(text: string): { names: number; values: number; depth: number } {
-  let [names, values, depth, deepest] = [0, 1, 0, 0];
+function measure(text: string) {
+  let [names, values, depth, deepest, has_fractions] = [0, 1, 0, 0, false];
   for (let i = 0, in_string = false; i < text.length; i++) {
     const char = text[i];
     if (in_string) {
@@ -83,10 +86,18 @@ function measure(text: string): { names: number; values: number; depth: number }
     } else if (char === '"') in_string = true;
     else if (char === ':') names++;
     else if (char === ',') values++;
-    else if (char === '{' || char === '[') deepest = Math.max(deepest, ++depth);
+    else if (char === '.' || (/[eE]/.test(char ?? '') && /\d/.test(text[i - 1] ?? ''))) {
+      has_fractions = true;
+    } else if (char === '{' || char === '[') deepest = Math.max(deepest, ++depth);
     else if (char === '}' || char === ']') depth--;
   }
-  return { names, values, depth: deepest };
+  return { names, values, depth: deepest, has_fractions };
+}
+
+/** Of `1.0` and `9007199254740991.4` programs read different numbers: the last is no whole number. */
+function wholeOnly(_: string, value: unknown, context?: { source?: string }): unknown {
+  if (typeof value !== 'number') return value;
+  return /^-?\d+$/.test(context?.source ?? '') ? value : Number.NaN;
 }
 
 function namesIn(value: unknown): number {
@@ -111,4 +122,7 @@ function errorsOf(issue: z.core.$ZodIssue): FieldError[] {
   return issue.keys.map((key) => ({ path: join(at, key), message: 'there is no such field' }));
 }
 
-const join = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
+function join(path: string, name: string): string {
+  const shown = name.length > NAME_MAX ? `${name.slice(0, NAME_MAX)}…` : name;
+  return path === '' ? shown : `${path}.${shown}`;
+}

@@ -38,8 +38,8 @@ export async function frontPage(routes: readonly Route[]): Promise<Response> {
 ${links.map(item)}</ul>
 ${has('/metrics') ? '' : html`<p>The metrics have a port of their own.</p>`}
 <h2>API</h2>
-<p>Everything is carried in the path; calls have no body. Answers are JSON, and errors are
-problems (RFC 9457). README.md and docs/ describe each call.</p>
+<p>Calls under /v1 take JSON; the others carry everything in the path. Answers are JSON, and errors
+are problems (RFC 9457). <a href="/docs">/docs</a> describes each call.</p>
 <table>
 ${calls.map(row)}</table>
 </html>

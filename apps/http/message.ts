@@ -5,7 +5,7 @@ import { RequestError } from './problem.ts';
 /** Of the request line and the header fields together; and the number of fields. */
 export const HEAD_MAX_BYTES = 16 * 1024;
 const FIELDS_MAX = 100;
-/** Generous: valid bodies are empty or nearly so. */
+/** The largest body, which is JSON of /v1. */
 export const BODY_MAX_BYTES = 64 * 1024;
 
 /** Within which a request must be complete, from its first byte or the connection's start. */

@@ -21,9 +21,8 @@ export function on<C extends Call>(
   const path = call.path.replaceAll(/\{(\w+)\}/g, ':$1');
   const params = Object.entries(call.params);
   const { body } = call;
-  const refuses_body = !body && call.path.startsWith('/v1/'); // elsewhere server.ts does
   app.on([...call.methods], path, (c) => {
-    if (refuses_body) assertNoBody(c.env);
+    if (!body) assertNoBody(c.env);
     admit?.();
     const parsed = parse(params, c) as Parsed<C['params']>;
     return answer(c, parsed, (body && readBody(body, c.req.raw.headers, c.env)) as Body<C>);

@@ -7,8 +7,7 @@ import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
 import { healthCalls } from '../contract/health.ts';
 import type { ProblemCode } from '../contract/problems.ts';
-import { admission } from './admission.ts';
-import { assertNoBody } from './bodies.ts';
+import { type Admission, admission } from './admission.ts';
 import { serveDocuments } from './documents.ts';
 import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';
 import { asksForPage, frontPage } from './front-page.ts';
@@ -92,12 +91,7 @@ export function serveRoutes(
         const begun_at = performance.now();
         const exchange: Exchange = { request_id: requestIdOf(request.headers), body };
         try {
-          const response = await route(router, request, exchange, () => {
-            admit(request);
-            if (body && !takesBodies(request.url) && routeOf(request.url) !== 'none') {
-              assertNoBody(exchange);
-            }
-          });
+          const response = await route(router, request, exchange, admit);
           return finish(request, response, exchange, performance.now() - begun_at);
         } finally {
           if (--in_flight === 0) becameIdle();
@@ -156,10 +150,10 @@ async function route(
   app: Hono<Env>,
   request: Incoming,
   exchange: Exchange,
-  admit: () => void,
+  admit: Admission,
 ): Promise<Response> {
   try {
-    admit();
+    admit(request);
     if (request.method !== 'HEAD') return await app.fetch(request as Request, exchange);
     return await head(app, request, exchange);
   } catch (error) {
@@ -177,22 +171,23 @@ async function head(app: Hono<Env>, { url, headers }: Incoming, exchange: Exchan
   return response;
 }
 
-/** Under /v1 each call says whether it takes a body; elsewhere none does. */
-const takesBodies = (url: string): boolean => url.startsWith('/v1/', url.indexOf('/', 8));
-
 /** The client's request id if it is valid, so that a trace spans services; or a new one. */
 function requestIdOf(headers: Incoming['headers'] | undefined): string {
   const given = headers?.get('x-request-id') ?? '';
   return /^[\w=-]{1,128}$/.test(given) ? given : crypto.randomUUID();
 }
 
-/** A route's name is its path up to the parameters, such as `/orders/checkout`, or `none`. */
+/**
+ * A route's name is its path without parameters, such as `/orders/checkout` and
+ * `/v1/orders/checkout`, or `none`. Under /v1 the id is the third segment.
+ */
 function routeNames(app: Hono<Env>): (url: string) => string {
-  const names = new Set(app.routes.map(({ path }) => path.split('/:')[0] ?? ''));
+  const nameOf = (path: string) => path.replace(/^(\/v1\/\w+)\/[^/]+/, '$1');
+  const names = new Set(app.routes.map(({ path }) => nameOf(path).split('/:')[0] ?? ''));
   const most = Math.max(...[...names].map((name) => name.split('/').length));
   return (url) => {
     const [path = ''] = url.slice(url.indexOf('/', 8)).split('?', 1); // after https://
-    for (const parts = path.split('/', most); parts.length > 1; parts.pop()) {
+    for (const parts = nameOf(path).split('/', most); parts.length > 1; parts.pop()) {
       const name = parts.join('/');
       if (names.has(name)) return name;
     }

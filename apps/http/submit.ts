@@ -12,10 +12,32 @@ import type { Env } from './exchange.ts';
 import { problem, RequestError } from './problem.ts';
 
 /** Runs a command. With an Idempotency-Key the answer is recorded, or the recorded one is sent. */
-export async function submit(c: Context<Env>, store: Store, command: Command): Promise<Response> {
-  const submitted = await store.write(answering(c, command), operationOf(c));
-  const { answer, replayed, batch, attempt } = submitted;
+export const submit = (c: Context<Env>, store: Store, command: Command): Promise<Response> =>
+  run(c, store, answering(c, command), operationOf(c));
+
+/** Runs a command of /v1. The body is part of the call that a key stands for. */
+export function submitJson(
+  c: Context<Env>,
+  store: Store,
+  call: Call,
+  command: Command,
+): Promise<Response> {
+  const operation = operationOf(c);
+  if (operation && call.body && c.env.body) {
+    operation.fingerprint += ` ${createHash('sha256').update(c.env.body).digest('base64')}`;
+  }
+  return run(c, store, answering(c, command, formOf(call)), operation);
+}
+
+async function run(
+  c: Context<Env>,
+  store: Store,
+  command: Command<Answer>,
+  operation: Operation | undefined,
+): Promise<Response> {
+  const { answer, replayed, batch, attempt } = await store.write(command, operation);
   Object.assign(c.env, { batch, attempt });
+  if (answer.status === 201) c.header('location', `${c.req.path}/${JSON.parse(answer.body).id}`);
   return send(c, answer, replayed);
 }
 
@@ -85,25 +107,6 @@ const formOf =
     'body' in outcome
       ? { status, body: JSON.stringify(outcome.body) }
       : problem(outcome.refusal, outcome.detail, request_id, outcome.facts);
-
-/** Runs a command of /v1. Its idempotency key is for this body too. */
-export async function submitJson(
-  c: Context<Env>,
-  store: Store,
-  call: Call,
-  command: Command,
-): Promise<Response> {
-  const operation = operationOf(c);
-  if (operation && c.env.body) {
-    const digest = createHash('sha256').update(c.env.body).digest('base64');
-    operation.fingerprint += ` ${digest}`;
-  }
-  const submitted = await store.write(answering(c, command, formOf(call)), operation);
-  const { answer, replayed, batch, attempt } = submitted;
-  Object.assign(c.env, { batch, attempt });
-  if (answer.status === 201) c.header('location', `${c.req.path}/${JSON.parse(answer.body).id}`);
-  return send(c, answer, replayed);
-}
 
 function operationOf(c: Context<Env>): Operation | undefined {
   const key = c.req.header('idempotency-key');

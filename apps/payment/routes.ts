@@ -43,14 +43,14 @@ export function paymentRoutes(store: Store, options: { batch_init: boolean }): H
     submit(c, store, cancelPayment(user_id, order_id, amount)),
   );
 
-  on(app, calls.readStatus, async (c, { user_id, order_id }) => {
+  on(app, calls.status, async (c, { user_id, order_id }) => {
     const order = await store.read.findOrder(order_id);
     if (order?.user_id !== user_id) {
       throw new Failure('order_not_found', `user ${user_id} has no order ${order_id}`);
     }
     return c.json({ paid: isPaid(order) });
   });
-  on(app, calls.paymentStatus, (c, { user_id, order_id }) =>
+  on(app, calls.recordedStatus, (c, { user_id, order_id }) =>
     submit(c, store, paymentStatus(user_id, order_id)),
   );
 

@@ -104,7 +104,7 @@ check('a page of the same origin may call, one of another may not', async () => 
 
 /** The service of a call: its tag, or that of /v1. */
 const SERVICE: Partial<Record<Call['tag'], ServiceName>> = {
-  ...{ order: 'order', payment: 'payment', stock: 'stock' },
+  ...{ path_orders: 'order', path_payment: 'payment', path_stock: 'stock' },
   ...{ orders: 'order', users: 'payment', items: 'stock' },
 };
 

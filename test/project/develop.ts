@@ -2,12 +2,13 @@
 import { exitWith } from '../../apps/runtime/exit.ts';
 import { Failure } from '../../db/failure.ts';
 import { TOP } from '../support/process.ts';
+import { strayFlag } from '../support/test-flags.ts';
 
 interface Task {
   help: string;
   steps: readonly (readonly string[])[];
-  /** What the user adds goes to the last step: anything, or only these. */
-  options?: 'any' | readonly string[];
+  /** What the user adds goes to the last step: the flags of `bun run test`, or only these. */
+  options?: 'tests' | readonly string[];
 }
 
 const bun = process.execPath;
@@ -33,7 +34,7 @@ imports, and all tests. It stops at the first step that fails.
       IMPORTS,
       [bun, 'test/run.ts'],
     ],
-    options: 'any',
+    options: 'tests',
   },
   imports: {
     help: 'Checks the rules of imports between folders (test/project/rules/imports.mjs).',
@@ -51,7 +52,7 @@ imports, and all tests. It stops at the first step that fails.
   --name NAME   the end of the file's name (random words)
   --custom      an empty migration, for SQL that the schema cannot express`,
     steps: [tool('drizzle-kit', 'generate')],
-    options: 'any',
+    options: ['--name', '--custom'],
   },
   docs: {
     help: `Writes docs/openapi.json and apps/client/calls.ts from the contract of the API, and the tables of
@@ -77,7 +78,7 @@ async function main(): Promise<void> {
   if (!task) throw wrong(`there is no command ${name}: ${Object.keys(TASKS).join(', ')}`);
   if (given.includes('--help') || given.includes('-h')) return console.log(task.help);
   const { options = [] } = task;
-  const unknown = options === 'any' ? undefined : given.find((arg) => !options.includes(arg));
+  const unknown = options === 'tests' ? strayFlag(given) : given.find(isUnknown(options));
   if (unknown !== undefined) throw wrong(`${name} takes no ${unknown}`);
   for (const step of task.steps) {
     const last = step === task.steps.at(-1);
@@ -88,4 +89,10 @@ async function main(): Promise<void> {
     const code = await child.exited;
     if (code !== 0) process.exit(code);
   }
+}
+
+/** A value follows `--name`. */
+function isUnknown(options: readonly string[]) {
+  return (arg: string, i: number, given: readonly string[]) =>
+    !options.includes(arg.split('=')[0] ?? '') && given[i - 1] !== '--name';
 }

@@ -14,6 +14,8 @@ const imports: [path: string, code: string, rule: string][] = [
   ['apps/payment/routes.ts', `import '../../db/engine/lane.ts';`, 'routes-are-thin'],
   ['apps/order/main.ts', `import '../stock/routes.ts';`, 'services-are-apart'],
   ['apps/http/server.ts', `await import('../order/routes.ts');`, 'runtime-below-services'],
+  ['apps/order/v1/commands.ts', `import { Hono } from 'hono';`, 'decisions-are-pure'],
+  ['apps/stock/v1/routes.ts', `import '../../../db/engine/lane.ts';`, 'routes-are-thin'],
   ['apps/http/metrics.ts', `import 'pino';`, 'http'],
   ['apps/http/route.ts', `import type { L } from '../runtime/log.ts';`, 'http-below-runtime'],
   ['apps/contract/call.ts', `import 'hono';`, 'contract'],

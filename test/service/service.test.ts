@@ -34,7 +34,7 @@ const kassa = openKassa();
 afterEach(() => stage.clear());
 afterAll(() => kassa.close());
 
-/** A deployment of all three, for the tests that change none of them. */
+/** A deployment of all three. The test that stops them is the last to use it. */
 const shared = openStage();
 const deployed = {} as Record<ServiceName, Running>;
 beforeAll(async () => {
@@ -47,18 +47,33 @@ afterAll(() => shared.clear());
 
 /** One read of each service. The answer to an unknown id shows which service gave it. */
 const reads = {
-  order: ['/orders/find/nobody', 'order_not_found'],
-  payment: ['/payment/find_user/nobody', 'user_not_found'],
-  stock: ['/stock/find/nobody', 'item_not_found'],
+  order: ['/orders/find/nobody', 'order_not_found', '/v1/orders/nobody'],
+  payment: ['/payment/find_user/nobody', 'user_not_found', '/v1/users/nobody'],
+  stock: ['/stock/find/nobody', 'item_not_found', '/v1/items/nobody'],
 } as const;
 
 test.each(SERVICES)('%s serves its own paths and no others', async (name) => {
   for (const other of SERVICES) {
-    const [path, code] = reads[other];
-    const { status, body } = await call(deployed[name].port, 'GET', path);
-    expect([status, body.code]).toEqual([404, other === name ? code : 'route_not_found']);
+    const [path, code, v1] = reads[other];
+    for (const one of [path, v1]) {
+      const { status, body } = await call(deployed[name].port, 'GET', one);
+      expect([status, body.code]).toEqual([404, other === name ? code : 'route_not_found']);
+    }
   }
   expect((await call(deployed[name].port, 'GET', '/health/live')).status).toBe(200);
+});
+
+test('the three services together take a new user to a paid checkout', async () => {
+  const post = async (name: ServiceName, path: string) =>
+    (await call(deployed[name].port, 'POST', path)).body;
+  const { user_id } = await post('payment', '/payment/create_user');
+  const { item_id } = await post('stock', '/stock/item/create/7');
+  await post('payment', `/payment/add_funds/${user_id}/20`);
+  await post('stock', `/stock/add/${item_id}/3`);
+  const { order_id } = await post('order', `/orders/create/${user_id}`);
+  await post('order', `/orders/addItem/${order_id}/${item_id}/2`);
+  const paid = await post('order', `/orders/checkout/${order_id}`);
+  expect(paid).toEqual({ order_id, paid: true, total_cost: 14 });
 });
 
 test('batch_init is refused unless it is switched on', async () => {

@@ -27,6 +27,13 @@ const walks: Record<Service, string[]> = {
     'POST /orders/checkout/0',
     'POST /orders/batch_init/1/2/1/1', // over a paid order
     'POST /orders/checkout/0',
+    'POST /v1/orders {"user_id":"0","lines":[{"item_id":"0","quantity":1}],"checkout":true}',
+    'POST /v1/orders {"user_id":"0"}',
+    'PUT /v1/orders/{id}/lines {"lines":[{"item_id":"1","quantity":1}]}',
+    'GET /v1/orders/{id}',
+    'POST /v1/orders/{id}/checkout',
+    'POST /v1/orders {"user_id":"0"}',
+    'DELETE /v1/orders/{id}',
   ],
   payment: [
     'POST /payment/batch_init/2/1000',
@@ -41,6 +48,10 @@ const walks: Record<Service, string[]> = {
     'POST /payment/cancel/0/{order_id}',
     'POST /orders/checkout/{order_id}',
     'POST /payment/cancel/0/{order_id}',
+    'POST /v1/users {"credit":5}',
+    'POST /v1/users/{id}/deposits {"amount":5}',
+    'POST /v1/users/{id}/withdrawals {"amount":1}',
+    'GET /v1/users/{id}',
   ],
   stock: [
     'POST /stock/item/create/5',
@@ -48,7 +59,17 @@ const walks: Record<Service, string[]> = {
     'POST /stock/subtract/{item_id}/1',
     'GET /stock/find/{item_id}',
     'POST /stock/batch_init/3/1000/1',
+    'POST /v1/items {"price":5,"stock":3}',
+    'PATCH /v1/items/{id} {"price":6}',
+    'POST /v1/items/{id}/stock {"delta":-1}',
+    'GET /v1/items/{id}',
   ],
+};
+
+/** By the beginning of a path. */
+const OWNERS: Record<string, Service> = {
+  ...{ orders: 'order', payment: 'payment', stock: 'stock' },
+  ...{ 'v1/orders': 'order', 'v1/users': 'payment', 'v1/items': 'stock' },
 };
 
 /** Makes every kind of call of the service, then sweeps. @throws if the sweep fails */
@@ -56,7 +77,8 @@ export async function walk(crew: Crew, service: Service): Promise<Reply[]> {
   const ids: Record<string, string> = {};
   const replies: Reply[] = [];
   for (const call of walks[service]) {
-    const owner = /(order|payment|stock)/.exec(call)?.[0] as Service;
+    const [, prefix = ''] = /\/(v1\/\w+|\w+)/.exec(call) ?? [];
+    const owner = OWNERS[prefix] ?? service;
     const key = call.startsWith('GET') ? {} : { 'idempotency-key': crypto.randomUUID() };
     const reply = await run(crew[owner], call, ids, key);
     Object.assign(ids, reply.body);

@@ -52,15 +52,16 @@ export async function newShop(at: Kassa) {
 const filled = (text: string, ids: Record<string, string>): string =>
   text.replace(/\{(\w+)\}/g, (_, name: string) => ids[name] ?? 'none');
 
-/** @param call such as `POST /payment/pay/{user_id}/5` */
+/** @param call such as `POST /payment/pay/{user_id}/5` or `POST /v1/users {"credit":5}` */
 export function run(
   at: Kassa,
   call: string,
   ids: Record<string, string>,
   headers: Record<string, string> = {},
 ): Promise<Reply> {
-  const [method = '', path = ''] = filled(call, ids).split(' ');
-  return at.call(method, path, headers);
+  const [method = '', path = '', body] = filled(call, ids).split(' ');
+  const type = body && { 'content-type': 'application/json' };
+  return at.call(method, path, { ...headers, ...type }, body);
 }
 
 /** A new shop after these calls, each of which must succeed. */

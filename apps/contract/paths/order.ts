@@ -14,9 +14,9 @@ const add = {
   writes: true,
 } as const;
 const PRICE =
-  'The price of a line is fixed when its item is first added. An order has 1,000 lines.';
+  'The price of a line is fixed when its item is first added. An order has at most 1,000 lines.';
 
-export const orderPaths = callsOf('order', {
+export const orderPaths = callsOf('path_orders', {
   createOrder: {
     methods: ['POST'],
     path: '/orders/create/{user_id}',

@@ -18,7 +18,7 @@ const status = {
   answer: z.strictObject({ paid: z.boolean() }),
 } as const;
 
-export const paymentPaths = callsOf('payment', {
+export const paymentPaths = callsOf('path_payment', {
   createUser: {
     methods: ['POST'],
     path: '/payment/create_user',
@@ -92,14 +92,14 @@ export const paymentPaths = callsOf('payment', {
     ],
   },
 
-  readStatus: {
+  status: {
     ...status,
     methods: ['GET'],
     refusals: ['order_not_found'],
     writes: false,
   },
 
-  paymentStatus: {
+  recordedStatus: {
     ...status,
     methods: ['POST'],
     description: 'With an idempotency key the status of the first call is repeated.',

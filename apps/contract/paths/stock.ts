@@ -5,7 +5,7 @@ import { amount, balance, id, rowCount, startingValue } from '../values.ts';
 
 const stock = z.strictObject({ item_id: id, stock: balance });
 
-export const stockPaths = callsOf('stock', {
+export const stockPaths = callsOf('path_stock', {
   createItem: {
     methods: ['POST'],
     path: '/stock/item/create/{price}',

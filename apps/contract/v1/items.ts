@@ -1,10 +1,10 @@
 /** The calls under /v1/items: prices and stock. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { amountOf, balance, id, reason } from '../values.ts';
+import { AMOUNT_MAX, amountOf, balance, id, reason } from '../values.ts';
 
+const DELTA = `must be a whole number from -${AMOUNT_MAX} to ${AMOUNT_MAX}, and not 0`;
 const item = z.strictObject({ id, price: balance, stock: balance });
-const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 
 export const itemCalls = callsOf('items', {
   create: {
@@ -33,7 +33,7 @@ export const itemCalls = callsOf('items', {
     writes: false,
   },
 
-  change: {
+  changePrice: {
     methods: ['PATCH'],
     path: '/v1/items/{item_id}',
     summary: 'Change the price of an item',
@@ -54,10 +54,10 @@ export const itemCalls = callsOf('items', {
     params: { item_id: id },
     body: z.strictObject({
       delta: z
-        .int()
-        .min(-AMOUNT_MAX)
-        .max(AMOUNT_MAX)
-        .refine((delta) => delta !== 0, 'must not be 0'),
+        .int(DELTA)
+        .min(-AMOUNT_MAX, DELTA)
+        .max(AMOUNT_MAX, DELTA)
+        .refine((delta) => delta !== 0, DELTA),
       expected_stock: amountOf(0).optional(),
       reason: reason.optional(),
     }),

@@ -8,7 +8,7 @@ const LINES_MAX = 1000;
 /** What a caller wants: each item once. */
 const wanted = z
   .array(z.strictObject({ item_id: id, quantity: amountOf(1) }))
-  .max(LINES_MAX)
+  .max(LINES_MAX, `must have at most ${LINES_MAX} lines`)
   .superRefine((lines, { addIssue }) => {
     const seen = new Set<string>();
     for (const [i, { item_id }] of lines.entries()) {
@@ -27,7 +27,7 @@ const order = z.strictObject({
     .describe('Sorted by the id of the item.'),
   total_cost: balance,
 });
-const one = { params: { order_id: id }, answer: order } as const;
+const ofOrder = { params: { order_id: id }, answer: order } as const;
 
 export const orderCalls = callsOf('orders', {
   create: {
@@ -40,7 +40,10 @@ export const orderCalls = callsOf('orders', {
       id: id.optional().describe('Made if it is not given.'),
       user_id: id,
       lines: wanted.optional(),
-      checkout: z.boolean().optional().describe('Take the stock and the money at once.'),
+      checkout: z
+        .boolean('must be true or false')
+        .optional()
+        .describe('Take the stock and the money at once.'),
     }),
     status: 201,
     answer: order,
@@ -57,7 +60,7 @@ export const orderCalls = callsOf('orders', {
   },
 
   get: {
-    ...one,
+    ...ofOrder,
     methods: ['GET'],
     path: '/v1/orders/{order_id}',
     summary: 'Read an order',
@@ -66,7 +69,7 @@ export const orderCalls = callsOf('orders', {
   },
 
   setLines: {
-    ...one,
+    ...ofOrder,
     methods: ['PUT'],
     path: '/v1/orders/{order_id}/lines',
     summary: 'Replace the lines of an open order',
@@ -77,7 +80,7 @@ export const orderCalls = callsOf('orders', {
   },
 
   checkout: {
-    ...one,
+    ...ofOrder,
     methods: ['POST'],
     path: '/v1/orders/{order_id}/checkout',
     summary: 'Take the stock and the money, and mark the order as paid, or change nothing',

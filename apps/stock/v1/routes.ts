@@ -20,8 +20,8 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
     return c.json(itemOf(item));
   });
 
-  on(app, calls.change, (c, { item_id }, { price }) =>
-    submitJson(c, store, calls.change, changePrice(item_id, price)),
+  on(app, calls.changePrice, (c, { item_id }, { price }) =>
+    submitJson(c, store, calls.changePrice, changePrice(item_id, price)),
   );
 
   on(app, calls.changeStock, (c, { item_id }, change) =>

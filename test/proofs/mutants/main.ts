@@ -47,7 +47,7 @@ const root = join(import.meta.dir, '../../..');
 const chosen = mutants.filter((mutant) => mutant.name.includes(values.only));
 const lost: string[] = [];
 for (const mutant of chosen) await fileOf(mutant, root).catch((error) => lost.push(error.message));
-if (chosen.length === 0) lost.push(`no mutant's name contains "${values.only}"`);
+if (chosen.length === 0) usage(`no mutant's name contains "${values.only}"`);
 if (lost.length > 0) {
   for (const line of lost) console.error(line);
   process.exit(2);

@@ -13,12 +13,10 @@ export const edgeMutants = [
       "[-if (headers.get('idempotency-key')?.includes(SEPARATOR)) throw malformed(TWO_KEYS);-]",
   }),
   ...killedBy(['bodies'], {
-    'a body is ignored':
-      'server.ts: ' +
-      "if (body && !takesBodies(request.url) && [-routeOf(request.url) !== 'none'-]{+false+}) {",
+    'a body is ignored': 'route.ts: if ([-!body-]{+false+}) assertNoBody(c.env);',
     'a body is refused after the call':
-      'server.ts: {+if (body) void app.fetch(request as Request, exchange);\n' +
-      '            +}if (body && !takesBodies(',
+      "route.ts: {+if (!body) void answer(c, parse(params, c) as Parsed<C['params']>, undefined as Body<C>);\n" +
+      '    +}if (!body) assertNoBody(c.env);',
     'an object with content counts as no body': 'bodies.ts: /^\\{[-\\s-]{+.+}*\\}$/',
   }),
   ...killedBy(['foreign-pages'], {

@@ -67,9 +67,12 @@ export const rulesMutants = [
     'a stock changes from another than expected':
       'stock/v1/commands.ts: expected_stock !== undefined && [-expected_stock !== item.stock-]{+false+}',
     'a stock falls below zero': 'stock/v1/commands.ts: if (stock < [-0-]{+-5+})',
-    'an idempotency key is for any body': 'submit.ts: [-operation.fingerprint += ` ${digest}`;-]',
+    'an idempotency key is for any body':
+      'submit.ts: if (operation && call.body && [-c.env.body-]{+false+}) {',
     'a key of a body stands twice': 'bodies.ts: if (names [-===-]{+>=+} namesIn(value))',
     'an item stands in two lines': 'v1/orders.ts: if ([-seen.has(item_id)-]{+false+})',
+    'a fraction is rounded':
+      'bodies.ts: value = [-has_fractions ? JSON.parse(text, wholeOnly) : -]JSON.parse(text);',
     'unknown fields of a body are ignored':
       'v1/users.ts: body: z.[-strictObject-]{+object+}({\n      id:',
   }),
