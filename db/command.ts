@@ -1,4 +1,6 @@
-/** The contract of the write path: a command names rows, reads them locked, and decides on changes. */
+/**
+ * The contract of the write path: a command names rows, reads them locked, and decides on changes.
+ */
 import type { Refusal } from './failure.ts';
 import type {
   credit_movements,
@@ -20,7 +22,9 @@ export type StockMovement = Omit<typeof stock_movements.$inferSelect, 'id' | 'cr
 
 export interface Command<A = Outcome> {
   keys: Keys;
-  /** The id of an order whose user and items the command needs too: the engine prefetches their ids. */
+  /**
+   * The id of an order whose user and items the command needs too: the engine prefetches their ids.
+   */
   prefetch?: string;
   /** Pure: a retry calls it again, possibly on other rows. */
   decide(rows: Rows): Decision<A>;
@@ -74,7 +78,9 @@ export interface Operation {
   service: Service;
   /** The client's idempotency key: 1-255 printable characters. */
   key: string;
-  /** Method, path and, on /v1, a digest of the body. A key that is reused for another is refused. */
+  /**
+   * Method, path and, on /v1, a digest of the body. A key that is reused for another is refused.
+   */
   fingerprint: string;
 }
 
@@ -124,5 +130,7 @@ export const accept = (body: Record<string, unknown>, changes?: Changes): Decisi
 /** The upper bound of every balance, stock, quantity and total: 2^53 - 1. */
 const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 
-/** Correct even for inexact results: a sum or product above the limit never rounds to it or below. */
+/**
+ * Correct even for inexact results: a sum or product above the limit never rounds to it or below.
+ */
 export const passesLimit = (amount: number): boolean => amount > AMOUNT_MAX;

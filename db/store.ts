@@ -19,7 +19,8 @@ export interface Store {
   read: Reads;
   gauges(): Gauges;
   /**
-   * Resolves if the store answers, is migrated, and its role has the privileges that the services need.
+   * Resolves if the store answers, is migrated, and its role has the privileges that the services
+   * need.
    * @throws Failure not_ready, store_unavailable
    */
   check(): Promise<void>;

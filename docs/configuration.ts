@@ -1,4 +1,6 @@
-/** `bun run docs`: writes the tables of docs/configuration.md from the schema of the configuration. */
+/**
+ * `bun run docs`: writes the tables of docs/configuration.md from the schema of the configuration.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limitPairs } from '../apps/runtime/limits.ts';

@@ -1,4 +1,6 @@
-/** `bun run test`: files of tests beside each other, each process of them with a store of its own. */
+/**
+ * `bun run test`: files of tests beside each other, each process of them with a store of its own.
+ */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,6 @@
-/** `bun run migrate`: brings the schema of DATABASE_URL, or of the running dev store, up to date. */
+/**
+ * `bun run migrate`: brings the schema of DATABASE_URL, or of the running dev store, up to date.
+ */
 import type { Connection } from '../../db/connection/connection.ts';
 import { makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';

@@ -1,4 +1,6 @@
-/** What the contract says of a call. Routing, validation, OpenAPI, the docs page and tests read it. */
+/**
+ * What the contract says of a call. Routing, validation, OpenAPI, the docs page and tests read it.
+ */
 import type { z } from 'zod';
 import type { Refusal } from '../../db/failure.ts';
 import type { RequestCode } from './problems.ts';
@@ -11,7 +13,10 @@ export type Parsed<P extends Params> = { [K in keyof P]: z.output<P[K]> };
 export type Body<C extends Call> = C['body'] extends z.ZodType ? z.output<C['body']> : undefined;
 
 export interface Call {
-  /** Unique within its tag: both together name the operation of OpenAPI and the method of the client. */
+  /**
+   * Unique within its tag: both together name the operation of OpenAPI and the method of the
+   * client.
+   */
   name: string;
   /** The heading under which the docs show it. */
   tag: 'users' | 'items' | 'orders' | 'path_orders' | 'path_payment' | 'path_stock' | 'health';

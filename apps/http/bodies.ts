@@ -94,7 +94,9 @@ function measure(text: string) {
   return { names, values, depth: deepest, has_fractions };
 }
 
-/** Of `1.0` and `9007199254740991.4` programs read different numbers: the last is no whole number. */
+/**
+ * Of `1.0` and `9007199254740991.4` programs read different numbers: the last is no whole number.
+ */
 function wholeOnly(_: string, value: unknown, context?: { source?: string }): unknown {
   if (typeof value !== 'number') return value;
   return /^-?\d+$/.test(context?.source ?? '') ? value : Number.NaN;

@@ -19,7 +19,8 @@ import { type Config, LEVELS, variables } from './variables.ts';
 export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<Env>;
 
 /**
- * Starts one service on a port of its own. Without `listen` it returns what `deno serve` and similar
+ * Starts one service on a port of its own. Without `listen` it returns what `deno serve` and
+ * similar
  * platforms take as the module's default export.
  */
 export function startService(

@@ -33,7 +33,9 @@ export const GATED_ROW_MS = 50;
 export const limitLockWaits = (sql: Sql, ms: number): Statement =>
   sql`select set_config('lock_timeout', ${String(ms)}, true)`;
 
-/** Limits each wait for a lock from here on, for the session. Servers without the setting refuse it. */
+/**
+ * Limits each wait for a lock from here on, for the session. Servers without the setting refuse it.
+ */
 export const setLockWait = (sql: Sql, ms: number): Statement =>
   sql`select set_config('lock_timeout', ${String(ms)}, false)`;
 

@@ -20,7 +20,8 @@ export interface Engine {
    * Resolves once the command's transaction has committed: with its answer, or with the recorded
    * answer of an earlier call with this operation key.
    * @throws Failure overloaded, contention, store_unavailable, outcome_unknown,
-   *   idempotency_key_reused, internal. Only after `outcome_unknown`, and after a bug that broke the
+   *   idempotency_key_reused, internal. Only after `outcome_unknown`, and after a bug that broke
+   * the
    *   batch behind its commit (`internal`), may the command have had an effect.
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
@@ -131,7 +132,10 @@ class GroupCommit implements Engine {
     }
   }
 
-  /** A free lane takes what waits, in order of arrival. There is no timer: no command waits for others. */
+  /**
+   * A free lane takes what waits, in order of arrival. There is no timer: no command waits for
+   * others.
+   */
   #depart(): void {
     const ready = this.#ready;
     for (const lane of this.#use.used()) {
@@ -161,7 +165,9 @@ class GroupCommit implements Engine {
     return entries.filter((entry) => !this.#held.setAsideIfHeld(entry));
   }
 
-  /** Commands that were set aside have only their own keys left, so the others are prefetched again. */
+  /**
+   * Commands that were set aside have only their own keys left, so the others are prefetched again.
+   */
   #release(entries: Entry[]): void {
     this.#prefetch.waiting.unshift(...entries.filter(needsPrefetch));
     this.#putBack(entries.filter((entry) => !needsPrefetch(entry)));

@@ -1,4 +1,6 @@
-/** Rows that other sessions hold: commands that need one are set aside, so that the others go on. */
+/**
+ * Rows that other sessions hold: commands that need one are set aside, so that the others go on.
+ */
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { GATED_ROW_MS } from '../connection/dialect.ts';
@@ -32,7 +34,9 @@ export interface HeldRowsDependencies {
 export class HeldRows {
   /** The held rows, each with the commands that wait for it. */
   readonly #rows = new Map<RowName, Entry[]>();
-  /** Batches that timed out on a lock, until a probe shows which of their commands need held rows. */
+  /**
+   * Batches that timed out on a lock, until a probe shows which of their commands need held rows.
+   */
   readonly #blocked: Entry[][] = [];
   readonly #stalled: StalledBatches;
   #gated = false;
@@ -182,7 +186,9 @@ export class HeldRows {
     for (const batch of batches) this.#split(batch, held);
   }
 
-  /** If no row of the batch is held any more, it waited briefly, or for something else than a row. */
+  /**
+   * If no row of the batch is held any more, it waited briefly, or for something else than a row.
+   */
   #split(batch: Entry[], held: ReadonlySet<RowName>): void {
     const free: Entry[] = [];
     for (const entry of batch) {

@@ -27,7 +27,8 @@ export interface SettlingLane {
 }
 
 /**
- * Finds out how the transaction ended, in as many tries as the last deadline of its commands allows.
+ * Finds out how the transaction ended, in as many tries as the last deadline of its commands
+ * allows.
  * @returns undefined if that stays unknown; then every command has been answered
  */
 export async function resolveInDoubt(
@@ -77,7 +78,8 @@ async function trySettling(
 
 /**
  * Finds out whether the marker's transaction committed, by writing the same marker. If a marker is
- * already there, it says which: `committed`, or `undone` by an earlier attempt to settle. If the write succeeds, the transaction has not
+ * already there, it says which: `committed`, or `undone` by an earlier attempt to settle. If the
+ * write succeeds, the transaction has not
  * committed and never will, because its own write of the marker must now fail. Reading the marker
  * would prove nothing: the lost COMMIT may still be on its way to the server.
  * @throws if the store cannot tell; repeat it on another connection
@@ -100,7 +102,9 @@ export async function settle(
 const lostCommit = (cause: unknown) =>
   new Failure('store_unavailable', 'the commit was lost', { cause });
 
-/** The outcome is unknown only for commands whose effects or answers the transaction would write. */
+/**
+ * The outcome is unknown only for commands whose effects or answers the transaction would write.
+ */
 function rejectInDoubt(entries: readonly Entry[], { results, error }: InDoubt): void {
   const detail = 'the answer of the commit was lost; repeat the call with the same key';
   for (const [i, entry] of entries.entries()) {

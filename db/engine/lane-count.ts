@@ -123,13 +123,17 @@ export class LaneCount {
 
 /** Intervals of a trial, and intervals before it that it is compared with. */
 const WINDOW = 5;
-/** A further lane must raise the rate by a tenth; it goes if that lowers the rate by less than 5 %. */
+/**
+ * A further lane must raise the rate by a tenth; it goes if that lowers the rate by less than 5 %.
+ */
 const GAIN = 1.1;
 const LOSS = 0.05;
 /** Intervals between trials: after one that was kept, and at most after failed ones. */
 const PAUSE_MIN = 8;
 const PAUSE_MAX = 240;
-/** A further lane makes batches smaller; if locks take half as long again, it waits for other lanes. */
+/**
+ * A further lane makes batches smaller; if locks take half as long again, it waits for other lanes.
+ */
 const LOCK_GROWTH = 1.5;
 /** Below this part of the rate before, something has gone wrong. */
 const SLUMP = 0.75;

@@ -231,7 +231,9 @@ export class Lane {
 /** Batches of a lane that are not answered yet: one that commits, one that locks. */
 const UNDER_WAY_MAX = 2;
 
-/** Retries after a fault of the store: a few for a batch, two seconds' worth for a single command. */
+/**
+ * Retries after a fault of the store: a few for a batch, two seconds' worth for a single command.
+ */
 const FAULTS_MAX = 4;
 const FAULTS_MAX_ALONE = 20;
 

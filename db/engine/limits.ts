@@ -1,6 +1,8 @@
 /** Every limit of the write path. */
 export interface EngineLimits {
-  /** Connections for transactions, at most. Each commits one batch at a time, and may lock the next. */
+  /**
+   * Connections for transactions, at most. Each commits one batch at a time, and may lock the next.
+   */
   lanes: number;
   /** How often the number of lanes in use is reviewed; 0: all are always in use. */
   lanes_interval_ms: number;

@@ -100,7 +100,10 @@ export class LockedRows implements Rows {
   hold = (keys: Keys) =>
     TABLES.every((table) => (keys[table] ?? []).every((id) => this.#rows[table].has(id)));
 
-  /** Applies all changes of a decision. @throws Failure internal if one is invalid; applies none then */
+  /**
+   * Applies all changes of a decision. @throws Failure internal if one is invalid; applies none
+   * then
+   */
   apply(changes: Changes): void {
     const { orders, users, items } = this.#rows;
     assertAmounts(changes);

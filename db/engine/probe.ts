@@ -103,7 +103,9 @@ const ROWS_AT_ONCE = 100;
 const SHORT_MS = 50;
 const without_nowait = new WeakSet<Connection>();
 
-/** NOWAIT failed or the wait timed out. @throws any other error, which says nothing about the row */
+/**
+ * NOWAIT failed or the wait timed out. @throws any other error, which says nothing about the row
+ */
 function isHeld(answer: Settled | undefined): boolean {
   if (answer?.status !== 'rejected') return false;
   if (/^(55P03|57014)$/.test(codeOf(answer.reason))) return true;

@@ -1,4 +1,7 @@
-/** Recorded answers: those that a transaction finds for its idempotency keys, and those that it adds. */
+/**
+ * Recorded answers: those that a transaction finds for its idempotency keys, and those that it
+ * adds.
+ */
 import type postgres from 'postgres';
 import type { Answer, Operation } from '../command.ts';
 import { int8Array, textArray } from '../connection/arrays.ts';
@@ -8,7 +11,9 @@ import { tableOf } from '../operations-table.ts';
 import { SERVICES, type Service } from '../service.ts';
 import type { Result } from './work.ts';
 
-/** One statement for each service that has a key here, in the order that `RecordedAnswers` expects. */
+/**
+ * One statement for each service that has a key here, in the order that `RecordedAnswers` expects.
+ */
 export function readRecorded(sql: Sql, operations: readonly Operation[]): Statement[] {
   return servicesOf(operations).map((service) => {
     const keys = operations.filter((one) => one.service === service).map(({ key }) => key);
@@ -42,7 +47,9 @@ export class RecordedAnswers {
     this.#of(operation).record(operation, answer);
   }
 
-  /** Services in a fixed order, and each service's keys sorted: processes cannot deadlock on keys. */
+  /**
+   * Services in a fixed order, and each service's keys sorted: processes cannot deadlock on keys.
+   */
   writes(sql: Sql): Statement[] {
     return [...this.#by_service.values()].flatMap((answers) => answers.writes(sql));
   }

@@ -1,4 +1,6 @@
-/** One attempt at a transaction for a batch, in two round trips: lock and read; write and commit. */
+/**
+ * One attempt at a transaction for a batch, in two round trips: lock and read; write and commit.
+ */
 import { type Keys, mergeKeys } from '../command.ts';
 import { type Connection, rowsOf, type Settled, type Statement } from '../connection/connection.ts';
 import { GATED_ROW_MS, limitLockWaits, takeGate } from '../connection/dialect.ts';
@@ -14,7 +16,8 @@ import type { Result, Work } from './work.ts';
 
 /**
  * How an attempt ended: certainly with all of its effects (`committed`), certainly without any
- * (`aborted`, `blocked`), or in doubt (`ambiguous`). `blocked` means that it timed out on a row held
+ * (`aborted`, `blocked`), or in doubt (`ambiguous`). `blocked` means that it timed out on a row
+ * held
  * by another session; which row is not known.
  */
 export type Attempt =
@@ -36,7 +39,8 @@ export interface Bounds {
 }
 
 /**
- * Runs the batch in one serializable transaction. Writes `marker` with the effects, so that `settle`
+ * Runs the batch in one serializable transaction. Writes `marker` with the effects, so that
+ * `settle`
  * can find out later whether an in-doubt transaction committed. Never throws. Destroys the
  * connection if it may be out of step with the server.
  * @param commitSent called when the COMMIT is on its way: the next transaction may be sent behind it

@@ -1,5 +1,6 @@
 /**
- * Writes a transaction's changes: set-based statements, one for each table, with the rows as arrays.
+ * Writes a transaction's changes: set-based statements, one for each table, with the rows as
+ * arrays.
  * New rows are inserted, so that a duplicate id fails. Changed rows are locked and known in full:
  * where the store has UPSERT, it overwrites them without reading them again (dialect.ts).
  */

@@ -1,4 +1,7 @@
-/** Reads of rows that others hold, in statements of their own: on CockroachDB reads wait for writers. */
+/**
+ * Reads of rows that others hold, in statements of their own: on CockroachDB reads wait for
+ * writers.
+ */
 
 export interface BlockedReadsDependencies<Read> {
   /** Sends one statement for all of them. @returns the reads for which it timed out on a lock */
@@ -11,7 +14,9 @@ export interface BlockedReadsDependencies<Read> {
 
 /** Statements under way that may wait for locks: fewer than the pool has connections. */
 const UNDER_WAY_MAX = 2;
-/** Groups into which a group that timed out is divided, until each held row is in one of its own. */
+/**
+ * Groups into which a group that timed out is divided, until each held row is in one of its own.
+ */
 const PARTS = 8;
 /** Held rows that are remembered although no read waits for them. */
 const IDLE_MAX = 1000;

@@ -27,7 +27,9 @@ interface PendingRead<Row> {
 
 /** Statements of one kind under way: while one is answered, the next gathers reads. */
 const UNDER_WAY_MAX = 2;
-/** How long a statement for rows that may be held waits for a lock. It is short: many take turns. */
+/**
+ * How long a statement for rows that may be held waits for a lock. It is short: many take turns.
+ */
 const BLOCKED_WAIT_MS = 50;
 /** The period of the check for expired reads. */
 const SWEEP_MS = 100;
@@ -35,7 +37,8 @@ const SWEEP_MS = 100;
 /**
  * A read never waits for others to arrive. It is sent after its call has arrived, so it sees the
  * effects of every call that was answered before. A read that is still pending at its deadline, or
- * when the store goes away, is rejected with the reason for the wait. Rows that others hold are read
+ * when the store goes away, is rejected with the reason for the wait. Rows that others hold are
+ * read
  * in statements of their own.
  */
 export class ReadBatcher<Row extends { id: string }> {

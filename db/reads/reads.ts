@@ -13,8 +13,10 @@ export interface Reads {
   findUser(user_id: string): Promise<User | undefined>;
   findItem(item_id: string): Promise<Item | undefined>;
   /**
-   * The keys of each order, its user and its items; no keys for an order that does not exist. Orders
-   * whose lines exceed one statement are left out: ask for them again. The result is only a hint, so
+   * The keys of each order, its user and its items; no keys for an order that does not exist.
+   * Orders
+   * whose lines exceed one statement are left out: ask for them again. The result is only a hint,
+   * so
    * it does not wait for locks.
    * @throws Failure at the first lock timeout, and after `response_timeout_ms`
    */

@@ -1,4 +1,6 @@
-/** The parts of the bench: the implementation it compares with is correct, and so are its figures. */
+/**
+ * The parts of the bench: the implementation it compares with is correct, and so are its figures.
+ */
 import { afterAll, expect, onTestFinished, test } from 'bun:test';
 import { storeUrl, times, withConnection } from '../../test/support/kassa.ts';
 import { need } from '../../test/support/need.ts';

@@ -103,7 +103,8 @@ function sideOf(
   return { measure, close, drop };
 
   /**
-   * If the orders run out before the time is up, it repeats the measurement with more. A server that
+   * If the orders run out before the time is up, it repeats the measurement with more. A server
+   * that
    * cannot create enough of them in time is measured until they run out.
    */
   async function measure(run: Run, time: Time, rate?: number): Promise<Sample> {

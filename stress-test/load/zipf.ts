@@ -1,9 +1,12 @@
-/** Draws ranks by Zipf's law. Hand-written: no npm package has YCSB's generator, and it is short. */
+/**
+ * Draws ranks by Zipf's law. Hand-written: no npm package has YCSB's generator, and it is short.
+ */
 
 /**
  * The generator of J. Gray et al., "Quickly Generating Billion-Record Synthetic Databases", SIGMOD
  * 1994, section 3.2, which YCSB uses too (ZipfianGenerator, theta 0.99): the probability of rank i
- * is proportional to 1 / (i + 1)^theta. Ranks are not scrambled: rank 0, the most popular, is item 0.
+ * is proportional to 1 / (i + 1)^theta. Ranks are not scrambled: rank 0, the most popular, is item
+ * 0.
  *
  * @param theta from 0 (uniform) to below 1
  * @returns a function that draws a rank from 0 to n - 1

@@ -1,4 +1,6 @@
-/** What all charts share: ECharts draws SVG without a browser; colours follow the reader's theme. */
+/**
+ * What all charts share: ECharts draws SVG without a browser; colours follow the reader's theme.
+ */
 import { type EChartsOption, init, setPlatformAPI } from 'echarts';
 
 export interface Axis {

@@ -22,7 +22,9 @@ const filled = (text: string) => text.replace(/\{(\w+)\}/g, (all, name) => ids.g
 const named = (text: string) =>
   [...ids].reduce((now, [name, id]) => now.replaceAll(id, `{${name}}`), text);
 
-/** @param call `METHOD path`, then lines of further headers, and `= name` to name the id it makes */
+/**
+ * @param call `METHOD path`, then lines of further headers, and `= name` to name the id it makes
+ */
 async function answerTo(call: string): Promise<string> {
   const [line = '', ...rest] = call.split('\n');
   const headers = rest.filter((one) => !one.startsWith('= '));

@@ -1,4 +1,6 @@
-/** `bun run dev --cluster`: the running cluster is the store, and dev works on when nodes are lost. */
+/**
+ * `bun run dev --cluster`: the running cluster is the store, and dev works on when nodes are lost.
+ */
 import { afterAll, expect, test } from 'bun:test';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

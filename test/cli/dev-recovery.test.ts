@@ -1,4 +1,6 @@
-/** `bun run dev` recovers from any kill, of its own or of its store, and loses no answered write. */
+/**
+ * `bun run dev` recovers from any kill, of its own or of its store, and loses no answered write.
+ */
 import { afterEach, expect, test } from 'bun:test';
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, writeFile } from 'node:fs/promises';

@@ -1,4 +1,6 @@
-/** The workloads of Kubernetes are restricted, refer to what is there, and agree with the product. */
+/**
+ * The workloads of Kubernetes are restricted, refer to what is there, and agree with the product.
+ */
 
 import { expect, test } from 'bun:test';
 import type { Call } from '../../apps/contract/call.ts';

@@ -1,4 +1,6 @@
-/** Monitoring on Kubernetes: the same rules, the same job names, and the labels operators expect. */
+/**
+ * Monitoring on Kubernetes: the same rules, the same job names, and the labels operators expect.
+ */
 import { expect, test } from 'bun:test';
 import { basename } from 'node:path';
 import { jobs, rules } from '../support/monitoring.ts';

@@ -20,7 +20,9 @@ export async function holdRows(table: 'users' | 'orders' | 'items', ids: readonl
   return holder;
 }
 
-/** Makes transactions wait: on PostgreSQL all, for the gate; elsewhere those that need this user. */
+/**
+ * Makes transactions wait: on PostgreSQL all, for the gate; elsewhere those that need this user.
+ */
 export async function holdLane(user: string, database_url?: string) {
   const holder = await openTransaction(database_url);
   if (holder.gated) await takeGate(holder.sql);

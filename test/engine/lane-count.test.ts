@@ -1,4 +1,7 @@
-/** `LANES=auto`: the number of lanes on stores where lanes add throughput, reduce it, or both in turn. */
+/**
+ * `LANES=auto`: the number of lanes on stores where lanes add throughput, reduce it, or both in
+ * turn.
+ */
 import { expect, test } from 'bun:test';
 import { type Interval, LaneCount } from '../../db/engine/lane-count.ts';
 import { seeded } from '../support/report.ts';
@@ -14,7 +17,9 @@ interface Load {
 const MAX = 8;
 const at = (list: readonly number[], lanes: number) => list[lanes - 1] ?? list.at(-1) ?? 0;
 
-/** @returns the lanes of each interval, their mean and maximum, and the share of the best throughput */
+/**
+ * @returns the lanes of each interval, their mean and maximum, and the share of the best throughput
+ */
 function run(count: LaneCount, intervals: number, load: Load, seed = 1) {
   const { rates, locks = [10], noise = 0.05, batch = 20 } = load;
   const random = seeded(seed);

@@ -1,4 +1,6 @@
-/** The engine with `LANES=auto`, in virtual time, on stores with parallel or serial transactions. */
+/**
+ * The engine with `LANES=auto`, in virtual time, on stores with parallel or serial transactions.
+ */
 import { expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import type { Connection, Sql } from '../../db/connection/connection.ts';

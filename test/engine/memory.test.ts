@@ -1,4 +1,7 @@
-/** A service releases the memory of answered calls, and stays within bounds under the largest batches. */
+/**
+ * A service releases the memory of answered calls, and stays within bounds under the largest
+ * batches.
+ */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import type { Connection } from '../../db/connection/connection.ts';
@@ -115,7 +118,9 @@ test('the largest batches that the limits allow leave a service below 250 MB', a
   expect(peak_mb - before.resident_mb).toBeLessThan(95); // less than all these lines are
 });
 
-/** Orders of so many lines, one for each call, all ids as long as they may be. @returns their ids */
+/**
+ * Orders of so many lines, one for each call, all ids as long as they may be. @returns their ids
+ */
 async function fillOrders({ sql }: Connection, user: string) {
   const [order, item] = ['order-'.padEnd(60, '-'), 'item-'.padEnd(60, '-')];
   await sql`

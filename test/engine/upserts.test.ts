@@ -1,4 +1,7 @@
-/** On CockroachDB changed rows are written with UPSERT, with the same effect as UPDATE on PostgreSQL. */
+/**
+ * On CockroachDB changed rows are written with UPSERT, with the same effect as UPDATE on
+ * PostgreSQL.
+ */
 import { expect, test } from 'bun:test';
 import { getTableName } from 'drizzle-orm';
 import { getTableConfig } from 'drizzle-orm/pg-core';

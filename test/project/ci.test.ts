@@ -1,4 +1,7 @@
-/** .ci/run, with stand-ins for what it calls: what it installs, when it goes on without, how it closes. */
+/**
+ * .ci/run, with stand-ins for what it calls: what it installs, when it goes on without, how it
+ * closes.
+ */
 import { afterAll, expect, test } from 'bun:test';
 import { symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** `bun run test`: what it says of itself, and of files that are not there, before a store is started. */
+/**
+ * `bun run test`: what it says of itself, and of files that are not there, before a store is
+ * started.
+ */
 import { afterAll, expect, test } from 'bun:test';
 import { freePort, openStage } from '../support/process.ts';
 

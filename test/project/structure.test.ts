@@ -1,4 +1,6 @@
-/** The rules of the house bind: what breaks one is found, by the tools that `bun run check` calls. */
+/**
+ * The rules of the house bind: what breaks one is found, by the tools that `bun run check` calls.
+ */
 import { afterEach, beforeEach, expect, test } from 'bun:test';
 import { cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,6 @@
-/** The log of a service: a line for each request, no secrets or SQL values, none lost at an exit. */
+/**
+ * The log of a service: a line for each request, no secrets or SQL values, none lost at an exit.
+ */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { logTo } from '../../apps/runtime/log.ts';
 import { oneASecond } from '../../apps/runtime/log-rate.ts';

@@ -222,7 +222,9 @@ test.concurrent("on Deno, the path is the request line's, and head and body have
   expect(await kassa.creditOf(user)).toBe(0);
 });
 
-/** Sends bytes whose path names a new user. @returns what came back, the user and the final credit */
+/**
+ * Sends bytes whose path names a new user. @returns what came back, the user and the final credit
+ */
 async function addFunds(
   port: number,
   parts: readonly string[],

@@ -133,7 +133,9 @@ test('a missing table is reported as a missing migration, not as a missing privi
   expect((await readinessOf('stock')).status).toBe(200);
 });
 
-/** What each role may not do. No service reads, forges, changes or deletes the records of another. */
+/**
+ * What each role may not do. No service reads, forges, changes or deletes the records of another.
+ */
 const forbidden: Record<string, string[]> = {
   kassa_order: [
     `update migrations set hash = ''`,

@@ -1,4 +1,7 @@
-/** The calls of the API, as the proofs make them: what each takes, its path, its answer in the model. */
+/**
+ * The calls of the API, as the proofs make them: what each takes, its path, its answer in the
+ * model.
+ */
 import type { Read } from './history.ts';
 import { type Call, perform, type World } from './model.ts';
 

@@ -1,4 +1,6 @@
-/** A small HTTP client for any deployment of the API. A missing answer is a result, not an error. */
+/**
+ * A small HTTP client for any deployment of the API. A missing answer is a result, not an error.
+ */
 import { doesNotAnswer } from '../../apps/runtime/exit.ts';
 import { Failure } from '../../db/failure.ts';
 
@@ -63,7 +65,8 @@ export function assertAddress(address: string): void {
 }
 
 /**
- * Asks each origin of a deployment for anything: any answer will do, since other servers of this API
+ * Asks each origin of a deployment for anything: any answer will do, since other servers of this
+ * API
  * have no health check.
  * @throws Failure that names the first origin that does not answer
  */

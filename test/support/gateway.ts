@@ -61,7 +61,9 @@ const withReplicas = (template: string, servers: Record<string, string[]>): stri
     return addresses.map((address) => line.replace(/\$\{\w+\}/, address)).join('');
   });
 
-/** Sends these bytes on a new connection, and reads until it ends. @throws Error without an answer */
+/**
+ * Sends these bytes on a new connection, and reads until it ends. @throws Error without an answer
+ */
 export async function exchange(port: number, bytes: string) {
   const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
   let all = '';

@@ -58,7 +58,9 @@ export function openStage() {
       await until(() => child.code !== undefined, `the end of ${command[0].join(' ')}`);
       return child;
     },
-    /** Creates an empty folder that other users can enter, such as PostgreSQL's when run by root. */
+    /**
+     * Creates an empty folder that other users can enter, such as PostgreSQL's when run by root.
+     */
     async folder() {
       const folder = await mkdtemp(join(tmpdir(), 'kassa-run-'));
       await chmod(folder, 0o755);

@@ -45,7 +45,9 @@ export function verdict(violations: number, holds: string): never {
   process.exit(violations === 0 ? 0 : 1);
 }
 
-/** Known flags only. `--help` prints the text and exits 0; a wrong flag exits 2 with one sentence. */
+/**
+ * Known flags only. `--help` prints the text and exits 0; a wrong flag exits 2 with one sentence.
+ */
 export const flags = <const T extends ParseArgsOptionsConfig>(help: string, options: T) =>
   orExit(() => commandLine.readArguments(help, options));
 

@@ -3,7 +3,9 @@ import { readFileSync, statfsSync } from 'node:fs';
 import { freemem } from 'node:os';
 
 const MEMORY = '/dev/shm';
-/** Far more than a run needs: each of its stores keeps its write-ahead log below half a gigabyte. */
+/**
+ * Far more than a run needs: each of its stores keeps its write-ahead log below half a gigabyte.
+ */
 const ROOM_BYTES = 8 * 2 ** 30;
 
 /**

@@ -23,7 +23,9 @@ export function openStageAndKassa(): { stage: Stage; kassa: Kassa } {
   return { stage, kassa };
 }
 
-/** Starts one service, on a free port unless PORT is given, and waits until it answers on `path`. */
+/**
+ * Starts one service, on a free port unless PORT is given, and waits until it answers on `path`.
+ */
 export async function startService(
   stage: Stage,
   name: ServiceName,

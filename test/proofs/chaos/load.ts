@@ -1,4 +1,6 @@
-/** The clients of the chaos test. They record every call and repeat it until its outcome is known. */
+/**
+ * The clients of the chaos test. They record every call and repeat it until its outcome is known.
+ */
 import { type Answered, type Client, isAnswer } from '../../support/client.ts';
 import type { Operation } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';

@@ -1,7 +1,7 @@
 /** The command line of the chaos test, and which faults are possible where. */
 import { warnIgnored } from '../../../apps/runtime/arguments.ts';
 import { Failure } from '../../../db/failure.ts';
-import { flags, numberFlag, usage } from '../../support/report.ts';
+import { flags, numberFlag, usage, wholeFlag } from '../../support/report.ts';
 import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './faults.ts';
 
 const names = Object.keys(faults);
@@ -53,8 +53,8 @@ export function readOptions() {
   if (unknown !== undefined) usage(`--faults: there is no ${unknown}; --help lists them`);
   return {
     minutes: numberFlag('minutes', given.minutes, 0.05, 600),
-    seed: numberFlag('seed', given.seed, 0, 1e9),
-    clients: numberFlag('clients', given.clients, 1, 1000),
+    seed: wholeFlag('seed', given.seed, 0, 1e9),
+    clients: wholeFlag('clients', given.clients, 1, 1000),
     think: numberFlag('think', given.think, 0, 60_000),
     every: numberFlag('every', given.every ?? '3', 0.1, 600),
     faults: chosen,

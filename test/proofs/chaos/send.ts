@@ -3,7 +3,9 @@ import { type Client, isAnswer, type Known } from '../../support/client.ts';
 import { emptyWorld, type World } from '../../support/model.ts';
 
 export type Random = () => number;
-/** Repeats the call, under its key if it has one, and gives up a minute after the end of the run. */
+/**
+ * Repeats the call, under its key if it has one, and gives up a minute after the end of the run.
+ */
 export type Send = (method: string, path: string, key?: string) => Promise<Known>;
 
 export const newKey = (): string => `chaos-${crypto.randomUUID()}`;

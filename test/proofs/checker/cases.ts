@@ -2,7 +2,10 @@
 import type { Operation, Read, Seen } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';
 
-/** u has 100; v has 0; i has 10 at 60, j has 5 at 1; the orders a, b and c of u: one i, one i, one j. */
+/**
+ * u has 100; v has 0; i has 10 at 60, j has 5 at 1; the orders a, b and c of u: one i, one i, one
+ * j.
+ */
 export function world(): World {
   const order = (item: string, price: number) => {
     return { user: 'u', paid: false, payment: 0, lines: new Map([[item, { quantity: 1, price }]]) };

@@ -14,7 +14,9 @@ export interface Step {
   /** Its answer says that it changed nothing. */
   observer: boolean;
   keys: readonly string[];
-  /** Applies it to the world. @returns whether that explains the answer; if not, discard the world */
+  /**
+   * Applies it to the world. @returns whether that explains the answer; if not, discard the world
+   */
   apply(world: World): boolean;
 }
 

@@ -6,7 +6,9 @@ export const KINDS = ['user', 'item', 'order'] as const;
 export type Kind = (typeof KINDS)[number];
 /** In the order of the plan. */
 export type Ids = Record<Kind, string[]>;
-/** Credits, stocks, and 1 for a paid order or 0 for an unpaid one; undefined if it was not found. */
+/**
+ * Credits, stocks, and 1 for a paid order or 0 for an unpaid one; undefined if it was not found.
+ */
 export type Values = Record<Kind, (number | undefined)[]>;
 
 /** One checkout. Without an answer it may also take effect after `completed_at`. */

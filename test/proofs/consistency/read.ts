@@ -1,4 +1,6 @@
-/** Reads the state of a deployment for the consistency test: all of it at one instant, or samples. */
+/**
+ * Reads the state of a deployment for the consistency test: all of it at one instant, or samples.
+ */
 import { Failure } from '../../../db/failure.ts';
 import {
   type Client,

@@ -1,5 +1,6 @@
 /**
- * `bun run mutants`: breaks the safety code in some 170 ways, one at a time, in a copy of the project,
+ * `bun run mutants`: breaks the safety code in some 170 ways, one at a time, in a copy of the
+ * project,
  * and shows which test fails. A mutant that survives reveals a gap in the tests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -9,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dropDatabases, foreignStore, hostOf, newOwnDatabase } from '../../support/own-database.ts';
 import { signalProcess } from '../../support/process.ts';
-import { flags, numberFlag, sentenceFor, usage } from '../../support/report.ts';
+import { flags, sentenceFor, usage, wholeFlag } from '../../support/report.ts';
 import { openTeardown } from '../../support/teardown.ts';
 import { mutants } from './list.ts';
 import { fileOf, type Mutant, testFileOf } from './mutant.ts';
@@ -32,7 +33,9 @@ const FOREIGN_LIMIT_MS = 900_000;
 
 /** The limit for one test. It is shorter than usual, since many mutants make a test hang. */
 const TEST_LIMIT_MS = '60000';
-/** Marks kills by a time limit. A slow machine can cause one without the mutant: check them again. */
+/**
+ * Marks kills by a time limit. A slow machine can cause one without the mutant: check them again.
+ */
 const BY_TIME = ' (time limit)';
 /** The seeds of the simulation: enough for a fault that one schedule in thousands shows. */
 const TEST_SEEDS = '3000';
@@ -41,7 +44,7 @@ const values = flags(HELP, {
   only: { type: 'string', default: '' },
   jobs: { type: 'string', default: '2' },
 });
-const jobs = numberFlag('jobs', values.jobs, 1, 16);
+const jobs = wholeFlag('jobs', values.jobs, 1, 16);
 
 const root = join(import.meta.dir, '../../..');
 const chosen = mutants.filter((mutant) => mutant.name.includes(values.only));

@@ -1,4 +1,6 @@
-/** What goes wrong in a simulation: errors, lost round trips, bad prefetches, rows held by others. */
+/**
+ * What goes wrong in a simulation: errors, lost round trips, bad prefetches, rows held by others.
+ */
 import type { PrefetchOrders } from '../../../db/engine/prefetch.ts';
 import { Failure } from '../../../db/failure.ts';
 import type { SimStatement } from './sql.ts';
@@ -7,7 +9,9 @@ import type { Schedule } from './time.ts';
 
 export type Faults = ReturnType<typeof newFaults>;
 
-/** Probabilities for one seed, and its latency. Most seeds have some kinds of faults, a few none. */
+/**
+ * Probabilities for one seed, and its latency. Most seeds have some kinds of faults, a few none.
+ */
 export function newFaults({ chance, random, between, pick }: Schedule) {
   const some = (max: number) => (chance(0.5) ? random() ** 2 * max : 0);
   const away_from = between(0, 500);

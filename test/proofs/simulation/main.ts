@@ -1,8 +1,9 @@
 /**
- * `bun run simulation`: runs the engine in virtual time, seed by seed, against the sequential model.
+ * `bun run simulation`: runs the engine in virtual time, seed by seed, against the sequential
+ * model.
  * It prints each seed that fails; such a seed can be replayed alone, step by step.
  */
-import { flags, live, numberFlag, table, verdict } from '../../support/report.ts';
+import { flags, live, table, verdict, wholeFlag } from '../../support/report.ts';
 import { simulate } from './simulation.ts';
 
 const HELP = `Simulates clients, engines and a store in virtual time. The seed determines the order of all
@@ -20,8 +21,8 @@ const values = flags(HELP, {
   seed: { type: 'string', default: String(Date.now() % 1e9) },
   trace: { type: 'boolean', default: false },
 });
-const seeds = numberFlag('seeds', values.seeds, 1, 1e9);
-const first = numberFlag('seed', values.seed, 0, 2 ** 32 - 1);
+const seeds = wholeFlag('seeds', values.seeds, 1, 1e9);
+const first = wholeFlag('seed', values.seed, 0, 2 ** 32 - 1);
 
 const line = live();
 const paths = new Map<string, number>();

@@ -8,7 +8,10 @@ import { Failure } from '../../../db/failure.ts';
 import { type Call, perform, totalOf, type World } from '../../support/model.ts';
 import type { ModelStore, Writes } from './store.ts';
 
-/** `poison` violates a CHECK, `throws` and `broken` fail in the decision, before anything is written. */
+/**
+ * `poison` violates a CHECK, `throws` and `broken` fail in the decision, before anything is
+ * written.
+ */
 export type Kind = 'call' | 'poison' | 'throws' | 'broken';
 
 /** One command that was submitted to an engine, and its history. */
@@ -171,7 +174,8 @@ export class Oracle {
   }
 
   /**
-   * After two deadlines (its own, and that of another command in the batch or the queue) at most one
+   * After two deadlines (its own, and that of another command in the batch or the queue) at most
+   * one
    * round trip, and two to settle it. The sweep rejects commands that were never tried.
    */
   #inTime(submission: Submission, untried: boolean): void {

@@ -128,7 +128,9 @@ export class Session {
     return (await perform(transaction, statement.args as string[], now)) ?? [];
   }
 
-  /** PostgreSQL answers COMMIT outside a transaction (with a warning), and ROLLBACK to a failed one. */
+  /**
+   * PostgreSQL answers COMMIT outside a transaction (with a warning), and ROLLBACK to a failed one.
+   */
   #commit({ fault }: Message): Reply {
     const transaction = this.#transaction;
     if (transaction?.failed) return this.#abort();
@@ -155,7 +157,9 @@ export class Session {
     return { rows: [], command: 'ROLLBACK' };
   }
 
-  /** An injected error. A statement that is a transaction of its own may take effect nevertheless. */
+  /**
+   * An injected error. A statement that is a transaction of its own may take effect nevertheless.
+   */
   async #fail(fault: Fault, message: Message): Promise<Reply> {
     if (this.#transaction) this.#transaction.failed = true;
     else if (fault.done && performerOf(message.statement.text)) await this.#alone(message);

@@ -1,4 +1,6 @@
-/** The SQL that the model store knows: exactly the engine's statements, identified by their text. */
+/**
+ * The SQL that the model store knows: exactly the engine's statements, identified by their text.
+ */
 import { getTableConfig, PgDialect } from 'drizzle-orm/pg-core';
 import * as schema from '../../../db/schema.ts';
 import { operationsTable, SERVICES } from '../../../db/service.ts';
