@@ -9,7 +9,7 @@ export interface Mutant {
   /** Must occur exactly once, in one file of this name. */
   from: string;
   to: string;
-  /** Names of test files, run in this order. */
+  /** Names of test files. */
   tests: readonly string[];
 }
 

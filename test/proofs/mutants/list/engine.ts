@@ -52,8 +52,6 @@ export const engineMutants = [
     '40001 is not retried': "failure.ts: '[-40001', '-]40003', '40P01', '55P03'",
     '40P01 is not retried': "failure.ts: '40001', '40003', '[-40P01', '-]55P03'",
     '55P03 is not retried': "failure.ts: '40P01', '[-55P03', '-]57014'",
-    'a lost connection is not retried':
-      'failure.ts: [-store_unavailable$|CONN|E[A-Z]+$-]{+nothing$+}',
     'there is no deadline': 'lane.ts: if (entry.deadline_at > [-now-]{+0+}) return true;',
     'a bad command fails its whole batch':
       'lane.ts: ' +
@@ -81,7 +79,11 @@ export const engineMutants = [
     "prefetched keys replace the command's own":
       'prefetch.ts: mergeKeys([-entry.keys, -]found.get(orderOf(entry)) ?? [-{}-]{+entry.keys+})',
   }),
-  ...killedBy(['order', ...engine], {
+  ...killedBy(['faults'], {
+    'a lost connection is not retried':
+      'failure.ts: [-store_unavailable$|CONN|E[A-Z]+$-]{+nothing$+}',
+  }),
+  ...killedBy(['order'], {
     'a removed line stays':
       'row-changes.ts: ' +
       '[-for (const line of old.values()) changes.removed.push({ ...line, order_id });-]',
