@@ -38,7 +38,7 @@ async function select(connection: Connection): Promise<WeakRef<object>> {
 
 test('a service under load retains nothing of answered calls', async () => {
   const collector = join(await stage.folder(), 'collector.ts');
-  await Bun.write(collector, 'setInterval(() => Bun.gc(true), 100).unref();');
+  await Bun.write(collector, 'setInterval(() => Bun.gc(true), 200).unref();');
   const port = await startService(storeUrl(), '--preload', collector);
   const kassa = open.kassa();
   const [user, item] = [await kassa.newUser(1_000_000), await kassa.newItem(1, 1_000_000)];
