@@ -66,7 +66,7 @@ export interface Facts {
   shortfall?: number;
   /** Of `stock_changed`: the stock as it is. */
   stock?: number;
-  /** Of `invalid_body`: every field that is wrong. */
+  /** Of `invalid_body`: the fields that are wrong, 20 at most. */
   errors?: { path: string; message: string }[];
 }
 

@@ -191,7 +191,7 @@ const Problem = schemaOf(
       errors: z
         .array(z.strictObject({ path: z.string(), message: z.string() }))
         .optional()
-        .describe('Of `invalid_body`: every field that is wrong.'),
+        .describe('Of `invalid_body`: the fields that are wrong, 20 at most.'),
       items: z
         .array(z.strictObject({ item_id: id, wanted: balance, available: balance }))
         .optional()

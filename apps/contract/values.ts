@@ -28,8 +28,8 @@ export function amountOf(low: 0 | 1) {
   return z.int(error).min(low, error).max(AMOUNT_MAX, error);
 }
 
-/** Why something was changed: for people, and kept with the movement. */
 const REASON = 'must be 1-200 characters, without control characters';
+/** Why something was changed: for people, and kept with the movement. */
 export const reason = z.string(REASON).regex(/^[^\p{C}]{1,200}$/u, REASON);
 
 /** Money in the smallest unit, or a number of units. */

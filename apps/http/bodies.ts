@@ -16,7 +16,7 @@ export function assertNoBody({ body }: Exchange): void {
 
 /**
  * The body of a call, held to its type.
- * @throws RequestError unsupported_type, malformed_body; invalid_body, with every field that is wrong
+ * @throws RequestError unsupported_type, malformed_body; invalid_body, with the fields that are wrong
  */
 export function readBody<T extends z.ZodType>(
   type: T,
@@ -42,7 +42,7 @@ export function readBody<T extends z.ZodType>(
 const ERRORS_MAX = 20;
 /** Characters of a field's name that an answer repeats. */
 const NAME_MAX = 64;
-/** Above the largest body that a call takes. They bound the time that a body takes. */
+/** Larger than any valid body. They bound the time that one body takes. */
 const DEPTH_MAX = 16;
 const VALUES_MAX = 5000;
 
@@ -78,25 +78,46 @@ function decode(body: Uint8Array): string {
 /** Of a JSON text, outside of its strings: colons are names, commas separate values. */
 function measure(text: string) {
   let [names, values, depth, deepest, has_fractions] = [0, 1, 0, 0, false];
-  for (let i = 0, in_string = false; i < text.length; i++) {
-    const char = text[i];
-    if (in_string) {
-      if (char === '\\') i++;
-      else if (char === '"') in_string = false;
-    } else if (char === '"') in_string = true;
-    else if (char === ':') names++;
-    else if (char === ',') values++;
-    else if (char === '.' || (/[eE]/.test(char ?? '') && /\d/.test(text[i - 1] ?? ''))) {
-      has_fractions = true;
-    } else if (char === '{' || char === '[') deepest = Math.max(deepest, ++depth);
-    else if (char === '}' || char === ']') depth--;
+  for (let i = 0; i < text.length; i++) {
+    switch (text.charCodeAt(i)) {
+      case 0x22: // "
+        i = endOfString(text, i);
+        break;
+      case 0x3a: // :
+        names++;
+        break;
+      case 0x2c: // ,
+        values++;
+        break;
+      case 0x5b: // [
+      case 0x7b: // {
+        deepest = Math.max(deepest, ++depth);
+        break;
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth--;
+        break;
+      case 0x2e: // .
+        has_fractions = true;
+        break;
+      case 0x45: // E
+      case 0x65: // e, which `true` and `false` have too
+        has_fractions ||= /\d/.test(text.charAt(i - 1));
+    }
   }
   return { names, values, depth: deepest, has_fractions };
 }
 
-/**
- * Of `1.0` and `9007199254740991.4` programs read different numbers: the last is no whole number.
- */
+/** @returns the index of the quote that ends the string, or the end of the text */
+function endOfString(text: string, start: number): number {
+  let end = start + 1;
+  for (; end < text.length && text.charCodeAt(end) !== 0x22; end++) {
+    if (text.charCodeAt(end) === 0x5c) end++; // a backslash, and what it escapes
+  }
+  return end;
+}
+
+/** Programs disagree on numbers with a point or an exponent: `9007199254740991.4` may round. */
 function wholeOnly(_: string, value: unknown, context?: { source?: string }): unknown {
   if (typeof value !== 'number') return value;
   return /^-?\d+$/.test(context?.source ?? '') ? value : Number.NaN;

@@ -130,6 +130,7 @@ const limits = (config: Config, name: string) => ({
   batch_rows_max: config.BATCH_ROWS_MAX,
   pipeline_min: config.PIPELINE_MIN,
   queue_max: config.QUEUE_MAX,
+  queue_rows_max: config.QUEUE_ROWS_MAX,
   deadline_ms: config.DEADLINE_MS,
   away_ms: config.AWAY_MS,
   read_pool_size: config.READ_POOL_SIZE,

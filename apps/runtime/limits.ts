@@ -35,6 +35,7 @@ export const limitPairs: [inner: Limit, how: 'below' | 'at most', outer: Limit, 
   ['AWAY_MS', 'at most', 'DEADLINE_MS', 'or calls end before the store counts as away'],
   ['PIPELINE_MIN', 'at most', 'BATCH_MAX', 'or a full batch is not sent ahead'],
   ['BATCH_MAX', 'at most', 'QUEUE_MAX', 'or no batch is ever full'],
+  ['BATCH_ROWS_MAX', 'at most', 'QUEUE_ROWS_MAX', 'or no batch is ever full'],
 ];
 
 /** How long a call can take: its last attempt may begin just before the deadline. */

@@ -20,8 +20,7 @@ export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<En
 
 /**
  * Starts one service on a port of its own. Without `listen` it returns what `deno serve` and
- * similar
- * platforms take as the module's default export.
+ * similar platforms take as the module's default export.
  */
 export function startService(
   name: Name,

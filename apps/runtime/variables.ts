@@ -68,6 +68,9 @@ export const variables = z.object({
   QUEUE_MAX: integer(1, 1_000_000, 10_000).describe(
     'commands that may wait; beyond it calls are answered 429',
   ),
+  QUEUE_ROWS_MAX: integer(2002, 10_000_000, 100_000).describe(
+    'rows that unanswered commands may name; beyond it calls are answered 429',
+  ),
   // Longer than CockroachDB takes to move the leases of a dead node: up to 9 s.
   DEADLINE_MS: integer(100, 60_000, 12_000).describe('from the arrival of a call to its answer'),
   AWAY_MS: integer(0, 60_000, 2000).describe(

@@ -1,6 +1,12 @@
 /** Group commit: commands that wait at the same time share one transaction. */
 import { type Clock, systemClock } from '../clock.ts';
-import type { Answer, Command, Operation, Submitted } from '../command.ts';
+import {
+  type Answer,
+  type Command,
+  countKeys,
+  type Operation,
+  type Submitted,
+} from '../command.ts';
 import type { Connection } from '../connection/connection.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
@@ -20,9 +26,8 @@ export interface Engine {
    * Resolves once the command's transaction has committed: with its answer, or with the recorded
    * answer of an earlier call with this operation key.
    * @throws Failure overloaded, contention, store_unavailable, outcome_unknown,
-   *   idempotency_key_reused, internal. Only after `outcome_unknown`, and after a bug that broke
-   * the
-   *   batch behind its commit (`internal`), may the command have had an effect.
+   * idempotency_key_reused, internal. Only after `outcome_unknown`, and after a bug that broke the
+   * batch behind its commit (`internal`), may the command have had an effect.
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
   /** The number of commands that wait, those that are set aside included. */
@@ -61,6 +66,8 @@ class GroupCommit implements Engine {
   readonly #use: LaneUse;
   readonly #clock: Clock;
   readonly #limits: EngineLimits;
+  /** Rows that unanswered commands name themselves. */
+  #rows = 0;
   #closing = false;
   #closed = false;
 
@@ -109,6 +116,15 @@ class GroupCommit implements Engine {
     if (this.queued() >= this.#limits.queue_max) {
       return refuse('overloaded', 'the queue of this service is full; nothing was tried');
     }
+    const rows = countKeys(command.keys);
+    if (this.#rows > 0 && this.#rows + rows > this.#limits.queue_rows_max) {
+      return refuse('overloaded', 'the commands that wait name too many rows; nothing was tried');
+    }
+    this.#rows += rows;
+    return this.#answerTo(command, operation).finally(() => (this.#rows -= rows));
+  }
+
+  #answerTo(command: Command<Answer>, operation: Operation | undefined): Promise<Submitted> {
     return new Promise((resolve, reject) => {
       const arrived_at = this.#clock.now();
       const deadline_at = arrived_at + this.#limits.deadline_ms;

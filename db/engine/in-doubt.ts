@@ -79,9 +79,9 @@ async function trySettling(
 /**
  * Finds out whether the marker's transaction committed, by writing the same marker. If a marker is
  * already there, it says which: `committed`, or `undone` by an earlier attempt to settle. If the
- * write succeeds, the transaction has not
- * committed and never will, because its own write of the marker must now fail. Reading the marker
- * would prove nothing: the lost COMMIT may still be on its way to the server.
+ * write succeeds, the transaction has not committed and never will, because its own write of the
+ * marker must now fail. Reading the marker would prove nothing: the lost COMMIT may still be on its
+ * way to the server.
  * @throws if the store cannot tell; repeat it on another connection
  */
 export async function settle(

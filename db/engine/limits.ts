@@ -17,6 +17,11 @@ export interface EngineLimits {
   pipeline_min: number;
   /** Commands that wait; the next one is rejected with `overloaded`. */
   queue_max: number;
+  /**
+   * Rows that unanswered commands name themselves; beyond it one is rejected with `overloaded`. It
+   * bounds their memory: a command may name thousands.
+   */
+  queue_rows_max: number;
   /** From a command's arrival to its answer; then it is rejected. */
   deadline_ms: number;
   /** How long commands wait for a store that cannot be reached; then they are rejected at once. */

@@ -12,10 +12,8 @@ export interface StalledBatchesDependencies {
 
 /**
  * Retries one batch at a time and pauses in between, so that stalled batches delay the others for
- * at
- * most a fifth of the time. A batch that stalls again is halved; those that stalled least often
- * come
- * first.
+ * at most a fifth of the time. A batch that stalls again is halved; those that stalled least often
+ * come first.
  */
 export class StalledBatches {
   readonly batches: Entry[][] = [];

@@ -17,8 +17,7 @@ import type { Result, Work } from './work.ts';
 /**
  * How an attempt ended: certainly with all of its effects (`committed`), certainly without any
  * (`aborted`, `blocked`), or in doubt (`ambiguous`). `blocked` means that it timed out on a row
- * held
- * by another session; which row is not known.
+ * held by another session; which row is not known.
  */
 export type Attempt =
   | { end: 'committed'; results: Result[] }
@@ -40,10 +39,10 @@ export interface Bounds {
 
 /**
  * Runs the batch in one serializable transaction. Writes `marker` with the effects, so that
- * `settle`
- * can find out later whether an in-doubt transaction committed. Never throws. Destroys the
+ * `settle` can find out later whether an in-doubt transaction committed. Never throws. Destroys the
  * connection if it may be out of step with the server.
- * @param commitSent called when the COMMIT is on its way: the next transaction may be sent behind it
+ * @param commitSent called when the COMMIT is on its way: the next transaction may be sent behind
+ * it
  */
 export async function transact(
   connection: Connection,

@@ -38,8 +38,7 @@ const SWEEP_MS = 100;
  * A read never waits for others to arrive. It is sent after its call has arrived, so it sees the
  * effects of every call that was answered before. A read that is still pending at its deadline, or
  * when the store goes away, is rejected with the reason for the wait. Rows that others hold are
- * read
- * in statements of their own.
+ * read in statements of their own.
  */
 export class ReadBatcher<Row extends { id: string }> {
   /** Reads without an answer, in order of arrival. */

@@ -14,10 +14,8 @@ export interface Reads {
   findItem(item_id: string): Promise<Item | undefined>;
   /**
    * The keys of each order, its user and its items; no keys for an order that does not exist.
-   * Orders
-   * whose lines exceed one statement are left out: ask for them again. The result is only a hint,
-   * so
-   * it does not wait for locks.
+   * Orders whose lines exceed one statement are left out: ask for them again. The result is only a
+   * hint, so it does not wait for locks.
    * @throws Failure at the first lock timeout, and after `response_timeout_ms`
    */
   prefetchOrders(order_ids: readonly string[]): Promise<Map<string, Keys>>;

@@ -104,8 +104,7 @@ function sideOf(
 
   /**
    * If the orders run out before the time is up, it repeats the measurement with more. A server
-   * that
-   * cannot create enough of them in time is measured until they run out.
+   * that cannot create enough of them in time is measured until they run out.
    */
   async function measure(run: Run, time: Time, rate?: number): Promise<Sample> {
     const checks_out = run.call === 'checkout';

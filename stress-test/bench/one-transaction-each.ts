@@ -1,9 +1,8 @@
 /**
  * The usual implementation: the same calls on the same tables, each request in its own serializable
  * transaction on a connection pool, retried as PostgreSQL's manual advises (chapter 13.5). It is
- * not
- * slow on purpose. It is not safe: `sql.begin` may outlive its connection, so the product avoids
- * it.
+ * not slow on purpose. It is not safe: `sql.begin` may outlive its connection, so the product
+ * avoids it.
  */
 import { type Context, Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
@@ -14,8 +13,7 @@ import { codeOf } from '../../db/failure.ts';
 
 /**
  * Connections in the pool. Of 6, 8, 10, 16 and 32 on two cores, 8 was best for distinct items and
- * as
- * good as any for a hot item: more transactions waiting for a row mean more retries.
+ * as good as any for a hot item: more transactions waiting for a row mean more retries.
  */
 export const POOL_SIZE = 8;
 

@@ -109,6 +109,23 @@ test('a full queue of writes or reads is 429, nothing was tried, and the service
   expect(await small.creditOf(user)).toBe(7);
 });
 
+test('calls are 429 if those that wait name too many rows, and the service recovers', async () => {
+  const small = open.kassa({ QUEUE_ROWS_MAX: 2002, BATCH_ROWS_MAX: 2002 });
+  const [user_id, item_id] = [await small.newUser(), await small.newItem(1)];
+  const release = await occupyLane(small);
+  // Each names 602 rows: four of them are too many. None of its items but one is there.
+  const lines = Array.from({ length: 600 }, (_, i) => ({ item_id: `none-${i}`, quantity: 1 }));
+  const body = JSON.stringify({ user_id, lines: [...lines, { item_id, quantity: 1 }] });
+  const type = { 'content-type': 'application/json' };
+  const order = () => small.call('POST', '/v1/orders', type, body);
+  const waiting = times(3, order);
+  for (const reply of await times(9, order)) expectProblem(reply, 429, 'overloaded');
+  const funded = small.post(`/payment/add_funds/${user_id}/1`);
+  await release();
+  expect([tally(await waiting), (await funded).status]).toEqual([{ 404: 3 }, 200]);
+  expect(tally(await times(3, order))).toEqual({ 404: 3 });
+});
+
 test('a transaction waits for the gate for longer than for a row, and keeps its place', async () => {
   const DATABASE_URL = await open.database(); // the gate is the whole store's
   const brisk = open.kassa({ DATABASE_URL, LOCK_TIMEOUT_MS: 20 });

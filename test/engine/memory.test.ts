@@ -118,6 +118,24 @@ test('the largest batches that the limits allow leave a service below 250 MB', a
   expect(peak_mb - before.resident_mb).toBeLessThan(95); // less than all these lines are
 });
 
+test('a burst of the largest purchases leaves a service below 250 MB', async () => {
+  const port = await startService(storeUrl());
+  const headers = { 'content-type': 'application/json' };
+  const lines = Array.from({ length: LINES }, (_, i) => ({ item_id: `none-${i}`, quantity: 1 }));
+  const body = JSON.stringify({ user_id: 'nobody', lines, checkout: true });
+  const buy = () => fetch(`http://127.0.0.1:${port}/v1/orders`, { method: 'POST', headers, body });
+  let peak_mb = 0;
+  const all = times(1000, async () => (await buy()).status);
+  while (Bun.peek.status(all) === 'pending') {
+    peak_mb = Math.max(peak_mb, (await metricsOf(port)).resident_mb);
+    await Bun.sleep(20);
+  }
+  const kinds = new Set(await all);
+  for (const status of kinds) expect([404, 429]).toContain(status);
+  expect(kinds).toContain(404);
+  expect(peak_mb).toBeLessThan(250);
+});
+
 /**
  * Orders of so many lines, one for each call, all ids as long as they may be. @returns their ids
  */

@@ -150,12 +150,12 @@ test('the defaults fit each other, and every limit is in a pair', () => {
   expect(() => readConfig({})).not.toThrow();
   const bound = new Set(['DRAIN_MS', ...limitPairs.flatMap(([inner, , outer]) => [inner, outer])]);
   const limits = numbers.map(({ name }) => name).filter((name) => /_MS$|_MAX$|_MIN$/.test(name));
-  const free = ['BATCH_ROWS_MAX', 'CONNECTION_LIFETIME_MS', 'DRAIN_DELAY_MS']; // not related to another
+  const free = ['CONNECTION_LIFETIME_MS', 'DRAIN_DELAY_MS']; // not related to another
   expect([...bound].sort()).toEqual(limits.filter((name) => !free.includes(name)).sort() as never);
 });
 
 test.each(limitPairs)('%s must be %s %s, %s', (inner, how, outer, why) => {
-  const value = 300;
+  const value = 3000; // within the bounds of all
   const least = how === 'below' ? value + 1 : value;
   const complaintAt = (limit: number) =>
     complaintAbout({ [inner]: String(value), [outer]: String(limit) });

@@ -23,6 +23,13 @@ test('requests are counted by method, route and status, never by id', async () =
   expect(await requests('GET', '/payment/find_user', 400)).toBe(1);
   expect(await requests('POST', '/payment/find_user', 405)).toBe(1);
   expect(await requests('GET', 'none', 404)).toBe(1);
+  await kassa.get('/v1/orders/nobody');
+  await kassa.post('/v1/orders/nobody/checkout');
+  await kassa.post('/v1/users/nobody/deposits');
+  expect(await requests('GET', '/v1/orders', 404)).toBe(1);
+  expect(await requests('POST', '/v1/orders/checkout', 404)).toBe(1);
+  expect(await requests('POST', '/v1/users/deposits', 415)).toBe(1);
+  expect(await kassa.scrape()).not.toContain('nobody');
   expect(await kassa.scrape()).not.toContain(user);
 });
 

@@ -66,8 +66,7 @@ export function assertAddress(address: string): void {
 
 /**
  * Asks each origin of a deployment for anything: any answer will do, since other servers of this
- * API
- * have no health check.
+ * API have no health check.
  * @throws Failure that names the first origin that does not answer
  */
 export async function assertAnswers(

@@ -1,8 +1,7 @@
 /**
  * Creates a database before all tests: on the store that `bun run test` has started for this
  * process, on the server of DATABASE_URL (any PostgreSQL or CockroachDB on which the role may
- * create
- * databases), or on a new embedded PostgreSQL.
+ * create databases), or on a new embedded PostgreSQL.
  */
 import { afterAll, beforeEach, expect, setDefaultTimeout } from 'bun:test';
 

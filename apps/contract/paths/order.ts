@@ -16,6 +16,17 @@ const add = {
 const PRICE =
   'The price of a line is fixed when its item is first added. An order has at most 1,000 lines.';
 
+/** What can refuse a checkout, of both generations. */
+export const CHECKOUT_REFUSALS = [
+  'order_not_found',
+  'user_not_found',
+  'item_not_found',
+  'order_empty',
+  'out_of_stock',
+  'insufficient_credit',
+  'limit_exceeded',
+] as const;
+
 export const orderPaths = callsOf('path_orders', {
   createOrder: {
     methods: ['POST'],
@@ -87,15 +98,7 @@ export const orderPaths = callsOf('path_orders', {
 a paid order gives the same answer and changes nothing.`,
     params: { order_id: id },
     answer: z.strictObject({ order_id: id, paid: z.literal(true), total_cost: balance }),
-    refusals: [
-      'order_not_found',
-      'user_not_found',
-      'item_not_found',
-      'order_empty',
-      'out_of_stock',
-      'insufficient_credit',
-      'limit_exceeded',
-    ],
+    refusals: CHECKOUT_REFUSALS,
     writes: true,
   },
 

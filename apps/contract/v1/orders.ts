@@ -1,6 +1,7 @@
 /** The calls under /v1/orders: baskets, and whole purchases in one call. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
+import { CHECKOUT_REFUSALS } from '../paths/order.ts';
 import { amountOf, balance, id, quantity } from '../values.ts';
 
 const LINES_MAX = 1000;
@@ -85,15 +86,7 @@ export const orderCalls = callsOf('orders', {
     path: '/v1/orders/{order_id}/checkout',
     summary: 'Take the stock and the money, and mark the order as paid, or change nothing',
     description: 'A checkout of a paid order gives the same answer and changes nothing.',
-    refusals: [
-      'order_not_found',
-      'user_not_found',
-      'item_not_found',
-      'order_empty',
-      'out_of_stock',
-      'insufficient_credit',
-      'limit_exceeded',
-    ],
+    refusals: CHECKOUT_REFUSALS,
     writes: true,
   },
 

@@ -1,7 +1,6 @@
 /**
  * `bun run mutants`: breaks the safety code in some 170 ways, one at a time, in a copy of the
- * project,
- * and shows which test fails. A mutant that survives reveals a gap in the tests.
+ * project, and shows which test fails. A mutant that survives reveals a gap in the tests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

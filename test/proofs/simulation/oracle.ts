@@ -175,8 +175,7 @@ export class Oracle {
 
   /**
    * After two deadlines (its own, and that of another command in the batch or the queue) at most
-   * one
-   * round trip, and two to settle it. The sweep rejects commands that were never tried.
+   * one round trip, and two to settle it. The sweep rejects commands that were never tried.
    */
   #inTime(submission: Submission, untried: boolean): void {
     const { schedule, kind } = this.store;

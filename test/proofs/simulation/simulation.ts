@@ -125,6 +125,7 @@ function newLimits({ chance, below, between }: Schedule): EngineLimits {
     pipeline_min: 1 + below(3),
     away_ms: between(0, 1000),
     queue_max: chance(0.2) ? 1 + below(3) : 100,
+    queue_rows_max: chance(0.1) ? 3 + below(10) : 1000,
     deadline_ms: chance(0.3) ? between(40, 200) : between(200, 3000),
     statement_timeout_ms: between(20, 500),
     response_timeout_ms: between(50, 1000),

@@ -61,6 +61,10 @@ export const engineMutants = [
       'lane.ts: [-    await this.#commit(entries.slice(entries.length >> 1));\n-]',
     'the queue has no limit':
       'group-commit.ts: if ([-this.queued() >= this.#limits.queue_max-]{+false+}) {',
+    'commands that wait name any number of rows':
+      'group-commit.ts: this.#rows > 0 && [-this.#rows + rows > this.#limits.queue_rows_max-]{+false+}',
+    'rows of answered commands count for ever':
+      'group-commit.ts: .finally(() => (this.#rows [--= rows-]{+= this.#rows+}))',
     'a batch does not see its own effects':
       'decide.ts: if (changes) {+queueMicrotask(() => +}rows.apply(changes){+)+};',
     "a lost commit is settled in another service's table":
