@@ -1,28 +1,11 @@
-/** /v1: each success and each refusal of every call. */
+/** /v1: each success and each refusal of the calls on users, items and orders. */
 import { afterAll, expect, test } from 'bun:test';
-import fc from 'fast-check';
-import { CALLS } from '../../apps/contract/calls.ts';
-import { expectCleanAudit, openKassa, type Reply, times } from '../support/kassa.ts';
+import { expectCleanAudit, openKassa, times } from '../support/kassa.ts';
+import { callsOfV1, lineOf, newId, refused } from '../support/v1.ts';
 
 const kassa = openKassa();
+const { send, post, user, item, order } = callsOfV1(kassa);
 afterAll(() => kassa.close());
-
-const JSON_TYPE = { 'content-type': 'application/json' };
-const send = (method: string, path: string, body: unknown, headers = {}) =>
-  kassa.call(method, path, { ...JSON_TYPE, ...headers }, JSON.stringify(body));
-const post = (path: string, body: unknown, headers = {}) => send('POST', path, body, headers);
-const newId = () => `v1-${crypto.randomUUID()}`;
-const made = ({ status, body }: Reply) => {
-  expect(status).toBe(201);
-  return body.id as string;
-};
-const user = async (credit = 100) => made(await post('/v1/users', { credit }));
-const item = async (stock = 10) => made(await post('/v1/items', { price: 5, stock }));
-
-function refused({ status, body }: Reply, expected: number, code: string, facts = {}) {
-  expect([status, body.code]).toEqual([expected, code]);
-  expect(body).toMatchObject(facts);
-}
 
 test('a user has the id and the credit that were asked for, or a new id and none', async () => {
   const id = newId();
@@ -100,9 +83,6 @@ test('users and items that are not there are 404', async () => {
   refused(await send('PATCH', `/v1/items/${nobody}`, { price: 1 }), 404, 'item_not_found');
   refused(await post(`/v1/items/${nobody}/stock`, { delta: 1 }), 404, 'item_not_found');
 });
-
-const order = (fields: object) => post('/v1/orders', fields);
-const lineOf = (item_id: string, quantity: number) => ({ item_id, quantity });
 
 test('a purchase is one call: it takes stock and money, and the order is paid', async () => {
   const [user_id, a, b] = [await user(100), await item(10), await item(10)];
@@ -212,91 +192,6 @@ test('an item stands in one line, and an order has at most 1,000', async () => {
   refused(await order({ user_id, lines: many.slice(1) }), 404, 'item_not_found');
 });
 
-test('a key repeats the answer to the same body, and refuses another body', async () => {
-  const headers = { 'idempotency-key': newId() };
-  const first = await post('/v1/users', { credit: 3 }, headers);
-  const again = await post('/v1/users', { credit: 3 }, headers);
-  expect([again.status, again.text]).toEqual([201, first.text]);
-  expect(again.headers.get('location')).toBe(first.headers.get('location'));
-  expect(again.headers.get('idempotency-replayed')).toBe('true');
-  const other = await post('/v1/users', { credit: 4 }, headers);
-  refused(other, 422, 'idempotency_key_reused', { detail: expect.stringMatching(/another body$/) });
-});
-
-test.each<[what: string, body: string, code: string, detail: RegExp]>([
-  ['no body', '', 'malformed_body', /is not JSON/],
-  ['no JSON', '{credit: 1}', 'malformed_body', /is not JSON/],
-  ['half of an object', '{"credit":', 'malformed_body', /is not JSON/],
-  ['bytes that are no UTF-8', '{"id":"\xff"}', 'malformed_body', /is not UTF-8/],
-  ['a byte order mark', '\xef\xbb\xbf{}', 'malformed_body', /is not JSON/],
-  ['60,000 brackets', '['.repeat(60_000), 'malformed_body', /nested more than 16 deep/],
-  ['20,000 values', `[${'0,'.repeat(20_000)}0]`, 'malformed_body', /more than 5000 values/],
-  ['a key twice', '{"credit":1,"credit":2}', 'malformed_body', /twice/],
-  ['a key twice, once escaped', '{"credit":1,"cr\\u0065dit":2}', 'malformed_body', /twice/],
-  ['null', 'null', 'invalid_body', /^the body: /],
-  ['an array', '[]', 'invalid_body', /^the body: /],
-  ['an unknown field', '{"credits":1}', 'invalid_body', /^credits: there is no such field$/],
-  ['a prototype', '{"__proto__":{"credit":1}}', 'invalid_body', /no such field/],
-  ['a wrong type', '{"credit":"1"}', 'invalid_body', /^credit: /],
-  ['a fraction', '{"credit":1.5}', 'invalid_body', /^credit: must be a whole number/],
-  ['a fraction that rounds', '{"credit":9007199254740991.4}', 'invalid_body', /^credit: /],
-  ['a point', '{"credit":1.0}', 'invalid_body', /^credit: /],
-  ['an exponent', '{"credit":1e2}', 'invalid_body', /^credit: /],
-  ['a long name', `{"${'x'.repeat(60_000)}":1}`, 'invalid_body', /^x{64}…: there is/],
-  ['too much', '{"credit":9007199254740992}', 'invalid_body', /^credit: /],
-  ['less than nothing', '{"credit":-1}', 'invalid_body', /^credit: /],
-  ['two wrong fields', '{"credit":-1,"id":""}', 'invalid_body', /^id: .*; and 1 more$/],
-  ['brackets and quotes in a string', '{"id":"[\\"{:,]"}', 'invalid_body', /^id: must be/],
-])('a body with %s is 400, and says what is wrong', async (_, body, code, detail) => {
-  const bytes = Uint8Array.from(body, (char) => char.charCodeAt(0));
-  const reply = await kassa.call('POST', '/v1/users', JSON_TYPE, bytes);
-  refused(reply, 400, code);
-  expect(reply.body.detail).toMatch(detail);
-  if (code === 'invalid_body') expect(reply.body.errors.length).toBeGreaterThan(0);
-});
-
-const SPACES = ' '.repeat(16_000);
-test.each([
-  ...[undefined, 'text/plain', 'application/jsonp', `application/json${SPACES}x`],
-  ...['application/json; charset=latin1', 'application/json; charset="utf-8'],
-])('a body of type %p is 415', async (type) => {
-  const headers = type ? { 'content-type': type } : {};
-  refused(await kassa.call('POST', '/v1/users', headers, '{}'), 415, 'unsupported_type');
-});
-
-const filled = (path: string, id: string) => path.replace(/\{\w+\}/, id);
-const ofV1 = CALLS.filter(({ path }) => path.startsWith('/v1/'));
-
-test.each(ofV1.filter(({ params }) => Object.keys(params).length > 0))(
-  '$methods.0 $path refuses a malformed id',
-  async ({ methods, path, body }) => {
-    for (const id of ['x'.repeat(65), 'a.b', 'a%20b', '%2F', '%zz', '%00', "'", ';--']) {
-      const call = [methods[0] ?? '', filled(path, id)] as const;
-      refused(body ? await send(...call, {}) : await kassa.call(...call), 400, 'invalid_parameter');
-    }
-  },
-);
-
-const bare = ofV1.filter(({ body, writes }) => writes && !body);
-test.each(bare)('$methods.0 $path takes no body', async ({ methods: [method = ''], path }) => {
-  refused(await send(method, filled(path, 'nobody'), { a: 1 }), 415, 'unsupported_body');
-  refused(await send(method, filled(path, 'nobody'), {}), 404, 'order_not_found');
-});
-
-test('other methods are 405, and Allow has those of /v1', async () => {
-  const reply = await kassa.call('DELETE', '/v1/items/nothing');
-  refused(reply, 405, 'method_not_allowed');
-  expect(reply.headers.get('allow')).toBe('GET, HEAD, PATCH');
-});
-
-test('an empty object counts as no body, for a key too', async () => {
-  const { id } = (await order({ user_id: await user(), lines: [lineOf(await item(), 1)] })).body;
-  const headers = { 'idempotency-key': newId() };
-  const first = await post(`/v1/orders/${id}/checkout`, {}, headers);
-  const again = await kassa.post(`/v1/orders/${id}/checkout`, headers);
-  expect([again.status, again.text]).toEqual([200, first.text]);
-});
-
 test('a payment made by path counts at the checkout of /v1, and keeps the order from removal', async () => {
   const [user_id, item_id] = [await user(20), await item()];
   const { id } = (await order({ user_id, lines: [lineOf(item_id, 5)] })).body;
@@ -310,39 +205,6 @@ test('a payment made by path counts at the checkout of /v1, and keeps the order 
   await post(`/v1/users/${user_id}/deposits`, { amount: 5, reason: '{"quoted"}' });
   expect((await kassa.post(`/v1/orders/${id}/checkout`)).body.state).toBe('paid');
   expect(await kassa.creditOf(user_id)).toBe(0);
-});
-
-const withBody = CALLS.filter((call) => call.body !== undefined);
-/** Any JSON, often with names of real fields, so that it comes close. */
-const almost = fc.letrec((tie) => ({
-  value: fc.oneof(
-    { maxDepth: 2, depthSize: 'small' },
-    fc.constantFrom(null, true, '', 'x', 0, -1, 1, 1.5, 1e21, 2 ** 53 - 1, 2 ** 53, '1'),
-    fc.array(tie('value'), { maxLength: 3 }),
-    fc.dictionary(
-      fc.constantFrom('id', 'credit', 'amount', 'reason', 'price', 'stock'),
-      tie('value'),
-    ),
-  ),
-  body: fc.dictionary(
-    fc.constantFrom(...withBody.flatMap(({ body }) => Object.keys(body?.shape ?? {})), 'x'),
-    tie('value'),
-  ),
-})).body;
-
-test('any JSON is answered with a 2xx or a 4xx, and invalid_body exactly when the schema refuses it', async () => {
-  const user_id = await user(0);
-  const order_id = (await order({ user_id })).body.id as string;
-  const ids = { user_id, order_id, item_id: await item(0) };
-  await fc.assert(
-    fc.asyncProperty(fc.constantFrom(...withBody), almost, async (call, body) => {
-      const path = call.path.replace(/\{(\w+)\}/g, (_, name: keyof typeof ids) => ids[name]);
-      const reply = await send(call.methods[0] ?? '', path, body);
-      const allowed = call.body?.safeParse(body).success;
-      expect(reply.status < 500 && (reply.body.code === 'invalid_body') !== allowed).toBeTrue();
-    }),
-    { numRuns: 2000 },
-  );
 });
 
 test('movements explain every credit and stock', () => expectCleanAudit());

@@ -5,7 +5,7 @@ import { loadConfig, readConfig, storeOptions } from '../../apps/runtime/config.
 import { limitPairs, longestCallMs } from '../../apps/runtime/limits.ts';
 import { type Config, variables } from '../../apps/runtime/variables.ts';
 import { Failure } from '../../db/failure.ts';
-import { fittingEnvironment } from '../support/kassa.ts';
+import { fittingEnvironment } from '../support/fitting.ts';
 
 type Name = keyof typeof variables.shape;
 const names = Object.keys(variables.shape) as Name[];

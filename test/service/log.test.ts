@@ -6,7 +6,8 @@ import { logTo } from '../../apps/runtime/log.ts';
 import { oneASecond } from '../../apps/runtime/log-rate.ts';
 import type { Config } from '../../apps/runtime/variables.ts';
 import { Failure } from '../../db/failure.ts';
-import { connect, fittingEnvironment, openKassa } from '../support/kassa.ts';
+import { fittingEnvironment } from '../support/fitting.ts';
+import { connect, openKassa } from '../support/kassa.ts';
 import { type Child, call, openStage } from '../support/process.ts';
 import { absentStore, startService } from '../support/services.ts';
 

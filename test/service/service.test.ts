@@ -3,14 +3,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { type AddressInfo, createServer, connect as dial } from 'node:net';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
-import {
-  connect,
-  expectProblem,
-  fittingEnvironment,
-  newDatabase,
-  openKassa,
-  storeUrl,
-} from '../support/kassa.ts';
+import { fittingEnvironment } from '../support/fitting.ts';
+import { connect, expectProblem, newDatabase, openKassa, storeUrl } from '../support/kassa.ts';
 import {
   answers,
   call,

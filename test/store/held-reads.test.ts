@@ -5,7 +5,7 @@ import { openConnection } from '../../db/connection/connect.ts';
 import { readPool } from '../../db/connection/pool.ts';
 import type { Failure } from '../../db/failure.ts';
 import { reads } from '../../db/reads/reads.ts';
-import { fitting } from '../support/kassa.ts';
+import { fitting } from '../support/fitting.ts';
 import { isPostgresql, openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
 

@@ -9,14 +9,8 @@ import type { CredentialFiles } from '../../db/connection/credentials.ts';
 import { codeOf, Failure } from '../../db/failure.ts';
 import { openStore } from '../../db/store.ts';
 import { newAuthority } from '../support/certificates.ts';
-import {
-  expectCleanAudit,
-  fittingEnvironment,
-  storeUrl,
-  tally,
-  terminateSessions,
-  times,
-} from '../support/kassa.ts';
+import { fittingEnvironment } from '../support/fitting.ts';
+import { expectCleanAudit, storeUrl, tally, terminateSessions, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { openStage, until } from '../support/process.ts';
 import { startTlsServer } from '../support/tls-server.ts';

@@ -5,7 +5,6 @@ import { serveRoutes } from '../../apps/http/server.ts';
 import { orderRoutes } from '../../apps/order/routes.ts';
 import { paymentRoutes } from '../../apps/payment/routes.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
-import { limitPairs, longestCallMs } from '../../apps/runtime/limits.ts';
 import type { Config } from '../../apps/runtime/variables.ts';
 import { stockRoutes } from '../../apps/stock/routes.ts';
 import { openConnection } from '../../db/connection/connect.ts';
@@ -16,6 +15,7 @@ import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import type { Service } from '../../db/service.ts';
 import { openStore } from '../../db/store.ts';
 import { assertContract } from './contract.ts';
+import { fitting } from './fitting.ts';
 import { dropDatabase } from './own-database.ts';
 import { withDatabase } from './store-address.ts';
 
@@ -111,35 +111,6 @@ export async function openAlone(settings: Partial<Config> = {}): Promise<Kassa> 
   const kassa = openKassa({ ...settings, DATABASE_URL: database_url });
   return { ...kassa, close: () => kassa.close().then(drop) };
 }
-
-/** These settings, with the other limits adjusted where their defaults do not fit. */
-export function fitting(settings: Partial<Config>): Partial<Config> {
-  const fit = { ...settings };
-  const all = (): Config => ({ ...DEFAULTS, ...fit });
-  if (fit.DRAIN_MS !== undefined && longestCallMs(all()) >= fit.DRAIN_MS) {
-    const room_ms = fit.DRAIN_MS - 1001;
-    fit.STATEMENT_TIMEOUT_MS ??= fit.DEADLINE_MS
-      ? room_ms - fit.DEADLINE_MS
-      : Math.floor(room_ms / 3);
-    fit.DEADLINE_MS ??= room_ms - fit.STATEMENT_TIMEOUT_MS;
-  }
-  for (let i = 0; i < limitPairs.length; i++) {
-    for (const [inner, how, outer] of limitPairs) {
-      const room = how === 'below' ? 1 : 0;
-      const { [inner]: low, [outer]: high } = all();
-      if (low + room <= high) continue;
-      if (fit[inner] === undefined) fit[inner] = high - room;
-      else fit[outer] ??= low + room;
-    }
-  }
-  const longest_ms = longestCallMs(all());
-  if (longest_ms >= all().DRAIN_MS) fit.DRAIN_MS ??= longest_ms + 1;
-  return fit;
-}
-
-/** The same as an environment, for a process. */
-export const fittingEnvironment = (settings: Partial<Config>): Record<string, string> =>
-  Object.fromEntries(Object.entries(fitting(settings)).map(([name, value]) => [name, `${value}`]));
 
 /** The database of this run, created by test/support/setup.ts. */
 export const storeUrl = (): string => {

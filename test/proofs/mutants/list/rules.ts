@@ -67,10 +67,12 @@ export const rulesMutants = [
     'a stock changes from another than expected':
       'stock/v1/commands.ts: expected_stock !== undefined && [-expected_stock !== item.stock-]{+false+}',
     'a stock falls below zero': 'stock/v1/commands.ts: if (stock < [-0-]{+-5+})',
+    'an item stands in two lines': 'v1/orders.ts: if ([-seen.has(item_id)-]{+false+})',
+  }),
+  ...killedBy(['v1-requests'], {
     'an idempotency key is for any body':
       'submit.ts: if (operation && call.body && [-c.env.body-]{+false+}) {',
     'a key of a body stands twice': 'bodies.ts: if (names [-===-]{+>=+} namesIn(value))',
-    'an item stands in two lines': 'v1/orders.ts: if ([-seen.has(item_id)-]{+false+})',
     'a fraction is rounded':
       'bodies.ts: value = [-has_fractions ? JSON.parse(text, wholeOnly) : -]JSON.parse(text);',
     'unknown fields of a body are ignored':
