@@ -5,7 +5,10 @@ export interface Clock {
   /** Milliseconds since an arbitrary moment; never decreases. */
   now(): number;
   pause(ms: number): Promise<void>;
-  /** Calls `run` after `ms`. @returns a function that cancels the call */
+  /**
+   * Calls `run` after `ms` in which this process could hear: for limits on the silence of others.
+   * @returns a function that cancels the call
+   */
   after(ms: number, run: () => void): () => void;
   /** At least 0 and below 1. */
   random(): number;
@@ -17,12 +20,24 @@ export const systemClock: Clock = {
   now: () => performance.now(),
   pause: (ms) => sleep(ms),
   after(ms, run) {
-    const timer = setTimeout(run, ms);
+    const last_at = performance.now() + 3 * ms + BUSY_MAX_MS;
+    let left = SLICES;
+    let timer = setTimeout(next, ms / SLICES);
+    function next() {
+      left--;
+      if (left === 0 || performance.now() > last_at) return run();
+      timer = setTimeout(next, ms / SLICES);
+    }
     return () => clearTimeout(timer);
   },
   random: Math.random,
   uuid: () => crypto.randomUUID(),
 };
+
+/** A slice counts once, however long the event loop was busy: then this process heard nobody. */
+const SLICES = 8;
+/** What a busy process may add to three times the limit. */
+const BUSY_MAX_MS = 5000;
 
 /** Exponential backoff with full jitter: waits random(0, min(250 ms, 5 ms × 2^tries)). */
 export const backOff = ({ random, pause }: Clock, tries: number): Promise<void> =>

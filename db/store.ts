@@ -16,6 +16,7 @@ import type { Service } from './service.ts';
 
 export interface Store {
   write: Engine['submit'];
+  assertRoom: Engine['assertRoom'];
   read: Reads;
   gauges(): Gauges;
   /**
@@ -61,6 +62,7 @@ export function openStore(options: StoreOptions): Store {
   const sweeping = startSweeping(pool, services, log);
   return {
     write: (command, operation) => engine.submit(command, operation),
+    assertRoom: (rows) => engine.assertRoom(rows),
     read,
     gauges: () => ({
       lanes: engine.lanes(),

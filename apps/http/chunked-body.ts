@@ -6,9 +6,11 @@ import { BODY_MAX_BYTES, HEAD_MAX_BYTES, malformed, tooLarge } from './message.t
 /** For the chunk sizes, extensions and trailers of one body together. */
 const FRAMING_MAX_BYTES = HEAD_MAX_BYTES;
 const TOO_MUCH_FRAMING = `chunk sizes, extensions and trailers exceed ${FRAMING_MAX_BYTES} bytes`;
-/** A chunk's size in hexadecimal digits, and an extension, which is ignored. */
-const SIZE_LINE = /^([\dA-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?$/;
-const TRAILER = /^[!#$%&'*+.^_`|~\w-]+:[\t -~\x80-\xff]*$/;
+const TOKEN = "[!#$%&'*+.^_`|~\\w-]+";
+const QUOTED = '"[\\t !#-[\\]-~\\x80-\\xff]*"';
+/** A chunk's size in hexadecimal digits, and extensions, which are ignored: `1a;name=value`. */
+const SIZE_LINE = new RegExp(`^([\\dA-Fa-f]{1,8})(?:;${TOKEN}(?:=(?:${TOKEN}|${QUOTED}))?)*$`);
+const TRAILER = new RegExp(`^${TOKEN}:[\\t -~\\x80-\\xff]*$`);
 const CRLF = '\r\n';
 
 export class ChunkedBody {

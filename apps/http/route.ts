@@ -11,19 +11,19 @@ type Answering<C extends Call> = (
   body: Body<C>,
 ) => Response | Promise<Response>;
 
-/** @param admit runs before the parameters are parsed */
+/** @param admit runs before anything is parsed */
 export function on<C extends Call>(
   app: Hono<Env>,
   call: C,
   answer: Answering<C>,
-  admit?: () => void,
+  admit?: (c: Context<Env>) => void,
 ): void {
   const path = call.path.replaceAll(/\{(\w+)\}/g, ':$1');
   const params = Object.entries(call.params);
   const { body } = call;
   app.on([...call.methods], path, (c) => {
     if (!body) assertNoBody(c.env);
-    admit?.();
+    admit?.(c);
     const parsed = parse(params, c) as Parsed<C['params']>;
     return answer(c, parsed, (body && readBody(body, c.req.raw.headers, c.env)) as Body<C>);
   });

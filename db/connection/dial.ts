@@ -1,5 +1,6 @@
 /** Opens a socket to one host of the store: TCP or a Unix path, and TLS. */
 import { connect, type Socket } from 'node:net';
+import { systemClock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { Tls } from './credentials.ts';
 import { encrypt } from './tls.ts';
@@ -22,17 +23,17 @@ export function dial(
   return new Promise((resolve, reject) => {
     const socket = target.path ? connect(target.path) : connect({ host, port, noDelay: true });
     const fail = (cause?: unknown) => {
-      clearTimeout(timer);
+      stopTimer();
       socket.destroy();
       const none = new Failure('store_unavailable', `no answer from ${host}:${port}`, { cause });
       reject(cause instanceof Failure ? cause : none);
     };
-    const timer = setTimeout(fail, timeout_ms);
+    const stopTimer = systemClock.after(timeout_ms, fail);
     socket.on('error', fail);
     socket.once('connect', async () => {
       try {
         const ready = tls && !target.path ? await encrypt(socket, host, tls) : socket;
-        clearTimeout(timer);
+        stopTimer();
         if (ready === socket) socket.off('error', fail);
         resolve(ready);
       } catch (cause) {

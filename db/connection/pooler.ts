@@ -1,4 +1,5 @@
 /** Detects a pooler that shares sessions between transactions, and refuses it. */
+import { systemClock } from '../clock.ts';
 import type { Sql } from './connection.ts';
 import type { Client } from './driver.ts';
 import { pooled } from './session.ts';
@@ -21,7 +22,7 @@ export async function assertOwnSession(
   gone.catch(() => {});
   const second = openSecond(reject);
   const { promise: late, resolve: giveUp } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => giveUp(undefined), timeout_ms);
+  const stopTimer = systemClock.after(timeout_ms, () => giveUp(undefined));
   try {
     const before = await sessionOf(sql);
     const work = Promise.all([second.sql`begin`, sessionOf(second.sql)]);
@@ -32,7 +33,7 @@ export async function assertOwnSession(
     if (pids.includes(other.pid)) throw pooled();
     if ((await sessionOf(sql)).pid !== mine.pid || before.pid !== mine.pid) throw pooled();
   } finally {
-    clearTimeout(timer);
+    stopTimer();
     second.drop();
   }
 }

@@ -30,6 +30,11 @@ export interface Engine {
    * batch behind its commit (`internal`), may the command have had an effect.
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
+  /**
+   * For a caller who would do much work before it can submit a command of so many rows.
+   * @throws Failure overloaded, if `submit` would
+   */
+  assertRoom(rows: number): void;
   /** The number of commands that wait, those that are set aside included. */
   queued(): number;
   /** The number of commands that wait for a row held by another session. */
@@ -113,15 +118,27 @@ class GroupCommit implements Engine {
 
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
     if (this.#closing) return refuse('store_unavailable', 'the service is stopping');
-    if (this.queued() >= this.#limits.queue_max) {
-      return refuse('overloaded', 'the queue of this service is full; nothing was tried');
-    }
     const rows = countKeys(command.keys);
-    if (this.#rows > 0 && this.#rows + rows > this.#limits.queue_rows_max) {
-      return refuse('overloaded', 'the commands that wait name too many rows; nothing was tried');
-    }
+    const full = this.#isFull(rows);
+    if (full) return refuse('overloaded', full);
     this.#rows += rows;
     return this.#answerTo(command, operation).finally(() => (this.#rows -= rows));
+  }
+
+  assertRoom(rows: number): void {
+    const full = this.#isFull(rows);
+    if (full) throw new Failure('overloaded', full);
+  }
+
+  /** Why a command that names so many rows is refused, if it is. */
+  #isFull(rows: number): string | undefined {
+    if (this.queued() >= this.#limits.queue_max) {
+      return 'the queue of this service is full; nothing was tried';
+    }
+    if (this.#rows > 0 && this.#rows + rows > this.#limits.queue_rows_max) {
+      return 'the commands that wait name too many rows; nothing was tried';
+    }
+    return undefined;
   }
 
   #answerTo(command: Command<Answer>, operation: Operation | undefined): Promise<Submitted> {

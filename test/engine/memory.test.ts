@@ -26,8 +26,8 @@ test('a connection retains no answer', async () => {
   for (let i = 0; i < ROUND_TRIPS; i++) kept.push(await select(connection));
   await Bun.sleep(0); // releases the promises of the last one
   Bun.gc(true);
-  // The collector may find a few in registers.
-  expect(kept.filter((answer) => answer.deref()).length).toBeLessThan(ROUND_TRIPS / 5);
+  // The collector may find some in registers and on the stack.
+  expect(kept.filter((answer) => answer.deref()).length).toBeLessThan(ROUND_TRIPS / 2);
 });
 
 async function select(connection: Connection): Promise<WeakRef<object>> {
@@ -125,14 +125,16 @@ test('a burst of the largest purchases leaves a service below 250 MB', async () 
   const body = JSON.stringify({ user_id: 'nobody', lines, checkout: true });
   const buy = () => fetch(`http://127.0.0.1:${port}/v1/orders`, { method: 'POST', headers, body });
   let peak_mb = 0;
-  const all = times(1000, async () => (await buy()).status);
+  const all = times(1000, async () => {
+    const answer = await buy();
+    return `${answer.status} ${((await answer.json()) as { code?: string }).code}`;
+  });
   while (Bun.peek.status(all) === 'pending') {
     peak_mb = Math.max(peak_mb, (await metricsOf(port)).resident_mb);
     await Bun.sleep(20);
   }
   const kinds = new Set(await all);
-  for (const status of kinds) expect([404, 429]).toContain(status);
-  expect(kinds).toContain(404);
+  expect([...kinds].toSorted()).toEqual(['404 user_not_found', '429 overloaded']);
   expect(peak_mb).toBeLessThan(250);
 });
 

@@ -70,6 +70,7 @@ const cases: Case[] = [
   ['a body in chunks', [post(CLOSE + CHUNKED, `${chunk('{}')}0\r\n\r\n`)], [200]],
   ['no chunks', [post(CLOSE + CHUNKED), '0\r\n\r\n'], [200]],
   ['chunks with extensions', [post(CLOSE + CHUNKED, `2;a=b\r\n{}\r\n0\r\n\r\n`)], [200]],
+  ['a malformed extension', [post(CHUNKED, `2;a: b\r\n{}\r\n0\r\n\r\n`)], [400]],
   ['chunks with trailers', [post(CLOSE + CHUNKED, `${chunk('{}')}0\r\nX-T: 1\r\n\r\n`)], [200]],
   ['trailers, later', [post(CLOSE + CHUNKED, `${chunk('{}')}0\r\n`), 'X-T: 1\r\n\r\n'], [200]],
   ['the last line later', [post(CHUNKED, `${chunk('{}')}0\r\n`), `\r\n${last}`], [200, 200]],

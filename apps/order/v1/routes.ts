@@ -5,16 +5,23 @@ import type { Store } from '../../../db/store.ts';
 import { orderCalls as calls } from '../../contract/v1/orders.ts';
 import type { Env } from '../../http/exchange.ts';
 import { on } from '../../http/route.ts';
-import { submitJson } from '../../http/submit.ts';
+import { assertRoom, submitJson } from '../../http/submit.ts';
 import { checkout, removeOrder } from '../commands.ts';
 import { createOrder, orderOf, setLines } from './commands.ts';
 
 export function v1Routes(app: Hono<Env>, store: Store): void {
-  on(app, calls.create, (c, _, { id, user_id, lines = [], checkout = false }) => {
-    const chosen = id !== undefined;
-    const purchase = { id: id ?? crypto.randomUUID(), chosen, user_id, lines, checkout };
-    return submitJson(c, store, calls.create, createOrder(purchase));
-  });
+  const admit = assertRoom(store);
+
+  on(
+    app,
+    calls.create,
+    (c, _, { id, user_id, lines = [], checkout = false }) => {
+      const chosen = id !== undefined;
+      const purchase = { id: id ?? crypto.randomUUID(), chosen, user_id, lines, checkout };
+      return submitJson(c, store, calls.create, createOrder(purchase));
+    },
+    admit,
+  );
 
   on(app, calls.get, async (c, { order_id }) => {
     const order = await store.read.findOrder(order_id);
@@ -22,8 +29,11 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
     return c.json(orderOf(order));
   });
 
-  on(app, calls.setLines, (c, { order_id }, { lines }) =>
-    submitJson(c, store, calls.setLines, setLines(order_id, lines)),
+  on(
+    app,
+    calls.setLines,
+    (c, { order_id }, { lines }) => submitJson(c, store, calls.setLines, setLines(order_id, lines)),
+    admit,
   );
   on(app, calls.checkout, (c, { order_id }) =>
     submitJson(c, store, calls.checkout, checkout(order_id, orderOf)),
