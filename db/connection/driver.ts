@@ -83,7 +83,7 @@ function driverOptions(
     fetch_types: false,
     idle_timeout: 0,
     max_lifetime: 0,
-    connect_timeout: address.connect_timeout_ms / 1000,
+    connect_timeout: 0, // whoever opens a connection limits the time
     backoff: false,
     keep_alive: 15,
     debug: false,

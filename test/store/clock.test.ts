@@ -12,7 +12,7 @@ const ECHO = `
 `;
 
 test('a time limit does not count the time in which the process was busy', async () => {
-  await using worker = new Worker(ECHO, { eval: true });
+  const worker = new Worker(ECHO, { eval: true });
   const [port] = await once(worker, 'message');
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
@@ -28,6 +28,7 @@ test('a time limit does not count the time in which the process was busy', async
   clearInterval(busier);
   callOff();
   socket.destroy();
+  await worker.terminate();
   expect(ended).toBe('with an answer');
 });
 
