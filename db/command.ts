@@ -5,6 +5,7 @@ import type { Refusal } from './failure.ts';
 import type {
   credit_movements,
   items,
+  order_events,
   order_lines,
   orders,
   stock_movements,
@@ -12,13 +13,28 @@ import type {
 } from './schema.ts';
 import type { Service } from './service.ts';
 
-export type User = typeof users.$inferSelect;
-export type Item = typeof items.$inferSelect;
+/** The engine notes when users and items change, so decisions need not. */
+export type User = Omit<typeof users.$inferSelect, 'changed_at'>;
+export type Item = Omit<typeof items.$inferSelect, 'changed_at'>;
+export type Dated<T> = T & { changed_at: number | null };
 export type Line = Omit<typeof order_lines.$inferSelect, 'order_id'>;
 /** An order is read, locked and written together with its lines. */
 export type Order = typeof orders.$inferSelect & { lines: readonly Line[] };
-export type CreditMovement = Omit<typeof credit_movements.$inferSelect, 'id' | 'created_at'>;
-export type StockMovement = Omit<typeof stock_movements.$inferSelect, 'id' | 'created_at'>;
+/** `at` is the time of the decision, unless a change is told of that happened before. */
+export type CreditMovement = Omit<typeof credit_movements.$inferSelect, Stamped> & { at?: Time };
+export type StockMovement = Omit<typeof stock_movements.$inferSelect, Stamped> & { at?: Time };
+/** Something that has happened to an order. The engine notes the time. */
+export type OrderEvent = Pick<typeof order_events.$inferSelect, 'order_id' | 'type'> & {
+  data: Record<string, unknown>;
+};
+/** What a caller keeps with a row: the text of a JSON object. */
+export interface Metadata {
+  of: 'user' | 'item' | 'order';
+  id: string;
+  data: string;
+}
+type Stamped = 'id' | 'created_at' | 'at';
+type Time = number | null;
 
 export interface Command<A = Outcome> {
   keys: Keys;
@@ -44,7 +60,14 @@ export interface Rows {
   user(id: string): User | undefined;
   item(id: string): Item | undefined;
   /** True if all of these are locked. */
-  hold(keys: Keys): boolean;
+  hasLocked(keys: Keys): boolean;
+  /**
+   * The time of this decision in microseconds since 1970, from the store. It is later than every
+   * change of the locked rows, and than that of each decision before.
+   */
+  readonly now_us: number;
+  /** No service of a version that knows neither holds nor refunds can write: see session.ts. */
+  readonly fenced: boolean;
 }
 
 /** New values of whole rows, and movements to append. The engine writes nothing else. */
@@ -55,6 +78,8 @@ export interface Changes {
   items?: readonly Item[];
   credit_movements?: readonly CreditMovement[];
   stock_movements?: readonly StockMovement[];
+  order_events?: readonly OrderEvent[];
+  metadata?: readonly Metadata[];
 }
 
 /** What a rule decided: the body of a 200, or a refusal with a detail for people. */
@@ -95,6 +120,20 @@ export interface Submitted {
   attempt: number;
 }
 
+/** An order without lines. */
+export const emptyOrder = (id: string, user_id: string, now_us: number): Order => ({
+  id,
+  user_id,
+  paid: false,
+  total_cost: 0,
+  payment: null,
+  paid_at: null,
+  held_until: null,
+  refunded: null,
+  created_at: now_us,
+  lines: [],
+});
+
 /** The rows that an order refers to, itself included. */
 export const keysOf = (order: Order): Keys => ({
   orders: [order.id],
@@ -126,6 +165,17 @@ export const refuse = (
 
 export const accept = (body: Record<string, unknown>, changes?: Changes): Decision =>
   changes ? { outcome: { body }, changes } : { outcome: { body } };
+
+/** Further changes of what was accepted; a refusal has none. */
+export const withChanges = (decision: Decision, more: Changes): Decision =>
+  'changes' in decision ? { ...decision, changes: { ...decision.changes, ...more } } : decision;
+
+/** Keeps the metadata of a new row, if there are any. */
+export const keep = (
+  of: Metadata['of'],
+  id: string,
+  metadata: Record<string, string> | undefined,
+): Changes => (metadata ? { metadata: [{ of, id, data: JSON.stringify(metadata) }] } : {});
 
 /** The upper bound of every balance, stock, quantity and total: 2^53 - 1. */
 const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;

@@ -10,9 +10,10 @@ export interface Marker {
   id: string;
 }
 
+/** Every transaction writes one. The `2` is the version of the schema: see schema.ts. */
 export const writeMarker = (sql: Sql, { service, id }: Marker, end: 'committed' | 'undone') =>
-  sql`insert into ${tableOf(service)(sql)} (key, fingerprint, status, answer, expires_at)
-      values (${markerKey(id)}, ${end}, 0, '', now() + interval '1 hour')`;
+  sql`insert into ${tableOf(service)(sql)} (key, fingerprint, status, answer, writer, expires_at)
+      values (${markerKey(id)}, ${end}, 0, '', 2, now() + interval '1 hour')`;
 
 export const readMarker = (sql: Sql, { service, id }: Marker) =>
   sql`select fingerprint from ${tableOf(service)(sql)} where key = ${markerKey(id)}`;

@@ -9,6 +9,7 @@ import {
   bigint,
   boolean,
   check,
+  index,
   pgTable,
   primaryKey,
   text,
@@ -20,23 +21,42 @@ const LIMIT = '9007199254740991'; // 2^53 - 1, the largest integer that JSON rea
 const between = (name: string, column: AnyPgColumn, low: 0 | 1 | `-${typeof LIMIT}`) =>
   check(name, sql`${column} between ${sql.raw(String(low))} and ${sql.raw(LIMIT)}`);
 
-/** `credit` is an amount of money in the smallest unit. */
+/**
+ * `credit` is an amount of money in the smallest unit. `changed_at` is the time of the last change,
+ * in microseconds since 1970; it only grows, whatever the clocks of the store's nodes do.
+ */
 export const users = pgTable(
   'users',
-  { id: text().primaryKey(), credit: int8().notNull() },
+  { id: text().primaryKey(), credit: int8().notNull(), changed_at: int8() },
   (t) => [between('users_credit', t.credit, 0)],
 );
 
-/** The first line of an order with the item fixes the `price` for that order. */
+/**
+ * The first line of an order with the item fixes the `price` for that order. `holds` is the stock
+ * that orders hold: a JSON object, as text, of the quantity for each second since 1970 at which
+ * holds expire (holds.ts); null if there is none.
+ */
 export const items = pgTable(
   'items',
-  { id: text().primaryKey(), price: int8().notNull(), stock: int8().notNull() },
+  {
+    id: text().primaryKey(),
+    price: int8().notNull(),
+    stock: int8().notNull(),
+    holds: text(),
+    changed_at: int8(),
+  },
   (t) => [between('items_price', t.price, 0), between('items_stock', t.stock, 0)],
 );
 
 /**
  * One basket. `payment` is the amount that was paid towards the order with `pay` and not cancelled.
- * A checkout absorbs it, so an order never has a payment and a checkout at once.
+ * A checkout absorbs it, so an order never has a payment and a checkout at once. `paid_at` is the
+ * time of the checkout in microseconds since 1970; it fits in between the changes of its user and
+ * of its items. It is null if the order is not paid, or was paid before there was this column.
+ * `held_until` is the second since 1970 at which the holds of its lines expire; once that has
+ * passed, the order is open again, though the column keeps it until the next change.
+ * `refunded` is the amount that was given back after the checkout, null for none. `created_at` is
+ * in microseconds too, and null in orders from before there was this column.
  */
 export const orders = pgTable(
   'orders',
@@ -46,15 +66,37 @@ export const orders = pgTable(
     paid: boolean().notNull(),
     total_cost: int8().notNull(),
     payment: int8(),
+    paid_at: int8(),
+    held_until: int8(),
+    refunded: int8(),
+    created_at: int8(),
   },
   (t) => [
     between('orders_total_cost', t.total_cost, 0),
     between('orders_payment', t.payment, 1),
+    between('orders_refunded', t.refunded, 1),
     check('orders_paid_once', sql`not (${t.paid} and ${t.payment} is not null)`),
+    check('orders_not_held', sql`not (${t.paid} and ${t.held_until} is not null)`),
+    check('orders_refund', sql`not (${t.refunded} is not null and not ${t.paid})`),
   ],
 );
 
-/** The items of a basket. The lines of a paid order are the stock movement of its checkout. */
+/**
+ * The orders of each user by time: what an index on `orders` would say. CockroachDB can overwrite
+ * the rows of a table unread only if it has no index. An order of unknown time counts as of 0.
+ */
+export const orders_of_user = pgTable(
+  'orders_of_user',
+  { user_id: text().notNull(), created_at: int8().notNull(), order_id: text().notNull() },
+  (t) => [
+    primaryKey({ name: 'orders_of_user_pkey', columns: [t.user_id, t.created_at, t.order_id] }),
+  ],
+);
+
+/**
+ * The items of a basket. The lines of a paid order are the stock movement of its checkout.
+ * `refunded` is the quantity whose price was given back since, null for none.
+ */
 export const order_lines = pgTable(
   'order_lines',
   {
@@ -62,15 +104,21 @@ export const order_lines = pgTable(
     item_id: text().notNull(),
     quantity: int8().notNull(),
     unit_price: int8().notNull(),
+    refunded: int8(),
   },
   (t) => [
     primaryKey({ name: 'order_lines_pkey', columns: [t.order_id, t.item_id] }),
+    index('order_lines_of_item').on(t.item_id, t.order_id),
     between('order_lines_quantity', t.quantity, 1),
     between('order_lines_unit_price', t.unit_price, 0),
+    between('order_lines_refunded', t.refunded, 1),
   ],
 );
 
-/** Append-only: every change of a credit except the checkouts of the orders that are paid now. */
+/**
+ * Append-only: every change of a credit except the checkouts of the orders that are paid now. `at`
+ * orders the changes of one user, in microseconds since 1970; older rows have `created_at` alone.
+ */
 export const credit_movements = pgTable(
   'credit_movements',
   {
@@ -80,6 +128,7 @@ export const credit_movements = pgTable(
     reason: text().notNull(),
     order_id: text(),
     created_at: timestamp({ withTimezone: true }).notNull().default(sql`now()`),
+    at: int8(),
   },
   (t) => [
     primaryKey({ name: 'credit_movements_pkey', columns: [t.user_id, t.id] }),
@@ -97,6 +146,7 @@ export const stock_movements = pgTable(
     reason: text().notNull(),
     order_id: text(),
     created_at: timestamp({ withTimezone: true }).notNull().default(sql`now()`),
+    at: int8(),
   },
   (t) => [
     primaryKey({ name: 'stock_movements_pkey', columns: [t.item_id, t.id] }),
@@ -105,10 +155,37 @@ export const stock_movements = pgTable(
 );
 
 /**
+ * Append-only: what has happened to an order beside its creation and its checkout, of which the
+ * order itself tells. `data` is a JSON object, as text; `at` is in microseconds since 1970.
+ */
+export const order_events = pgTable(
+  'order_events',
+  {
+    order_id: text().notNull(),
+    at: int8().notNull(),
+    type: text().notNull(),
+    data: text().notNull(),
+  },
+  (t) => [primaryKey({ name: 'order_events_pkey', columns: [t.order_id, t.at] })],
+);
+
+/**
+ * What callers keep with a row: a JSON object, as text. Apart from the row, which changes often and
+ * would be copied whole each time.
+ */
+const metadataOf = <Name extends string>(name: Name) =>
+  pgTable(name, { id: text().primaryKey(), data: text().notNull() });
+export const user_metadata = metadataOf('user_metadata');
+export const item_metadata = metadataOf('item_metadata');
+export const order_metadata = metadataOf('order_metadata');
+
+/**
  * The operations of a service, so that each happens once: the recorded answer of a call with an
  * idempotency key (key `k:…`, fingerprint = method and path), and a marker for each transaction
  * (key `t:…`), which settles a commit whose answer was lost. Each service has its own table, which
- * no other role may touch. Where the sweeper needs an index on expires_at, tune-tables.ts makes it.
+ * no other role may touch. `writer` is the version of the schema that the writer knows: the CHECK of
+ * a contraction keeps older services from writing at all, since every transaction has a marker.
+ * Where the sweeper needs an index on expires_at, tune-tables.ts makes it.
  */
 const operationsOf = <Name extends string>(name: Name) =>
   pgTable(
@@ -119,8 +196,12 @@ const operationsOf = <Name extends string>(name: Name) =>
       status: int8().notNull(),
       answer: text().notNull(),
       expires_at: timestamp({ withTimezone: true }).notNull(),
+      writer: int8().notNull().default(1),
     },
-    (t) => [primaryKey({ name: `${name}_pkey`, columns: [t.key] })],
+    (t) => [
+      primaryKey({ name: `${name}_pkey`, columns: [t.key] }),
+      check(`${name}_writer`, sql`${t.writer} >= 2`),
+    ],
   );
 export const order_operations = operationsOf('order_operations');
 export const payment_operations = operationsOf('payment_operations');

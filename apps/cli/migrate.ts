@@ -3,7 +3,13 @@
  */
 import type { Connection } from '../../db/connection/connection.ts';
 import { makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
-import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
+import {
+  isContracted,
+  isContraction,
+  isNew,
+  migrate,
+  readMigrations,
+} from '../../db/maintenance/migrate.ts';
 import { readArguments } from '../runtime/arguments.ts';
 import { exitWith } from '../runtime/exit.ts';
 import { openTool, refusedMigration } from './connect.ts';
@@ -11,8 +17,10 @@ import { openTool, refusedMigration } from './connect.ts';
 const HELP = `Applies the migrations that the store lacks. It is safe to run twice, also concurrently.
 At its end it grants the SQL roles of the services, where they exist, exactly what each needs.
 
-  bun run migrate [--roles] [--data DIR]
+  bun run migrate [--contract] [--roles] [--data DIR]
 
+  --contract    also close the store to services of the versions before: run it once none is left,
+                since they can write nothing from then on; a new store is closed to them at once
   --roles       create the missing SQL roles of the services, without passwords
   --data DIR    the running dev store to migrate, if DATABASE_URL is not set (.data)
   --help        this text
@@ -20,22 +28,28 @@ At its end it grants the SQL roles of the services, where they exist, exactly wh
 Exit code 0: the schema is up to date; 1: the store refuses the migration; 2: it could not be run.`;
 
 try {
-  const { data, roles } = readArguments(HELP, {
+  const { contract, data, roles } = readArguments(HELP, {
+    contract: { type: 'boolean', default: false },
     data: { type: 'string' },
     roles: { type: 'boolean', default: false },
   });
   const connection = await openTool(data, 'migrate');
-  await connection.whileAlive(bringUp(connection, roles));
+  await connection.whileAlive(bringUp(connection, contract, roles));
   await connection.close();
 } catch (error) {
   exitWith(refusedMigration(error));
 }
 
-async function bringUp(connection: Connection, roles: boolean): Promise<void> {
+async function bringUp(connection: Connection, contract: boolean, roles: boolean): Promise<void> {
   const say = (line: string) => console.log(line);
   if (roles) await makeRoles(connection.sql, say);
-  const applied = await migrate(connection, await readMigrations(), say);
+  const whole = contract || (await isNew(connection));
+  const migrations = await readMigrations();
+  const due = migrations.filter(({ name }) => whole || !isContraction(name));
+  const applied = await migrate(connection, due, say);
   say(applied === 0 ? 'the schema is up to date' : `${applied} statements applied`);
+  if (!whole && !(await isContracted(connection)))
+    say('once no service of a version before runs: bun run migrate --contract');
   const missing = await missingRoles(connection.sql);
   if (missing.length === 0) return;
   say(`the roles ${missing.join(', ')} do not exist, so nothing was granted to them`);

@@ -35,3 +35,12 @@ export const reason = z.string(REASON).regex(/^[^\p{C}]{1,200}$/u, REASON);
 /** Money in the smallest unit, or a number of units. */
 export const balance = z.int().min(0).max(AMOUNT_MAX);
 export const quantity = z.int().min(1).max(AMOUNT_MAX);
+
+const [KEYS_MAX, VALUE_MAX] = [50, 500];
+const KEY = 'must be named by 1-40 of the characters A-Z a-z 0-9 . _ -';
+const VALUE = `must be text of at most ${VALUE_MAX} characters`;
+/** What a caller keeps with a row, for its own use. */
+export const metadata = z
+  .record(z.string().regex(/^[\w.-]{1,40}$/, KEY), z.string(VALUE).max(VALUE_MAX, VALUE))
+  .refine((data) => Object.keys(data).length <= KEYS_MAX, `must have at most ${KEYS_MAX} entries`)
+  .describe('Kept for the caller, and shown by reads.');

@@ -4,6 +4,7 @@ import {
   type Changes,
   type Command,
   type Decision,
+  emptyOrder,
   type Item,
   keysOf,
   type Line,
@@ -21,7 +22,7 @@ export const createOrder = (order_id: string, user_id: string): Command => ({
   keys: { users: [user_id] },
   decide(rows) {
     if (!rows.user(user_id)) return refuse('user_not_found', `no user ${user_id}`);
-    return accept({ order_id }, { orders: [emptyOrder(order_id, user_id)] });
+    return accept({ order_id }, { orders: [emptyOrder(order_id, user_id, rows.now_us)] });
   },
 });
 
@@ -39,6 +40,7 @@ export const addItem = (order_id: string, item_id: string, quantity: number): Co
       item_id,
       quantity: (old?.quantity ?? 0) + quantity,
       unit_price: old?.unit_price ?? item.price,
+      refunded: null,
     };
     const lines = [...order.lines.filter((other) => other !== old), line];
     const total_cost = order.total_cost + quantity * line.unit_price;
@@ -108,7 +110,8 @@ export function payFor(rows: Rows, order: Order, show: Show): Decision {
   const { id: order_id, lines } = order;
   if (lines.length === 0) return refuse('order_empty', `order ${order_id} has no items`);
   const { users, items: item_ids } = keysOf(order);
-  if (!rows.hold({ users: users ?? [], items: item_ids ?? [] })) return { lock: keysOf(order) };
+  if (!rows.hasLocked({ users: users ?? [], items: item_ids ?? [] }))
+    return { lock: keysOf(order) };
 
   const user = rows.user(order.user_id);
   if (!user) return refuse('user_not_found', `no user ${order.user_id}`);
@@ -122,7 +125,7 @@ export function payFor(rows: Rows, order: Order, show: Show): Decision {
     items.push({ ...item, stock: stock - quantity });
   }
   if (short.length > 0) return outOfStock(short);
-  return charge(order, user, items, show);
+  return charge(order, user, items, rows.now_us, show);
 }
 
 interface Short {
@@ -137,7 +140,7 @@ function outOfStock(short: Short[]): Decision {
   return refuse('out_of_stock', `not enough of ${names}`, { items });
 }
 
-function charge(order: Order, user: User, items: Item[], show: Show): Decision {
+function charge(order: Order, user: User, items: Item[], now_us: number, show: Show): Decision {
   const { id: order_id, user_id, total_cost, payment } = order;
   const credit = user.credit - total_cost + (payment ?? 0);
   if (credit < 0) {
@@ -145,10 +148,12 @@ function charge(order: Order, user: User, items: Item[], show: Show): Decision {
     return refuse('insufficient_credit', detail, { shortfall: -credit });
   }
   if (passesLimit(credit)) return refuse('limit_exceeded', `user ${user_id} has too much credit`);
-  const paid = { ...order, paid: true, payment: null };
+  const paid = { ...order, paid: true, payment: null, paid_at: now_us };
   const changes: Changes = { orders: [paid], users: [{ ...user, credit }], items };
   if (payment === null) return accept(show(paid), changes);
-  const taken_in = { user_id, amount: payment, reason: 'payment_taken_in', order_id };
+  // It precedes the checkout, or the statement would pass through less than nothing.
+  const at = now_us - 1;
+  const taken_in = { user_id, amount: payment, reason: 'payment_taken_in', order_id, at };
   return accept(show(paid), { ...changes, credit_movements: [taken_in] });
 }
 
@@ -171,7 +176,7 @@ export const initOrders = (baskets: readonly Basket[], msg: string): Command => 
       { msg },
       {
         orders: baskets.map(({ order_id, user_id, lines }) => ({
-          ...emptyOrder(order_id, user_id),
+          ...emptyOrder(order_id, user_id, rows.now_us),
           total_cost: lines.reduce((sum, line) => sum + line.quantity * line.unit_price, 0),
           lines,
         })),
@@ -200,15 +205,6 @@ const spentStock = (order: Order) =>
     reason: 'batch_init',
     order_id: null,
   }));
-
-const emptyOrder = (id: string, user_id: string): Order => ({
-  id,
-  user_id,
-  paid: false,
-  total_cost: 0,
-  payment: null,
-  lines: [],
-});
 
 const basket = (order: Order): Decision =>
   accept(

@@ -69,7 +69,7 @@ function randomBasket(i: number, n_items: number, n_users: number, unit_price: n
   const [first, second] = [random(n_items), random(n_items)];
   const lines =
     first === second
-      ? [{ item_id: first, quantity: 2, unit_price }]
-      : [first, second].map((item_id) => ({ item_id, quantity: 1, unit_price }));
+      ? [{ item_id: first, quantity: 2, unit_price, refunded: null }]
+      : [first, second].map((item_id) => ({ item_id, quantity: 1, unit_price, refunded: null }));
   return { order_id: String(i), user_id: random(n_users), lines };
 }

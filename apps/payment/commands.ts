@@ -76,7 +76,7 @@ export const cancelPayment = (
     if (amount !== undefined && amount !== paid) {
       return refuse('amount_mismatch', `${paid} was paid for order ${order_id}, not ${amount}`);
     }
-    if (order.paid && !rows.hold(keysOf(order))) return { lock: keysOf(order) };
+    if (order.paid && !rows.hasLocked(keysOf(order))) return { lock: keysOf(order) };
     const credit = user.credit + paid;
     const items = order.paid ? restock(rows, order) : [];
     if (passesLimit(credit)) {
@@ -89,9 +89,10 @@ export const cancelPayment = (
     return accept(
       { user_id, order_id, credit },
       {
-        orders: [{ ...order, paid: false, payment: null }],
+        orders: [{ ...order, paid: false, payment: null, paid_at: null }],
         users: [{ ...user, credit }],
         items,
+        order_events: [{ order_id, type: 'cancelled', data: { amount: paid } }],
         ...(order.paid ? undoneCheckout(order) : returned(order, paid)),
       },
     );
@@ -172,13 +173,19 @@ const returned = ({ id, user_id }: Order, amount: number): Changes => ({
 });
 
 /** The order no longer records its checkout, so movements do: one of it and one of its refund. */
-const undoneCheckout = ({ id: order_id, user_id, total_cost, lines }: Order): Changes => ({
+const undoneCheckout = ({
+  id: order_id,
+  user_id,
+  total_cost,
+  paid_at: at,
+  lines,
+}: Order): Changes => ({
   credit_movements: [
-    { user_id, amount: -total_cost, reason: 'checkout', order_id },
+    { user_id, amount: -total_cost, reason: 'checkout', order_id, at },
     { user_id, amount: total_cost, reason: 'cancel', order_id },
   ],
   stock_movements: lines.flatMap(({ item_id, quantity }) => [
-    { item_id, amount: -quantity, reason: 'checkout', order_id },
+    { item_id, amount: -quantity, reason: 'checkout', order_id, at },
     { item_id, amount: quantity, reason: 'cancel', order_id },
   ]),
 });

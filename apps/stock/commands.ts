@@ -3,7 +3,7 @@ import { accept, type Command, passesLimit, refuse } from '../../db/command.ts';
 
 export const createItem = (item_id: string, price: number): Command => ({
   keys: {},
-  decide: () => accept({ item_id }, { items: [{ id: item_id, price, stock: 0 }] }),
+  decide: () => accept({ item_id }, { items: [{ id: item_id, price, stock: 0, holds: null }] }),
 });
 
 export const addStock = (item_id: string, amount: number): Command =>
@@ -44,7 +44,7 @@ export const initItems = (
     accept(
       { msg },
       {
-        items: item_ids.map((id) => ({ id, price, stock })),
+        items: item_ids.map((id) => ({ id, price, stock, holds: null })),
         stock_movements: item_ids
           .map((item_id) => ({
             item_id,

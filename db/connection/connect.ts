@@ -51,7 +51,7 @@ async function connectTo(
   purpose: Purpose,
 ): Promise<Connection> {
   const client = openClient(host, address, (why) => lose(why));
-  const features = { gated: false, upserts: false };
+  const features = { gated: false, upserts: false, fenced: false };
   const { connection, lose } = connectionOn({
     sql: client.sql,
     features,

@@ -12,6 +12,8 @@ export interface Connection {
   readonly gated: boolean;
   /** Changed rows are written with UPSERT, which does not read them again: see session.ts. */
   readonly upserts: boolean;
+  /** Services of versions before /v1 can write nothing here any more: see session.ts. */
+  readonly fenced: boolean;
   /** False as soon as the connection is lost or closed; it never turns true again. */
   readonly alive: boolean;
   /** Past its lifetime: replace it when convenient, so that load moves to new nodes. */
@@ -55,4 +57,4 @@ export function rowsOf(answer: Settled): postgres.RowList<postgres.Row[]> {
 }
 
 /** What the engine does differently on this server: see dialect.ts and session.ts. */
-export type Features = Pick<Connection, 'gated' | 'upserts'>;
+export type Features = Pick<Connection, 'gated' | 'upserts' | 'fenced'>;

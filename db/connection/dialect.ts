@@ -28,10 +28,16 @@ export const GATED_ROW_MS = 50;
 
 /**
  * Limits each wait for a lock until the end of the transaction. It follows `takeGate`, whose wait
- * may last as long as a statement: a transaction that gives up loses its place in the queue.
+ * may last as long as a statement: a transaction that gives up loses its place in the queue. Behind
+ * the gate, the time that it tells is later than that of every transaction before.
  */
 export const limitLockWaits = (sql: Sql, ms: number): Statement =>
-  sql`select set_config('lock_timeout', ${String(ms)}, true)`;
+  sql`select set_config('lock_timeout', ${String(ms)}, true),
+             (extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us`;
+
+/** The store's time in microseconds since 1970. Behind the gate, `limitLockWaits` tells it too. */
+export const askTime = (sql: Sql): Statement =>
+  sql`select (extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us`;
 
 /**
  * Limits each wait for a lock from here on, for the session. Servers without the setting refuse it.

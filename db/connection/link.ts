@@ -42,6 +42,9 @@ export function connectionOn(link: Link): { connection: Connection; lose(why: Fa
     get upserts() {
       return features.upserts;
     },
+    get fenced() {
+      return features.fenced;
+    },
     get alive() {
       return pending.alive;
     },

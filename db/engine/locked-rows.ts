@@ -3,24 +3,36 @@ import type postgres from 'postgres';
 import type {
   Changes,
   CreditMovement,
+  Dated,
   Item,
   Keys,
   Line,
+  Metadata,
   Order,
+  OrderEvent,
   Rows,
   StockMovement,
   User,
 } from '../command.ts';
 import type { Statement } from '../connection/connection.ts';
 import { assert } from '../failure.ts';
-import { lineChanges, type OrderLine, rowChanges, type TrackedRow } from './row-changes.ts';
+import {
+  lineChanges,
+  listings,
+  type OrderLine,
+  rowChanges,
+  type TrackedRow,
+} from './row-changes.ts';
 import { type RowName, splitRowName, TABLES } from './row-name.ts';
 import {
   appendCreditMovements,
+  appendOrderEvents,
   appendStockMovements,
   type Target,
   writeItems,
   writeLines,
+  writeListings,
+  writeMetadata,
   writeOrders,
   writeUsers,
 } from './write-back.ts';
@@ -30,11 +42,14 @@ type RowMap<T> = Map<string, TrackedRow<T>>;
 export class LockedRows implements Rows {
   readonly #rows = {
     orders: new Map() as RowMap<Order>,
-    users: new Map() as RowMap<User>,
-    items: new Map() as RowMap<Item>,
+    users: new Map() as RowMap<Dated<User>>,
+    items: new Map() as RowMap<Dated<Item>>,
   };
   readonly #credit_movements: CreditMovement[] = [];
   readonly #stock_movements: StockMovement[] = [];
+  readonly #order_events: (OrderEvent & { at: number })[] = [];
+  readonly #metadata: Metadata[] = [];
+  now_us: number;
   /** Orders whose lines were all read; undefined if that is true of every order. */
   #whole: Set<string> | undefined;
   /** The mean number of lines among the orders that were read. */
@@ -44,8 +59,11 @@ export class LockedRows implements Rows {
   constructor(
     keys: Required<Keys>,
     found: readonly (readonly postgres.Row[])[],
+    now_us: number,
+    readonly fenced: boolean,
     lines_max = Number.POSITIVE_INFINITY,
   ) {
+    this.now_us = now_us;
     const left = [...found];
     if (keys.orders.length > 0) {
       const orders = take<Omit<Order, 'lines'>>(left);
@@ -55,8 +73,22 @@ export class LockedRows implements Rows {
       const whole = orders.map((row) => ({ ...row, lines: (lines.get(row.id) ?? []).map(asLine) }));
       track(this.#rows.orders, keys.orders, whole);
     }
-    if (keys.users.length > 0) track(this.#rows.users, keys.users, take<User>(left));
-    if (keys.items.length > 0) track(this.#rows.items, keys.items, take<Item>(left));
+    if (keys.users.length > 0)
+      this.#trackDated(this.#rows.users, keys.users, take<Dated<User>>(left));
+    if (keys.items.length > 0)
+      this.#trackDated(this.#rows.items, keys.items, take<Dated<Item>>(left));
+  }
+
+  /** The clocks of the store's nodes differ: nothing happens before what has happened already. */
+  #trackDated<T extends Dated<{ id: string }>>(
+    rows: RowMap<T>,
+    ids: readonly string[],
+    found: readonly T[],
+  ): void {
+    for (const { changed_at } of found) {
+      if (changed_at !== null && changed_at >= this.now_us) this.now_us = changed_at + 1;
+    }
+    track(rows, ids, found);
   }
 
   /** The last order that was read, and those behind it, lack lines. */
@@ -97,7 +129,7 @@ export class LockedRows implements Rows {
   order = (id: string) => locked(this.#rows.orders, 'a locked order', id).now;
   user = (id: string) => locked(this.#rows.users, 'a locked user', id).now;
   item = (id: string) => locked(this.#rows.items, 'a locked item', id).now;
-  hold = (keys: Keys) =>
+  hasLocked = (keys: Keys) =>
     TABLES.every((table) => (keys[table] ?? []).every((id) => this.#rows[table].has(id)));
 
   /**
@@ -109,12 +141,28 @@ export class LockedRows implements Rows {
     assertAmounts(changes);
     for (const id of changes.removed_orders ?? []) locked(orders, 'a locked order', id);
     for (const order of changes.orders ?? []) change(orders, order);
-    for (const user of changes.users ?? []) change(users, user);
-    for (const item of changes.items ?? []) change(items, item);
+    this.#append(changes);
+    const { now_us: changed_at } = this;
+    for (const user of changes.users ?? []) change(users, { ...user, changed_at });
+    for (const item of changes.items ?? []) change(items, { ...item, changed_at });
     for (const id of changes.removed_orders ?? [])
       locked(orders, 'a locked order', id).now = undefined;
-    this.#credit_movements.push(...(changes.credit_movements ?? []));
-    this.#stock_movements.push(...(changes.stock_movements ?? []));
+  }
+
+  /**
+   * Each movement gets its own moment: one user or item may have several. Two moments stay free for
+   * the decision itself, and for what it tells of as having been just before.
+   */
+  #append({ credit_movements, stock_movements, order_events, metadata }: Changes): void {
+    const dated = <T extends { at?: number | null }>(movement: T): T =>
+      movement.at === undefined ? { ...movement, at: ++this.now_us } : movement;
+    for (const movement of credit_movements ?? []) this.#credit_movements.push(dated(movement));
+    for (const movement of stock_movements ?? []) this.#stock_movements.push(dated(movement));
+    for (const event of order_events ?? []) {
+      this.#order_events.push({ ...event, at: ++this.now_us });
+    }
+    this.#metadata.push(...(metadata ?? []));
+    this.now_us += 2;
   }
 
   /** Writes the final values of changed rows: one statement for each table and kind of change. */
@@ -122,11 +170,14 @@ export class LockedRows implements Rows {
     const { orders, users, items } = this.#rows;
     return [
       ...writeOrders(target, rowChanges(orders.values())),
-      ...writeLines(target, lineChanges(orders.values())),
+      ...writeListings(target.sql, listings(orders.values())),
+      ...writeLines(target.sql, lineChanges(orders.values())),
       ...writeUsers(target, rowChanges(users.values())),
       ...writeItems(target, rowChanges(items.values())),
       ...appendCreditMovements(target.sql, this.#credit_movements),
       ...appendStockMovements(target.sql, this.#stock_movements),
+      ...appendOrderEvents(target.sql, this.#order_events),
+      ...writeMetadata(target.sql, this.#metadata),
     ];
   }
 }
@@ -137,10 +188,11 @@ function take<T>(found: (readonly postgres.Row[])[]): T[] {
   return rows as unknown as T[];
 }
 
-const asLine = ({ item_id, quantity, unit_price }: Line): Line => ({
+const asLine = ({ item_id, quantity, unit_price, refunded }: Line): Line => ({
   item_id,
   quantity,
   unit_price,
+  refunded,
 });
 
 function track<T extends { id: string }>(

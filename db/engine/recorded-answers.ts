@@ -110,8 +110,8 @@ class ServiceAnswers {
     const table = tableOf(this.#service);
     this.#added.sort((a, b) => (a.key < b.key ? -1 : 1));
     const insert = sql`
-      insert into ${table(sql)} (key, fingerprint, status, answer, expires_at)
-      select n.key, n.fingerprint, n.status, n.answer, now() + interval '24 hours'
+      insert into ${table(sql)} (key, fingerprint, status, answer, writer, expires_at)
+      select n.key, n.fingerprint, n.status, n.answer, 2, now() + interval '24 hours'
       from unnest(${textArray(this.#added.map((row) => row.key))}::text[],
                   ${textArray(this.#added.map((row) => row.fingerprint))}::text[],
                   ${int8Array(this.#added.map((row) => row.status))}::int8[],

@@ -15,6 +15,12 @@ export interface RowChanges<T> {
 
 export type OrderLine = Line & { order_id: string };
 
+/** Orders whose entries in the lists of their users appear or vanish. */
+export interface Listings {
+  made: Order[];
+  removed: Order[];
+}
+
 export interface LineChanges {
   made: OrderLine[];
   changed: OrderLine[];
@@ -33,6 +39,17 @@ export function rowChanges<T extends { id: string }>(rows: Iterable<TrackedRow<T
   return changes;
 }
 
+/** A replaced order changes its place in the lists. */
+export function listings(orders: Iterable<TrackedRow<Order>>): Listings {
+  const changes: Listings = { made: [], removed: [] };
+  for (const { before, now } of orders) {
+    if (before?.user_id === now?.user_id && before?.created_at === now?.created_at) continue;
+    if (before) changes.removed.push(before);
+    if (now) changes.made.push(now);
+  }
+  return changes;
+}
+
 /** Compares the lines of each changed order with those that were read. */
 export function lineChanges(orders: Iterable<TrackedRow<Order>>): LineChanges {
   const changes: LineChanges = { made: [], changed: [], removed: [] };
@@ -44,7 +61,7 @@ export function lineChanges(orders: Iterable<TrackedRow<Order>>): LineChanges {
       const was = old.get(line.item_id);
       old.delete(line.item_id);
       if (!was) changes.made.push({ ...line, order_id });
-      else if (was.quantity !== line.quantity || was.unit_price !== line.unit_price) {
+      else if (!isSame(was, line)) {
         changes.changed.push({ ...line, order_id });
       }
     }
@@ -52,3 +69,6 @@ export function lineChanges(orders: Iterable<TrackedRow<Order>>): LineChanges {
   }
   return changes;
 }
+
+const isSame = (a: Line, b: Line): boolean =>
+  a.quantity === b.quantity && a.unit_price === b.unit_price && a.refunded === b.refunded;

@@ -18,22 +18,22 @@ export function lockStatements(sql: Sql, keys: Required<Keys>, options: LockOpti
   if (keys.orders.length > 0) {
     const ids = textArray(keys.orders);
     statements.push(
-      sql`select id, user_id, paid, total_cost, payment from orders
-          where id = any(${ids}::text[]) order by id ${how}`,
+      sql`select id, user_id, paid, total_cost, payment, paid_at, held_until, refunded, created_at
+          from orders where id = any(${ids}::text[]) order by id ${how}`,
       // One line more than allowed shows that some are missing.
-      sql`select order_id, item_id, quantity, unit_price from order_lines
+      sql`select order_id, item_id, quantity, unit_price, refunded from order_lines
           where order_id = any(${ids}::text[]) order by order_id limit ${options.lines_max + 1}`,
     );
   }
   if (keys.users.length > 0) {
     statements.push(
-      sql`select id, credit from users
+      sql`select id, credit, changed_at from users
           where id = any(${textArray(keys.users)}::text[]) order by id ${how}`,
     );
   }
   if (keys.items.length > 0) {
     statements.push(
-      sql`select id, price, stock from items
+      sql`select id, price, stock, holds, changed_at from items
           where id = any(${textArray(keys.items)}::text[]) order by id ${how}`,
     );
   }

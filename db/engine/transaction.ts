@@ -3,7 +3,7 @@
  */
 import { type Keys, mergeKeys } from '../command.ts';
 import { type Connection, rowsOf, type Settled, type Statement } from '../connection/connection.ts';
-import { GATED_ROW_MS, limitLockWaits, takeGate } from '../connection/dialect.ts';
+import { askTime, GATED_ROW_MS, limitLockWaits, takeGate } from '../connection/dialect.ts';
 import { lostConnection } from '../connection/link.ts';
 import { codeOf, Failure, isCertainAbort, isLockTimeout, leavesSession } from '../failure.ts';
 import { type Marker, writeMarker } from '../operations-table.ts';
@@ -92,16 +92,19 @@ async function lockRows(
   const lines_max = works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max;
   const opening = [sql`begin isolation level serializable`];
   const row_ms = Math.min(bounds.row_ms, GATED_ROW_MS);
+  // The last of them tells the time.
   if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));
+  else opening.push(askTime(sql));
   const locks = lockStatements(sql, keys, { skip_held: gated, lines_max });
   const statements = [...opening, ...locks, ...readRecorded(sql, operations)];
   // Nothing is written before `begin` has succeeded: without it each write would commit by itself.
   const settled = await connection.roundTrip(statements, bounds.lock_ms, bounds.begin_ms);
-  settled.splice(0, opening.length).forEach(rowsOf);
+  const [time] = settled.splice(0, opening.length).map(rowsOf).at(-1) ?? [];
   const blocked = settled.find((answer) => isRowTimeout(answer, gated));
   if (blocked?.status === 'rejected') return { blocked: blocked.reason as unknown };
   const answers = settled.map(rowsOf);
-  const rows = new LockedRows(keys, answers.slice(0, locks.length), lines_max);
+  const found = answers.slice(0, locks.length);
+  const rows = new LockedRows(keys, found, Number(time?.now_us), connection.fenced, lines_max);
   const recorded = new RecordedAnswers(operations, answers.slice(locks.length));
   const held = gated ? await findHeld(connection, rows.missing(), bounds) : new Set<RowName>();
   rows.leaveOut(held);

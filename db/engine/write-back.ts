@@ -4,10 +4,19 @@
  * New rows are inserted, so that a duplicate id fails. Changed rows are locked and known in full:
  * where the store has UPSERT, it overwrites them without reading them again (dialect.ts).
  */
-import type { CreditMovement, Item, Order, StockMovement, User } from '../command.ts';
+import type {
+  CreditMovement,
+  Dated,
+  Item,
+  Metadata,
+  Order,
+  OrderEvent,
+  StockMovement,
+  User,
+} from '../command.ts';
 import { boolArray, int8Array, textArray } from '../connection/arrays.ts';
 import type { Connection, Sql, Statement } from '../connection/connection.ts';
-import type { LineChanges, OrderLine, RowChanges } from './row-changes.ts';
+import type { LineChanges, Listings, OrderLine, RowChanges } from './row-changes.ts';
 
 /** The parts of a connection on which the statements depend. */
 export type Target = Pick<Connection, 'sql' | 'upserts'>;
@@ -21,11 +30,18 @@ export function writeOrders(
                ${textArray(orders.map((o) => o.user_id))}::text[],
                ${boolArray(orders.map((o) => o.paid))}::bool[],
                ${int8Array(orders.map((o) => o.total_cost))}::int8[],
-               ${int8Array(orders.map((o) => o.payment))}::int8[])
-        as n(id, user_id, paid, total_cost, payment)`;
+               ${int8Array(orders.map((o) => o.payment))}::int8[],
+               ${int8Array(orders.map((o) => o.paid_at))}::int8[],
+               ${int8Array(orders.map((o) => o.held_until))}::int8[],
+               ${int8Array(orders.map((o) => o.refunded))}::int8[],
+               ${int8Array(orders.map((o) => o.created_at))}::int8[])
+        as n(id, user_id, paid, total_cost, payment, paid_at, held_until, refunded, created_at)`;
   const into = (orders: Order[]) =>
-    sql`into orders (id, user_id, paid, total_cost, payment)
-        select n.id, n.user_id, n.paid, n.total_cost, n.payment from ${columns(orders)}`;
+    sql`into orders (id, user_id, paid, total_cost, payment, paid_at, held_until, refunded,
+                     created_at)
+        select n.id, n.user_id, n.paid, n.total_cost, n.payment, n.paid_at, n.held_until, n.refunded,
+               n.created_at
+        from ${columns(orders)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
   if (changed.length > 0) {
@@ -33,7 +49,9 @@ export function writeOrders(
       upserts
         ? sql`upsert ${into(changed)}`
         : sql`update orders
-              set user_id = n.user_id, paid = n.paid, total_cost = n.total_cost, payment = n.payment
+              set user_id = n.user_id, paid = n.paid, total_cost = n.total_cost, payment = n.payment,
+                  paid_at = n.paid_at, held_until = n.held_until, refunded = n.refunded,
+                  created_at = n.created_at
               from ${columns(changed)} where orders.id = n.id`,
     );
   }
@@ -43,17 +61,40 @@ export function writeOrders(
   return statements;
 }
 
-export function writeLines({ sql, upserts }: Target, lines: LineChanges): Statement[] {
+/** The entries of new and removed orders in the lists of their users. */
+export function writeListings(sql: Sql, { made, removed }: Listings): Statement[] {
+  const columns = (orders: readonly Order[]) =>
+    sql`unnest(${textArray(orders.map((o) => o.user_id))}::text[],
+               ${int8Array(orders.map((o) => o.created_at ?? 0))}::int8[],
+               ${textArray(orders.map((o) => o.id))}::text[]) as n(user_id, created_at, order_id)`;
+  const statements: Statement[] = [];
+  if (removed.length > 0) {
+    statements.push(
+      sql`delete from orders_of_user where (user_id, created_at, order_id) in
+            (select n.user_id, n.created_at, n.order_id from ${columns(removed)})`,
+    );
+  }
+  if (made.length > 0) {
+    statements.push(
+      sql`insert into orders_of_user (user_id, created_at, order_id)
+          select n.user_id, n.created_at, n.order_id from ${columns(made)}`,
+    );
+  }
+  return statements;
+}
+
+export function writeLines(sql: Sql, lines: LineChanges): Statement[] {
   const ids = (list: OrderLine[]) =>
     sql`${textArray(list.map((l) => l.order_id))}::text[],
         ${textArray(list.map((l) => l.item_id))}::text[]`;
   const columns = (list: OrderLine[]) =>
     sql`unnest(${ids(list)}, ${int8Array(list.map((l) => l.quantity))}::int8[],
-               ${int8Array(list.map((l) => l.unit_price))}::int8[])
-        as n(order_id, item_id, quantity, unit_price)`;
+               ${int8Array(list.map((l) => l.unit_price))}::int8[],
+               ${int8Array(list.map((l) => l.refunded))}::int8[])
+        as n(order_id, item_id, quantity, unit_price, refunded)`;
   const into = (list: OrderLine[]) =>
-    sql`into order_lines (order_id, item_id, quantity, unit_price)
-        select n.order_id, n.item_id, n.quantity, n.unit_price from ${columns(list)}`;
+    sql`into order_lines (order_id, item_id, quantity, unit_price, refunded)
+        select n.order_id, n.item_id, n.quantity, n.unit_price, n.refunded from ${columns(list)}`;
   const statements: Statement[] = [];
   if (lines.removed.length > 0) {
     statements.push(
@@ -64,9 +105,8 @@ export function writeLines({ sql, upserts }: Target, lines: LineChanges): Statem
   if (lines.made.length > 0) statements.push(sql`insert ${into(lines.made)}`);
   if (lines.changed.length > 0) {
     statements.push(
-      upserts
-        ? sql`upsert ${into(lines.changed)}`
-        : sql`update order_lines set quantity = n.quantity, unit_price = n.unit_price
+      sql`update order_lines set quantity = n.quantity, unit_price = n.unit_price,
+                                     refunded = n.refunded
               from ${columns(lines.changed)}
               where order_lines.order_id = n.order_id and order_lines.item_id = n.item_id`,
     );
@@ -76,20 +116,23 @@ export function writeLines({ sql, upserts }: Target, lines: LineChanges): Statem
 
 export function writeUsers(
   { sql, upserts }: Target,
-  { made, changed }: RowChanges<User>,
+  { made, changed }: RowChanges<Dated<User>>,
 ): Statement[] {
-  const columns = (users: User[]) =>
+  const columns = (users: Dated<User>[]) =>
     sql`unnest(${textArray(users.map((u) => u.id))}::text[],
-               ${int8Array(users.map((u) => u.credit))}::int8[]) as n(id, credit)`;
-  const into = (users: User[]) =>
-    sql`into users (id, credit) select n.id, n.credit from ${columns(users)}`;
+               ${int8Array(users.map((u) => u.credit))}::int8[],
+               ${int8Array(users.map((u) => u.changed_at))}::int8[]) as n(id, credit, changed_at)`;
+  const into = (users: Dated<User>[]) =>
+    sql`into users (id, credit, changed_at)
+        select n.id, n.credit, n.changed_at from ${columns(users)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
   if (changed.length > 0) {
     statements.push(
       upserts
         ? sql`upsert ${into(changed)}`
-        : sql`update users set credit = n.credit from ${columns(changed)} where users.id = n.id`,
+        : sql`update users set credit = n.credit, changed_at = n.changed_at
+              from ${columns(changed)} where users.id = n.id`,
     );
   }
   return statements;
@@ -97,21 +140,26 @@ export function writeUsers(
 
 export function writeItems(
   { sql, upserts }: Target,
-  { made, changed }: RowChanges<Item>,
+  { made, changed }: RowChanges<Dated<Item>>,
 ): Statement[] {
-  const columns = (items: Item[]) =>
+  const columns = (items: Dated<Item>[]) =>
     sql`unnest(${textArray(items.map((i) => i.id))}::text[],
                ${int8Array(items.map((i) => i.price))}::int8[],
-               ${int8Array(items.map((i) => i.stock))}::int8[]) as n(id, price, stock)`;
-  const into = (items: Item[]) =>
-    sql`into items (id, price, stock) select n.id, n.price, n.stock from ${columns(items)}`;
+               ${int8Array(items.map((i) => i.stock))}::int8[],
+               ${textArray(items.map((i) => i.holds))}::text[],
+               ${int8Array(items.map((i) => i.changed_at))}::int8[])
+        as n(id, price, stock, holds, changed_at)`;
+  const into = (items: Dated<Item>[]) =>
+    sql`into items (id, price, stock, holds, changed_at)
+        select n.id, n.price, n.stock, n.holds, n.changed_at from ${columns(items)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
   if (changed.length > 0) {
     statements.push(
       upserts
         ? sql`upsert ${into(changed)}`
-        : sql`update items set price = n.price, stock = n.stock
+        : sql`update items set price = n.price, stock = n.stock, holds = n.holds,
+                               changed_at = n.changed_at
               from ${columns(changed)} where items.id = n.id`,
     );
   }
@@ -136,13 +184,47 @@ const appendMovements = (
   table: Statement,
   owner: Statement,
   owners: readonly string[],
-  movements: readonly { amount: number; reason: string; order_id: string | null }[],
+  movements: readonly (CreditMovement | StockMovement)[],
 ): Statement =>
-  sql`insert into ${table} (${owner}, id, amount, reason, order_id)
-      select n.${owner}, n.id, n.amount, n.reason, n.order_id
+  sql`insert into ${table} (${owner}, id, amount, reason, order_id, at)
+      select n.${owner}, n.id, n.amount, n.reason, n.order_id, n.at
       from unnest(${textArray(owners)}::text[],
                   ${textArray(owners.map(() => crypto.randomUUID()))}::text[],
                   ${int8Array(movements.map((m) => m.amount))}::int8[],
                   ${textArray(movements.map((m) => m.reason))}::text[],
-                  ${textArray(movements.map((m) => m.order_id))}::text[])
-        as n(${owner}, id, amount, reason, order_id)`;
+                  ${textArray(movements.map((m) => m.order_id))}::text[],
+                  ${int8Array(movements.map((m) => m.at ?? null))}::int8[])
+        as n(${owner}, id, amount, reason, order_id, at)`;
+
+export function appendOrderEvents(
+  sql: Sql,
+  events: readonly (OrderEvent & { at: number })[],
+): Statement[] {
+  if (events.length === 0) return [];
+  return [
+    sql`insert into order_events (order_id, at, type, data)
+        select n.order_id, n.at, n.type, n.data
+        from unnest(${textArray(events.map((e) => e.order_id))}::text[],
+                    ${int8Array(events.map((e) => e.at))}::int8[],
+                    ${textArray(events.map((e) => e.type))}::text[],
+                    ${textArray(events.map((e) => JSON.stringify(e.data)))}::text[])
+          as n(order_id, at, type, data)`,
+  ];
+}
+
+/** For new rows only. */
+export const writeMetadata = (sql: Sql, metadata: readonly Metadata[]): Statement[] =>
+  (['user', 'item', 'order'] as const).flatMap((of) => {
+    const rows = metadata.filter((one) => one.of === of);
+    if (rows.length === 0) return [];
+    return sql`insert into ${metadataOf[of](sql)} (id, data)
+               select n.id, n.data
+               from unnest(${textArray(rows.map((row) => row.id))}::text[],
+                           ${textArray(rows.map((row) => row.data))}::text[]) as n(id, data)`;
+  });
+
+const metadataOf = {
+  user: (sql: Sql) => sql`user_metadata`,
+  item: (sql: Sql) => sql`item_metadata`,
+  order: (sql: Sql) => sql`order_metadata`,
+};

@@ -58,7 +58,7 @@ async function underLease(
         let changed: number;
         do {
           await renew(connection, holder);
-          changed = (await sql.unsafe(statement)).count;
+          changed = await apply(sql, statement);
         } while (statement.startsWith(AGAIN) && changed > 0);
         await record(sql, name, step, statement);
         applied++;
@@ -75,6 +75,40 @@ async function underLease(
   }
 }
 
+/** @returns the number of changed rows */
+async function apply(sql: Sql, statement: string): Promise<number> {
+  try {
+    return (await sql.unsafe(statement)).count;
+  } catch (error) {
+    // PostgreSQL has no IF NOT EXISTS for constraints.
+    if (statement.includes(' ADD CONSTRAINT ') && codeOf(error) === '42710') return 0;
+    throw error;
+  }
+}
+
+/**
+ * Whether a migration takes something away that the version before needs, or closes the store to
+ * it. It runs after the rollout, by itself: `bun run migrate --contract`.
+ */
+export const isContraction = (name: string): boolean => /^\d+_contract_/.test(name);
+
+/** The store has no migration yet, so no services of a version before. */
+export async function isNew({ sql }: Connection): Promise<boolean> {
+  try {
+    return (await sql`select 1 from migrations limit 1`).length === 0;
+  } catch (error) {
+    if (codeOf(error) === '42P01') return true;
+    throw error;
+  }
+}
+
+/** Every contraction of this version has run. */
+export async function isContracted({ sql }: Connection): Promise<boolean> {
+  const rows = await sql`select name from migrations where step = 0`;
+  const complete = new Set(rows.map(({ name }) => String(name)));
+  return journal.entries.every(({ tag }) => !isContraction(tag) || complete.has(tag));
+}
+
 /** The migrations of this version, in order, split at drizzle-kit's breakpoints. */
 export async function readMigrations(): Promise<Migration[]> {
   return Promise.all(
@@ -89,7 +123,8 @@ export async function readMigrations(): Promise<Migration[]> {
 
 /** @throws Failure not_ready if the store lacks a migration of this version */
 export function assertMigrated(complete: ReadonlySet<string>): void {
-  const missing = journal.entries.map((entry) => entry.tag).filter((tag) => !complete.has(tag));
+  const needed = journal.entries.map(({ tag }) => tag).filter((tag) => !isContraction(tag));
+  const missing = needed.filter((tag) => !complete.has(tag));
   if (missing.length > 0) {
     throw new Failure('not_ready', `the store lacks migration ${missing.join(', ')}`);
   }

@@ -18,13 +18,14 @@ const engineOf = (service: Service): Grants => ({
 
 /**
  * By role, then table. Both databases require UPDATE to lock a row (`select … for update`), and
- * SELECT to update one. Movements are append-only: no service reads, changes or deletes them. The
+ * SELECT to update one. Movements and events are append-only: no service changes or deletes them. The
  * operator makes `kassa_migrate`, which owns the tables.
  */
 export const ROLES: Readonly<Record<string, Grants>> = {
   kassa_order: {
     ...engineOf('order'),
     orders: ['select', 'insert', 'update', 'delete'],
+    orders_of_user: ['select', 'insert', 'delete'],
     order_lines: ['select', 'insert', 'update', 'delete'],
     // A checkout charges the user and takes the stock; a new order locks its user, a new line locks
     // its item. The engine writes whole rows, so UPDATE of the stock alone is not enough.
@@ -32,12 +33,15 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     items: ['select', 'update'],
     credit_movements: ['insert'], // checkout of an order with a payment; batch_init over paid orders
     stock_movements: ['insert'], // batch_init over paid orders
+    order_metadata: ['insert'],
   },
   kassa_payment: {
     ...engineOf('payment'),
     users: ['select', 'insert', 'update'],
+    user_metadata: ['insert'],
     credit_movements: ['insert'],
     orders: ['select', 'update'], // a payment towards an order, and its cancel
+    order_events: ['insert'],
     order_lines: ['select'], // a cancelled checkout returns these lines
     items: ['select', 'update'], // to the stock
     stock_movements: ['insert'],
@@ -45,6 +49,7 @@ export const ROLES: Readonly<Record<string, Grants>> = {
   kassa_stock: {
     ...engineOf('stock'),
     items: ['select', 'insert', 'update'],
+    item_metadata: ['insert'],
     stock_movements: ['insert'],
   },
   /** `bun run audit`, and people: all business data, no recorded answers. */
@@ -55,6 +60,11 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     order_lines: ['select'],
     credit_movements: ['select'],
     stock_movements: ['select'],
+    order_events: ['select'],
+    orders_of_user: ['select'],
+    user_metadata: ['select'],
+    item_metadata: ['select'],
+    order_metadata: ['select'],
     migrations: ['select'],
   },
 };

@@ -15,8 +15,8 @@ export async function* findOrders(
   trying: Trying,
 ): AsyncGenerator<Order[]> {
   const select = (sql: Sql, ids: string) =>
-    sql`select o.id, o.user_id, o.paid, o.total_cost, o.payment,
-               l.item_id, l.quantity, l.unit_price
+    sql`select o.id, o.user_id, o.paid, o.total_cost, o.payment, o.paid_at, o.held_until, o.refunded,
+               o.created_at,                l.item_id, l.quantity, l.unit_price, l.refunded as line_refunded
         from orders o left join order_lines l on l.order_id = o.id
         where o.id = any(${ids}::text[]) order by o.id limit ${LINES_MAX + 1}`;
   for (let left = order_ids; left.length > 0; ) {
@@ -48,7 +48,10 @@ export async function prefetchOrders(
 }
 
 /** A row for each line, and one for an order without lines. */
-type JoinedRow = Omit<Order, 'lines'> & (Line | { [Column in keyof Line]: null });
+type JoinedRow = Omit<Order, 'lines'> & { line_refunded: number | null } & (
+    | Omit<Line, 'refunded'>
+    | { [Column in keyof Omit<Line, 'refunded'>]: null }
+  );
 type KeyRow = { id: string; user_id: string; item_id: string | null };
 
 /**
@@ -73,9 +76,9 @@ async function readPortion<Row extends { id: string }>(
 
 function ordersIn(rows: readonly JoinedRow[]): Order[] {
   const found = new Map<string, Order & { lines: Line[] }>();
-  for (const { item_id, quantity, unit_price, ...order } of rows) {
+  for (const { item_id, quantity, unit_price, line_refunded, ...order } of rows) {
     const lines = found.get(order.id)?.lines ?? [];
-    if (item_id !== null) lines.push({ item_id, quantity, unit_price });
+    if (item_id !== null) lines.push({ item_id, quantity, unit_price, refunded: line_refunded });
     if (lines.length < 2) found.set(order.id, { ...order, lines });
   }
   return [...found.values()];

@@ -57,7 +57,8 @@ async function* findUsers(pool: ReadPool, ids: readonly string[], trying: Trying
 
 async function* findItems(pool: ReadPool, ids: readonly string[], trying: Trying) {
   const rows = await pool.read(
-    (sql) => sql`select id, price, stock from items where id = any(${textArray(ids)}::text[])`,
+    (sql) =>
+      sql`select id, price, stock, holds from items where id = any(${textArray(ids)}::text[])`,
     trying,
   );
   yield rows as unknown as Item[];

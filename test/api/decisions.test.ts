@@ -12,6 +12,7 @@ class Tables {
   orders = new Map<string, Order>();
   /** What the movements of a user or an item add up to: exact, as in the audit, even above 2^53. */
   moved = new Map<string, bigint>();
+  now_us = 1;
 
   /** @returns 'ok' or the refusal's code */
   run(command: Command): string {
@@ -41,7 +42,9 @@ class Tables {
       user: (id) => see(this.users, keys.users, id),
       item: (id) => see(this.items, keys.items, id),
       order: (id) => see(this.orders, keys.orders, id),
-      hold: (asked) =>
+      now_us: ++this.now_us,
+      fenced: true,
+      hasLocked: (asked) =>
         (['users', 'items', 'orders'] as const).every((kind) =>
           (asked[kind] ?? []).every((id) => keys[kind]?.includes(id)),
         ),
@@ -95,7 +98,7 @@ function begin(): { world: World; tables: Tables } {
   }
   for (const [i, id] of ['i0', 'i1', 'i2'].entries()) {
     world.items.set(id, { price: i * 7, stock: 0 });
-    tables.apply({ items: [{ id, price: i * 7, stock: 0 }] });
+    tables.apply({ items: [{ id, price: i * 7, stock: 0, holds: null }] });
   }
   const first: Call[] = [
     { call: 'addFunds', user: 'u0', amount: 25 },

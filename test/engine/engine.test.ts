@@ -1,6 +1,6 @@
 /** Group commit: batches, the queue, races, and sessions killed under load. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
-import type { Answer, Command } from '../../db/command.ts';
+import { type Answer, type Command, emptyOrder } from '../../db/command.ts';
 import {
   connect,
   expectCleanAudit,
@@ -84,7 +84,7 @@ test('in one batch, calls that break or that the store refuses fail alone', asyn
   ]);
   expect(buggy).toEqual(['internal', 'internal', 200]);
   // Only a CHECK of the store refuses it: a payment of 0.
-  const order = { id, user_id: id, paid: false, total_cost: 0, payment: 0, lines: [] };
+  const order = { ...emptyOrder(id, id, 5), payment: 0 };
   const refused = () => bad(() => ({ outcome, changes: { orders: [order] } }));
   const outcomes = await inOneBatch<unknown>(() => [refused(), ...users.map(fund), refused()]);
   expect(outcomes).toEqual(['internal', ...users.map(() => 200), 'internal']);

@@ -39,13 +39,15 @@ const counted = async (name: string, labels = {}) => (await sample(kassa, name, 
 
 const MARKING = 'insert into order_operations'; // of a process that serves all three
 
-test.each(['begin', 'select id, credit from users', 'update users', MARKING])(
+test.each(['begin', 'select id, credit, changed_at', 'update users', MARKING])(
   'a connection that breaks at "%s" is replaced, and the call happens once',
   (phase) => fundDuring(phase, 'cut'),
 );
 
 const conflicts = ['40001', '40P01', '55P03', '57014', '23505', 'XXUUU', 'XX000'].flatMap((code) =>
-  ['select id, credit', 'update users', 'commit'].map((phase) => [code, phase] as const),
+  ['select id, credit, changed_at', 'update users', 'commit'].map(
+    (phase) => [code, phase] as const,
+  ),
 );
 test.each(conflicts)('%s at "%s" is retried, and the call happens once', async (code, phase) => {
   const retried = () => counted('kassa_retries_total', { sqlstate: code });

@@ -49,7 +49,7 @@ function stage({ gated = false, serial = false, countLanes }: StoreKind) {
     };
     const { connection } = connectionOn({
       sql: sqlTag(execute) as unknown as Sql,
-      features: { gated, upserts: false },
+      features: { gated, upserts: false, fenced: true },
       clock,
       stale_at: Number.POSITIVE_INFINITY,
       drop: () => void open.delete(connection),

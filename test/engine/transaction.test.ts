@@ -97,8 +97,8 @@ test.each([
     const marker = newMarker();
     const { sql } = await open.connection(database_url);
     await sql`begin`;
-    await sql`insert into payment_operations (key, fingerprint, status, answer, expires_at)
-    values (${`t:${marker.id}`}, 'committed', 0, '', now() + interval '1 hour')`;
+    await sql`insert into payment_operations (key, fingerprint, status, answer, writer, expires_at)
+    values (${`t:${marker.id}`}, 'committed', 0, '', 2, now() + interval '1 hour')`;
     const settling = truthOf(marker);
     await sql.unsafe(end);
     expect(await settling).toBe(truth);

@@ -20,7 +20,7 @@ await sql`insert into users (id, credit) select 'u' || n, n from generate_series
 if (is_postgresql) {
   await sql.unsafe(`
     alter table users rename to users_behind;
-    create view users as select id, credit from users_behind
+    create view users as select id, credit, changed_at from users_behind
       where pg_advisory_xact_lock_shared(hashtext(id)) is not null`);
 }
 

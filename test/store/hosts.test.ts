@@ -74,7 +74,7 @@ test('after a host falls silent in a transaction another one serves, long before
     ...{ DEADLINE_MS: 60_000, STATEMENT_TIMEOUT_MS: 100 },
     ...{ RESPONSE_TIMEOUT_MS: 500, IDLE_IN_TRANSACTION_TIMEOUT_MS: 500 },
   });
-  for (const statement of ['begin', 'select id, credit from users', 'update users', 'commit']) {
+  for (const statement of ['begin', 'select id, credit, changed_at', 'update users', 'commit']) {
     const user = await kassa.newUser(3);
     let left = 1;
     for (const proxy of [one, other]) {

@@ -195,7 +195,8 @@ test('the reader can audit; the exit code of the image reports the result', asyn
 
 test('a service with the role of another answers 503 not_ready, and its log says why', async () => {
   const wrong = open.kassa({ DATABASE_URL: urlOf('kassa_stock') }, ['payment']);
-  const lacking = 'insert on credit_movements; select on order_lines; select, update on orders;';
+  const lacking =
+    'insert on credit_movements; insert on order_events; select on order_lines; select, update on orders;';
   expectProblem(await wrong.get('/health/ready'), 503, 'not_ready', `lacks ${lacking}`);
   for (const reply of [
     await wrong.post('/payment/create_user'),
@@ -220,7 +221,8 @@ test('a service that runs alone checks its own privileges, and its log names the
   };
   expect((await begin('kassa_stock')).ready.status).toBe(200);
   const { ready, child } = await begin('kassa_order');
-  const lacking = 'insert on items; select, insert, delete on stock_operations';
+  const lacking =
+    'insert on item_metadata; insert on items; select, insert, delete on stock_operations';
   const detail = `the role of this service lacks ${lacking}: check the user of DATABASE_URL`;
   expect([ready.status, ready.body.detail]).toEqual([503, expect.stringContaining(detail)]);
   await until(() => child.err !== '', 'the log');

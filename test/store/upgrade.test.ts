@@ -83,6 +83,7 @@ test('at each step of the upgrade a repeated call is replayed or refused, in the
       const partly = { ...split, statements: split.statements.slice(0, steps) };
       await migrate(connection, [...before, partly]);
       await connection.sql`delete from migrations where name = ${split.name} and step = 0`;
+      if (steps === split.statements.length) await migrate(connection, migrations);
     }
     const service = openNow();
     for (const user of USERS) {
@@ -142,9 +143,10 @@ test('any number of records move to the table of their service, except markers a
   const whole = await sql`select * from operations where key like 'k:%' and expires_at > now()
                           order by key`;
   await migrate(connection, migrations);
+  const COLUMNS = sql`key, fingerprint, status, answer, expires_at`;
   const all = await sql`
-    select * from order_operations union all select * from payment_operations
-    union all select * from stock_operations order by key`;
+    select ${COLUMNS} from order_operations union all select ${COLUMNS} from payment_operations
+    union all select ${COLUMNS} from stock_operations order by key`;
   expect(all.map((row) => ({ ...row }))).toEqual(whole.map((row) => ({ ...row })));
   const [count] = await sql`
     select (select count(*) from order_operations) as orders,

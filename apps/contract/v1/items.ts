@@ -1,10 +1,15 @@
 /** The calls under /v1/items: prices and stock. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { AMOUNT_MAX, amountOf, balance, id, reason } from '../values.ts';
+import { AMOUNT_MAX, amountOf, balance, id, metadata, reason } from '../values.ts';
 
 const DELTA = `must be a whole number from -${AMOUNT_MAX} to ${AMOUNT_MAX}, and not 0`;
-const item = z.strictObject({ id, price: balance, stock: balance });
+const item = z.strictObject({
+  id,
+  price: balance,
+  stock: balance,
+  metadata: metadata.optional(),
+});
 
 export const itemCalls = callsOf('items', {
   create: {
@@ -16,6 +21,7 @@ export const itemCalls = callsOf('items', {
       id: id.optional().describe('Made if it is not given.'),
       price: amountOf(0),
       stock: amountOf(0).optional().describe('0 if it is not given.'),
+      metadata: metadata.optional(),
     }),
     status: 201,
     answer: item,

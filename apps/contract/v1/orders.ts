@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
 import { CHECKOUT_REFUSALS } from '../paths/order.ts';
-import { amountOf, balance, id, quantity } from '../values.ts';
+import { amountOf, balance, id, metadata, quantity } from '../values.ts';
 
 const LINES_MAX = 1000;
 
@@ -27,6 +27,7 @@ const order = z.strictObject({
     .array(z.strictObject({ item_id: id, quantity, unit_price: balance, total: balance }))
     .describe('Sorted by the id of the item.'),
   total_cost: balance,
+  metadata: metadata.optional(),
 });
 const ofOrder = { params: { order_id: id }, answer: order } as const;
 
@@ -41,6 +42,7 @@ export const orderCalls = callsOf('orders', {
       id: id.optional().describe('Made if it is not given.'),
       user_id: id,
       lines: wanted.optional(),
+      metadata: metadata.optional(),
       checkout: z
         .boolean('must be true or false')
         .optional()

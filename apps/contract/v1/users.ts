@@ -1,9 +1,9 @@
 /** The calls under /v1/users: wallets. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { amountOf, balance, id, reason } from '../values.ts';
+import { amountOf, balance, id, metadata, reason } from '../values.ts';
 
-const user = z.strictObject({ id, credit: balance });
+const user = z.strictObject({ id, credit: balance, metadata: metadata.optional() });
 const change = {
   methods: ['POST'],
   params: { user_id: id },
@@ -21,6 +21,7 @@ export const userCalls = callsOf('users', {
     body: z.strictObject({
       id: id.optional().describe('Made if it is not given.'),
       credit: amountOf(0).optional().describe('0 if it is not given.'),
+      metadata: metadata.optional(),
     }),
     status: 201,
     answer: user,

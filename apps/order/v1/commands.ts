@@ -2,11 +2,14 @@
 import {
   accept,
   type Command,
+  emptyOrder,
+  keep,
   type Line,
   type Order,
   passesLimit,
   type Rows,
   refuse,
+  withChanges,
 } from '../../../db/command.ts';
 import { payFor } from '../commands.ts';
 
@@ -23,10 +26,11 @@ export interface Purchase {
   /** Each item once. */
   lines: readonly Wanted[];
   checkout: boolean;
+  metadata?: Record<string, string> | undefined;
 }
 
 /** Creates an order with its lines, and pays for it if asked: all of it, or nothing. */
-export const createOrder = ({ id, chosen, user_id, lines, checkout }: Purchase): Command => ({
+export const createOrder = ({ id, chosen, user_id, lines, ...purchase }: Purchase): Command => ({
   keys: {
     orders: chosen ? [id] : [],
     users: [user_id],
@@ -35,15 +39,17 @@ export const createOrder = ({ id, chosen, user_id, lines, checkout }: Purchase):
   decide(rows) {
     if (chosen && rows.order(id)) return refuse('already_exists', `order ${id} exists`);
     if (!rows.user(user_id)) return refuse('user_not_found', `no user ${user_id}`);
-    const basket = fill(rows, { id, user_id, paid: false, payment: null, ...EMPTY }, lines);
+    const basket = fill(rows, emptyOrder(id, user_id, rows.now_us), lines);
     if ('refusal' in basket) return basket.refusal;
     const { order } = basket;
-    if (checkout) return payFor(rows, order, orderOf);
-    return accept(orderOf(order), { orders: [order] });
+    const { checkout, metadata } = purchase;
+    const show = (order: Order) => ({ ...orderOf(order), ...(metadata && { metadata }) });
+    const decision = checkout
+      ? payFor(rows, order, show)
+      : accept(show(order), { orders: [order] });
+    return withChanges(decision, keep('order', id, metadata));
   },
 });
-
-const EMPTY = { lines: [], total_cost: 0 };
 
 /** Replaces the lines of an order. Items that it has already keep their price. */
 export const setLines = (order_id: string, lines: readonly Wanted[]): Command => ({
@@ -72,7 +78,7 @@ function fill(rows: Rows, order: Order, wanted: readonly Wanted[]) {
       const detail = `order ${order.id} would pass the largest amount`;
       return { refusal: refuse('limit_exceeded', detail) };
     }
-    lines.push({ item_id, quantity, unit_price });
+    lines.push({ item_id, quantity, unit_price, refunded: null });
   }
   return { order: { ...order, lines, total_cost } };
 }

@@ -15,9 +15,9 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
   on(
     app,
     calls.create,
-    (c, _, { id, user_id, lines = [], checkout = false }) => {
+    (c, _, { id, lines = [], checkout = false, ...rest }) => {
       const chosen = id !== undefined;
-      const purchase = { id: id ?? crypto.randomUUID(), chosen, user_id, lines, checkout };
+      const purchase = { id: id ?? crypto.randomUUID(), chosen, lines, checkout, ...rest };
       return submitJson(c, store, calls.create, createOrder(purchase));
     },
     admit,

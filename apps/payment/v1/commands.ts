@@ -1,14 +1,22 @@
 /** The commands of /v1/users: wallets. */
-import { accept, type Command, passesLimit, refuse, type User } from '../../../db/command.ts';
+import { accept, type Command, keep, passesLimit, refuse, type User } from '../../../db/command.ts';
 
-/** @param chosen whether the caller has chosen the id, so that it may be taken */
-export const createUser = (id: string, chosen: boolean, credit: number): Command => ({
+export interface NewUser {
+  id: string;
+  /** The caller has chosen the id, so it may be taken. */
+  chosen: boolean;
+  credit: number;
+  metadata?: Record<string, string> | undefined;
+}
+
+export const createUser = ({ id, chosen, credit, metadata }: NewUser): Command => ({
   keys: { users: chosen ? [id] : [] },
   decide(rows) {
     if (chosen && rows.user(id)) return refuse('already_exists', `user ${id} exists`);
     const opening = { user_id: id, amount: credit, reason: 'opening', order_id: null };
-    return accept(userOf({ id, credit }), {
+    return accept(userOf({ id, credit }, metadata), {
       users: [{ id, credit }],
+      ...keep('user', id, metadata),
       credit_movements: credit > 0 ? [opening] : [],
     });
   },
@@ -41,4 +49,8 @@ const moveCredit = (user_id: string, amount: number, reason: string): Command =>
 });
 
 /** A user as /v1 shows it. */
-export const userOf = ({ id, credit }: User) => ({ id, credit });
+export const userOf = ({ id, credit }: User, metadata?: Record<string, string>) => ({
+  id,
+  credit,
+  ...(metadata && { metadata }),
+});

@@ -9,9 +9,9 @@ import { submitJson } from '../../http/submit.ts';
 import { createUser, deposit, userOf, withdraw } from './commands.ts';
 
 export function v1Routes(app: Hono<Env>, store: Store): void {
-  on(app, calls.create, (c, _, { id, credit = 0 }) => {
-    const command = createUser(id ?? crypto.randomUUID(), id !== undefined, credit);
-    return submitJson(c, store, calls.create, command);
+  on(app, calls.create, (c, _, { id, credit = 0, metadata }) => {
+    const user = { id: id ?? crypto.randomUUID(), chosen: id !== undefined, credit, metadata };
+    return submitJson(c, store, calls.create, createUser(user));
   });
 
   on(app, calls.get, async (c, { user_id }) => {

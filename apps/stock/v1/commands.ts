@@ -1,16 +1,25 @@
 /** The commands of /v1/items: prices and stock. */
-import { accept, type Command, type Item, passesLimit, refuse } from '../../../db/command.ts';
+import { accept, type Command, type Item, keep, passesLimit, refuse } from '../../../db/command.ts';
 
-/** @param chosen whether the caller has chosen the id, so that it may be taken */
-export const createItem = (item: Item, chosen: boolean): Command => ({
-  keys: { items: chosen ? [item.id] : [] },
+export interface NewItem {
+  id: string;
+  /** The caller has chosen the id, so it may be taken. */
+  chosen: boolean;
+  price: number;
+  stock: number;
+  metadata?: Record<string, string> | undefined;
+}
+
+export const createItem = ({ id: item_id, chosen, metadata, price, stock }: NewItem): Command => ({
+  keys: { items: chosen ? [item_id] : [] },
   decide(rows) {
-    const { id: item_id, stock } = item;
     if (chosen && rows.item(item_id)) return refuse('already_exists', `item ${item_id} exists`);
     const opening = { item_id, amount: stock, reason: 'opening', order_id: null };
-    return accept(itemOf(item), {
+    const item = { id: item_id, price, stock, holds: null };
+    return accept(itemOf(item, metadata), {
       items: [item],
       stock_movements: stock > 0 ? [opening] : [],
+      ...keep('item', item_id, metadata),
     });
   },
 });
@@ -59,4 +68,9 @@ export const changeStock = (item_id: string, change: StockChange): Command => ({
 });
 
 /** An item as /v1 shows it. */
-export const itemOf = ({ id, price, stock }: Item) => ({ id, price, stock });
+export const itemOf = ({ id, price, stock }: Item, metadata?: Record<string, string>) => ({
+  id,
+  price,
+  stock,
+  ...(metadata && { metadata }),
+});

@@ -9,9 +9,9 @@ import { submitJson } from '../../http/submit.ts';
 import { changePrice, changeStock, createItem, itemOf } from './commands.ts';
 
 export function v1Routes(app: Hono<Env>, store: Store): void {
-  on(app, calls.create, (c, _, { id, price, stock = 0 }) => {
-    const item = { id: id ?? crypto.randomUUID(), price, stock };
-    return submitJson(c, store, calls.create, createItem(item, id !== undefined));
+  on(app, calls.create, (c, _, { id, stock = 0, ...rest }) => {
+    const item = { id: id ?? crypto.randomUUID(), chosen: id !== undefined, stock, ...rest };
+    return submitJson(c, store, calls.create, createItem(item));
   });
 
   on(app, calls.get, async (c, { item_id }) => {

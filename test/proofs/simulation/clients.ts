@@ -1,5 +1,11 @@
 /** The clients of a simulation: random calls, invalid calls, and keys that repeat and collide. */
-import type { Answer, Changes, Command, Rows } from '../../../db/command.ts';
+import {
+  type Answer,
+  type Changes,
+  type Command,
+  emptyOrder,
+  type Rows,
+} from '../../../db/command.ts';
 import type { Engine } from '../../../db/engine/group-commit.ts';
 import type { Service as Owner } from '../../../db/service.ts';
 import { callOf } from '../../support/calls.ts';
@@ -156,9 +162,9 @@ const ask = (rows: Rows) => rows.user('a row that is not locked');
 
 /** `broken` fails an assertion of the engine, `poison` only a CHECK of the store. */
 function badly({ kind, id }: Submission): Changes {
-  const bad = { id: `bad-${id}`, user_id: 'u0', paid: false, lines: [] };
-  if (kind === 'poison') return { orders: [{ ...bad, total_cost: 0, payment: 0 }] };
-  if (id % 2 === 0) return { orders: [{ ...bad, total_cost: -1, payment: null }] };
+  const bad = emptyOrder(`bad-${id}`, 'u0', 5);
+  if (kind === 'poison') return { orders: [{ ...bad, payment: 0 }] };
+  if (id % 2 === 0) return { orders: [{ ...bad, total_cost: -1 }] };
   return { removed_orders: ['an order that is not locked'] };
 }
 

@@ -68,7 +68,11 @@ const TYPES: Record<string, Type> = { bigint: INT8, boolean: ['bool', (it) => it
 const dialect = new PgDialect();
 
 const { users, items, orders, order_lines, credit_movements, stock_movements } = schema;
-for (const table of [users, items, orders, order_lines, credit_movements, stock_movements]) {
+const { order_events, orders_of_user } = schema;
+for (const table of [
+  ...[users, items, orders, orders_of_user, order_lines, order_events],
+  ...[credit_movements, stock_movements],
+]) {
   const { name, columns, primaryKeys, checks } = getTableConfig(table);
   // The store fills in a default, such as the time of a movement.
   const written = columns.filter((column) => !column.hasDefault);
@@ -147,9 +151,17 @@ export const GATE = 'lock table write_gate in exclusive mode';
 performers.set(GATE, async (transaction) => {
   await transaction.hold('write_gate');
 });
-performers.set("select set_config('lock_timeout', $, true)", async (transaction, [ms]) => {
-  transaction.lock_timeout_ms = Number(ms);
-});
+const TIME = '(extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us';
+performers.set(
+  `select set_config('lock_timeout', $, true), ${TIME}`,
+  async (transaction, [ms], now) => {
+    transaction.lock_timeout_ms = Number(ms);
+    return [{ now_us: timeAt(now) }];
+  },
+);
+performers.set(`select ${TIME}`, async (_, __, now) => [{ now_us: timeAt(now) }]);
+/** The store's clock. */
+const timeAt = (now_ms: number) => Math.round(1000 * now_ms);
 performers.set("select set_config('statement_timeout', $, false)", async () => undefined);
 
 const removing =
@@ -169,13 +181,25 @@ performers.set(
   },
 );
 performers.set(
-  'select order_id, item_id, quantity, unit_price from order_lines ' +
+  'select order_id, item_id, quantity, unit_price, refunded from order_lines ' +
     'where order_id = any($::text[]) order by order_id limit $',
   async (transaction, [ids = '', limit]) =>
     elements(ids)
       .sort()
       .flatMap((order_id) => transaction.readLines(order_id ?? ''))
       .slice(0, Number(limit)),
+);
+
+performers.set(
+  'delete from orders_of_user where (user_id, created_at, order_id) in ' +
+    '(select n.user_id, n.created_at, n.order_id from ' +
+    'unnest($::text[], $::int8[], $::text[]) as n(user_id, created_at, order_id))',
+  async (transaction, args) => {
+    const types = { user_id: TEXT, created_at: INT8, order_id: TEXT };
+    for (const { user_id, created_at, order_id } of rowsOf(types, args)) {
+      await transaction.update(`orders_of_user/${user_id} ${created_at} ${order_id}`, undefined);
+    }
+  },
 );
 
 for (const table of SERVICES.map(operationsTable)) {
@@ -196,14 +220,14 @@ for (const table of SERVICES.map(operationsTable)) {
       return row ? [row] : [];
     },
   );
-  const insert = `insert into ${table} (key, fingerprint, status, answer, expires_at) `;
-  const marker = `${insert}values ($, $, 0, '', now() + interval '1 hour')`;
+  const insert = `insert into ${table} (key, fingerprint, status, answer, writer, expires_at) `;
+  const marker = `${insert}values ($, $, 0, '', 2, now() + interval '1 hour')`;
   performers.set(marker, async (transaction, [key = '', fingerprint = ''], now) => {
     const row = { key, fingerprint, status: 0, answer: '', expires_at: now + 3_600_000 };
     await transaction.insert(`${table}/${key}`, row);
   });
   performers.set(
-    `${insert}select n.key, n.fingerprint, n.status, n.answer, now() + interval '24 hours' ` +
+    `${insert}select n.key, n.fingerprint, n.status, n.answer, 2, now() + interval '24 hours' ` +
       'from unnest($::text[], $::text[], $::int8[], $::text[]) ' +
       'as n(key, fingerprint, status, answer)',
     async (transaction, args, now) => {
@@ -222,12 +246,24 @@ function assertLocked(transaction: Transaction, table: string, row: Row): void {
   if (!transaction.held.has(name)) throw new Error(`${name} is upserted without a lock`);
 }
 
-/** A CHECK of db/schema.ts: a range, which NULL satisfies, or that an order is paid once. */
+/** A CHECK of db/schema.ts: a range, which NULL satisfies, or what excludes each other in a row. */
 function checkOf(text: string): (row: Row) => boolean {
   const [, column = '', low, high] = /"(\w+)" between (\S+) and (\S+)$/.exec(text) ?? [];
-  if (low === undefined) return ({ paid, payment }) => !(paid && payment !== null);
+  if (low === undefined) {
+    const terms = text
+      .replaceAll(/"\w+"\."(\w+)"/g, '$1')
+      .slice('not ('.length, -1)
+      .split(' and ');
+    return (row) => !terms.every((term) => isTrue(row, term));
+  }
   return ({ [column]: value }) =>
     value === null || (Number(value) >= Number(low) && Number(value) <= Number(high));
+}
+
+/** `paid`, `not paid` or `payment is not null`. */
+function isTrue(row: Row, term: string): boolean {
+  if (term.endsWith(' is not null')) return row[term.slice(0, -' is not null'.length)] !== null;
+  return term.startsWith('not ') ? !row[term.slice('not '.length)] : Boolean(row[term]);
 }
 
 function rowsOf(types: Readonly<Record<string, Type>>, args: string[]): Row[] {

@@ -58,7 +58,7 @@ export class Wire {
     });
     const { connection, lose } = connectionOn({
       sql: sqlTag((statement) => this.#execute(statement)) as unknown as Sql,
-      features: { gated: kind.gated, upserts: context.upserts },
+      features: { gated: kind.gated, upserts: context.upserts, fenced: true },
       clock: schedule.clock(),
       stale_at: schedule.now + schedule.below(4000),
       drop: () => this.#end(),

@@ -11,12 +11,12 @@ export const rulesMutants = [
     'checkout charges nothing': 'order/commands.ts: users: [[-{ ...user, credit }-]],',
     'checkout takes no stock': 'order/commands.ts: users: [{ ...user, credit }], items{+: []+} };',
     'checkout does not mark the order':
-      'order/commands.ts: const paid = [-{ ...order, paid: true, payment: null }-]{+order+};',
+      'order/commands.ts: const paid = [-{ ...order, paid: true, payment: null, paid_at: now_us }-]{+order+};',
     'checkout forgets a standing payment': 'order/commands.ts: [- + (payment ?? 0)-]',
     'checkout uses a payment without a movement':
       'order/commands.ts: credit_movements: [[-taken_in-]]',
     'checkout decides on rows that are not locked':
-      'order/commands.ts: if ([-!rows.hold({ users: users ?? [], items: item_ids ?? [] })-]{+false+})',
+      'order/commands.ts: if ([-!rows.hasLocked({ users: users ?? [], items: item_ids ?? [] })-]{+false+})',
     'addItem changes a paid order':
       'order/commands.ts: no item ${item_id}`);\n    ' +
       "[-if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);\n" +
@@ -37,7 +37,7 @@ export const rulesMutants = [
     'cancel gives money but not stock':
       'payment/commands.ts: items{+: never[]+} = [-order.paid ? restock(rows, order) : -][];',
     'cancel leaves the order paid':
-      'payment/commands.ts: orders: [[-{ ...order, paid: false, payment: null }-]]',
+      'payment/commands.ts: orders: [[-{ ...order, paid: false, payment: null, paid_at: null }-]]',
     'cancel for another user':
       'payment/commands.ts: if ([-order?.user_id !== user_id-]{+!order+}) {',
     'cancel ignores the amount':
