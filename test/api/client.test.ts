@@ -1,8 +1,7 @@
-/** The client: it runs everywhere, and repeats exactly what may be repeated. */
+/** The client runs everywhere: in Bun, Node, Deno and browsers. */
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
-import { type ClientOptions, KassaError, openClient } from '../../apps/client/client.ts';
 import { kept, written } from '../../docs/client-calls.ts';
 import { newDatabase } from '../support/kassa.ts';
 import { need } from '../support/need.ts';
@@ -14,9 +13,7 @@ const port = await freePort();
 const origin = `http://127.0.0.1:${port}`;
 const env = { DATABASE_URL: own.database_url };
 await answers(stage.start(['apps/cli/dev.ts', '--port', `${port}`, '--empty'], env), port);
-const servers: { stop(force: boolean): Promise<void> }[] = [];
 afterAll(async () => {
-  for (const server of servers) await server.stop(true);
   await stage.clear();
   await own.drop();
 });
@@ -122,164 +119,3 @@ test.skipIf(!browser)(
     }
   },
 );
-
-/** Loses answers, or requests, in turn. */
-function lossy(lose: 'answers' | 'requests'): NonNullable<ClientOptions['fetch']> {
-  let calls = 0;
-  return async (url, init) => {
-    const lost = calls++ % 2 === 0;
-    if (lost && lose === 'requests') throw new TypeError('lost on the way');
-    const answer = await fetch(url, init);
-    if (lost) throw new TypeError('lost on the way back');
-    return answer;
-  };
-}
-
-test.each(['answers', 'requests'] as const)(
-  'with %s lost, each call happens once',
-  async (lose) => {
-    const kassa = openClient(origin, { fetch: lossy(lose) });
-    const { user_id } = await kassa.path_payment.createUser();
-    for (let i = 1; i <= 5; i++) {
-      expect((await kassa.path_payment.addFunds({ user_id, amount: 10 })).credit).toBe(10 * i);
-    }
-    const { credit } = await openClient(origin).path_payment.findUser({ user_id });
-    expect(credit).toBe(50);
-  },
-);
-
-/** A server that gives these answers in turn, and then the last again and again. */
-function scripted(...answers: (() => Response)[]): { origin: string; keys: (string | null)[] } {
-  const keys: (string | null)[] = [];
-  const server = Bun.serve({
-    port: 0,
-    hostname: '127.0.0.1',
-    fetch(request) {
-      keys.push(request.headers.get('idempotency-key'));
-      const answer = answers.length > 1 ? answers.shift() : answers[0];
-      return answer?.() ?? new Response();
-    },
-  });
-  servers.push(server);
-  return { origin: server.url.origin, keys };
-}
-
-const problem =
-  (status: number, code: string, headers = {}) =>
-  () =>
-    Response.json({ status, code, detail: 'a detail', request_id: 'r' }, { status, headers });
-const ok = () => Response.json({ user_id: 'u' });
-const gateway = () => new Response('<html>', { status: 502 });
-
-test.each<[what: string, first: () => Response]>([
-  ['429 overloaded', problem(429, 'overloaded')],
-  ['429 contention', problem(429, 'contention')],
-  ['408', problem(408, 'request_timeout')],
-  ['503 not_ready', problem(503, 'not_ready')],
-  ['503 outcome_unknown', problem(503, 'outcome_unknown')],
-  ['502 of a gateway', gateway],
-])('after %s it repeats the call with the same key', async (_, first) => {
-  const { origin, keys } = scripted(first, ok);
-  expect(await openClient(origin).path_payment.createUser()).toEqual({ user_id: 'u' });
-  expect(keys).toHaveLength(2);
-  expect(keys[0]).toMatch(/^[\da-f-]{36}$/);
-  expect(keys[1]).toBe(keys[0] ?? '');
-});
-
-test.each<
-  [what: string, answers: (() => Response)[], code: string, nothing: boolean, calls: number]
->([
-  ['a refusal', [problem(409, 'out_of_stock')], 'out_of_stock', true, 1],
-  ['a wrong call', [problem(400, 'invalid_parameter')], 'invalid_parameter', true, 1],
-  ['a bug', [problem(500, 'internal')], 'internal', false, 1],
-  ['a refusal after doubt', [gateway, problem(409, 'not_paid')], 'not_paid', true, 2],
-  ['a missing route after doubt', [gateway, problem(404, 'route_not_found')], '', false, 2],
-  [
-    'a missing row after doubt',
-    [gateway, problem(404, 'user_not_found')],
-    'user_not_found',
-    true,
-    2,
-  ],
-  ['a wrong call after doubt', [gateway, problem(421, 'host_not_allowed')], '', false, 2],
-])(
-  '%s is an error that says whether anything changed',
-  async (_, answers, code, nothing, calls) => {
-    const { origin, keys } = scripted(...answers);
-    const error = await openClient(origin)
-      .path_payment.createUser({}, { idempotency_key: 'mine' })
-      .catch((cause) => cause);
-    expect(error).toBeInstanceOf(KassaError);
-    if (code) expect(error.code).toBe(code);
-    expect([error.changed_nothing, error.idempotency_key, error.request_id]).toEqual([
-      nothing,
-      'mine',
-      'r',
-    ]);
-    expect(keys).toEqual(Array.from({ length: calls }, () => 'mine'));
-  },
-);
-
-test.each<[answer: (() => Response) | undefined, code: string, nothing: boolean]>([
-  [problem(429, 'overloaded'), 'overloaded', true],
-  [problem(503, 'store_unavailable'), 'store_unavailable', true],
-  [problem(503, 'outcome_unknown'), 'outcome_unknown', false],
-  [undefined, 'no_answer', false],
-])('at the deadline the last answer is the error', async (answer, code, nothing) => {
-  const to = answer ? scripted(answer).origin : `http://127.0.0.1:${await freePort()}`;
-  const error = await openClient(to, { deadline_ms: 300 })
-    .path_payment.createUser()
-    .catch((cause) => cause);
-  expect([error.code, error.changed_nothing]).toEqual([code, nothing]);
-  expect(error.idempotency_key).toMatch(/^[\da-f-]{36}$/);
-});
-
-test('a pause is at least half of Retry-After: a longer one than the deadline ends the call', async () => {
-  const { origin, keys } = scripted(problem(429, 'overloaded', { 'retry-after': '3600' }));
-  const error = await openClient(origin)
-    .path_payment.createUser()
-    .catch((cause) => cause);
-  expect([error.code, keys.length]).toEqual(['overloaded', 1]);
-});
-
-test('reads carry no key, and a signal ends a call', async () => {
-  const { origin, keys } = scripted(problem(429, 'overloaded'), ok);
-  await openClient(origin).path_payment.findUser({ user_id: 'u' });
-  expect(keys).toEqual([null, null]);
-  const busy = scripted(problem(429, 'overloaded'));
-  const ending = new AbortController();
-  const call = openClient(busy.origin).path_payment.createUser({}, { signal: ending.signal });
-  ending.abort(new Error('enough'));
-  await expect(call).rejects.toThrow('enough');
-  const patient = scripted(problem(429, 'overloaded', { 'retry-after': '1000' }));
-  const pausing = openClient(patient.origin, { deadline_ms: 10 ** 7 });
-  const ended = pausing.users.create({}, { signal: AbortSignal.timeout(50) });
-  await expect(ended).rejects.toThrow(); // at once, and not after the pause
-});
-
-test('a call without one of its parameters throws, and sends nothing', async () => {
-  const { path_payment } = openClient(origin);
-  const incomplete = { user_id: 'u' } as { user_id: string; amount: number };
-  for (const user_id of ['.', '..', 'a/b', 'a?b', '']) {
-    await expect(path_payment.pay({ user_id, amount: 1 })).rejects.toThrow('needs user_id');
-  }
-  await expect(path_payment.addFunds(incomplete)).rejects.toThrow(
-    'path_payment.addFunds needs amount',
-  );
-});
-
-test('an error has the facts of its refusal', async () => {
-  const kassa = openClient(origin);
-  const { id: user_id } = await kassa.users.create({ credit: 20 });
-  const { id: item_id } = await kassa.items.create({ price: 5, stock: 3 });
-  const buy = (quantity: number) =>
-    kassa.orders.create({ user_id, lines: [{ item_id, quantity }], checkout: true });
-  const error = await buy(9).catch((cause) => cause);
-  expect([error.code, error.facts.items]).toEqual([
-    'out_of_stock',
-    [{ item_id, wanted: 9, available: 3 }],
-  ]);
-  expect(await buy(3)).toMatchObject({ user_id, state: 'paid', total_cost: 15 });
-  const short = await kassa.users.withdraw({ user_id, amount: 7 }).catch((cause) => cause);
-  expect([short.code, short.facts.shortfall]).toEqual(['insufficient_credit', 2]);
-});
