@@ -5,11 +5,14 @@ import type { healthCalls } from '../contract/health.ts';
 import type { orderPaths } from '../contract/paths/order.ts';
 import type { paymentPaths } from '../contract/paths/payment.ts';
 import type { stockPaths } from '../contract/paths/stock.ts';
-import type { ProblemCode } from '../contract/problems.ts';
 import type { itemCalls } from '../contract/v1/items.ts';
 import type { orderCalls } from '../contract/v1/orders.ts';
 import type { userCalls } from '../contract/v1/users.ts';
+import { attempt, type Failed, messageOf } from './attempt.ts';
 import { CALLS } from './calls.ts';
+import { KassaError } from './error.ts';
+
+export { type ErrorCode, type Facts, KassaError } from './error.ts';
 
 interface Contract {
   users: typeof userCalls;
@@ -51,44 +54,8 @@ export interface ClientOptions {
 export interface CallOptions {
   /** To continue a call of an earlier process. Otherwise every write has a new key. */
   idempotency_key?: string;
-  /** Stops waiting and repeating. What the call has changed stays changed. */
+  /** Ends waiting and repeating: `aborted`. What the call has changed stays changed. */
   signal?: AbortSignal;
-}
-
-/** `no_answer`: the deadline passed without an answer of the API. */
-export type ErrorCode = ProblemCode | 'no_answer';
-
-/** What some codes bring for programs. */
-export interface Facts {
-  /** Of `out_of_stock` at /v1: every item that is short. */
-  items?: { item_id: string; wanted: number; available: number }[];
-  /** Of `insufficient_credit` at /v1: what the credit lacks. */
-  shortfall?: number;
-  /** Of `stock_changed`: the stock as it is. */
-  stock?: number;
-  /** Of `invalid_body`: the fields that are wrong, 20 at most. */
-  errors?: { path: string; message: string }[];
-}
-
-export class KassaError extends Error {
-  override name = 'KassaError';
-  constructor(
-    /** For programs. It is stable. */
-    readonly code: ErrorCode,
-    /** For people. It may change. */
-    readonly detail: string,
-    readonly status: number | undefined,
-    /** It leads to the line of the service's log. */
-    readonly request_id: string | undefined,
-    /** False if the call may have taken effect. Then repeat it with its key. */
-    readonly changed_nothing: boolean,
-    readonly idempotency_key: string | undefined,
-    /** The problem itself, for its further fields. */
-    readonly facts: Facts,
-    options?: { cause?: unknown },
-  ) {
-    super(`${code}: ${detail}`, options);
-  }
 }
 
 /**
@@ -96,8 +63,12 @@ export class KassaError extends Error {
  * lost answers, with growing random pauses, until the deadline.
  * @param base_url of the API, such as `https://shop.example`
  * @throws KassaError from each method of the client, for any answer but a success
+ * @throws TypeError if the address is no URL of http or https
  */
 export function openClient(base_url: string, options: ClientOptions = {}): Client {
+  if (!/^https?:\/\/[^/]/i.test(base_url)) {
+    throw new TypeError(`${base_url} is no URL of http or https`);
+  }
   const origin = base_url.replace(/\/+$/, '');
   const groups = Object.entries(CALLS).map(([tag, calls]) => {
     const methods = Object.entries(calls).map(([name, call]) => [
@@ -110,7 +81,7 @@ export function openClient(base_url: string, options: ClientOptions = {}): Clien
         if (key !== undefined) headers.set('idempotency-key', key);
         if (body !== undefined) headers.set('content-type', 'application/json');
         const { method } = call;
-        const init: RequestInit = { method, headers, redirect: 'error', ...(body && { body }) };
+        const init: RequestInit = { method, headers, redirect: 'manual', ...(body && { body }) };
         return repeat(origin + path, init, key, own.signal, options);
       },
     ]);
@@ -148,27 +119,37 @@ async function repeat(
 ): Promise<unknown> {
   const ends_at = performance.now() + deadline_ms;
   let changed_nothing = true;
-  for (let pause_ms = PAUSE_FIRST_MS; ; pause_ms = Math.min(2 * pause_ms, PAUSE_MAX_MS)) {
-    signal?.throwIfAborted();
-    const left_ms = Math.max(ATTEMPT_MIN_MS, Math.min(attempt_ms, ends_at - performance.now()));
-    const late = AbortSignal.timeout(Math.ceil(left_ms));
-    const ended = signal ? AbortSignal.any([signal, late]) : late;
-    const answer = await attempt(() => fetch(url, { ...init, signal: ended }));
-    if ('body' in answer) return answer.body;
-    const { code, status } = answer;
-    changed_nothing &&= isCertain(answer);
+  const errorOf = ({ code, detail, status, request_id, facts = {}, cause }: Failed) => {
     // A rule decided, and its refusal is recorded: no attempt before it took effect.
     const decided = status === 409 || /^(?:order|item|user)_not_found$/.test(code);
-    const wait_ms = answer.retry_after_ms + pause_ms * (0.5 + Math.random() / 2);
-    if (!isWorthRepeating(answer) || performance.now() + wait_ms >= ends_at) {
-      signal?.throwIfAborted();
-      const { detail, request_id, facts = {}, cause } = answer;
-      const nothing = changed_nothing || decided || key === undefined; // without a key it reads
-      throw new KassaError(code, detail, status, request_id, nothing, key, facts, { cause });
+    const nothing = changed_nothing || decided || key === undefined; // without a key it reads
+    return new KassaError(code, detail, status, request_id, nothing, key, facts, { cause });
+  };
+  for (let pause_ms = PAUSE_FIRST_MS; ; pause_ms = Math.min(2 * pause_ms, PAUSE_MAX_MS)) {
+    if (signal?.aborted) {
+      const { reason: cause } = signal;
+      throw errorOf({ code: 'aborted', detail: messageOf(cause), cause });
     }
+    const left_ms = Math.max(ATTEMPT_MIN_MS, Math.min(attempt_ms, ends_at - performance.now()));
+    const answer = await attempt((signal) => fetch(url, { ...init, signal }), left_ms, signal);
+    if ('body' in answer) return answer.body;
+    if (answer.code === 'not_kassa') answer.detail = `${url} answered ${answer.detail}`;
+    changed_nothing &&= isCertain(answer);
+    const { retry_after_ms = 0 } = answer;
+    const wait_ms = retry_after_ms + pause_ms * (0.5 + Math.random() / 2);
+    const is_late = performance.now() + wait_ms >= ends_at && !signal?.aborted;
+    if (is_late || !isWorthRepeating(answer)) throw errorOf(answer);
     await pause(wait_ms, signal);
   }
 }
+
+const isWorthRepeating = ({ code, status = 0 }: Failed): boolean =>
+  code === 'no_answer' || status === 408 || status === 429 || status === 503;
+
+/** Every 4xx of Kassa, and every 503 but one, certainly changed nothing. */
+const isCertain = ({ code, status = 0 }: Failed): boolean =>
+  code !== 'not_kassa' &&
+  ((status >= 400 && status < 500) || (status === 503 && code !== 'outcome_unknown'));
 
 /** Resolves after `ms`, or when the signal aborts. */
 function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
@@ -178,41 +159,7 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
       signal?.removeEventListener('abort', end);
       resolve();
     };
-    const timer = setTimeout(end, ms);
+    const timer = setTimeout(end, signal?.aborted ? 0 : ms);
     signal?.addEventListener('abort', end);
   });
 }
-
-interface Failed {
-  code: ErrorCode;
-  detail: string;
-  status?: number;
-  request_id?: string | undefined;
-  retry_after_ms: number;
-  facts?: Facts;
-  cause?: unknown;
-}
-
-async function attempt(send: () => Promise<Response>): Promise<{ body: unknown } | Failed> {
-  try {
-    const response = await send();
-    const { status, headers } = response;
-    const body = (await response.json()) as Partial<Failed> & Facts;
-    if (typeof body !== 'object' || body === null) throw new Error(`${status} has no object`);
-    if (status === 200 || status === 201) return { body };
-    const { code, detail = '', request_id } = body;
-    if (code === undefined) throw new Error(`${status} is no answer of Kassa`);
-    const retry_after_ms = 1000 * (Number(headers.get('retry-after')) || 0);
-    return { code, detail, status, request_id, retry_after_ms, facts: body };
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    return { code: 'no_answer', detail: why, retry_after_ms: 0, cause };
-  }
-}
-
-const isWorthRepeating = ({ code, status = 0 }: Failed): boolean =>
-  code === 'no_answer' || status === 408 || status === 429 || status === 503;
-
-/** Every 4xx, and every 503 but one, certainly changed nothing. */
-const isCertain = ({ code, status = 0 }: Failed): boolean =>
-  (status >= 400 && status < 500) || (status === 503 && code !== 'outcome_unknown');
