@@ -49,8 +49,9 @@ async function read(response: Response): Promise<{ body: unknown } | Failed> {
   const location = headers.get('location');
   // Browsers hide where a redirect leads to, and even its status.
   const said = `${status || 'with a redirect'} ${location ? `to ${location}` : type}`.trim();
-  // A gateway says so while it cannot reach Kassa.
-  const passes = status >= 500 || status === 408 || status === 429;
+  // A gateway says so while it cannot reach Kassa, or has lost the answer (an empty 200).
+  const is_empty = status === 200 && type === '';
+  const passes = status >= 500 || status === 408 || status === 429 || is_empty;
   return passes
     ? { code: 'no_answer', detail: `a gateway answered ${said}` }
     : { code: 'not_kassa', detail: `${said}, which is no answer of Kassa`, status };

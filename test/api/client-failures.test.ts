@@ -79,9 +79,12 @@ test.each<[what: string, first: () => Response]>([
   expect(keys[1]).toBe(keys[0] ?? '');
 });
 
-test('an answer that is cut short is lost, and the call repeated', async () => {
-  const headers = { 'content-type': 'application/json' };
-  const { origin, keys } = scripted(() => new Response('{"user_id":', { headers }), ok);
+const json = { headers: { 'content-type': 'application/json' } };
+test.each<[what: string, first: () => Response]>([
+  ['cut short', () => new Response('{"user_id":', json)],
+  ['empty', () => new Response(null)],
+])('an answer that is %s is lost, and the call repeated', async (_, first) => {
+  const { origin, keys } = scripted(first, ok);
   expect(await openClient(origin).path_payment.createUser()).toEqual({ user_id: 'u' });
   expect(keys).toHaveLength(2);
 });

@@ -1,0 +1,71 @@
+/** The example shops of docs/ do what they say, over a good connection and over a bad one. */
+import { afterAll, expect, test } from 'bun:test';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { newDatabase } from '../support/kassa.ts';
+import { openLosingProxy } from '../support/losing-proxy.ts';
+import { need } from '../support/need.ts';
+import { freePort, openStage, startDev, TOP } from '../support/process.ts';
+
+const stage = openStage();
+const own = await newDatabase();
+const origin = await startDev(stage, { DATABASE_URL: own.database_url }, ['--empty']);
+const proxy = await openLosingProxy(origin);
+afterAll(async () => {
+  proxy.close();
+  await stage.clear();
+  await own.drop();
+});
+
+const STORY = `Ada has 100. There are 10 teas at 12, and 5 cups at 30.
+Ada buys 2 teas and a cup: paid 54.
+Again with the same key: paid 54. It is 1 order; Ada has 46.
+9 cups: out of stock, there are 4 of 9.
+2 cups: the credit lacks 14.
+20 people want 8 teas: 8 get one, 12 pay nothing.
+0 teas are left.
+`;
+const python = need('python3');
+/** The calls that write, each of which loses its first answer on the bad connection. */
+const WRITES = 1 + 2 + 1 + 2 + 20 + 20;
+
+for (const [file, lines_max, program] of [
+  ['docs/shop.ts', 60, process.execPath],
+  ['docs/shop.py', 80, python],
+] as const) {
+  const shop = (args: string[], env: Record<string, string> = {}) =>
+    stage.run([file, ...args], env, program);
+
+  test(`${file} is short`, async () => {
+    const code = await readFile(join(TOP, file), 'utf8');
+    const lines = code.trimEnd().split('\n');
+    expect(lines.length).toBeLessThan(lines_max);
+    expect(lines.filter((line) => line.length > 100)).toEqual([]);
+  });
+
+  test.skipIf(!program)(`${file} tells its story`, async () => {
+    const { out, err, code } = await shop([`${origin}/`]);
+    expect([err, out, code]).toEqual(['', STORY, 0]);
+  });
+
+  test.skipIf(!program)(`${file} tells the same story when answers are lost`, async () => {
+    const before = proxy.lost();
+    const { out, err, code } = await shop([], { KASSA_URL: proxy.origin });
+    expect([err, out, code]).toEqual(['', STORY, 0]);
+    expect(proxy.lost() - before).toBeGreaterThanOrEqual(WRITES);
+  });
+
+  test.skipIf(!program)(`${file} says that Kassa does not answer`, async () => {
+    await using page = Bun.serve({
+      port: 0,
+      hostname: '127.0.0.1',
+      fetch: () => new Response('<html>', { status: 404 }),
+    });
+    const addresses = [`http://127.0.0.1:${await freePort()}`, page.url.origin];
+    const runs = await Promise.all(addresses.map((address) => shop([address])));
+    for (const [i, { out, err, code }] of runs.entries()) {
+      expect([out, code]).toEqual(['', 1]);
+      expect(err).toMatch(new RegExp(`^Kassa does not answer at ${addresses[i]}: .+\n$`));
+    }
+  });
+}
