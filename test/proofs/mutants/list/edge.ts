@@ -12,6 +12,12 @@ export const edgeMutants = [
       'platform.ts: ' +
       "[-if (headers.get('idempotency-key')?.includes(SEPARATOR)) throw malformed(TWO_KEYS);-]",
   }),
+  ...killedBy(['client-ends'], {
+    'the client takes a foreign page for a refusal':
+      "client.ts: [-code !== 'not_kassa'-]{+true+} &&",
+    'the client says that a call ended in doubt changed nothing':
+      'client.ts: changed_nothing &&= [-isCertain(answer)-]{+true+};',
+  }),
   ...killedBy(['bodies'], {
     'a body is ignored': 'route.ts: if ([-!body-]{+false+}) assertNoBody(c.env);',
     'a body is refused after the call':
