@@ -1,4 +1,5 @@
 /** Rejects calls by pages of other sites and under other hosts' names, before any route. */
+import type { Cors } from './cors.ts';
 import type { Incoming } from './exchange.ts';
 import { RequestError } from './problem.ts';
 
@@ -9,8 +10,9 @@ export type Admission = (request: Incoming) => void;
  * @param hosts names that `Host` may have: `shop.example`, `.shop.example` for all below it as
  *   well, or `*` for any. IP addresses are always allowed: a page cannot be loaded under one that
  *   its author controls and that leads here.
+ * @param cors which pages of other sites may call all the same
  */
-export function admission(hosts: readonly string[]): Admission {
+export function admission(hosts: readonly string[], cors: Cors): Admission {
   const isAllowed = hostMatcher(hosts);
   return (request) => {
     const host = request.headers.get('host');
@@ -20,7 +22,7 @@ export function admission(hosts: readonly string[]): Admission {
         'this service does not answer for that host: add it to ALLOWED_HOSTS',
       );
     }
-    if (changesState(request) && isCrossSite(request)) {
+    if (changesState(request) && isCrossSite(request) && !cors.admits(request)) {
       throw new RequestError('cross_site_request', CROSS_SITE);
     }
   };

@@ -8,6 +8,7 @@ import type { Store } from '../../db/store.ts';
 import { healthCalls } from '../contract/health.ts';
 import type { ProblemCode } from '../contract/problems.ts';
 import { type Admission, admission } from './admission.ts';
+import { type Cors, cors } from './cors.ts';
 import { serveDocuments } from './documents.ts';
 import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';
 import { asksForPage, frontPage } from './front-page.ts';
@@ -25,6 +26,8 @@ export interface ServeOptions {
   separate_metrics?: boolean;
   /** Allowed names of hosts, as `admission` takes them; any if it is not set. */
   hosts?: readonly string[];
+  /** Of pages that may call /v1, as `cors` takes them; none if it is not set. */
+  origins?: readonly string[];
 }
 
 /**
@@ -54,7 +57,8 @@ export function serveRoutes(
   for (const part of routes) app.route('/', part);
   serveDocuments(app);
   const logRequest = logRequests(log, options.log_requests === true);
-  const admit = admission(options.hosts ?? ['*']);
+  const pages = cors(options.origins ?? []);
+  const admit = admission(options.hosts ?? ['*'], pages);
   const responder = responderFor(app);
 
   return {
@@ -77,7 +81,7 @@ export function serveRoutes(
 
   /** The steps of each request: id, admission, route, metrics, log. */
   function responderFor(router: Hono<Env>): Responder {
-    answerUnrouted(router, router === app);
+    answerUnrouted(router, router === app, pages);
     const routeOf = routeNames(router);
     const finish = (request: Incoming, response: Response, exchange: Exchange, ms: number) => {
       const route = routeOf(request.url);
@@ -92,6 +96,7 @@ export function serveRoutes(
         const exchange: Exchange = { request_id: requestIdOf(request.headers), body };
         try {
           const response = await route(router, request, exchange, admit);
+          pages.share(request, response);
           return finish(request, response, exchange, performance.now() - begun_at);
         } finally {
           if (--in_flight === 0) becameIdle();
@@ -102,6 +107,7 @@ export function serveRoutes(
         const { status, body, headers: more } = failed(error, exchange);
         const response = refusalOf(method, { status, body, headers: more });
         const request = { method, url: `http://kassa${target}`, headers: response.headers };
+        if (headers) pages.share({ ...request, headers }, response);
         return finish(request, response, exchange, 0);
       },
     };
@@ -112,7 +118,7 @@ export function serveRoutes(
  * Answers unknown paths, other methods and errors as problems. `/` is a page for browsers only: for
  * programs it stays an unknown path, as it is no part of the API.
  */
-function answerUnrouted(app: Hono<Env>, has_page: boolean): void {
+function answerUnrouted(app: Hono<Env>, has_page: boolean, pages: Cors): void {
   app.notFound((c) => {
     const { path, method } = c.req;
     if (has_page && path === '/' && method === 'GET' && asksForPage(c.req.header('accept'))) {
@@ -125,6 +131,8 @@ function answerUnrouted(app: Hono<Env>, has_page: boolean): void {
     const methods = taken.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
     if (methods.length === 0)
       return fail(c, new RequestError('route_not_found', `no route ${path}`));
+    const preflight = pages.preflight(c.req.raw, methods);
+    if (preflight) return preflight;
     c.header('allow', methods.join(', '));
     return fail(c, new RequestError('method_not_allowed', `${path} takes ${methods.join(', ')}`));
   });

@@ -83,7 +83,12 @@ export function open(
     store,
     metrics,
     log,
-    { log_requests, separate_metrics: hasMetricsPort(config), hosts: hostsOf(config) },
+    {
+      log_requests,
+      separate_metrics: hasMetricsPort(config),
+      hosts: hostsOf(config),
+      origins: config.CORS_ORIGINS ?? [],
+    },
   );
   return { server, store };
 }

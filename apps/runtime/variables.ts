@@ -1,6 +1,7 @@
 /** The variables of the environment that configure Kassa: bounds, defaults and purposes. */
 import { z } from 'zod';
 import manifest from '../../package.json' with { type: 'json' };
+import { origins } from './origins.ts';
 import { storeUrl } from './store-url.ts';
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -50,6 +51,9 @@ export const variables = z.object({
     .regex(/^(?:\*|\.?[\w-][\w.-]*(?:,\.?[\w-][\w.-]*)*)$/, 'must be host names with commas, or *')
     .default('*')
     .describe('host names that callers may use for this service; * for any'),
+  CORS_ORIGINS: origins
+    .optional()
+    .describe('origins whose pages may call /v1 from a browser, beside the own'),
   BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
   LANES: z
     .string()

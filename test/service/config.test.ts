@@ -45,7 +45,7 @@ test('an empty environment gives every default', () => {
   const config = readConfig({});
   expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 8000, BATCH_INIT: 'off', LANES: 1 });
   expect(Object.keys(config).sort()).toEqual(
-    names.filter((name) => !/^(?:DATABASE_|METRICS_PORT$)/.test(name)).sort(),
+    names.filter((name) => !/^(?:DATABASE_|METRICS_PORT$|CORS_ORIGINS$)/.test(name)).sort(),
   );
 });
 
@@ -112,6 +112,39 @@ test.each([
   'postgres://kassa:secret@a:26257,b:26257,c:26257/kassa',
 ])('DATABASE_URL may be %s', (url) => {
   expect(readConfig({ DATABASE_URL: url }).DATABASE_URL).toBe(url);
+});
+
+test('CORS_ORIGINS is a list of origins as browsers send them', () => {
+  for (const CORS_ORIGINS of [
+    'https://shop.example',
+    'http://localhost:3000,https://shop.example:8443,http://[::1]:5173,https://xn--bcher-kva.example',
+  ]) {
+    expect(readConfig({ CORS_ORIGINS }).CORS_ORIGINS).toEqual(CORS_ORIGINS.split(','));
+  }
+});
+
+const SHOP = 'must name https://shop.example as browsers do, not';
+test.each([
+  ['*', 'must name each origin: with * any page could buy in the name of its visitor'],
+  ['https://shop.example,*', 'must name each origin: with *'],
+  ['null', 'must name each origin: null is any page in a sandbox or a file'],
+  ['https://*.example', 'must be origins with commas, such as https://shop.example'],
+  ['shop.example', 'must be origins with commas'],
+  ['ftp://shop.example', 'must be origins with commas'],
+  ['file:///shop', 'must be origins with commas'],
+  ['https://shop.example,', 'must be origins with commas'],
+  ['https://shop.example, https://a.example', 'must be origins with commas'],
+  ['https://shop.example/', `${SHOP} https://shop.example/`],
+  ['https://shop.example/page?a', `${SHOP} https://shop.example/page?a`],
+  ['https://user:secret@shop.example', 'must be origins with commas'],
+  ['https://Shop.example', `${SHOP} https://Shop.example`],
+  ['HTTPS://shop.example', `${SHOP} HTTPS://shop.example`],
+  ['https://shop.example:443', `${SHOP} https://shop.example:443`],
+  ['https://shop.example:99999', 'must be origins with commas'],
+])('CORS_ORIGINS=%s is refused', (CORS_ORIGINS, said) => {
+  const complaint = complaintAbout({ CORS_ORIGINS });
+  expect(complaint).toStartWith(`configuration: CORS_ORIGINS ${said}`);
+  expect(complaint).not.toContain('secret');
 });
 
 const wrong: [environment: Record<string, string>, said: string][] = [
