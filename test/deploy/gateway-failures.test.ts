@@ -61,6 +61,8 @@ const refusals: [what: string, bytes: string, status: number, code: string][] = 
   ['what is no HTTP', 'kassa\r\n\r\n', 400, 'malformed_request'],
   ['a service that is not there', request('GET', '/stock/a'), 503, 'not_ready'],
   ['an answer that takes too long', request('POST', '/orders/slow'), 503, 'outcome_unknown'],
+  ['a service of /v1 that is not there', request('GET', '/v1/items/a'), 503, 'not_ready'],
+  ['a slow answer of /v1', request('POST', '/v1/orders/slow'), 503, 'outcome_unknown'],
 ];
 for (const [what, bytes, status, code] of refusals) {
   check(`${what} is a problem in the services' form: ${status} ${code}`, async () => {
@@ -104,28 +106,33 @@ check('calls of a client travel on one connection to the service, with their hea
 });
 
 /** The number of tries, and which of them were lost. */
-async function tries(method: string, more = '') {
+async function tries(path: string, method: string, more = '') {
   const before = bad.asked.length + good.asked.length;
   const statuses: number[] = [];
   for (let i = 0; i < 8; i++) {
-    statuses.push((await exchange(gateway.port, request(method, '/payment/a', more))).status);
+    statuses.push((await exchange(gateway.port, request(method, path, more))).status);
   }
   const lost = statuses.filter((status) => status === 503).length;
   return { lost, tries: bad.asked.length + good.asked.length - before };
 }
 
-check('a call that can have taken effect is sent again only if it bears that', async () => {
-  for (const method of ['POST', 'DELETE']) {
-    const once = await tries(method);
-    expect([method, once]).toEqual([method, { lost: expect.any(Number), tries: 8 }]);
-    expect(once.lost).toBeGreaterThan(0);
-    const repeated = await tries(method, 'Idempotency-Key: a\r\n');
-    expect([method, repeated.lost]).toEqual([method, 0]);
-    expect(repeated.tries).toBeGreaterThan(8);
-  }
-  const reads = await tries('GET');
-  expect([reads.lost, reads.tries > 8]).toEqual([0, true]);
-});
+check.each(['/payment/a', '/v1/users/a'])(
+  'a call of %s that can have taken effect is sent again only if it bears that',
+  async (path) => {
+    for (const method of ['POST', 'DELETE']) {
+      const once = await tries(path, method);
+      expect([method, once]).toEqual([method, { lost: expect.any(Number), tries: 8 }]);
+      expect(once.lost).toBeGreaterThan(0);
+      const repeated = await tries(path, method, 'Idempotency-Key: a\r\n');
+      expect([method, repeated.lost]).toEqual([method, 0]);
+      expect(repeated.tries).toBeGreaterThan(8);
+    }
+    for (const method of ['GET', 'OPTIONS']) {
+      const reads = await tries(path, method);
+      expect([method, reads.lost, reads.tries > 8]).toEqual([method, 0, true]);
+    }
+  },
+);
 
 test('limits too long to test: 20 s, 260 s for batch_init, idle below 120 s', async () => {
   const file = await text('deploy/nginx.conf');

@@ -1,6 +1,7 @@
 /** deploy/nginx.conf: a real nginx in front of the three services. */
 
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { gunzipSync } from 'node:zlib';
 import type { Call } from '../../apps/contract/call.ts';
 import { CALLS } from '../../apps/contract/calls.ts';
 import {
@@ -25,13 +26,19 @@ import { type Compose, readOne, text } from './manifests/read.ts';
 
 const check = test.skipIf(!nginx);
 
+const SHOP = 'https://shop.example';
 const stage = openStage();
 const running: Record<string, Running> = {};
 let gateway: Gateway;
 let database: Awaited<ReturnType<typeof newDatabase>>;
 
 async function begin(name: ServiceName, more: Record<string, string> = {}): Promise<void> {
-  const env = { DATABASE_URL: database.database_url, BATCH_INIT: 'on', ...more };
+  const env = {
+    DATABASE_URL: database.database_url,
+    BATCH_INIT: 'on',
+    CORS_ORIGINS: SHOP,
+    ...more,
+  };
   running[name] = await startService(stage, name, env);
 }
 const addressOf = (name: ServiceName) => `127.0.0.1:${running[name]?.port}`;
@@ -100,6 +107,67 @@ check('a page of the same origin may call, one of another may not', async () => 
     expect([status, JSON.parse(body).code]).toEqual([403, 'cross_site_request']);
   }
   expectBody(await get(`/payment/find_user/${user_id}`), { user_id, credit: 1 });
+});
+
+check('a page of a listed origin is told what it may call, and calls', async () => {
+  const page = `Origin: ${SHOP}\r\nSec-Fetch-Site: cross-site\r\n`;
+  const asks = `${page}Access-Control-Request-Method: POST\r\n`;
+  for (const [path, methods] of [
+    ['/v1/orders', 'POST'],
+    ['/v1/users', 'POST'],
+    ['/v1/items/a/stock', 'POST'],
+    ['/openapi.json', 'GET, HEAD'],
+  ] as const) {
+    const told = await exchange(gateway.port, request('OPTIONS', path, asks));
+    expect([path, told.status, told.body]).toEqual([path, 204, '']);
+    expect(Object.fromEntries(told.headers)).toMatchObject({
+      'access-control-allow-origin': SHOP,
+      'access-control-allow-methods': methods,
+    });
+    expectOnce(told);
+  }
+  const course = await exchange(gateway.port, request('OPTIONS', '/orders/find/a', asks));
+  expect([course.status, JSON.parse(course.body).code]).toEqual([405, 'method_not_allowed']);
+  const sent = 'Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}';
+  const made = await exchange(gateway.port, request('POST', '/v1/users', page + sent));
+  expect(made.status).toBe(201);
+  expect(Object.fromEntries(made.headers)).toMatchObject({
+    'access-control-allow-origin': SHOP,
+    'access-control-expose-headers': expect.stringContaining('location'),
+    vary: 'Origin',
+  });
+});
+
+check('large answers of /v1 are compressed on demand, those of the paths never', async () => {
+  const user_id = await newUser();
+  const items = await Promise.all(Array.from({ length: 30 }, () => newItem(1)));
+  const lines = items.map((item_id) => ({ item_id, quantity: 1 }));
+  const type = { 'content-type': 'application/json' };
+  const made = await call('POST', '/v1/orders', type, JSON.stringify({ user_id, lines }));
+  const { id } = made.body;
+  const read = async (path: string, coding: string) => {
+    const headers = { 'accept-encoding': coding, 'x-request-id': 'same' };
+    const answer = await fetch(gateway.origin + path, { headers, decompress: false });
+    const told = ['content-type', 'content-encoding'].map((name) => answer.headers.get(name));
+    return { told: [answer.status, ...told], bytes: Buffer.from(await answer.arrayBuffer()) };
+  };
+  for (const [path, status, type] of [
+    [`/v1/orders/${id}`, 200, 'application/json'],
+    [`/v1/orders/${id}/${'x'.repeat(2000)}`, 404, 'application/problem+json'],
+    ['/openapi.json', 200, 'application/json'],
+    ['/docs', 200, 'text/html; charset=utf-8'],
+  ] as const) {
+    const [whole, small] = [await read(path, 'identity'), await read(path, 'br, gzip')];
+    expect([path, whole.told]).toEqual([path, [status, type, null]]);
+    expect([path, small.told]).toEqual([path, [status, type, 'gzip']]);
+    expect(small.bytes.length).toBeLessThan(whole.bytes.length / 2);
+    expect(gunzipSync(small.bytes).equals(whole.bytes)).toBe(true);
+  }
+  const course = await read(`/orders/find/${id}`, 'gzip');
+  expect(course.bytes.length).toBeGreaterThan(1000);
+  expect(course.told).toEqual([200, 'application/json', null]);
+  const user = await read(`/v1/users/${user_id}`, 'gzip'); // it would hardly be smaller
+  expect(user.told).toEqual([200, 'application/json', null]);
 });
 
 /** The service of a call: its tag, or that of /v1. */
