@@ -11,7 +11,14 @@ const stage = openStage();
 const own = await newDatabase();
 const port = await freePort();
 const origin = `http://127.0.0.1:${port}`;
-const env = { DATABASE_URL: own.database_url };
+/** The pages of a shop: an origin that may call, and the same under a name that may not. */
+const shop = Bun.serve({
+  port: 0,
+  hostname: '127.0.0.1',
+  fetch: () => new Response('<!doctype html>', { headers: { 'content-type': 'text/html' } }),
+});
+const [LISTED, UNLISTED] = [`http://localhost:${shop.port}`, `http://shop.localhost:${shop.port}`];
+const env = { DATABASE_URL: own.database_url, CORS_ORIGINS: LISTED };
 await answers(stage.start(['apps/cli/dev.ts', '--port', `${port}`, '--empty'], env), port);
 afterAll(async () => {
   await stage.clear();
@@ -96,56 +103,123 @@ console.log(JSON.stringify([calls, timers.size, getEventListeners(signal, 'abort
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   expect([err, JSON.parse(out || 'null')]).toEqual(['', [4, 0, 0]]);
 });
+/** Code as the address of a module. */
+const moduleOf = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`;
+
+/** What pages of other origins can do: what they read of each answer, and how each call ends. */
+const FOREIGN = `
+export async function order({ openClient }, origin, user_id) {
+  const read = [];
+  const send = async (url, init) => {
+    const answer = await fetch(url, init);
+    const of = (name) => answer.headers.get(name);
+    read.push([answer.status, of('location'), of('idempotency-replayed')]);
+    return answer;
+  };
+  const kassa = openClient(origin, { fetch: send });
+  const key = { idempotency_key: 'of a page ' + user_id };
+  const { id: order_id } = await kassa.orders.create({ user_id }, key);
+  await kassa.orders.create({ user_id }, key);
+  await kassa.orders.setLines({ order_id, lines: [] });
+  await kassa.orders.get({ order_id });
+  await kassa.orders.remove({ order_id });
+  return [order_id, read];
+}
+export async function attempts({ openClient }, origin, user_id) {
+  const once = (url, init) => fetch(url, { ...init, signal: null }); // and for as long as it takes
+  const kassa = openClient(origin, { deadline_ms: 0, fetch: once });
+  const unseen = { method: 'POST', mode: 'no-cors' }; // sent without asking
+  for (const path of ['/payment/add_funds/' + user_id + '/5', '/v1/users/' + user_id + '/deposits']) {
+    await fetch(origin + path, { ...unseen, body: path.startsWith('/v1') ? '{"amount":5}' : null });
+  }
+  const calls = [
+    kassa.users.deposit({ user_id, amount: 5 }),
+    kassa.users.get({ user_id }),
+    kassa.path_payment.addFunds({ user_id, amount: 5 }),
+    kassa.path_payment.findUser({ user_id }),
+  ];
+  return Promise.all(calls.map((call) => call.then(() => 'done', (error) => error.code)));
+}`;
 
 const browser = need('chromium');
-test.skipIf(!browser)(
+const opened = browser
+  ? await chromium.launch({ executablePath: browser, args: ['--no-sandbox', '--disable-gpu'] })
+  : undefined;
+afterAll(async () => {
+  await opened?.close();
+  await shop.stop(true);
+});
+test.skipIf(!opened)(
   'it runs in a browser, and the forms of /docs call this server under their policy',
   async () => {
-    const args = ['--no-sandbox', '--disable-gpu'];
-    const opened = await chromium.launch({ executablePath: browser ?? '', args });
-    try {
-      const lax = await (await opened.newContext({ bypassCSP: true })).newPage();
-      await lax.goto(`${origin}/docs`);
-      const modules = [await bundled(), PURCHASE].map(
-        (code) => `data:text/javascript,${encodeURIComponent(code)}`,
-      );
-      const bought = await lax.evaluate(
-        async ([client = '', shop = '', to]) =>
-          (await import(shop)).purchase(await import(client), to),
-        [...modules, origin],
-      );
-      expect(bought).toEqual(BOUGHT);
+    if (!opened) return;
+    const lax = await (await opened.newContext({ bypassCSP: true })).newPage();
+    await lax.goto(`${origin}/docs`);
+    const modules = [await bundled(), PURCHASE].map(moduleOf);
+    const bought = await lax.evaluate(
+      async ([client = '', shop = '', to]) =>
+        (await import(shop)).purchase(await import(client), to),
+      [...modules, origin],
+    );
+    expect(bought).toEqual(BOUGHT);
 
-      const page = await opened.newPage();
-      const faults: string[] = [];
-      page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-      page.on('pageerror', (error) => faults.push(error.message));
-      await page.goto(`${origin}/docs`);
-      const send = async (name: string, fields: Record<string, string> = {}) => {
-        await page.click(`#${name} summary`);
-        for (const [field, value] of Object.entries(fields)) {
-          await page.fill(`#${name} [name=${field}]`, value);
-        }
-        await page.click(`#${name} button`);
-        await page.waitForSelector(`#${name} pre:text-matches("\\\\n(\\\\d{3}|no answer)")`);
-        return (await page.textContent(`#${name} pre`)) ?? '';
-      };
-      const made = await send('path_payment-createUser', { key: "it's" });
-      expect(made).toStartWith(
-        `curl -X POST -H 'Idempotency-Key: it'\\''s' ${origin}/payment/create_user\n\n200\n`,
-      );
-      const [, user_id] = /"user_id":"([^"]+)"/.exec(made) ?? [];
-      expect(await send('path_payment-addFunds', { amount: '5' })).toContain(
-        `\n200\n{"done":true,"user_id":"${user_id}","credit":5}`,
-      );
-      const body = { body: '{"id":"of-the-form","credit":3}' };
-      expect(await send('users-create', body)).toContain('\n201\n{"id":"of-the-form","credit":3}');
-      const deposit = await send('users-deposit', { body: '{"amount":4}' });
-      expect(deposit).toContain(`\n200\n{"id":"${user_id}","credit":9}`); // the first id that came
-      expect(faults).toEqual([]);
-      expect(await send('path_stock-findItem', { item_id: 'nothing' })).toContain('\n404\n');
-    } finally {
-      await opened.close();
-    }
+    const page = await opened.newPage();
+    const faults: string[] = [];
+    page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+    page.on('pageerror', (error) => faults.push(error.message));
+    await page.goto(`${origin}/docs`);
+    const send = async (name: string, fields: Record<string, string> = {}) => {
+      await page.click(`#${name} summary`);
+      for (const [field, value] of Object.entries(fields)) {
+        await page.fill(`#${name} [name=${field}]`, value);
+      }
+      await page.click(`#${name} button`);
+      await page.waitForSelector(`#${name} pre:text-matches("\\\\n(\\\\d{3}|no answer)")`);
+      return (await page.textContent(`#${name} pre`)) ?? '';
+    };
+    const made = await send('path_payment-createUser', { key: "it's" });
+    expect(made).toStartWith(
+      `curl -X POST -H 'Idempotency-Key: it'\\''s' ${origin}/payment/create_user\n\n200\n`,
+    );
+    const [, user_id] = /"user_id":"([^"]+)"/.exec(made) ?? [];
+    expect(await send('path_payment-addFunds', { amount: '5' })).toContain(
+      `\n200\n{"done":true,"user_id":"${user_id}","credit":5}`,
+    );
+    const body = { body: '{"id":"of-the-form","credit":3}' };
+    expect(await send('users-create', body)).toContain('\n201\n{"id":"of-the-form","credit":3}');
+    const deposit = await send('users-deposit', { body: '{"amount":4}' });
+    expect(deposit).toContain(`\n200\n{"id":"${user_id}","credit":9}`); // the first id that came
+    expect(faults).toEqual([]);
+    expect(await send('path_stock-findItem', { item_id: 'nothing' })).toContain('\n404\n');
+  },
+);
+
+test.skipIf(!opened)(
+  'pages of the listed origin call /v1, and no other page calls anything',
+  async () => {
+    const kassa = openClient(origin);
+    const { id: user_id } = await kassa.users.create({});
+    const modules = [await bundled(), FOREIGN].map(moduleOf);
+    const pageAt = async (at: string) => {
+      const page = await opened?.newPage();
+      await page?.goto(at);
+      return (name: string) =>
+        page?.evaluate(
+          async ([client = '', code = '', call = '', ...given]) =>
+            (await import(code))[call](await import(client), ...given),
+          [...modules, name, origin, user_id],
+        );
+    };
+    const [listed, unlisted] = [await pageAt(LISTED), await pageAt(UNLISTED)];
+    const [order_id, read] = await listed('order');
+    expect(read).toEqual([
+      [201, `/v1/orders/${order_id}`, null],
+      [201, `/v1/orders/${order_id}`, 'true'],
+      ...[1, 2, 3].map(() => [200, null, null]),
+    ]);
+    expect(await unlisted('attempts')).toEqual(Array.from({ length: 4 }, () => 'no_answer'));
+    expect((await kassa.users.get({ user_id })).credit).toBe(0);
+    expect(await listed('attempts')).toEqual(['done', 'done', 'no_answer', 'no_answer']);
+    expect((await kassa.users.get({ user_id })).credit).toBe(5);
   },
 );

@@ -36,6 +36,19 @@ export const edgeMutants = [
       "admission.ts: method !== 'GET' &&{+ method !== 'DELETE' &&+}",
     'a host may contain an allowed name': 'admission.ts: name[- === ours-]{+.includes(ours)+}',
   }),
+  ...killedBy(['cors'], {
+    'a page of an origin that is not listed may read answers':
+      'cors.ts: return origin !== null[- && listed.has(origin)-] ?',
+    'a page of an origin that is not listed may call':
+      'cors.ts: isOfV1(request.url)[- && originOf(request) !== undefined-],',
+    'a page of a listed origin may call every path':
+      'cors.ts: admits: (request) => [-isOfV1(request.url) && -]',
+    'a page may be told that it may call a path that it may not':
+      "cors.ts: request.method !== 'OPTIONS'[- || !isShared(request.url)-]) return undefined;",
+    'a page of an origin that is not listed is told that it may call':
+      'cors.ts: [-if (originOf(request) === undefined) return undefined;\n      -]return new',
+    'a path that begins like /v1 is one of it': "cors.ts: startsWith('/v1[-/-]', pathIn(url))",
+  }),
   ...killedBy(['dev'], {
     'dev answers to any name': "dev.ts: ALLOWED_HOSTS: '[-.localhost-]{+*+}'",
   }),
