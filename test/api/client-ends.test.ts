@@ -88,7 +88,7 @@ test.each<[what: string, answer: () => Response, said: string]>([
   '%s comes from something else than Kassa, and ends the call at once',
   async (_, answer, said) => {
     const keys: (string | null)[] = [];
-    await using server = Bun.serve({
+    const server = Bun.serve({
       port: 0,
       hostname: '127.0.0.1',
       fetch({ headers }) {
@@ -100,6 +100,7 @@ test.each<[what: string, answer: () => Response, said: string]>([
     const error = await openClient(origin)
       .users.create()
       .catch((cause) => cause);
+    await server.stop(true);
     expect([error.code, error.changed_nothing, keys.length]).toEqual(['not_kassa', false, 1]);
     expect(error.detail).toStartWith(`${origin}/v1/users answered `);
     expect(error.detail).toContain(said);

@@ -2,6 +2,7 @@
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { openClient } from '../../apps/client/client.ts';
 import { kept, written } from '../../docs/client-calls.ts';
 import { newDatabase } from '../support/kassa.ts';
 import { need } from '../support/need.ts';

@@ -56,13 +56,14 @@ for (const [file, lines_max, program] of [
   });
 
   test.skipIf(!program)(`${file} says that Kassa does not answer`, async () => {
-    await using page = Bun.serve({
+    const page = Bun.serve({
       port: 0,
       hostname: '127.0.0.1',
       fetch: () => new Response('<html>', { status: 404 }),
     });
     const addresses = [`http://127.0.0.1:${await freePort()}`, page.url.origin];
     const runs = await Promise.all(addresses.map((address) => shop([address])));
+    await page.stop(true);
     for (const [i, { out, err, code }] of runs.entries()) {
       expect([out, code]).toEqual(['', 1]);
       expect(err).toMatch(new RegExp(`^Kassa does not answer at ${addresses[i]}: .+\n$`));
