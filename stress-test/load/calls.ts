@@ -37,11 +37,17 @@ export interface Rows {
   items: Ids;
 }
 
+/** What a 2xx counts as. */
+export type Done = 'committed' | 'repeated' | 'read';
+
 export interface Workload {
   /** Fills in the next call. @returns false if there is none */
   next(call: Call): boolean;
-  /** Handles an answer; status 0 for none. @returns what a 2xx counts as */
-  answered(call: Call, status: number, body: string): 'committed' | 'repeated' | 'read';
+  /**
+   * Handles an answer; status 0 for none. @returns what a 2xx counts as; `goes_on`: it does not
+   * count, since the next call of this connection continues what it began
+   */
+  answered(call: Call, status: number, body: string): Done | 'goes_on';
 }
 
 /** Builds requests. */

@@ -25,7 +25,8 @@ The calls: --workload W (distinct)
               25 % buy two; 20 % remove an item, add it again and buy it; 10 % lack stock;
               10 % lack credit
   purchase    the whole purchase of two random items in one call, POST /v1/orders
-  purchase_by_path   the same as four calls: create, addItem, addItem, checkout (each is counted)
+  purchase_by_path   the same as four calls, one after the other: create, addItem, addItem,
+              checkout; counted once, with the time from the first call to the last answer
   reads       GET of orders, items and users, a third each
   find, add_funds, add_item, create      one kind of call: /orders/find, /payment/add_funds,
               /orders/addItem, /orders/create

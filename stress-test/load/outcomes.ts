@@ -1,8 +1,9 @@
 /** The outcome of a call, by its answer. */
+import type { Done } from './calls.ts';
 import type { Outcome } from './result.ts';
 
 /** @param done what a 2xx counts as */
-export function outcomeOf(status: number, done: 'committed' | 'repeated' | 'read'): Outcome {
+export function outcomeOf(status: number, done: Done): Outcome {
   if (status >= 200 && status < 300) return done;
   if (status === 404 || status === 409) return 'refused';
   if (status === 429) return 'shed';

@@ -14,38 +14,36 @@ export function inOneCall(rows: Rows, wire: Requests, random: () => number): Wor
   };
 }
 
-interface Session {
+interface Purchase {
   items: readonly string[];
   order_id: string;
   /** How many of its items it has added. */
   added: number;
 }
 
-/** Each call continues a purchase that is not waiting for an answer, or begins one. */
+/** Each connection makes the four calls of a purchase one after the other. */
 export function inFourCalls(rows: Rows, wire: Requests, random: () => number): Workload {
-  const sessions: (Session | undefined)[] = [];
-  const free: number[] = [];
+  const purchases = new Map<Call, Purchase>();
   return {
     next(call) {
-      const at = free.pop() ?? sessions.push(undefined) - 1;
-      call.session = at;
-      const session = sessions[at];
-      if (!session) {
+      const purchase = purchases.get(call);
+      if (!purchase) {
         const { user_id, items } = choose(rows, random);
-        sessions[at] = { items, order_id: '', added: 0 };
+        purchases.set(call, { items, order_id: '', added: 0 });
         return fill(call, wire.post(`/orders/create/${user_id}`), 'write', true);
       }
-      const item = session.items[session.added++];
+      const item = purchase.items[purchase.added++];
       return item === undefined
-        ? fill(call, wire.post(`/orders/checkout/${session.order_id}`), 'checkout', false)
-        : fill(call, wire.post(`/orders/addItem/${session.order_id}/${item}/1`), 'write', false);
+        ? fill(call, wire.post(`/orders/checkout/${purchase.order_id}`), 'checkout', false)
+        : fill(call, wire.post(`/orders/addItem/${purchase.order_id}/${item}/1`), 'write', false);
     },
-    answered({ session: at, kind, wanted }, status, body) {
-      const session = sessions[at];
-      if (session && wanted) session.order_id = /"order_id":"([^"]+)"/.exec(body)?.[1] ?? '';
-      const ends = kind === 'checkout' || status !== 200 || session?.order_id === '';
-      if (ends) sessions[at] = undefined;
-      free.push(at);
+    answered(call, status, body) {
+      const purchase = purchases.get(call);
+      if (purchase && call.wanted) {
+        purchase.order_id = /"order_id":"([^"]+)"/.exec(body)?.[1] ?? '';
+      }
+      if (call.kind === 'write' && status === 200) return 'goes_on';
+      purchases.delete(call);
       return 'committed';
     },
   };

@@ -102,6 +102,27 @@ test('counts exactly one of concurrent checkouts of an order as committed', asyn
   expect([counts.committed, counts.repeated]).toEqual([orders, seen.length - orders]);
 });
 
+test('a purchase by path is four calls in turn, and counts once, with the time of all', async () => {
+  const seen: string[] = [];
+  const called = (part: string) => seen.filter((path) => path.includes(part)).length;
+  const port = serve(async ({ url }) => {
+    const path = new URL(url).pathname;
+    const order_id = `made-${seen.push(path)}`;
+    const refused = path.includes('/addItem/') && called('/addItem/') === 1;
+    await Bun.sleep(5);
+    return refused ? new Response('', { status: 404 }) : Response.json({ order_id });
+  });
+  const rows = { orders: numbered(0, 0), users: numbered(0, 5), items: numbered(0, 3) };
+  const { counts, latency_ms } = await run(port, (wire, random) =>
+    openWorkload('purchase_by_path', rows, wire, random),
+  );
+  const bought = called('/checkout/made-');
+  expect([counts.committed, counts.refused, counts.broken]).toEqual([bought, 1, 0]);
+  expect([called('/create/'), called('/addItem/made-')]).toEqual([bought + 1, 2 * bought + 1]);
+  expect(bought).toBeGreaterThan(0);
+  expect(latency_ms.committed?.p50).toBeGreaterThan(4 * 5 - 1);
+});
+
 const ONCE = ['distinct', 'zipf', 'hot'] as const;
 test.each(ONCE)('%s checks out each order once and stops', async (name) => {
   const seen: string[] = [];

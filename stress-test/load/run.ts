@@ -79,10 +79,14 @@ export class Run implements Owner {
   answered(connection: Connection): void {
     const now = performance.now();
     const { call, reader } = connection;
-    const outcome = outcomeOf(
-      reader.status,
-      this.plan.workload.answered(call, reader.status, reader.body),
-    );
+    const { workload } = this.plan;
+    const done = workload.answered(call, reader.status, reader.body);
+    if (done === 'goes_on') {
+      workload.next(call);
+      connection.send(connection.intended, now);
+      return;
+    }
+    const outcome = outcomeOf(reader.status, done);
     const why = reader.status < 300 ? '' : codeOf(reader.status, reader.body);
     this.recorder.record(outcome, why, connection.intended, now);
     this.under_way--;
