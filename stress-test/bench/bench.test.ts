@@ -2,6 +2,7 @@
  * The parts of the bench: the implementation it compares with is correct, and so are its figures.
  */
 import { afterAll, expect, onTestFinished, test } from 'bun:test';
+import { orderCalls } from '../../apps/contract/v1/orders.ts';
 import { storeUrl, times, withConnection } from '../../test/support/kassa.ts';
 import { need } from '../../test/support/need.ts';
 import { openStage, sentenceOf } from '../../test/support/process.ts';
@@ -82,6 +83,36 @@ test('one transaction each: a burst for one item sells exactly its stock', async
   expect(await database.paidOrders()).toBe(8);
 });
 
+test('one transaction each: a burst of purchases of one item sells exactly its stock', async () => {
+  const database = await seeded(50);
+  await withConnection(async ({ sql }) => {
+    await sql`update items set stock = 8 where id = '0'`;
+    await sql`update stock_movements set amount = 8 where item_id = '0'`;
+  }, database.database_url);
+  const pool = openPool(database.database_url);
+  const app = oneTransactionEach(pool);
+  const buy = async (body: unknown) =>
+    app.request('/v1/orders', { method: 'POST', body: JSON.stringify(body) });
+  const lines = [
+    { item_id: '1', quantity: 2 },
+    { item_id: '0', quantity: 1 },
+  ];
+  const answers = await times(20, (i) => buy({ user_id: `${i}`, lines, checkout: true }));
+  const paid = answers.filter(({ status }) => status === 201);
+  expect([paid.length, answers.filter(({ status }) => status === 409).length]).toEqual([8, 12]);
+  const { answer } = orderCalls.create;
+  expect(answer.parse(await paid[0]?.json())).toMatchObject({ state: 'paid', total_cost: 3 });
+  const wrong: [status: number, body: unknown][] = [
+    [400, { user_id: '1', lines: [{ item_id: '0', quantity: 1.5 }], checkout: true }],
+    [400, { user_id: '1', lines: [...lines, ...lines], checkout: true }],
+    [404, { user_id: 'none', lines, checkout: true }],
+    [404, { user_id: '1', lines: [{ item_id: 'none', quantity: 1 }], checkout: true }],
+  ];
+  for (const [status, body] of wrong) expect((await buy(body)).status).toBe(status);
+  await pool.end();
+  expect(await database.paidOrders()).toBe(8);
+});
+
 test('one transaction each: the other calls answer like Kassa, and the audit passes', async () => {
   const database = await seeded(50);
   const pool = openPool(database.database_url);
@@ -146,6 +177,7 @@ const sampleOf = (figures: Partial<Sample>): Sample => ({
   ...figures,
 });
 const resultOf = (run: Partial<Run> & { side?: Side }, figures: Partial<Sample>): Result => ({
+  part: 'checkout',
   group: '',
   run: {
     ...{ deployment: deployed(run.side ?? 'kassa'), call: 'checkout', basket: BASKETS.distinct },
@@ -166,10 +198,31 @@ test("targets compare with pgbench's best over all clients, and skip missing fig
     resultOf({ rate_share: 0.7, clients: 1000 }, { p99_ms: 8 }),
   ];
   const targets = targetsOf(results, [2, 4.5]);
-  const reached = ['2.00', '', '', '2 × http_503', '2.50', '8.00', '', '', '251 MB', '4.5 s'];
+  const reached = [
+    ...['2.00', '', '', '2 × http_503', '2.50', '8.00', '', '', '', '', '', '251 MB', '4.5 s'],
+  ];
   expect(targets.map((target) => target.reached)).toEqual(reached);
   const met = reached.map((figure) => (figure === '' ? undefined : figure === '8.00'));
   expect(targets.map((target) => target.met)).toEqual(met);
+});
+
+test('targets of purchases compare what was measured side by side, with the spread', () => {
+  const rates = (call: Run['call'], side: Side, ...per_s: number[]): Result => ({
+    ...resultOf({ call, side }, {}),
+    part: 'purchase',
+    summary: summarise(per_s.map((rate) => sampleOf({ per_s: rate }))),
+  });
+  const results = [
+    resultOf({}, { per_s: 1_000_000 }), // of another hour
+    rates('purchase', 'kassa', 6000, 7000, 3500),
+    rates('purchase_by_path', 'kassa', 2000, 2500, 1000),
+    rates('checkout', 'kassa', 10_000, 8750, 5000),
+    rates('purchase', 'one transaction each', 1000, 1750, 1500),
+  ];
+  const targets = targetsOf(results, []).filter(({ what }) => what.startsWith('purchases'));
+  const reached = ['0.69 (0.60–0.80)', '3.00 (2.80–3.50)', '4.00 (2.33–6.00)'];
+  expect(targets.map((target) => target.reached)).toEqual(reached);
+  expect(targets.map((target) => target.met)).toEqual([false, true, false]);
 });
 
 test('the plan gives pgbench no more connections than the server has, and repeats no count', () => {
@@ -220,13 +273,38 @@ test('a server without answers and a suddenly fast server can be measured', asyn
   expect([agrees(closing), closing.paid >= slow.done + fast.done]).toEqual([true, true]);
 });
 
+test('each way to purchase is measured, and each answer is a paid order', async () => {
+  const settings = {
+    ...{ quick: true, parts: ['purchase'] as const, clients: [], repeat: 1, seconds: 0.3 },
+    ...{ warmup_s: 0.1, html: '', json: undefined },
+  };
+  const groups = planRuns(settings, { pgbench: false, connections_max: 1 });
+  for (const run of groups.flatMap(({ runs }) => runs)) {
+    Object.assign(run, { clients: 8, deployment: { ...run.deployment, rows: 500 } });
+  }
+  const outcome: Outcome = { results: [], closings: [], left_out: [] };
+  const quickly = { ...dependencies, warm_up_s: 0.1 };
+  await runAll({ ...settings, groups }, quickly, { show() {}, end() {} }, outcome);
+  const [table] = tablesOf(outcome.results);
+  expect(table?.rows.map((row) => [row[1], row.at(-1)])).toEqual([
+    ['Kassa, one call', '0'],
+    ['Kassa, four calls', '0'],
+    ['Kassa, only the checkout', '0'],
+    ['one transaction each', '0'],
+  ]);
+  expect(outcome.closings.map((closing) => [closing.paid > 0, agrees(closing)])).toEqual([
+    [true, true],
+    [true, true],
+  ]);
+});
+
 test('a server that creates orders slowly is measured until they run out', async () => {
   const database = await seeded(50);
   const { from, to } = await database.addOrders(5_000_000, BASKETS.distinct, 0);
   expect([to - from > 0, to - from < 5_000_000]).toEqual([true, true]);
   const short = summarise([sampleOf({ ran_out: true, seconds: 0.25 }), sampleOf({})]);
   expect(short.short_s).toBe(0.25);
-  const [table] = tablesOf([{ ...resultOf({}, {}), part: 'checkout', summary: short }]);
+  const [table] = tablesOf([{ ...resultOf({}, {}), summary: short }]);
   expect(table?.rows.flat()).toContain('0; orders ran out after 0.25 s');
 });
 

@@ -7,7 +7,7 @@ import { openBudget, type Paces } from './budget.ts';
 import { type Database, newDatabase, type Orders } from './database.ts';
 import { runLoad } from './load.ts';
 import { runPgbench } from './pgbench.ts';
-import { BASKETS, type Deployment, type Run } from './plan.ts';
+import { BASKETS, type Deployment, PAYING, type Run } from './plan.ts';
 import { highest, type Sample } from './sample.ts';
 import { type Service, startKassa, startOneTransactionEach } from './services.ts';
 
@@ -27,7 +27,7 @@ export interface Time {
 /** The answers of a side, to compare with the final state of its database. */
 export interface Closing {
   deployment: Deployment;
-  /** Checkouts answered with success, and checkouts without an answer. */
+  /** Checkouts and purchases answered with success, and those without an answer. */
   answered: number;
   unanswered: number;
   paid: number;
@@ -108,15 +108,18 @@ function sideOf(
    */
   async function measure(run: Run, time: Time, rate?: number): Promise<Sample> {
     const checks_out = run.call === 'checkout';
+    const pays = PAYING.includes(run.call);
     const whole_s = time.warmup_s + time.seconds;
     for (let tries = 1; ; tries++) {
       const wanted = checks_out
         ? Math.ceil(rate === undefined ? budget.orders(run, whole_s) : rate * whole_s * 1.1 + 10)
-        : CALLED_ORDERS;
+        : pays
+          ? 0
+          : CALLED_ORDERS;
       const orders = await database.addOrders(wanted, run.basket, MAKE_S);
       const sample = await measureOn(orders, run, time, rate);
-      if (checks_out) answered += sample.done;
-      if (checks_out) unanswered += sample.unanswered;
+      if (pays) answered += sample.done;
+      if (pays) unanswered += sample.unanswered;
       for (const service of services) service.assertAlive();
       const made = orders.to - orders.from;
       if (checks_out) budget.learn(run, made, sample);

@@ -10,6 +10,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import postgres from 'postgres';
 import { environment, readConfig } from '../../apps/runtime/config.ts';
 import { codeOf } from '../../db/failure.ts';
+import { purchase, purchaseBody } from './one-purchase-each.ts';
 
 /**
  * Connections in the pool. Of 6, 8, 10, 16 and 32 on two cores, 8 was best for distinct items and
@@ -24,11 +25,18 @@ type Line = { item_id: string; quantity: number; unit_price: number };
 /** Serves only the calls that the bench makes. */
 export function oneTransactionEach(sql: Pool): Hono {
   const app = new Hono();
-  const transaction = <T>(work: (tx: Transaction) => Promise<T>) => serializable(sql, work);
+  const transaction = <T>(work: (tx: Transaction) => Promise<T>) =>
+    retried(sql, 'serializable', work);
 
   app.post('/orders/checkout/:order_id', async (c) => {
     const order_id = c.req.param('order_id');
     return c.json(await transaction((tx) => checkout(tx, order_id)));
+  });
+
+  app.post('/v1/orders', async (c) => {
+    const wanted = purchaseBody.safeParse(await c.req.json().catch(() => undefined));
+    if (!wanted.success) throw refusal(400, 'invalid_body');
+    return c.json(await retried(sql, 'read committed', (tx) => purchase(tx, wanted.data)), 201);
   });
 
   app.get('/orders/find/:order_id', async (c) => c.json(await find(sql, c.req.param('order_id'))));
@@ -139,11 +147,15 @@ const DEADLINE_MS = 8000;
 const CONFLICTS = ['40001', '40P01'];
 
 /** Retries with full jitter until it commits or the time is up: a hot row takes dozens of tries. */
-async function serializable<T>(sql: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
+async function retried<T>(
+  sql: Pool,
+  isolation: 'serializable' | 'read committed',
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
   const deadline_at = performance.now() + DEADLINE_MS;
   for (let tries = 0; ; tries++) {
     try {
-      return (await sql.begin('isolation level serializable', work)) as T;
+      return (await sql.begin(`isolation level ${isolation}`, work)) as T;
     } catch (error) {
       if (!CONFLICTS.includes(codeOf(error))) throw error;
       if (performance.now() > deadline_at) throw refusal(429, 'contention');

@@ -4,6 +4,7 @@ import { flags, numberFlag, usage } from '../../test/support/report.ts';
 export const PARTS = [
   'checkout',
   'calls',
+  'purchase',
   'size',
   'lines',
   'processes',

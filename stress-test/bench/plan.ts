@@ -14,7 +14,17 @@ export interface Deployment {
   lanes: number;
 }
 
-type Call = 'checkout' | 'find' | 'add_funds' | 'add_item' | 'create';
+type Call =
+  | 'checkout'
+  | 'purchase'
+  | 'purchase_by_path'
+  | 'find'
+  | 'add_funds'
+  | 'add_item'
+  | 'create';
+
+/** The calls that pay an order: a workload of the generator counts each once. */
+export const PAYING: readonly Call[] = ['checkout', 'purchase', 'purchase_by_path'];
 
 export interface Run {
   deployment: Deployment;
@@ -25,6 +35,8 @@ export interface Run {
   fewer?: boolean;
   /** Open loop: the rate, as a share of the closed loop's throughput. */
   rate_share?: number;
+  /** The name of the run within its group, if its side is not enough. */
+  label?: string;
 }
 
 export interface Group {
@@ -63,6 +75,7 @@ export function planRuns(settings: Settings, capabilities: Capabilities): Group[
   const groups: Record<Part, () => Group[]> = {
     checkout: () => checkouts(settings, capabilities),
     calls: () => calls(settings),
+    purchase: () => purchases(settings),
     size: () => sizes(settings),
     lines: () => orderSizes(settings, capabilities),
     processes: () => processes(settings),
@@ -118,6 +131,20 @@ function calls({ quick }: Settings): Group[] {
       })),
     })),
   );
+}
+
+/** The same purchases, each way; and checkouts of orders that exist, the least that they cost. */
+function purchases({ quick }: Settings): Group[] {
+  return (quick ? [FULL_CLIENTS] : [IDLE_CLIENTS, 64, FULL_CLIENTS]).map((n) => ({
+    part: 'purchase' as const,
+    name: clientsText(n),
+    runs: [
+      { ...checkout('kassa', n), call: 'purchase', label: 'Kassa, one call' },
+      { ...checkout('kassa', n), call: 'purchase_by_path', label: 'Kassa, four calls' },
+      { ...checkout('kassa', n), label: 'Kassa, only the checkout' },
+      { ...checkout('one transaction each', n), call: 'purchase' },
+    ],
+  }));
 }
 
 function sizes({ quick }: Settings): Group[] {

@@ -3,7 +3,7 @@ import type { Closing } from './deployment.ts';
 import { POOL_SIZE } from './one-transaction-each.ts';
 import { BASKETS, DEMANDS, NAMES, type Run, SIDES } from './plan.ts';
 import { labelOf, type Outcome } from './run.ts';
-import type { Spread } from './sample.ts';
+import { ratioOf, ratioText, type Spread } from './sample.ts';
 import type { Result, Target } from './targets.ts';
 
 export interface Table {
@@ -12,6 +12,12 @@ export interface Table {
   head: string[];
   rows: string[][];
 }
+
+/** Explains the ways to purchase. */
+const PURCHASES_TEXT = `One call: POST /v1/orders with two lines and checkout. Four calls: create, addItem, addItem
+and checkout of the paths, timed from the first call to the last answer. Only the checkout: of
+orders that exist. One transaction each: POST /v1/orders the usual way, JSON, zod and a
+transaction. "Kassa is": one call, relative to that.`;
 
 type Results = Outcome['results'];
 
@@ -24,6 +30,7 @@ export const tablesOf = (results: Results): Table[] =>
   [
     ...Object.values(BASKETS).map(({ demand }) => checkoutTable(results, demand)),
     callTable(results),
+    purchaseTable(results),
     sideTable(results, 'lines', 'Lines in an order'),
     plainTable(results, 'size', 'Users, items and orders in the store'),
     plainTable(results, 'processes', 'Processes of Kassa on one store'),
@@ -59,6 +66,16 @@ const callTable = (results: Results): Table =>
     'call',
     ({ group }) => group,
   );
+
+const purchaseTable = (results: Results): Table => ({
+  ...comparison(
+    'Purchases of two items',
+    results.filter(({ part }) => part === 'purchase'),
+    'clients',
+    ({ run }) => String(run.clients),
+  ),
+  text: PURCHASES_TEXT,
+});
 
 const sideTable = (results: Results, part: Results[number]['part'], heading: string): Table =>
   comparison(
@@ -124,10 +141,10 @@ const spread = ({ low, high }: Spread): string =>
   low === high ? '' : `${rate(low)}–${rate(high)}`;
 const ms = (value: number): string => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
 
-/** The ratio of their throughputs. */
+/** The ratio of their throughputs, with its spread. */
 function times(one: Result | undefined, other: Result | undefined): string {
-  const factor = (one?.summary.per_s.median ?? 0) / (other?.summary.per_s.median ?? 0);
-  return factor > 0 && factor < Infinity ? `${factor.toFixed(factor < 10 ? 2 : 0)} ×` : '';
+  const ratio = one && other && ratioOf(one.summary, other.summary);
+  return ratio ? ratioText(ratio, ' ×') : '';
 }
 
 function failed({ summary }: Result): string {

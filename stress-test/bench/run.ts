@@ -7,7 +7,7 @@ import { type Sample, summarise } from './sample.ts';
 import type { Result } from './targets.ts';
 
 export interface Outcome {
-  results: (Result & { part: Group['part'] })[];
+  results: Result[];
   closings: Closing[];
   /** What could not be measured and why, one sentence each. */
   left_out: string[];
@@ -86,8 +86,9 @@ const unused = (keys: Iterable<string>, groups: readonly Group[]): string[] => {
 };
 
 /** The label of a run within its group. */
-export function labelOf({ deployment, rate_share, clients, fewer }: Run): string {
+export function labelOf({ deployment, rate_share, clients, fewer, label }: Run): string {
   const { side, orders, processes, lanes } = deployment;
+  if (label !== undefined) return label;
   if (rate_share !== undefined) return `${Math.round(rate_share * 100)} % of the most`;
   if (orders > 0) return `${orders.toLocaleString('en')} rows`;
   if (processes > 1) return `${processes} processes`;

@@ -28,6 +28,8 @@ export interface Spread {
 
 export interface Summary {
   per_s: Spread;
+  /** The rate of each measurement, in turn: those of one turn were measured side by side. */
+  rates: readonly number[];
   p50_ms: Spread;
   p99_ms: Spread;
   failures: Record<string, number>;
@@ -40,6 +42,7 @@ export interface Summary {
 /** @param samples one or more of the same run */
 export const summarise = (samples: readonly Sample[]): Summary => ({
   per_s: spreadOf(samples.map((sample) => sample.per_s)),
+  rates: samples.map((sample) => sample.per_s),
   p50_ms: spreadOf(samples.map((sample) => sample.p50_ms)),
   p99_ms: spreadOf(samples.map((sample) => sample.p99_ms)),
   failures: addUp(samples.map((sample) => sample.failures)),
@@ -47,6 +50,24 @@ export const summarise = (samples: readonly Sample[]): Summary => ({
   repeats: samples.length,
   short_s: lowest(samples.flatMap(({ ran_out, seconds }) => (ran_out ? seconds : []))),
 });
+
+/**
+ * How many times as fast one is as the other: the ratio of the medians, and the lowest and highest
+ * of the turns. What slows the machine for a while slows both sides of a turn.
+ */
+export function ratioOf(one: Summary, other: Summary): Spread | undefined {
+  const median = one.per_s.median / other.per_s.median;
+  if (!(median > 0 && median < Infinity)) return undefined;
+  if (one.repeats !== other.repeats) return { median, low: median, high: median };
+  const turns = one.rates.map((rate, turn) => rate / (other.rates[turn] ?? 0));
+  return { ...spreadOf(turns), median };
+}
+
+/** Such as `2.41 × (2.30–2.52)`. @param unit after the median */
+export function ratioText({ median, low, high }: Spread, unit = ''): string {
+  const text = (value: number) => value.toFixed(value < 10 ? 2 : 0);
+  return `${text(median)}${unit}${low === high ? '' : ` (${text(low)}–${text(high)})`}`;
+}
 
 const lowest = (values: readonly number[]): number | undefined =>
   values.length > 0 ? Math.min(...values) : undefined;

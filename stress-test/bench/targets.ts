@@ -1,4 +1,5 @@
 /** The project's targets, compared with the results of a run. */
+import type { Part } from './options.ts';
 import {
   FULL_CLIENTS,
   IDLE_CLIENTS,
@@ -7,9 +8,10 @@ import {
   type Run,
   type Side,
 } from './plan.ts';
-import { highest, type Summary } from './sample.ts';
+import { highest, ratioOf, ratioText, type Summary } from './sample.ts';
 
 export interface Result {
+  part: Part;
   group: string;
   run: Run;
   summary: Summary;
@@ -83,6 +85,7 @@ export function targetsOf(results: readonly Result[], starts_s: readonly number[
       idle,
     ),
     atLeast(2.5, 'find, 256 clients, × one query a request', found('kassa'), found(NAIVE)),
+    ...purchaseTargets(results),
     atLeast(0.85, 'at 1,000,000 rows, × at 10,000', sized(1_000_000), sized(10_000)),
     {
       what: 'resident memory of a service process',
@@ -94,6 +97,28 @@ export function targetsOf(results: readonly Result[], starts_s: readonly number[
       wanted: '≤ 4 s',
       ...said(highest(starts_s), (s) => ({ reached: `${s.toFixed(1)} s`, met: s <= 4 })),
     },
+  ];
+}
+
+function purchaseTargets(results: readonly Result[]): Target[] {
+  const full = results.filter(
+    ({ part, run }) => part === 'purchase' && run.clients === FULL_CLIENTS,
+  );
+  const of = (call: Run['call'], side: Side) =>
+    full.find(({ run }) => run.call === call && run.deployment.side === side)?.summary;
+  const one_call = of('purchase', 'kassa');
+  const target = (factor: number, than: string, other: Summary | undefined): Target => ({
+    what: `purchases in one call, 256 clients, × ${than}`,
+    wanted: `≥ ${factor}`,
+    ...said(one_call && other && ratioOf(one_call, other), (ratio) => ({
+      reached: ratioText(ratio),
+      met: ratio.median >= factor,
+    })),
+  });
+  return [
+    target(0.7, 'checkouts of prepared orders', of('checkout', 'kassa')),
+    target(3, 'the same in four calls', of('purchase_by_path', 'kassa')),
+    target(5, 'one transaction each', of('purchase', NAIVE)),
   ];
 }
 
