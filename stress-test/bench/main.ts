@@ -19,7 +19,7 @@ import { measureStart } from './start-time.ts';
 import { targetsOf } from './targets.ts';
 
 /** Connections for the services and the bench itself, and a reserve. */
-const OTHER_CONNECTIONS = 40;
+const OTHER_CONNECTIONS = 56;
 
 const PROBE = { pgbench: true, connections_max: 1 };
 

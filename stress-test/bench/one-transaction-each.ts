@@ -10,7 +10,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import postgres from 'postgres';
 import { environment, readConfig } from '../../apps/runtime/config.ts';
 import { codeOf } from '../../db/failure.ts';
-import { purchase, purchaseBody } from './one-purchase-each.ts';
+import { PURCHASE_POOL_SIZE, purchase, purchaseBody } from './one-purchase-each.ts';
 
 /**
  * Connections in the pool. Of 6, 8, 10, 16 and 32 on two cores, 8 was best for distinct items and
@@ -22,8 +22,8 @@ type Pool = postgres.Sql<{ int8: number }>;
 type Transaction = postgres.TransactionSql<{ int8: number }>;
 type Line = { item_id: string; quantity: number; unit_price: number };
 
-/** Serves only the calls that the bench makes. */
-export function oneTransactionEach(sql: Pool): Hono {
+/** Serves only the calls that the bench makes. @param purchases the pool of POST /v1/orders */
+export function oneTransactionEach(sql: Pool, purchases = sql): Hono {
   const app = new Hono();
   const transaction = <T>(work: (tx: Transaction) => Promise<T>) =>
     retried(sql, 'serializable', work);
@@ -36,7 +36,8 @@ export function oneTransactionEach(sql: Pool): Hono {
   app.post('/v1/orders', async (c) => {
     const wanted = purchaseBody.safeParse(await c.req.json().catch(() => undefined));
     if (!wanted.success) throw refusal(400, 'invalid_body');
-    return c.json(await retried(sql, 'read committed', (tx) => purchase(tx, wanted.data)), 201);
+    const work = (tx: Transaction) => purchase(tx, wanted.data);
+    return c.json(await retried(purchases, 'read committed', work), 201);
   });
 
   app.get('/orders/find/:order_id', async (c) => c.json(await find(sql, c.req.param('order_id'))));
@@ -184,6 +185,7 @@ export const openPool = (database_url: string, max = POOL_SIZE): Pool =>
 
 if (import.meta.main) {
   const { DATABASE_URL = '', HOST: hostname, PORT: port } = readConfig(environment());
-  const { fetch } = oneTransactionEach(openPool(DATABASE_URL));
+  const purchases = openPool(DATABASE_URL, PURCHASE_POOL_SIZE);
+  const { fetch } = oneTransactionEach(openPool(DATABASE_URL), purchases);
   Bun.serve({ hostname, port, fetch });
 }

@@ -1,5 +1,6 @@
 /** The tables of the bench, for the terminal and for the page. */
 import type { Closing } from './deployment.ts';
+import { PURCHASE_POOL_SIZE } from './one-purchase-each.ts';
 import { POOL_SIZE } from './one-transaction-each.ts';
 import { BASKETS, DEMANDS, NAMES, type Run, SIDES } from './plan.ts';
 import { labelOf, type Outcome } from './run.ts';
@@ -17,7 +18,7 @@ export interface Table {
 const PURCHASES_TEXT = `One call: POST /v1/orders with two lines and checkout. Four calls: create, addItem, addItem
 and checkout of the paths, timed from the first call to the last answer. Only the checkout: of
 orders that exist. One transaction each: POST /v1/orders the usual way, JSON, zod and a
-transaction. "Kassa is": one call, relative to that.`;
+transaction at READ COMMITTED, a pool of ${PURCHASE_POOL_SIZE}. "Kassa is": one call, relative to that.`;
 
 type Results = Outcome['results'];
 
