@@ -7,11 +7,13 @@ import { openBudget, type Paces } from './budget.ts';
 import { type Database, newDatabase, type Orders } from './database.ts';
 import { runLoad } from './load.ts';
 import { runPgbench } from './pgbench.ts';
-import { BASKETS, type Deployment, PAYING, type Run } from './plan.ts';
+import { BASKETS, type Call, type Deployment, PAYING, type Run } from './plan.ts';
 import { highest, type Sample } from './sample.ts';
 import { type Service, startKassa, startOneTransactionEach } from './services.ts';
 
 export interface Open {
+  /** Makes a call that pays until the services have compiled its code. Once is enough. */
+  warmUp(call: Call): Promise<void>;
   /** @param rate calls a second, for an open loop */
   measure(run: Run, time: Time, rate?: number): Promise<Sample>;
   close(): Promise<Closing>;
@@ -61,9 +63,7 @@ export async function open(deployment: Deployment, dependencies: Dependencies): 
     for (let i = 0; i < deployment.processes && deployment.side !== 'pgbench'; i++) {
       services.push(await start(deployment, dependencies.stage, database.database_url));
     }
-    const cold = { ...WARM_UP, deployment };
-    const { warm_up_s = WARM_UP_S } = dependencies;
-    if (services.length > 0) await side.measure(cold, { warmup_s: 0, seconds: warm_up_s });
+    await side.warmUp('checkout');
     return side;
   } catch (error) {
     await side.drop().catch(() => {});
@@ -100,13 +100,22 @@ function sideOf(
   const budget = openBudget(dependencies.paces);
   let [answered, unanswered] = [0, 0];
   let dropped = false;
-  return { measure, close, drop };
+  const warm = new Set<Call>();
+  return { warmUp, measure, close, drop };
+
+  async function warmUp(call: Call): Promise<void> {
+    if (warm.has(call) || services.length === 0 || !PAYING.includes(call)) return;
+    warm.add(call);
+    const { warm_up_s: seconds = WARM_UP_S } = dependencies;
+    await measure({ ...WARM_UP, call, deployment }, { warmup_s: 0, seconds });
+  }
 
   /**
    * If the orders run out before the time is up, it repeats the measurement with more. A server
    * that cannot create enough of them in time is measured until they run out.
    */
   async function measure(run: Run, time: Time, rate?: number): Promise<Sample> {
+    await warmUp(run.call);
     const checks_out = run.call === 'checkout';
     const pays = PAYING.includes(run.call);
     const whole_s = time.warmup_s + time.seconds;
@@ -169,10 +178,5 @@ const TRIES_MAX = 6;
 const MAKE_S = 20;
 /** Unpaid orders for find and add_item, each used several times. */
 const CALLED_ORDERS = 20_000;
-/** Services warm up first, since the runtime compiles hot code. */
 const WARM_UP_S = 1;
-const WARM_UP: Omit<Run, 'deployment'> = {
-  call: 'checkout',
-  basket: BASKETS.distinct,
-  clients: 64,
-};
+const WARM_UP = { basket: BASKETS.distinct, clients: 64 };

@@ -14,7 +14,7 @@ export interface Deployment {
   lanes: number;
 }
 
-type Call =
+export type Call =
   | 'checkout'
   | 'purchase'
   | 'purchase_by_path'
