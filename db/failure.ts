@@ -11,6 +11,7 @@ export type Refusal =
   | 'insufficient_credit'
   | 'order_empty'
   | 'already_paid'
+  | 'order_held'
   | 'not_paid'
   | 'amount_mismatch'
   | 'limit_exceeded';

@@ -16,6 +16,8 @@ export const CALLS = {
     create: { method: 'POST', path: '/v1/orders', writes: true, body: true },
     get: { method: 'GET', path: '/v1/orders/{order_id}', writes: false },
     setLines: { method: 'PUT', path: '/v1/orders/{order_id}/lines', writes: true, body: true },
+    hold: { method: 'POST', path: '/v1/orders/{order_id}/hold', writes: true, body: true },
+    release: { method: 'POST', path: '/v1/orders/{order_id}/release', writes: true },
     checkout: { method: 'POST', path: '/v1/orders/{order_id}/checkout', writes: true },
     remove: { method: 'DELETE', path: '/v1/orders/{order_id}', writes: true },
   },

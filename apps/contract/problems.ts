@@ -41,6 +41,7 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   stock_changed: { status: 409, title: 'The stock is not the expected one' },
   order_empty: { status: 409, title: 'The order has no items' },
   already_paid: { status: 409, title: 'The order is paid, or a payment of it stands' },
+  order_held: { status: 409, title: 'The order is held: release it first' },
   not_paid: { status: 409, title: 'Nothing was paid for the order' },
   amount_mismatch: { status: 409, title: 'Another amount was paid' },
   limit_exceeded: { status: 409, title: 'A limit would be passed' },

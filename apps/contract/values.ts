@@ -28,6 +28,15 @@ export function amountOf(low: 0 | 1) {
   return z.int(error).min(low, error).max(AMOUNT_MAX, error);
 }
 
+/** How long something is held, in seconds. */
+export function seconds(high: number) {
+  const error = `must be a whole number from 1 to ${high}`;
+  return z.int(error).min(1, error).max(high, error);
+}
+
+/** A time of the store's clock, in UTC. */
+export const time = z.iso.datetime();
+
 const REASON = 'must be 1-200 characters, without control characters';
 /** Why something was changed: for people, and kept with the movement. */
 export const reason = z.string(REASON).regex(/^[^\p{C}]{1,200}$/u, REASON);

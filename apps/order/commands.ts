@@ -14,6 +14,8 @@ import {
   refuse,
   type User,
 } from '../../db/command.ts';
+import { availableOf } from '../../db/holds.ts';
+import { openBasket, unheldItem, unhold, unholdAll } from './unhold.ts';
 
 /** Each change of an order reads all its lines, so their number is limited. */
 const LINES_MAX = 1000;
@@ -34,7 +36,8 @@ export const addItem = (order_id: string, item_id: string, quantity: number): Co
     if (!order) return refuse('order_not_found', `no order ${order_id}`);
     const item = rows.item(item_id);
     if (!item) return refuse('item_not_found', `no item ${item_id}`);
-    if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
+    const basket = openBasket(rows, order);
+    if ('decision' in basket) return basket.decision;
     const old = order.lines.find((line) => line.item_id === item_id);
     const line = {
       item_id,
@@ -50,7 +53,7 @@ export const addItem = (order_id: string, item_id: string, quantity: number): Co
     if (lines.length > LINES_MAX) {
       return refuse('limit_exceeded', `order ${order_id} has ${LINES_MAX} lines already`);
     }
-    return basket({ ...order, total_cost, lines });
+    return shownBasket({ ...basket.order, total_cost, lines }, basket.items);
   },
 });
 
@@ -60,15 +63,17 @@ export const removeItem = (order_id: string, item_id: string): Command => ({
   decide(rows) {
     const order = rows.order(order_id);
     if (!order) return refuse('order_not_found', `no order ${order_id}`);
-    if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
+    const basket = openBasket(rows, order);
+    if ('decision' in basket) return basket.decision;
     const old = order.lines.find((line) => line.item_id === item_id);
     if (!old) return refuse('item_not_found', `order ${order_id} has no item ${item_id}`);
     const lines = order.lines.filter((line) => line !== old);
     const total_cost = order.total_cost - old.quantity * old.unit_price;
-    return basket({ ...order, total_cost, lines });
+    return shownBasket({ ...basket.order, total_cost, lines }, basket.items);
   },
 });
 
+/** What the order holds is free again. */
 export const removeOrder = (
   order_id: string,
   show = (id: string): Record<string, unknown> => ({ order_id: id }),
@@ -81,7 +86,9 @@ export const removeOrder = (
     if (order.payment !== null) {
       return refuse('already_paid', `order ${order_id} has a payment that stands: cancel it first`);
     }
-    return accept(show(order_id), { removed_orders: [order_id] });
+    const free = unhold(rows, order);
+    if ('lock' in free) return free;
+    return accept(show(order_id), { removed_orders: [order_id], items: free.items });
   },
 });
 
@@ -118,23 +125,23 @@ export function payFor(rows: Rows, order: Order, show: Show): Decision {
   const items: Item[] = [];
   const short: Short[] = [];
   for (const { item_id, quantity } of lines) {
-    const item = rows.item(item_id);
+    const item = unheldItem(rows, order, item_id, quantity);
     if (!item) return refuse('item_not_found', `no item ${item_id}`);
-    const { stock } = item;
-    if (stock < quantity) short.push({ item_id, wanted: quantity, available: stock });
-    items.push({ ...item, stock: stock - quantity });
+    const available = availableOf(item, rows.now_us);
+    if (available < quantity) short.push({ item_id, wanted: quantity, available });
+    items.push({ ...item, stock: item.stock - quantity });
   }
   if (short.length > 0) return outOfStock(short);
   return charge(order, user, items, rows.now_us, show);
 }
 
-interface Short {
+export interface Short {
   item_id: string;
   wanted: number;
   available: number;
 }
 
-function outOfStock(short: Short[]): Decision {
+export function outOfStock(short: Short[]): Decision {
   const items = short.sort((a, b) => (a.item_id < b.item_id ? -1 : 1));
   const names = items.map(({ item_id }) => item_id).join(', ');
   return refuse('out_of_stock', `not enough of ${names}`, { items });
@@ -148,7 +155,7 @@ function charge(order: Order, user: User, items: Item[], now_us: number, show: S
     return refuse('insufficient_credit', detail, { shortfall: -credit });
   }
   if (passesLimit(credit)) return refuse('limit_exceeded', `user ${user_id} has too much credit`);
-  const paid = { ...order, paid: true, payment: null, paid_at: now_us };
+  const paid = { ...order, paid: true, payment: null, paid_at: now_us, held_until: null };
   const changes: Changes = { orders: [paid], users: [{ ...user, credit }], items };
   if (payment === null) return accept(show(paid), changes);
   // It precedes the checkout, or the statement would pass through less than nothing.
@@ -172,9 +179,12 @@ export const initOrders = (baskets: readonly Basket[], msg: string): Command => 
   keys: { orders: baskets.map((basket) => basket.order_id) },
   decide(rows) {
     const old = baskets.flatMap(({ order_id }) => rows.order(order_id) ?? []);
+    const freed = unholdAll(rows, old);
+    if ('lock' in freed) return freed;
     return accept(
       { msg },
       {
+        items: freed.items,
         orders: baskets.map(({ order_id, user_id, lines }) => ({
           ...emptyOrder(order_id, user_id, rows.now_us),
           total_cost: lines.reduce((sum, line) => sum + line.quantity * line.unit_price, 0),
@@ -206,10 +216,10 @@ const spentStock = (order: Order) =>
     order_id: null,
   }));
 
-const basket = (order: Order): Decision =>
+const shownBasket = (order: Order, items: readonly Item[]): Decision =>
   accept(
     { order_id: order.id, items: itemsOf(order), total_cost: order.total_cost },
-    { orders: [order] },
+    { orders: [order], items },
   );
 
 /** [["item id", quantity], …], sorted by id in byte order, which `<` is for ASCII. */

@@ -1,5 +1,6 @@
 /** The commands of the stock service: items, their price and stock. */
 import { accept, type Command, passesLimit, refuse } from '../../db/command.ts';
+import { heldOf } from '../../db/holds.ts';
 
 export const createItem = (item_id: string, price: number): Command => ({
   keys: {},
@@ -18,7 +19,9 @@ const moveStock = (item_id: string, amount: number, reason: 'add' | 'subtract'):
     const item = rows.item(item_id);
     if (!item) return refuse('item_not_found', `no item ${item_id}`);
     const stock = item.stock + amount;
-    if (stock < 0) return refuse('out_of_stock', `not enough of ${item_id}`);
+    if (amount < 0 && stock < heldOf(item, rows.now_us)) {
+      return refuse('out_of_stock', `not enough of ${item_id}`);
+    }
     if (passesLimit(stock)) {
       return refuse('limit_exceeded', `item ${item_id} would pass the largest amount`);
     }
@@ -40,11 +43,14 @@ export const initItems = (
   msg: string,
 ): Command => ({
   keys: { items: item_ids },
-  decide: (rows) =>
-    accept(
+  decide(rows) {
+    const holdsOf = (id: string) => rows.item(id)?.holds ?? null;
+    const short = item_ids.find((id) => heldOf({ holds: holdsOf(id) }, rows.now_us) > stock);
+    if (short !== undefined) return refuse('out_of_stock', `orders hold more of ${short}`);
+    return accept(
       { msg },
       {
-        items: item_ids.map((id) => ({ id, price, stock, holds: null })),
+        items: item_ids.map((id) => ({ id, price, stock, holds: holdsOf(id) })),
         stock_movements: item_ids
           .map((item_id) => ({
             item_id,
@@ -54,5 +60,6 @@ export const initItems = (
           }))
           .filter((movement) => movement.amount !== 0),
       },
-    ),
+    );
+  },
 });

@@ -56,9 +56,10 @@ interface Check {
 }
 
 const checks = (sql: Sql): Check[] =>
-  [creditCheck, stockCheck, totalCheck, paymentCheck, paidCheck, signCheck].map((check) =>
-    check(sql),
-  );
+  [
+    ...[creditCheck, stockCheck, totalCheck, paymentCheck, paidCheck, signCheck],
+    ...[holdsCheck, heldCheck],
+  ].map((check) => check(sql));
 
 const creditCheck = (sql: Sql): Check => ({
   invariant: "a user's credit is its movements less its paid orders",
@@ -150,3 +151,37 @@ const signCheck = (sql: Sql): Check => ({
     select concat('order ', order_id, ', item ', item_id), concat('quantity ', quantity::text)
       from order_lines where quantity < 1 or unit_price < 0`,
 });
+
+/** What has expired before an item last changed no longer counts: its time never goes back. */
+const holdsCheck = (sql: Sql): Check => ({
+  invariant: 'the holds of an item are the lines of the orders that hold it',
+  over: sql`select count(*) as rows from items where holds is not null`,
+  violations: sql`
+    select i.id, concat('until ', h.until_s::text, ', held ', coalesce(sum(h.held), 0)::text,
+                        ', lines ', coalesce(sum(h.lines), 0)::text) as found
+    from (${heldQuantities(sql)}
+          union all
+          select l.item_id, o.held_until, 0, l.quantity
+          from orders o join order_lines l on l.order_id = o.id
+          where o.held_until is not null) as h(item_id, until_s, held, lines)
+    join items i on i.id = h.item_id
+    where h.until_s * 1000000 > coalesce(i.changed_at, 0)
+    group by i.id, h.until_s having sum(h.held) <> sum(h.lines)`,
+});
+
+const heldCheck = (sql: Sql): Check => ({
+  invariant: 'no item is held beyond its stock',
+  over: sql`select count(*) as rows from items where holds is not null`,
+  violations: sql`
+    select i.id, concat('stock ', i.stock::text, ', held ', sum(h.held)::text) as found
+    from (${heldQuantities(sql)}) as h(item_id, until_s, held, lines)
+    join items i on i.id = h.item_id
+    where h.until_s * 1000000 > coalesce(i.changed_at, 0)
+    group by i.id, i.stock having sum(h.held) > i.stock`,
+});
+
+/** A row for each second until which something of an item is held. */
+const heldQuantities = (sql: Sql): Statement => sql`
+  select i.id, e.key::int8, e.value::int8, 0::int8
+  from items i cross join lateral jsonb_each_text(i.holds::jsonb) as e(key, value)
+  where i.holds is not null`;

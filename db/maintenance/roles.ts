@@ -33,6 +33,7 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     items: ['select', 'update'],
     credit_movements: ['insert'], // checkout of an order with a payment; batch_init over paid orders
     stock_movements: ['insert'], // batch_init over paid orders
+    order_events: ['insert'],
     order_metadata: ['insert'],
   },
   kassa_payment: {

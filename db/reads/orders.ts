@@ -2,21 +2,26 @@
 import type { Keys, Line, Order } from '../command.ts';
 import { textArray } from '../connection/arrays.ts';
 import type { Sql, Statement } from '../connection/connection.ts';
+import { nowIf } from '../connection/dialect.ts';
 import type { ReadPool, Trying } from '../connection/pool.ts';
 import { assert } from '../failure.ts';
 
 /** Lines that one statement returns, however many the orders have: enough for several orders. */
 const LINES_MAX = 5000;
 
+/** With the store's time at the read, if there is a hold that may have expired; else 0. */
+export type Seen<T> = T & { now_us: number };
+
 /** Yields the orders, portion by portion. */
 export async function* findOrders(
   pool: ReadPool,
   order_ids: readonly string[],
   trying: Trying,
-): AsyncGenerator<Order[]> {
+): AsyncGenerator<Seen<Order>[]> {
   const select = (sql: Sql, ids: string) =>
     sql`select o.id, o.user_id, o.paid, o.total_cost, o.payment, o.paid_at, o.held_until, o.refunded,
-               o.created_at,                l.item_id, l.quantity, l.unit_price, l.refunded as line_refunded
+               o.created_at, ${nowIf(sql, sql`o.held_until is not null`, sql`0`)},
+               l.item_id, l.quantity, l.unit_price, l.refunded as line_refunded
         from orders o left join order_lines l on l.order_id = o.id
         where o.id = any(${ids}::text[]) order by o.id limit ${LINES_MAX + 1}`;
   for (let left = order_ids; left.length > 0; ) {
@@ -48,7 +53,7 @@ export async function prefetchOrders(
 }
 
 /** A row for each line, and one for an order without lines. */
-type JoinedRow = Omit<Order, 'lines'> & { line_refunded: number | null } & (
+type JoinedRow = Omit<Seen<Order>, 'lines'> & { line_refunded: number | null } & (
     | Omit<Line, 'refunded'>
     | { [Column in keyof Omit<Line, 'refunded'>]: null }
   );
@@ -74,8 +79,8 @@ async function readPortion<Row extends { id: string }>(
   return { rows: whole, left: order_ids.filter((id) => !done.has(id)) };
 }
 
-function ordersIn(rows: readonly JoinedRow[]): Order[] {
-  const found = new Map<string, Order & { lines: Line[] }>();
+function ordersIn(rows: readonly JoinedRow[]): Seen<Order>[] {
+  const found = new Map<string, Seen<Order> & { lines: Line[] }>();
   for (const { item_id, quantity, unit_price, line_refunded, ...order } of rows) {
     const lines = found.get(order.id)?.lines ?? [];
     if (item_id !== null) lines.push({ item_id, quantity, unit_price, refunded: line_refunded });

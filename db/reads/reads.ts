@@ -2,16 +2,17 @@
 import { systemClock } from '../clock.ts';
 import type { Item, Keys, Order, User } from '../command.ts';
 import { textArray } from '../connection/arrays.ts';
+import { nowIf } from '../connection/dialect.ts';
 import type { PoolLimits, ReadPool, Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 import { type Meter, silentMeter } from '../meter.ts';
-import { findOrders, prefetchOrders } from './orders.ts';
+import { findOrders, prefetchOrders, type Seen } from './orders.ts';
 import { type Find, ReadBatcher } from './read-batcher.ts';
 
 export interface Reads {
-  findOrder(order_id: string): Promise<Order | undefined>;
+  findOrder(order_id: string): Promise<Seen<Order> | undefined>;
   findUser(user_id: string): Promise<User | undefined>;
-  findItem(item_id: string): Promise<Item | undefined>;
+  findItem(item_id: string): Promise<Seen<Item> | undefined>;
   /**
    * The keys of each order, its user and its items; no keys for an order that does not exist.
    * Orders whose lines exceed one statement are left out: ask for them again. The result is only a
@@ -58,10 +59,11 @@ async function* findUsers(pool: ReadPool, ids: readonly string[], trying: Trying
 async function* findItems(pool: ReadPool, ids: readonly string[], trying: Trying) {
   const rows = await pool.read(
     (sql) =>
-      sql`select id, price, stock, holds from items where id = any(${textArray(ids)}::text[])`,
+      sql`select id, price, stock, holds, ${nowIf(sql, sql`holds is not null`, sql`changed_at`)}
+          from items where id = any(${textArray(ids)}::text[])`,
     trying,
   );
-  yield rows as unknown as Item[];
+  yield rows as unknown as Seen<Item>[];
 }
 
 /** Rejects after `ms` with the reason for the wait. */

@@ -1,7 +1,17 @@
 /** Compares the commands with the sequential model over thousands of random histories. */
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import type { Changes, Command, Item, Keys, Order, Rows, User } from '../../db/command.ts';
+import {
+  type Changes,
+  type Command,
+  type Item,
+  type Keys,
+  mergeKeys,
+  type Order,
+  type Rows,
+  type User,
+} from '../../db/command.ts';
+import { heldOf } from '../../db/holds.ts';
 import { commandFor } from '../support/command-for.ts';
 import { type Call, emptyWorld, LIMIT, perform, totalOf, type World } from '../support/model.ts';
 
@@ -20,7 +30,7 @@ class Tables {
     for (let tries = 0; tries < 3; tries++) {
       const decision = command.decide(this.locked(keys));
       if ('lock' in decision) {
-        keys = decision.lock;
+        keys = mergeKeys(keys, decision.lock);
         continue;
       }
       if ('refusal' in decision.outcome) {
@@ -86,7 +96,14 @@ const call: fc.Arbitrary<Call> = fc.oneof(
   weighted(4, { call: fc.constant('addItem'), order, item, amount }),
   weighted(1, { call: fc.constant('removeItem'), order, item }),
   weighted(1, { call: fc.constant('removeOrder'), order }),
+  weighted(3, { call: fc.constant('hold'), order, ttl_s: fc.constantFrom(1, 5, 20, 86_400) }),
+  weighted(1, { call: fc.constant('release'), order }),
   weighted(4, { call: fc.constant('checkout'), order }),
+);
+/** Seconds that pass before a call: the holds of most expire in time. */
+const pause_s = fc.oneof(
+  { weight: 4, arbitrary: fc.constant(0) },
+  { weight: 1, arbitrary: fc.nat({ max: 12 }) },
 );
 
 /** Two users, three items (one of them free), and an order with a line for each user. */
@@ -121,13 +138,15 @@ const isFresh = (world: World, { call, ...rest }: Call): boolean =>
 test('every call has the outcome and the effect of the sequential model', () => {
   const reached = new Set<string>();
   fc.assert(
-    fc.property(fc.array(call, { minLength: 10, maxLength: 60 }), (calls) => {
+    fc.property(fc.array(fc.tuple(call, pause_s), { minLength: 10, maxLength: 60 }), (calls) => {
       const { world, tables } = begin();
-      for (const next of calls) {
+      for (const [next, passed_s] of calls) {
+        tables.now_us += 1e6 * passed_s;
         if (!isFresh(world, next)) continue;
         const standing = 'order' in next && (tables.orders.get(next.order)?.payment ?? 0) > 0;
         const outcome = tables.run(commandFor(next));
-        expect(outcome).toBe(perform(world, next));
+        expect(outcome).toBe(perform(world, next, tables.now_us));
+        expectHeld(world, tables);
         reached.add(`${next.call} ${outcome}${standing ? ' with a payment' : ''}`);
       }
       expectSame(world, tables);
@@ -150,6 +169,9 @@ test('every call has the outcome and the effect of the sequential model', () => 
     'addItem limit_exceeded',
     'addFunds limit_exceeded',
     'removeOrder already_paid with a payment',
+    'hold ok',
+    'hold out_of_stock',
+    'addItem order_held',
   ];
   expect(rare.filter((outcome) => !reached.has(outcome))).toEqual([]);
 });
@@ -160,10 +182,10 @@ function expectSame(world: World, { users, items, orders }: Tables): void {
   expect({
     users: entries(users.values(), ({ id, credit }) => [id, credit]),
     items: entries(items.values(), ({ id, price, stock }) => [id, { price, stock }]),
-    orders: entries(orders.values(), ({ id, user_id: user, paid, payment, lines }) => [
+    orders: entries(orders.values(), ({ id, user_id: user, paid, payment, held_until, lines }) => [
       id,
       {
-        ...{ user, paid, payment: payment ?? 0 },
+        ...{ user, paid, payment: payment ?? 0, held_until: held_until ?? undefined },
         lines: entries(lines, ({ item_id, quantity, unit_price: price }) => [
           item_id,
           { quantity, price },
@@ -172,6 +194,18 @@ function expectSame(world: World, { users, items, orders }: Tables): void {
     ]),
   }).toEqual(world);
   for (const { id, total_cost } of orders.values()) expect(total_cost).toBe(totalOf(world, id));
+}
+
+/** What each item's row says is held now is what the orders of the world hold. */
+function expectHeld(world: World, { items, now_us }: Tables): void {
+  for (const item of items.values()) {
+    let held = 0;
+    for (const { held_until = 0, lines } of world.orders.values()) {
+      if (held_until * 1e6 > now_us) held += lines.get(item.id)?.quantity ?? 0;
+    }
+    expect([item.id, heldOf(item, now_us)]).toEqual([item.id, held]);
+    expect(held).toBeLessThanOrEqual(item.stock);
+  }
 }
 
 /** The invariants of the audit, on the tables in memory. */

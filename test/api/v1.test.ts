@@ -48,7 +48,10 @@ test('the price of an item changes for new lines, and not for those that are the
   const order_id = (await kassa.post(`/orders/create/${await user()}`)).body.order_id;
   await kassa.post(`/orders/addItem/${order_id}/${id}/1`);
   const changed = await send('PATCH', `/v1/items/${id}`, { price: 8 });
-  expect([changed.status, changed.body]).toEqual([200, { id, price: 8, stock: 10 }]);
+  expect([changed.status, changed.body]).toEqual([
+    200,
+    { id, price: 8, stock: 10, held: 0, available: 10 },
+  ]);
   const added = await kassa.post(`/orders/addItem/${order_id}/${id}/1`);
   expect(added.body.total_cost).toBe(10);
 });

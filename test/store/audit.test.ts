@@ -33,7 +33,7 @@ async function repair() {
 /** The violated invariants, with the examples of each. */
 async function violations(): Promise<Record<string, string[]>> {
   const findings = await audit(connection);
-  expect(findings.length).toBe(6);
+  expect(findings.length).toBe(8);
   const violated = findings.filter((finding) => finding.violations > 0);
   return Object.fromEntries(violated.map(({ invariant, examples }) => [invariant, examples]));
 }
@@ -43,6 +43,8 @@ const STOCK = "an item's stock is its movements less its lines in paid orders";
 const TOTAL = "an order's total is the sum of its lines";
 const PAYMENT = "an order's standing payment is its movements";
 const PAID = 'a paid order has lines and no other payment';
+const HOLDS = 'the holds of an item are the lines of the orders that hold it';
+const HELD = 'no item is held beyond its stock';
 
 const damages: [what: string, invariants: string[], damage: string][] = [
   ['credit out of nothing', [CREDIT], 'update users set credit = credit + 1'],
@@ -60,6 +62,16 @@ const damages: [what: string, invariants: string[], damage: string][] = [
   ],
   ['a payment that has no movement', [PAYMENT], 'update orders set payment = 6 where not paid'],
   ['lines without their order', [TOTAL], `insert into order_lines values ('no', '${item}', 1, 1)`],
+  [
+    'a hold that no order has, beyond the stock',
+    [HOLDS, HELD],
+    `update items set holds = '{"9000000000":9999}', changed_at = 1`,
+  ],
+  [
+    'an order that holds what its item does not know',
+    [HOLDS],
+    'update orders set held_until = 9000000000 where not paid',
+  ],
   ['an empty paid order', [PAID], `insert into orders values ('bare', '${user}', true, 0, null)`],
 ];
 test.each(damages)('the audit reports %s', async (_, invariants, damage) => {

@@ -22,6 +22,8 @@ const PATHS: Record<Name, string> = {
   addItem: '/orders/addItem/:order/:item/:amount',
   removeItem: '/orders/removeItem/:order/:item',
   removeOrder: '/orders/remove/:order',
+  hold: '/v1/orders/:order/hold',
+  release: '/v1/orders/:order/release',
   checkout: '/orders/checkout/:order',
 };
 

@@ -1,5 +1,6 @@
 /** Maps a call of the model to the command that the service submits for it. */
 import * as orders from '../../apps/order/commands.ts';
+import { holdOrder, releaseOrder } from '../../apps/order/v1/holds.ts';
 import * as payment from '../../apps/payment/commands.ts';
 import * as stock from '../../apps/stock/commands.ts';
 import type { Command } from '../../db/command.ts';
@@ -16,6 +17,8 @@ const commands: { [Name in Call['call']]: (call: Call & { call: Name }) => Comma
   addItem: ({ order, item, amount }) => orders.addItem(order, item, amount),
   removeItem: ({ order, item }) => orders.removeItem(order, item),
   removeOrder: ({ order }) => orders.removeOrder(order),
+  hold: ({ order, ttl_s }) => holdOrder(order, ttl_s),
+  release: ({ order }) => releaseOrder(order),
   checkout: ({ order }) => orders.checkout(order),
 };
 

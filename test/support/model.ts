@@ -13,6 +13,8 @@ export interface Order {
   paid: boolean;
   payment: number;
   lines: Map<string, { quantity: number; price: number }>;
+  /** The second until which it holds its lines; it may have passed. */
+  held_until: number | undefined;
 }
 
 export type Call =
@@ -24,17 +26,28 @@ export type Call =
   | { call: 'addItem'; order: string; item: string; amount: number }
   | { call: 'removeItem'; order: string; item: string }
   | { call: 'removeOrder'; order: string }
+  | { call: 'hold'; order: string; ttl_s: number }
+  | { call: 'release'; order: string }
   | { call: 'checkout'; order: string };
 
 export const LIMIT = 2 ** 53 - 1;
 
 export const emptyWorld = (): World => ({ users: new Map(), items: new Map(), orders: new Map() });
 
+/** A new order. */
+export const openOrder = (user: string): Order => ({
+  ...{ user, paid: false, payment: 0, held_until: undefined },
+  lines: new Map(),
+});
+
 export const totalOf = ({ orders }: World, order: string): number =>
   [...(orders.get(order)?.lines.values() ?? [])].reduce((sum, l) => sum + l.quantity * l.price, 0);
 
-/** Performs the call on the world. @returns 'ok', or the code of a refusal without effect */
-export function perform(world: World, call: Call): string {
+/**
+ * Performs the call on the world. @returns 'ok', or the code of a refusal without effect
+ * @param now_us the time of the decision; without it no hold ever expires
+ */
+export function perform(world: World, call: Call, now_us = 0): string {
   switch (call.call) {
     case 'addFunds':
       return setCredit(world, call.user, call.amount);
@@ -47,18 +60,22 @@ export function perform(world: World, call: Call): string {
     case 'addStock':
       return setStock(world, call.item, call.amount);
     case 'subtractStock':
-      return setStock(world, call.item, -call.amount);
+      return setStock(world, call.item, -call.amount, heldOf(world, call.item, now_us));
     case 'createOrder':
       if (!world.users.has(call.user)) return 'user_not_found';
-      world.orders.set(call.order, { user: call.user, paid: false, payment: 0, lines: new Map() });
+      world.orders.set(call.order, openOrder(call.user));
       return 'ok';
     case 'addItem':
-      return addItem(world, call);
+      return addItem(world, call, now_us);
     case 'removeItem':
     case 'removeOrder':
-      return remove(world, call);
+      return remove(world, call, now_us);
+    case 'hold':
+      return hold(world, call, now_us);
+    case 'release':
+      return release(world, call.order);
     case 'checkout':
-      return checkout(world, call.order);
+      return checkout(world, call.order, now_us);
   }
 }
 
@@ -71,10 +88,23 @@ function setCredit(world: World, user: string, change: number): string {
   return 'ok';
 }
 
-function setStock(world: World, id: string, change: number): string {
+const isHeld = ({ held_until }: Order, now_us: number): boolean =>
+  held_until !== undefined && held_until * 1e6 > now_us;
+
+/** What orders, except one, hold of an item. */
+function heldOf({ orders }: World, item: string, now_us: number, except?: Order): number {
+  let held = 0;
+  for (const order of orders.values()) {
+    if (order !== except && isHeld(order, now_us)) held += order.lines.get(item)?.quantity ?? 0;
+  }
+  return held;
+}
+
+/** @param least what must be left of a stock that shrinks */
+function setStock(world: World, id: string, change: number, least = 0): string {
   const item = world.items.get(id);
   if (!item) return 'item_not_found';
-  if (item.stock + change < 0) return 'out_of_stock';
+  if (change < 0 && item.stock + change < least) return 'out_of_stock';
   if (item.stock + change > LIMIT) return 'limit_exceeded';
   world.items.set(id, { ...item, stock: item.stock + change });
   return 'ok';
@@ -106,29 +136,35 @@ function cancel(world: World, call: Extract<Call, { call: 'cancel' }>): string {
   return 'ok';
 }
 
-function addItem(world: World, call: Extract<Call, { call: 'addItem' }>): string {
+function addItem(world: World, call: Extract<Call, { call: 'addItem' }>, now_us: number): string {
   const order = world.orders.get(call.order);
   if (!order) return 'order_not_found';
   const item = world.items.get(call.item);
   if (!item) return 'item_not_found';
   if (order.paid) return 'already_paid';
+  if (isHeld(order, now_us)) return 'order_held';
   const line = order.lines.get(call.item) ?? { quantity: 0, price: item.price };
   const quantity = line.quantity + call.amount;
   const total = BigInt(totalOf(world, call.order)) + BigInt(call.amount) * BigInt(line.price);
   if (quantity > LIMIT || total > BigInt(LIMIT)) return 'limit_exceeded';
   const lines = new Map(order.lines).set(call.item, { ...line, quantity });
-  world.orders.set(call.order, { ...order, lines });
+  world.orders.set(call.order, { ...order, lines, held_until: undefined });
   return 'ok';
 }
 
-function remove(world: World, call: Extract<Call, { call: 'removeItem' | 'removeOrder' }>): string {
+function remove(
+  world: World,
+  call: Extract<Call, { call: 'removeItem' | 'removeOrder' }>,
+  now_us: number,
+): string {
   const order = world.orders.get(call.order);
   if (!order) return 'order_not_found';
   if (order.paid) return 'already_paid';
   if (call.call === 'removeItem') {
+    if (isHeld(order, now_us)) return 'order_held';
     const lines = new Map(order.lines);
     if (!lines.delete(call.item)) return 'item_not_found';
-    world.orders.set(call.order, { ...order, lines });
+    world.orders.set(call.order, { ...order, lines, held_until: undefined });
     return 'ok';
   }
   if (order.payment > 0) return 'already_paid';
@@ -136,18 +172,48 @@ function remove(world: World, call: Extract<Call, { call: 'removeItem' | 'remove
   return 'ok';
 }
 
-function checkout(world: World, id: string): string {
+function hold(world: World, call: Extract<Call, { call: 'hold' }>, now_us: number): string {
+  const order = world.orders.get(call.order);
+  if (!order) return 'order_not_found';
+  if (order.paid) return 'already_paid';
+  if (order.lines.size === 0) return 'order_empty';
+  if (isShort(world, order, now_us)) return 'out_of_stock';
+  world.orders.set(call.order, { ...order, held_until: expiryOf(call.ttl_s, now_us) });
+  return 'ok';
+}
+
+/** It begins a grain, of an eighth of the time at most, after the time has passed. */
+function expiryOf(ttl_s: number, now_us: number): number {
+  let grain_s = 1;
+  while (16 * grain_s <= ttl_s) grain_s *= 2;
+  return grain_s * Math.ceil((now_us / 1e6 + ttl_s) / grain_s);
+}
+
+function release(world: World, id: string): string {
+  const order = world.orders.get(id);
+  if (!order) return 'order_not_found';
+  if (order.paid) return 'already_paid';
+  world.orders.set(id, { ...order, held_until: undefined });
+  return 'ok';
+}
+
+/** Others hold what this order needs, or it is not there. */
+const isShort = (world: World, order: Order, now_us: number): boolean =>
+  [...order.lines].some(([item, { quantity }]) => {
+    const stock = world.items.get(item)?.stock ?? 0;
+    return stock - heldOf(world, item, now_us, order) < quantity;
+  });
+
+function checkout(world: World, id: string, now_us: number): string {
   const order = world.orders.get(id);
   if (!order) return 'order_not_found';
   if (order.paid) return 'ok';
   if (order.lines.size === 0) return 'order_empty';
   const lines = [...order.lines];
-  for (const [item, { quantity }] of lines) {
-    if ((world.items.get(item)?.stock ?? 0) < quantity) return 'out_of_stock';
-  }
+  if (isShort(world, order, now_us)) return 'out_of_stock';
   const result = setCredit(world, order.user, order.payment - totalOf(world, id));
   if (result !== 'ok') return result;
   for (const [item, { quantity }] of lines) setStock(world, item, -quantity);
-  world.orders.set(id, { ...order, paid: true, payment: 0 });
+  world.orders.set(id, { ...order, paid: true, payment: 0, held_until: undefined });
   return 'ok';
 }

@@ -30,6 +30,8 @@ const walks: Record<Service, string[]> = {
     'POST /v1/orders {"user_id":"0","lines":[{"item_id":"0","quantity":1}],"checkout":true}',
     'POST /v1/orders {"user_id":"0","metadata":{"a":"b"}}',
     'PUT /v1/orders/{id}/lines {"lines":[{"item_id":"1","quantity":1}]}',
+    'POST /v1/orders/{id}/hold {"ttl_s":60}',
+    'POST /v1/orders/{id}/release',
     'GET /v1/orders/{id}',
     'POST /v1/orders/{id}/checkout',
     'POST /v1/orders {"user_id":"0"}',

@@ -10,7 +10,7 @@ const basket = z.strictObject({ order_id: id, items: lines, total_cost: balance 
 const add = {
   methods: ['POST'],
   answer: basket,
-  refusals: ['order_not_found', 'item_not_found', 'already_paid', 'limit_exceeded'],
+  refusals: ['order_not_found', 'item_not_found', 'already_paid', 'order_held', 'limit_exceeded'],
   writes: true,
 } as const;
 const PRICE =
@@ -76,7 +76,7 @@ export const orderPaths = callsOf('path_orders', {
     summary: 'Remove the line of an item',
     params: { order_id: id, item_id: id },
     answer: basket,
-    refusals: ['order_not_found', 'item_not_found', 'already_paid'],
+    refusals: ['order_not_found', 'item_not_found', 'already_paid', 'order_held'],
     writes: true,
   },
 

@@ -52,7 +52,7 @@ export const stockPaths = callsOf('path_stock', {
     summary: 'For load tests: create the items 0 … n-1, or set their stock and price',
     params: { n: rowCount, starting_stock: startingValue, item_price: startingValue },
     answer: z.strictObject({ msg: z.string() }),
-    refusals: ['batch_init_disabled'],
+    refusals: ['batch_init_disabled', 'out_of_stock'],
     writes: true,
   },
 });

@@ -8,6 +8,8 @@ const item = z.strictObject({
   id,
   price: balance,
   stock: balance,
+  held: balance.describe('What orders hold of the stock now.'),
+  available: balance.describe('What can be taken: stock less held.'),
   metadata: metadata.optional(),
 });
 

@@ -1,8 +1,9 @@
 /** The calls under /v1/orders: baskets, and whole purchases in one call. */
 import { z } from 'zod';
+import { HOLD_MAX_S } from '../../../db/holds.ts';
 import { callsOf } from '../call.ts';
 import { CHECKOUT_REFUSALS } from '../paths/order.ts';
-import { amountOf, balance, id, metadata, quantity } from '../values.ts';
+import { amountOf, balance, id, metadata, quantity, seconds, time } from '../values.ts';
 
 const LINES_MAX = 1000;
 
@@ -19,10 +20,13 @@ const wanted = z
     }
   });
 
+const ttl_s = seconds(HOLD_MAX_S);
+
 const order = z.strictObject({
   id,
   user_id: id,
-  state: z.enum(['open', 'paid']),
+  state: z.enum(['open', 'held', 'paid']),
+  held_until: time.optional().describe('When the hold of a held order expires.'),
   lines: z
     .array(z.strictObject({ item_id: id, quantity, unit_price: balance, total: balance }))
     .describe('Sorted by the id of the item.'),
@@ -38,16 +42,22 @@ export const orderCalls = callsOf('orders', {
     summary: 'Create an order; with checkout, the whole purchase in one transaction, or nothing',
     description: 'Each item has one line.',
     params: {},
-    body: z.strictObject({
-      id: id.optional().describe('Made if it is not given.'),
-      user_id: id,
-      lines: wanted.optional(),
-      metadata: metadata.optional(),
-      checkout: z
-        .boolean('must be true or false')
-        .optional()
-        .describe('Take the stock and the money at once.'),
-    }),
+    body: z
+      .strictObject({
+        id: id.optional().describe('Made if it is not given.'),
+        user_id: id,
+        lines: wanted.optional(),
+        metadata: metadata.optional(),
+        checkout: z
+          .boolean('must be true or false')
+          .optional()
+          .describe('Take the stock and the money at once.'),
+        hold_s: ttl_s.optional().describe('Hold the lines for so long; not with checkout.'),
+      })
+      .refine(({ checkout, hold_s }) => !checkout || hold_s === undefined, {
+        path: ['hold_s'],
+        message: 'is not for an order that is paid at once',
+      }),
     status: 201,
     answer: order,
     refusals: [
@@ -78,7 +88,29 @@ export const orderCalls = callsOf('orders', {
     summary: 'Replace the lines of an open order',
     description: 'An item that the order has already keeps its price.',
     body: z.strictObject({ lines: wanted }),
-    refusals: ['order_not_found', 'item_not_found', 'already_paid', 'limit_exceeded'],
+    refusals: ['order_not_found', 'item_not_found', 'already_paid', 'order_held', 'limit_exceeded'],
+    writes: true,
+  },
+
+  hold: {
+    ...ofOrder,
+    methods: ['POST'],
+    path: '/v1/orders/{order_id}/hold',
+    summary: 'Hold the stock of an order while somebody pays',
+    description:
+      'Others cannot take what is held. The hold ends by itself: after at least ttl_s seconds, and at most an eighth of that later, rounded up to a second; held_until is exact. A held order that is held again gets the new time.',
+    body: z.strictObject({ ttl_s }),
+    refusals: ['order_not_found', 'item_not_found', 'order_empty', 'already_paid', 'out_of_stock'],
+    writes: true,
+  },
+
+  release: {
+    ...ofOrder,
+    methods: ['POST'],
+    path: '/v1/orders/{order_id}/release',
+    summary: 'Give back what an order holds',
+    description: 'An open order stays as it is.',
+    refusals: ['order_not_found', 'already_paid'],
     writes: true,
   },
 

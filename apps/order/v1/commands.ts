@@ -2,6 +2,7 @@
 import {
   accept,
   type Command,
+  type Decision,
   emptyOrder,
   keep,
   type Line,
@@ -12,6 +13,9 @@ import {
   withChanges,
 } from '../../../db/command.ts';
 import { payFor } from '../commands.ts';
+import { openBasket } from '../unhold.ts';
+import { holdLines } from './holds.ts';
+import { orderOf } from './show.ts';
 
 export interface Wanted {
   item_id: string;
@@ -26,6 +30,8 @@ export interface Purchase {
   /** Each item once. */
   lines: readonly Wanted[];
   checkout: boolean;
+  /** How long the new order holds its lines; without a checkout only. */
+  hold_s?: number | undefined;
   metadata?: Record<string, string> | undefined;
 }
 
@@ -42,11 +48,15 @@ export const createOrder = ({ id, chosen, user_id, lines, ...purchase }: Purchas
     const basket = fill(rows, emptyOrder(id, user_id, rows.now_us), lines);
     if ('refusal' in basket) return basket.refusal;
     const { order } = basket;
-    const { checkout, metadata } = purchase;
-    const show = (order: Order) => ({ ...orderOf(order), ...(metadata && { metadata }) });
-    const decision = checkout
-      ? payFor(rows, order, show)
-      : accept(show(order), { orders: [order] });
+    const { checkout, hold_s, metadata } = purchase;
+    const show = (order: Order, now_us = 0) => ({
+      ...orderOf(order, now_us),
+      ...(metadata && { metadata }),
+    });
+    let decision: Decision;
+    if (checkout) decision = payFor(rows, order, show);
+    else if (hold_s === undefined) decision = accept(show(order), { orders: [order] });
+    else decision = holdLines(rows, order, hold_s, show);
     return withChanges(decision, keep('order', id, metadata));
   },
 });
@@ -57,10 +67,11 @@ export const setLines = (order_id: string, lines: readonly Wanted[]): Command =>
   decide(rows) {
     const order = rows.order(order_id);
     if (!order) return refuse('order_not_found', `no order ${order_id}`);
-    if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);
-    const basket = fill(rows, order, lines);
+    const open = openBasket(rows, order);
+    if ('decision' in open) return open.decision;
+    const basket = fill(rows, open.order, lines);
     if ('refusal' in basket) return basket.refusal;
-    return accept(orderOf(basket.order), { orders: [basket.order] });
+    return accept(orderOf(basket.order), { orders: [basket.order], items: open.items });
   },
 });
 
@@ -82,19 +93,3 @@ function fill(rows: Rows, order: Order, wanted: readonly Wanted[]) {
   }
   return { order: { ...order, lines, total_cost } };
 }
-
-/** An order as /v1 shows it. */
-export const orderOf = ({ id, user_id, paid, lines, total_cost }: Order) => ({
-  id,
-  user_id,
-  state: paid ? 'paid' : 'open',
-  lines: lines
-    .map(({ item_id, quantity, unit_price }) => ({
-      item_id,
-      quantity,
-      unit_price,
-      total: quantity * unit_price,
-    }))
-    .sort((a, b) => (a.item_id < b.item_id ? -1 : 1)),
-  total_cost,
-});

@@ -1,5 +1,6 @@
 /** The commands of /v1/items: prices and stock. */
 import { accept, type Command, type Item, keep, passesLimit, refuse } from '../../../db/command.ts';
+import { availableOf, heldOf } from '../../../db/holds.ts';
 
 export interface NewItem {
   id: string;
@@ -16,7 +17,7 @@ export const createItem = ({ id: item_id, chosen, metadata, price, stock }: NewI
     if (chosen && rows.item(item_id)) return refuse('already_exists', `item ${item_id} exists`);
     const opening = { item_id, amount: stock, reason: 'opening', order_id: null };
     const item = { id: item_id, price, stock, holds: null };
-    return accept(itemOf(item, metadata), {
+    return accept(itemOf(item, rows.now_us, metadata), {
       items: [item],
       stock_movements: stock > 0 ? [opening] : [],
       ...keep('item', item_id, metadata),
@@ -30,7 +31,7 @@ export const changePrice = (item_id: string, price: number): Command => ({
     const item = rows.item(item_id);
     if (!item) return refuse('item_not_found', `no item ${item_id}`);
     const changed = { ...item, price };
-    return accept(itemOf(changed), { items: [changed] });
+    return accept(itemOf(changed, rows.now_us), { items: [changed] });
   },
 });
 
@@ -52,15 +53,15 @@ export const changeStock = (item_id: string, change: StockChange): Command => ({
       return refuse('stock_changed', detail, { stock: item.stock });
     }
     const stock = item.stock + delta;
-    if (stock < 0) {
-      const short = { item_id, wanted: -delta, available: item.stock };
+    if (delta < 0 && stock < heldOf(item, rows.now_us)) {
+      const short = { item_id, wanted: -delta, available: availableOf(item, rows.now_us) };
       return refuse('out_of_stock', `not enough of ${item_id}`, { items: [short] });
     }
     if (passesLimit(stock)) {
       return refuse('limit_exceeded', `item ${item_id} would pass the largest amount`);
     }
     const changed = { ...item, stock };
-    return accept(itemOf(changed), {
+    return accept(itemOf(changed, rows.now_us), {
       items: [changed],
       stock_movements: [{ item_id, amount: delta, reason, order_id: null }],
     });
@@ -68,9 +69,8 @@ export const changeStock = (item_id: string, change: StockChange): Command => ({
 });
 
 /** An item as /v1 shows it. */
-export const itemOf = ({ id, price, stock }: Item, metadata?: Record<string, string>) => ({
-  id,
-  price,
-  stock,
-  ...(metadata && { metadata }),
-});
+export function itemOf(item: Item, now_us: number, metadata?: Record<string, string>) {
+  const { id, price, stock } = item;
+  const held = heldOf(item, now_us);
+  return { id, price, stock, held, available: stock - held, ...(metadata && { metadata }) };
+}

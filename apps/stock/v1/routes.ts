@@ -17,7 +17,7 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
   on(app, calls.get, async (c, { item_id }) => {
     const item = await store.read.findItem(item_id);
     if (!item) throw new Failure('item_not_found', `no item ${item_id}`);
-    return c.json(itemOf(item));
+    return c.json(itemOf(item, item.now_us));
   });
 
   on(app, calls.changePrice, (c, { item_id }, { price }) =>

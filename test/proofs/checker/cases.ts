@@ -8,7 +8,10 @@ import type { Call, World } from '../../support/model.ts';
  */
 export function world(): World {
   const order = (item: string, price: number) => {
-    return { user: 'u', paid: false, payment: 0, lines: new Map([[item, { quantity: 1, price }]]) };
+    return {
+      ...{ user: 'u', paid: false, payment: 0, held_until: undefined },
+      lines: new Map([[item, { quantity: 1, price }]]),
+    };
   };
   return {
     users: new Map(Object.entries({ u: 100, v: 0 })),

@@ -1,7 +1,7 @@
 /** Checks a run of the consistency test as a history: does one serial order explain all of it? */
 import { isDone, isRefused } from '../../support/client.ts';
 import type { Operation, Read, Seen } from '../../support/history.ts';
-import { emptyWorld, type World } from '../../support/model.ts';
+import { emptyWorld, openOrder, type World } from '../../support/model.ts';
 import { check } from '../checker/checker.ts';
 import {
   type Attempt,
@@ -61,7 +61,7 @@ function worldOf({ plan, ids }: Evidence): World {
       return [ids.item[item] ?? '', { quantity, price: plan.items[item]?.price ?? 0 }] as const;
     });
     const user = ids.user[order.user] ?? '';
-    const entry = { user, paid: false, payment: 0, lines: new Map(lines) };
+    const entry = { ...openOrder(user), lines: new Map(lines) };
     world.orders.set(ids.order[i] ?? '', entry);
   }
   return world;

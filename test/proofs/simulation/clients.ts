@@ -138,17 +138,18 @@ function watched({ oracle, store }: ClientContext, submission: Submission): Comm
   return {
     ...command,
     decide(rows) {
+      const { now_us } = rows;
       const decision = command.decide(rows);
       if ('lock' in decision) {
         store.count('requeue');
-        oracle.decided({ submission, outcome: 'lock', bad: false, writes: false });
+        oracle.decided({ submission, outcome: 'lock', bad: false, writes: false, now_us: 0 });
         return decision;
       }
       const { changes } = decision;
       const outcome = 'refusal' in decision.outcome ? decision.outcome.refusal : 'ok';
       const bad = submission.kind !== 'call' && changes !== undefined;
       const writes = changes !== undefined || submission.key !== undefined;
-      const body = oracle.decided({ submission, outcome, bad, writes });
+      const body = oracle.decided({ submission, outcome, bad, writes, now_us });
       if (bad && submission.kind === 'throws') ask(rows);
       const all = bad ? { ...changes, ...badly(submission) } : changes;
       const answer = { status: outcome === 'ok' ? 200 : 409, body };
@@ -177,12 +178,13 @@ function newCall(context: ClientContext): Call {
   const call = pick(CALLS);
   if (call === 'createOrder') return { call, user, order: newOrderId(context) };
   const whole = call === 'cancel' && chance(0.9);
+  if (call === 'hold') return { call, order, ttl_s: pick([1, 1, 2, 30]) };
   return callOf(call, { user, item, order, amount: whole ? undefined : amount });
 }
 
 const CALLS = [
   ...['addFunds', 'pay', 'payOrder', 'addStock', 'subtractStock', 'createOrder'],
-  ...['removeItem', 'removeOrder', 'cancel', 'cancel'],
+  ...['removeItem', 'removeOrder', 'cancel', 'cancel', 'hold', 'hold', 'release'],
   ...['addItem', 'addItem', 'addItem', 'checkout', 'checkout', 'checkout', 'checkout'],
 ] as Call['call'][];
 

@@ -5,6 +5,7 @@
 import type { Submitted } from '../../../db/command.ts';
 import type { EngineLimits } from '../../../db/engine/limits.ts';
 import { Failure } from '../../../db/failure.ts';
+import { heldOf } from '../../../db/holds.ts';
 import { type Call, perform, totalOf, type World } from '../../support/model.ts';
 import type { ModelStore, Writes } from './store.ts';
 
@@ -32,6 +33,7 @@ export interface Decided {
   submission: Submission;
   outcome: string;
   bad: boolean; // its changes are invalid: its submission is not of kind `call`
+  now_us: number; // the store's time, as the decision knew it
   writes: boolean; // it changes rows, or its answer is recorded
   committed: boolean;
   departed: boolean; // its writes and COMMIT were sent on a connection that seemed alive
@@ -66,7 +68,7 @@ export class Oracle {
   };
 
   /** @returns the text that the answer must carry; it names this decision */
-  decided(made: Pick<Decided, 'submission' | 'outcome' | 'bad' | 'writes'>): string {
+  decided(made: Pick<Decided, 'submission' | 'outcome' | 'bad' | 'writes' | 'now_us'>): string {
     const { submitted_at } = made.submission;
     const id = this.decisions.length;
     const decided = { ...made, id, committed: false, departed: false, wrote: false };
@@ -93,6 +95,7 @@ export class Oracle {
     if (decisions.length > this.limits.batch_max) this.violated('a batch is too large');
     for (const decided of decisions) this.#perform(decided, writes.size > 0);
     this.#compare();
+    this.#compareHolds();
   }
 
   #perform(decided: Decided, wrote: boolean): void {
@@ -107,7 +110,7 @@ export class Oracle {
     }
     if (decided.bad || outcome === 'lock') return;
     if (wrote && decided.writes) submission.effects++;
-    this.#same(nameOf(submission), outcome, perform(this.world, submission.call));
+    this.#same(nameOf(submission), outcome, perform(this.world, submission.call, decided.now_us));
   }
 
   #same(what: string, found: unknown, expected: unknown): void {
@@ -141,6 +144,20 @@ export class Oracle {
     for (const [id, { stock }] of world.items) {
       this.#same(`stock of ${id}`, store.row(`items/${id}`)?.stock, stock);
       this.#same(`explained stock of ${id}`, left.get(id), BigInt(stock));
+    }
+  }
+
+  /** What each item's row says is held are the lines of the orders that hold it. */
+  #compareHolds(): void {
+    for (const id of this.world.items.keys()) {
+      const row = this.store.row(`items/${id}`);
+      const from_us = Number(row?.changed_at ?? 0);
+      let held = 0;
+      for (const { held_until = 0, lines } of this.world.orders.values()) {
+        if (held_until * 1e6 > from_us) held += lines.get(id)?.quantity ?? 0;
+      }
+      const holds = (row?.holds ?? null) as string | null;
+      this.#same(`held of ${id}`, heldOf({ holds }, from_us), held);
     }
   }
 

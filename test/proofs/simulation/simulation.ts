@@ -2,13 +2,14 @@
  * A deterministic simulation of the engine: clients, engines and a store in virtual time. The seed
  * determines the order of all events, and which answers are lost, late or errors.
  */
+import { emptyOrder } from '../../../db/command.ts';
 import type { Connection } from '../../../db/connection/connection.ts';
 import { groupCommit } from '../../../db/engine/group-commit.ts';
 import type { EngineLimits } from '../../../db/engine/limits.ts';
 import { Failure, isServerError } from '../../../db/failure.ts';
 import type { Log } from '../../../db/log.ts';
 import { operationsTable, SERVICES } from '../../../db/service.ts';
-import { emptyWorld, type World } from '../../support/model.ts';
+import { emptyWorld, openOrder, type World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
 import { client, type Service } from './clients.ts';
 import { calm, foreignSession, isAway, newFaults, prefetchOf } from './faults.ts';
@@ -133,6 +134,11 @@ function newLimits({ chance, below, between }: Schedule): EngineLimits {
   };
 }
 
+function orderRow(id: string, user_id: string): Row {
+  const { lines: _, ...row } = emptyOrder(id, user_id, 0);
+  return row;
+}
+
 /** Three users, four items, three empty orders, and recorded answers that have expired. */
 function furnish(store: ModelStore, world: World, oracle: Oracle): void {
   const transaction = new Transaction(store);
@@ -141,10 +147,10 @@ function furnish(store: ModelStore, world: World, oracle: Oracle): void {
   for (const i of [0, 1, 2]) {
     const [id, user_id, credit] = [`o${i}`, `u${i}`, 25 + 100 * i];
     world.users.set(user_id, credit);
-    world.orders.set(id, { user: user_id, paid: false, payment: 0, lines: new Map() });
-    put(`users/${user_id}`, { id: user_id, credit });
+    world.orders.set(id, openOrder(user_id));
+    put(`users/${user_id}`, { id: user_id, credit, changed_at: null });
     put(`credit_movements/${user_id} 0`, { user_id, amount: credit });
-    put(`orders/${id}`, { id, user_id, paid: false, total_cost: 0, payment: null });
+    put(`orders/${id}`, orderRow(id, user_id));
     for (const table of SERVICES.map(operationsTable)) {
       put(`${table}/k:old-${i}`, { key: `k:old-${i}`, ...record });
     }
@@ -152,7 +158,7 @@ function furnish(store: ModelStore, world: World, oracle: Oracle): void {
   for (const i of [0, 1, 2, 3]) {
     const [id, item] = [`i${i}`, { price: i * 3, stock: 30 }];
     world.items.set(id, item);
-    put(`items/${id}`, { id, ...item });
+    put(`items/${id}`, { id, ...item, holds: null, changed_at: null });
     put(`stock_movements/${id} 0`, { item_id: id, amount: item.stock });
   }
   put('order_operations/t:first', { key: 't:first', fingerprint: 'committed', expires_at: 1 });

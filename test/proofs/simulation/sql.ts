@@ -152,16 +152,11 @@ performers.set(GATE, async (transaction) => {
   await transaction.hold('write_gate');
 });
 const TIME = '(extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us';
-performers.set(
-  `select set_config('lock_timeout', $, true), ${TIME}`,
-  async (transaction, [ms], now) => {
-    transaction.lock_timeout_ms = Number(ms);
-    return [{ now_us: timeAt(now) }];
-  },
-);
-performers.set(`select ${TIME}`, async (_, __, now) => [{ now_us: timeAt(now) }]);
-/** The store's clock. */
-const timeAt = (now_ms: number) => Math.round(1000 * now_ms);
+performers.set(`select set_config('lock_timeout', $, true), ${TIME}`, async (transaction, [ms]) => {
+  transaction.lock_timeout_ms = Number(ms);
+  return [{ now_us: transaction.clock_us() }];
+});
+performers.set(`select ${TIME}`, async (transaction) => [{ now_us: transaction.clock_us() }]);
 performers.set("select set_config('statement_timeout', $, false)", async () => undefined);
 
 const removing =

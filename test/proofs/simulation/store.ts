@@ -32,12 +32,15 @@ export const serverError = (code: string, message = code): Error =>
     severity: /^(08|57P)/.test(code) ? 'FATAL' : 'ERROR',
   });
 
+const EPOCH_MS = 1e12;
+
 export class ModelStore {
   /** Commits so far. */
   seq = 0;
   /** Of each row, and of the set of lines of each order. */
   readonly #versions = new Map<string, { seq: number; row: Row | undefined }[]>();
   readonly locks = new Map<string, { owner: Transaction; waiters: Transaction[] }>();
+  #jumped_ms = 0;
   /** The names of each order's lines, past and present. */
   readonly #lines = new Map<string, Set<string>>();
 
@@ -46,6 +49,17 @@ export class ModelStore {
     readonly kind: StoreKind,
     readonly count: (path: string) => void,
   ) {}
+
+  /**
+   * The clock of a node in microseconds. The nodes differ by up to a quarter of a second, and now
+   * and then a clock jumps, forwards or back.
+   */
+  clock_us(): number {
+    const { now, chance, between } = this.schedule;
+    if (chance(0.02)) this.#jumped_ms = between(-1500, 1500);
+    const apart_ms = this.kind.gated ? 0 : between(-125, 125);
+    return Math.round(1000 * (EPOCH_MS + now + this.#jumped_ms + apart_ms));
+  }
 
   /** A row as of a commit; by default as of the last. */
   row(name: string, seq = this.seq): Row | undefined {
@@ -125,6 +139,8 @@ export class Transaction {
   takeSnapshot(): void {
     if (this.snapshot < 0) this.snapshot = this.store.seq;
   }
+
+  clock_us = (): number => this.store.clock_us();
 
   read(name: string): Row | undefined {
     this.reads.add(name);

@@ -6,21 +6,19 @@ export const rulesMutants = [
     'checkout charges a paid order again':
       'order/commands.ts: return [-order.paid ? accept(show(order)) : -]payFor(rows, order, show);',
     'checkout accepts an empty order': 'order/commands.ts: if ([-lines.length === 0-]{+false+})',
-    'checkout sells one more than there is': 'order/commands.ts: if (stock {++ 1 +}< quantity',
+    'checkout sells one more than there is': 'order/commands.ts: if (available {++ 1 +}< quantity',
     'checkout charges beyond the credit': 'order/commands.ts: if (credit < [-0-]{+-50+})',
     'checkout charges nothing': 'order/commands.ts: users: [[-{ ...user, credit }-]],',
     'checkout takes no stock': 'order/commands.ts: users: [{ ...user, credit }], items{+: []+} };',
     'checkout does not mark the order':
-      'order/commands.ts: const paid = [-{ ...order, paid: true, payment: null, paid_at: now_us }-]{+order+};',
+      'order/commands.ts: const paid = [-{ ...order, paid: true, payment: null, paid_at: now_us, held_until: null }-]{+order+};',
     'checkout forgets a standing payment': 'order/commands.ts: [- + (payment ?? 0)-]',
     'checkout uses a payment without a movement':
       'order/commands.ts: credit_movements: [[-taken_in-]]',
     'checkout decides on rows that are not locked':
       'order/commands.ts: if ([-!rows.hasLocked({ users: users ?? [], items: item_ids ?? [] })-]{+false+})',
     'addItem changes a paid order':
-      'order/commands.ts: no item ${item_id}`);\n    ' +
-      "[-if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);\n" +
-      '    -]const old',
+      "order/unhold.ts: [-if (order.paid) return { decision: refuse('already_paid', `order ${id} is paid`) };-]",
     'addItem passes the limit':
       'order/commands.ts: if ([-passesLimit(line.quantity) || passesLimit(total_cost)-]{+false+})',
     'remove loses a standing payment':
@@ -42,8 +40,34 @@ export const rulesMutants = [
       'payment/commands.ts: if ([-order?.user_id !== user_id-]{+!order+}) {',
     'cancel ignores the amount':
       'payment/commands.ts: if ([-amount !== undefined && amount !== paid-]{+false+})',
-    'subtract goes below zero': 'stock/commands.ts: if (stock < [-0-]{+-5+})',
+    'subtract goes below zero': 'stock/commands.ts: stock < [-heldOf(item, rows.now_us)-]{+-5+})',
     'amounts pass the limit': 'command.ts: amount > {+2 * +}AMOUNT_MAX',
+  }),
+  ...killedBy(['decisions', 'holds'], {
+    'what is held is sold to others': 'holds.ts: item.stock[- - heldOf(item, now_us)-];',
+    'what is held is subtracted from the stock':
+      'stock/commands.ts: stock < [-heldOf(item, rows.now_us)-]{+0+})',
+    'a hold expires a second late': 'holds.ts: until_s * 1e6 <= now_us{+ - 1e6+};',
+    'a hold expires a second early': 'holds.ts: until_s * 1e6 <= now_us{+ + 1e6+};',
+    'the lines of a held order change':
+      'order/unhold.ts: if ([-isHeld(order, rows.now_us)-]{+false+}) {',
+    'a removed order leaves its hold':
+      'order/commands.ts: { removed_orders: [order_id][-, items: free.items-] });',
+    'a checkout leaves its hold':
+      'order/unhold.ts: if (!item || [-held_until === null-]{+true+}) return item;',
+    'a prolonged hold counts twice':
+      'order/v1/holds.ts: const item = [-unheldItem(rows, order, item_id, quantity)-]{+rows.item(item_id)+};',
+    'a released order leaves its hold':
+      'order/v1/holds.ts: orders: [free.order],\n      items: [-free.items-]{+[]+},',
+  }),
+  ...killedBy(['holds'], {
+    'an order holds before the contraction': 'order/v1/holds.ts: if ([-!rows.fenced-]{+false+}) {',
+    'a clock that goes back revives a hold':
+      'engine/locked-rows.ts: if ([-changed_at !== null && changed_at >= this.now_us-]{+false+})',
+  }),
+  ...killedBy(['simulation'], {
+    'an expired hold stays in the items of a changed order':
+      'order/unhold.ts: if (order.held_until === null[--]{+ || !isHeld(order, rows.now_us)+}) return { order, items: [] };',
   }),
   ...killedBy(['order', 'decisions', 'checkout'], {
     'addItem takes the new price for an old line':
@@ -53,8 +77,6 @@ export const rulesMutants = [
     'a purchase under a taken id replaces the order':
       'order/v1/commands.ts: if (chosen && [-rows.order(id)-]{+false+})',
     'a new price is that of old lines': 'order/v1/commands.ts: [-old.get(item_id) ?? -]item.price;',
-    'the lines of a paid order change':
-      "order/v1/commands.ts: [-if (order.paid) return refuse('already_paid', `order ${order_id} is paid`);-]",
     'a user is created in the place of another':
       'payment/v1/commands.ts: if (chosen && [-rows.user(id)-]{+false+})',
     'a user opens with credit without a movement':
@@ -66,7 +88,8 @@ export const rulesMutants = [
       'stock/v1/commands.ts: stock_movements: [-stock > 0 ? [opening] : -][],',
     'a stock changes from another than expected':
       'stock/v1/commands.ts: expected_stock !== undefined && [-expected_stock !== item.stock-]{+false+}',
-    'a stock falls below zero': 'stock/v1/commands.ts: if (stock < [-0-]{+-5+})',
+    'a stock falls below zero':
+      'stock/v1/commands.ts: stock < [-heldOf(item, rows.now_us)-]{+-5+})',
     'an item stands in two lines': 'v1/orders.ts: if ([-seen.has(item_id)-]{+false+})',
   }),
   ...killedBy(['v1-requests'], {

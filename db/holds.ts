@@ -1,0 +1,74 @@
+/**
+ * Holds: stock that orders keep for themselves until a second at which it is free again by itself.
+ * An item's row has the held quantity for each such second (`items.holds`), so nothing has to clean
+ * up in time: a decision counts what has expired as free. Time never goes back for an item, since
+ * decisions are later than the last change of each row that they lock.
+ */
+import type { Item, Order } from './command.ts';
+import { assert } from './failure.ts';
+
+/** The longest hold: a day. */
+export const HOLD_MAX_S = 86_400;
+
+/**
+ * The second at which a hold expires that begins now: after at least `ttl_s`, rounded up to a grain
+ * of an eighth of it at most, so that all holds of an item share a few hundred seconds.
+ */
+export function expiryOf(ttl_s: number, now_us: number): number {
+  const grain_s = 2 ** Math.max(0, Math.floor(Math.log2(ttl_s / 8)));
+  return Math.ceil((now_us / 1e6 + ttl_s) / grain_s) * grain_s;
+}
+
+const isOver = (until_s: number, now_us: number): boolean => until_s * 1e6 <= now_us;
+
+/** Whether the order holds its lines now. Its row may keep a hold that has expired. */
+export const isHeld = ({ held_until }: Pick<Order, 'held_until'>, now_us: number): boolean =>
+  held_until !== null && !isOver(held_until, now_us);
+
+/** The quantity of the item that orders hold now. */
+export function heldOf({ holds }: Pick<Item, 'holds'>, now_us: number): number {
+  let held = 0;
+  for (const [until_s, quantity] of read(holds)) if (!isOver(until_s, now_us)) held += quantity;
+  return held;
+}
+
+/** What others may still take. */
+export const availableOf = (item: Item, now_us: number): number =>
+  item.stock - heldOf(item, now_us);
+
+/** The item with a further hold. */
+export function hold(item: Item, until_s: number, quantity: number, now_us: number): Item {
+  const holds = live(item, now_us);
+  holds.set(until_s, (holds.get(until_s) ?? 0) + quantity);
+  return { ...item, holds: write(holds) };
+}
+
+/** The item without that hold, and without all that have expired. */
+export function release(item: Item, until_s: number, quantity: number, now_us: number): Item {
+  const holds = live(item, now_us);
+  if (!isOver(until_s, now_us)) {
+    const left = (holds.get(until_s) ?? 0) - quantity;
+    assert(left >= 0, 'the item has the hold', item.id);
+    if (left > 0) holds.set(until_s, left);
+    else holds.delete(until_s);
+  }
+  return { ...item, holds: write(holds) };
+}
+
+/** By the second at which they expire. */
+type Holds = Map<number, number>;
+
+function live({ holds }: Item, now_us: number): Holds {
+  return new Map(read(holds).filter(([until_s]) => !isOver(until_s, now_us)));
+}
+
+const read = (holds: string | null): [number, number][] =>
+  holds === null
+    ? []
+    : Object.entries(JSON.parse(holds) as Record<string, number>).map(([until_s, quantity]) => [
+        Number(until_s),
+        quantity,
+      ]);
+
+const write = (holds: Holds): string | null =>
+  holds.size === 0 ? null : JSON.stringify(Object.fromEntries(holds));
