@@ -5,7 +5,7 @@ import { expectCleanAudit } from '../support/kassa.ts';
 import { complaintsOf, until } from '../support/process.ts';
 import { openStageAndKassa, startService } from '../support/services.ts';
 
-const CLIENTS = 24;
+const CLIENTS = 12;
 /** The mean pause of a client between two calls: without one, clients use the whole processor. */
 const THINK_MS = 30;
 /** The balancer notices within this time that a replica is not ready. DRAIN_DELAY_MS is longer. */

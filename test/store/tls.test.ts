@@ -172,7 +172,7 @@ test('the proofs use the certificates and the password of the environment', asyn
   expect(await attempt(url, { ca_file, password_file })).toContain('28000');
   expect(await attempt(url, both)).not.toContain('TLSv1.3');
   const env = { DATABASE_URL: url, ...variablesOf({ ...both, password_file }) };
-  const few = ['--items', '5', '--users', '10', '--checkouts', '10'];
+  const few = ['--items', '5', '--users', '10', '--checkouts', '10', '--history', 'off'];
   const fault = ['--faults', 'terminate-sessions', '--every', '0.4'];
   const brief = ['--minutes', '0.05', '--seed', '11', '--clients', '2', '--think', '50', ...fault];
   const consistency = await stage.run(['test/proofs/consistency/main.ts', ...few], env);

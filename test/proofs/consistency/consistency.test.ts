@@ -20,7 +20,7 @@ import { type RunOptions, runRounds } from './run.ts';
 
 const MAIN = 'test/proofs/consistency/main.ts';
 /** So many orders for each item that every item is sold, whatever the seed. */
-const SMALL = { items: 5, users: 60, checkouts: 60, width: 60 };
+const SMALL = { items: 3, users: 40, checkouts: 40, width: 40 };
 const small = Object.entries(SMALL).flatMap(([name, n]) => [`--${name}`, `${n}`]);
 small.push('--history', 'off');
 const stage = openStage();
@@ -86,8 +86,8 @@ test('a correct server has only zeros', async () => {
   const { code, out } = await stage.run([MAIN, ...args]);
   const { broken, unknown, columns } = sums(JSON.parse(out).columns);
   expect([code, broken, unknown]).toEqual([0, [], 0]);
-  expect(columns.map(({ tally }) => tally.checkouts)).toEqual([120, 120, 240, 120]);
-  expect(columns[0]?.tally.done).toBe(10);
+  expect(columns.map(({ tally }) => tally.checkouts)).toEqual([80, 80, 160, 80]);
+  expect(columns[0]?.tally.done).toBe(6);
 });
 
 test('a correct server whose answers get lost has only zeros', async () => {
@@ -97,7 +97,7 @@ test('a correct server whose answers get lost has only zeros', async () => {
 });
 
 test('the history of a small run is checked too: that of a correct server has a serial order', async () => {
-  const few = { users: 30, checkouts: 30, operations_max: 5000 };
+  const few = { users: 15, checkouts: 15, operations_max: 5000 };
   const { histories } = await figures(await racy('server-errors'), few);
   expect(histories.map(({ plan, violations }) => [plan, violations])).toEqual([
     ['singles', []],
@@ -111,7 +111,7 @@ test('Kassa has only zeros, on its own store, and leaves nothing behind', async 
   const TMPDIR = await stage.folder();
   const { code, out } = await stage.run([MAIN, ...small], { TMPDIR });
   expect(code).toBe(0);
-  expect(out).toMatch(/done \(2xx\) +5 +5 /);
+  expect(out).toMatch(/done \(2xx\) +3 +3 /);
   expect(out).toEndWith('The state of the store matches the answers.\n');
   expect([readdirSync(TMPDIR), processesOf(TMPDIR)]).toEqual([[], []]);
 });
@@ -139,7 +139,7 @@ test('Kassa has only zeros on a new database of a foreign server, which is remov
   };
   const TMPDIR = await stage.folder();
   const { code, out, err } = await stage.run([MAIN, ...small], { TMPDIR, ...env });
-  expect([code, out]).toEqual([0, expect.stringMatching(/done \(2xx\) +5 +5 /)]);
+  expect([code, out]).toEqual([0, expect.stringMatching(/done \(2xx\) +3 +3 /)]);
   const [first = '', name = ''] = OWN.exec(err) ?? [];
   expect(err).toStartWith(first);
   expect([name.length > 0, await hasDatabase(name), commits > 5]).toEqual([true, false, true]);
@@ -162,9 +162,9 @@ test('a run that cannot start removes its database and ends with one sentence', 
 test('Kassa has only zeros with one hot item, on three origins and on one', async () => {
   const origin = await startDev(stage, { DATABASE_URL: storeUrl(), PIPELINE_MIN: '1' });
   const address = ['orders', 'payment', 'stock'].map((name) => `${name}=${origin}`).join();
-  const all = { hot: true, items: 1, stock: 100, users: 150, checkouts: 150, width: 150 };
+  const all = { hot: true, items: 1, stock: 40, users: 60, checkouts: 60, width: 60 };
   const { broken, unknown, columns } = await figures(address, all);
-  expect([broken, unknown, columns[0]?.tally.done]).toEqual([[], 0, 100]);
+  expect([broken, unknown, columns[0]?.tally.done]).toEqual([[], 0, 40]);
 });
 
 test('Kassa has only zeros while its connections to the store break', async () => {
@@ -175,7 +175,7 @@ test('Kassa has only zeros while its connections to the store break', async () =
     if (!text.startsWith('commit') || ++commits % 5 > 0) return 'pass';
     return commits % 2 > 0 ? 'cut' : 'cut_after';
   };
-  const { broken } = await figures(origin, { users: 30, checkouts: 30, width: 15 });
+  const { broken } = await figures(origin, { users: 12, checkouts: 12, width: 12 });
   expect([broken, commits > 8]).toEqual([[], true]);
 });
 
