@@ -5,7 +5,7 @@ import type { Connection } from '../../db/connection/connection.ts';
 import { Failure } from '../../db/failure.ts';
 import { readRunningCluster, urlOf } from '../../db/local/cluster.ts';
 import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
-import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
+import { dueMigrations, migrate } from '../../db/maintenance/migrate.ts';
 import type { Store } from '../../db/store.ts';
 import { idsUpTo } from '../http/submit.ts';
 import { orderRoutes } from '../order/routes.ts';
@@ -131,7 +131,10 @@ async function findCluster(config: Config, data: string): Promise<string> {
 
 async function run(config: Config, embedded: Embedded | undefined, demo: boolean): Promise<void> {
   const database_url = config.DATABASE_URL ?? embedded?.database_url ?? '';
-  const fresh = await bringUpToDate(storeOptions(config, database_url, 'migrate'));
+  const fresh = await bringUpToDate(
+    storeOptions(config, database_url, 'migrate'),
+    embedded !== undefined,
+  );
   const { server, store } = open('local', config, database_url, {
     order: orderRoutes,
     payment: paymentRoutes,
@@ -148,11 +151,15 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
   });
 }
 
-/** Migrates. @returns whether no row was ever written @throws Failure if there is no answer */
-async function bringUpToDate(address: StoreAddress): Promise<boolean> {
+/**
+ * Migrates.
+ * @param contract no other services run on the store
+ * @returns whether no row was ever written @throws Failure if there is no answer
+ */
+async function bringUpToDate(address: StoreAddress, contract: boolean): Promise<boolean> {
   const connection = await connectOrSay(address);
   try {
-    await migrate(connection, await readMigrations());
+    await migrate(connection, await dueMigrations(connection, contract));
     return await isEmpty(connection);
   } catch (error) {
     throw refusedMigration(error);

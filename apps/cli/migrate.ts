@@ -3,13 +3,7 @@
  */
 import type { Connection } from '../../db/connection/connection.ts';
 import { makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
-import {
-  isContracted,
-  isContraction,
-  isNew,
-  migrate,
-  readMigrations,
-} from '../../db/maintenance/migrate.ts';
+import { dueMigrations, isContracted, migrate } from '../../db/maintenance/migrate.ts';
 import { readArguments } from '../runtime/arguments.ts';
 import { exitWith } from '../runtime/exit.ts';
 import { openTool, refusedMigration } from './connect.ts';
@@ -43,13 +37,11 @@ try {
 async function bringUp(connection: Connection, contract: boolean, roles: boolean): Promise<void> {
   const say = (line: string) => console.log(line);
   if (roles) await makeRoles(connection.sql, say);
-  const whole = contract || (await isNew(connection));
-  const migrations = await readMigrations();
-  const due = migrations.filter(({ name }) => whole || !isContraction(name));
-  const applied = await migrate(connection, due, say);
+  const applied = await migrate(connection, await dueMigrations(connection, contract), say);
   say(applied === 0 ? 'the schema is up to date' : `${applied} statements applied`);
-  if (!whole && !(await isContracted(connection)))
+  if (!(await isContracted(connection))) {
     say('once no service of a version before runs: bun run migrate --contract');
+  }
   const missing = await missingRoles(connection.sql);
   if (missing.length === 0) return;
   say(`the roles ${missing.join(', ')} do not exist, so nothing was granted to them`);

@@ -92,8 +92,19 @@ async function apply(sql: Sql, statement: string): Promise<number> {
  */
 export const isContraction = (name: string): boolean => /^\d+_contract_/.test(name);
 
-/** The store has no migration yet, so no services of a version before. */
-export async function isNew({ sql }: Connection): Promise<boolean> {
+/**
+ * The migrations of this version; contractions only if they are asked for, or if the store is new
+ * and so has no services of a version before.
+ */
+export async function dueMigrations(
+  connection: Connection,
+  contract: boolean,
+): Promise<Migration[]> {
+  const whole = contract || (await isNew(connection));
+  return (await readMigrations()).filter(({ name }) => whole || !isContraction(name));
+}
+
+async function isNew({ sql }: Connection): Promise<boolean> {
   try {
     return (await sql`select 1 from migrations limit 1`).length === 0;
   } catch (error) {
