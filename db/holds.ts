@@ -7,9 +7,6 @@
 import type { Item, Order } from './command.ts';
 import { assert } from './failure.ts';
 
-/** The longest hold: a day. */
-export const HOLD_MAX_S = 86_400;
-
 /**
  * The second at which a hold expires that begins now: after at least `ttl_s`, rounded up to a grain
  * of an eighth of it at most, so that all holds of an item share a few hundred seconds.

@@ -1,6 +1,5 @@
 /** The calls under /v1/orders: baskets, and whole purchases in one call. */
 import { z } from 'zod';
-import { HOLD_MAX_S } from '../../../db/holds.ts';
 import { callsOf } from '../call.ts';
 import { CHECKOUT_REFUSALS } from '../paths/order.ts';
 import { amountOf, balance, id, metadata, quantity, seconds, time } from '../values.ts';
@@ -20,6 +19,8 @@ const wanted = z
     }
   });
 
+/** A day. */
+const HOLD_MAX_S = 86_400;
 const ttl_s = seconds(HOLD_MAX_S);
 
 const order = z.strictObject({

@@ -26,14 +26,14 @@ export default {
     never('exists', {}, { couldNotResolve: true, pathNot: '^bun(:|$)' }),
 
     // The services.
-    sees('decisions-are-pure', `^apps/${SERVICE}/(v1/)?commands\\.ts$`, [
-      '^db/command\\.ts$',
-      '^apps/$1/commands\\.ts$',
+    sees('decisions-are-pure', `^apps/${SERVICE}/(v1/)?(?!routes|main)[^/]+\\.ts$`, [
+      '^db/(command|failure|holds)\\.ts$',
+      '^apps/$1/(v1/)?(?!routes|main)[^/]+\\.ts$',
     ]),
     sees(
       'routes-are-thin',
       `^apps/${SERVICE}/(v1/)?routes\\.ts$`,
-      ['^apps/(http|contract)/', '^apps/$1/(v1/)?(commands|routes)\\.ts$', '^db/[^/]+\\.ts$'],
+      ['^apps/(http|contract)/', '^apps/$1/(v1/)?(?!main)[^/]+\\.ts$', '^db/[^/]+\\.ts$'],
       'hono',
     ),
     never('services-are-apart', `^apps/${SERVICE}/`, {
