@@ -26,13 +26,13 @@ export default {
     never('exists', {}, { couldNotResolve: true, pathNot: '^bun(:|$)' }),
 
     // The services.
-    sees('decisions-are-pure', `^apps/${SERVICE}/(v1/)?(?!routes|main)[^/]+\\.ts$`, [
+    sees('decisions-are-pure', `^apps/${SERVICE}/(v1/)?(?!routes|writes|main)[^/]+\\.ts$`, [
       '^db/(command|failure|holds)\\.ts$',
-      '^apps/$1/(v1/)?(?!routes|main)[^/]+\\.ts$',
+      '^apps/$1/(v1/)?(?!routes|writes|main)[^/]+\\.ts$',
     ]),
     sees(
       'routes-are-thin',
-      `^apps/${SERVICE}/(v1/)?routes\\.ts$`,
+      `^apps/${SERVICE}/(v1/)?(routes|writes)\\.ts$`,
       ['^apps/(http|contract)/', '^apps/$1/(v1/)?(?!main)[^/]+\\.ts$', '^db/[^/]+\\.ts$'],
       'hono',
     ),

@@ -1,0 +1,19 @@
+/** The writes under /v1/orders, and the command that each becomes. */
+import { orderCalls as calls } from '../../contract/v1/orders.ts';
+import { type Write, write } from '../../http/writes.ts';
+import { checkout, removeOrder } from '../commands.ts';
+import { createOrder, setLines } from './commands.ts';
+import { holdOrder, releaseOrder } from './holds.ts';
+import { orderOf } from './show.ts';
+
+export const orderWrites: readonly Write[] = [
+  write(calls.create, (_, { id, lines = [], checkout = false, ...rest }) => {
+    const chosen = id !== undefined;
+    return createOrder({ id: id ?? crypto.randomUUID(), chosen, lines, checkout, ...rest });
+  }),
+  write(calls.setLines, ({ order_id }, { lines }) => setLines(order_id, lines)),
+  write(calls.hold, ({ order_id }, { ttl_s }) => holdOrder(order_id, ttl_s)),
+  write(calls.release, ({ order_id }) => releaseOrder(order_id)),
+  write(calls.checkout, ({ order_id }) => checkout(order_id, orderOf)),
+  write(calls.remove, ({ order_id }) => removeOrder(order_id, (id) => ({ id }))),
+];
