@@ -23,9 +23,10 @@ export type Order = typeof orders.$inferSelect & { lines: readonly Line[] };
 /** `at` is the time of the decision, unless a change is told of that happened before. */
 export type CreditMovement = Omit<typeof credit_movements.$inferSelect, Stamped> & { at?: Time };
 export type StockMovement = Omit<typeof stock_movements.$inferSelect, Stamped> & { at?: Time };
-/** Something that has happened to an order. The engine notes the time. */
+/** Something that has happened to an order. The engine notes the time, unless it is given. */
 export type OrderEvent = Pick<typeof order_events.$inferSelect, 'order_id' | 'type'> & {
   data: Record<string, unknown>;
+  at?: number;
 };
 /** What a caller keeps with a row: the text of a JSON object. */
 export interface Metadata {
@@ -80,6 +81,8 @@ export interface Changes {
   stock_movements?: readonly StockMovement[];
   order_events?: readonly OrderEvent[];
   metadata?: readonly Metadata[];
+  /** The last moment that these changes name, if several decisions made them: see together.ts. */
+  last_us?: number;
 }
 
 /** What a rule decided: the body of a 200, or a refusal with a detail for people. */

@@ -16,6 +16,7 @@ import type {
 } from '../command.ts';
 import type { Statement } from '../connection/connection.ts';
 import { assert } from '../failure.ts';
+import { stamp } from '../stamp.ts';
 import {
   lineChanges,
   listings,
@@ -149,20 +150,13 @@ export class LockedRows implements Rows {
       locked(orders, 'a locked order', id).now = undefined;
   }
 
-  /**
-   * Each movement gets its own moment: one user or item may have several. Two moments stay free for
-   * the decision itself, and for what it tells of as having been just before.
-   */
-  #append({ credit_movements, stock_movements, order_events, metadata }: Changes): void {
-    const dated = <T extends { at?: number | null }>(movement: T): T =>
-      movement.at === undefined ? { ...movement, at: ++this.now_us } : movement;
-    for (const movement of credit_movements ?? []) this.#credit_movements.push(dated(movement));
-    for (const movement of stock_movements ?? []) this.#stock_movements.push(dated(movement));
-    for (const event of order_events ?? []) {
-      this.#order_events.push({ ...event, at: ++this.now_us });
-    }
-    this.#metadata.push(...(metadata ?? []));
-    this.now_us += 2;
+  #append(changes: Changes): void {
+    const stamped = stamp(changes, this.now_us);
+    this.#credit_movements.push(...stamped.credit_movements);
+    this.#stock_movements.push(...stamped.stock_movements);
+    this.#order_events.push(...stamped.order_events);
+    this.#metadata.push(...(changes.metadata ?? []));
+    this.now_us = stamped.next_us;
   }
 
   /** Writes the final values of changed rows: one statement for each table and kind of change. */

@@ -8,12 +8,22 @@ import {
   type Keys,
   mergeKeys,
   type Order,
+  type Outcome,
   type Rows,
   type User,
 } from '../../db/command.ts';
 import { heldOf } from '../../db/holds.ts';
-import { commandFor } from '../support/command-for.ts';
-import { type Call, emptyWorld, LIMIT, perform, totalOf, type World } from '../support/model.ts';
+import type { Together } from '../../db/together.ts';
+import { commandFor, commandForAll } from '../support/command-for.ts';
+import {
+  type Call,
+  emptyWorld,
+  LIMIT,
+  perform,
+  performAll,
+  totalOf,
+  type World,
+} from '../support/model.ts';
 
 /** Tables in memory. A decision that reads a row it has not locked is an error. */
 class Tables {
@@ -25,7 +35,7 @@ class Tables {
   now_us = 1;
 
   /** @returns 'ok' or the refusal's code */
-  run(command: Command): string {
+  run(command: Command<Outcome | Together>): string {
     let { keys } = command;
     for (let tries = 0; tries < 3; tries++) {
       const decision = command.decide(this.locked(keys));
@@ -174,6 +184,42 @@ test('every call has the outcome and the effect of the sequential model', () => 
     'addItem order_held',
   ];
   expect(rare.filter((outcome) => !reached.has(outcome))).toEqual([]);
+});
+
+test('several calls as one are all of them in their order, or none, and say which is refused', () => {
+  const reached = new Set<string>();
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.array(call, { minLength: 1, maxLength: 4 }), pause_s), {
+        maxLength: 12,
+      }),
+      (all) => {
+        const { world, tables } = begin();
+        for (const [calls, passed_s] of all) {
+          tables.now_us += 1e6 * passed_s;
+          const made = new Set<string>();
+          const fresh = calls.filter((next) => {
+            if (next.call !== 'createOrder') return true;
+            const is_fresh = isFresh(world, next) && !made.has(next.order);
+            made.add(next.order);
+            return is_fresh;
+          });
+          const times_us: number[] = [];
+          const outcome = tables.run(commandForAll(fresh, times_us));
+          expect(outcome).toBe(performAll(world, fresh, times_us));
+          tables.now_us += 100; // later than all of them
+          expectHeld(world, tables);
+          reached.add(`${fresh.length} ${outcome === 'ok' ? 'done' : 'refused'}`);
+        }
+        expectSame(world, tables);
+        expectExplained(tables);
+      },
+    ),
+    { numRuns: 1000 },
+  );
+  for (const outcome of ['2 done', '3 done', '4 done', '2 refused', '4 refused']) {
+    expect(reached).toContain(outcome);
+  }
 });
 
 function expectSame(world: World, { users, items, orders }: Tables): void {

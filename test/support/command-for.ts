@@ -4,6 +4,7 @@ import { holdOrder, releaseOrder } from '../../apps/order/v1/holds.ts';
 import * as payment from '../../apps/payment/commands.ts';
 import * as stock from '../../apps/stock/commands.ts';
 import type { Command } from '../../db/command.ts';
+import { type Together, together } from '../../db/together.ts';
 import type { Call } from './model.ts';
 
 const commands: { [Name in Call['call']]: (call: Call & { call: Name }) => Command } = {
@@ -26,3 +27,24 @@ export function commandFor(call: Call): Command {
   const make: (call: never) => Command = commands[call.call];
   return make(call as never);
 }
+
+/**
+ * The command for all of these calls, or none of them.
+ * @param times_us takes the time of each decision
+ */
+export const commandForAll = (
+  calls: readonly Call[],
+  times_us: number[] = [],
+): Command<Together> => {
+  const commands = calls.map((call, i): Command => {
+    const command = commandFor(call);
+    return {
+      ...command,
+      decide(rows) {
+        times_us[i] = rows.now_us;
+        return command.decide(rows);
+      },
+    };
+  });
+  return together(commands, (body) => JSON.stringify(body));
+};

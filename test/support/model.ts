@@ -79,6 +79,25 @@ export function perform(world: World, call: Call, now_us = 0): string {
   }
 }
 
+/**
+ * All calls, each after those before it; or none, and the answer is the first refusal.
+ * @param times_us the time of each decision
+ */
+export function performAll(
+  world: World,
+  calls: readonly Call[],
+  times_us: readonly number[],
+): string {
+  const { users, items, orders } = world;
+  const copy = { users: new Map(users), items: new Map(items), orders: new Map(orders) };
+  for (const [i, call] of calls.entries()) {
+    const answer = perform(copy, call, times_us[i]);
+    if (answer !== 'ok') return answer;
+  }
+  Object.assign(world, copy);
+  return 'ok';
+}
+
 function setCredit(world: World, user: string, change: number): string {
   const credit = world.users.get(user);
   if (credit === undefined) return 'user_not_found';

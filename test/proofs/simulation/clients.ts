@@ -4,14 +4,16 @@ import {
   type Changes,
   type Command,
   emptyOrder,
+  type Outcome,
   type Rows,
 } from '../../../db/command.ts';
 import type { Engine } from '../../../db/engine/group-commit.ts';
 import type { Service as Owner } from '../../../db/service.ts';
+import type { Together } from '../../../db/together.ts';
 import { callOf } from '../../support/calls.ts';
-import { commandFor } from '../../support/command-for.ts';
+import { commandFor, commandForAll } from '../../support/command-for.ts';
 import { type Call, LIMIT } from '../../support/model.ts';
-import type { Kind, Submission } from './oracle.ts';
+import type { Kind, Submission, Task } from './oracle.ts';
 import type { Scene } from './session.ts';
 
 export interface ClientContext extends Scene {
@@ -30,7 +32,7 @@ export interface Service {
 /** A call that a client may submit several times under one key. */
 interface Intent {
   kind: Kind;
-  call: Call;
+  call: Task;
   key: string | undefined;
 }
 
@@ -52,7 +54,7 @@ function newIntent(context: ClientContext, past: readonly Intent[]): Intent {
   const { schedule } = store;
   const kinds: Kind[] = ['poison', 'throws', 'broken'];
   const kind = schedule.chance(0.06) ? schedule.pick(kinds) : 'call';
-  const call = newCall(context);
+  const call = newTask(context);
   const dice = schedule.random();
   if (dice < 0.5) return { kind, call, key: undefined };
   if (dice < 0.53) return { kind, call, key: schedule.pick(past)?.key }; // another call, often
@@ -127,29 +129,32 @@ async function submitOnce(
 }
 
 /** The service that has a route for the call. */
-function serviceOf({ call }: Call): Owner {
+function serviceOf({ call }: Task): Owner {
   if (call === 'addStock' || call === 'subtractStock') return 'stock';
   return ['addFunds', 'pay', 'payOrder', 'cancel'].includes(call) ? 'payment' : 'order';
 }
 
+const commandOf = (call: Task, times_us: number[] = []): Command<Outcome | Together> =>
+  call.call === 'all' ? commandForAll(call.calls, times_us) : commandFor(call);
+
 /** The command; the oracle sees its decisions. */
 function watched({ oracle, store }: ClientContext, submission: Submission): Command<Answer> {
-  const command = commandFor(submission.call);
   return {
-    ...command,
+    ...commandOf(submission.call),
     decide(rows) {
-      const { now_us } = rows;
+      const times_us = [rows.now_us];
+      const command = commandOf(submission.call, times_us);
       const decision = command.decide(rows);
       if ('lock' in decision) {
         store.count('requeue');
-        oracle.decided({ submission, outcome: 'lock', bad: false, writes: false, now_us: 0 });
+        oracle.decided({ submission, outcome: 'lock', bad: false, writes: false, times_us });
         return decision;
       }
       const { changes } = decision;
       const outcome = 'refusal' in decision.outcome ? decision.outcome.refusal : 'ok';
       const bad = submission.kind !== 'call' && changes !== undefined;
       const writes = changes !== undefined || submission.key !== undefined;
-      const body = oracle.decided({ submission, outcome, bad, writes, now_us });
+      const body = oracle.decided({ submission, outcome, bad, writes, times_us });
       if (bad && submission.kind === 'throws') ask(rows);
       const all = bad ? { ...changes, ...badly(submission) } : changes;
       const answer = { status: outcome === 'ok' ? 200 : 409, body };
@@ -167,6 +172,14 @@ function badly({ kind, id }: Submission): Changes {
   if (kind === 'poison') return { orders: [{ ...bad, payment: 0 }] };
   if (id % 2 === 0) return { orders: [{ ...bad, total_cost: -1 }] };
   return { removed_orders: ['an order that is not locked'] };
+}
+
+/** Now and then two or three calls as one; not with a new order, whose id each try makes anew. */
+function newTask(context: ClientContext): Task {
+  const { chance, below } = context.store.schedule;
+  if (!chance(0.1)) return newCall(context);
+  const calls = Array.from({ length: 2 + below(2) }, () => newCall(context));
+  return { call: 'all', calls: calls.filter(({ call }) => call !== 'createOrder') };
 }
 
 function newCall(context: ClientContext): Call {

@@ -6,7 +6,7 @@ import type { Submitted } from '../../../db/command.ts';
 import type { EngineLimits } from '../../../db/engine/limits.ts';
 import { Failure } from '../../../db/failure.ts';
 import { heldOf } from '../../../db/holds.ts';
-import { type Call, perform, totalOf, type World } from '../../support/model.ts';
+import { type Call, perform, performAll, totalOf, type World } from '../../support/model.ts';
 import type { ModelStore, Writes } from './store.ts';
 
 /**
@@ -15,11 +15,17 @@ import type { ModelStore, Writes } from './store.ts';
  */
 export type Kind = 'call' | 'poison' | 'throws' | 'broken';
 
+/** A call, or several that are one command: all of them, or none. */
+export type Task = Call | { call: 'all'; calls: readonly Call[] };
+
+const performTask = (world: World, task: Task, times_us: readonly number[]): string =>
+  task.call === 'all' ? performAll(world, task.calls, times_us) : perform(world, task, times_us[0]);
+
 /** One command that was submitted to an engine, and its history. */
 export interface Submission {
   id: number;
   kind: Kind;
-  call: Call;
+  call: Task;
   key: string | undefined; // with its service's name, because keys are scoped to a service
   fingerprint: string;
   submitted_at: number;
@@ -33,7 +39,7 @@ export interface Decided {
   submission: Submission;
   outcome: string;
   bad: boolean; // its changes are invalid: its submission is not of kind `call`
-  now_us: number; // the store's time, as the decision knew it
+  times_us: readonly number[]; // the store's time, as the decision of each call knew it
   writes: boolean; // it changes rows, or its answer is recorded
   committed: boolean;
   departed: boolean; // its writes and COMMIT were sent on a connection that seemed alive
@@ -68,7 +74,7 @@ export class Oracle {
   };
 
   /** @returns the text that the answer must carry; it names this decision */
-  decided(made: Pick<Decided, 'submission' | 'outcome' | 'bad' | 'writes' | 'now_us'>): string {
+  decided(made: Pick<Decided, 'submission' | 'outcome' | 'bad' | 'writes' | 'times_us'>): string {
     const { submitted_at } = made.submission;
     const id = this.decisions.length;
     const decided = { ...made, id, committed: false, departed: false, wrote: false };
@@ -110,7 +116,11 @@ export class Oracle {
     }
     if (decided.bad || outcome === 'lock') return;
     if (wrote && decided.writes) submission.effects++;
-    this.#same(nameOf(submission), outcome, perform(this.world, submission.call, decided.now_us));
+    this.#same(
+      nameOf(submission),
+      outcome,
+      performTask(this.world, submission.call, decided.times_us),
+    );
   }
 
   #same(what: string, found: unknown, expected: unknown): void {

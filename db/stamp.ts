@@ -1,0 +1,29 @@
+/** The moments of movements and events: each has its own, in the order of the decisions. */
+import type { Changes, CreditMovement, OrderEvent, StockMovement } from './command.ts';
+
+export interface Stamped {
+  credit_movements: CreditMovement[];
+  stock_movements: StockMovement[];
+  order_events: (OrderEvent & { at: number })[];
+  /** The time of the next decision. */
+  next_us: number;
+}
+
+/**
+ * One user or item may have several movements in one decision. Two moments stay free for the next
+ * decision itself, and for what it tells of as having been just before.
+ * @param now_us the time of the decision
+ */
+export function stamp(changes: Changes, now_us: number): Stamped {
+  let last_us = now_us;
+  const dated = <T extends { at?: number | null }>(one: T): T =>
+    one.at === undefined ? { ...one, at: ++last_us } : one;
+  const credit_movements = (changes.credit_movements ?? []).map(dated);
+  const stock_movements = (changes.stock_movements ?? []).map(dated);
+  const order_events = (changes.order_events ?? []).map((event) => ({
+    ...event,
+    at: event.at ?? ++last_us,
+  }));
+  const next_us = Math.max(last_us, changes.last_us ?? 0) + 2;
+  return { credit_movements, stock_movements, order_events, next_us };
+}

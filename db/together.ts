@@ -1,0 +1,159 @@
+/** Several commands as one: each decides on the rows as those before it left them, all or nothing. */
+import {
+  type Changes,
+  type Command,
+  type CreditMovement,
+  type Item,
+  type Keys,
+  type Metadata,
+  mergeKeys,
+  type Order,
+  type OrderEvent,
+  type Outcome,
+  type Rows,
+  type StockMovement,
+  type User,
+} from './command.ts';
+import { stamp } from './stamp.ts';
+
+/** Lines of orders that they read or write together: a transaction of more takes too long. */
+const LINES_TOGETHER_MAX = 10_000;
+/** Of their answers, which an idempotency key may record as one. */
+const ANSWERS_TOGETHER_MAX_BYTES = 4 * 1024 * 1024;
+
+/** The answers in the order of the commands, or the first refusal. */
+export type Together = { answers: string[] } | (Refusal & { index: number });
+type Refusal = Extract<Outcome, { refusal: unknown }>;
+
+/** @param render the answer of the command with this index, from its body */
+export const together = (
+  commands: readonly Command[],
+  render: (body: Record<string, unknown>, index: number) => string,
+): Command<Together> => ({
+  // Not merged: the engine counts them, as a measure of what the command keeps in memory.
+  keys: {
+    orders: commands.flatMap(({ keys }) => keys.orders ?? []),
+    users: commands.flatMap(({ keys }) => keys.users ?? []),
+    items: commands.flatMap(({ keys }) => keys.items ?? []),
+  },
+  decide(locked) {
+    const rows = new Overlay(locked);
+    const answers: string[] = [];
+    let bytes = 0;
+    for (const [index, command] of commands.entries()) {
+      const decision = command.decide(rows);
+      if ('lock' in decision) {
+        const lock = lacking(commands.slice(index), rows);
+        return rows.has_too_many_lines ? tooMuch(index, TOO_MANY_LINES) : { lock };
+      }
+      const { outcome, changes } = decision;
+      if ('refusal' in outcome) return { outcome: { ...outcome, index } };
+      const answer = render(outcome.body, index);
+      bytes += answer.length;
+      answers.push(answer);
+      if (changes) rows.apply(changes);
+      if (rows.has_too_many_lines) return tooMuch(index, TOO_MANY_LINES);
+      if (bytes > ANSWERS_TOGETHER_MAX_BYTES) return tooMuch(index, TOO_MANY_BYTES);
+    }
+    const changes = rows.changes();
+    return changes ? { outcome: { answers }, changes } : { outcome: { answers } };
+  },
+});
+
+const TOO_MANY_LINES = `the calls concern more than ${LINES_TOGETHER_MAX} lines of orders`;
+const TOO_MANY_BYTES = `the answers take more than ${ANSWERS_TOGETHER_MAX_BYTES} bytes`;
+const tooMuch = (index: number, detail: string) => ({
+  outcome: { index, refusal: 'limit_exceeded', detail: `${detail}: send fewer calls` } as const,
+});
+
+/** The keys for which the commands ask. If each asked only in its turn, it could take many turns. */
+function lacking(commands: readonly Command[], rows: Rows): Keys {
+  const asked = commands.map((command) => command.decide(rows));
+  return mergeKeys(...asked.flatMap((decision) => ('lock' in decision ? decision.lock : [])));
+}
+
+/** The locked rows, with the effects of the commands so far. */
+class Overlay implements Rows {
+  readonly #orders = new Map<string, Order | undefined>();
+  readonly #users = new Map<string, User>();
+  readonly #items = new Map<string, Item>();
+  readonly #credit_movements: CreditMovement[] = [];
+  readonly #stock_movements: StockMovement[] = [];
+  readonly #order_events: OrderEvent[] = [];
+  readonly #metadata: Metadata[] = [];
+  /** Of each order that was read or written, the most that it had. */
+  readonly #lines = new Map<string, number>();
+  #changed = false;
+  #lines_in_all = 0;
+  now_us: number;
+
+  constructor(readonly locked: Rows) {
+    this.now_us = locked.now_us;
+  }
+
+  order = (id: string): Order | undefined => {
+    if (this.#orders.has(id)) return this.#orders.get(id);
+    const order = this.locked.order(id);
+    if (order) this.#count(order);
+    return order;
+  };
+  user = (id: string): User | undefined => this.#users.get(id) ?? this.locked.user(id);
+  item = (id: string): Item | undefined => this.#items.get(id) ?? this.locked.item(id);
+
+  /** Rows that these commands have made need no lock. */
+  hasLocked = ({ orders = [], users = [], items = [] }: Keys): boolean =>
+    this.locked.hasLocked({
+      orders: orders.filter((id) => !this.#orders.has(id)),
+      users: users.filter((id) => !this.#users.has(id)),
+      items: items.filter((id) => !this.#items.has(id)),
+    });
+
+  get fenced(): boolean {
+    return this.locked.fenced;
+  }
+
+  apply(changes: Changes): void {
+    for (const order of changes.orders ?? []) {
+      this.#orders.set(order.id, order);
+      this.#count(order);
+    }
+    for (const id of changes.removed_orders ?? []) this.#orders.set(id, undefined);
+    for (const user of changes.users ?? []) this.#users.set(user.id, user);
+    for (const item of changes.items ?? []) this.#items.set(item.id, item);
+    const stamped = stamp(changes, this.now_us);
+    this.#credit_movements.push(...stamped.credit_movements);
+    this.#stock_movements.push(...stamped.stock_movements);
+    this.#order_events.push(...stamped.order_events);
+    this.#metadata.push(...(changes.metadata ?? []));
+    this.now_us = stamped.next_us;
+    this.#changed = true;
+  }
+
+  #count({ id, lines: { length } }: Order): void {
+    const before = this.#lines.get(id) ?? 0;
+    if (length <= before) return;
+    this.#lines.set(id, length);
+    this.#lines_in_all += length - before;
+  }
+
+  get has_too_many_lines(): boolean {
+    return this.#lines_in_all > LINES_TOGETHER_MAX;
+  }
+
+  /** What all of them have changed; undefined if nothing. */
+  changes(): Changes | undefined {
+    if (!this.#changed) return undefined;
+    const orders = [...this.#orders];
+    return {
+      orders: orders.flatMap(([, order]) => order ?? []),
+      removed_orders: orders.flatMap(([id, order]) => (order ? [] : [id])),
+      users: [...this.#users.values()],
+      items: [...this.#items.values()],
+      credit_movements: this.#credit_movements,
+      stock_movements: this.#stock_movements,
+      order_events: this.#order_events,
+      metadata: this.#metadata,
+      last_us: this.now_us,
+    };
+  }
+}
