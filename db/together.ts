@@ -18,8 +18,10 @@ import { stamp } from './stamp.ts';
 
 /** Lines of orders that they read or write together: a transaction of more takes too long. */
 const LINES_TOGETHER_MAX = 10_000;
+/** Rows that they may name, some of them several times: as many lines, and what belongs to them. */
+export const ROWS_TOGETHER_MAX = 12_000;
 /** Of their answers, which an idempotency key may record as one. */
-const ANSWERS_TOGETHER_MAX_BYTES = 4 * 1024 * 1024;
+export const ANSWERS_TOGETHER_MAX_BYTES = 4 * 1024 * 1024;
 
 /** The answers in the order of the commands, or the first refusal. */
 export type Together = { answers: string[] } | (Refusal & { index: number });

@@ -7,6 +7,7 @@ import { readRunningCluster, urlOf } from '../../db/local/cluster.ts';
 import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { dueMigrations, migrate } from '../../db/maintenance/migrate.ts';
 import type { Store } from '../../db/store.ts';
+import { bulkRoutes } from '../bulk/routes.ts';
 import { idsUpTo } from '../http/submit.ts';
 import { orderRoutes } from '../order/routes.ts';
 import { initUsers } from '../payment/commands.ts';
@@ -136,9 +137,9 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
     embedded !== undefined,
   );
   const { server, store } = open('local', config, database_url, {
-    order: orderRoutes,
-    payment: paymentRoutes,
-    stock: stockRoutes,
+    order: [orderRoutes, bulkRoutes],
+    payment: [paymentRoutes],
+    stock: [stockRoutes],
   });
   if (fresh && demo) await addDemoData(store);
   const has_demo = (await store.read.findUser('1')) !== undefined;

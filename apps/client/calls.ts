@@ -21,6 +21,9 @@ export const CALLS = {
     checkout: { method: 'POST', path: '/v1/orders/{order_id}/checkout', writes: true },
     remove: { method: 'DELETE', path: '/v1/orders/{order_id}', writes: true },
   },
+  bulk: {
+    run: { method: 'POST', path: '/v1/bulk', writes: true, body: true },
+  },
   path_orders: {
     createOrder: { method: 'POST', path: '/orders/create/{user_id}', writes: true },
     findOrder: { method: 'GET', path: '/orders/find/{order_id}', writes: false },

@@ -5,6 +5,7 @@ import type { healthCalls } from '../contract/health.ts';
 import type { orderPaths } from '../contract/paths/order.ts';
 import type { paymentPaths } from '../contract/paths/payment.ts';
 import type { stockPaths } from '../contract/paths/stock.ts';
+import type { bulkCalls } from '../contract/v1/bulk.ts';
 import type { itemCalls } from '../contract/v1/items.ts';
 import type { orderCalls } from '../contract/v1/orders.ts';
 import type { userCalls } from '../contract/v1/users.ts';
@@ -18,6 +19,7 @@ interface Contract {
   users: typeof userCalls;
   items: typeof itemCalls;
   orders: typeof orderCalls;
+  bulk: typeof bulkCalls;
   path_orders: typeof orderPaths;
   path_payment: typeof paymentPaths;
   path_stock: typeof stockPaths;

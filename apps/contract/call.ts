@@ -19,7 +19,7 @@ export interface Call {
    */
   name: string;
   /** The heading under which the docs show it. */
-  tag: 'users' | 'items' | 'orders' | 'path_orders' | 'path_payment' | 'path_stock' | 'health';
+  tag: Tag;
   /** The first is the usual one; the others make the same call. */
   methods: readonly Method[];
   /** Such as `/orders/find/{order_id}`. */
@@ -29,6 +29,8 @@ export interface Call {
   params: Params;
   /** The JSON object that the call takes. Without it the call takes no body. */
   body?: z.ZodObject;
+  /** Of its body, if it may be larger than those of other calls: see message.ts. */
+  body_max_bytes?: number;
   /** Of a success: 201 for a call that creates something, else 200. */
   status?: 200 | 201;
   /** The body of that answer. */
@@ -39,6 +41,15 @@ export interface Call {
   writes: boolean;
 }
 
+type Tag =
+  | 'users'
+  | 'items'
+  | 'orders'
+  | 'bulk'
+  | 'path_orders'
+  | 'path_payment'
+  | 'path_stock'
+  | 'health';
 type Described = Omit<Call, 'name' | 'tag'>;
 
 /**

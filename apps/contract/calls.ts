@@ -4,6 +4,7 @@ import { healthCalls } from './health.ts';
 import { orderPaths } from './paths/order.ts';
 import { paymentPaths } from './paths/payment.ts';
 import { stockPaths } from './paths/stock.ts';
+import { bulkCalls } from './v1/bulk.ts';
 import { itemCalls } from './v1/items.ts';
 import { orderCalls } from './v1/orders.ts';
 import { userCalls } from './v1/users.ts';
@@ -12,6 +13,7 @@ export const CALLS: readonly Call[] = [
   userCalls,
   itemCalls,
   orderCalls,
+  bulkCalls,
   orderPaths,
   paymentPaths,
   stockPaths,

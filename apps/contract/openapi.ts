@@ -11,6 +11,7 @@ export const TAGS = {
   users: 'Users and their credit',
   items: 'Items, their price and stock',
   orders: 'Orders, and purchases in one call',
+  bulk: 'Many writes in one call',
   path_orders: 'Path calls: orders and checkout',
   path_payment: 'Path calls: users, their credit, and payments',
   path_stock: 'Path calls: items, their price and stock',
@@ -197,6 +198,7 @@ const Problem = schemaOf(
         .optional()
         .describe('Of `out_of_stock` at /v1: every item that is short, sorted by its id.'),
       shortfall: balance.optional().describe('Of `insufficient_credit` at /v1: what is lacking.'),
+      index: z.int().min(0).optional().describe('At /v1/bulk: the call that was refused.'),
       stock: balance.optional().describe('Of `stock_changed`: the stock as it is.'),
     })
     .describe('A failure (RFC 9457).'),

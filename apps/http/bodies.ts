@@ -1,6 +1,8 @@
 /** The bodies of requests: none on most paths, a JSON object on those of /v1. */
 import type { z } from 'zod';
+import type { Call } from '../contract/call.ts';
 import type { Exchange, Incoming } from './exchange.ts';
+import { BODY_MAX_BYTES } from './message.ts';
 import { RequestError } from './problem.ts';
 
 /**
@@ -20,6 +22,7 @@ export function assertNoBody({ body }: Exchange): void {
  */
 export function readBody<T extends z.ZodType>(
   type: T,
+  { body_max_bytes = BODY_MAX_BYTES }: Pick<Call, 'body_max_bytes'>,
   headers: Incoming['headers'],
   { body = new Uint8Array() }: Exchange,
 ): z.output<T> {
@@ -27,13 +30,18 @@ export function readBody<T extends z.ZodType>(
   if (!/^application\/json *(?:; *charset=(?:utf-8|"utf-8") *)?$/i.test(content_type)) {
     throw new RequestError('unsupported_type', 'send a JSON object as application/json, in UTF-8');
   }
-  const result = type.safeParse(parse(body));
+  const values_max = VALUES_MAX * (body_max_bytes / BODY_MAX_BYTES);
+  const result = type.safeParse(parse(body, values_max));
   if (result.success) return result.data;
-  const errors = result.error.issues.flatMap(errorsOf);
+  throw invalidBody(fieldErrors(result.error));
+}
+
+/** @param errors at least one */
+export function invalidBody(errors: readonly FieldError[]): RequestError {
   const [first = { path: '', message: 'is wrong' }] = errors;
   const others = errors.length > 1 ? `; and ${errors.length - 1} more` : '';
   const detail = `${first.path || 'the body'}: ${first.message}${others}`;
-  throw new RequestError('invalid_body', detail, {
+  return new RequestError('invalid_body', detail, {
     facts: { errors: errors.slice(0, ERRORS_MAX) },
   });
 }
@@ -42,16 +50,16 @@ export function readBody<T extends z.ZodType>(
 const ERRORS_MAX = 20;
 /** Characters of a field's name that an answer repeats. */
 const NAME_MAX = 64;
-/** Larger than any valid body. They bound the time that one body takes. */
+/** Larger than any valid body (of `BODY_MAX_BYTES`). They bound the time that one body takes. */
 const DEPTH_MAX = 16;
 const VALUES_MAX = 5000;
 
 /** Each key of an object once: programs disagree on which of two values counts. */
-function parse(body: Uint8Array): unknown {
+function parse(body: Uint8Array, values_max: number): unknown {
   const text = decode(body);
   const { names, values, depth, has_fractions } = measure(text);
   if (depth > DEPTH_MAX) throw malformed(`the body is nested more than ${DEPTH_MAX} deep`);
-  if (values > VALUES_MAX) throw malformed(`the body has more than ${VALUES_MAX} values`);
+  if (values > values_max) throw malformed(`the body has more than ${values_max} values`);
   let value: unknown;
   try {
     value = has_fractions ? JSON.parse(text, wholeOnly) : JSON.parse(text);
@@ -130,14 +138,20 @@ function namesIn(value: unknown): number {
   return values.reduce((sum: number, one) => sum + namesIn(one), own);
 }
 
-interface FieldError {
+export interface FieldError {
   path: string;
   message: string;
 }
 
+/** @param at the path of what was parsed, in the body */
+export const fieldErrors = (
+  { issues }: z.core.$ZodError,
+  ...at: readonly PropertyKey[]
+): FieldError[] => issues.flatMap((issue) => errorsOf(issue, [...at, ...issue.path]));
+
 /** One for each field: those that are unknown come as one issue. */
-function errorsOf(issue: z.core.$ZodIssue): FieldError[] {
-  const at = issue.path.reduce<string>(
+function errorsOf(issue: z.core.$ZodIssue, full: readonly PropertyKey[]): FieldError[] {
+  const at = full.reduce<string>(
     (path, part) => (typeof part === 'number' ? `${path}[${part}]` : join(path, String(part))),
     '',
   );

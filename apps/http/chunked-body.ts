@@ -1,7 +1,7 @@
 /** Decodes a chunked body while its bytes arrive: strictly, and within limits. */
 import type { Buffer } from 'node:buffer';
 import { GrowingBuffer } from './growing-buffer.ts';
-import { BODY_MAX_BYTES, HEAD_MAX_BYTES, malformed, tooLarge } from './message.ts';
+import { HEAD_MAX_BYTES, malformed, tooLarge } from './message.ts';
 
 /** For the chunk sizes, extensions and trailers of one body together. */
 const FRAMING_MAX_BYTES = HEAD_MAX_BYTES;
@@ -19,6 +19,8 @@ export class ChunkedBody {
   #framing = 0;
   #expects: 'size' | 'data' | 'end of data' | 'trailer' = 'size';
   #missing = 0;
+
+  constructor(readonly max_bytes: number) {}
 
   /**
    * Consumes as much of `bytes` as belongs to the body and is there.
@@ -63,7 +65,7 @@ export class ChunkedBody {
     if (digits === undefined) throw malformed('the size of a chunk is not a number');
     this.#missing = Number.parseInt(digits, 16);
     this.#length += this.#missing;
-    if (this.#length > BODY_MAX_BYTES) throw tooLarge();
+    if (this.#length > this.max_bytes) throw tooLarge(this.max_bytes);
     this.#expects = this.#missing === 0 ? 'trailer' : 'data';
     return false;
   }

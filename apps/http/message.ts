@@ -1,12 +1,19 @@
 /** Parses the head of an HTTP/1.1 request from bytes, and refuses everything ambiguous. */
 import type { Buffer } from 'node:buffer';
+import { CALLS } from '../contract/calls.ts';
 import { RequestError } from './problem.ts';
 
 /** Of the request line and the header fields together; and the number of fields. */
 export const HEAD_MAX_BYTES = 16 * 1024;
 const FIELDS_MAX = 100;
-/** The largest body, which is JSON of /v1. */
+/** The largest body of most calls, which is JSON of /v1. */
 export const BODY_MAX_BYTES = 64 * 1024;
+
+const LARGER = new Map(CALLS.map(({ path, body_max_bytes }) => [path, body_max_bytes]));
+
+/** The largest body of a call to this path. */
+export const bodyMaxBytes = (target: string): number =>
+  LARGER.get(target.split('?', 1)[0] ?? '') ?? BODY_MAX_BYTES;
 
 /** Within which a request must be complete, from its first byte or the connection's start. */
 export const RECEIVE_MS = 12_000;
@@ -56,7 +63,7 @@ export function readHead(bytes: Buffer): RequestHead | undefined {
     method,
     target,
     headers,
-    length: readLength(headers, is_1_0),
+    length: readLength(headers, is_1_0, target),
     expects_continue: !is_1_0 && headers.get('expect')?.toLowerCase() === '100-continue',
     last: is_1_0 || (options !== null && /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(options)),
     size: end + 4,
@@ -152,7 +159,7 @@ export function checkPlainHost(host: string): void {
   if (!match || Number(match[1] ?? 0) > 65_535) throw malformed('Host is not a host[:port]');
 }
 
-function readLength(headers: HeaderFields, is_1_0: boolean): number | 'chunked' {
+function readLength(headers: HeaderFields, is_1_0: boolean, target: string): number | 'chunked' {
   const coding = headers.get('transfer-encoding');
   const length = headers.get('content-length');
   if (coding !== null) {
@@ -163,9 +170,11 @@ function readLength(headers: HeaderFields, is_1_0: boolean): number | 'chunked' 
   }
   if (length === null) return 0;
   if (!/^\d{1,15}$/.test(length)) throw malformed('Content-Length is not a number');
-  if (Number(length) > BODY_MAX_BYTES) throw tooLarge();
+  if (Number(length) <= BODY_MAX_BYTES) return Number(length);
+  const most = bodyMaxBytes(target);
+  if (Number(length) > most) throw tooLarge(most);
   return Number(length);
 }
 
-export const tooLarge = (): RequestError =>
-  new RequestError('body_too_large', `a body has at most ${BODY_MAX_BYTES} bytes`);
+export const tooLarge = (most: number): RequestError =>
+  new RequestError('body_too_large', `a body has at most ${most} bytes here`);

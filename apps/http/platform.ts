@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { GrowingBuffer } from './growing-buffer.ts';
 import {
-  BODY_MAX_BYTES,
+  bodyMaxBytes,
   checkPlainHost,
   HEAD_MAX_BYTES,
   malformed,
@@ -21,7 +21,7 @@ export async function readPlatformRequest(
 ): Promise<{ body?: Uint8Array | undefined; failure?: unknown }> {
   try {
     checkHead(request);
-    return { body: request.body ? await readBody(request.body) : undefined };
+    return { body: request.body ? await readBody(request.body, maxOf(request)) : undefined };
   } catch (error) {
     return {
       failure: error instanceof RequestError ? error : malformed('the body ends too early'),
@@ -46,7 +46,12 @@ function checkHead({ headers, url }: Request): void {
 const SEPARATOR = ', ';
 const TWO_KEYS = 'send one Idempotency-Key, without a comma followed by a space';
 
-async function readBody(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
+const maxOf = ({ url }: Request): number => bodyMaxBytes(new URL(url).pathname);
+
+async function readBody(
+  stream: ReadableStream<Uint8Array>,
+  max_bytes: number,
+): Promise<Uint8Array | undefined> {
   const body = new GrowingBuffer();
   const reader = stream.getReader();
   let late = false;
@@ -56,7 +61,7 @@ async function readBody(stream: ReadableStream<Uint8Array>): Promise<Uint8Array 
   }, RECEIVE_MS);
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      if (body.bytes.length + next.value.length > BODY_MAX_BYTES) throw tooLarge();
+      if (body.bytes.length + next.value.length > max_bytes) throw tooLarge(max_bytes);
       body.append(Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length));
     }
   } finally {

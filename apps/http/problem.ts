@@ -24,7 +24,7 @@ export interface Problem {
 export function problem(
   code: ProblemCode,
   detail: string,
-  request_id: string,
+  request_id: string | undefined,
   facts?: Record<string, unknown>,
 ): Problem {
   const { status, title } = PROBLEMS[code];

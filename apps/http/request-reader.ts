@@ -3,7 +3,8 @@ import { Buffer } from 'node:buffer';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Unreadable } from './exchange.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
-import { type RequestHead, readHead } from './message.ts';
+import { giveRoom, takeRoom } from './large-bodies.ts';
+import { BODY_MAX_BYTES, bodyMaxBytes, type RequestHead, readHead } from './message.ts';
 
 const EMPTY = Buffer.alloc(0);
 const [CR, LF] = [13, 10];
@@ -18,6 +19,8 @@ export class RequestReader {
   readonly #received = new GrowingBuffer();
   #head: RequestHead | undefined;
   #chunks: ChunkedBody | undefined;
+  /** Bytes of room for the body of the request that is read or answered, if it is large. */
+  #room = 0;
 
   append(bytes: Buffer): void {
     this.#received.append(bytes);
@@ -35,6 +38,7 @@ export class RequestReader {
 
   clear(): void {
     this.#received.clear();
+    this.#leaveRoom();
   }
 
   /**
@@ -44,6 +48,7 @@ export class RequestReader {
    */
   next(sendContinue: () => void): WholeRequest | undefined {
     const received = this.#received;
+    if (!this.#head) this.#leaveRoom(); // the request before is answered
     while (!this.#head && received.bytes[0] === CR && received.bytes[1] === LF) {
       // Old clients send an empty line behind a body.
       received.bytes = received.bytes.subarray(2);
@@ -57,7 +62,7 @@ export class RequestReader {
       if (!head) return undefined;
       this.#head = head;
       received.bytes = received.bytes.subarray(head.size);
-      if (head.length === 'chunked') this.#chunks = new ChunkedBody();
+      this.#expectBody(head);
     }
     const head = this.#head;
     const body = this.#readBody(head);
@@ -68,6 +73,20 @@ export class RequestReader {
     }
     this.#head = this.#chunks = undefined;
     return { head, body: body.length > 0 ? body : undefined };
+  }
+
+  #expectBody({ length, target }: RequestHead): void {
+    const chunked_max = length === 'chunked' ? bodyMaxBytes(target) : undefined;
+    if (chunked_max !== undefined) this.#chunks = new ChunkedBody(chunked_max);
+    const most = chunked_max ?? Number(length);
+    if (most <= BODY_MAX_BYTES) return;
+    takeRoom(most);
+    this.#room = most;
+  }
+
+  #leaveRoom(): void {
+    giveRoom(this.#room);
+    this.#room = 0;
   }
 
   /** @returns undefined if the body is not complete yet */

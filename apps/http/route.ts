@@ -25,7 +25,7 @@ export function on<C extends Call>(
     if (!body) assertNoBody(c.env);
     admit?.(c);
     const parsed = parse(params, c) as Parsed<C['params']>;
-    return answer(c, parsed, (body && readBody(body, c.req.raw.headers, c.env)) as Body<C>);
+    return answer(c, parsed, (body && readBody(body, call, c.req.raw.headers, c.env)) as Body<C>);
   });
 }
 

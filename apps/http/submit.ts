@@ -22,14 +22,20 @@ export function submitJson(
   call: Call,
   command: Command,
 ): Promise<Response> {
+  return run(c, store, answering(c, command, formOf(call)), operationFor(c, call));
+}
+
+/** The key of a call of /v1, with its body; undefined if it has no key. */
+export function operationFor(c: Context<Env>, call: Call): Operation | undefined {
   const operation = operationOf(c);
   if (operation && call.body && c.env.body) {
     operation.fingerprint += ` ${createHash('sha256').update(c.env.body).digest('base64')}`;
   }
-  return run(c, store, answering(c, command, formOf(call)), operation);
+  return operation;
 }
 
-async function run(
+/** Runs a command that renders its answer itself. */
+export async function run(
   c: Context<Env>,
   store: Store,
   command: Command<Answer>,
@@ -76,9 +82,14 @@ export async function submitInChunks(
   }
 }
 
-/** Keys of clients are printable, so a key with a control character never equals one. */
 const chunkOf = (operation: Operation | undefined, from: number): Operation | undefined =>
-  operation && from > 0 ? { ...operation, key: `${operation.key}\u0001${from}` } : operation;
+  operation && from > 0 ? partOf(operation, from) : operation;
+
+/** Keys of clients are printable, so a key with a control character never equals one. */
+export const partOf = (operation: Operation, part: number): Operation => ({
+  ...operation,
+  key: `${operation.key}\u0001${part}`,
+});
 
 /** Once a chunk has committed, an error no longer means that nothing was done. */
 function afterSome(error: unknown, rows: number): unknown {
@@ -135,9 +146,10 @@ const SERVICE_OF: Readonly<Record<string, Service>> = {
   'v1/users': 'payment',
   'v1/items': 'stock',
   'v1/orders': 'order',
+  'v1/bulk': 'order',
 };
 
-function send(c: Context<Env>, { status, body }: Answer, replayed: boolean): Response {
+export function send(c: Context<Env>, { status, body }: Answer, replayed: boolean): Response {
   if (replayed) c.header('idempotency-replayed', 'true');
   const failed = status >= 400;
   if (failed) c.env.problem = body;

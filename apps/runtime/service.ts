@@ -16,7 +16,8 @@ import { stop, stopOnSignal } from './shutdown.ts';
 import { describeStore } from './store-url.ts';
 import { type Config, LEVELS, variables } from './variables.ts';
 
-export type Routes = (store: Store, options: { batch_init: boolean }) => Hono<Env>;
+/** Several are joined. */
+export type Routes = readonly ((store: Store, options: { batch_init: boolean }) => Hono<Env>)[];
 
 /**
  * Starts one service on a port of its own. Without `listen` it returns what `deno serve` and
@@ -79,7 +80,7 @@ export function open(
   const store = openStore({ ...storeOptions(config, database_url, name), services, meter, log });
   const batch_init = config.BATCH_INIT === 'on';
   const server = serveRoutes(
-    Object.values(parts).map((make) => make(store, { batch_init })),
+    Object.values(parts).flatMap((routes) => routes.map((make) => make(store, { batch_init }))),
     store,
     metrics,
     log,

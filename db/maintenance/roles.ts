@@ -28,9 +28,12 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     orders_of_user: ['select', 'insert', 'delete'],
     order_lines: ['select', 'insert', 'update', 'delete'],
     // A checkout charges the user and takes the stock; a new order locks its user, a new line locks
-    // its item. The engine writes whole rows, so UPDATE of the stock alone is not enough.
-    users: ['select', 'update'],
-    items: ['select', 'update'],
+    // its item. The engine writes whole rows, so UPDATE of the stock alone is not enough. /v1/bulk
+    // makes users and items too, and changes them.
+    users: ['select', 'insert', 'update'],
+    items: ['select', 'insert', 'update'],
+    user_metadata: ['insert'],
+    item_metadata: ['insert'],
     credit_movements: ['insert'], // checkout of an order with a payment; batch_init over paid orders
     stock_movements: ['insert'], // batch_init over paid orders
     order_events: ['insert'],

@@ -46,12 +46,26 @@ afterAll(async () => {
 
 const bodyOf = (length: number) => `Content-Length: ${length}\r\n\r\n${'x'.repeat(length)}`;
 const SIZE = 65_536;
-const CHUNKS = `Transfer-Encoding: chunked\r\n\r\n10001\r\n${'x'.repeat(SIZE + 1)}\r\n0\r\n`;
+const BULK = 2 ** 20;
+const inChunks = (length: number) =>
+  `Transfer-Encoding: chunked\r\n\r\n${length.toString(16)}\r\n${'x'.repeat(length)}\r\n0\r\n`;
 const LONG = 'x'.repeat(13_000);
 const refusals: [what: string, bytes: string, status: number, code: string][] = [
   ['an unknown path', request('GET', '/nowhere'), 404, 'route_not_found'],
   ['a larger body', request('POST', '/orders/a', bodyOf(SIZE + 1)), 413, 'body_too_large'],
-  ['a larger body in chunks', request('POST', '/orders/a', CHUNKS), 413, 'body_too_large'],
+  [
+    'a larger body in chunks',
+    request('POST', '/orders/a', inChunks(SIZE + 1)),
+    413,
+    'body_too_large',
+  ],
+  ['a larger bulk', request('POST', '/v1/bulk', bodyOf(BULK + 1)), 413, 'body_too_large'],
+  [
+    'a larger bulk in chunks',
+    request('POST', '/v1/bulk', inChunks(BULK + 1)),
+    413,
+    'body_too_large',
+  ],
   ['a path that goes up', request('GET', '/orders/a/\\..'), 400, 'malformed_request'],
   ['a long path', request('GET', `/orders/${LONG}`), 431, 'head_too_large'],
   ['a long header', request('GET', '/orders/a', `A: ${LONG}\r\n`), 431, 'head_too_large'],
@@ -77,9 +91,19 @@ for (const [what, bytes, status, code] of refusals) {
   });
 }
 
-check('a body of 64 KiB is let through', async () => {
-  const { status } = await exchange(gateway.port, request('POST', '/orders/a', bodyOf(SIZE)));
-  expect(status).toBe(200);
+check('a body of 64 KiB is let through, and one of 1 MiB to a bulk, in chunks too', async () => {
+  const key = 'Idempotency-Key: a\r\n';
+  for (const [path, size] of [
+    ['/orders/a', SIZE],
+    ['/v1/bulk', BULK],
+  ] as const) {
+    for (const body of [bodyOf(size), `${inChunks(size)}\r\n`]) {
+      for (const more of ['', key]) {
+        const { status } = await exchange(gateway.port, request('POST', path, more + body));
+        expect([path, more, status]).toEqual([path, more, 200]);
+      }
+    }
+  }
 });
 
 check('batch_init has the time that it needs, with a key and without', async () => {

@@ -173,7 +173,7 @@ check('large answers of /v1 are compressed on demand, those of the paths never',
 /** The service of a call: its tag, or that of /v1. */
 const SERVICE: Partial<Record<Call['tag'], ServiceName>> = {
   ...{ path_orders: 'order', path_payment: 'payment', path_stock: 'stock' },
-  ...{ orders: 'order', users: 'payment', items: 'stock' },
+  ...{ orders: 'order', bulk: 'order', users: 'payment', items: 'stock' },
 };
 
 check('every call of the contract reaches its service and is answered what that says', async () => {

@@ -138,6 +138,29 @@ test('a burst of the largest purchases leaves a service below 250 MB', async () 
   expect(peak_mb).toBeLessThan(250);
 });
 
+test.each(['each', 'all'])(
+  'a burst of the largest bulks, %s, leaves it below 250 MB',
+  async (mode) => {
+    const port = await startService(storeUrl());
+    const headers = { 'content-type': 'application/json' };
+    const lines = Array.from({ length: LINES }, (_, i) => ({ item_id: `none-${i}`, quantity: 1 }));
+    const call = { method: 'POST', path: '/v1/orders', body: { user_id: 'nobody', lines } };
+    const body = JSON.stringify({ mode, calls: Array.from({ length: 26 }, () => call) });
+    const buy = () => fetch(`http://127.0.0.1:${port}/v1/bulk`, { method: 'POST', headers, body });
+    await (await buy()).arrayBuffer(); // opens the connections
+    let peak_mb = 0;
+    const all = times(100, async () => (await buy()).status);
+    while (Bun.peek.status(all) === 'pending') {
+      peak_mb = Math.max(peak_mb, (await metricsOf(port)).resident_mb);
+      await Bun.sleep(20);
+    }
+    const kinds = new Set(await all);
+    for (const status of kinds) expect([200, 409, 429, 503]).toContain(status);
+    expect(kinds).toContain(mode === 'all' ? 409 : 200);
+    expect(peak_mb).toBeLessThan(250);
+  },
+);
+
 /**
  * Orders of so many lines, one for each call, all ids as long as they may be. @returns their ids
  */

@@ -15,6 +15,8 @@ const imports: [path: string, code: string, rule: string][] = [
   ['apps/order/routes.ts', `export * from '../runtime/config.ts';`, 'routes-are-thin'],
   ['apps/payment/routes.ts', `import '../../db/engine/lane.ts';`, 'routes-are-thin'],
   ['apps/order/main.ts', `import '../stock/routes.ts';`, 'services-are-apart'],
+  ['apps/bulk/routes.ts', `import '../order/commands.ts';`, 'bulk-knows-writes'],
+  ['apps/stock/main.ts', `import '../bulk/routes.ts';`, 'bulk-above-services'],
   ['apps/http/server.ts', `await import('../order/routes.ts');`, 'runtime-below-services'],
   ['apps/order/v1/commands.ts', `import { Hono } from 'hono';`, 'decisions-are-pure'],
   ['apps/stock/v1/routes.ts', `import '../../../db/engine/lane.ts';`, 'routes-are-thin'],

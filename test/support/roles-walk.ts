@@ -10,6 +10,9 @@ import { run } from './shop.ts';
 export type { Service };
 export type Crew = Record<Service, Kassa>;
 
+const bulk = (what: string, body: object): string =>
+  `POST /v1/bulk ${JSON.stringify({ mode: 'all', calls: [{ method: 'POST', path: `/v1/${what}`, body }] })}`;
+
 /** Braces stand for an id that an earlier answer named. A service also needs calls of others. */
 const walks: Record<Service, string[]> = {
   order: [
@@ -36,6 +39,8 @@ const walks: Record<Service, string[]> = {
     'POST /v1/orders/{id}/checkout',
     'POST /v1/orders {"user_id":"0"}',
     'DELETE /v1/orders/{id}',
+    bulk('users', { credit: 1, metadata: { a: 'b' } }),
+    bulk('items', { price: 1, stock: 1, metadata: { a: 'b' } }),
   ],
   payment: [
     'POST /payment/batch_init/2/1000',
@@ -71,7 +76,7 @@ const walks: Record<Service, string[]> = {
 /** By the beginning of a path. */
 const OWNERS: Record<string, Service> = {
   ...{ orders: 'order', payment: 'payment', stock: 'stock' },
-  ...{ 'v1/orders': 'order', 'v1/users': 'payment', 'v1/items': 'stock' },
+  ...{ 'v1/orders': 'order', 'v1/bulk': 'order', 'v1/users': 'payment', 'v1/items': 'stock' },
 };
 
 /** Makes every kind of call of the service, then sweeps. @throws if the sweep fails */

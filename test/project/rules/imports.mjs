@@ -1,7 +1,8 @@
 /**
  * Which file may import which, for dependency-cruiser (`bun run check`). Imports of types count.
  * Imports run downwards only:
- *   apps/cli -> apps/{order,payment,stock} -> apps/runtime -> apps/http -> apps/contract -> db/failure
+ *   apps/cli, apps/order/main -> apps/bulk -> apps/{order,payment,stock}
+ *     -> apps/runtime -> apps/http -> apps/contract -> db/failure
  *   apps/http -> db/store, db/command
  *   db/store -> { db/engine | db/reads | db/maintenance } -> db/connection -> db/*.ts
  */
@@ -40,6 +41,15 @@ export default {
       path: `^apps/${SERVICE}/`,
       pathNot: '^apps/$1/',
     }),
+
+    // The call that takes the writes of all services: it knows them, and nothing else of a service.
+    sees(
+      'bulk-knows-writes',
+      '^apps/bulk/',
+      ['^apps/(bulk|http|contract)/', `^apps/${SERVICE}/v1/writes\\.ts$`, '^db/[^/]+\\.ts$'],
+      'hono',
+    ),
+    never('bulk-above-services', '^apps/(?!bulk/|cli/|order/main)', '^apps/bulk/'),
 
     // The client of users: only its types come from the contract.
     sees('client', '^apps/client/', ['^apps/(client|contract)/'], 'zod'),

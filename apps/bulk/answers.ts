@@ -1,0 +1,83 @@
+/** The answers within the answer of a bulk: a status and a body each. */
+import {
+  type Answer,
+  type Command,
+  countKeys,
+  type Decision,
+  type Outcome,
+} from '../../db/command.ts';
+import { Failure } from '../../db/failure.ts';
+import {
+  ANSWERS_TOGETHER_MAX_BYTES,
+  ROWS_TOGETHER_MAX,
+  type Together,
+  together,
+} from '../../db/together.ts';
+import { problem } from '../http/problem.ts';
+import type { Ready } from './calls.ts';
+
+/**
+ * All of the calls in one command: each answer, or the first refusal as that of the bulk.
+ * @throws Failure limit_exceeded if they name too many rows
+ */
+export function allOf(calls: readonly Ready[], request_id: string): Command<Answer> {
+  const command = together(
+    calls.map(({ command }) => command),
+    (body, index) => result(calls[index]?.call.status ?? 200, JSON.stringify(body)),
+  );
+  if (countKeys(command.keys) > ROWS_TOGETHER_MAX) {
+    const detail = `the calls name more than ${ROWS_TOGETHER_MAX} rows: send fewer calls`;
+    throw new Failure('limit_exceeded', detail);
+  }
+  return rendered(command, (outcome) => {
+    if ('answers' in outcome) return { status: 200, body: resultsOf(outcome.answers) };
+    const { index, refusal, detail, facts } = outcome;
+    return problem(refusal, `calls[${index}]: ${detail}`, request_id, { index, ...facts });
+  });
+}
+
+/** A single call of a bulk that makes each by itself. */
+export const oneOf = ({ call: { status = 200 }, command }: Ready): Command<Answer> =>
+  rendered(command, (outcome: Outcome) =>
+    'body' in outcome
+      ? { status, body: JSON.stringify(outcome.body) }
+      : problem(outcome.refusal, outcome.detail, undefined, outcome.facts),
+  );
+
+function rendered<A extends Outcome | Together>(
+  command: Command<A>,
+  render: (outcome: A) => Answer,
+): Command<Answer> {
+  return {
+    ...command,
+    decide(rows): Decision<Answer> {
+      const decision = command.decide(rows);
+      if ('lock' in decision) return decision;
+      const { status, body } = render(decision.outcome);
+      return { ...decision, outcome: { status, body } };
+    },
+  };
+}
+
+/** The answer to a call that no rule has decided. A bug is thrown on: its log line says more. */
+export function failed(error: unknown): Answer {
+  if (!(error instanceof Failure) || error.code === 'internal') throw error;
+  const { code, detail, facts } = error;
+  return problem(code, detail, undefined, facts);
+}
+
+/**
+ * Takes answers as they come. Only those that repeat large orders, which were not sent in this
+ * bulk, can be too many bytes; then only the status is kept.
+ */
+export function resultKeeper(): (answer: Answer) => string {
+  let bytes = 0;
+  return ({ status, body }) => {
+    bytes += body.length;
+    return bytes > ANSWERS_TOGETHER_MAX_BYTES ? `{"status":${status}}` : result(status, body);
+  };
+}
+
+const result = (status: number, body: string): string => `{"status":${status},"body":${body}}`;
+export const resultsOf = (results: readonly string[]): string =>
+  `{"results":[${results.join(',')}]}`;

@@ -1,0 +1,76 @@
+/** The calls of a bulk, held to the contract as if each were made by itself. */
+import type { Command } from '../../db/command.ts';
+import type { Call } from '../contract/call.ts';
+import { type FieldError, fieldErrors, invalidBody } from '../http/bodies.ts';
+import type { Write } from '../http/writes.ts';
+
+export interface Given {
+  method: string;
+  path: string;
+  body?: unknown;
+}
+
+export interface Ready {
+  call: Call;
+  command: Command;
+}
+
+/** @returns reads the calls; it throws RequestError invalid_body with every field that is wrong */
+export function callReader(writes: readonly Write[]): (calls: readonly Given[]) => Ready[] {
+  const known = writes.map((write) => ({
+    write,
+    pattern: new RegExp(`^${write.call.path.replaceAll(/\{\w+\}/g, '([^/]*)')}$`),
+  }));
+
+  return (calls) => {
+    const errors: FieldError[] = [];
+    const ready = calls.flatMap((given, index): Ready | [] => {
+      for (const { write, pattern } of known) {
+        if (!write.call.methods.some((method) => method === given.method)) continue;
+        const match = pattern.exec(given.path);
+        if (match) return read(write, match.slice(1), given.body, ['calls', index], errors);
+      }
+      errors.push({ path: `calls[${index}].path`, message: NO_WRITE });
+      return [];
+    });
+    if (errors.length > 0) throw invalidBody(errors);
+    return ready;
+  };
+}
+
+const NO_WRITE = 'must be, with its method, that of a write of /v1 other than this one';
+
+function read(
+  { call, commandFor }: Write,
+  segments: readonly string[],
+  sent: unknown,
+  at: readonly [string, number],
+  errors: FieldError[],
+): Ready | [] {
+  const before = errors.length;
+  const params: Record<string, unknown> = {};
+  for (const [i, [name, type]] of Object.entries(call.params).entries()) {
+    const result = type.safeParse(segments[i]);
+    if (result.success) params[name] = result.data;
+    else {
+      const [issue] = result.error.issues;
+      errors.push({ path: `${at[0]}[${at[1]}].path`, message: `${name} ${issue?.message}` });
+    }
+  }
+  let body: unknown;
+  if (call.body) {
+    const result = call.body.safeParse(sent);
+    if (result.success) body = result.data;
+    else errors.push(...fieldErrors(result.error, ...at, 'body'));
+  } else if (!isNothing(sent)) {
+    errors.push({
+      path: `${at[0]}[${at[1]}].body`,
+      message: 'must be left out: this call has none',
+    });
+  }
+  return errors.length > before ? [] : { call, command: commandFor(params, body) };
+}
+
+/** What counts as no body of a call by itself, too. */
+const isNothing = (sent: unknown): boolean =>
+  (sent ?? null) === null || (typeof sent === 'object' && JSON.stringify(sent) === '{}');

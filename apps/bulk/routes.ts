@@ -1,0 +1,70 @@
+/** POST /v1/bulk: many writes of all services in one call. The order service serves it. */
+
+import type { Context } from 'hono';
+import { Hono } from 'hono';
+import type { Answer, Command, Operation } from '../../db/command.ts';
+import type { Store } from '../../db/store.ts';
+import { bulkCalls as calls } from '../contract/v1/bulk.ts';
+import type { Env } from '../http/exchange.ts';
+import { on } from '../http/route.ts';
+import { assertRoom, operationFor, partOf, run, send } from '../http/submit.ts';
+import { orderWrites } from '../order/v1/writes.ts';
+import { userWrites } from '../payment/v1/writes.ts';
+import { itemWrites } from '../stock/v1/writes.ts';
+import { allOf, failed, oneOf, resultKeeper, resultsOf } from './answers.ts';
+import { callReader, type Ready } from './calls.ts';
+
+export function bulkRoutes(store: Store): Hono<Env> {
+  const app = new Hono<Env>();
+  const readCalls = callReader([...userWrites, ...itemWrites, ...orderWrites]);
+
+  on(
+    app,
+    calls.run,
+    (c, _, { mode, calls: given }) => {
+      const ready = readCalls(given);
+      const operation = operationFor(c, calls.run);
+      if (mode === 'each') return submitEach(c, store, ready, operation);
+      return run(c, store, allOf(ready, c.env.request_id), operation);
+    },
+    assertRoom(store),
+  );
+  return app;
+}
+
+/**
+ * Submits every call by itself. With an idempotency key each has a record of its own, so a repeat
+ * gives the answers that were decided, and makes the other calls.
+ */
+async function submitEach(
+  c: Context<Env>,
+  store: Store,
+  ready: readonly Ready[],
+  operation: Operation | undefined,
+): Promise<Response> {
+  // First of all: a key that was used for other calls must let none of these happen.
+  if (operation) await store.write(BEGUN, operation);
+  const resultOf = resultKeeper();
+  let all_replayed = true;
+  const submitted = await Promise.allSettled(
+    ready.map(async (one, i) => {
+      const part = operation && partOf(operation, i);
+      const { answer, replayed } = await store.write(oneOf(one), part).catch((error) => ({
+        answer: failed(error),
+        replayed: false,
+      }));
+      all_replayed &&= replayed;
+      return resultOf(answer);
+    }),
+  );
+  const results = submitted.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
+  return send(c, { status: 200, body: resultsOf(results) }, all_replayed);
+}
+
+const BEGUN: Command<Answer> = {
+  keys: {},
+  decide: () => ({ outcome: { status: 200, body: '{}' } }),
+};
