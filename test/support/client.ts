@@ -33,11 +33,22 @@ export type Client = ReturnType<typeof openClient>;
 export function openClient(address: string, timeout_ms = 30_000) {
   const origins = originsOf(address);
   /** Never throws. */
-  const call = async (method: string, path: string, headers = {}): Promise<Known> => {
-    const origin = origins.find(({ service }) => !service || path.startsWith(`/${service}/`))?.url;
+  const call = async (method: string, path: string, own = {}, sent?: object): Promise<Known> => {
+    // Of /v1, only /v1/bulk is called, which the order service serves.
+    const prefix = path.replace(/^\/v1\/bulk/, '/orders/');
+    const origin = origins.find(
+      ({ service }) => !service || prefix.startsWith(`/${service}/`),
+    )?.url;
+    const headers = sent ? { ...own, 'content-type': 'application/json' } : own;
+    const body = sent && JSON.stringify(sent);
     try {
       const signal = AbortSignal.timeout(timeout_ms);
-      const response = await fetch(`${origin}${path}`, { method, headers, signal });
+      const response = await fetch(`${origin}${path}`, {
+        method,
+        headers,
+        signal,
+        ...(body && { body }),
+      });
       const text = await response.text();
       const replayed = response.headers.get('idempotency-replayed') === 'true';
       return { status: response.status, body: parse(text), replayed };

@@ -11,6 +11,7 @@ import { TO_A_LIMIT, TO_OUR_SERVER } from './faults.ts';
 import { type Done, injectFaults } from './inject.ts';
 import { buy, type Load, prepare } from './load.ts';
 import { leaveOut, readOptions } from './options.ts';
+import { checkTransfers, transfer } from './transfers.ts';
 import { reconcile, replay, type Violation } from './verify.ts';
 
 const options = readOptions();
@@ -46,6 +47,8 @@ async function main(): Promise<void> {
   const { minutes, seed, think } = options;
   const began = performance.now();
   const ends_at = began + minutes * 60_000;
+  // A foreign deployment may have the calls of the paths alone.
+  const transfers = deployment ? transfer(clients, seed, think, () => load.stop) : [];
   const [chapters] = await Promise.all([
     recordChapters(clients, seeded(seed + 7), () => load.stop),
     watch(load, ends_at),
@@ -59,8 +62,11 @@ async function main(): Promise<void> {
   line.end();
   violations.push(...checked.violations);
   violations.push(...(await reconcile(load, client)), ...(await replay(load, client, 500)));
+  const { violations: torn, bulks } = await checkTransfers(await transfers, client);
+  violations.push(...torn);
   if (database_url) await auditNow(database_url, true);
   print(load, took_s, checked);
+  if (deployment) console.log(`${bulks} bulks took effect`);
 }
 
 /** Clients of the given deployment, or of one that is started here. */

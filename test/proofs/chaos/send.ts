@@ -6,7 +6,7 @@ export type Random = () => number;
 /**
  * Repeats the call, under its key if it has one, and gives up a minute after the end of the run.
  */
-export type Send = (method: string, path: string, key?: string) => Promise<Known>;
+export type Send = (method: string, path: string, key?: string, body?: object) => Promise<Known>;
 
 export const newKey = (): string => `chaos-${crypto.randomUUID()}`;
 
@@ -25,11 +25,11 @@ export function sender(
   stopped: () => boolean,
   told: (said: string) => void = () => {},
 ): Send {
-  return async (method, path, key) => {
+  return async (method, path, key, body) => {
     let give_up_at = Number.POSITIVE_INFINITY;
     for (;;) {
       const headers = key ? { 'idempotency-key': key } : {};
-      const known = await pick(clients, random).call(method, path, headers);
+      const known = await pick(clients, random).call(method, path, headers, body);
       const said = meaning(known);
       told(said);
       if (said === 'ok' || RULES.test(said)) return known;
