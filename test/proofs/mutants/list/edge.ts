@@ -56,7 +56,7 @@ export const edgeMutants = [
     'bytes behind a request are read while it is being answered':
       "connection.ts: if (this.#state[- === 'reading'-]) void this.#serve();",
     'a chunked body has no limit':
-      'chunked-body.ts: [-if (this.#length > BODY_MAX_BYTES) throw tooLarge();-]',
+      'chunked-body.ts: [-if (this.#length > this.max_bytes) throw tooLarge(this.max_bytes);-]',
     'a request has two lengths':
       'message.ts: ' +
       "[-if (length !== null) throw malformed('Content-Length beside Transfer-Encoding');-]",
@@ -67,7 +67,14 @@ export const edgeMutants = [
       'platform.ts: [-if (host !== null) checkPlainHost(host);-]',
     "on a platform's server a body has no limit":
       'platform.ts: ' +
-      '[-if (body.bytes.length + next.value.length > BODY_MAX_BYTES) throw tooLarge();-]',
+      '[-if (body.bytes.length + next.value.length > max_bytes) throw tooLarge(max_bytes);-]',
+  }),
+  ...killedBy(['large-bodies'], {
+    'any path takes a large body':
+      "message.ts: [-LARGER.get(target.split('?', 1)[0] ?? '') ?? BODY_MAX_BYTES-]{+1024 * 1024+};",
+    'large bodies have no bound together':
+      'large-bodies.ts: if ([-taken + bytes > LARGE_BODIES_MAX_BYTES-]{+false+}) {',
+    'the room of a large body is never given back': 'large-bodies.ts: [-taken -= bytes;-]',
   }),
   ...killedBy(['connection', 'wire'], {
     'a call takes effect before its body is whole':

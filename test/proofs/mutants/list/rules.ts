@@ -92,6 +92,34 @@ export const rulesMutants = [
       'stock/v1/commands.ts: stock < [-heldOf(item, rows.now_us)-]{+-5+})',
     'an item stands in two lines': 'v1/orders.ts: if ([-seen.has(item_id)-]{+false+})',
   }),
+  ...killedBy(['bulk', 'decisions'], {
+    'a bulk of all changes something although a call is refused':
+      'together.ts: return { outcome: { ...outcome, index }{+, changes: rows.changes() ?? {}+} };',
+    'a call of a bulk of all does not see the users of those before it':
+      'together.ts: [-this.#users.get(id) ?? -]this.locked.user(id);',
+    'a call of a bulk of all sees an order that was removed before it':
+      'together.ts: [-for (const id of changes.removed_orders ?? []) this.#orders.set(id, undefined);-]',
+    'the calls of a bulk of all share one moment':
+      'together.ts: [-this.now_us = stamped.next_us;-]',
+    'a decision after a bulk of all has a moment of that':
+      'stamp.ts: [-Math.max(last_us, changes.last_us ?? 0)-]{+last_us+} + 2;',
+    'the answers of a bulk are in another order':
+      'answers.ts: results[-.join-]{+.toReversed().join+}',
+    'a bulk that is repeated with its key happens twice':
+      'routes.ts: const part = [-operation && partOf(operation, i)-]{+undefined+};',
+    'a key of a bulk is for any calls':
+      'routes.ts: [-if (operation) await store.write(BEGUN, operation);-]',
+  }),
+  ...killedBy(['bulk-requests'], {
+    'a bulk of all has any number of lines':
+      'together.ts: return [-this.#lines_in_all > LINES_TOGETHER_MAX-]{+false+};',
+    'a bulk of all has an answer of any length':
+      'together.ts: if ([-bytes > ANSWERS_TOGETHER_MAX_BYTES-]{+false+})',
+    'a bulk takes calls whose body does not fit':
+      'calls.ts: if ([-result.success-]{+true+}) body = [-result.data-]{+sent+};',
+    'a bulk takes calls with a malformed id':
+      'calls.ts: if ([-result.success-]{+true+}) params[name] = [-result.data-]{+segments[i]+};',
+  }),
   ...killedBy(['v1-requests'], {
     'an idempotency key is for any body':
       'submit.ts: if (operation && call.body && [-c.env.body-]{+false+}) {',
