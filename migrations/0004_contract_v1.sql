@@ -6,7 +6,8 @@ ALTER TABLE "payment_operations" ADD CONSTRAINT "payment_operations_writer" CHEC
 --> statement-breakpoint
 ALTER TABLE "stock_operations" ADD CONSTRAINT "stock_operations_writer" CHECK ("stock_operations"."writer" >= 2) NOT VALID;
 --> statement-breakpoint
--- Every new order has its entry by now; this makes those of the older ones.
+-- Every new order has its entry by now; this makes those of the older ones, and of new ones that a
+-- service of the version before has given to another user.
 CREATE TABLE IF NOT EXISTS "orders_of_user_fill" (
 	"id" bigint PRIMARY KEY NOT NULL,
 	"last_id" text NOT NULL
@@ -20,7 +21,7 @@ WITH "next" AS (
 	WHERE "id" > (SELECT "last_id" FROM "orders_of_user_fill") ORDER BY "id" LIMIT 5000
 ), "filled" AS (
 	INSERT INTO "orders_of_user" ("user_id", "created_at", "order_id")
-	SELECT "user_id", 0, "id" FROM "next" WHERE "created_at" IS NULL
+	SELECT "user_id", coalesce("created_at", 0), "id" FROM "next"
 	ON CONFLICT DO NOTHING RETURNING "order_id"
 )
 UPDATE "orders_of_user_fill" SET "last_id" = (SELECT max("id") FROM "next")
