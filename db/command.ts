@@ -81,6 +81,8 @@ export interface Changes {
   stock_movements?: readonly StockMovement[];
   order_events?: readonly OrderEvent[];
   metadata?: readonly Metadata[];
+  /** Orders whose metadata go, before those of the same decision come. */
+  cleared_metadata?: readonly string[];
   /** The last moment that these changes name, if several decisions made them: see together.ts. */
   last_us?: number;
 }
@@ -179,6 +181,18 @@ export const keep = (
   id: string,
   metadata: Record<string, string> | undefined,
 ): Changes => (metadata ? { metadata: [{ of, id, data: JSON.stringify(metadata) }] } : {});
+
+/** A time in microseconds since 1970 as RFC 3339, in UTC. */
+export function timeOf(us: number): string {
+  const second = new Date(Math.floor(us / 1_000_000) * 1000).toISOString().slice(0, -5);
+  return `${second}.${String(us % 1_000_000).padStart(6, '0')}Z`;
+}
+
+/** What is left of metadata that are not written yet. */
+export const keptMetadata = (metadata: Metadata[], cleared: readonly string[]): Metadata[] =>
+  cleared.length === 0
+    ? metadata
+    : metadata.filter(({ of, id }) => of !== 'order' || !cleared.includes(id));
 
 /** The upper bound of every balance, stock, quantity and total: 2^53 - 1. */
 const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;

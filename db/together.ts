@@ -5,6 +5,7 @@ import {
   type CreditMovement,
   type Item,
   type Keys,
+  keptMetadata,
   type Metadata,
   mergeKeys,
   type Order,
@@ -82,7 +83,8 @@ class Overlay implements Rows {
   readonly #credit_movements: CreditMovement[] = [];
   readonly #stock_movements: StockMovement[] = [];
   readonly #order_events: OrderEvent[] = [];
-  readonly #metadata: Metadata[] = [];
+  #metadata: Metadata[] = [];
+  readonly #cleared: string[] = [];
   /** Of each order that was read or written, the most that it had. */
   readonly #lines = new Map<string, number>();
   #changed = false;
@@ -126,7 +128,9 @@ class Overlay implements Rows {
     this.#credit_movements.push(...stamped.credit_movements);
     this.#stock_movements.push(...stamped.stock_movements);
     this.#order_events.push(...stamped.order_events);
-    this.#metadata.push(...(changes.metadata ?? []));
+    const cleared = changes.cleared_metadata ?? [];
+    this.#cleared.push(...cleared);
+    this.#metadata = keptMetadata(this.#metadata, cleared).concat(changes.metadata ?? []);
     this.now_us = stamped.next_us;
     this.#changed = true;
   }
@@ -155,6 +159,7 @@ class Overlay implements Rows {
       stock_movements: this.#stock_movements,
       order_events: this.#order_events,
       metadata: this.#metadata,
+      cleared_metadata: this.#cleared,
       last_us: this.now_us,
     };
   }

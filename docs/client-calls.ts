@@ -18,9 +18,10 @@ ${lines.join('')}} as const;
 `;
 }
 
-function lineOf({ name, methods, path, body, writes }: Call): string {
+function lineOf({ name, methods, path, body, query, writes }: Call): string {
   const fields = [`method: '${methods[0]}'`, `path: '${path}'`, `writes: ${writes}`];
   if (body) fields.push('body: true');
+  if (query) fields.push('query: true');
   const line = `    ${name}: { ${fields.join(', ')} },\n`;
   if (line.length <= 101) return line;
   return `    ${name}: {\n${fields.map((field) => `      ${field},\n`).join('')}    },\n`;

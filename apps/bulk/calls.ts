@@ -1,7 +1,8 @@
 /** The calls of a bulk, held to the contract as if each were made by itself. */
 import type { Command } from '../../db/command.ts';
 import type { Call } from '../contract/call.ts';
-import { type FieldError, fieldErrors, invalidBody } from '../http/bodies.ts';
+import { invalidBody } from '../http/bodies.ts';
+import { type FieldError, fieldErrors } from '../http/errors.ts';
 import type { Write } from '../http/writes.ts';
 
 export interface Given {
@@ -61,7 +62,7 @@ function read(
   if (call.body) {
     const result = call.body.safeParse(sent);
     if (result.success) body = result.data;
-    else errors.push(...fieldErrors(result.error, ...at, 'body'));
+    else errors.push(...fieldErrors(result.error, 'field', ...at, 'body'));
   } else if (!isNothing(sent)) {
     errors.push({
       path: `${at[0]}[${at[1]}].body`,

@@ -1,6 +1,6 @@
 /** A client of the API for Bun, Deno, Node and browsers. It needs no package when it runs. */
 import type { z } from 'zod';
-import type { Call, Parsed } from '../contract/call.ts';
+import type { Call, Paged, Parsed } from '../contract/call.ts';
 import type { healthCalls } from '../contract/health.ts';
 import type { orderPaths } from '../contract/paths/order.ts';
 import type { paymentPaths } from '../contract/paths/payment.ts';
@@ -12,6 +12,7 @@ import type { userCalls } from '../contract/v1/users.ts';
 import { attempt, type Failed, messageOf } from './attempt.ts';
 import { CALLS } from './calls.ts';
 import { KassaError } from './error.ts';
+import { type Entries, everyEntry } from './pages.ts';
 
 export { type ErrorCode, type Facts, KassaError } from './error.ts';
 
@@ -26,19 +27,30 @@ interface Contract {
   health: typeof healthCalls;
 }
 
-/** What a method takes: the parameters of the path, and the fields of the body. */
+/** What a method takes: the parameters of the path and of the query, and the fields of the body. */
 type Given<C extends Call> = Parsed<C['params']> &
-  (C['body'] extends z.ZodType ? z.input<C['body']> : unknown);
-type Method<C extends Call> = (
-  ...args: Partial<Given<C>> extends Given<C>
+  (C['body'] extends z.ZodType ? z.input<C['body']> : unknown) &
+  (C['query'] extends z.ZodType ? Partial<z.output<C['query']>> : unknown);
+type Args<C extends Call> =
+  Partial<Given<C>> extends Given<C>
     ? [given?: Given<C>, options?: CallOptions]
-    : [given: Given<C>, options?: CallOptions]
-) => Promise<z.output<C['answer']>>;
+    : [given: Given<C>, options?: CallOptions];
 
-/** A method for each call of the contract, by tag and name: `kassa.users.create({ credit: 5 })`. */
+/**
+ * A method for each call of the contract, by tag and name: `kassa.users.create({ credit: 5 })`. Of
+ * a list there is another for all of its entries, page by page: `kassa.users.listAll()`.
+ */
 export type Client = {
   readonly [T in keyof Contract]: {
-    readonly [N in keyof Contract[T]]: Contract[T][N] extends Call ? Method<Contract[T][N]> : never;
+    readonly [N in keyof Contract[T]]: Contract[T][N] extends Call
+      ? (...args: Args<Contract[T][N]>) => Promise<z.output<Contract[T][N]['answer']>>
+      : never;
+  } & {
+    readonly [N in keyof Contract[T] & string as Contract[T][N] extends Paged
+      ? `${N}All`
+      : never]: Contract[T][N] extends Paged
+      ? (...args: Args<Contract[T][N]>) => Entries<z.output<Contract[T][N]['answer']>>
+      : never;
   };
 };
 
@@ -73,20 +85,26 @@ export function openClient(base_url: string, options: ClientOptions = {}): Clien
   }
   const origin = base_url.replace(/\/+$/, '');
   const groups = Object.entries(CALLS).map(([tag, calls]) => {
-    const methods = Object.entries(calls).map(([name, call]) => [
-      name,
-      async (given: Fields = {}, own: CallOptions = {}) => {
+    const methods = Object.entries(calls).flatMap(([name, call]) => {
+      const send = async (given: Fields = {}, own: CallOptions = {}) => {
         const { path, rest } = fill(`${tag}.${name}`, call.path, given);
         const body = 'body' in call ? JSON.stringify(rest) : undefined;
+        const query = 'query' in call ? queryOf(rest) : '';
         const key = call.writes ? (own.idempotency_key ?? crypto.randomUUID()) : undefined;
         const headers = new Headers(options.headers); // throws if a value cannot be sent
         if (key !== undefined) headers.set('idempotency-key', key);
         if (body !== undefined) headers.set('content-type', 'application/json');
         const { method } = call;
         const init: RequestInit = { method, headers, redirect: 'manual', ...(body && { body }) };
-        return repeat(origin + path, init, key, own.signal, options);
-      },
-    ]);
+        return repeat(origin + path + query, init, key, own.signal, options);
+      };
+      return 'query' in call
+        ? [
+            [name, send],
+            [`${name}All`, everyEntry(send)],
+          ]
+        : [[name, send]];
+    });
     return [tag, Object.fromEntries(methods)];
   });
   return Object.fromEntries(groups);
@@ -105,6 +123,15 @@ function fill(call: string, template: string, given: Fields): { path: string; re
     return String(value);
   });
   return { path, rest };
+}
+
+/** What is not given is left out. */
+function queryOf(fields: Fields): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) query.set(name, String(value));
+  }
+  return query.size > 0 ? `?${query}` : '';
 }
 
 const PAUSE_FIRST_MS = 50;

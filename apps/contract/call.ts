@@ -10,7 +10,12 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** The parameters of a path, in its order. Each parses the text of its segment. */
 export type Params = Readonly<Record<string, z.ZodType<unknown, string>>>;
 export type Parsed<P extends Params> = { [K in keyof P]: z.output<P[K]> };
-export type Body<C extends Call> = C['body'] extends z.ZodType ? z.output<C['body']> : undefined;
+/** What a call takes beside its path: the fields of the body, or the parameters of the query. */
+export type Input<C extends Call> = C['body'] extends z.ZodType
+  ? z.output<C['body']>
+  : C['query'] extends z.ZodType
+    ? z.output<C['query']>
+    : undefined;
 
 export interface Call {
   /**
@@ -31,10 +36,17 @@ export interface Call {
   body?: z.ZodObject;
   /** Of its body, if it may be larger than those of other calls: see message.ts. */
   body_max_bytes?: number;
+  /**
+   * The parameters of the query, of a call without a body. Each may be left out, and any other is
+   * refused. Without this a query is ignored.
+   */
+  query?: z.ZodObject;
   /** Of a success: 201 for a call that creates something, else 200. */
   status?: 200 | 201;
   /** The body of that answer. */
   answer: z.ZodType;
+  /** Its success has an ETag, so whoever has it already need not be sent it again. */
+  tagged?: true;
   /** Rules that can refuse this call, and other codes that only this call has. */
   refusals: readonly (Refusal | RequestCode)[];
   /** It takes an idempotency key, and its answer is recorded. */
@@ -50,6 +62,9 @@ type Tag =
   | 'path_payment'
   | 'path_stock'
   | 'health';
+/** The calls that answer a page of a list. The client walks through all pages of it. */
+export type Paged = Call & { query: z.ZodObject<{ after: z.ZodType }> };
+
 type Described = Omit<Call, 'name' | 'tag'>;
 
 /**

@@ -104,7 +104,8 @@ const ABOUT = `Amounts are whole numbers of the smallest unit. A 4xx, or a 503 o
 changed nothing. An answer with \`Retry-After\` may be repeated. With an \`Idempotency-Key\` every call may.`;
 
 function operation(call: Call, method: Method): Json {
-  const { name, tag, summary, description, params, body, status = 200, answer, writes } = call;
+  const { name, tag, summary, description, params, body, query, status = 200, answer } = call;
+  const { tagged = false, writes } = call;
   const first = method === call.methods[0];
   const parameters: Json[] = Object.entries(params).map(([param, type]) => ({
     name: param,
@@ -112,7 +113,13 @@ function operation(call: Call, method: Method): Json {
     required: true,
     schema: schemaOf(type),
   }));
+  for (const [param, type] of Object.entries(query?.shape ?? {})) {
+    const schema = schemaOf(type as z.ZodType);
+    const { description } = schema;
+    parameters.push({ name: param, in: 'query', ...(description ? { description } : {}), schema });
+  }
   if (writes) parameters.push({ $ref: '#/components/parameters/Idempotency-Key' });
+  if (tagged) parameters.push({ $ref: '#/components/parameters/If-None-Match' });
   return {
     operationId: `${tag}.${name}${first ? '' : `By${method[0]}${method.slice(1).toLowerCase()}`}`,
     tags: [tag],
@@ -132,9 +139,11 @@ function operation(call: Call, method: Method): Json {
           'X-Request-Id',
           ...(writes ? ['Idempotency-Replayed'] : []),
           ...(status === 201 ? ['Location'] : []),
+          ...(tagged ? ['ETag'] : []),
         ),
         content: { 'application/json': { schema: schemaOf(answer) } },
       },
+      ...(tagged ? { 304: { $ref: '#/components/responses/NotModified' } } : {}),
       ...problemsOf(call),
     },
   };
@@ -176,9 +185,13 @@ function schemaOf(type: z.ZodType, io: 'input' | 'output' = 'output'): Json {
   return schema;
 }
 
-const RESPONSES: Json = Object.fromEntries(
-  Object.entries(SHARED).map(([name, codes]) => [name, problem(codes)]),
-);
+const RESPONSES: Json = {
+  ...Object.fromEntries(Object.entries(SHARED).map(([name, codes]) => [name, problem(codes)])),
+  NotModified: {
+    description: 'It is what `If-None-Match` names. There is no body.',
+    headers: headersOf('X-Request-Id', 'ETag'),
+  },
+};
 
 const Problem = schemaOf(
   z
@@ -192,7 +205,7 @@ const Problem = schemaOf(
       errors: z
         .array(z.strictObject({ path: z.string(), message: z.string() }))
         .optional()
-        .describe('Of `invalid_body`: the fields that are wrong, 20 at most.'),
+        .describe('Of `invalid_body`, and of a query: the fields that are wrong, 20 at most.'),
       items: z
         .array(z.strictObject({ item_id: id, wanted: balance, available: balance }))
         .optional()
@@ -212,9 +225,16 @@ const PARAMETERS: Json = {
       'The first answer to a key is recorded with its effect, and repeated for 24 hours. Each service has its own keys.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x20-\\x7e]+$' },
   },
+  'If-None-Match': {
+    name: 'If-None-Match',
+    in: 'header',
+    description: 'The ETag of an earlier answer, several of them, or `*`.',
+    schema: { type: 'string' },
+  },
 };
 
 const HEADERS: Json = {
+  ETag: { description: 'It stands for the content of the answer.', schema: { type: 'string' } },
   Location: { description: 'The path of what was created.', schema: { type: 'string' } },
   'X-Request-Id': {
     description: "The request's own id if it has a valid one, or a new one.",

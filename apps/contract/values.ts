@@ -9,8 +9,8 @@ export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 const ID = 'must be 1-64 of the characters A-Z a-z 0-9 _ -';
 export const id = z.string(ID).regex(/^[A-Za-z0-9_-]{1,64}$/, ID);
 
-/** A whole number as a segment of a path. */
-function whole(low: number, high: number) {
+/** A whole number as a segment of a path, or in a query. */
+export function whole(low: number, high: number) {
   const error = `must be a whole number from ${low} to ${high}`;
   const digits = z.string().regex(/^[0-9]{1,13}$/, error);
   return digits.transform(Number).pipe(z.int(error).min(low, error).max(high, error));

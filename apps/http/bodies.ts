@@ -1,6 +1,7 @@
 /** The bodies of requests: none on most paths, a JSON object on those of /v1. */
 import type { z } from 'zod';
 import type { Call } from '../contract/call.ts';
+import { type FieldError, factsOf, fieldErrors } from './errors.ts';
 import type { Exchange, Incoming } from './exchange.ts';
 import { BODY_MAX_BYTES } from './message.ts';
 import { RequestError } from './problem.ts';
@@ -33,23 +34,15 @@ export function readBody<T extends z.ZodType>(
   const values_max = VALUES_MAX * (body_max_bytes / BODY_MAX_BYTES);
   const result = type.safeParse(parse(body, values_max));
   if (result.success) return result.data;
-  throw invalidBody(fieldErrors(result.error));
+  throw invalidBody(fieldErrors(result.error, 'field'));
 }
 
 /** @param errors at least one */
 export function invalidBody(errors: readonly FieldError[]): RequestError {
-  const [first = { path: '', message: 'is wrong' }] = errors;
-  const others = errors.length > 1 ? `; and ${errors.length - 1} more` : '';
-  const detail = `${first.path || 'the body'}: ${first.message}${others}`;
-  return new RequestError('invalid_body', detail, {
-    facts: { errors: errors.slice(0, ERRORS_MAX) },
-  });
+  const { detail, facts } = factsOf(errors, 'the body');
+  return new RequestError('invalid_body', detail, { facts });
 }
 
-/** Errors that an answer names, at most. */
-const ERRORS_MAX = 20;
-/** Characters of a field's name that an answer repeats. */
-const NAME_MAX = 64;
 /** Larger than any valid body (of `BODY_MAX_BYTES`). They bound the time that one body takes. */
 const DEPTH_MAX = 16;
 const VALUES_MAX = 5000;
@@ -136,30 +129,4 @@ function namesIn(value: unknown): number {
   const values = Object.values(value);
   const own = Array.isArray(value) ? 0 : values.length;
   return values.reduce((sum: number, one) => sum + namesIn(one), own);
-}
-
-export interface FieldError {
-  path: string;
-  message: string;
-}
-
-/** @param at the path of what was parsed, in the body */
-export const fieldErrors = (
-  { issues }: z.core.$ZodError,
-  ...at: readonly PropertyKey[]
-): FieldError[] => issues.flatMap((issue) => errorsOf(issue, [...at, ...issue.path]));
-
-/** One for each field: those that are unknown come as one issue. */
-function errorsOf(issue: z.core.$ZodIssue, full: readonly PropertyKey[]): FieldError[] {
-  const at = full.reduce<string>(
-    (path, part) => (typeof part === 'number' ? `${path}[${part}]` : join(path, String(part))),
-    '',
-  );
-  if (issue.code !== 'unrecognized_keys') return [{ path: at, message: issue.message }];
-  return issue.keys.map((key) => ({ path: join(at, key), message: 'there is no such field' }));
-}
-
-function join(path: string, name: string): string {
-  const shown = name.length > NAME_MAX ? `${name.slice(0, NAME_MAX)}…` : name;
-  return path === '' ? shown : `${path}.${shown}`;
 }

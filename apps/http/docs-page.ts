@@ -38,16 +38,18 @@ ${CALLS.filter((call) => call.tag === tag).map(callOf)}`,
 }
 
 function callOf(call: Call) {
-  const { tag, name, methods, path, summary, description, params, body, answer } = call;
+  const { tag, name, methods, path, summary, description, params, body, query, answer } = call;
   const { status = 200, refusals, writes } = call;
   const [method] = methods;
   const others = methods.slice(1).map((one) => `, or ${one}`);
   return html`<details id="${tag}-${name}">
 <summary><b>${method}</b> <code>${path}</code> ${summary}</summary>
 ${description && html`<p>${description}</p>`}
-<form data-method="${method}" data-path="${path}">
+<form data-method="${method}" data-path="${path}" data-query="${Object.keys(query?.shape ?? {}).join(' ')}">
 ${Object.keys(params).map(
   (param) => html`<label>${param} <input name="${param}" required autocomplete="off"></label>\n`,
+)}${Object.keys(query?.shape ?? {}).map(
+  (name) => html`<label>${name} <input name="q_${name}" autocomplete="off"></label>\n`,
 )}${
   writes &&
   html`<label>Idempotency-Key <input name="key" autocomplete="off" placeholder="none"></label>\n`
@@ -119,7 +121,9 @@ const SCRIPT = `for (const form of document.forms) form.addEventListener('submit
   event.preventDefault();
   const { method, path } = form.dataset;
   const fill = (_, name) => encodeURIComponent(form.elements[name].value.trim());
-  const url = location.origin + path.replace(/\\{(\\w+)\\}/g, fill);
+  const asked = form.dataset.query.split(' ').map((name) => [name, form.elements['q_' + name]?.value.trim()]);
+  const query = String(new URLSearchParams(asked.filter(([, value]) => value)));
+  const url = location.origin + path.replace(/\\{(\\w+)\\}/g, fill) + (query && '?' + query);
   const key = form.elements.key?.value ?? '';
   const body = form.elements.body?.value;
   const headers = key ? { 'Idempotency-Key': key } : {};
@@ -130,7 +134,7 @@ const SCRIPT = `for (const form of document.forms) form.addEventListener('submit
   if (body !== undefined) curl.push('-d', quoted(body));
   const shown = form.querySelector('pre');
   shown.hidden = false;
-  shown.textContent = curl.join(' ') + ' ' + url + '\\n';
+  shown.textContent = curl.join(' ') + ' ' + (query ? quoted(url) : url) + '\\n';
   try {
     const answer = await fetch(url, { method, headers, body });
     const text = await answer.text();

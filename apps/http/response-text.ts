@@ -27,9 +27,9 @@ export async function responseText(
     text += `${name}: ${value}\r\n`;
   });
   if (closes) text += 'connection: close\r\n';
-  // RFC 9110 forbids the length of an answer that never has a body.
-  if (status !== 204 && !headers.has('content-length'))
-    text += `content-length: ${Buffer.byteLength(body)}\r\n`;
+  // RFC 9110 forbids the length of a 204. That of a 304 would be of the answer that it spares.
+  const has_length = status === 204 || status === 304 || headers.has('content-length');
+  if (!has_length) text += `content-length: ${Buffer.byteLength(body)}\r\n`;
   return `${text}\r\n${body}`;
 }
 

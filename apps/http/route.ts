@@ -1,14 +1,15 @@
 /** Binds a call of the contract to what answers it. */
 import type { Context, Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
-import type { Body, Call, Params, Parsed } from '../contract/call.ts';
+import type { Call, Input, Params, Parsed } from '../contract/call.ts';
 import { assertNoBody, readBody } from './bodies.ts';
 import type { Env } from './exchange.ts';
+import { readQuery } from './query.ts';
 
 type Answering<C extends Call> = (
   c: Context<Env>,
   params: Parsed<C['params']>,
-  body: Body<C>,
+  input: Input<C>,
 ) => Response | Promise<Response>;
 
 /** @param admit runs before anything is parsed */
@@ -20,12 +21,15 @@ export function on<C extends Call>(
 ): void {
   const path = call.path.replaceAll(/\{(\w+)\}/g, ':$1');
   const params = Object.entries(call.params);
-  const { body } = call;
+  const { body, query } = call;
   app.on([...call.methods], path, (c) => {
     if (!body) assertNoBody(c.env);
     admit?.(c);
     const parsed = parse(params, c) as Parsed<C['params']>;
-    return answer(c, parsed, (body && readBody(body, call, c.req.raw.headers, c.env)) as Body<C>);
+    const input = body
+      ? readBody(body, call, c.req.raw.headers, c.env)
+      : query && readQuery(query, c.req.raw.url);
+    return answer(c, parsed, input as Input<C>);
   });
 }
 

@@ -175,6 +175,7 @@ async function head(app: Hono<Env>, { url, headers }: Incoming, exchange: Exchan
   const full = await app.fetch(request as Request, exchange);
   const { byteLength } = await full.arrayBuffer();
   const response = new Response(null, full);
+  if (full.status === 304) return response;
   response.headers.set('content-length', String(byteLength));
   return response;
 }

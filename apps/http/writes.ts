@@ -2,7 +2,7 @@
 import type { Hono } from 'hono';
 import type { Command } from '../../db/command.ts';
 import type { Store } from '../../db/store.ts';
-import type { Body, Call, Parsed } from '../contract/call.ts';
+import type { Call, Input, Parsed } from '../contract/call.ts';
 import type { Env } from './exchange.ts';
 import { on } from './route.ts';
 import { assertRoom, submitJson } from './submit.ts';
@@ -15,7 +15,7 @@ export interface Write {
 
 export const write = <C extends Call>(
   call: C,
-  commandFor: (params: Parsed<C['params']>, body: Body<C>) => Command,
+  commandFor: (params: Parsed<C['params']>, body: Input<C>) => Command,
 ): Write => ({ call, commandFor: commandFor as Write['commandFor'] });
 
 /** A route for each of them, that makes its command alone. */

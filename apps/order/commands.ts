@@ -88,7 +88,11 @@ export const removeOrder = (
     }
     const free = unhold(rows, order);
     if ('lock' in free) return free;
-    return accept(show(order_id), { removed_orders: [order_id], items: free.items });
+    return accept(show(order_id), {
+      removed_orders: [order_id],
+      items: free.items,
+      cleared_metadata: [order_id],
+    });
   },
 });
 
@@ -185,6 +189,7 @@ export const initOrders = (baskets: readonly Basket[], msg: string): Command => 
       { msg },
       {
         items: freed.items,
+        cleared_metadata: old.map(({ id }) => id),
         orders: baskets.map(({ order_id, user_id, lines }) => ({
           ...emptyOrder(order_id, user_id, rows.now_us),
           total_cost: lines.reduce((sum, line) => sum + line.quantity * line.unit_price, 0),

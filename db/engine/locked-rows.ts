@@ -1,18 +1,19 @@
 /** The locked rows of one transaction, with the changes that its decisions make to them. */
 import type postgres from 'postgres';
-import type {
-  Changes,
-  CreditMovement,
-  Dated,
-  Item,
-  Keys,
-  Line,
-  Metadata,
-  Order,
-  OrderEvent,
-  Rows,
-  StockMovement,
-  User,
+import {
+  type Changes,
+  type CreditMovement,
+  type Dated,
+  type Item,
+  type Keys,
+  keptMetadata,
+  type Line,
+  type Metadata,
+  type Order,
+  type OrderEvent,
+  type Rows,
+  type StockMovement,
+  type User,
 } from '../command.ts';
 import type { Statement } from '../connection/connection.ts';
 import { assert } from '../failure.ts';
@@ -29,6 +30,7 @@ import {
   appendCreditMovements,
   appendOrderEvents,
   appendStockMovements,
+  clearMetadata,
   type Target,
   writeItems,
   writeLines,
@@ -49,7 +51,8 @@ export class LockedRows implements Rows {
   readonly #credit_movements: CreditMovement[] = [];
   readonly #stock_movements: StockMovement[] = [];
   readonly #order_events: (OrderEvent & { at: number })[] = [];
-  readonly #metadata: Metadata[] = [];
+  #metadata: Metadata[] = [];
+  readonly #cleared: string[] = [];
   now_us: number;
   /** Orders whose lines were all read; undefined if that is true of every order. */
   #whole: Set<string> | undefined;
@@ -155,7 +158,9 @@ export class LockedRows implements Rows {
     this.#credit_movements.push(...stamped.credit_movements);
     this.#stock_movements.push(...stamped.stock_movements);
     this.#order_events.push(...stamped.order_events);
-    this.#metadata.push(...(changes.metadata ?? []));
+    const cleared = changes.cleared_metadata ?? [];
+    this.#cleared.push(...cleared);
+    this.#metadata = keptMetadata(this.#metadata, cleared).concat(changes.metadata ?? []);
     this.now_us = stamped.next_us;
   }
 
@@ -171,6 +176,7 @@ export class LockedRows implements Rows {
       ...appendCreditMovements(target.sql, this.#credit_movements),
       ...appendStockMovements(target.sql, this.#stock_movements),
       ...appendOrderEvents(target.sql, this.#order_events),
+      ...clearMetadata(target.sql, this.#cleared),
       ...writeMetadata(target.sql, this.#metadata),
     ];
   }

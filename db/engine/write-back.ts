@@ -212,6 +212,12 @@ export function appendOrderEvents(
   ];
 }
 
+/** Of orders that were removed or replaced. */
+export const clearMetadata = (sql: Sql, order_ids: readonly string[]): Statement[] =>
+  order_ids.length === 0
+    ? []
+    : [sql`delete from order_metadata where id = any(${textArray(order_ids)}::text[])`];
+
 /** For new rows only. */
 export const writeMetadata = (sql: Sql, metadata: readonly Metadata[]): Statement[] =>
   (['user', 'item', 'order'] as const).flatMap((of) => {

@@ -58,7 +58,7 @@ interface Check {
 const checks = (sql: Sql): Check[] =>
   [
     ...[creditCheck, stockCheck, totalCheck, paymentCheck, paidCheck, signCheck],
-    ...[holdsCheck, heldCheck],
+    ...[holdsCheck, heldCheck, listCheck],
   ].map((check) => check(sql));
 
 const creditCheck = (sql: Sql): Check => ({
@@ -131,6 +131,20 @@ const paidCheck = (sql: Sql): Check => ({
     left join (select order_id, count(*) as lines from order_lines group by order_id) l
       on l.order_id = o.id
     where o.paid and (o.payment is not null or l.order_id is null)`,
+});
+
+/** Before the contraction the orders of the version before have no entries. */
+const listCheck = (sql: Sql): Check => ({
+  invariant: 'each order is in the list of its user',
+  over: sql`select count(*) as rows from orders where exists
+              (select 1 from migrations where name = '0004_contract_v1' and step = 0)`,
+  violations: sql`
+    select o.id, concat('user ', o.user_id, ', created_at ', coalesce(o.created_at, 0)::text) as found
+    from orders o
+    left join orders_of_user l
+      on l.user_id = o.user_id and l.created_at = coalesce(o.created_at, 0) and l.order_id = o.id
+    where l.order_id is null and exists
+      (select 1 from migrations where name = '0004_contract_v1' and step = 0)`,
 });
 
 const signCheck = (sql: Sql): Check => ({

@@ -12,7 +12,7 @@ export type Grants = Readonly<Record<string, readonly Privilege[]>>;
  */
 const engineOf = (service: Service): Grants => ({
   [operationsTable(service)]: ['select', 'insert', 'delete'],
-  migrations: ['select'], // readiness
+  migrations: ['select'], // readiness, and the lists that need a contraction
   write_gate: ['update'], // PostgreSQL requires it to lock the table, which has no rows
 });
 
@@ -34,16 +34,18 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     items: ['select', 'insert', 'update'],
     user_metadata: ['insert'],
     item_metadata: ['insert'],
-    credit_movements: ['insert'], // checkout of an order with a payment; batch_init over paid orders
+    // Checkout of an order with a payment, and batch_init over paid orders; an order's history.
+    credit_movements: ['select', 'insert'],
     stock_movements: ['insert'], // batch_init over paid orders
-    order_events: ['insert'],
-    order_metadata: ['insert'],
+    order_events: ['select', 'insert'],
+    order_metadata: ['select', 'insert', 'delete'],
   },
   kassa_payment: {
     ...engineOf('payment'),
     users: ['select', 'insert', 'update'],
-    user_metadata: ['insert'],
-    credit_movements: ['insert'],
+    user_metadata: ['select', 'insert'],
+    credit_movements: ['select', 'insert'],
+    orders_of_user: ['select'], // a user's paid orders are part of the statement
     orders: ['select', 'update'], // a payment towards an order, and its cancel
     order_events: ['insert'],
     order_lines: ['select'], // a cancelled checkout returns these lines
@@ -53,8 +55,10 @@ export const ROLES: Readonly<Record<string, Grants>> = {
   kassa_stock: {
     ...engineOf('stock'),
     items: ['select', 'insert', 'update'],
-    item_metadata: ['insert'],
-    stock_movements: ['insert'],
+    item_metadata: ['select', 'insert'],
+    stock_movements: ['select', 'insert'],
+    orders: ['select'], // the lines of paid orders are part of the statement
+    order_lines: ['select'],
   },
   /** `bun run audit`, and people: all business data, no recorded answers. */
   kassa_reader: {

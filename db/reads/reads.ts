@@ -6,13 +6,27 @@ import { nowIf } from '../connection/dialect.ts';
 import type { PoolLimits, ReadPool, Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 import { type Meter, silentMeter } from '../meter.ts';
+import { type Lists, lists } from './lists.ts';
 import { findOrders, prefetchOrders, type Seen } from './orders.ts';
 import { type Find, ReadBatcher } from './read-batcher.ts';
+import {
+  type Shown,
+  type ShownItem,
+  type ShownOrder,
+  showItems,
+  showOrders,
+  showUsers,
+} from './shown.ts';
 
 export interface Reads {
   findOrder(order_id: string): Promise<Seen<Order> | undefined>;
   findUser(user_id: string): Promise<User | undefined>;
   findItem(item_id: string): Promise<Seen<Item> | undefined>;
+  /** As /v1 shows them. The path API's reads have no need of the metadata. */
+  showOrder(order_id: string): Promise<ShownOrder | undefined>;
+  showUser(user_id: string): Promise<Shown<User> | undefined>;
+  showItem(item_id: string): Promise<ShownItem | undefined>;
+  list: Lists;
   /**
    * The keys of each order, its user and its items; no keys for an order that does not exist.
    * Orders whose lines exceed one statement are left out: ask for them again. The result is only a
@@ -38,6 +52,10 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
     findOrder: batched((ids, trying) => findOrders(pool, ids, trying), ORDERS_MAX),
     findUser: batched((ids, trying) => findUsers(pool, ids, trying), ROWS_MAX),
     findItem: batched((ids, trying) => findItems(pool, ids, trying), ROWS_MAX),
+    showOrder: batched((ids, trying) => showOrders(pool, ids, trying), ORDERS_MAX),
+    showUser: batched((ids, trying) => showUsers(pool, ids, trying), ROWS_MAX),
+    showItem: batched((ids, trying) => showItems(pool, ids, trying), ROWS_MAX),
+    list: lists(pool, deadline_ms),
     prefetchOrders: (ids) =>
       within(response_timeout_ms, (trying) => prefetchOrders(pool, ids, trying)),
     close: pool.close,

@@ -161,3 +161,13 @@ test('bulks beside single calls on the same rows keep every balance explained', 
   expect(new Set(replies.map(({ status }) => status)).size).toBe(3);
   await expectCleanAudit();
 });
+
+test('an order that is removed and made again in one call has its new metadata alone', async () => {
+  const [user_id, id] = [await user(), newId()];
+  await order({ id, user_id, metadata: { of: 'the first' } });
+  const make = (of: string): Sent => ['POST /v1/orders', { id, user_id, metadata: { of } }];
+  const remove: Sent = [`DELETE /v1/orders/${id}`];
+  const all = await bulk('all', [remove, make('the second'), remove, make('the third')]);
+  expect([all.status, statuses(all)]).toEqual([200, [200, 201, 200, 201]]);
+  expect((await kassa.get(`/v1/orders/${id}`)).body.metadata).toEqual({ of: 'the third' });
+});

@@ -46,15 +46,22 @@ export async function purchase({ openClient, KassaError }, origin) {
   const lines = [{ item_id, quantity: 2 }];
   const { total_cost } = await kassa.orders.create({ user_id, lines, checkout: true });
   const { credit } = await kassa.users.get({ user_id });
+  const movements = [];
+  for await (const { amount, reason } of kassa.users.movementsAll({ user_id, limit: 1 })) {
+    movements.push(reason + ' ' + amount);
+  }
+  const page = await kassa.orders.list({ user_id, state: 'paid', after: undefined });
   const error = await kassa.users.withdraw({ user_id, amount: 100 }).catch((e) => e);
-  return [total_cost, credit, error instanceof KassaError, error.code, error.changed_nothing];
+  const listed = [...movements, page.data.length, page.has_more];
+  return [total_cost, credit, ...listed, error instanceof KassaError, error.code, error.changed_nothing];
 }`;
-const BOUGHT = [14, 6, true, 'insufficient_credit', true];
+const ENTRIES = ['checkout -14', 'opening 20', 1, false];
+const BOUGHT = [14, 6, ...ENTRIES, true, 'insufficient_credit', true];
 
 test('it needs no package, and is small', async () => {
   const code = await bundled();
   expect(code).not.toMatch(/\b(?:import|require)\b/);
-  expect(code.length).toBeLessThan(10_000);
+  expect(code.length).toBeLessThan(12_000);
 });
 
 const DENO = join(TOP, 'node_modules/deno/deno');
@@ -191,6 +198,10 @@ test.skipIf(!opened)(
     const deposit = await send('users-deposit', { body: '{"amount":4}' });
     expect(deposit).toContain(`\n200\n{"id":"${user_id}","credit":9}`); // the first id that came
     expect(faults).toEqual([]);
+    const query = { user_id: `${user_id}`, q_limit: '1' };
+    expect(await send('users-movements', query)).toMatch(
+      /^curl '\S+\/movements\?limit=1'\n\n200\n\{"data":\[\{"at"/,
+    );
     expect(await send('path_stock-findItem', { item_id: 'nothing' })).toContain('\n404\n');
   },
 );

@@ -1,7 +1,7 @@
 /** /v1: each success and each refusal of the calls on users, items and orders. */
 import { afterAll, expect, test } from 'bun:test';
 import { expectCleanAudit, openKassa, times } from '../support/kassa.ts';
-import { callsOfV1, lineOf, newId, refused } from '../support/v1.ts';
+import { callsOfV1, lineOf, newId, refused, TIME } from '../support/v1.ts';
 
 const kassa = openKassa();
 const { send, post, user, item, order } = callsOfV1(kassa);
@@ -94,10 +94,12 @@ test('a purchase is one call: it takes stock and money, and the order is paid', 
   expect(bought.status).toBe(201);
   const shown = [a, b].sort().map((item_id) => {
     const quantity = item_id === a ? 2 : 3;
-    return { item_id, quantity, unit_price: 5, total: 5 * quantity };
+    return { item_id, quantity, unit_price: 5, total: 5 * quantity, refunded: 0 };
   });
   const { id } = bought.body;
-  expect(bought.body).toEqual({ id, user_id, state: 'paid', lines: shown, total_cost: 25 });
+  const amounts = { total_cost: 25, refunded: 0 };
+  const times = { created_at: TIME, paid_at: TIME };
+  expect(bought.body).toEqual({ id, user_id, state: 'paid', lines: shown, ...amounts, ...times });
   expect((await kassa.get(bought.headers.get('location') ?? '')).body).toEqual(bought.body);
   expect([await kassa.stockOf(a), await kassa.stockOf(b)]).toEqual([8, 7]);
   expect(await kassa.creditOf(user_id)).toBe(75);

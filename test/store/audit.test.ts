@@ -18,7 +18,7 @@ const paid = await kassa.newOrder(user, [[item, 2]]);
 expect((await kassa.post(`/orders/checkout/${paid}`)).status).toBe(200);
 expect((await kassa.post(`/payment/pay/${user}/${order}/5`)).status).toBe(200);
 
-const TABLES = ['users', 'items', 'orders', 'order_lines'];
+const TABLES = ['users', 'items', 'orders', 'order_lines', 'orders_of_user'];
 for (const table of TABLES) {
   await sql.unsafe(`create table sound_${table} as select * from ${table}`);
 }
@@ -33,7 +33,7 @@ async function repair() {
 /** The violated invariants, with the examples of each. */
 async function violations(): Promise<Record<string, string[]>> {
   const findings = await audit(connection);
-  expect(findings.length).toBe(8);
+  expect(findings.length).toBe(9);
   const violated = findings.filter((finding) => finding.violations > 0);
   return Object.fromEntries(violated.map(({ invariant, examples }) => [invariant, examples]));
 }
@@ -45,6 +45,7 @@ const PAYMENT = "an order's standing payment is its movements";
 const PAID = 'a paid order has lines and no other payment';
 const HOLDS = 'the holds of an item are the lines of the orders that hold it';
 const HELD = 'no item is held beyond its stock';
+const LISTED = 'each order is in the list of its user';
 
 const damages: [what: string, invariants: string[], damage: string][] = [
   ['credit out of nothing', [CREDIT], 'update users set credit = credit + 1'],
@@ -72,7 +73,16 @@ const damages: [what: string, invariants: string[], damage: string][] = [
     [HOLDS],
     'update orders set held_until = 9000000000 where not paid',
   ],
-  ['an empty paid order', [PAID], `insert into orders values ('bare', '${user}', true, 0, null)`],
+  [
+    'an empty paid order, which is in no list',
+    [PAID, LISTED],
+    `insert into orders values ('bare', '${user}', true, 0, null)`,
+  ],
+  [
+    'an order in the list of another user',
+    [LISTED],
+    `update orders_of_user set user_id = 'another' where order_id = '${paid}'`,
+  ],
 ];
 test.each(damages)('the audit reports %s', async (_, invariants, damage) => {
   await sql.unsafe(damage);
@@ -82,10 +92,20 @@ test.each(damages)('the audit reports %s', async (_, invariants, damage) => {
   await repair();
 });
 
+test('before the contraction no order has to be in a list', async () => {
+  await sql`delete from orders_of_user`;
+  expect(Object.keys(await violations())).toEqual([LISTED]);
+  await sql`update migrations set step = 99 where name = '0004_contract_v1' and step = 0`;
+  await expectCleanAudit(connection);
+  await sql`update migrations set step = 0 where name = '0004_contract_v1' and step = 99`;
+  await repair();
+});
+
 test('all of many violations are counted, and only those shown are read', async () => {
   await sql`insert into orders (id, user_id, paid, total_cost)
             select concat('many-', lpad(i::text, 5, '0')), 'nobody', false, 7
             from generate_series(0, 19999) as g(i)`;
+  await sql`insert into orders_of_user select user_id, 0, id from orders where created_at is null`;
   const proxy = await open.proxy(database_url);
   const counted = await open.connection(proxy.database_url);
   const before = proxy.rows;

@@ -196,11 +196,11 @@ test('the reader can audit; the exit code of the image reports the result', asyn
 test('a service with the role of another answers 503 not_ready, and its log says why', async () => {
   const wrong = open.kassa({ DATABASE_URL: urlOf('kassa_stock') }, ['payment']);
   const lacking =
-    'insert on credit_movements; insert on order_events; select on order_lines; select, update on orders;';
+    'select, insert on credit_movements; insert on order_events; update on orders; select on orders_of_user;';
   expectProblem(await wrong.get('/health/ready'), 503, 'not_ready', `lacks ${lacking}`);
   for (const reply of [
     await wrong.post('/payment/create_user'),
-    await wrong.get('/orders/find/1'),
+    await wrong.get('/payment/find_user/1'),
   ]) {
     expectProblem(reply, 503, 'not_ready', 'DATABASE_URL', 'bun run migrate');
     expect(reply.headers.get('retry-after')).toMatch(/^\d+$/);
@@ -221,7 +221,8 @@ test('a service that runs alone checks its own privileges, and its log names the
   };
   expect((await begin('kassa_stock')).ready.status).toBe(200);
   const { ready, child } = await begin('kassa_order');
-  const lacking = 'select, insert, delete on stock_operations';
+  const lacking =
+    'select on item_metadata; select on stock_movements; select, insert, delete on stock_operations';
   const detail = `the role of this service lacks ${lacking}: check the user of DATABASE_URL`;
   expect([ready.status, ready.body.detail]).toEqual([503, expect.stringContaining(detail)]);
   await until(() => child.err !== '', 'the log');

@@ -37,6 +37,9 @@ const walks: Record<Service, string[]> = {
     'POST /v1/orders/{id}/release',
     'GET /v1/orders/{id}',
     'POST /v1/orders/{id}/checkout',
+    'GET /v1/orders/{id}/history',
+    'GET /v1/orders?limit=3',
+    'GET /v1/orders?user_id=0&state=paid',
     'POST /v1/orders {"user_id":"0"}',
     'DELETE /v1/orders/{id}',
     bulk('users', { credit: 1, metadata: { a: 'b' } }),
@@ -59,6 +62,8 @@ const walks: Record<Service, string[]> = {
     'POST /v1/users/{id}/deposits {"amount":5}',
     'POST /v1/users/{id}/withdrawals {"amount":1}',
     'GET /v1/users/{id}',
+    'GET /v1/users/{id}/movements',
+    'GET /v1/users?limit=3',
   ],
   stock: [
     'POST /stock/item/create/5',
@@ -70,6 +75,8 @@ const walks: Record<Service, string[]> = {
     'PATCH /v1/items/{id} {"price":6}',
     'POST /v1/items/{id}/stock {"delta":-1}',
     'GET /v1/items/{id}',
+    'GET /v1/items/{id}/movements',
+    'GET /v1/items?limit=3',
   ],
 };
 

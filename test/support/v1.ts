@@ -3,6 +3,8 @@ import { expect } from 'bun:test';
 import type { Kassa, Reply } from './kassa.ts';
 
 export const JSON_TYPE = { 'content-type': 'application/json' };
+/** RFC 3339 with microseconds. */
+export const TIME = expect.stringMatching(/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
 export const newId = () => `v1-${crypto.randomUUID()}`;
 export const lineOf = (item_id: string, quantity: number) => ({ item_id, quantity });
 

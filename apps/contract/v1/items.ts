@@ -1,7 +1,9 @@
 /** The calls under /v1/items: prices and stock. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
+import { page, pageOf } from '../pages.ts';
 import { AMOUNT_MAX, amountOf, balance, id, metadata, reason } from '../values.ts';
+import { ADDS_UP, movement } from './movement.ts';
 
 const DELTA = `must be a whole number from -${AMOUNT_MAX} to ${AMOUNT_MAX}, and not 0`;
 const item = z.strictObject({
@@ -37,6 +39,30 @@ export const itemCalls = callsOf('items', {
     summary: 'Read an item',
     params: { item_id: id },
     answer: item,
+    tagged: true,
+    refusals: ['item_not_found'],
+    writes: false,
+  },
+
+  list: {
+    methods: ['GET'],
+    path: '/v1/items',
+    summary: 'List items by id',
+    params: {},
+    query: z.strictObject(page),
+    answer: pageOf(item),
+    refusals: [],
+    writes: false,
+  },
+
+  movements: {
+    methods: ['GET'],
+    path: '/v1/items/{item_id}/movements',
+    summary: 'Read every change of the stock of an item, the newest first',
+    description: `Checkouts are among them. ${ADDS_UP}`,
+    params: { item_id: id },
+    query: z.strictObject(page),
+    answer: pageOf(movement),
     refusals: ['item_not_found'],
     writes: false,
   },

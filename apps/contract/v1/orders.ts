@@ -1,6 +1,7 @@
 /** The calls under /v1/orders: baskets, and whole purchases in one call. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
+import { page, pageOf } from '../pages.ts';
 import { CHECKOUT_REFUSALS } from '../paths/order.ts';
 import { amountOf, balance, id, metadata, quantity, seconds, time } from '../values.ts';
 
@@ -23,17 +24,33 @@ const wanted = z
 const HOLD_MAX_S = 86_400;
 const ttl_s = seconds(HOLD_MAX_S);
 
+const state = z.enum(['open', 'held', 'paid', 'refunded']);
+
 const order = z.strictObject({
   id,
   user_id: id,
-  state: z.enum(['open', 'held', 'paid']),
+  state,
   held_until: time.optional().describe('When the hold of a held order expires.'),
   lines: z
-    .array(z.strictObject({ item_id: id, quantity, unit_price: balance, total: balance }))
+    .array(
+      z.strictObject({
+        item_id: id,
+        quantity,
+        unit_price: balance,
+        total: balance,
+        refunded: balance.describe('The quantity whose price was given back.'),
+      }),
+    )
     .describe('Sorted by the id of the item.'),
   total_cost: balance,
+  refunded: balance.describe('The amount that was given back.'),
+  created_at: time.optional(),
+  paid_at: time.optional(),
   metadata: metadata.optional(),
 });
+
+/** What has happened, with further fields by its type. */
+const event = z.looseObject({ at: time.optional(), type: z.string() });
 const ofOrder = { params: { order_id: id }, answer: order } as const;
 
 export const orderCalls = callsOf('orders', {
@@ -78,6 +95,40 @@ export const orderCalls = callsOf('orders', {
     methods: ['GET'],
     path: '/v1/orders/{order_id}',
     summary: 'Read an order',
+    tagged: true,
+    refusals: ['order_not_found'],
+    writes: false,
+  },
+
+  list: {
+    methods: ['GET'],
+    path: '/v1/orders',
+    summary: 'List orders by id; those of one user the newest first',
+    description: `A page may have fewer entries than its limit, or none, while has_more is true: with a state,
+because few orders are in it; without, because orders have many lines.`,
+    params: {},
+    query: z.strictObject({
+      user_id: id.optional(),
+      state: z
+        .enum(state.options, `must be one of ${state.options.join(', ')}`)
+        .optional()
+        .describe('As it is now.'),
+      ...page,
+    }),
+    answer: pageOf(order),
+    refusals: [],
+    writes: false,
+  },
+
+  history: {
+    methods: ['GET'],
+    path: '/v1/orders/{order_id}/history',
+    summary: 'Read what has happened to an order, in order',
+    description: `The types are created, payment (an amount that was paid towards it), paid (its checkout), cancelled and
+others. What happened before Kassa kept its time has no at, or is missing.`,
+    params: { order_id: id },
+    query: z.strictObject(page),
+    answer: pageOf(event),
     refusals: ['order_not_found'],
     writes: false,
   },

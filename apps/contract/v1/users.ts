@@ -1,7 +1,9 @@
 /** The calls under /v1/users: wallets. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
+import { page, pageOf } from '../pages.ts';
 import { amountOf, balance, id, metadata, reason } from '../values.ts';
+import { ADDS_UP, movement } from './movement.ts';
 
 const user = z.strictObject({ id, credit: balance, metadata: metadata.optional() });
 const change = {
@@ -35,6 +37,30 @@ export const userCalls = callsOf('users', {
     summary: 'Read a user',
     params: { user_id: id },
     answer: user,
+    tagged: true,
+    refusals: ['user_not_found'],
+    writes: false,
+  },
+
+  list: {
+    methods: ['GET'],
+    path: '/v1/users',
+    summary: 'List users by id',
+    params: {},
+    query: z.strictObject(page),
+    answer: pageOf(user),
+    refusals: [],
+    writes: false,
+  },
+
+  movements: {
+    methods: ['GET'],
+    path: '/v1/users/{user_id}/movements',
+    summary: 'Read every change of the credit of a user, the newest first',
+    description: `Checkouts are among them. ${ADDS_UP}`,
+    params: { user_id: id },
+    query: z.strictObject(page),
+    answer: pageOf(movement),
     refusals: ['user_not_found'],
     writes: false,
   },

@@ -1,20 +1,57 @@
 /** The paths under /v1/orders. */
 import type { Hono } from 'hono';
+import { type Order, timeOf } from '../../../db/command.ts';
 import { Failure } from '../../../db/failure.ts';
 import type { Store } from '../../../db/store.ts';
 import { orderCalls as calls } from '../../contract/v1/orders.ts';
+import { answerTagged } from '../../http/etag.ts';
 import type { Env } from '../../http/exchange.ts';
+import { answerPage, BY_ID, metadataIn, NEWEST_FIRST, OLDEST_FIRST } from '../../http/lists.ts';
 import { on } from '../../http/route.ts';
 import { routeWrites } from '../../http/writes.ts';
 import { orderOf } from './show.ts';
+import { type Stateful, stateOf } from './state.ts';
 import { orderWrites } from './writes.ts';
 
 export function v1Routes(app: Hono<Env>, store: Store): void {
   routeWrites(app, store, orderWrites);
 
   on(app, calls.get, async (c, { order_id }) => {
-    const order = await store.read.findOrder(order_id);
+    const order = await store.read.showOrder(order_id);
     if (!order) throw new Failure('order_not_found', `no order ${order_id}`);
-    return c.json(orderOf(order, order.now_us));
+    return answerTagged(c, shown(order));
+  });
+
+  on(app, calls.list, (c, _, { user_id, state, ...page }) => {
+    const matches = (order: Stateful, now_us: number) => stateOf(order, now_us) === state;
+    const filter = state && { matches };
+    const { orders, ordersOf } = store.read.list;
+    if (user_id === undefined) {
+      const list = { list: 'orders', start: BY_ID };
+      return answerPage(c, page, list, (wanted) => orders({ ...wanted, ...filter }), shown);
+    }
+    const list = { list: `orders of ${user_id}`, start: NEWEST_FIRST };
+    return answerPage(
+      c,
+      page,
+      list,
+      (wanted) => ordersOf(user_id, { ...wanted, ...filter }),
+      shown,
+    );
+  });
+
+  on(app, calls.history, (c, { order_id }, page) => {
+    const list = { list: `history of ${order_id}`, start: OLDEST_FIRST };
+    const { orderHistory } = store.read.list;
+    return answerPage(c, page, list, (wanted) => orderHistory(order_id, wanted), eventOf);
   });
 }
+
+const shown = (order: Order & { metadata: string | null; now_us: number }) =>
+  orderOf(order, order.now_us, metadataIn(order));
+
+const eventOf = ({ at, type, data }: { at: number; type: string; data: string }) => ({
+  ...(at > 0 && { at: timeOf(at) }),
+  type,
+  ...JSON.parse(data),
+});

@@ -1,28 +1,29 @@
 /** What /v1 shows of an order. */
-import type { Order } from '../../../db/command.ts';
-import { isHeld } from '../../../db/holds.ts';
+import { type Order, timeOf } from '../../../db/command.ts';
+import { stateOf } from './state.ts';
 
 /** An order as /v1 shows it. */
-export const orderOf = (
-  { id, user_id, paid, held_until, lines, total_cost }: Order,
-  now_us = 0,
-) => ({
-  id,
-  user_id,
-  ...stateOf({ paid, held_until }, now_us),
-  lines: lines
-    .map(({ item_id, quantity, unit_price }) => ({
-      item_id,
-      quantity,
-      unit_price,
-      total: quantity * unit_price,
-    }))
-    .sort((a, b) => (a.item_id < b.item_id ? -1 : 1)),
-  total_cost,
-});
-
-function stateOf({ paid, held_until }: Pick<Order, 'paid' | 'held_until'>, now_us: number) {
-  if (paid) return { state: 'paid' };
-  if (held_until === null || !isHeld({ held_until }, now_us)) return { state: 'open' };
-  return { state: 'held', held_until: new Date(1000 * held_until).toISOString() };
+export function orderOf(order: Order, now_us = 0, metadata?: Record<string, string>) {
+  const { id, user_id, lines, total_cost, refunded, held_until, created_at, paid_at } = order;
+  const state = stateOf(order, now_us);
+  return {
+    id,
+    user_id,
+    state,
+    ...(state === 'held' && { held_until: new Date(1000 * (held_until ?? 0)).toISOString() }),
+    lines: lines
+      .map(({ item_id, quantity, unit_price, refunded }) => ({
+        item_id,
+        quantity,
+        unit_price,
+        total: quantity * unit_price,
+        refunded: refunded ?? 0,
+      }))
+      .sort((a, b) => (a.item_id < b.item_id ? -1 : 1)),
+    total_cost,
+    refunded: refunded ?? 0,
+    ...(created_at !== null && { created_at: timeOf(created_at) }),
+    ...(paid_at !== null && { paid_at: timeOf(paid_at) }),
+    ...(metadata && { metadata }),
+  };
 }

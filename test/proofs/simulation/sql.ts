@@ -164,7 +164,9 @@ const removing =
   async (transaction, [ids = '']) => {
     for (const id of elements(ids)) await transaction.update(`${table}/${id}`, undefined);
   };
-performers.set('delete from orders where id = any($::text[])', removing('orders'));
+for (const table of ['orders', 'order_metadata']) {
+  performers.set(`delete from ${table} where id = any($::text[])`, removing(table));
+}
 performers.set(
   'delete from order_lines where (order_id, item_id) in (select g.order_id, g.item_id ' +
     'from unnest($::text[], $::text[]) as g(order_id, item_id))',

@@ -1,0 +1,16 @@
+/** An entry of a statement: a change of a credit or of a stock. */
+import { z } from 'zod';
+import { AMOUNT_MAX, id, time } from '../values.ts';
+
+const change = z.int().min(-AMOUNT_MAX).max(AMOUNT_MAX);
+
+export const movement = z.strictObject({
+  at: time.optional(),
+  amount: change.describe('What it added, or below 0 what it took.'),
+  reason: z.string(),
+  order_id: id.optional(),
+  balance: change.describe('The credit, or the stock, after it.'),
+});
+
+export const ADDS_UP = `The first balance is that of now, and each one is the balance of the next entry plus the amount. Checkouts
+from before Kassa kept their time come last, without at; balances before them may be below 0.`;

@@ -1,0 +1,46 @@
+/** What is wrong with a body or a query, field by field. */
+import type { z } from 'zod';
+
+export interface FieldError {
+  path: string;
+  message: string;
+}
+
+/** Errors that an answer names, at most. */
+const ERRORS_MAX = 20;
+/** Characters of a field's name that an answer repeats. */
+const NAME_MAX = 64;
+
+/** The detail of a problem, and its `errors`. @param whole what has no field of its own */
+export function factsOf(errors: readonly FieldError[], whole: string) {
+  const [first = { path: '', message: 'is wrong' }] = errors;
+  const others = errors.length > 1 ? `; and ${errors.length - 1} more` : '';
+  const detail = `${first.path || whole}: ${first.message}${others}`;
+  return { detail, facts: { errors: errors.slice(0, ERRORS_MAX) } };
+}
+
+/** @param kind of a field @param at the path of what was parsed */
+export const fieldErrors = (
+  { issues }: z.core.$ZodError,
+  kind: 'field' | 'parameter',
+  ...at: readonly PropertyKey[]
+): FieldError[] => issues.flatMap((issue) => errorsOf(issue, kind, [...at, ...issue.path]));
+
+/** One for each field: those that are unknown come as one issue. */
+function errorsOf(
+  issue: z.core.$ZodIssue,
+  kind: 'field' | 'parameter',
+  full: readonly PropertyKey[],
+): FieldError[] {
+  const at = full.reduce<string>(
+    (path, part) => (typeof part === 'number' ? `${path}[${part}]` : join(path, String(part))),
+    '',
+  );
+  if (issue.code !== 'unrecognized_keys') return [{ path: at, message: issue.message }];
+  return issue.keys.map((key) => ({ path: join(at, key), message: `there is no such ${kind}` }));
+}
+
+function join(path: string, name: string): string {
+  const shown = name.length > NAME_MAX ? `${name.slice(0, NAME_MAX)}…` : name;
+  return path === '' ? shown : `${path}.${shown}`;
+}

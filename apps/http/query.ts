@@ -1,0 +1,23 @@
+/** The query of a call that takes one, held to its type. */
+import type { z } from 'zod';
+import { Failure } from '../../db/failure.ts';
+import { type FieldError, factsOf, fieldErrors } from './errors.ts';
+
+/** @throws Failure invalid_parameter, with the parameters that are wrong */
+export function readQuery<T extends z.ZodObject>(type: T, url: string): z.output<T> {
+  const given = [...new URLSearchParams(/\?(.*)$/s.exec(url)?.[1])];
+  const values = Object.fromEntries(given);
+  const result = type.safeParse(values);
+  const twice = given.map(([name]) => name).filter((name, i, all) => all.indexOf(name) < i);
+  const errors = twice.map((path) => ({ path, message: 'is given twice' }));
+  if (!result.success) {
+    errors.push(...fieldErrors(result.error, 'parameter'));
+  }
+  if (errors.length > 0 || !result.success) throw wrongQuery(errors);
+  return result.data;
+}
+
+export const wrongQuery = (errors: readonly FieldError[]): Failure => {
+  const { detail, facts } = factsOf(errors, 'the query');
+  return new Failure('invalid_parameter', detail, { facts });
+};

@@ -1,0 +1,56 @@
+/** What has happened to an order: itself, its events, and the payments towards it. */
+import type { ReadPool, Trying } from '../connection/pool.ts';
+import { Failure } from '../failure.ts';
+import { type ByTime, type Page, pageOf, type Wanted } from './page.ts';
+
+export interface Happening {
+  /** In microseconds since 1970; 0 if it is not known. */
+  at: number;
+  /** Of what happened at the same time, the first comes first. */
+  id: string;
+  type: string;
+  /** The text of a JSON object. */
+  data: string;
+}
+
+/**
+ * A cancelled checkout is told by its movement, and its cancel by an event, or in older histories
+ * by its movement. What happened to an earlier order of this id is no part of it.
+ */
+export async function orderHistory(
+  pool: ReadPool,
+  order_id: string,
+  { limit, after: [at, id] }: Wanted<ByTime>,
+  trying: Trying,
+): Promise<Page<Happening, ByTime>> {
+  const rows = await pool.read(
+    (sql) => sql`
+      with own as (
+        select id, user_id, paid, total_cost, paid_at, coalesce(created_at, 0) as made_at
+        from orders where id = ${order_id}
+      ), happened as (
+        select o.made_at as at, ''::text as id, 'created'::text as type, '{}'::text as data from own o
+        union all
+        select coalesce(o.paid_at, o.made_at), 'paid', 'paid',
+               concat('{"amount":', o.total_cost::text, '}')
+        from own o where o.paid
+        union all
+        select e.at, 'event', e.type, e.data
+        from own o join order_events e on e.order_id = o.id where e.at >= o.made_at
+        union all
+        select coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8), m.id,
+               case m.reason when 'pay' then 'payment' when 'checkout' then 'paid' else 'cancelled' end,
+               concat('{"amount":', abs(m.amount)::text, '}')
+        from own o join credit_movements m on m.user_id = o.user_id and m.order_id = o.id
+        where coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8) >= o.made_at
+          and (m.reason in ('pay', 'checkout') or (m.reason = 'cancel' and m.at is null))
+      )
+      select h.at, h.id, h.type, h.data
+      from own o left join happened h on (h.at, h.id) > (${at}::int8, ${id}::text)
+      order by h.at, h.id limit ${limit + 1}`,
+    trying,
+  );
+  if (rows.length === 0) throw new Failure('order_not_found', `no order ${order_id}`);
+  const found = (rows as unknown as Happening[]).filter(({ type }) => type !== null);
+  return pageOf(found, limit, ({ at, id }): ByTime => [at, id]);
+}

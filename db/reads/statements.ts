@@ -1,0 +1,92 @@
+/**
+ * Statements of account: every change of a credit or a stock, with the balance after it. Balances
+ * are reckoned backwards from the one of now, over the whole history, in one snapshot.
+ */
+import type { ReadPool, Trying } from '../connection/pool.ts';
+import { Failure } from '../failure.ts';
+import { type ByTime, type Page, pageOf, type Wanted } from './page.ts';
+
+export interface Movement {
+  /** In microseconds since 1970; 0 if it is not known. */
+  at: number;
+  id: string;
+  amount: number;
+  reason: string;
+  order_id: string | null;
+  /** The credit or the stock after it. */
+  balance: number;
+}
+
+/** A paid order is the movement of its checkout. */
+export async function creditMovements(
+  pool: ReadPool,
+  user_id: string,
+  { limit, after: [at, id] }: Wanted<ByTime>,
+  trying: Trying,
+): Promise<Page<Movement, ByTime>> {
+  const rows = await pool.read(
+    (sql) => sql`
+      with moves as (
+        select coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8) as at,
+               m.id, m.amount, m.reason, m.order_id
+        from credit_movements m where m.user_id = ${user_id}
+        union all
+        select coalesce(o.paid_at, o.created_at, 0), o.id, -o.total_cost, 'checkout', o.id
+        from orders_of_user l join orders o on o.id = l.order_id
+        where l.user_id = ${user_id} and o.user_id = ${user_id} and o.paid
+          and coalesce(o.created_at, 0) = l.created_at
+      ), summed as (
+        select at, id, amount, reason, order_id,
+               coalesce(sum(amount) over (order by at desc, id desc rows between unbounded preceding
+                                          and 1 preceding), 0)::int8 as later
+        from moves
+      )
+      select s.at, s.id, s.amount, s.reason, s.order_id, u.credit - s.later as balance
+      from users u
+      left join summed s on (s.at, s.id) < (${at}::int8, ${id}::text)
+      where u.id = ${user_id} order by s.at desc, s.id desc limit ${limit + 1}`,
+    trying,
+  );
+  if (rows.length === 0) throw new Failure('user_not_found', `no user ${user_id}`);
+  return pageOfMovements(rows, limit);
+}
+
+export async function stockMovements(
+  pool: ReadPool,
+  item_id: string,
+  { limit, after: [at, id] }: Wanted<ByTime>,
+  trying: Trying,
+): Promise<Page<Movement, ByTime>> {
+  const rows = await pool.read(
+    (sql) => sql`
+      with moves as (
+        select coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8) as at,
+               m.id, m.amount, m.reason, m.order_id
+        from stock_movements m where m.item_id = ${item_id}
+        union all
+        select coalesce(o.paid_at, o.created_at, 0), o.id, -l.quantity, 'checkout', o.id
+        from order_lines l join orders o on o.id = l.order_id
+        where l.item_id = ${item_id} and o.paid
+      ), summed as (
+        select at, id, amount, reason, order_id,
+               coalesce(sum(amount) over (order by at desc, id desc rows between unbounded preceding
+                                          and 1 preceding), 0)::int8 as later
+        from moves
+      )
+      select s.at, s.id, s.amount, s.reason, s.order_id, i.stock - s.later as balance
+      from items i
+      left join summed s on (s.at, s.id) < (${at}::int8, ${id}::text)
+      where i.id = ${item_id} order by s.at desc, s.id desc limit ${limit + 1}`,
+    trying,
+  );
+  if (rows.length === 0) throw new Failure('item_not_found', `no item ${item_id}`);
+  return pageOfMovements(rows, limit);
+}
+
+/** An owner without movements comes as one row without values. */
+const pageOfMovements = (rows: readonly Record<string, unknown>[], limit: number) =>
+  pageOf(
+    (rows as unknown as Movement[]).filter(({ id }) => id !== null),
+    limit,
+    ({ at, id }): ByTime => [at, id],
+  );
