@@ -21,7 +21,7 @@ export const edgeMutants = [
   ...killedBy(['bodies'], {
     'a body is ignored': 'route.ts: if ([-!body-]{+false+}) assertNoBody(c.env);',
     'a body is refused after the call':
-      "route.ts: {+if (!body) void answer(c, parse(params, c) as Parsed<C['params']>, undefined as Body<C>);\n" +
+      "route.ts: {+if (!body) void answer(c, parse(params, c) as Parsed<C['params']>, undefined as Input<C>);\n" +
       '    +}if (!body) assertNoBody(c.env);',
     'an object with content counts as no body': 'bodies.ts: /^\\{[-\\s-]{+.+}*\\}$/',
   }),

@@ -52,7 +52,7 @@ export const rulesMutants = [
     'the lines of a held order change':
       'order/unhold.ts: if ([-isHeld(order, rows.now_us)-]{+false+}) {',
     'a removed order leaves its hold':
-      'order/commands.ts: { removed_orders: [order_id][-, items: free.items-] });',
+      'order/commands.ts: removed_orders: [order_id],\n      [-items: free.items,-]',
     'a checkout leaves its hold':
       'order/unhold.ts: if (!item || [-held_until === null-]{+true+}) return item;',
     'a prolonged hold counts twice':
@@ -119,6 +119,43 @@ export const rulesMutants = [
       'calls.ts: if ([-result.success-]{+true+}) body = [-result.data-]{+sent+};',
     'a bulk takes calls with a malformed id':
       'calls.ts: if ([-result.success-]{+true+}) params[name] = [-result.data-]{+segments[i]+};',
+  }),
+  ...killedBy(['lists'], {
+    'a page begins with the last entry of the page before':
+      'lists.ts: from users where id [->-]{+>=+} ${id}',
+    'a page skips an entry': 'page.ts: positionOf([-last-]{+(found[limit] ?? last) as Row+})',
+    'a full page of orders skips those behind it':
+      'order-lists.ts: const last = [-is_full ? wanted.at(-1 - left.length) : -]seen.at(-1);',
+    'a cursor is good for every list':
+      'http/lists.ts: is_position[- && cursorOf(list, position as unknown as P) === after-];',
+    'a query may have any parameter':
+      'v1/orders.ts: query: z.[-strictObject-]{+object+}({\n      user_id',
+    'the metadata of a removed order stay':
+      'engine/locked-rows.ts: [-...clearMetadata(target.sql, this.#cleared),-]',
+    'a held order counts as held for ever':
+      'order/v1/state.ts: [-isHeld(order, now_us)-]{+order.held_until !== null+} ?',
+    'an order that is partly refunded counts as refunded':
+      'order/v1/state.ts: [-refunded === total_cost-]{+true+} ?',
+  }),
+  ...killedBy(['statements'], {
+    'a statement leaves out checkouts of paid orders':
+      'statements.ts: where l.user_id = ${user_id} and o.user_id = ${user_id} and {+not +}o.paid',
+    'a statement counts baskets as sold':
+      'statements.ts: where l.item_id = ${item_id}[- and o.paid-]',
+    'changes of one transaction have one time': 'stamp.ts: { ...one, at: [-++-]last_us }',
+    'a cancelled checkout stands at the time of its cancel':
+      "payment/commands.ts: { user_id, amount: -total_cost, reason: 'checkout', order_id[-, at-] },",
+  }),
+  ...killedBy(['lists-upgrade'], {
+    'a list has orders that went to another user':
+      'order-lists.ts: (one) => [-one.is_there && -](matches',
+    'a list by user is read before it has every order':
+      "reads/lists.ts: [-if (!is_filled) throw new Failure('not_ready', NOT_FILLED);-]",
+  }),
+  ...killedBy(['etag'], {
+    'a tag of something else is taken for that of the answer':
+      'etag.ts: some((one) => [-one === tag-]{+one !== tag+})',
+    'an answer of 304 has a length': 'response-text.ts: [-status === 304 || -]headers',
   }),
   ...killedBy(['v1-requests'], {
     'an idempotency key is for any body':
