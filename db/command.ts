@@ -146,6 +146,10 @@ export const keysOf = (order: Order): Keys => ({
   items: order.lines.map((line) => line.item_id),
 });
 
+/** Also of a free order, which has no amount to give back. */
+export const hasRefunds = (order: Order): boolean =>
+  order.lines.some((line) => line.refunded !== null);
+
 export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
   const orders = new Set<string>();
   const users = new Set<string>();

@@ -5,6 +5,7 @@ export type Refusal =
   | 'order_not_found'
   | 'item_not_found'
   | 'user_not_found'
+  | 'refund_not_found'
   | 'already_exists'
   | 'stock_changed'
   | 'out_of_stock'
@@ -12,7 +13,9 @@ export type Refusal =
   | 'order_empty'
   | 'already_paid'
   | 'order_held'
+  | 'already_refunded'
   | 'not_paid'
+  | 'refund_exceeds'
   | 'amount_mismatch'
   | 'limit_exceeded';
 

@@ -30,6 +30,11 @@ export const CALLS = {
   bulk: {
     run: { method: 'POST', path: '/v1/bulk', writes: true, body: true },
   },
+  refunds: {
+    create: { method: 'POST', path: '/v1/orders/{order_id}/refunds', writes: true, body: true },
+    list: { method: 'GET', path: '/v1/orders/{order_id}/refunds', writes: false },
+    get: { method: 'GET', path: '/v1/orders/{order_id}/refunds/{refund_id}', writes: false },
+  },
   path_orders: {
     createOrder: { method: 'POST', path: '/orders/create/{user_id}', writes: true },
     findOrder: { method: 'GET', path: '/orders/find/{order_id}', writes: false },

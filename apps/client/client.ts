@@ -8,6 +8,7 @@ import type { stockPaths } from '../contract/paths/stock.ts';
 import type { bulkCalls } from '../contract/v1/bulk.ts';
 import type { itemCalls } from '../contract/v1/items.ts';
 import type { orderCalls } from '../contract/v1/orders.ts';
+import type { refundCalls } from '../contract/v1/refunds.ts';
 import type { userCalls } from '../contract/v1/users.ts';
 import { attempt, type Failed, messageOf } from './attempt.ts';
 import { CALLS } from './calls.ts';
@@ -21,6 +22,7 @@ interface Contract {
   items: typeof itemCalls;
   orders: typeof orderCalls;
   bulk: typeof bulkCalls;
+  refunds: typeof refundCalls;
   path_orders: typeof orderPaths;
   path_payment: typeof paymentPaths;
   path_stock: typeof stockPaths;
@@ -150,7 +152,7 @@ async function repeat(
   let changed_nothing = true;
   const errorOf = ({ code, detail, status, request_id, facts = {}, cause }: Failed) => {
     // A rule decided, and its refusal is recorded: no attempt before it took effect.
-    const decided = status === 409 || /^(?:order|item|user)_not_found$/.test(code);
+    const decided = status === 409 || /^(?:order|item|user|refund)_not_found$/.test(code);
     const nothing = changed_nothing || decided || key === undefined; // without a key it reads
     return new KassaError(code, detail, status, request_id, nothing, key, facts, { cause });
   };

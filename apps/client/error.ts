@@ -9,8 +9,8 @@ export type ErrorCode = ProblemCode | 'no_answer' | 'not_kassa' | 'aborted';
 
 /** What some codes bring for programs. */
 export interface Facts {
-  /** Of `out_of_stock` at /v1: every item that is short. */
-  items?: { item_id: string; wanted: number; available: number }[];
+  /** Of `out_of_stock` (`available`) and `refund_exceeds` (`refundable`) at /v1. */
+  items?: { item_id: string; wanted: number; available?: number; refundable?: number }[];
   /** Of `insufficient_credit` at /v1: what the credit lacks. */
   shortfall?: number;
   /** Of `stock_changed`: the stock as it is. */

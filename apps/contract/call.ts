@@ -57,6 +57,7 @@ type Tag =
   | 'users'
   | 'items'
   | 'orders'
+  | 'refunds'
   | 'bulk'
   | 'path_orders'
   | 'path_payment'

@@ -7,6 +7,7 @@ import { stockPaths } from './paths/stock.ts';
 import { bulkCalls } from './v1/bulk.ts';
 import { itemCalls } from './v1/items.ts';
 import { orderCalls } from './v1/orders.ts';
+import { refundCalls } from './v1/refunds.ts';
 import { userCalls } from './v1/users.ts';
 
 export const CALLS: readonly Call[] = [
@@ -14,6 +15,7 @@ export const CALLS: readonly Call[] = [
   itemCalls,
   orderCalls,
   bulkCalls,
+  refundCalls,
   orderPaths,
   paymentPaths,
   stockPaths,

@@ -1,17 +1,16 @@
 /** The contract as an OpenAPI 3.1 document. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Call, Method } from './call.ts';
 import { CALLS } from './calls.ts';
-import { CODES, PROBLEM_TYPE, PROBLEMS, type ProblemCode, RETRY_LATER } from './problems.ts';
-import { balance, id } from './values.ts';
-
-type Json = { [name: string]: unknown };
+import { HEADERS, type Json, PARAMETERS, Problem, schemaOf } from './components.ts';
+import { PROBLEM_TYPE, PROBLEMS, type ProblemCode, RETRY_LATER } from './problems.ts';
 
 export const TAGS = {
   users: 'Users and their credit',
   items: 'Items, their price and stock',
   orders: 'Orders, and purchases in one call',
   bulk: 'Many writes in one call',
+  refunds: 'Refunds of paid orders, by line',
   path_orders: 'Path calls: orders and checkout',
   path_payment: 'Path calls: users, their credit, and payments',
   path_stock: 'Path calls: items, their price and stock',
@@ -180,72 +179,10 @@ function problem(codes: readonly ProblemCode[]): Json {
 const headersOf = (...names: string[]): Json =>
   Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
 
-function schemaOf(type: z.ZodType, io: 'input' | 'output' = 'output'): Json {
-  const { $schema, ...schema } = z.toJSONSchema(type, { io });
-  return schema;
-}
-
 const RESPONSES: Json = {
   ...Object.fromEntries(Object.entries(SHARED).map(([name, codes]) => [name, problem(codes)])),
   NotModified: {
     description: 'It is what `If-None-Match` names. There is no body.',
     headers: headersOf('X-Request-Id', 'ETag'),
-  },
-};
-
-const Problem = schemaOf(
-  z
-    .looseObject({
-      type: z.string().describe('`urn:kassa:problem:` and the code.'),
-      title: z.string(),
-      status: z.int().min(400).max(599),
-      detail: z.string().describe('For people. It may change.'),
-      code: z.enum(CODES).describe('For programs. It is stable.'),
-      request_id: z.string(),
-      errors: z
-        .array(z.strictObject({ path: z.string(), message: z.string() }))
-        .optional()
-        .describe('Of `invalid_body`, and of a query: the fields that are wrong, 20 at most.'),
-      items: z
-        .array(z.strictObject({ item_id: id, wanted: balance, available: balance }))
-        .optional()
-        .describe('Of `out_of_stock` at /v1: every item that is short, sorted by its id.'),
-      shortfall: balance.optional().describe('Of `insufficient_credit` at /v1: what is lacking.'),
-      index: z.int().min(0).optional().describe('At /v1/bulk: the call that was refused.'),
-      stock: balance.optional().describe('Of `stock_changed`: the stock as it is.'),
-    })
-    .describe('A failure (RFC 9457).'),
-);
-
-const PARAMETERS: Json = {
-  'Idempotency-Key': {
-    name: 'Idempotency-Key',
-    in: 'header',
-    description:
-      'The first answer to a key is recorded with its effect, and repeated for 24 hours. Each service has its own keys.',
-    schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x20-\\x7e]+$' },
-  },
-  'If-None-Match': {
-    name: 'If-None-Match',
-    in: 'header',
-    description: 'The ETag of an earlier answer, several of them, or `*`.',
-    schema: { type: 'string' },
-  },
-};
-
-const HEADERS: Json = {
-  ETag: { description: 'It stands for the content of the answer.', schema: { type: 'string' } },
-  Location: { description: 'The path of what was created.', schema: { type: 'string' } },
-  'X-Request-Id': {
-    description: "The request's own id if it has a valid one, or a new one.",
-    schema: { type: 'string', pattern: '^[\\w=-]{1,128}$' },
-  },
-  'Idempotency-Replayed': {
-    description: '`true` if an earlier call with this key was answered this.',
-    schema: { const: 'true' },
-  },
-  'Retry-After': {
-    description: 'Seconds after which the call may succeed.',
-    schema: { type: 'string', pattern: '^[0-9]+$' },
   },
 };

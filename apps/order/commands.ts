@@ -5,10 +5,12 @@ import {
   type Command,
   type Decision,
   emptyOrder,
+  hasRefunds,
   type Item,
   keysOf,
   type Line,
   type Order,
+  type OrderEvent,
   passesLimit,
   type Rows,
   refuse,
@@ -176,8 +178,8 @@ export interface Basket {
 }
 
 /**
- * Creates orders, and replaces existing ones. What was paid for a replaced order stays spent:
- * movements record it, so that they explain every balance and stock without that order.
+ * Creates orders, and replaces existing ones. What was paid for a replaced order, and not refunded,
+ * stays spent: movements record it, so that they explain every balance and stock without that order.
  */
 export const initOrders = (baskets: readonly Basket[], msg: string): Command => ({
   keys: { orders: baskets.map((basket) => basket.order_id) },
@@ -197,15 +199,21 @@ export const initOrders = (baskets: readonly Basket[], msg: string): Command => 
         })),
         credit_movements: old.flatMap(spentCredit),
         stock_movements: old.filter((order) => order.paid).flatMap(spentStock),
+        order_events: old.filter(hasRefunds).map(replaced),
       },
     );
   },
 });
 
 function spentCredit(order: Order) {
-  const { id: order_id, user_id, total_cost, payment } = order;
+  const { id: order_id, user_id, total_cost, refunded, payment } = order;
   const movement = { user_id, reason: 'batch_init', order_id: null };
-  if (order.paid) return [{ ...movement, amount: -total_cost }];
+  if (order.paid && refunded === null) return [{ ...movement, amount: -total_cost }];
+  if (order.paid && refunded !== null) {
+    // The new order has no refunds, so those of this one must not count as its own.
+    const forgotten = { ...movement, reason: 'refund', order_id, amount: -refunded };
+    return [{ ...movement, amount: refunded - total_cost }, forgotten];
+  }
   if (payment === null) return [];
   return [
     { ...movement, order_id, amount: payment },
@@ -220,6 +228,13 @@ const spentStock = (order: Order) =>
     reason: 'batch_init',
     order_id: null,
   }));
+
+/** The refunds before this event are not those of the order that has the id now. */
+const replaced = ({ id: order_id, refunded }: Order): OrderEvent => ({
+  order_id,
+  type: 'replaced',
+  data: { refunded: refunded ?? 0 },
+});
 
 const shownBasket = (order: Order, items: readonly Item[]): Decision =>
   accept(

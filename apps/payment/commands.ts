@@ -4,6 +4,7 @@ import {
   type Changes,
   type Command,
   type Decision,
+  hasRefunds,
   keysOf,
   type Order,
   passesLimit,
@@ -73,6 +74,10 @@ export const cancelPayment = (
     if (refusal) return refusal;
     const paid = order.paid ? order.total_cost : order.payment;
     if (paid === null) return refuse('not_paid', `nothing was paid for order ${order_id}`);
+    // The whole total would be given back, and all of the stock.
+    if (hasRefunds(order)) {
+      return refuse('already_refunded', `order ${order_id} has refunds: refund what is left`);
+    }
     if (amount !== undefined && amount !== paid) {
       return refuse('amount_mismatch', `${paid} was paid for order ${order_id}, not ${amount}`);
     }

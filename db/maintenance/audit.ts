@@ -58,7 +58,7 @@ interface Check {
 const checks = (sql: Sql): Check[] =>
   [
     ...[creditCheck, stockCheck, totalCheck, paymentCheck, paidCheck, signCheck],
-    ...[holdsCheck, heldCheck, listCheck],
+    ...[holdsCheck, heldCheck, listCheck, refundCheck, refundedLineCheck],
   ].map((check) => check(sql));
 
 const creditCheck = (sql: Sql): Check => ({
@@ -116,7 +116,7 @@ const paymentCheck = (sql: Sql): Check => ({
                   coalesce(m.amount, 0)::text) as found
     from orders o
     full join (select order_id, sum(amount) as amount from credit_movements
-               where order_id is not null group by order_id) m
+               where order_id is not null and reason <> 'refund' group by order_id) m
       on m.order_id = o.id
     where coalesce(o.payment, 0) + coalesce(m.amount, 0) <> 0`,
 });
@@ -145,6 +145,41 @@ const listCheck = (sql: Sql): Check => ({
       on l.user_id = o.user_id and l.created_at = coalesce(o.created_at, 0) and l.order_id = o.id
     where l.order_id is null and exists
       (select 1 from migrations where name = '0004_contract_v1' and step = 0)`,
+});
+
+/** A refund is recorded as an event. An order that was replaced begins anew. */
+const refundCheck = (sql: Sql): Check => ({
+  invariant: "an order's refunded amount is that of its lines, its movements and its records",
+  over: sql`select count(*) as rows from orders where refunded is not null`,
+  violations: sql`
+    select coalesce(o.id, m.order_id, e.order_id) as id,
+           concat('refunded ', coalesce(o.refunded, 0)::text, ', lines ',
+                  coalesce(l.amount, 0)::text, ', movements ', coalesce(m.amount, 0)::text,
+                  ', records ', coalesce(e.amount, 0)::text) as found
+    from orders o
+    full join (select order_id, sum(amount) as amount from credit_movements
+               where order_id is not null and reason = 'refund' group by order_id) m
+      on m.order_id = o.id
+    full join (select order_id,
+                      sum(case when type = 'refunded' then (data::jsonb->>'amount')::numeric
+                               else -(data::jsonb->>'refunded')::numeric end) as amount
+               from order_events where type in ('refunded', 'replaced') group by order_id) e
+      on e.order_id = coalesce(o.id, m.order_id)
+    left join (select order_id, sum(refunded::numeric * unit_price::numeric) as amount
+               from order_lines where refunded is not null group by order_id) l
+      on l.order_id = o.id
+    where coalesce(o.refunded, 0) <> coalesce(l.amount, 0)
+       or coalesce(o.refunded, 0) <> coalesce(m.amount, 0)
+       or coalesce(o.refunded, 0) <> coalesce(e.amount, 0)`,
+});
+
+const refundedLineCheck = (sql: Sql): Check => ({
+  invariant: 'no more of a line is refunded than was bought',
+  over: sql`select count(*) as rows from order_lines where refunded is not null`,
+  violations: sql`
+    select concat('order ', order_id, ', item ', item_id) as id,
+           concat('refunded ', refunded::text, ', quantity ', quantity::text) as found
+    from order_lines where refunded > quantity`,
 });
 
 const signCheck = (sql: Sql): Check => ({

@@ -34,9 +34,9 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     items: ['select', 'insert', 'update'],
     user_metadata: ['insert'],
     item_metadata: ['insert'],
-    // Checkout of an order with a payment, and batch_init over paid orders; an order's history.
+    // A checkout of an order with a payment, a refund, batch_init over paid orders; histories.
     credit_movements: ['select', 'insert'],
-    stock_movements: ['insert'], // batch_init over paid orders
+    stock_movements: ['insert'],
     order_events: ['select', 'insert'],
     order_metadata: ['select', 'insert', 'delete'],
   },

@@ -4,7 +4,7 @@ import { connectOrSay } from '../../apps/cli/connect.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import type { Connection, Sql } from '../../db/connection/connection.ts';
 import { audit, type Finding } from '../../db/maintenance/audit.ts';
-import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
+import { isContraction, migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import { withDatabase } from '../../test/support/store-address.ts';
 
 /** What the orders of a measurement have in common. */
@@ -60,7 +60,9 @@ export async function newDatabase(
   const database_url = withDatabase(server_url, name);
   const connection = await open(database_url);
   const { sql } = connection;
-  await migrate(connection, await readMigrations());
+  // The usual way keeps no lists of orders, which the audit would miss after the contraction.
+  const expansions = (await readMigrations()).filter(({ name }) => !isContraction(name));
+  await migrate(connection, expansions);
   const inChunks = openChunks(show);
   await inChunks(0, rows, 'users and items', (i, end) => addPeopleAndThings(sql, i, end));
   const postgresql = (await versionOf(sql)).startsWith('PostgreSQL');

@@ -113,8 +113,8 @@ check('a page of a listed origin is told what it may call, and calls', async () 
   const page = `Origin: ${SHOP}\r\nSec-Fetch-Site: cross-site\r\n`;
   const asks = `${page}Access-Control-Request-Method: POST\r\n`;
   for (const [path, methods] of [
-    ['/v1/orders', 'POST'],
-    ['/v1/users', 'POST'],
+    ['/v1/orders', 'GET, HEAD, POST'],
+    ['/v1/users', 'GET, HEAD, POST'],
     ['/v1/items/a/stock', 'POST'],
     ['/openapi.json', 'GET, HEAD'],
   ] as const) {

@@ -5,6 +5,7 @@ import { audit } from '../../db/maintenance/audit.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import { connect, expectCleanAudit, terminateSessions } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
+import { callsOfV1 } from '../support/v1.ts';
 
 const open = openUntil(afterAll);
 const database_url = await open.database();
@@ -17,8 +18,15 @@ const order = await kassa.newOrder(user, [[item, 1]]);
 const paid = await kassa.newOrder(user, [[item, 2]]);
 expect((await kassa.post(`/orders/checkout/${paid}`)).status).toBe(200);
 expect((await kassa.post(`/payment/pay/${user}/${order}/5`)).status).toBe(200);
+const returned = await kassa.newOrder(user, [[item, 2]]);
+expect((await kassa.post(`/orders/checkout/${returned}`)).status).toBe(200);
+const lines = [{ item_id: item, quantity: 1 }];
+expect((await callsOfV1(kassa).post(`/v1/orders/${returned}/refunds`, { lines })).status).toBe(201);
 
-const TABLES = ['users', 'items', 'orders', 'order_lines', 'orders_of_user'];
+const TABLES = [
+  ...['users', 'items', 'orders', 'order_lines', 'orders_of_user'],
+  ...['order_events', 'credit_movements'],
+];
 for (const table of TABLES) {
   await sql.unsafe(`create table sound_${table} as select * from ${table}`);
 }
@@ -33,7 +41,7 @@ async function repair() {
 /** The violated invariants, with the examples of each. */
 async function violations(): Promise<Record<string, string[]>> {
   const findings = await audit(connection);
-  expect(findings.length).toBe(9);
+  expect(findings.length).toBe(11);
   const violated = findings.filter((finding) => finding.violations > 0);
   return Object.fromEntries(violated.map(({ invariant, examples }) => [invariant, examples]));
 }
@@ -46,6 +54,8 @@ const PAID = 'a paid order has lines and no other payment';
 const HOLDS = 'the holds of an item are the lines of the orders that hold it';
 const HELD = 'no item is held beyond its stock';
 const LISTED = 'each order is in the list of its user';
+const REFUND = "an order's refunded amount is that of its lines, its movements and its records";
+const LINE = 'no more of a line is refunded than was bought';
 
 const damages: [what: string, invariants: string[], damage: string][] = [
   ['credit out of nothing', [CREDIT], 'update users set credit = credit + 1'],
@@ -59,7 +69,7 @@ const damages: [what: string, invariants: string[], damage: string][] = [
   [
     'a paid order that was reopened without its money and stock',
     [CREDIT, STOCK],
-    'update orders set paid = false where paid',
+    'update orders set paid = false where paid and refunded is null',
   ],
   ['a payment that has no movement', [PAYMENT], 'update orders set payment = 6 where not paid'],
   ['lines without their order', [TOTAL], `insert into order_lines values ('no', '${item}', 1, 1)`],
@@ -73,6 +83,22 @@ const damages: [what: string, invariants: string[], damage: string][] = [
     [HOLDS],
     'update orders set held_until = 9000000000 where not paid',
   ],
+  [
+    'a refund that the order does not show',
+    [REFUND],
+    'update orders set refunded = null where refunded is not null',
+  ],
+  [
+    'more refunded than was bought',
+    [REFUND, LINE],
+    'update order_lines set refunded = quantity + 1 where refunded is not null',
+  ],
+  [
+    'a refund without its money',
+    [CREDIT, REFUND],
+    "delete from credit_movements where reason = 'refund'",
+  ],
+  ['a refund without its record', [REFUND], 'delete from order_events'],
   [
     'an empty paid order, which is in no list',
     [PAID, LISTED],

@@ -31,6 +31,9 @@ const walks: Record<Service, string[]> = {
     'POST /orders/batch_init/1/2/1/1', // over a paid order
     'POST /orders/checkout/0',
     'POST /v1/orders {"user_id":"0","lines":[{"item_id":"0","quantity":1}],"checkout":true}',
+    'POST /v1/orders/{id}/refunds {"lines":[{"item_id":"0","quantity":1}]}',
+    'GET /v1/orders/{order_id}/refunds',
+    'GET /v1/orders/{order_id}/refunds/{id}',
     'POST /v1/orders {"user_id":"0","metadata":{"a":"b"}}',
     'PUT /v1/orders/{id}/lines {"lines":[{"item_id":"1","quantity":1}]}',
     'POST /v1/orders/{id}/hold {"ttl_s":60}',

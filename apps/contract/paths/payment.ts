@@ -7,7 +7,8 @@ const credit = { user_id: id, credit: balance };
 const payment = z.strictObject({ user_id: id, order_id: id, credit: balance });
 const cancel = {
   methods: ['POST'],
-  description: `After a checkout the stock returns too, and the order is open again.`,
+  description:
+    'After a checkout the stock returns too, and the order is open again. What is refunded stays so.',
   answer: payment,
   writes: true,
 } as const;
@@ -75,7 +76,13 @@ export const paymentPaths = callsOf('path_payment', {
     path: '/payment/cancel/{user_id}/{order_id}',
     summary: 'Give back what was paid for an order',
     params: { user_id: id, order_id: id },
-    refusals: ['user_not_found', 'order_not_found', 'not_paid', 'limit_exceeded'],
+    refusals: [
+      'user_not_found',
+      'order_not_found',
+      'not_paid',
+      'already_refunded',
+      'limit_exceeded',
+    ],
   },
 
   cancelAmount: {
@@ -87,6 +94,7 @@ export const paymentPaths = callsOf('path_payment', {
       'user_not_found',
       'order_not_found',
       'not_paid',
+      'already_refunded',
       'amount_mismatch',
       'limit_exceeded',
     ],

@@ -8,7 +8,7 @@ import { amountOf, balance, id, metadata, quantity, seconds, time } from '../val
 const LINES_MAX = 1000;
 
 /** What a caller wants: each item once. */
-const wanted = z
+export const wanted = z
   .array(z.strictObject({ item_id: id, quantity: amountOf(1) }))
   .max(LINES_MAX, `must have at most ${LINES_MAX} lines`)
   .superRefine((lines, { addIssue }) => {

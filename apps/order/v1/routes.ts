@@ -4,11 +4,13 @@ import { type Order, timeOf } from '../../../db/command.ts';
 import { Failure } from '../../../db/failure.ts';
 import type { Store } from '../../../db/store.ts';
 import { orderCalls as calls } from '../../contract/v1/orders.ts';
+import { refundCalls } from '../../contract/v1/refunds.ts';
 import { answerTagged } from '../../http/etag.ts';
 import type { Env } from '../../http/exchange.ts';
 import { answerPage, BY_ID, metadataIn, NEWEST_FIRST, OLDEST_FIRST } from '../../http/lists.ts';
 import { on } from '../../http/route.ts';
 import { routeWrites } from '../../http/writes.ts';
+import { refundOf } from './refunds.ts';
 import { orderOf } from './show.ts';
 import { type Stateful, stateOf } from './state.ts';
 import { orderWrites } from './writes.ts';
@@ -44,6 +46,28 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
     const list = { list: `history of ${order_id}`, start: OLDEST_FIRST };
     const { orderHistory } = store.read.list;
     return answerPage(c, page, list, (wanted) => orderHistory(order_id, wanted), eventOf);
+  });
+
+  refundRoutes(app, store);
+}
+
+function refundRoutes(app: Hono<Env>, store: Store): void {
+  const calls = refundCalls;
+  const find = async (order_id: string, refund_id?: string) => {
+    const found = await store.read.findRefunds(order_id, refund_id);
+    if (!found) throw new Failure('order_not_found', `no order ${order_id}`);
+    return { ...found, data: found.records.map((record) => refundOf(order_id, record)) };
+  };
+
+  on(app, calls.list, async (c, { order_id }) => {
+    const { data, has_more } = await find(order_id);
+    return c.json({ data, has_more });
+  });
+
+  on(app, calls.get, async (c, { order_id, refund_id }) => {
+    const [one] = (await find(order_id, refund_id)).data;
+    if (!one) throw new Failure('refund_not_found', `order ${order_id} has no refund ${refund_id}`);
+    return c.json(one);
   });
 }
 
