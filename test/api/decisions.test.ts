@@ -21,6 +21,7 @@ import {
   LIMIT,
   perform,
   performAll,
+  refundedOf,
   totalOf,
   type World,
 } from '../support/model.ts';
@@ -32,6 +33,8 @@ class Tables {
   orders = new Map<string, Order>();
   /** What the movements of a user or an item add up to: exact, as in the audit, even above 2^53. */
   moved = new Map<string, bigint>();
+  /** What the records of refunds of each order add up to. */
+  refunded = new Map<string, number>();
   now_us = 1;
 
   /** @returns 'ok' or the refusal's code */
@@ -78,6 +81,10 @@ class Tables {
     for (const id of changes.removed_orders ?? []) this.orders.delete(id);
     for (const { user_id, amount } of changes.credit_movements ?? []) this.move(user_id, amount);
     for (const { item_id, amount } of changes.stock_movements ?? []) this.move(item_id, amount);
+    for (const { order_id, type, data } of changes.order_events ?? []) {
+      if (type !== 'refunded') continue;
+      this.refunded.set(order_id, (this.refunded.get(order_id) ?? 0) + Number(data.amount));
+    }
   }
 
   move = (owner: string, amount: number) =>
@@ -109,6 +116,8 @@ const call: fc.Arbitrary<Call> = fc.oneof(
   weighted(3, { call: fc.constant('hold'), order, ttl_s: fc.constantFrom(1, 5, 20, 86_400) }),
   weighted(1, { call: fc.constant('release'), order }),
   weighted(4, { call: fc.constant('checkout'), order }),
+  weighted(3, { call: fc.constant('refund'), order, item, amount, restock: fc.boolean() }),
+  weighted(1, { call: fc.constant('refundAll'), order, restock: fc.boolean() }),
 );
 /** Seconds that pass before a call: the holds of most expire in time. */
 const pause_s = fc.oneof(
@@ -174,6 +183,7 @@ test('every call has the outcome and the effect of the sequential model', () => 
     'cancel ok',
     'cancel ok with a payment',
     'cancel amount_mismatch with a payment',
+    'cancel already_refunded',
     'payOrder ok',
     'payOrder already_paid with a payment',
     'addItem limit_exceeded',
@@ -182,6 +192,11 @@ test('every call has the outcome and the effect of the sequential model', () => 
     'hold ok',
     'hold out_of_stock',
     'addItem order_held',
+    'refund ok',
+    'refund not_paid',
+    'refund refund_exceeds',
+    'refundAll ok',
+    'refundAll refund_exceeds',
   ];
   expect(rare.filter((outcome) => !reached.has(outcome))).toEqual([]);
 });
@@ -222,7 +237,7 @@ test('several calls as one are all of them in their order, or none, and say whic
   }
 });
 
-function expectSame(world: World, { users, items, orders }: Tables): void {
+function expectSame(world: World, { users, items, orders, refunded }: Tables): void {
   const entries = <T, V>(rows: Iterable<T>, of: (row: T) => [string, V]) =>
     new Map([...rows].map(of));
   expect({
@@ -232,14 +247,19 @@ function expectSame(world: World, { users, items, orders }: Tables): void {
       id,
       {
         ...{ user, paid, payment: payment ?? 0, held_until: held_until ?? undefined },
-        lines: entries(lines, ({ item_id, quantity, unit_price: price }) => [
+        lines: entries(lines, ({ item_id, quantity, unit_price: price, ...line }) => [
           item_id,
-          { quantity, price },
+          { quantity, price, refunded: line.refunded ?? 0 },
         ]),
       },
     ]),
   }).toEqual(world);
-  for (const { id, total_cost } of orders.values()) expect(total_cost).toBe(totalOf(world, id));
+  for (const { id, total_cost, ...order } of orders.values()) {
+    expect(total_cost).toBe(totalOf(world, id));
+    const given = world.orders.get(id);
+    expect(order.refunded ?? 0).toBe(given ? refundedOf(given) : 0);
+    expect(order.refunded ?? 0).toBe(refunded.get(id) ?? 0);
+  }
 }
 
 /** What each item's row says is held now is what the orders of the world hold. */

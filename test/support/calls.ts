@@ -7,7 +7,10 @@ import { type Call, perform, type World } from './model.ts';
 
 export type Name = (Call | Read)['call'];
 
-/** The reads are GETs, the rest are POSTs. The names after colons are what a call takes. */
+/**
+ * The reads are GETs, the rest are POSTs. The names after colons are what a call takes, in its path
+ * or, after a blank, in its body.
+ */
 const PATHS: Record<Name, string> = {
   findUser: '/payment/find_user/:user',
   findItem: '/stock/find/:item',
@@ -25,6 +28,9 @@ const PATHS: Record<Name, string> = {
   hold: '/v1/orders/:order/hold',
   release: '/v1/orders/:order/release',
   checkout: '/orders/checkout/:order',
+  refund:
+    '/v1/orders/:order/refunds {"lines":[{"item_id":":item","quantity"::amount}],"restock"::restock}',
+  refundAll: '/v1/orders/:order/refunds {"restock"::restock}',
 };
 
 interface Parts {
@@ -32,6 +38,7 @@ interface Parts {
   item: string;
   order: string;
   amount: number | undefined;
+  restock: boolean;
 }
 
 /** A call with those of the parts that it takes. */
@@ -43,13 +50,17 @@ export const callOf = <N extends Exclude<Name, 'createOrder'>>(call: N, parts: P
     ),
   }) as Extract<Call | Read, { call: N }>;
 
-/** The method and path of a call. A part that is undefined is left out. */
-export function requestFor(call: Call | Read): [method: string, path: string] {
+/** The request of a call. A part of the path that is undefined is left out. */
+export function requestFor(call: Call | Read): [method: string, path: string, body?: object] {
   const parts: Partial<Parts> = call;
-  const path = PATHS[call.call].replace(/\/:(\w+)/g, (_, name: keyof Parts) =>
+  const [template = '', body] = PATHS[call.call].split(' ');
+  const path = template.replace(/\/:(\w+)/g, (_, name: keyof Parts) =>
     parts[name] === undefined ? '' : `/${parts[name]}`,
   );
-  return [call.call.startsWith('find') ? 'GET' : 'POST', path];
+  const method = call.call.startsWith('find') ? 'GET' : 'POST';
+  if (body === undefined) return [method, path];
+  const filled = body.replace(/:(\w+)/g, (_, name: keyof Parts) => String(parts[name]));
+  return [method, path, JSON.parse(filled)];
 }
 
 /** Performs the call on the world. @returns 'ok', or the code of a refusal without effect */

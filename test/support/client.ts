@@ -33,22 +33,24 @@ export type Client = ReturnType<typeof openClient>;
 export function openClient(address: string, timeout_ms = 30_000) {
   const origins = originsOf(address);
   /** Never throws. */
-  const call = async (method: string, path: string, own = {}, sent?: object): Promise<Known> => {
-    // Of /v1, only /v1/bulk is called, which the order service serves.
-    const prefix = path.replace(/^\/v1\/bulk/, '/orders/');
-    const origin = origins.find(
-      ({ service }) => !service || prefix.startsWith(`/${service}/`),
-    )?.url;
-    const headers = sent ? { ...own, 'content-type': 'application/json' } : own;
-    const body = sent && JSON.stringify(sent);
+  const call = async (
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+    sent?: object,
+  ): Promise<Known> => {
+    const owner = ownerOf(path);
+    const origin = origins.find(({ service }) => !service || service === owner)?.url;
+    const type = sent === undefined ? {} : { 'content-type': 'application/json' };
     try {
       const signal = AbortSignal.timeout(timeout_ms);
-      const response = await fetch(`${origin}${path}`, {
+      const init = {
         method,
-        headers,
+        headers: { ...headers, ...type },
         signal,
-        ...(body && { body }),
-      });
+        ...(sent && { body: JSON.stringify(sent) }),
+      };
+      const response = await fetch(`${origin}${path}`, init);
       const text = await response.text();
       const replayed = response.headers.get('idempotency-replayed') === 'true';
       return { status: response.status, body: parse(text), replayed };
@@ -101,6 +103,15 @@ const originsOf = (address: string) =>
     const [, service, url = ''] = /^(?:(\w+)=)?(.*?)\/?$/.exec(part) ?? [];
     return { service, url };
   });
+
+/** The service that has the path. */
+function ownerOf(path: string): string {
+  const [, first = '', second = ''] = path.split('/');
+  return first === 'v1' ? (OF_V1[second] ?? '') : first;
+}
+const OF_V1: Record<string, string> = {
+  ...{ users: 'payment', items: 'stock', orders: 'orders', bulk: 'orders' },
+};
 
 /** Foreign implementations of the API sometimes answer with plain text. */
 function parse(text: string): unknown {

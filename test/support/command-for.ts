@@ -1,6 +1,8 @@
 /** Maps a call of the model to the command that the service submits for it. */
 import * as orders from '../../apps/order/commands.ts';
+import type { Wanted } from '../../apps/order/v1/commands.ts';
 import { holdOrder, releaseOrder } from '../../apps/order/v1/holds.ts';
+import { refund } from '../../apps/order/v1/refunds.ts';
 import * as payment from '../../apps/payment/commands.ts';
 import * as stock from '../../apps/stock/commands.ts';
 import type { Command } from '../../db/command.ts';
@@ -21,7 +23,13 @@ const commands: { [Name in Call['call']]: (call: Call & { call: Name }) => Comma
   hold: ({ order, ttl_s }) => holdOrder(order, ttl_s),
   release: ({ order }) => releaseOrder(order),
   checkout: ({ order }) => orders.checkout(order),
+  refund: ({ order, item, amount, restock }) =>
+    refundOf(order, restock, [{ item_id: item, quantity: amount }]),
+  refundAll: ({ order, restock }) => refundOf(order, restock),
 };
+
+const refundOf = (order_id: string, restock: boolean, lines?: Wanted[]): Command =>
+  refund({ id: `refund-of-${order_id}`, order_id, restock, lines });
 
 export function commandFor(call: Call): Command {
   const make: (call: never) => Command = commands[call.call];

@@ -12,7 +12,7 @@ export interface Order {
   user: string;
   paid: boolean;
   payment: number;
-  lines: Map<string, { quantity: number; price: number }>;
+  lines: Map<string, { quantity: number; price: number; refunded: number }>;
   /** The second until which it holds its lines; it may have passed. */
   held_until: number | undefined;
 }
@@ -28,7 +28,9 @@ export type Call =
   | { call: 'removeOrder'; order: string }
   | { call: 'hold'; order: string; ttl_s: number }
   | { call: 'release'; order: string }
-  | { call: 'checkout'; order: string };
+  | { call: 'checkout'; order: string }
+  | { call: 'refund'; order: string; item: string; amount: number; restock: boolean }
+  | { call: 'refundAll'; order: string; restock: boolean };
 
 export const LIMIT = 2 ** 53 - 1;
 
@@ -42,6 +44,10 @@ export const openOrder = (user: string): Order => ({
 
 export const totalOf = ({ orders }: World, order: string): number =>
   [...(orders.get(order)?.lines.values() ?? [])].reduce((sum, l) => sum + l.quantity * l.price, 0);
+
+/** The amount that was given back for the order. */
+export const refundedOf = ({ lines }: Order): number =>
+  [...lines.values()].reduce((sum, line) => sum + line.refunded * line.price, 0);
 
 /**
  * Performs the call on the world. @returns 'ok', or the code of a refusal without effect
@@ -76,6 +82,9 @@ export function perform(world: World, call: Call, now_us = 0): string {
       return release(world, call.order);
     case 'checkout':
       return checkout(world, call.order, now_us);
+    case 'refund':
+    case 'refundAll':
+      return refund(world, call);
   }
 }
 
@@ -142,6 +151,7 @@ function cancel(world: World, call: Extract<Call, { call: 'cancel' }>): string {
   const order = world.orders.get(call.order);
   if (order?.user !== call.user) return 'order_not_found';
   if (!order.paid && order.payment === 0) return 'not_paid';
+  if ([...order.lines.values()].some(({ refunded }) => refunded > 0)) return 'already_refunded';
   const amount = order.paid ? totalOf(world, call.order) : order.payment;
   if (call.amount !== undefined && call.amount !== amount) return 'amount_mismatch';
   const lines = order.paid ? [...order.lines] : [];
@@ -162,7 +172,7 @@ function addItem(world: World, call: Extract<Call, { call: 'addItem' }>, now_us:
   if (!item) return 'item_not_found';
   if (order.paid) return 'already_paid';
   if (isHeld(order, now_us)) return 'order_held';
-  const line = order.lines.get(call.item) ?? { quantity: 0, price: item.price };
+  const line = order.lines.get(call.item) ?? { quantity: 0, price: item.price, refunded: 0 };
   const quantity = line.quantity + call.amount;
   const total = BigInt(totalOf(world, call.order)) + BigInt(call.amount) * BigInt(line.price);
   if (quantity > LIMIT || total > BigInt(LIMIT)) return 'limit_exceeded';
@@ -234,5 +244,35 @@ function checkout(world: World, id: string, now_us: number): string {
   if (result !== 'ok') return result;
   for (const [item, { quantity }] of lines) setStock(world, item, -quantity);
   world.orders.set(id, { ...order, paid: true, payment: 0, held_until: undefined });
+  return 'ok';
+}
+
+function refund(world: World, call: Extract<Call, { call: 'refund' | 'refundAll' }>): string {
+  const order = world.orders.get(call.order);
+  if (!order) return 'order_not_found';
+  if (!order.paid) return 'not_paid';
+  const left = [...order.lines].map(
+    ([item, line]) => [item, line.quantity - line.refunded] as const,
+  );
+  const wanted =
+    call.call === 'refund'
+      ? [[call.item, call.amount] as const]
+      : left.filter(([, amount]) => amount > 0);
+  const most = new Map(left);
+  const exceeds = wanted.some(([item, amount]) => amount > (most.get(item) ?? 0));
+  if (exceeds || wanted.length === 0) return 'refund_exceeds';
+  const lines = new Map(order.lines);
+  let money = 0;
+  for (const [item, amount] of wanted) {
+    const line = lines.get(item) ?? { quantity: 0, price: 0, refunded: 0 };
+    lines.set(item, { ...line, refunded: line.refunded + amount });
+    money += amount * line.price;
+    const stock = world.items.get(item)?.stock ?? 0;
+    if (call.restock && stock + amount > LIMIT) return 'limit_exceeded';
+  }
+  const result = setCredit(world, order.user, money);
+  if (result !== 'ok') return result;
+  if (call.restock) for (const [item, amount] of wanted) setStock(world, item, amount);
+  world.orders.set(call.order, { ...order, lines });
   return 'ok';
 }

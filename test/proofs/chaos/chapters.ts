@@ -77,18 +77,29 @@ async function write(
     const order = pick(orders.slice(-4), random);
     const amount = 1 + Math.floor(random() * 4);
     const create = { call: 'createOrder', user, order: '' } as const;
-    const call = pick([create, ...(order ? callsOn(user, item, order, amount) : [])], random);
-    await record(history, client, call, (method, path) => send(method, path, newKey()));
+    const call = pick(
+      [create, ...(order ? callsOn(user, item, order, amount, random() < 0.7) : [])],
+      random,
+    );
+    await record(history, client, call, (method, path, body) => send(method, path, newKey(), body));
     await Bun.sleep(PAUSE_MS * random());
   }
 }
 
-const callsOn = (user: string, item: string, order: string, amount: number): (Call | Read)[] => [
+const callsOn = (
+  user: string,
+  item: string,
+  order: string,
+  amount: number,
+  restock: boolean,
+): (Call | Read)[] => [
   { call: 'addItem', order, item, amount },
   { call: 'addItem', order, item, amount },
   { call: 'checkout', order },
   { call: 'checkout', order },
   { call: 'cancel', user, order, amount: undefined },
+  { call: 'refund', order, item, amount, restock },
+  { call: 'refundAll', order, restock },
   { call: 'removeItem', order, item },
   { call: 'payOrder', user, order, amount },
   { call: 'addFunds', user, amount },

@@ -1,16 +1,24 @@
 /**
  * The clients of the chaos test. They record every call and repeat it until its outcome is known.
  */
-import { type Answered, type Client, isAnswer } from '../../support/client.ts';
+import { type Answered, type Client, isAnswer, isDone } from '../../support/client.ts';
 import type { Operation } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';
 import { record } from '../checker/checker.ts';
 import { meaning, newKey, newWorld, pick, type Random, type Send, sender } from './send.ts';
 
+interface Repeatable {
+  method: string;
+  path: string;
+  key: string;
+  sent: object | undefined;
+  body: object;
+}
+
 export class Load {
   readonly history: Operation[] = [];
   /** The calls with a key and their answers, to repeat them. */
-  readonly answered: { method: string; path: string; key: string; body: object }[] = [];
+  readonly answered: Repeatable[] = [];
   /** Credit added without a key: confirmed, and possible where no answer came. */
   readonly keyless = new Map<string, { sure: number; perhaps: number }>();
   /** Counts of single tries by their end: ok, the code of a problem, http 502 …, broken. */
@@ -48,13 +56,13 @@ export async function buy(
   const act: Act = async (call, keyed = true) => {
     const key = keyed ? newKey() : undefined;
     let body: Answered['body'];
-    await record(load.history, number, call, async (recorded, path) => {
+    await record(load.history, number, call, async (recorded, path, sent) => {
       const method = path.includes('/remove') ? 'DELETE' : recorded;
-      const known = await send(method, path, key);
+      const known = await send(method, path, key, sent);
       if (!isAnswer(known)) return known;
       load.known_at.push(performance.now());
-      if (key) load.answered.push({ method, path, key, body: known.body });
-      if (known.status === 200) body = known.body;
+      if (key) load.answered.push({ method, path, key, sent, body: known.body });
+      if (isDone(known)) body = known.body;
       return known;
     });
     // Afterwards, so that two checkouts at the same time stay two at the same time.
@@ -107,7 +115,19 @@ async function liveAnOrder(user: string, act: Act, random: Random, anItem: () =>
     const keyed = random() < 0.7;
     const checkout = () => act({ call: 'checkout', order }, keyed);
     const ends = await Promise.all(random() < 0.2 ? [checkout(), checkout()] : [checkout()]);
-    if (!keyed || !ends.some(Boolean) || random() < 0.6) return;
+    if (!keyed || !ends.some(Boolean)) return;
+    if (random() < 0.3) return refundSome(order, items, act, random);
+    if (random() < 0.5) return;
     if (!(await act({ call: 'cancel', user, order, amount: undefined }))) return;
   }
+}
+
+/** Some of a paid order, some of it twice at the same time; afterwards it cannot be cancelled. */
+async function refundSome(order: string, items: string[], act: Act, random: Random) {
+  const restock = random() < 0.7;
+  for (const item of items) {
+    const refund = () => act({ call: 'refund', order, item, amount: 1, restock });
+    await Promise.all(random() < 0.3 ? [refund(), refund()] : [refund()]);
+  }
+  if (random() < 0.5) await act({ call: 'refundAll', order, restock });
 }

@@ -16,7 +16,7 @@ export const pick = <T>(list: readonly T[], random: Random): T =>
 const GIVE_UP_MS = 60_000;
 /** Refusals by a rule. Others, such as `overloaded`, say nothing about the state. */
 const RULES =
-  /^(.*_not_found|out_of_stock|insufficient_credit|order_empty|already_paid|not_paid|limit_exceeded)$/;
+  /^(.*_not_found|out_of_stock|insufficient_credit|order_empty|already_(paid|refunded)|not_paid|refund_exceeds|limit_exceeded)$/;
 
 /** @param told receives the end of each single try */
 export function sender(
@@ -43,7 +43,7 @@ export function sender(
 /** 'ok', the code of a problem, 'http 502' for an answer without a code, or 'broken'. */
 export function meaning(known: Known): string {
   if (!isAnswer(known)) return 'broken';
-  if (known.status === 200) return 'ok';
+  if (known.status >= 200 && known.status < 300) return 'ok';
   return typeof known.body?.code === 'string' ? known.body.code : `http ${known.status}`;
 }
 

@@ -1,6 +1,6 @@
 /** After the chaos: compares the recorded calls with the store, call by call and sum by sum. */
-import { type Client, isAnswer } from '../../support/client.ts';
-import { type Call, perform, totalOf, type World } from '../../support/model.ts';
+import { type Client, isAnswer, isDone } from '../../support/client.ts';
+import { type Call, perform, refundedOf, totalOf, type World } from '../../support/model.ts';
 import type { Load } from './load.ts';
 import { sender } from './send.ts';
 
@@ -45,6 +45,10 @@ export async function reconcile(load: Load, client: Client): Promise<Violation[]
     // Without an expected order it was removed.
     await compare(`order ${call.order}`, `/orders/find/${call.order}`, expected);
   }
+  for (const [id, order] of orders) {
+    const refunded = refundedOf(order);
+    if (refunded > 0) await compare(`order ${id}`, `/v1/orders/${id}`, { refunded });
+  }
   for (const [id, { sure, perhaps }] of load.keyless) {
     const { credit } = (await read(client, `/payment/find_user/${id}`)) ?? {};
     if (credit >= sure && credit <= sure + perhaps) continue;
@@ -74,8 +78,8 @@ function expectedAfter({ initial, history }: Load, say: Say): World {
 export async function replay({ answered }: Load, client: Client, most: number) {
   const step = Math.max(1, Math.floor(answered.length / most));
   const violations: Violation[] = [];
-  for (const { method, path, key, body } of answered.filter((_, i) => i % step === 0)) {
-    const again = await client.call(method, path, { 'idempotency-key': key });
+  for (const { method, path, key, sent, body } of answered.filter((_, i) => i % step === 0)) {
+    const again = await client.call(method, path, { 'idempotency-key': key }, sent);
     const is = JSON.stringify(isAnswer(again) ? again.body : again);
     const must = JSON.stringify(body);
     if (isAnswer(again) && again.replayed && is === must) continue;
@@ -84,10 +88,10 @@ export async function replay({ answered }: Load, client: Client, most: number) {
   return violations;
 }
 
-/** The body of a 200, or undefined for a 404. @throws Error for anything else */
+/** The body of a 2xx, or undefined for a 404. @throws Error for anything else */
 // biome-ignore lint/suspicious/noExplicitAny: answers have every shape
 async function read(client: Client, path: string): Promise<any> {
   const known = await sender([client], Math.random, () => true)('GET', path);
   if (!isAnswer(known)) throw new Error(`${path} cannot be read`);
-  return known.status === 200 ? known.body : undefined;
+  return isDone(known) ? known.body : undefined;
 }

@@ -2,7 +2,7 @@
 import { LIMIT, type World } from '../../support/model.ts';
 import type { Move } from './projection.ts';
 import { copyOf, keysOfOrders } from './relax.ts';
-import { balanceOf, explains, type Step, setBalance } from './step.ts';
+import { balanceOf, explains, isMoving, type Step, setBalance } from './step.ts';
 
 /** What a call on an order moves, or would have moved if it had not been refused, by key. */
 export type Effect = ReadonlyMap<string, number>;
@@ -28,7 +28,7 @@ export function balanceMoves(
   };
   for (const step of steps) {
     const { call } = step.operation;
-    if (call.call === 'checkout' || call.call === 'cancel') {
+    if (isMoving(call)) {
       const possible = effects.get(step);
       for (const key of orders.get(call.order) ?? []) {
         const next = possible && nextOfOrder(step, key, [...possible.values()]);

@@ -10,7 +10,7 @@ export function world(): World {
   const order = (item: string, price: number) => {
     return {
       ...{ user: 'u', paid: false, payment: 0, held_until: undefined },
-      lines: new Map([[item, { quantity: 1, price }]]),
+      lines: new Map([[item, { quantity: 1, price, refunded: 0 }]]),
     };
   };
   return {
@@ -39,6 +39,7 @@ const sell = (amount: number): Call => ({ call: 'subtractStock', item: 'i', amou
 const user = (id: string): Read => ({ call: 'findUser', user: id });
 const item = (id: string): Read => ({ call: 'findItem', item: id });
 const order = (id: string): Read => ({ call: 'findOrder', order: id });
+const giveBack = (order: string): Call => ({ call: 'refundAll', order, restock: true });
 const paid = (is: boolean): Seen => ({ paid: is, total_cost: 60, items: [['i', 1]] });
 const bought: Seen = { paid: true, total_cost: 60 };
 
@@ -120,6 +121,20 @@ export const cases = [
       ? [3.5, lost, { call: 'cancel', user: 'u', order: 'a', amount: 60 }, 'unknown']
       : [6, 7, order('a'), paid(false)],
     [8, 9, user('u'), { credit: right ? 100 : 40 }],
+  ]),
+  anomaly('took effect twice', (right) => [
+    [0, 1, buy('a'), bought],
+    [2, 3, giveBack('a'), {}],
+    [4, 5, user('u'), { credit: right ? 100 : 160 }],
+    [6, 7, user('u'), { credit: right ? 100 : 160 }],
+  ]),
+  anomaly('half a transaction: item unchanged', (right) => [
+    [0, 1, buy('a'), bought],
+    [2, 3, giveBack('a'), {}],
+    [4, 5, user('u'), { credit: 100 }],
+    [4, 5, item('i'), { stock: right ? 10 : 9 }],
+    [6, 7, item('i'), { stock: right ? 10 : 9 }],
+    [8, 9, user('u'), { credit: 100 }],
   ]),
   anomaly('a refusal without a reason', (right) => [
     [0, 1, buy('a'), right ? bought : 'out_of_stock'],

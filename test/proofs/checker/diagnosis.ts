@@ -5,9 +5,18 @@
  */
 import { answerIn } from '../../support/calls.ts';
 import type { Operation } from '../../support/history.ts';
-import type { World } from '../../support/model.ts';
+import type { Call, Order, World } from '../../support/model.ts';
 import { search } from './search.ts';
-import { balanceOf, isRead, remember, type Step, setBalance, stepOf, touched } from './step.ts';
+import {
+  balanceOf,
+  isMoving,
+  isRead,
+  remember,
+  type Step,
+  setBalance,
+  stepOf,
+  touched,
+} from './step.ts';
 
 export interface Violation {
   /** The name of the anomaly; 'no serial order' if no single repair explains it. */
@@ -81,8 +90,7 @@ type Holds = (steps: readonly Step[]) => boolean;
 type Repair = (step: Step, others: readonly Step[], holds: Holds) => string | undefined;
 
 const answered = ({ operation: { outcome } }: Step) => outcome === 'ok';
-const moves = (step: Step) =>
-  answered(step) && ['checkout', 'cancel'].includes(step.operation.call.call);
+const moves = (step: Step) => answered(step) && isMoving(step.operation.call);
 const certainly = (step: Step, apply: Step['apply']): Step => ({
   ...step,
   observer: false,
@@ -98,13 +106,26 @@ const twice: Repair = (step, others, holds) => {
   /** The same call once more, at any time after its invocation, on its order's earlier state. */
   const again = certainly({ ...step, until: ALWAYS }, (world) => {
     const order = 'order' in call ? world.orders.get(call.order) : undefined;
-    if (order && 'order' in call && (call.call === 'checkout' || call.call === 'cancel')) {
-      world.orders.set(call.order, { ...order, paid: call.call === 'cancel' });
-    }
+    if (order && isMoving(call)) world.orders.set(call.order, earlier(order, call));
     return call.call !== 'createOrder' && answerIn(world, call) === 'ok';
   });
   return holds([...others, { ...step, optional: false }, again]) ? 'took effect twice' : undefined;
 };
+
+/** The order as it may have been before the call. */
+function earlier(order: Order, call: Call): Order {
+  if (call.call === 'checkout' || call.call === 'cancel') {
+    return { ...order, paid: call.call === 'cancel' };
+  }
+  const lines = [...order.lines].map(([item, line]) => {
+    const amount = call.call === 'refund' ? call.amount : line.refunded;
+    const concerned = call.call === 'refundAll' || ('item' in call && call.item === item);
+    return [item, concerned ? { ...line, refunded: Math.max(0, line.refunded - amount) } : line];
+  });
+  return { ...order, lines: new Map(lines as [string, Line][]) };
+}
+
+type Line = Order['lines'] extends Map<string, infer L> ? L : never;
 
 /** Another effect of the call would explain all answers. It returns whether it is possible. */
 const otherwise =

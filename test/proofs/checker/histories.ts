@@ -35,6 +35,8 @@ const CALLS: Record<Name, [weight: number, ...shown: string[]]> = {
   hold: [0], // what it decides hangs on the orders of others, and on the time
   release: [0],
   checkout: [12, 'paid', 'total_cost'],
+  refund: [3],
+  refundAll: [1],
   findUser: [6, 'credit'],
   findItem: [6, 'price', 'stock'],
   findOrder: [6, 'paid', 'items', 'total_cost'],
@@ -114,7 +116,7 @@ export function chooser(
     const of_order = call === 'payOrder' || call === 'cancel';
     const user = of_order && chance(0.95) ? owner : anyone;
     const amount = call === 'cancel' && chance(0.9) ? undefined : 1 + below(most);
-    return callOf(call, { user, item, order, amount });
+    return callOf(call, { user, item, order, amount, restock: chance(0.7) });
   };
 }
 

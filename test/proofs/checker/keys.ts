@@ -3,7 +3,15 @@ import type { Order, World } from '../../support/model.ts';
 import { balanceMoves, type Effect } from './balances.ts';
 import { type Move, Projection } from './projection.ts';
 import { ENDLESS, endless, isModest } from './relax.ts';
-import { balanceOf, describeOrder, explains, keysBehind, type Step, setBalance } from './step.ts';
+import {
+  balanceOf,
+  describeOrder,
+  explains,
+  isMoving,
+  keysBehind,
+  type Step,
+  setBalance,
+} from './step.ts';
 
 export interface Keys {
   /** The projections, for the search to look ahead along them. */
@@ -134,7 +142,7 @@ function moveOf(
   const { operation } = step;
   const { call, outcome, seen } = operation;
   const elsewhere = ELSEWHERE.has(outcome);
-  const moving = call.call === 'checkout' || call.call === 'cancel';
+  const moving = isMoving(call);
   const refused = elsewhere && call.call !== 'addItem';
   const { credit: _, ...shown } = seen;
   // A refusal for lack of credit or stock: with plenty of both the call would have succeeded.
@@ -152,7 +160,7 @@ function moveOf(
       if (change !== 0) effect.set(key, change);
       setBalance(plenty, key, ENDLESS);
     }
-    const same = after?.paid === state?.paid && after?.payment === state?.payment;
+    const same = describeOrder(after) === describeOrder(state);
     return right && !(refused && same) ? { after: refused ? state : after, effect } : undefined;
   };
   const next = (state: Order | undefined) => {

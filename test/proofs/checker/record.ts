@@ -17,7 +17,7 @@ export async function record(
   history: Operation[],
   client: number,
   call: Call | Read,
-  send: (method: string, path: string) => Promise<Given>,
+  send: (method: string, path: string, body?: object) => Promise<Given>,
 ): Promise<Operation> {
   const invoked_at = performance.now();
   const given = await send(...requestFor(call));

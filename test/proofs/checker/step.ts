@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { answerIn } from '../../support/calls.ts';
 import type { Operation, Seen } from '../../support/history.ts';
-import { type Order, totalOf, type World } from '../../support/model.ts';
+import { type Call, type Order, totalOf, type World } from '../../support/model.ts';
 
 /** A time span in which an operation may have taken effect, and its effect. */
 export interface Step {
@@ -30,6 +30,11 @@ const MUTE = new Set([
 const LINES_MAX = 1000;
 
 export const isRead = ({ call: { call } }: Operation): boolean => call.startsWith('find');
+
+type Moving = Extract<Call, { call: 'checkout' | 'cancel' | 'refund' | 'refundAll' }>;
+const MOVING = new Set(['checkout', 'cancel', 'refund', 'refundAll']);
+/** Calls that move the money and the stock of an order. */
+export const isMoving = (call: Operation['call']): call is Moving => MOVING.has(call.call);
 
 /** @returns false if it carries no information: it had no effect and showed nothing */
 export const tellsSomething = (operation: Operation): boolean =>
@@ -97,7 +102,7 @@ function shows(seen: Seen, now: Seen): boolean {
 
 /** The keys that a call may change in this world: those that it or its order names. */
 export function touched(world: World, { operation: { call }, keys }: Step): readonly string[] {
-  if (call.call !== 'checkout' && call.call !== 'cancel') return keys;
+  if (!isMoving(call)) return keys;
   return [...new Set([...keys, ...keysBehind(world.orders.get(call.order))])];
 }
 
@@ -143,6 +148,6 @@ export function describe(world: World, key: string): string {
 
 export function describeOrder(order: Order | undefined): string {
   if (!order) return 'none';
-  const lines = [...order.lines].map(([item, line]) => `${item} ${line.quantity} ${line.price}`);
+  const lines = [...order.lines].map(([item, line]) => `${item} ${Object.values(line).join(' ')}`);
   return `${order.user} ${order.paid} ${order.payment} ${lines.sort()}`;
 }

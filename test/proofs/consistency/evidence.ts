@@ -57,6 +57,14 @@ export interface Evidence {
   before: Snapshot;
   /** The checkouts, and the same checkouts again. */
   rounds: [Round, Round];
+  /** Undefined where the deployment has no refunds. */
+  refunds?: Refunds | undefined;
+}
+
+/** Refunds of whole orders, each asked for twice at the same time, and the state after them. */
+export interface Refunds {
+  attempts: { order: number; told: [Known, Known] }[];
+  after: Snapshot;
 }
 
 /** Neither done nor refused: it may have taken effect and, without an answer, still may. */

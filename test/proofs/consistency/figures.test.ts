@@ -1,5 +1,6 @@
 /** The figures of invented runs: unknown answers widen the allowed range but hide no violation. */
 import { expect, test } from 'bun:test';
+import type { Known } from '../../support/client.ts';
 import type { Evidence, Sample } from './evidence.ts';
 import { figuresOf } from './figures.ts';
 
@@ -48,6 +49,23 @@ test('a checkout without an answer may have happened as a whole or not at all, n
     'charged_more',
     'units_unpaired',
   ]);
+});
+
+test('a paid order is refunded once, whole, and gives back exactly its money and units', () => {
+  const told = (amount: number) => ({ status: 201, body: { amount }, replayed: false });
+  const refused = { status: 409, body: { code: 'refund_exceeds' }, replayed: false };
+  const after = (credit: number, stock: number, ...pair: [Known, Known]) => {
+    const evidence = evidenceOf(4, 3, 1);
+    const { after: last } = evidence.rounds[1];
+    const values = { user: [credit], item: [stock], order: [1] };
+    const refunds = { attempts: [{ order: 0, told: pair }], after: { ...last, values } };
+    return brokenIn({ ...evidence, refunds });
+  };
+  expect(after(10, 5, told(6), refused)).toEqual([]);
+  expect(after(16, 7, told(6), told(6))).toEqual(['refunded_wrongly', 'unreturned']);
+  expect(after(4, 3, refused, refused)).toEqual(['refunded_wrongly', 'unreturned']);
+  expect(after(7, 5, refused, told(3))).toEqual(['refunded_wrongly', 'unreturned']);
+  expect(after(10, 3, told(6), refused)).toEqual(['unreturned']);
 });
 
 test('a read shows nothing too early, nothing twice, and never an older state', () => {

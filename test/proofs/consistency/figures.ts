@@ -3,6 +3,7 @@ import { isDone, isRefused } from '../../support/client.ts';
 import { type AllBounds, boundsOf, outside, stepsBack } from './bounds.ts';
 import type { Attempt, Evidence, Kind, Round, Sample } from './evidence.ts';
 import type { Plan } from './plan.ts';
+import { refundFigures } from './refunds.ts';
 
 export const FIGURES = {
   told_done: 'orders answered done but not paid',
@@ -22,6 +23,8 @@ export const FIGURES = {
   restless: 'values that changed after the last answer',
   read_negative: 'reads below 0',
   read_impossible: 'reads that no order of calls explains',
+  refunded_wrongly: 'orders refunded other than once, in full',
+  unreturned: 'money and units returned, other than refunded',
 } as const;
 
 export type Figure = keyof typeof FIGURES;
@@ -38,10 +41,12 @@ export function figuresOf(evidence: Evidence): [Figures, Figures] {
     lost: lost(evidence, round),
     restless: round.after.restless,
     repeat_differs: 0,
+    refunded_wrongly: 0,
+    unreturned: 0,
   })) as [Figures, Figures];
   one.lost += misplaced(evidence);
   two.repeat_differs = repeatsThatDiffer(first, second).length;
-  return [one, two];
+  return [one, { ...two, ...refundFigures(evidence) }];
 }
 
 function answersAgainstState({ plan }: Evidence, round: Round, bounds: AllBounds) {

@@ -58,7 +58,10 @@ function worldOf({ plan, ids }: Evidence): World {
   for (const [i, item] of plan.items.entries()) world.items.set(ids.item[i] ?? '', { ...item });
   for (const [i, order] of plan.orders.entries()) {
     const lines = order.lines.map(([item, quantity]) => {
-      return [ids.item[item] ?? '', { quantity, price: plan.items[item]?.price ?? 0 }] as const;
+      return [
+        ids.item[item] ?? '',
+        { quantity, price: plan.items[item]?.price ?? 0, refunded: 0 },
+      ] as const;
     });
     const user = ids.user[order.user] ?? '';
     const entry = { ...openOrder(user), lines: new Map(lines) };

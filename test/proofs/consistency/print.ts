@@ -12,6 +12,7 @@ const TALLY = {
   broken: 'unknown: no answer',
   paid: 'orders paid afterwards',
   reads: 'reads during the checkouts',
+  refunds: 'orders refunded (0: no such call)',
   took_ms: 'milliseconds',
 } as const;
 
@@ -39,6 +40,7 @@ export function columnsOf(evidence: Evidence): Column[] {
       broken: unknown.filter(({ told }) => !isAnswer(told)).length,
       paid: after.values.order.filter(Boolean).length,
       reads: samples.length,
+      refunds: i === 0 ? 0 : (evidence.refunds?.attempts.length ?? 0),
       took_ms: Math.round(ended - begun),
     };
     const name = i === 0 ? evidence.plan.name : 'again';

@@ -19,8 +19,8 @@ const PATIENCE_MS = 30_000;
 export const READERS = 64;
 
 /**
- * Reads everything until two consecutive readings are equal. Credits and stocks only fall, so
- * nothing changed between the two (a double collect): they show the state of one instant.
+ * Reads everything until two consecutive readings are equal. Credits and stocks only fall, or, after
+ * refunds, only rise, so nothing changed between the two (a double collect): they show the state of one instant.
  * @param quiet all calls have been answered, so nothing may change any more
  * @throws Failure with one sentence if the deployment does not answer
  */
@@ -61,11 +61,16 @@ export function startReading(client: Client, ids: Ids, random: () => number) {
 }
 
 /** Repeats a call, half a minute at most, while `isOpen` says that its answer decides nothing. */
-export async function ask(client: Client, call: string, isOpen: (known: Known) => boolean) {
+export async function ask(
+  client: Client,
+  call: string,
+  isOpen: (known: Known) => boolean,
+  { headers, body }: { headers?: Record<string, string>; body?: object } = {},
+) {
   const [method = '', path = ''] = call.split(' ');
   const give_up_at = performance.now() + PATIENCE_MS;
   for (let pause_ms = 20; ; pause_ms = Math.min(1000, pause_ms * 2)) {
-    const known = await client.call(method, path);
+    const known = await client.call(method, path, headers, body);
     if (!isOpen(known) || performance.now() > give_up_at) return known;
     await Bun.sleep(pause_ms * (0.5 + Math.random()));
   }

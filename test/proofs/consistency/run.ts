@@ -6,6 +6,7 @@ import { checkHistory, type HistoryResult } from './history.ts';
 import { type Plan, planBaskets, planSingles, type Settings } from './plan.ts';
 import { addUp, type Column, columnsOf, violationsOf } from './print.ts';
 import { ask, failure, settle, startReading } from './read.ts';
+import { refundSome } from './refunds.ts';
 
 export interface RunOptions extends Settings {
   client: Client;
@@ -73,7 +74,10 @@ async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence> {
     return { attempts, samples, after: await settle(client, ids, quiet) };
   };
   const first = await round('checkouts', plan.clicks);
-  return { plan, ids, before, rounds: [first, await round('same checkouts again', 1)] };
+  const again = await round('same checkouts again', 1);
+  show('refunds');
+  const refunds = await refundSome(client, ids, again.after, width);
+  return { plan, ids, before, rounds: [first, again], refunds };
 }
 
 async function checkout(client: Client, ids: Ids, order: number): Promise<Attempt> {

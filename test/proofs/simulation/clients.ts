@@ -192,13 +192,15 @@ function newCall(context: ClientContext): Call {
   if (call === 'createOrder') return { call, user, order: newOrderId(context) };
   const whole = call === 'cancel' && chance(0.9);
   if (call === 'hold') return { call, order, ttl_s: pick([1, 1, 2, 30]) };
-  return callOf(call, { user, item, order, amount: whole ? undefined : amount });
+  const restock = chance(0.7);
+  return callOf(call, { user, item, order, amount: whole ? undefined : amount, restock });
 }
 
 const CALLS = [
   ...['addFunds', 'pay', 'payOrder', 'addStock', 'subtractStock', 'createOrder'],
   ...['removeItem', 'removeOrder', 'cancel', 'cancel', 'hold', 'hold', 'release'],
   ...['addItem', 'addItem', 'addItem', 'checkout', 'checkout', 'checkout', 'checkout'],
+  ...['refund', 'refund', 'refundAll'],
 ] as Call['call'][];
 
 const newOrderId = ({ oracle, store }: ClientContext): string =>

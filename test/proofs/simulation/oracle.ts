@@ -6,7 +6,14 @@ import type { Submitted } from '../../../db/command.ts';
 import type { EngineLimits } from '../../../db/engine/limits.ts';
 import { Failure } from '../../../db/failure.ts';
 import { heldOf } from '../../../db/holds.ts';
-import { type Call, perform, performAll, totalOf, type World } from '../../support/model.ts';
+import {
+  type Call,
+  perform,
+  performAll,
+  refundedOf,
+  totalOf,
+  type World,
+} from '../../support/model.ts';
 import type { ModelStore, Writes } from './store.ts';
 
 /**
@@ -60,6 +67,8 @@ export class Oracle {
   readonly decisions: Decided[] = [];
   readonly #pending: Decided[] = [];
   readonly #moved = new Map<string, bigint>();
+  /** The sum of the records of each order's refunds. */
+  readonly #refunded = new Map<string, number>();
 
   /** @param spurious the server may have answered with errors that the engine does not know */
   constructor(
@@ -92,6 +101,10 @@ export class Oracle {
 
   committed(writes: Writes, decisions: readonly Decided[]): void {
     for (const [name, row] of writes) {
+      if (name.startsWith('order_events/') && row?.type === 'refunded') {
+        const [order, { amount }] = [`${row.order_id}`, JSON.parse(`${row.data}`)];
+        this.#refunded.set(order, (this.#refunded.get(order) ?? 0) + amount);
+      }
       if (!name.includes('_movements/')) continue;
       const owner = `${row?.user_id ?? row?.item_id}`;
       this.#moved.set(owner, (this.#moved.get(owner) ?? 0n) + BigInt(Number(row?.amount)));
@@ -137,12 +150,15 @@ export class Oracle {
       const found = store.row(`orders/${id}`);
       this.#same(`paid of ${id}`, found?.paid, order.paid);
       this.#same(`payment of ${id}`, found?.payment ?? 0, order.payment);
+      this.#same(`refunded of ${id}`, found?.refunded ?? 0, refundedOf(order));
+      this.#same(`records of ${id}`, this.#refunded.get(id) ?? 0, refundedOf(order));
       this.#same(`total_cost of ${id}`, found?.total_cost, totalOf(world, id));
       this.#same(`lines of ${id}`, store.linesOf(id).length, order.lines.size);
-      for (const [item, { quantity, price }] of order.lines) {
+      for (const [item, { quantity, price, refunded }] of order.lines) {
         const line = store.row(`order_lines/${id} ${item}`);
         this.#same(`quantity of ${item} in ${id}`, line?.quantity, quantity);
         this.#same(`price of ${item} in ${id}`, line?.unit_price, price);
+        this.#same(`refunded of ${item} in ${id}`, line?.refunded ?? 0, refunded);
         if (order.paid) spend(item, quantity);
       }
       if (order.paid) spend(order.user, totalOf(world, id));

@@ -157,6 +157,36 @@ export const rulesMutants = [
       'etag.ts: some((one) => [-one === tag-]{+one !== tag+})',
     'an answer of 304 has a length': 'response-text.ts: [-status === 304 || -]headers',
   }),
+  ...killedBy(['refunds'], {
+    'more of a line is refunded than was bought':
+      'refunds.ts: return wanted > {+2 * +}refundable ? [{ item_id, wanted',
+    'a line is refunded twice':
+      'refunds.ts: return line ? line.quantity[- - (line.refunded ?? 0)-] : 0;',
+    'a refund takes the lines that were refunded before':
+      'refunds.ts: ({ item_id, quantity: quantity[- - (refunded ?? 0)-] })',
+    'a refund gives no money': 'refunds.ts: users: [[-{ ...user, credit }-]],',
+    'a refund gives money without a movement':
+      'refunds.ts: credit_movements: [-amount > 0 ? [{ ...movement, user_id, amount }] : -][],',
+    'a refund returns stock that it should not':
+      'refunds.ts: const back = [-restock ? restocked(rows, lines) : { items: [] }-]{+restocked(rows, lines)+};',
+    'a refund returns no stock': 'refunds.ts: items: [-back.items-]{+[]+},',
+    'a refund is not noted in its order': 'refunds.ts: orders: [[-refunded-]{+order+}],',
+    'a refund leaves no record':
+      "refunds.ts: order_events: [[-{ order_id, type: 'refunded', data: record }-]],",
+    'an open order is refunded': 'refunds.ts: if ([-!order.paid-]{+false+})',
+    'a refund decides on rows that are not locked':
+      'refunds.ts: return [-rows.hasLocked(keys) ? -]giveBack(rows, order, { ...asked, lines })[- : { lock: keys }-];',
+    'a refund passes the largest credit': 'refunds.ts: if ([-passesLimit(credit)-]{+false+})',
+    'a refund passes the largest stock': 'refunds.ts: if ([-passesLimit(stock)-]{+false+})',
+    'a refund beside services from before refunds': 'refunds.ts: if ([-!rows.fenced-]{+false+})',
+    'a refunded order is cancelled': 'payment/commands.ts: if ([-hasRefunds(order)-]{+false+})',
+    'a replaced order leaves its refunds to the new one':
+      'order/commands.ts: order_events: [-old.filter(hasRefunds).map(replaced)-]{+[]+},',
+    'what was refunded of a replaced order is spent':
+      'order/commands.ts: amount: [-refunded - total_cost-]{+-total_cost+} }, forgotten',
+    'the audit takes refunds for payments':
+      "audit.ts: where order_id is not null [-and reason <> 'refund' -]group by order_id) m",
+  }),
   ...killedBy(['v1-requests'], {
     'an idempotency key is for any body':
       'submit.ts: if (operation && call.body && [-c.env.body-]{+false+}) {',
