@@ -97,6 +97,12 @@ export async function assertAnswers(
   }
 }
 
+/** Whether the deployment has refunds, as those of the course have none. */
+export async function offersRefunds(client: Client): Promise<boolean> {
+  const known = await client.get(`/v1/orders/${crypto.randomUUID()}/refunds`);
+  return isAnswer(known) && known.body?.code === 'order_not_found';
+}
+
 /** The origins in an address, without a slash at the end. */
 const originsOf = (address: string) =>
   address.split(',').map((part) => {

@@ -9,6 +9,8 @@ import type { Violation } from './verify.ts';
 interface Chapter {
   history: Operation[];
   initial: World;
+  /** The deployment has them. */
+  refunds: boolean;
 }
 
 const CLIENTS = 6;
@@ -25,13 +27,14 @@ export async function recordChapters(
   clients: readonly Client[],
   random: Random,
   stopped: () => boolean,
+  refunds: boolean,
 ): Promise<Chapter[]> {
   const chapters: Chapter[] = [];
   const send = sender(clients, random, stopped);
   while (!stopped()) {
     const initial = await newWorld(send, CREDITS, ITEMS).catch(() => undefined);
     if (!initial) continue;
-    const chapter: Chapter = { history: [], initial };
+    const chapter: Chapter = { history: [], initial, refunds };
     chapters.push(chapter);
     const until = performance.now() + CHAPTER_MS;
     const over = () => stopped() || performance.now() > until;
@@ -61,7 +64,7 @@ export function checkChapters(chapters: readonly Chapter[]) {
 
 /** One client of a chapter; all of them share its users, items and orders. */
 async function write(
-  { history, initial }: Chapter,
+  { history, initial, refunds }: Chapter,
   client: number,
   send: Send,
   random: Random,
@@ -77,10 +80,9 @@ async function write(
     const order = pick(orders.slice(-4), random);
     const amount = 1 + Math.floor(random() * 4);
     const create = { call: 'createOrder', user, order: '' } as const;
-    const call = pick(
-      [create, ...(order ? callsOn(user, item, order, amount, random() < 0.7) : [])],
-      random,
-    );
+    const others = order ? callsOn(user, item, order, amount, random() < 0.7) : [];
+    const able = others.filter(({ call }) => refunds || !call.startsWith('refund'));
+    const call = pick([create, ...able], random);
     await record(history, client, call, (method, path, body) => send(method, path, newKey(), body));
     await Bun.sleep(PAUSE_MS * random());
   }

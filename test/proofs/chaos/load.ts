@@ -1,7 +1,13 @@
 /**
  * The clients of the chaos test. They record every call and repeat it until its outcome is known.
  */
-import { type Answered, type Client, isAnswer, isDone } from '../../support/client.ts';
+import {
+  type Answered,
+  type Client,
+  isAnswer,
+  isDone,
+  offersRefunds,
+} from '../../support/client.ts';
 import type { Operation } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';
 import { record } from '../checker/checker.ts';
@@ -28,8 +34,14 @@ export class Load {
   /** Set it to let the clients finish. */
   stop = false;
 
-  /** @param initial the users and items before the first call */
-  constructor(readonly initial: World) {}
+  /**
+   * @param initial the users and items before the first call
+   * @param refunds the deployment has them
+   */
+  constructor(
+    readonly initial: World,
+    readonly refunds: boolean,
+  ) {}
 }
 
 /** Creates users and items, before any fault. The first item is wanted most. */
@@ -37,7 +49,8 @@ export async function prepare(client: Client): Promise<Load> {
   const stocks = [100_000, ...new Array<number>(9).fill(500)];
   const items = stocks.map((stock, i) => ({ price: 1 + i, stock }));
   const once: Send = (method, path) => client.call(method, path);
-  return new Load(await newWorld(once, new Array<number>(20).fill(5000), items));
+  const world = await newWorld(once, new Array<number>(20).fill(5000), items);
+  return new Load(world, await offersRefunds(client));
 }
 
 /** @returns the body of a 200 */
@@ -83,7 +96,7 @@ export async function buy(
     else if (dice < 0.2) await act({ call: 'pay', user, amount });
     else if (dice < 0.3) await act({ call: 'addStock', item, amount });
     else if (dice < 0.35) await act({ call: 'subtractStock', item, amount });
-    else await liveAnOrder(user, act, random, anItem);
+    else await liveAnOrder(user, act, random, anItem, load.refunds);
   }
 }
 
@@ -100,7 +113,13 @@ async function addWithoutKey({ keyless }: Load, client: Client, user: string): P
 const CERTAINLY_NOT = new Set(['contention', 'overloaded', 'store_unavailable', 'not_ready']);
 
 /** Only this client uses the order, so its calls on it have an order. */
-async function liveAnOrder(user: string, act: Act, random: Random, anItem: () => string) {
+async function liveAnOrder(
+  user: string,
+  act: Act,
+  random: Random,
+  anItem: () => string,
+  refunds: boolean,
+) {
   const created = await act({ call: 'createOrder', user, order: '' });
   if (!created) return;
   const order = String(created.order_id);
@@ -116,7 +135,7 @@ async function liveAnOrder(user: string, act: Act, random: Random, anItem: () =>
     const checkout = () => act({ call: 'checkout', order }, keyed);
     const ends = await Promise.all(random() < 0.2 ? [checkout(), checkout()] : [checkout()]);
     if (!keyed || !ends.some(Boolean)) return;
-    if (random() < 0.3) return refundSome(order, items, act, random);
+    if (refunds && random() < 0.3) return refundSome(order, items, act, random);
     if (random() < 0.5) return;
     if (!(await act({ call: 'cancel', user, order, amount: undefined }))) return;
   }
