@@ -57,8 +57,12 @@ export async function purchase(tx: Transaction, { user_id, lines: wanted }: Purc
     tx`update items set stock = stock - quantity from order_lines
        where order_id = ${order_id} and id = item_id`,
   ]);
-  const shown = lines.map((one) => ({ ...one, total: one.quantity * one.unit_price }));
-  return { id: order_id, user_id, state: 'paid', lines: shown, total_cost };
+  const shown = lines.map((one) => ({
+    ...one,
+    total: one.quantity * one.unit_price,
+    refunded: 0,
+  }));
+  return { id: order_id, user_id, state: 'paid', lines: shown, total_cost, refunded: 0 };
 }
 
 const refusal = (status: 404 | 409, code: string) => new HTTPException(status, { message: code });
