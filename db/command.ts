@@ -16,7 +16,6 @@ import type { Service } from './service.ts';
 /** The engine notes when users and items change, so decisions need not. */
 export type User = Omit<typeof users.$inferSelect, 'changed_at'>;
 export type Item = Omit<typeof items.$inferSelect, 'changed_at'>;
-export type Dated<T> = T & { changed_at: number | null };
 export type Line = Omit<typeof order_lines.$inferSelect, 'order_id'>;
 /** An order is read, locked and written together with its lines. */
 export type Order = typeof orders.$inferSelect & { lines: readonly Line[] };

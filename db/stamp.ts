@@ -7,6 +7,7 @@ export interface Stamped {
   order_events: (OrderEvent & { at: number })[];
   /** The time of the next decision. */
   next_us: number;
+  is_empty: boolean;
 }
 
 /**
@@ -15,6 +16,7 @@ export interface Stamped {
  * @param now_us the time of the decision
  */
 export function stamp(changes: Changes, now_us: number): Stamped {
+  if (isEmpty(changes)) return { ...NOTHING, next_us: Math.max(now_us, changes.last_us ?? 0) + 2 };
   let last_us = now_us;
   const dated = <T extends { at?: number | null }>(one: T): T =>
     one.at === undefined ? { ...one, at: ++last_us } : one;
@@ -25,5 +27,11 @@ export function stamp(changes: Changes, now_us: number): Stamped {
     at: event.at ?? ++last_us,
   }));
   const next_us = Math.max(last_us, changes.last_us ?? 0) + 2;
-  return { credit_movements, stock_movements, order_events, next_us };
+  return { credit_movements, stock_movements, order_events, next_us, is_empty: false };
 }
+
+/** The usual checkout has none: it is told by its order alone. */
+const isEmpty = ({ credit_movements, stock_movements, order_events }: Changes): boolean =>
+  !credit_movements?.length && !stock_movements?.length && !order_events?.length;
+
+const NOTHING = { credit_movements: [], stock_movements: [], order_events: [], is_empty: true };

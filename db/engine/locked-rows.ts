@@ -3,7 +3,6 @@ import type postgres from 'postgres';
 import {
   type Changes,
   type CreditMovement,
-  type Dated,
   type Item,
   type Keys,
   keptMetadata,
@@ -17,7 +16,7 @@ import {
 } from '../command.ts';
 import type { Statement } from '../connection/connection.ts';
 import { assert } from '../failure.ts';
-import { stamp } from '../stamp.ts';
+import { type Stamped, stamp } from '../stamp.ts';
 import {
   lineChanges,
   listings,
@@ -41,12 +40,13 @@ import {
 } from './write-back.ts';
 
 type RowMap<T> = Map<string, TrackedRow<T>>;
+type Dated = { changed_at: number | null };
 
 export class LockedRows implements Rows {
   readonly #rows = {
     orders: new Map() as RowMap<Order>,
-    users: new Map() as RowMap<Dated<User>>,
-    items: new Map() as RowMap<Dated<Item>>,
+    users: new Map() as RowMap<User>,
+    items: new Map() as RowMap<Item>,
   };
   readonly #credit_movements: CreditMovement[] = [];
   readonly #stock_movements: StockMovement[] = [];
@@ -78,16 +78,16 @@ export class LockedRows implements Rows {
       track(this.#rows.orders, keys.orders, whole);
     }
     if (keys.users.length > 0)
-      this.#trackDated(this.#rows.users, keys.users, take<Dated<User>>(left));
+      this.#trackDated(this.#rows.users, keys.users, take<Dated & User>(left));
     if (keys.items.length > 0)
-      this.#trackDated(this.#rows.items, keys.items, take<Dated<Item>>(left));
+      this.#trackDated(this.#rows.items, keys.items, take<Dated & Item>(left));
   }
 
   /** The clocks of the store's nodes differ: nothing happens before what has happened already. */
-  #trackDated<T extends Dated<{ id: string }>>(
+  #trackDated<T extends { id: string }>(
     rows: RowMap<T>,
     ids: readonly string[],
-    found: readonly T[],
+    found: readonly (T & Dated)[],
   ): void {
     for (const { changed_at } of found) {
       if (changed_at !== null && changed_at >= this.now_us) this.now_us = changed_at + 1;
@@ -146,22 +146,26 @@ export class LockedRows implements Rows {
     for (const id of changes.removed_orders ?? []) locked(orders, 'a locked order', id);
     for (const order of changes.orders ?? []) change(orders, order);
     this.#append(changes);
-    const { now_us: changed_at } = this;
-    for (const user of changes.users ?? []) change(users, { ...user, changed_at });
-    for (const item of changes.items ?? []) change(items, { ...item, changed_at });
+    for (const user of changes.users ?? []) change(users, user);
+    for (const item of changes.items ?? []) change(items, item);
     for (const id of changes.removed_orders ?? [])
       locked(orders, 'a locked order', id).now = undefined;
   }
 
   #append(changes: Changes): void {
     const stamped = stamp(changes, this.now_us);
+    this.now_us = stamped.next_us;
+    if (!stamped.is_empty) this.#appendStamped(stamped);
+    const { metadata = [], cleared_metadata: cleared = [] } = changes;
+    if (metadata.length + cleared.length === 0) return;
+    this.#cleared.push(...cleared);
+    this.#metadata = keptMetadata(this.#metadata, cleared).concat(metadata);
+  }
+
+  #appendStamped(stamped: Stamped): void {
     this.#credit_movements.push(...stamped.credit_movements);
     this.#stock_movements.push(...stamped.stock_movements);
     this.#order_events.push(...stamped.order_events);
-    const cleared = changes.cleared_metadata ?? [];
-    this.#cleared.push(...cleared);
-    this.#metadata = keptMetadata(this.#metadata, cleared).concat(changes.metadata ?? []);
-    this.now_us = stamped.next_us;
   }
 
   /** Writes the final values of changed rows: one statement for each table and kind of change. */
@@ -171,8 +175,8 @@ export class LockedRows implements Rows {
       ...writeOrders(target, rowChanges(orders.values())),
       ...writeListings(target.sql, listings(orders.values())),
       ...writeLines(target.sql, lineChanges(orders.values())),
-      ...writeUsers(target, rowChanges(users.values())),
-      ...writeItems(target, rowChanges(items.values())),
+      ...writeUsers(target, rowChanges(users.values()), this.now_us),
+      ...writeItems(target, rowChanges(items.values()), this.now_us),
       ...appendCreditMovements(target.sql, this.#credit_movements),
       ...appendStockMovements(target.sql, this.#stock_movements),
       ...appendOrderEvents(target.sql, this.#order_events),

@@ -6,7 +6,6 @@
  */
 import type {
   CreditMovement,
-  Dated,
   Item,
   Metadata,
   Order,
@@ -116,22 +115,22 @@ export function writeLines(sql: Sql, lines: LineChanges): Statement[] {
 
 export function writeUsers(
   { sql, upserts }: Target,
-  { made, changed }: RowChanges<Dated<User>>,
+  { made, changed }: RowChanges<User>,
+  changed_at: number,
 ): Statement[] {
-  const columns = (users: Dated<User>[]) =>
+  const columns = (users: User[]) =>
     sql`unnest(${textArray(users.map((u) => u.id))}::text[],
-               ${int8Array(users.map((u) => u.credit))}::int8[],
-               ${int8Array(users.map((u) => u.changed_at))}::int8[]) as n(id, credit, changed_at)`;
-  const into = (users: Dated<User>[]) =>
+               ${int8Array(users.map((u) => u.credit))}::int8[]) as n(id, credit)`;
+  const into = (users: User[]) =>
     sql`into users (id, credit, changed_at)
-        select n.id, n.credit, n.changed_at from ${columns(users)}`;
+        select n.id, n.credit, ${changed_at}::int8 from ${columns(users)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
   if (changed.length > 0) {
     statements.push(
       upserts
         ? sql`upsert ${into(changed)}`
-        : sql`update users set credit = n.credit, changed_at = n.changed_at
+        : sql`update users set credit = n.credit, changed_at = ${changed_at}::int8
               from ${columns(changed)} where users.id = n.id`,
     );
   }
@@ -140,18 +139,17 @@ export function writeUsers(
 
 export function writeItems(
   { sql, upserts }: Target,
-  { made, changed }: RowChanges<Dated<Item>>,
+  { made, changed }: RowChanges<Item>,
+  changed_at: number,
 ): Statement[] {
-  const columns = (items: Dated<Item>[]) =>
+  const columns = (items: Item[]) =>
     sql`unnest(${textArray(items.map((i) => i.id))}::text[],
                ${int8Array(items.map((i) => i.price))}::int8[],
                ${int8Array(items.map((i) => i.stock))}::int8[],
-               ${textArray(items.map((i) => i.holds))}::text[],
-               ${int8Array(items.map((i) => i.changed_at))}::int8[])
-        as n(id, price, stock, holds, changed_at)`;
-  const into = (items: Dated<Item>[]) =>
+               ${textArray(items.map((i) => i.holds))}::text[]) as n(id, price, stock, holds)`;
+  const into = (items: Item[]) =>
     sql`into items (id, price, stock, holds, changed_at)
-        select n.id, n.price, n.stock, n.holds, n.changed_at from ${columns(items)}`;
+        select n.id, n.price, n.stock, n.holds, ${changed_at}::int8 from ${columns(items)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
   if (changed.length > 0) {
@@ -159,7 +157,7 @@ export function writeItems(
       upserts
         ? sql`upsert ${into(changed)}`
         : sql`update items set price = n.price, stock = n.stock, holds = n.holds,
-                               changed_at = n.changed_at
+                               changed_at = ${changed_at}::int8
               from ${columns(changed)} where items.id = n.id`,
     );
   }

@@ -6,7 +6,7 @@ import { expect, test } from 'bun:test';
 import { getTableName } from 'drizzle-orm';
 import { getTableConfig } from 'drizzle-orm/pg-core';
 import { systemClock } from '../../db/clock.ts';
-import { type Dated, emptyOrder, type Item, type Order, type User } from '../../db/command.ts';
+import { emptyOrder, type Item, type Order, type User } from '../../db/command.ts';
 import type { Sql } from '../../db/connection/connection.ts';
 import { connectionOn } from '../../db/connection/link.ts';
 import { UPSERTED } from '../../db/connection/session.ts';
@@ -24,8 +24,8 @@ const textsOf = (statements: unknown[]) => (statements as SimStatement[]).map(({
 
 const order: Order = { ...emptyOrder('o', 'u', 5), paid: true, total_cost: 3 };
 const line: OrderLine = { order_id: 'o', item_id: 'i', quantity: 1, unit_price: 3, refunded: null };
-const user: Dated<User> = { id: 'u', credit: 1, changed_at: 5 };
-const item: Dated<Item> = { id: 'i', price: 3, stock: 1, holds: null, changed_at: 5 };
+const user: User = { id: 'u', credit: 1 };
+const item: Item = { id: 'i', price: 3, stock: 1, holds: null };
 
 /** The statements for new, changed and removed rows of every table. */
 const writeBack = (upserts: boolean): string[] => {
@@ -34,8 +34,8 @@ const writeBack = (upserts: boolean): string[] => {
   return textsOf([
     ...writeOrders(target, { ...changes(order), removed: ['gone'] }),
     ...writeLines(sql, { ...changes(line), removed: [line] }),
-    ...writeUsers(target, changes(user)),
-    ...writeItems(target, changes(item)),
+    ...writeUsers(target, changes(user), 5),
+    ...writeItems(target, changes(item), 5),
   ]);
 };
 

@@ -94,11 +94,19 @@ interface Shape {
 function knowWrites(table: string, { types, key, checks }: Shape): void {
   const names = Object.keys(types);
   const list = names.join(', ');
-  const arrays = Object.values(types).map(([type]) => `$::${type}[]`);
-  const unnested = `from unnest(${arrays.join(', ')}) as n(${list})`;
+  // All rows of a statement have the same time of their change: it comes before their columns.
+  const is_dated = 'changed_at' in types;
+  const listed = Object.entries(types).filter(([name]) => name !== 'changed_at');
+  const arrays = listed.map(([, [type]]) => `$::${type}[]`);
+  const columns = listed.map(([name]) => name).join(', ');
+  const unnested = `from unnest(${arrays.join(', ')}) as n(${columns})`;
+  const value = (name: string) => (name === 'changed_at' ? '$::int8' : `n.${name}`);
   const each = (how: 'insert' | 'update' | 'upsert'): Perform => {
     return async (transaction, args) => {
-      for (const row of rowsOf(types, args)) {
+      const dated = is_dated ? { changed_at: Number(args[0]) } : {};
+      const given = is_dated ? args.slice(1) : args;
+      for (const undated of rowsOf(Object.fromEntries(listed), given)) {
+        const row: Row = { ...undated, ...dated };
         const holds = checks.every((check) => check(row));
         if (!holds) throw serverError('23514', `a CHECK of ${table}`);
         if (how === 'upsert') assertLocked(transaction, table, row);
@@ -107,11 +115,11 @@ function knowWrites(table: string, { types, key, checks }: Shape): void {
     };
   };
   for (const how of ['insert', 'upsert'] as const) {
-    const values = names.map((column) => `n.${column}`).join(', ');
+    const values = names.map(value).join(', ');
     performers.set(`${how} into ${table} (${list}) select ${values} ${unnested}`, each(how));
   }
   const rest = names.filter((column) => !key.includes(column));
-  const set = rest.map((column) => `${column} = n.${column}`).join(', ');
+  const set = rest.map((column) => `${column} = ${value(column)}`).join(', ');
   const where = key.map((column) => `${table}.${column} = n.${column}`).join(' and ');
   performers.set(`update ${table} set ${set} ${unnested} where ${where}`, each('update'));
 }
