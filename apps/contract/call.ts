@@ -64,7 +64,7 @@ type Tag =
   | 'path_stock'
   | 'health';
 /** The calls that answer a page of a list. The client walks through all pages of it. */
-export type Paged = Call & { query: z.ZodObject<{ after: z.ZodType }> };
+export type Paged = Call & { query: { shape: { after: unknown } } };
 
 type Described = Omit<Call, 'name' | 'tag'>;
 

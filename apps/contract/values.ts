@@ -50,6 +50,9 @@ const KEY = 'must be named by 1-40 of the characters A-Z a-z 0-9 . _ -';
 const VALUE = `must be text of at most ${VALUE_MAX} characters`;
 /** What a caller keeps with a row, for its own use. */
 export const metadata = z
-  .record(z.string().regex(/^[\w.-]{1,40}$/, KEY), z.string(VALUE).max(VALUE_MAX, VALUE))
+  .record(z.string().regex(/^[\w.-]{1,40}$/), z.string(VALUE).max(VALUE_MAX, VALUE), {
+    error: ({ code }) => (code === 'invalid_key' ? KEY : 'must be a JSON object'),
+  })
   .refine((data) => Object.keys(data).length <= KEYS_MAX, `must have at most ${KEYS_MAX} entries`)
-  .describe('Kept for the caller, and shown by reads.');
+  .meta({ maxProperties: KEYS_MAX })
+  .describe('Kept for the caller, and shown by creates, reads and lists.');

@@ -4,13 +4,14 @@ import type { Call } from '../call.ts';
 import { callsOf } from '../call.ts';
 import { itemCalls } from './items.ts';
 import { orderCalls } from './orders.ts';
+import { refundCalls } from './refunds.ts';
 import { userCalls } from './users.ts';
 
 const CALLS_MAX = 1000;
 const MODE = 'must be "each" or "all"';
 
 /** The writes that it takes. */
-export const BULK_WRITES: readonly Call[] = [userCalls, itemCalls, orderCalls]
+export const BULK_WRITES: readonly Call[] = [userCalls, itemCalls, orderCalls, refundCalls]
   .flatMap((calls): Call[] => Object.values(calls))
   .filter(({ writes }) => writes);
 

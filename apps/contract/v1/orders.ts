@@ -9,7 +9,7 @@ const LINES_MAX = 1000;
 
 /** What a caller wants: each item once. */
 export const wanted = z
-  .array(z.strictObject({ item_id: id, quantity: amountOf(1) }))
+  .array(z.strictObject({ item_id: id, quantity: amountOf(1) }), 'must be a list of lines')
   .max(LINES_MAX, `must have at most ${LINES_MAX} lines`)
   .superRefine((lines, { addIssue }) => {
     const seen = new Set<string>();
