@@ -21,7 +21,7 @@ import { stamp } from './stamp.ts';
 const LINES_TOGETHER_MAX = 10_000;
 /** Rows that they may name, some of them several times: as many lines, and what belongs to them. */
 export const ROWS_TOGETHER_MAX = 12_000;
-/** Of their answers, which an idempotency key may record as one. */
+/** Of the answers of a bulk. Those of `all` are shorter, since their lines are bounded. */
 export const ANSWERS_TOGETHER_MAX_BYTES = 4 * 1024 * 1024;
 
 /** The answers in the order of the commands, or the first refusal. */
@@ -42,8 +42,8 @@ export const together = (
   decide(locked) {
     const rows = new Overlay(locked);
     const answers: string[] = [];
-    let bytes = 0;
     for (const [index, command] of commands.entries()) {
+      rows.beginCommand();
       const decision = command.decide(rows);
       if ('lock' in decision) {
         const lock = lacking(commands.slice(index), rows);
@@ -51,12 +51,9 @@ export const together = (
       }
       const { outcome, changes } = decision;
       if ('refusal' in outcome) return { outcome: { ...outcome, index } };
-      const answer = render(outcome.body, index);
-      bytes += answer.length;
-      answers.push(answer);
+      answers.push(render(outcome.body, index));
       if (changes) rows.apply(changes);
       if (rows.has_too_many_lines) return tooMuch(index, TOO_MANY_LINES);
-      if (bytes > ANSWERS_TOGETHER_MAX_BYTES) return tooMuch(index, TOO_MANY_BYTES);
     }
     const changes = rows.changes();
     return changes ? { outcome: { answers }, changes } : { outcome: { answers } };
@@ -64,7 +61,6 @@ export const together = (
 });
 
 const TOO_MANY_LINES = `the calls concern more than ${LINES_TOGETHER_MAX} lines of orders`;
-const TOO_MANY_BYTES = `the answers take more than ${ANSWERS_TOGETHER_MAX_BYTES} bytes`;
 const tooMuch = (index: number, detail: string) => ({
   outcome: { index, refusal: 'limit_exceeded', detail: `${detail}: send fewer calls` } as const,
 });
@@ -85,7 +81,7 @@ class Overlay implements Rows {
   readonly #order_events: OrderEvent[] = [];
   #metadata: Metadata[] = [];
   readonly #cleared: string[] = [];
-  /** Of each order that was read or written, the most that it had. */
+  /** Of each order that this command has read or written, the most that it had. */
   readonly #lines = new Map<string, number>();
   #changed = false;
   #lines_in_all = 0;
@@ -133,6 +129,11 @@ class Overlay implements Rows {
     this.#metadata = keptMetadata(this.#metadata, cleared).concat(changes.metadata ?? []);
     this.now_us = stamped.next_us;
     this.#changed = true;
+  }
+
+  /** The lines of an order count again for each command that works on them. */
+  beginCommand(): void {
+    this.#lines.clear();
   }
 
   #count({ id, lines: { length } }: Order): void {

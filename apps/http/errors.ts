@@ -37,7 +37,9 @@ function errorsOf(
     '',
   );
   if (issue.code !== 'unrecognized_keys') return [{ path: at, message: issue.message }];
-  return issue.keys.map((key) => ({ path: join(at, key), message: `there is no such ${kind}` }));
+  return issue.keys
+    .slice(0, 2 * ERRORS_MAX)
+    .map((key) => ({ path: join(at, key), message: `there is no such ${kind}` }));
 }
 
 function join(path: string, name: string): string {

@@ -8,7 +8,8 @@ export function readQuery<T extends z.ZodObject>(type: T, url: string): z.output
   const given = [...new URLSearchParams(/\?(.*)$/s.exec(url)?.[1])];
   const values = Object.fromEntries(given);
   const result = type.safeParse(values);
-  const twice = given.map(([name]) => name).filter((name, i, all) => all.indexOf(name) < i);
+  const names = new Set<string>();
+  const twice = given.flatMap(([name]) => (names.size === names.add(name).size ? [name] : []));
   const errors = twice.map((path) => ({ path, message: 'is given twice' }));
   if (!result.success) {
     errors.push(...fieldErrors(result.error, 'parameter'));

@@ -78,6 +78,7 @@ export async function submitInChunks(
       .write(command, chunkOf(operation, from))
       .catch((error) => Promise.reject(afterSome(error, from)));
     all_replayed &&= replayed;
+    if (answer.status !== 200 && from > 0) throw afterSome(new Failure('limit_exceeded', ''), from);
     if (to === n || answer.status !== 200) return send(c, answer, all_replayed);
   }
 }

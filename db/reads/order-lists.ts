@@ -38,7 +38,12 @@ export async function listOrders<P extends ById | ByTime>(
   const is_full = left.length > 0 || fitting.length > limit;
   const last = is_full ? wanted.at(-1 - left.length) : seen.at(-1);
   const more = is_full || found.length > seen_max;
-  const shown = rows.filter((order) => matches?.(order, order.now_us) ?? true);
+  // The second read may find an order that was replaced in between, by one of another user.
+  const shown = rows.filter(
+    (order) =>
+      (user_id === undefined || order.user_id === user_id) &&
+      (matches?.(order, order.now_us) ?? true),
+  );
   return more && last ? { rows: shown, next: last.position as P } : { rows: shown };
 }
 

@@ -175,6 +175,20 @@ test('a clock that goes back revives no hold: nothing is sold twice', async () =
   expect((await itemAt(item_id)).stock).toBe(0);
 });
 
+test('a batch_init that is refused half way does not say that nothing was done', async () => {
+  const own = await newDatabase();
+  const kassa = open.kassa({ DATABASE_URL: own.database_url });
+  const calls = callsOfV1(kassa);
+  expect((await kassa.post('/stock/batch_init/2500/10/1')).status).toBe(200);
+  const lines = [lineOf('2400', 5)];
+  const held = await calls.order({ user_id: await calls.user(), lines, hold_s: 60 });
+  expect(held.body.state).toBe('held');
+  refused(await kassa.post('/stock/batch_init/2500/1/7'), 503, 'outcome_unknown');
+  refused(await kassa.post('/stock/batch_init/2401/1/7'), 503, 'outcome_unknown');
+  await kassa.close();
+  await own.drop();
+});
+
 test('before the contraction there are no holds, since an older service would sell what is held', async () => {
   await sql`update migrations set step = -1 where name = '0004_contract_v1' and step = 0`;
   const early = open.kassa({ DATABASE_URL: database_url });

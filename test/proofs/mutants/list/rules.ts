@@ -113,8 +113,6 @@ export const rulesMutants = [
   ...killedBy(['bulk-requests'], {
     'a bulk of all has any number of lines':
       'together.ts: return [-this.#lines_in_all > LINES_TOGETHER_MAX-]{+false+};',
-    'a bulk of all has an answer of any length':
-      'together.ts: if ([-bytes > ANSWERS_TOGETHER_MAX_BYTES-]{+false+})',
     'a bulk takes calls whose body does not fit':
       'calls.ts: if ([-result.success-]{+true+}) body = [-result.data-]{+sent+};',
     'a bulk takes calls with a malformed id':
