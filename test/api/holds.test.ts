@@ -1,4 +1,6 @@
-/** Holds: stock is kept for an order until a second that its answer names, and then it is free. */
+/**
+ * Holds: stock is kept for an order until the second that the answer states, and then it is free.
+ */
 import { afterAll, expect, test } from 'bun:test';
 import { connect, expectCleanAudit, newDatabase, openKassa, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
@@ -48,7 +50,7 @@ test('what is held is not available to others, and its order can buy it', async 
   expect(await itemAt(item_id)).toMatchObject({ stock: 0, held: 0, available: 0 });
 });
 
-test('a hold lasts as long as was asked, and at most an eighth longer; it can be prolonged', async () => {
+test('a hold lasts as long as asked, and at most an eighth longer; it can be prolonged', async () => {
   const id = await newOrder(await item(1), 1);
   for (const ttl_s of [1, 7, 8, 15, 16, 100, 900, DAY_S]) {
     const before = await clock_s();
@@ -60,7 +62,7 @@ test('a hold lasts as long as was asked, and at most an eighth longer; it can be
   }
 });
 
-test('a purchase may hold its lines in the call that creates it, or nothing happens', async () => {
+test('an order may hold its lines in the call that creates it, or is not created', async () => {
   const item_id = await item(5);
   const purchase = { user_id: await user(), lines: [lineOf(item_id, 5)], hold_s: 60 };
   const { status, body } = await order(purchase);
@@ -100,7 +102,7 @@ test('an order without lines, and one that does not exist, cannot be held', asyn
   }
 });
 
-test('no purchase is refused for a hold that has expired, and none is made before', async () => {
+test('no purchase is refused for a hold that has expired, and none is made before it expires', async () => {
   const item_id = await item(1);
   const held = await newOrder(item_id, 1);
   const buyers = await times(20, () => newOrder(item_id, 1));
@@ -117,7 +119,7 @@ test('no purchase is refused for a hold that has expired, and none is made befor
       }
       const { available, held } = await itemAt(item_id);
       if (before_s >= until_s) {
-        // Refused after the expiry: only because another buyer was first.
+        // After the expiry it may be refused only because another buyer was first.
         expect([available, held]).toEqual([0, 0]);
         expect((await itemAt(item_id)).stock).toBe(0);
         return 0;
@@ -163,7 +165,7 @@ test('holds outlive the services, and expire while none runs', async () => {
   expect((await after.post(`/v1/orders/${long}/checkout`)).body.state).toBe('paid');
 });
 
-test('a clock that goes back revives no hold: nothing is sold twice', async () => {
+test('a clock that goes back makes no expired hold valid again: nothing is sold twice', async () => {
   const item_id = await item(1);
   const [held, other] = [await newOrder(item_id, 1), await newOrder(item_id, 1)];
   const { body } = await hold(held, 600);
@@ -195,7 +197,7 @@ test('before the contraction there are no holds, since an older service would se
   const id = await newOrder(await item(1), 1);
   const { status, body } = await hold(id, 5, callsOfV1(early));
   expect([status, body.code, body.detail]).toEqual([
-    ...[503, 'not_ready', 'the upgrade is not finished: bun run migrate --contract'],
+    ...[503, 'not_ready', 'an upgrade is not finished: run `bun run migrate --contract`'],
   ]);
   await sql`update migrations set step = 0 where name = '0004_contract_v1' and step = -1`;
 });

@@ -8,11 +8,11 @@ import {
   type Rows,
   refuse,
 } from '../../../db/command.ts';
-import { Failure } from '../../../db/failure.ts';
 import { availableOf, expiryOf, hold, isHeld } from '../../../db/holds.ts';
 import { outOfStock, type Short } from '../commands.ts';
+import { assertFenced } from '../fence.ts';
 import { heldKeys, unheldItem, unhold } from '../unhold.ts';
-import { orderOf } from './show.ts';
+import { orderOf, timeOfSecond } from './show.ts';
 
 /** Holds the lines of an order. A held order gets the new time. */
 export const holdOrder = (order_id: string, ttl_s: number): Command => ({
@@ -48,12 +48,10 @@ export const releaseOrder = (order_id: string): Command => ({
 
 /**
  * Holds the lines of an order that is not paid; it may be new.
- * @throws Failure not_ready before the contraction: an older service would sell what is held
+ * @throws Failure not_ready before the contraction
  */
 export function holdLines(rows: Rows, order: Order, ttl_s: number, show: typeof orderOf): Decision {
-  if (!rows.fenced) {
-    throw new Failure('not_ready', 'the upgrade is not finished: bun run migrate --contract');
-  }
+  assertFenced(rows);
   const { id: order_id, lines } = order;
   if (lines.length === 0) return refuse('order_empty', `order ${order_id} has no items`);
   const keys = heldKeys(order);
@@ -74,8 +72,6 @@ export function holdLines(rows: Rows, order: Order, ttl_s: number, show: typeof 
   return accept(show(held, now_us), {
     orders: [held],
     items,
-    order_events: [{ order_id, type: 'held', data: { held_until: timeOf(held_until) } }],
+    order_events: [{ order_id, type: 'held', data: { held_until: timeOfSecond(held_until) } }],
   });
 }
-
-const timeOf = (s: number): string => new Date(1000 * s).toISOString();

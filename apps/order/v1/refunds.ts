@@ -1,4 +1,4 @@
-/** The command of refunds: money back for what was bought, and its stock too if that returns. */
+/** The command of refunds: gives back money for lines of a paid order, and their stock if asked. */
 import {
   accept,
   type Command,
@@ -9,29 +9,29 @@ import {
   type Rows,
   refuse,
 } from '../../../db/command.ts';
-import { Failure } from '../../../db/failure.ts';
+import { assertFenced } from '../fence.ts';
 import type { Wanted } from './commands.ts';
 
 export interface Asked {
   id: string;
   order_id: string;
-  /** Each item once; without lines all that is left. */
+  /** Each item once; if not given, all that is left. */
   lines?: readonly Wanted[] | undefined;
   restock: boolean;
   reason?: string | undefined;
 }
 
 /**
- * Gives back the price of these lines: never more of a line than was bought less what was refunded
- * before. The event of the order is the record of the refund. No call removes users or items, so
- * they are missing only if somebody has deleted them in the store.
+ * Gives back the price of these lines: of each at most what was bought, less what was refunded
+ * before. An event of the order is the record of the refund. No call removes users or items, so
+ * they are missing only if somebody has deleted them from the store.
  */
 export const refund = (asked: Asked): Command => ({
   keys: { orders: [asked.order_id] },
   ...(asked.restock && { prefetch: asked.order_id }),
   decide(rows) {
     const { order_id, restock } = asked;
-    if (!rows.fenced) throw unfenced();
+    assertFenced(rows);
     const order = rows.order(order_id);
     if (!order) return refuse('order_not_found', `no order ${order_id}`);
     if (!order.paid) return refuse('not_paid', `order ${order_id} is not checked out`);
@@ -46,10 +46,6 @@ export const refund = (asked: Asked): Command => ({
     return rows.hasLocked(keys) ? giveBack(rows, order, { ...asked, lines }) : { lock: keys };
   },
 });
-
-/** A service from before refunds would cancel the whole order, and give its money back again. */
-const unfenced = () =>
-  new Failure('not_ready', 'an upgrade is not finished: run `bun run migrate --contract`');
 
 const byItem = (a: Wanted, b: Wanted) => (a.item_id < b.item_id ? -1 : 1);
 

@@ -1,4 +1,4 @@
-/** What /v1 shows of an order. */
+/** Orders, and their times, as /v1 shows them. */
 import { type Order, timeOf } from '../../../db/command.ts';
 import { stateOf } from './state.ts';
 
@@ -10,7 +10,7 @@ export function orderOf(order: Order, now_us = 0, metadata?: Record<string, stri
     id,
     user_id,
     state,
-    ...(state === 'held' && { held_until: new Date(1000 * (held_until ?? 0)).toISOString() }),
+    ...(state === 'held' && { held_until: timeOfSecond(held_until ?? 0) }),
     lines: lines
       .map(({ item_id, quantity, unit_price, refunded }) => ({
         item_id,
@@ -27,3 +27,6 @@ export function orderOf(order: Order, now_us = 0, metadata?: Record<string, stri
     ...(metadata && { metadata }),
   };
 }
+
+/** A time in seconds since 1970 as RFC 3339, in UTC. */
+export const timeOfSecond = (s: number): string => new Date(1000 * s).toISOString();

@@ -61,7 +61,7 @@ export const rulesMutants = [
       'order/v1/holds.ts: orders: [free.order],\n      items: [-free.items-]{+[]+},',
   }),
   ...killedBy(['holds'], {
-    'an order holds before the contraction': 'order/v1/holds.ts: if ([-!rows.fenced-]{+false+}) {',
+    'an order holds before the contraction': 'order/v1/holds.ts: [-assertFenced(rows);-]',
     'a clock that goes back revives a hold':
       'engine/locked-rows.ts: if ([-changed_at !== null && changed_at >= this.now_us-]{+false+})',
   }),
@@ -176,7 +176,7 @@ export const rulesMutants = [
       'refunds.ts: return [-rows.hasLocked(keys) ? -]giveBack(rows, order, { ...asked, lines })[- : { lock: keys }-];',
     'a refund passes the largest credit': 'refunds.ts: if ([-passesLimit(credit)-]{+false+})',
     'a refund passes the largest stock': 'refunds.ts: if ([-passesLimit(stock)-]{+false+})',
-    'a refund beside services from before refunds': 'refunds.ts: if ([-!rows.fenced-]{+false+})',
+    'a refund beside services from before refunds': 'refunds.ts: [-assertFenced(rows);-]',
     'a refunded order is cancelled': 'payment/commands.ts: if ([-hasRefunds(order)-]{+false+})',
     'a replaced order leaves its refunds to the new one':
       'order/commands.ts: order_events: [-old.filter(hasRefunds).map(replaced)-]{+[]+},',
