@@ -12,7 +12,7 @@ export interface Connection {
   readonly gated: boolean;
   /** Changed rows are written with UPSERT, which does not read them again: see session.ts. */
   readonly upserts: boolean;
-  /** Services of versions before /v1 can write nothing here any more: see session.ts. */
+  /** Services of versions without holds and refunds can no longer write: see session.ts. */
   readonly fenced: boolean;
   /** False as soon as the connection is lost or closed; it never turns true again. */
   readonly alive: boolean;

@@ -29,22 +29,24 @@ export const GATED_ROW_MS = 50;
 /**
  * Limits each wait for a lock until the end of the transaction. It follows `takeGate`, whose wait
  * may last as long as a statement: a transaction that gives up loses its place in the queue. Behind
- * the gate, the time that it tells is later than that of every transaction before.
+ * the gate, the time that it returns is later than that of every transaction before.
  */
 export const limitLockWaits = (sql: Sql, ms: number): Statement =>
   sql`select set_config('lock_timeout', ${String(ms)}, true),
              (extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us`;
 
 /**
- * The same in a read, where it is needed; else 0. It is not before the row's last change, whatever
- * the clock of this node says.
+ * The store's time as a column of a read, where it is needed; else 0. It is never before the last
+ * change of the row, whatever the clock of this node says.
  */
 export const nowIf = (sql: Sql, needed: Statement, changed_at: Statement): Statement =>
   sql`case when ${needed}
            then greatest((extract(epoch from clock_timestamp()) * 1000000)::int8, ${changed_at})
            else 0 end as now_us`;
 
-/** The store's time in microseconds since 1970. Behind the gate, `limitLockWaits` tells it too. */
+/**
+ * The store's time in microseconds since 1970. Behind the gate, `limitLockWaits` returns it too.
+ */
 export const askTime = (sql: Sql): Statement =>
   sql`select (extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us`;
 

@@ -2,7 +2,7 @@
 import { Failure, isServerError } from '../failure.ts';
 import type { Purpose, StoreAddress } from './address.ts';
 import { textArray } from './arrays.ts';
-import type { Features, Sql } from './connection.ts';
+import type { Features, Sql, Statement } from './connection.ts';
 import { postgresqlVersion } from './dialect.ts';
 
 export type SessionLimits = Pick<
@@ -150,19 +150,21 @@ async function trySetting(sql: Sql, name: string, value: string | number): Promi
 }
 
 /**
- * Whether the contraction 0004 has run. Before, a service of a version that knows neither holds nor
- * refunds may write beside this one, so there are none yet.
+ * Whether the contraction 0004 has run. Until then a service of a version without holds and refunds
+ * may write beside this one, so there must be none.
  */
 async function isFenced(sql: Sql): Promise<boolean> {
   try {
-    const rows = await sql`
-      select 1 from migrations where name = '0004_contract_v1' and step = 0`;
-    return rows.length > 0;
+    return (await contraction(sql)).length > 0;
   } catch (error) {
     if (!isServerError(error)) throw error;
     return false;
   }
 }
+
+/** One row if the contraction 0004 has run, else none. */
+export const contraction = (sql: Sql): Statement =>
+  sql`select 1 from migrations where name = '0004_contract_v1' and step = 0`;
 
 /** The tables whose changed rows are written as a whole. */
 export const UPSERTED: readonly string[] = ['users', 'items', 'orders'];

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection, Sql, Statement } from '../connection/connection.ts';
 import { beginAudit } from '../connection/dialect.ts';
+import { contraction } from '../connection/session.ts';
 import { isConflict } from '../failure.ts';
 
 export interface Finding {
@@ -133,21 +134,19 @@ const paidCheck = (sql: Sql): Check => ({
     where o.paid and (o.payment is not null or l.order_id is null)`,
 });
 
-/** Before the contraction the orders of the version before have no entries. */
+/** Before the contraction, older orders have no entries. */
 const listCheck = (sql: Sql): Check => ({
   invariant: 'each order is in the list of its user',
-  over: sql`select count(*) as rows from orders where exists
-              (select 1 from migrations where name = '0004_contract_v1' and step = 0)`,
+  over: sql`select count(*) as rows from orders where exists (${contraction(sql)})`,
   violations: sql`
     select o.id, concat('user ', o.user_id, ', created_at ', coalesce(o.created_at, 0)::text) as found
     from orders o
     left join orders_of_user l
       on l.user_id = o.user_id and l.created_at = coalesce(o.created_at, 0) and l.order_id = o.id
-    where l.order_id is null and exists
-      (select 1 from migrations where name = '0004_contract_v1' and step = 0)`,
+    where l.order_id is null and exists (${contraction(sql)})`,
 });
 
-/** A refund is recorded as an event. An order that was replaced begins anew. */
+/** The record of a refund is an event. A replaced order starts again without refunds. */
 const refundCheck = (sql: Sql): Check => ({
   invariant: "an order's refunded amount is that of its lines, its movements and its records",
   over: sql`select count(*) as rows from orders where refunded is not null`,
@@ -201,7 +200,7 @@ const signCheck = (sql: Sql): Check => ({
       from order_lines where quantity < 1 or unit_price < 0`,
 });
 
-/** What has expired before an item last changed no longer counts: its time never goes back. */
+/** Holds that expired before the item's last change no longer count: its time never goes back. */
 const holdsCheck = (sql: Sql): Check => ({
   invariant: 'the holds of an item are the lines of the orders that hold it',
   over: sql`select count(*) as rows from items where holds is not null`,

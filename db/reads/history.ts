@@ -1,12 +1,13 @@
-/** What has happened to an order: itself, its events, and the payments towards it. */
+/** The history of an order, from its own row, its events and the payments towards it. */
 import type { ReadPool, Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 import { type ByTime, type Page, pageOf, type Wanted } from './page.ts';
+import { timeOfMovement } from './statements.ts';
 
 export interface Happening {
-  /** In microseconds since 1970; 0 if it is not known. */
+  /** In microseconds since 1970; 0 if unknown. */
   at: number;
-  /** Of what happened at the same time, the first comes first. */
+  /** Decides the order of what happened at the same time. */
   id: string;
   type: string;
   /** The text of a JSON object. */
@@ -14,8 +15,8 @@ export interface Happening {
 }
 
 /**
- * A cancelled checkout is told by its movement, and its cancel by an event, or in older histories
- * by its movement. What happened to an earlier order of this id is no part of it.
+ * A cancelled checkout appears by its movement; its cancel by an event or, in older histories,
+ * by its movement. What happened to an earlier order of this id is left out.
  */
 export async function orderHistory(
   pool: ReadPool,
@@ -38,11 +39,11 @@ export async function orderHistory(
         select e.at, 'event', e.type, e.data
         from own o join order_events e on e.order_id = o.id where e.at >= o.made_at
         union all
-        select coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8), m.id,
+        select ${timeOfMovement(sql)}, m.id,
                case m.reason when 'pay' then 'payment' when 'checkout' then 'paid' else 'cancelled' end,
                concat('{"amount":', abs(m.amount)::text, '}')
         from own o join credit_movements m on m.user_id = o.user_id and m.order_id = o.id
-        where coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8) >= o.made_at
+        where ${timeOfMovement(sql)} >= o.made_at
           and (m.reason in ('pay', 'checkout') or (m.reason = 'cancel' and m.at is null))
       )
       select h.at, h.id, h.type, h.data

@@ -3,6 +3,7 @@ import { backOff, systemClock } from '../clock.ts';
 import type { User } from '../command.ts';
 import { nowIf } from '../connection/dialect.ts';
 import type { ReadPool, Trying } from '../connection/pool.ts';
+import { contraction } from '../connection/session.ts';
 import { Failure, isLockTimeout } from '../failure.ts';
 import { orderHistory } from './history.ts';
 import { listOrders, type OrdersWanted } from './order-lists.ts';
@@ -27,7 +28,7 @@ export interface Lists {
   orderHistory(order_id: string, wanted: Wanted<ByTime>): ReturnType<typeof orderHistory>;
 }
 
-/** Pages that are read at once; the next one is rejected. A page costs more than a row. */
+/** Pages that are read at once; further ones are rejected. A page costs more than a row. */
 const PAGES_MAX = 64;
 
 /** @param pool its failures and time limits are those of every read */
@@ -60,7 +61,7 @@ export function lists(pool: ReadPool, deadline_ms: number): Lists {
   };
 }
 
-/** Waits for locks until the deadline. What alone takes too long would only take as long again. */
+/** Waits for locks until the deadline. A read that takes too long by itself is not tried again. */
 async function inTime<T>(read: (trying: Trying) => Promise<T>, deadline_at: number): Promise<T> {
   for (let tries = 0; ; tries++) {
     try {
@@ -75,16 +76,11 @@ async function inTime<T>(read: (trying: Trying) => Promise<T>, deadline_at: numb
   }
 }
 
-const NOT_FILLED =
-  'the lists of users lack the orders of the version before: run `bun run migrate --contract`';
+const NOT_FILLED = 'the lists of users lack older orders: run `bun run migrate --contract`';
 
-/** The contraction 0004 has put every order into the list of its user. */
+/** Whether the contraction 0004 has put every order into the list of its user. */
 async function areFilled(pool: ReadPool, trying: Trying): Promise<boolean> {
-  const rows = await pool.read(
-    (sql) => sql`select 1 from migrations where name = '0004_contract_v1' and step = 0`,
-    trying,
-  );
-  return rows.length > 0;
+  return (await pool.read(contraction, trying)).length > 0;
 }
 
 async function listUsers(pool: ReadPool, { limit, after: [id] }: Wanted<ById>, trying: Trying) {

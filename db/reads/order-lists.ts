@@ -4,7 +4,7 @@ import type { ReadPool, Trying } from '../connection/pool.ts';
 import type { ById, ByTime, Page, Position, Wanted } from './page.ts';
 import { type ShownOrder, showOrders } from './shown.ts';
 
-/** An order without its lines, as far as its state is a matter of it. */
+/** The columns that decide the state of an order. */
 type Candidate = Pick<Order, 'paid' | 'total_cost' | 'refunded' | 'held_until'>;
 
 export interface OrdersWanted<P extends Position> extends Wanted<P> {
@@ -12,7 +12,7 @@ export interface OrdersWanted<P extends Position> extends Wanted<P> {
   matches?: ((order: Candidate, now_us: number) => boolean) | undefined;
 }
 
-/** Orders that are looked at for one that matches, and for a page. */
+/** Orders that are looked at: for each entry that is wanted, and for a page. */
 const [SEEN_FOR_ONE, SEEN_MAX] = [10, 5000];
 /** Orders whose lines are read together, and lines after which a page ends early. */
 const [CHUNK, LINES_MAX] = [50, 5000];
@@ -91,8 +91,8 @@ async function findCandidates(
 type CandidateRow = Candidate & { id: string; at: number; is_there: boolean; now_us: number };
 
 /**
- * The orders with their lines, in the order of the ids. It ends early if they have many lines; an
- * order that was removed meanwhile is left out.
+ * Reads the orders with their lines, in the order of the ids. It ends early if they have many
+ * lines; an order that was removed meanwhile is left out.
  * @returns the ids that were not read as `left`
  */
 async function readInOrder(

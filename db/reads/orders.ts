@@ -9,7 +9,7 @@ import { assert } from '../failure.ts';
 /** Lines that one statement returns, however many the orders have: enough for several orders. */
 const LINES_MAX = 5000;
 
-/** With the store's time at the read, if there is a hold that may have expired; else 0. */
+/** With the store's time at the read if the row has a hold, which may have expired; else 0. */
 export type Seen<T> = T & { now_us: number };
 
 /** Yields the orders, portion by portion. */

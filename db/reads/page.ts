@@ -1,4 +1,4 @@
-/** A part of a list: it begins behind a position, and names the position where the next begins. */
+/** A part of a list: it begins behind a position, and says behind which one the next begins. */
 
 /** What a list is sorted by. */
 export type Position = ById | ByTime;
@@ -17,7 +17,7 @@ export interface Page<Row, P extends Position> {
   next?: P;
 }
 
-/** @param found the rows of the page, and one more if there is one */
+/** @param found the rows of the page, and the next one if there is one */
 export function pageOf<Row, P extends Position>(
   found: readonly Row[],
   limit: number,

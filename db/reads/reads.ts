@@ -23,7 +23,7 @@ export interface Reads {
   findOrder(order_id: string): Promise<Seen<Order> | undefined>;
   findUser(user_id: string): Promise<User | undefined>;
   findItem(item_id: string): Promise<Seen<Item> | undefined>;
-  /** As /v1 shows them. The path API's reads have no need of the metadata. */
+  /** As /v1 shows them, with metadata. The path calls do not need these. */
   showOrder(order_id: string): Promise<ShownOrder | undefined>;
   showUser(user_id: string): Promise<Shown<User> | undefined>;
   showItem(item_id: string): Promise<ShownItem | undefined>;

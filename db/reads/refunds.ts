@@ -1,4 +1,4 @@
-/** Reads of the refunds of an order, from its events. */
+/** Reads the refunds of an order from its events. */
 import type { ReadPool, Trying } from '../connection/pool.ts';
 
 /** Refunds that one answer shows. */
@@ -15,7 +15,9 @@ export interface Refunds {
 /** The key of all refunds of an order, or of one of them. */
 export const refundsKey = (order_id: string, refund_id = ''): string => `${order_id} ${refund_id}`;
 
-/** Yields nothing for an order that does not exist. An order that was replaced begins anew. */
+/**
+ * Yields nothing for an order that does not exist. A replaced order starts again without refunds.
+ */
 export async function* findRefunds(
   pool: ReadPool,
   keys: readonly string[],

@@ -1,4 +1,4 @@
-/** Reads of single users, items and orders with what callers keep with them, for /v1. */
+/** Reads single users, items and orders with their metadata, for /v1. */
 import type { Item, Order, User } from '../command.ts';
 import { textArray } from '../connection/arrays.ts';
 import { nowIf } from '../connection/dialect.ts';
@@ -7,7 +7,7 @@ import { findOrders, type Seen } from './orders.ts';
 
 /** With its metadata: the text of a JSON object, or null. */
 export type Shown<Row> = Row & { metadata: string | null };
-/** The time decides what is held. */
+/** With the store's time, which decides whether holds have expired. */
 export type ShownItem = Seen<Shown<Item>>;
 export type ShownOrder = Seen<Shown<Order>>;
 

@@ -1,13 +1,14 @@
 /**
  * Statements of account: every change of a credit or a stock, with the balance after it. Balances
- * are reckoned backwards from the one of now, over the whole history, in one snapshot.
+ * are computed backwards from the current one, over the whole history, in one snapshot.
  */
+import type { Sql, Statement } from '../connection/connection.ts';
 import type { ReadPool, Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 import { type ByTime, type Page, pageOf, type Wanted } from './page.ts';
 
 export interface Movement {
-  /** In microseconds since 1970; 0 if it is not known. */
+  /** In microseconds since 1970; 0 if unknown. */
   at: number;
   id: string;
   amount: number;
@@ -27,7 +28,7 @@ export async function creditMovements(
   const rows = await pool.read(
     (sql) => sql`
       with moves as (
-        select coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8) as at,
+        select ${timeOfMovement(sql)} as at,
                m.id, m.amount, m.reason, m.order_id
         from credit_movements m where m.user_id = ${user_id}
         union all
@@ -35,12 +36,7 @@ export async function creditMovements(
         from orders_of_user l join orders o on o.id = l.order_id
         where l.user_id = ${user_id} and o.user_id = ${user_id} and o.paid
           and coalesce(o.created_at, 0) = l.created_at
-      ), summed as (
-        select at, id, amount, reason, order_id,
-               coalesce(sum(amount) over (order by at desc, id desc rows between unbounded preceding
-                                          and 1 preceding), 0)::int8 as later
-        from moves
-      )
+      ), summed as (${summed(sql)})
       select s.at, s.id, s.amount, s.reason, s.order_id, u.credit - s.later as balance
       from users u
       left join summed s on (s.at, s.id) < (${at}::int8, ${id}::text)
@@ -60,19 +56,14 @@ export async function stockMovements(
   const rows = await pool.read(
     (sql) => sql`
       with moves as (
-        select coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8) as at,
+        select ${timeOfMovement(sql)} as at,
                m.id, m.amount, m.reason, m.order_id
         from stock_movements m where m.item_id = ${item_id}
         union all
         select coalesce(o.paid_at, o.created_at, 0), o.id, -l.quantity, 'checkout', o.id
         from order_lines l join orders o on o.id = l.order_id
         where l.item_id = ${item_id} and o.paid
-      ), summed as (
-        select at, id, amount, reason, order_id,
-               coalesce(sum(amount) over (order by at desc, id desc rows between unbounded preceding
-                                          and 1 preceding), 0)::int8 as later
-        from moves
-      )
+      ), summed as (${summed(sql)})
       select s.at, s.id, s.amount, s.reason, s.order_id, i.stock - s.later as balance
       from items i
       left join summed s on (s.at, s.id) < (${at}::int8, ${id}::text)
@@ -83,7 +74,18 @@ export async function stockMovements(
   return pageOfMovements(rows, limit);
 }
 
-/** An owner without movements comes as one row without values. */
+/** When a movement `m` happened. Older ones have only the start of their transaction. */
+export const timeOfMovement = (sql: Sql): Statement =>
+  sql`coalesce(m.at, (extract(epoch from m.created_at) * 1000000)::int8)`;
+
+/** Each of the `moves` with the sum of those after it. */
+const summed = (sql: Sql): Statement => sql`
+  select at, id, amount, reason, order_id,
+         coalesce(sum(amount) over (order by at desc, id desc rows between unbounded preceding
+                                    and 1 preceding), 0)::int8 as later
+  from moves`;
+
+/** For an owner without movements there is one row of nulls. */
 const pageOfMovements = (rows: readonly Record<string, unknown>[], limit: number) =>
   pageOf(
     (rows as unknown as Movement[]).filter(({ id }) => id !== null),
