@@ -1,4 +1,4 @@
-"""An example shop, to be copied: python3 docs/shop.py [ADDRESS]. docs/shop.ts is its twin."""
+"""An example shop to copy: python3 docs/shop.py [ADDRESS]. docs/shop.ts is its twin."""
 import json
 import os
 import random
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 def call(method, path, body=None, key=None):
-    """Repeats the call until it is answered, for 10 s. By its key it takes effect only once."""
+    """Repeats the call until it is answered, for 10 s. Its key makes it take effect only once."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": key or str(uuid4())}
     request = Request(ADDRESS + path, body and json.dumps(body).encode(), headers, method=method)
     began_at = time.monotonic()
@@ -42,7 +42,7 @@ def call(method, path, body=None, key=None):
 
 
 def buy(user, lines, key=None):
-    """A purchase is one call and one transaction. Returns the order's id, and what is told."""
+    """A purchase is one call and one transaction. Returns the order's id and a message."""
     lines = [{"item_id": item, "quantity": quantity} for item, quantity in lines]
     try:
         order = call("POST", "/v1/orders", {"user_id": user, "lines": lines, "checkout": True}, key)
@@ -62,7 +62,7 @@ try:
     tea = call("POST", "/v1/items", {"price": 12, "stock": 10})["id"]
     cup = call("POST", "/v1/items", {"price": 30, "stock": 5})["id"]
     print("Ada has 100. There are 10 teas at 12, and 5 cups at 30.")
-    key = str(uuid4())  # who keeps it can make the call again, even after a crash
+    key = str(uuid4())  # keep it to repeat the call, even after a crash
     bought, told = buy(ada, [(tea, 2), (cup, 1)], key)
     print(f"Ada buys 2 teas and a cup: {told}.")
     again, told = buy(ada, [(tea, 2), (cup, 1)], key)

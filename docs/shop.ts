@@ -1,4 +1,4 @@
-/** An example shop, to be copied: `bun docs/shop.ts [ADDRESS]`. docs/shop.py is its twin. */
+/** An example shop to copy: `bun docs/shop.ts [ADDRESS]`. docs/shop.py is its twin. */
 import { type KassaError, openClient } from 'kassa/client';
 
 const address = process.argv[2] ?? process.env.KASSA_URL ?? 'http://127.0.0.1:8000';
@@ -19,11 +19,11 @@ async function buy(user_id: string, lines: Lines, idempotency_key = crypto.rando
       return { told: `out of stock, there are ${left}` };
     }
     if (code === 'insufficient_credit') return { told: `the credit lacks ${facts.shortfall}` };
-    throw error; // this is no refusal
+    throw error; // not a refusal
   }
 }
 
-async function tellStory() {
+async function runExample() {
   const { id: ada } = await kassa.users.create({ credit: 100 });
   const { id: tea } = await kassa.items.create({ price: 12, stock: 10 });
   const { id: cup } = await kassa.items.create({ price: 30, stock: 5 });
@@ -31,7 +31,7 @@ async function tellStory() {
   const cups = (quantity: number) => ({ item_id: cup, quantity });
   console.log('Ada has 100. There are 10 teas at 12, and 5 cups at 30.');
 
-  const key = crypto.randomUUID(); // who keeps it can make the call again, even after a crash
+  const key = crypto.randomUUID(); // keep it to repeat the call, even after a crash
   const bought = await buy(ada, [teas(2), cups(1)], key);
   console.log(`Ada buys 2 teas and a cup: ${bought.told}.`);
   const again = await buy(ada, [teas(2), cups(1)], key);
@@ -52,7 +52,7 @@ async function tellStory() {
   console.log(`${stock} teas are left.`);
 }
 
-await tellStory().catch((error) => {
+await runExample().catch((error) => {
   if (!/^(?:no_answer|not_kassa)$/.test(error.code)) throw error;
   console.error(`Kassa does not answer at ${address}: ${error.detail}`);
   process.exitCode = 1;

@@ -17,7 +17,7 @@ import { problem } from '../http/problem.ts';
 import type { Ready } from './calls.ts';
 
 /**
- * All of the calls in one command: each answer, or the first refusal as that of the bulk.
+ * All calls as one command: it answers each of them, or with the first refusal.
  * @throws Failure limit_exceeded if they name too many rows
  */
 export function allOf(calls: readonly Ready[], request_id: string): Command<Answer> {
@@ -36,7 +36,7 @@ export function allOf(calls: readonly Ready[], request_id: string): Command<Answ
   });
 }
 
-/** A single call of a bulk that makes each by itself. */
+/** One call of a bulk in mode `each`. */
 export const oneOf = ({ call: { status = 200 }, command }: Ready): Command<Answer> =>
   rendered(command, (outcome: Outcome) =>
     'body' in outcome
@@ -59,7 +59,7 @@ function rendered<A extends Outcome | Together>(
   };
 }
 
-/** The answer to a call that no rule has decided. A bug is thrown on: its log line says more. */
+/** The answer to a call that failed before a rule decided. Bugs are thrown again, to be logged. */
 export function failed(error: unknown): Answer {
   if (!(error instanceof Failure) || error.code === 'internal') throw error;
   const { code, detail, facts } = error;
@@ -67,8 +67,8 @@ export function failed(error: unknown): Answer {
 }
 
 /**
- * Takes answers as they come. Only those that repeat large orders, which were not sent in this
- * bulk, can be too many bytes; then only the status is kept.
+ * Renders answers in the order of their arrival. Beyond the limit it keeps only the status: that
+ * happens only to answers that show large orders which this bulk did not send.
  */
 export function resultKeeper(): (answer: Answer) => string {
   let bytes = 0;

@@ -1,4 +1,4 @@
-/** The calls of a bulk, held to the contract as if each were made by itself. */
+/** Checks the calls of a bulk against the contract, as if each were made by itself. */
 import type { Command } from '../../db/command.ts';
 import type { Call } from '../contract/call.ts';
 import { invalidBody } from '../http/bodies.ts';
@@ -16,7 +16,9 @@ export interface Ready {
   command: Command;
 }
 
-/** @returns reads the calls; it throws RequestError invalid_body with every field that is wrong */
+/**
+ * @returns a reader of calls; it throws RequestError invalid_body with every field that is wrong
+ */
 export function callReader(writes: readonly Write[]): (calls: readonly Given[]) => Ready[] {
   const known = writes.map((write) => ({
     write,
@@ -39,7 +41,7 @@ export function callReader(writes: readonly Write[]): (calls: readonly Given[]) 
   };
 }
 
-const NO_WRITE = 'must be, with its method, that of a write of /v1 other than this one';
+const NO_WRITE = 'must be the path of a write of /v1 that takes this method, and not /v1/bulk';
 
 function read(
   { call, commandFor }: Write,
@@ -63,15 +65,15 @@ function read(
     const result = call.body.safeParse(sent);
     if (result.success) body = result.data;
     else errors.push(...fieldErrors(result.error, 'field', ...at, 'body'));
-  } else if (!isNothing(sent)) {
+  } else if (!isNoBody(sent)) {
     errors.push({
       path: `${at[0]}[${at[1]}].body`,
-      message: 'must be left out: this call has none',
+      message: 'must be left out: this call takes none',
     });
   }
   return errors.length > before ? [] : { call, command: commandFor(params, body) };
 }
 
-/** What counts as no body of a call by itself, too. */
-const isNothing = (sent: unknown): boolean =>
+/** The same counts as no body when a call is made by itself. */
+const isNoBody = (sent: unknown): boolean =>
   (sent ?? null) === null || (typeof sent === 'object' && JSON.stringify(sent) === '{}');

@@ -34,7 +34,7 @@ export function bulkRoutes(store: Store): Hono<Env> {
 
 /**
  * Submits every call by itself. With an idempotency key each has a record of its own, so a repeat
- * gives the answers that were decided, and makes the other calls.
+ * gives the recorded answers, and makes the calls that have none.
  */
 async function submitEach(
   c: Context<Env>,
@@ -42,7 +42,7 @@ async function submitEach(
   ready: readonly Ready[],
   operation: Operation | undefined,
 ): Promise<Response> {
-  // First of all: a key that was used for other calls must let none of these happen.
+  // First: if another request has used the key, none of these calls may take effect.
   if (operation) await store.write(BEGUN, operation);
   const resultOf = resultKeeper();
   let all_replayed = true;

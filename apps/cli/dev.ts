@@ -154,8 +154,9 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
 
 /**
  * Migrates.
- * @param contract no other services run on the store
- * @returns whether no row was ever written @throws Failure if there is no answer
+ * @param contract run contractions too, since no other services use the store
+ * @returns whether no row was ever written
+ * @throws Failure if there is no answer
  */
 async function bringUpToDate(address: StoreAddress, contract: boolean): Promise<boolean> {
   const connection = await connectOrSay(address);

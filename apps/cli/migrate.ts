@@ -13,8 +13,8 @@ At its end it grants the SQL roles of the services, where they exist, exactly wh
 
   bun run migrate [--contract] [--roles] [--data DIR]
 
-  --contract    also close the store to services of the versions before: run it once none is left,
-                since they can write nothing from then on; a new store is closed to them at once
+  --contract    also run contractions: from then on services of earlier versions cannot write, so
+                run it once none is left; on a new store contractions always run
   --roles       create the missing SQL roles of the services, without passwords
   --data DIR    the running dev store to migrate, if DATABASE_URL is not set (.data)
   --help        this text
@@ -40,7 +40,7 @@ async function bringUp(connection: Connection, contract: boolean, roles: boolean
   const applied = await migrate(connection, await dueMigrations(connection, contract), say);
   say(applied === 0 ? 'the schema is up to date' : `${applied} statements applied`);
   if (!(await isContracted(connection))) {
-    say('once no service of a version before runs: bun run migrate --contract');
+    say('once no service of an earlier version is left, run: bun run migrate --contract');
   }
   const missing = await missingRoles(connection.sql);
   if (missing.length === 0) return;

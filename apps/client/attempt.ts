@@ -1,4 +1,4 @@
-/** One attempt of a call: it is sent, and its answer is read. */
+/** One attempt of a call: sends it, and reads its answer. */
 import type { ErrorCode, Facts } from './error.ts';
 
 export interface Failed {
@@ -11,7 +11,7 @@ export interface Failed {
   cause?: unknown;
 }
 
-/** Its timer and its listener end with it: those of AbortSignal.timeout and .any would stay. */
+/** It removes its timer and its listener: those of AbortSignal.timeout and .any would stay. */
 export async function attempt(
   send: (signal: AbortSignal) => Promise<Response>,
   ms: number,
@@ -32,7 +32,7 @@ export async function attempt(
   }
 }
 
-/** @throws if the answer did not come whole */
+/** @throws if the answer is cut short */
 async function read(response: Response): Promise<{ body: unknown } | Failed> {
   const { status, headers } = response;
   const type = headers.get('content-type') ?? '';
@@ -47,14 +47,14 @@ async function read(response: Response): Promise<{ body: unknown } | Failed> {
     }
   } else await response.body?.cancel();
   const location = headers.get('location');
-  // Browsers hide where a redirect leads to, and even its status.
+  // Browsers hide the target of a redirect, and even its status.
   const said = `${status || 'with a redirect'} ${location ? `to ${location}` : type}`.trim();
-  // A gateway says so while it cannot reach Kassa, or has lost the answer (an empty 200).
+  // A gateway answers so while it cannot reach Kassa, or if it lost the answer (an empty 200).
   const is_empty = status === 200 && type === '';
   const passes = status >= 500 || status === 408 || status === 429 || is_empty;
   return passes
     ? { code: 'no_answer', detail: `a gateway answered ${said}` }
-    : { code: 'not_kassa', detail: `${said}, which is no answer of Kassa`, status };
+    : { code: 'not_kassa', detail: `${said}, which is not an answer of Kassa`, status };
 }
 
 export const messageOf = (cause: unknown): string =>

@@ -39,8 +39,8 @@ type Args<C extends Call> =
     : [given: Given<C>, options?: CallOptions];
 
 /**
- * A method for each call of the contract, by tag and name: `kassa.users.create({ credit: 5 })`. Of
- * a list there is another for all of its entries, page by page: `kassa.users.listAll()`.
+ * A method for each call of the contract, by tag and name: `kassa.users.create({ credit: 5 })`. A
+ * list has a second one, which yields the entries of all pages: `kassa.users.listAll()`.
  */
 export type Client = {
   readonly [T in keyof Contract]: {
@@ -70,7 +70,7 @@ export interface ClientOptions {
 export interface CallOptions {
   /** To continue a call of an earlier process. Otherwise every write has a new key. */
   idempotency_key?: string;
-  /** Ends waiting and repeating: `aborted`. What the call has changed stays changed. */
+  /** Ends the call with `aborted`. What the call has changed stays changed. */
   signal?: AbortSignal;
 }
 
@@ -79,11 +79,11 @@ export interface CallOptions {
  * lost answers, with growing random pauses, until the deadline.
  * @param base_url of the API, such as `https://shop.example`
  * @throws KassaError from each method of the client, for any answer but a success
- * @throws TypeError if the address is no URL of http or https
+ * @throws TypeError if `base_url` is not an http or https URL
  */
 export function openClient(base_url: string, options: ClientOptions = {}): Client {
   if (!/^https?:\/\/[^/]/i.test(base_url)) {
-    throw new TypeError(`${base_url} is no URL of http or https`);
+    throw new TypeError(`${base_url} is not an http or https URL`);
   }
   const origin = base_url.replace(/\/+$/, '');
   const groups = Object.entries(CALLS).map(([tag, calls]) => {
@@ -127,7 +127,7 @@ function fill(call: string, template: string, given: Fields): { path: string; re
   return { path, rest };
 }
 
-/** What is not given is left out. */
+/** Leaves out undefined fields. */
 function queryOf(fields: Fields): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(fields)) {

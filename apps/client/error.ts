@@ -2,8 +2,8 @@
 import type { ProblemCode } from '../contract/problems.ts';
 
 /**
- * `no_answer`: the deadline passed without an answer of the API. `not_kassa`: something else
- * answers there, or redirects. `aborted`: the signal ended the call; its reason is the `cause`.
+ * `no_answer`: the deadline passed without an answer of the API. `not_kassa`: something other than
+ * Kassa answered, or redirected. `aborted`: the signal ended the call; its reason is the `cause`.
  */
 export type ErrorCode = ProblemCode | 'no_answer' | 'not_kassa' | 'aborted';
 

@@ -4,7 +4,7 @@ interface Page {
   next?: string | undefined;
 }
 
-/** Reads a page when its first entry is asked for. It ends when the list has no more. */
+/** Reads each page when its first entry is asked for. */
 export type Entries<P> = P extends { data: (infer Entry)[] } ? AsyncGenerator<Entry, void> : never;
 
 /** @param send reads one page */

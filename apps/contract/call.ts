@@ -34,18 +34,18 @@ export interface Call {
   params: Params;
   /** The JSON object that the call takes. Without it the call takes no body. */
   body?: z.ZodObject;
-  /** Of its body, if it may be larger than those of other calls: see message.ts. */
+  /** The limit of its body, if it is larger than that of other calls: see message.ts. */
   body_max_bytes?: number;
   /**
-   * The parameters of the query, of a call without a body. Each may be left out, and any other is
-   * refused. Without this a query is ignored.
+   * The parameters of the query, only for a call without a body. Each is optional, and unknown ones
+   * are refused. A call without this field ignores its query.
    */
   query?: z.ZodObject;
   /** Of a success: 201 for a call that creates something, else 200. */
   status?: 200 | 201;
   /** The body of that answer. */
   answer: z.ZodType;
-  /** Its success has an ETag, so whoever has it already need not be sent it again. */
+  /** Its success has an ETag, so a client that has it already gets 304. */
   tagged?: true;
   /** Rules that can refuse this call, and other codes that only this call has. */
   refusals: readonly (Refusal | RequestCode)[];
@@ -63,7 +63,7 @@ type Tag =
   | 'path_payment'
   | 'path_stock'
   | 'health';
-/** The calls that answer a page of a list. The client walks through all pages of it. */
+/** Calls that answer a page of a list. For these the client has a method that reads all pages. */
 export type Paged = Call & { query: { shape: { after: unknown } } };
 
 type Described = Omit<Call, 'name' | 'tag'>;

@@ -18,7 +18,9 @@ export const Problem = schemaOf(
       errors: z
         .array(z.strictObject({ path: z.string(), message: z.string() }))
         .optional()
-        .describe('Of `invalid_body`, and of a query: the fields that are wrong, 20 at most.'),
+        .describe(
+          'Of `invalid_body`, and of a wrong query: the fields that are wrong, 20 at most.',
+        ),
       items: z
         .array(
           z.strictObject({
@@ -33,7 +35,11 @@ export const Problem = schemaOf(
           'Of `out_of_stock` and `refund_exceeds` at /v1: every item of which too much is wanted.',
         ),
       shortfall: balance.optional().describe('Of `insufficient_credit` at /v1: what is lacking.'),
-      index: z.int().min(0).optional().describe('At /v1/bulk: the call that was refused.'),
+      index: z
+        .int()
+        .min(0)
+        .optional()
+        .describe('Of /v1/bulk: the index of the refused call, from 0.'),
       stock: balance.optional().describe('Of `stock_changed`: the stock as it is.'),
     })
     .describe('A failure (RFC 9457).'),
@@ -56,7 +62,7 @@ export const PARAMETERS: Json = {
 };
 
 export const HEADERS: Json = {
-  ETag: { description: 'It stands for the content of the answer.', schema: { type: 'string' } },
+  ETag: { description: 'It identifies the content of the answer.', schema: { type: 'string' } },
   Location: { description: 'The path of what was created.', schema: { type: 'string' } },
   'X-Request-Id': {
     description: "The request's own id if it has a valid one, or a new one.",

@@ -182,7 +182,8 @@ const headersOf = (...names: string[]): Json =>
 const RESPONSES: Json = {
   ...Object.fromEntries(Object.entries(SHARED).map(([name, codes]) => [name, problem(codes)])),
   NotModified: {
-    description: 'It is what `If-None-Match` names. There is no body.',
+    description:
+      'Nothing has changed since the answer that `If-None-Match` names. There is no body.',
     headers: headersOf('X-Request-Id', 'ETag'),
   },
 };

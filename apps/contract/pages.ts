@@ -1,4 +1,4 @@
-/** Lists: what a query may ask for, and the page that answers it. */
+/** Lists: the parameters of a query, and the page that answers it. */
 import { z } from 'zod';
 import { whole } from './values.ts';
 
@@ -7,7 +7,7 @@ const CURSOR = 'must be the `next` of a page of this list';
 
 /** The parameters of every list. */
 export const page = {
-  limit: whole(1, LIMIT_MAX).default(100).describe('Entries of a page, at most.'),
+  limit: whole(1, LIMIT_MAX).default(100).describe('The most entries in a page.'),
   after: z
     .string()
     .regex(/^[\w-]{1,400}$/, CURSOR)
@@ -15,12 +15,12 @@ export const page = {
     .describe('The `next` of the page before.'),
 };
 
-/** A cursor that only looks like one is refused with the same words. */
+/** For a cursor of the right form that this list has not given. */
 export const wrongCursor = { path: 'after', message: CURSOR };
 
 export const pageOf = <T extends z.ZodType>(entry: T) =>
   z.strictObject({
     data: z.array(entry),
     has_more: z.boolean(),
-    next: z.string().optional().describe('The `after` of the next page, if there is more.'),
+    next: z.string().optional().describe('The `after` of the next page, if there are more.'),
   });

@@ -34,7 +34,7 @@ export function seconds(high: number) {
   return z.int(error).min(1, error).max(high, error);
 }
 
-/** A time of the store's clock, in UTC. */
+/** A time by the store's clock, in UTC. */
 export const time = z.iso.datetime();
 
 const REASON = 'must be 1-200 characters, without control characters';
@@ -48,11 +48,11 @@ export const quantity = z.int().min(1).max(AMOUNT_MAX);
 const [KEYS_MAX, VALUE_MAX] = [50, 500];
 const KEY = 'must be named by 1-40 of the characters A-Z a-z 0-9 . _ -';
 const VALUE = `must be text of at most ${VALUE_MAX} characters`;
-/** What a caller keeps with a row, for its own use. */
+/** Data of the caller, stored with a row. */
 export const metadata = z
   .record(z.string().regex(/^[\w.-]{1,40}$/), z.string(VALUE).max(VALUE_MAX, VALUE), {
     error: ({ code }) => (code === 'invalid_key' ? KEY : 'must be a JSON object'),
   })
   .refine((data) => Object.keys(data).length <= KEYS_MAX, `must have at most ${KEYS_MAX} entries`)
   .meta({ maxProperties: KEYS_MAX })
-  .describe('Kept for the caller, and shown by creates, reads and lists.');
+  .describe('Data of the caller, which creates, reads and lists show.');

@@ -10,7 +10,7 @@ export type Admission = (request: Incoming) => void;
  * @param hosts names that `Host` may have: `shop.example`, `.shop.example` for all below it as
  *   well, or `*` for any. IP addresses are always allowed: a page cannot be loaded under one that
  *   its author controls and that leads here.
- * @param cors which pages of other sites may call all the same
+ * @param cors the pages of other sites that may call nevertheless
  */
 export function admission(hosts: readonly string[], cors: Cors): Admission {
   const isAllowed = hostMatcher(hosts);

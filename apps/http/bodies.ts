@@ -43,7 +43,7 @@ export function invalidBody(errors: readonly FieldError[]): RequestError {
   return new RequestError('invalid_body', detail, { facts });
 }
 
-/** Larger than any valid body (of `BODY_MAX_BYTES`). They bound the time that one body takes. */
+/** More than any valid body of `BODY_MAX_BYTES` has. They bound the time that one body takes. */
 const DEPTH_MAX = 16;
 const VALUES_MAX = 5000;
 

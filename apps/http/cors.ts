@@ -2,28 +2,28 @@
 import type { Incoming } from './exchange.ts';
 
 export interface Cors {
-  /** A page of a listed origin makes the request, and of /v1. */
+  /** Whether a page of a listed origin makes the request, and its path is under /v1. */
   admits(request: Incoming): boolean;
   /**
-   * The answer to a browser that asks whether a page may send a request, if it may.
+   * The answer to a preflight request, if the page may send the request that it announces.
    * @param methods those of the path
    */
   preflight(request: Incoming, methods: readonly string[]): Response | undefined;
-  /** Lets the page read the answer, if it may. Without a listed origin the page cannot. */
+  /** Lets a page of a listed origin read the answer. */
   share(request: Incoming, response: Response): void;
 }
 
-/** Headers that a page may send, beside those that it always may. */
+/** Headers that a page may send, beside those that browsers always allow. */
 const SENT = 'authorization, content-type, idempotency-key, if-none-match, x-request-id';
-/** Headers that a page may read, beside those that it always may. */
+/** Headers that a page may read, beside those that browsers always allow. */
 const READ = 'location, etag, idempotency-replayed, retry-after, x-request-id';
 /**
- * How long a browser need not ask again, in seconds: as long as Chromium remembers at most. An
- * origin that leaves the list is shut out at once all the same, since every request is checked.
+ * Seconds for which a browser may cache the answer to a preflight; Chromium caches no longer. An
+ * origin that leaves the list is still refused at once, since every request is checked.
  */
 const MAX_AGE_S = 7200;
 
-/** @param origins exactly as browsers send them; if there are none, nothing differs */
+/** @param origins exactly as browsers send them; none: no page of another origin may call */
 export function cors(origins: readonly string[]): Cors {
   const listed = new Set(origins);
   const originOf = (request: Incoming): string | undefined => {
@@ -50,7 +50,7 @@ export function cors(origins: readonly string[]): Cors {
       response.headers.append('vary', 'Origin');
       const origin = originOf(request);
       if (origin === undefined) return;
-      // Not for requests with cookies, since nothing here knows its caller by them.
+      // Without allow-credentials: Kassa does not use cookies.
       response.headers.set('access-control-allow-origin', origin);
       response.headers.set('access-control-expose-headers', READ);
     },
@@ -60,7 +60,7 @@ export function cors(origins: readonly string[]): Cors {
 /** The path as it stands in the request line, which is the one that is routed. */
 const isOfV1 = (url: string): boolean => url.startsWith('/v1/', pathIn(url));
 
-/** Programs may read the contract too. */
+/** The contract is shared too: pages may read it. */
 const isShared = (url: string): boolean =>
   isOfV1(url) || /^\/openapi\.json(?:\?|$)/.test(url.slice(pathIn(url)));
 

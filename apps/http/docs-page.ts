@@ -24,7 +24,7 @@ below. The contract for programs is <a href="/openapi.json">/openapi.json</a> (O
 <code>outcome_unknown</code>, certainly changed nothing.</li>
 <li>An answer with <code>Retry-After</code> may be repeated. With an <code>Idempotency-Key</code>
 every call may: its first answer is recorded with its effect, and repeated for 24 hours.</li>
-<li>Kassa's folder has small shops to copy, docs/shop.ts and docs/shop.py, and a typed client.</li>
+<li>The repository has two small shops to copy, docs/shop.ts and docs/shop.py, and a typed client.</li>
 </ul>
 ${Object.entries(TAGS).map(
   ([tag, title]) => html`<h2>${title}</h2>

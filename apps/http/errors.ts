@@ -11,7 +11,7 @@ const ERRORS_MAX = 20;
 /** Characters of a field's name that an answer repeats. */
 const NAME_MAX = 64;
 
-/** The detail of a problem, and its `errors`. @param whole what has no field of its own */
+/** The detail of a problem, and its `errors`. @param whole names an error without a path */
 export function factsOf(errors: readonly FieldError[], whole: string) {
   const [first = { path: '', message: 'is wrong' }] = errors;
   const others = errors.length > 1 ? `; and ${errors.length - 1} more` : '';
@@ -19,7 +19,7 @@ export function factsOf(errors: readonly FieldError[], whole: string) {
   return { detail, facts: { errors: errors.slice(0, ERRORS_MAX) } };
 }
 
-/** @param kind of a field @param at the path of what was parsed */
+/** @param kind what the fields are called @param at where the parsed value stands */
 export const fieldErrors = (
   { issues }: z.core.$ZodError,
   kind: 'field' | 'parameter',

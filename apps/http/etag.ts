@@ -1,9 +1,9 @@
-/** An answer with an ETag, or 304 to whoever has it already (RFC 9110, 13.1.2). */
+/** An answer with an ETag, or 304 if the client has it already (RFC 9110, 13.1.2). */
 import { createHash } from 'node:crypto';
 import type { Context } from 'hono';
 import type { Env } from './exchange.ts';
 
-/** The tag is weak: gateways compress answers, and the bytes are then others. */
+/** The tag is weak, because gateways that compress answers change their bytes. */
 export function answerTagged(c: Context<Env>, body: Record<string, unknown>): Response {
   const text = JSON.stringify(body);
   const tag = `"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"`;
@@ -12,12 +12,12 @@ export function answerTagged(c: Context<Env>, body: Record<string, unknown>): Re
   return c.body(text, 200, { 'content-type': 'application/json' });
 }
 
-/** Weak comparison: `W/` does not count. What is no list of tags is ignored. */
+/** Weak comparison: `W/` does not count. A malformed list is ignored. */
 function names(header: string | undefined, tag: string): boolean {
   if (header === undefined) return false;
   if (header.trim() === '*') return true;
   return LIST.test(header) && header.match(/"[^"]*"/g)?.some((one) => one === tag) === true;
 }
 
-/** A tag may have commas, but no quotes. */
+/** A tag may contain commas, but no quotes. */
 const LIST = /^(?:[ \t]*(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"[ \t]*(?:,|$))+$/;

@@ -10,7 +10,7 @@ import { wrongQuery } from './query.ts';
 
 /**
  * Answers a page.
- * @param list names it: the cursor of another list is refused
+ * @param list its name: the cursor of another list is refused
  * @param start the position before the first entry
  */
 export async function answerPage<Row, P extends Position>(
@@ -29,7 +29,7 @@ export async function answerPage<Row, P extends Position>(
   });
 }
 
-/** Metadata as they are kept: the text of a JSON object. */
+/** Parses metadata, which the store has as the text of a JSON object. */
 export const metadataIn = ({ metadata }: { metadata: string | null }) =>
   metadata === null ? undefined : (JSON.parse(metadata) as Record<string, string>);
 
@@ -42,9 +42,9 @@ export const movementOf = ({ at, amount, reason, order_id, balance }: Movement) 
   balance,
 });
 
-/** Before everything in a list by id. */
+/** The position before the first entry of a list by id. */
 export const BY_ID: readonly [string] = [''];
-/** Before everything in a list by time and id, the newest first, and the oldest first. */
+/** The same of lists by time and id: the newest first, and the oldest first. */
 export const NEWEST_FIRST: readonly [number, string] = [Number.MAX_SAFE_INTEGER, ''];
 export const OLDEST_FIRST: readonly [number, string] = [-1, ''];
 

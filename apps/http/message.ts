@@ -6,7 +6,7 @@ import { RequestError } from './problem.ts';
 /** Of the request line and the header fields together; and the number of fields. */
 export const HEAD_MAX_BYTES = 16 * 1024;
 const FIELDS_MAX = 100;
-/** The largest body of most calls, which is JSON of /v1. */
+/** The largest body of most calls of /v1. */
 export const BODY_MAX_BYTES = 64 * 1024;
 
 const LARGER = new Map(CALLS.map(({ path, body_max_bytes }) => [path, body_max_bytes]));
@@ -177,4 +177,4 @@ function readLength(headers: HeaderFields, is_1_0: boolean, target: string): num
 }
 
 export const tooLarge = (most: number): RequestError =>
-  new RequestError('body_too_large', `a body has at most ${most} bytes here`);
+  new RequestError('body_too_large', `a body of this call has at most ${most} bytes`);

@@ -1,4 +1,4 @@
-/** The query of a call that takes one, held to its type. */
+/** Reads the query of a call that takes one. */
 import type { z } from 'zod';
 import { Failure } from '../../db/failure.ts';
 import { type FieldError, factsOf, fieldErrors } from './errors.ts';

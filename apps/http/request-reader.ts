@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Unreadable } from './exchange.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
-import { giveRoom, takeRoom } from './large-bodies.ts';
+import { freeRoom, reserveRoom } from './large-bodies.ts';
 import { BODY_MAX_BYTES, bodyMaxBytes, type RequestHead, readHead } from './message.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -19,7 +19,7 @@ export class RequestReader {
   readonly #received = new GrowingBuffer();
   #head: RequestHead | undefined;
   #chunks: ChunkedBody | undefined;
-  /** Bytes of room for the body of the request that is read or answered, if it is large. */
+  /** Bytes reserved for the body of the request that is read or answered, if it may be large. */
   #room = 0;
 
   append(bytes: Buffer): void {
@@ -38,7 +38,7 @@ export class RequestReader {
 
   clear(): void {
     this.#received.clear();
-    this.#leaveRoom();
+    this.#freeRoom();
   }
 
   /**
@@ -48,7 +48,7 @@ export class RequestReader {
    */
   next(sendContinue: () => void): WholeRequest | undefined {
     const received = this.#received;
-    if (!this.#head) this.#leaveRoom(); // the request before is answered
+    if (!this.#head) this.#freeRoom(); // the request before is answered
     while (!this.#head && received.bytes[0] === CR && received.bytes[1] === LF) {
       // Old clients send an empty line behind a body.
       received.bytes = received.bytes.subarray(2);
@@ -80,12 +80,12 @@ export class RequestReader {
     if (chunked_max !== undefined) this.#chunks = new ChunkedBody(chunked_max);
     const most = chunked_max ?? Number(length);
     if (most <= BODY_MAX_BYTES) return;
-    takeRoom(most);
+    reserveRoom(most);
     this.#room = most;
   }
 
-  #leaveRoom(): void {
-    giveRoom(this.#room);
+  #freeRoom(): void {
+    freeRoom(this.#room);
     this.#room = 0;
   }
 

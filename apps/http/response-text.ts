@@ -27,7 +27,7 @@ export async function responseText(
     text += `${name}: ${value}\r\n`;
   });
   if (closes) text += 'connection: close\r\n';
-  // RFC 9110 forbids the length of a 204. That of a 304 would be of the answer that it spares.
+  // RFC 9110 forbids it in a 204. In a 304 it would be the length of the answer that is not sent.
   const has_length = status === 204 || status === 304 || headers.has('content-length');
   if (!has_length) text += `content-length: ${Buffer.byteLength(body)}\r\n`;
   return `${text}\r\n${body}`;

@@ -26,7 +26,7 @@ export interface ServeOptions {
   separate_metrics?: boolean;
   /** Allowed names of hosts, as `admission` takes them; any if it is not set. */
   hosts?: readonly string[];
-  /** Of pages that may call /v1, as `cors` takes them; none if it is not set. */
+  /** Origins whose pages may call /v1, as `cors` takes them; none if it is not set. */
   origins?: readonly string[];
 }
 

@@ -25,7 +25,7 @@ export function submitJson(
   return run(c, store, answering(c, command, formOf(call)), operationFor(c, call));
 }
 
-/** The key of a call of /v1, with its body; undefined if it has no key. */
+/** The operation of a call of /v1, whose key is for its body too; undefined if it has no key. */
 export function operationFor(c: Context<Env>, call: Call): Operation | undefined {
   const operation = operationOf(c);
   if (operation && call.body && c.env.body) {
@@ -47,7 +47,7 @@ export async function run(
   return send(c, answer, replayed);
 }
 
-/** What was created comes with its id first. Its lines may be many, so they are not parsed. */
+/** The id comes first in the answer. It may have many lines, so it is not parsed. */
 function idIn(body: string): string {
   const [, id] = /^\{"id":"([\w-]+)"/.exec(body) ?? [];
   assert(id, 'an answer 201 begins with an id');
@@ -158,12 +158,12 @@ export function send(c: Context<Env>, { status, body }: Answer, replayed: boolea
   return c.body(body, status as ContentfulStatusCode, { 'content-type': content_type });
 }
 
-/** An estimate: a line has 28 bytes and the id of its item, which has 36 if we made it. */
+/** An estimate: a line has 28 bytes, and an id, which has 36 if Kassa made it. */
 const BYTES_A_ROW = 64;
 
 /**
- * Refuses a body, before it is parsed, if its command would find the queue full: a burst of large
- * ones would keep the process from everything else.
+ * Refuses a body before it is parsed, if its command would find the queue full: parsing a burst of
+ * large bodies would block the process.
  */
 export const assertRoom =
   (store: Store) =>

@@ -18,7 +18,7 @@ export const write = <C extends Call>(
   commandFor: (params: Parsed<C['params']>, body: Input<C>) => Command,
 ): Write => ({ call, commandFor: commandFor as Write['commandFor'] });
 
-/** A route for each of them, that makes its command alone. */
+/** Adds a route for each of them, which submits its command alone. */
 export function routeWrites(app: Hono<Env>, store: Store, writes: readonly Write[]): void {
   for (const { call, commandFor } of writes) {
     const admit = call.body && assertRoom(store);

@@ -75,7 +75,7 @@ export const removeItem = (order_id: string, item_id: string): Command => ({
   },
 });
 
-/** What the order holds is free again. */
+/** Removes the order. What it holds is free again. */
 export const removeOrder = (
   order_id: string,
   show = (id: string): Record<string, unknown> => ({ order_id: id }),
@@ -164,7 +164,7 @@ function charge(order: Order, user: User, items: Item[], now_us: number, show: S
   const paid = { ...order, paid: true, payment: null, paid_at: now_us, held_until: null };
   const changes: Changes = { orders: [paid], users: [{ ...user, credit }], items };
   if (payment === null) return accept(show(paid), changes);
-  // It precedes the checkout, or the statement would pass through less than nothing.
+  // Before the checkout, or a balance of the statement would be below zero.
   const at = now_us - 1;
   const taken_in = { user_id, amount: payment, reason: 'payment_taken_in', order_id, at };
   return accept(show(paid), { ...changes, credit_movements: [taken_in] });
@@ -179,7 +179,8 @@ export interface Basket {
 
 /**
  * Creates orders, and replaces existing ones. What was paid for a replaced order, and not refunded,
- * stays spent: movements record it, so that they explain every balance and stock without that order.
+ * stays spent: movements record it, so that they explain every balance and stock without that
+ * order.
  */
 export const initOrders = (baskets: readonly Basket[], msg: string): Command => ({
   keys: { orders: baskets.map((basket) => basket.order_id) },
@@ -210,7 +211,7 @@ function spentCredit(order: Order) {
   const movement = { user_id, reason: 'batch_init', order_id: null };
   if (order.paid && refunded === null) return [{ ...movement, amount: -total_cost }];
   if (order.paid && refunded !== null) {
-    // The new order has no refunds, so those of this one must not count as its own.
+    // The new order has the same id and no refunds, so this movement offsets those of the old one.
     const forgotten = { ...movement, reason: 'refund', order_id, amount: -refunded };
     return [{ ...movement, amount: refunded - total_cost }, forgotten];
   }

@@ -1,4 +1,4 @@
-/** What an order holds, taken back: before any change of its lines, and when it is paid or goes. */
+/** Ends the hold of an order: before its lines change, and when it is paid or removed. */
 import {
   type Decision,
   type Item,
@@ -12,11 +12,11 @@ import { isHeld, release } from '../../db/holds.ts';
 
 interface Unheld {
   order: Order;
-  /** Its items, if it has had a hold. */
+  /** Its items without the hold; none if it had no hold. */
   items: Item[];
 }
 
-/** An order whose lines may change. A hold that has expired is taken back first. */
+/** The order, if its lines may change. A hold that has expired is removed first. */
 export function openBasket(rows: Rows, order: Order): Unheld | { decision: Decision } {
   const { id } = order;
   if (order.paid) return { decision: refuse('already_paid', `order ${id} is paid`) };
@@ -28,8 +28,8 @@ export function openBasket(rows: Rows, order: Order): Unheld | { decision: Decis
 }
 
 /**
- * The order without its hold. Even one that has expired is taken out of the items, whose time moves
- * past it by that: the clocks of the store's nodes differ, and nobody may find it alive again.
+ * The order without its hold. Even a hold that has expired is removed from the items. That moves
+ * their `changed_at` past it, so that no node whose clock is behind finds the hold still valid.
  * @returns the keys to lock if the items are not locked
  */
 export function unhold(rows: Rows, order: Order): Unheld | { lock: Keys } {

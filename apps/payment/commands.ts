@@ -74,7 +74,7 @@ export const cancelPayment = (
     if (refusal) return refusal;
     const paid = order.paid ? order.total_cost : order.payment;
     if (paid === null) return refuse('not_paid', `nothing was paid for order ${order_id}`);
-    // The whole total would be given back, and all of the stock.
+    // A cancel would give back the whole total and all of the stock, refunded parts included.
     if (hasRefunds(order)) {
       return refuse('already_refunded', `order ${order_id} has refunds: refund what is left`);
     }

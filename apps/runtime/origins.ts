@@ -13,14 +13,14 @@ export const origins = z
 
 function complaintAbout(text: string): string | undefined {
   if (text === '*') {
-    return 'must name each origin: with * any page could buy in the name of its visitor';
+    return 'must name each origin: with * any page could make purchases for its visitors';
   }
   if (text === 'null') {
-    return 'must name each origin: null is any page in a sandbox or a file';
+    return 'must name each origin: null is the origin of every sandboxed page and local file';
   }
   if (!ORIGIN.test(text) || !URL.canParse(text)) {
-    return 'must be origins with commas, such as https://shop.example';
+    return 'must be origins separated by commas, such as https://shop.example';
   }
   const { origin } = new URL(text);
-  return text === origin ? undefined : `must name ${origin} as browsers do, not ${text}`;
+  return text === origin ? undefined : `must name ${origin}, as browsers send it, not ${text}`;
 }

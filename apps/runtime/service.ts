@@ -16,7 +16,7 @@ import { stop, stopOnSignal } from './shutdown.ts';
 import { describeStore } from './store-url.ts';
 import { type Config, LEVELS, variables } from './variables.ts';
 
-/** Several are joined. */
+/** The routes of a service, in parts that are served together. */
 export type Routes = readonly ((store: Store, options: { batch_init: boolean }) => Hono<Env>)[];
 
 /**

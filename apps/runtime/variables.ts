@@ -53,7 +53,7 @@ export const variables = z.object({
     .describe('host names that callers may use for this service; * for any'),
   CORS_ORIGINS: origins
     .optional()
-    .describe('origins whose pages may call /v1 from a browser, beside the own'),
+    .describe('other origins whose pages may call /v1 from a browser'),
   BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
   LANES: z
     .string()

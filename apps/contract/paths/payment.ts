@@ -8,7 +8,7 @@ const payment = z.strictObject({ user_id: id, order_id: id, credit: balance });
 const cancel = {
   methods: ['POST'],
   description:
-    'After a checkout the stock returns too, and the order is open again. What is refunded stays so.',
+    'After a checkout the stock returns too, and the order is open again. An order with refunds is not cancelled.',
   answer: payment,
   writes: true,
 } as const;

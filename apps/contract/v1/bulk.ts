@@ -17,8 +17,10 @@ export const BULK_WRITES: readonly Call[] = [userCalls, itemCalls, orderCalls, r
 
 const call = z.strictObject({
   method: z.enum(['POST', 'PUT', 'PATCH', 'DELETE'], 'must be POST, PUT, PATCH or DELETE'),
-  path: z.string('must be a path').describe('Of a write of /v1, such as `/v1/users/7/deposits`.'),
-  // Kept as it is, and held to the type of its call.
+  path: z
+    .string('must be a path')
+    .describe('The path of a write of /v1, such as `/v1/users/7/deposits`.'),
+  // Checked later, against the type of its call.
   body: z.unknown().optional().meta({ type: 'object' }),
 });
 
@@ -28,7 +30,7 @@ export const bulkCalls = callsOf('bulk', {
     path: '/v1/bulk',
     summary: 'Make up to 1,000 writes of /v1 in one call',
     description:
-      'each: every call by itself, in any order, with an answer of its own. all: in their order, in one transaction; the first refusal is the answer, with the index of its call, and nothing has changed.',
+      'each: makes every call by itself, in any order, and answers each. all: makes the calls in their order, in one transaction; if one is refused, its refusal is the answer, with the index of the call, and nothing has changed.',
     params: {},
     body: z.strictObject({
       mode: z.enum(['each', 'all'], MODE),
@@ -46,7 +48,7 @@ export const bulkCalls = callsOf('bulk', {
             body: z
               .looseObject({})
               .optional()
-              .describe('Left out of an answer of more than 4 MiB: read the order instead.'),
+              .describe('Left out if the answer would exceed 4 MiB: read the order instead.'),
           }),
         )
         .describe('In the order of the calls.'),

@@ -10,8 +10,8 @@ const item = z.strictObject({
   id,
   price: balance,
   stock: balance,
-  held: balance.describe('What orders hold of the stock now.'),
-  available: balance.describe('What can be taken: stock less held.'),
+  held: balance.describe('The quantity that orders hold now.'),
+  available: balance.describe('What can be taken: the stock less what is held.'),
   metadata: metadata.optional(),
 });
 

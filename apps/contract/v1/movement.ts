@@ -6,11 +6,11 @@ const change = z.int().min(-AMOUNT_MAX).max(AMOUNT_MAX);
 
 export const movement = z.strictObject({
   at: time.optional(),
-  amount: change.describe('What it added, or below 0 what it took.'),
+  amount: change.describe('What was added; below 0, what was taken.'),
   reason: z.string(),
   order_id: id.optional(),
   balance: change.describe('The credit, or the stock, after it.'),
 });
 
-export const ADDS_UP = `The first balance is that of now, and each one is the balance of the next entry plus the amount. Checkouts
-from before Kassa kept their time come last, without at; balances before them may be below 0.`;
+export const ADDS_UP = `The first balance is the current one; each is the balance of the next entry plus the amount. Checkouts
+from before Kassa recorded their times come last, without at; balances before them may be below 0.`;

@@ -49,7 +49,7 @@ const order = z.strictObject({
   metadata: metadata.optional(),
 });
 
-/** What has happened, with further fields by its type. */
+/** An entry of a history, with further fields by its type. */
 const event = z.looseObject({ at: time.optional(), type: z.string() });
 const ofOrder = { params: { order_id: id }, answer: order } as const;
 
@@ -70,11 +70,11 @@ export const orderCalls = callsOf('orders', {
           .boolean('must be true or false')
           .optional()
           .describe('Take the stock and the money at once.'),
-        hold_s: ttl_s.optional().describe('Hold the lines for so long; not with checkout.'),
+        hold_s: ttl_s.optional().describe('Hold the lines for this long; not with checkout.'),
       })
       .refine(({ checkout, hold_s }) => !checkout || hold_s === undefined, {
         path: ['hold_s'],
-        message: 'is not for an order that is paid at once',
+        message: 'must be left out with checkout',
       }),
     status: 201,
     answer: order,
@@ -103,16 +103,16 @@ export const orderCalls = callsOf('orders', {
   list: {
     methods: ['GET'],
     path: '/v1/orders',
-    summary: 'List orders by id; those of one user the newest first',
-    description: `A page may have fewer entries than its limit, or none, while has_more is true: with a state,
-because few orders are in it; without, because orders have many lines.`,
+    summary: 'List orders by id, or those of one user, the newest first',
+    description: `A page may have fewer entries than its limit, or none, while has_more is true: if few orders are in the
+state, or if the orders have many lines.`,
     params: {},
     query: z.strictObject({
       user_id: id.optional(),
       state: z
         .enum(state.options, `must be one of ${state.options.join(', ')}`)
         .optional()
-        .describe('As it is now.'),
+        .describe('The current state.'),
       ...page,
     }),
     answer: pageOf(order),
@@ -124,8 +124,8 @@ because few orders are in it; without, because orders have many lines.`,
     methods: ['GET'],
     path: '/v1/orders/{order_id}/history',
     summary: 'Read what has happened to an order, in order',
-    description: `The types are created, payment (an amount that was paid towards it), paid (its checkout), cancelled and
-others. What happened before Kassa kept its time has no at, or is missing.`,
+    description: `The types are created, payment (an amount paid towards the order), paid (its checkout), cancelled, refunded,
+held, released and others. What happened before Kassa recorded times has no at, or is missing.`,
     params: { order_id: id },
     query: z.strictObject(page),
     answer: pageOf(event),
@@ -150,7 +150,7 @@ others. What happened before Kassa kept its time has no at, or is missing.`,
     path: '/v1/orders/{order_id}/hold',
     summary: 'Hold the stock of an order while somebody pays',
     description:
-      'Others cannot take what is held. The hold ends by itself: after at least ttl_s seconds, and at most an eighth of that later, rounded up to a second; held_until is exact. A held order that is held again gets the new time.',
+      'Others cannot take what is held. The hold ends by itself, after at least ttl_s seconds and at most an eighth more, rounded up to a second; held_until is exact. A held order that is held again gets the new time.',
     body: z.strictObject({ ttl_s }),
     refusals: ['order_not_found', 'item_not_found', 'order_empty', 'already_paid', 'out_of_stock'],
     writes: true,

@@ -7,7 +7,7 @@ import { wanted } from './orders.ts';
 const refund = z.strictObject({
   id,
   order_id: id,
-  amount: balance.describe('What the user got back: quantities times the prices of the lines.'),
+  amount: balance.describe('What the user got back: the quantities times the prices of the lines.'),
   lines: z
     .array(z.strictObject({ item_id: id, quantity }))
     .describe('Sorted by the id of the item.'),
@@ -20,17 +20,17 @@ export const refundCalls = callsOf('refunds', {
     methods: ['POST'],
     path: '/v1/orders/{order_id}/refunds',
     summary: 'Give back the money for lines of a paid order, and their stock, in one transaction',
-    description: 'Never more of a line than was bought, less what was refunded before.',
+    description: 'Of a line at most the quantity that was bought, less what was refunded before.',
     params: { order_id: id },
     body: z.strictObject({
       lines: wanted
         .min(1, 'must have at least one line')
         .optional()
-        .describe('All that is left if it is not given.'),
+        .describe('If not given, all that is left.'),
       restock: z
         .boolean('must be true or false')
         .optional()
-        .describe('Whether the units return to the stock: true if it is not given.'),
+        .describe('Whether the units return to the stock; true if not given.'),
       reason: reason.optional(),
     }),
     status: 201,

@@ -30,7 +30,7 @@ export interface Purchase {
   /** Each item once. */
   lines: readonly Wanted[];
   checkout: boolean;
-  /** How long the new order holds its lines; without a checkout only. */
+  /** How long the new order holds its lines; only without a checkout. */
   hold_s?: number | undefined;
   metadata?: Record<string, string> | undefined;
 }
