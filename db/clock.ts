@@ -6,7 +6,8 @@ export interface Clock {
   now(): number;
   pause(ms: number): Promise<void>;
   /**
-   * Calls `run` after `ms` in which this process could hear: for limits on the silence of others.
+   * Calls `run` after `ms`, for time limits on the answers of others: time during which the event
+   * loop of this process was blocked, so that it could not read an answer, hardly counts.
    * @returns a function that cancels the call
    */
   after(ms: number, run: () => void): () => void;
@@ -34,9 +35,9 @@ export const systemClock: Clock = {
   uuid: () => crypto.randomUUID(),
 };
 
-/** A slice counts once, however long the event loop was busy: then this process heard nobody. */
+/** Each slice counts once, however long the event loop was blocked during it. */
 const SLICES = 8;
-/** What a busy process may add to three times the limit. */
+/** However busy the process is, the limit ends after three times its length and this. */
 const BUSY_MAX_MS = 5000;
 
 /** Exponential backoff with full jitter: waits random(0, min(250 ms, 5 ms × 2^tries)). */

@@ -13,21 +13,21 @@ import type {
 } from './schema.ts';
 import type { Service } from './service.ts';
 
-/** The engine notes when users and items change, so decisions need not. */
+/** The engine records when users and items change, so decisions need not. */
 export type User = Omit<typeof users.$inferSelect, 'changed_at'>;
 export type Item = Omit<typeof items.$inferSelect, 'changed_at'>;
 export type Line = Omit<typeof order_lines.$inferSelect, 'order_id'>;
 /** An order is read, locked and written together with its lines. */
 export type Order = typeof orders.$inferSelect & { lines: readonly Line[] };
-/** `at` is the time of the decision, unless a change is told of that happened before. */
+/** `at` is the time of the decision, unless the movement records an earlier change. */
 export type CreditMovement = Omit<typeof credit_movements.$inferSelect, Stamped> & { at?: Time };
 export type StockMovement = Omit<typeof stock_movements.$inferSelect, Stamped> & { at?: Time };
-/** Something that has happened to an order. The engine notes the time, unless it is given. */
+/** Something that has happened to an order. The engine adds the time, unless it is given. */
 export type OrderEvent = Pick<typeof order_events.$inferSelect, 'order_id' | 'type'> & {
   data: Record<string, unknown>;
   at?: number;
 };
-/** What a caller keeps with a row: the text of a JSON object. */
+/** Data of a caller, stored with a row: the text of a JSON object. */
 export interface Metadata {
   of: 'user' | 'item' | 'order';
   id: string;
@@ -66,7 +66,7 @@ export interface Rows {
    * change of the locked rows, and than that of each decision before.
    */
   readonly now_us: number;
-  /** No service of a version that knows neither holds nor refunds can write: see session.ts. */
+  /** Services of versions without holds and refunds can no longer write: see session.ts. */
   readonly fenced: boolean;
 }
 
@@ -80,9 +80,9 @@ export interface Changes {
   stock_movements?: readonly StockMovement[];
   order_events?: readonly OrderEvent[];
   metadata?: readonly Metadata[];
-  /** Orders whose metadata go, before those of the same decision come. */
+  /** Orders whose metadata are deleted, before those of the same decision are written. */
   cleared_metadata?: readonly string[];
-  /** The last moment that these changes name, if several decisions made them: see together.ts. */
+  /** The latest time in these changes, if several decisions made them: see together.ts. */
   last_us?: number;
 }
 
@@ -145,7 +145,7 @@ export const keysOf = (order: Order): Keys => ({
   items: order.lines.map((line) => line.item_id),
 });
 
-/** Also of a free order, which has no amount to give back. */
+/** By its lines, since the refunds of a free order have no amount. */
 export const hasRefunds = (order: Order): boolean =>
   order.lines.some((line) => line.refunded !== null);
 
@@ -174,11 +174,11 @@ export const refuse = (
 export const accept = (body: Record<string, unknown>, changes?: Changes): Decision =>
   changes ? { outcome: { body }, changes } : { outcome: { body } };
 
-/** Further changes of what was accepted; a refusal has none. */
+/** Adds changes to what was accepted; a refusal stays as it is. */
 export const withChanges = (decision: Decision, more: Changes): Decision =>
   'changes' in decision ? { ...decision, changes: { ...decision.changes, ...more } } : decision;
 
-/** Keeps the metadata of a new row, if there are any. */
+/** The change that stores the metadata of a new row, if it has any. */
 export const keep = (
   of: Metadata['of'],
   id: string,
@@ -191,7 +191,7 @@ export function timeOf(us: number): string {
   return `${second}.${String(us % 1_000_000).padStart(6, '0')}Z`;
 }
 
-/** What is left of metadata that are not written yet. */
+/** The metadata that are still to be written after these orders were cleared. */
 export const keptMetadata = (metadata: Metadata[], cleared: readonly string[]): Metadata[] =>
   cleared.length === 0
     ? metadata

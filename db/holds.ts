@@ -1,15 +1,15 @@
 /**
- * Holds: stock that orders keep for themselves until a second at which it is free again by itself.
- * An item's row has the held quantity for each such second (`items.holds`), so nothing has to clean
- * up in time: a decision counts what has expired as free. Time never goes back for an item, since
+ * Holds: stock that is kept for an order until a stated second, and is then free by itself. An
+ * item's row has the held quantity for each such second (`items.holds`), and a decision counts what
+ * has expired as free, so nothing has to clean up in time. Time never goes back for an item, since
  * decisions are later than the last change of each row that they lock.
  */
 import type { Item, Order } from './command.ts';
 import { assert } from './failure.ts';
 
 /**
- * The second at which a hold expires that begins now: after at least `ttl_s`, rounded up to a grain
- * of an eighth of it at most, so that all holds of an item share a few hundred seconds.
+ * The second at which a hold that begins now expires: after at least `ttl_s`, rounded up to a
+ * multiple of at most an eighth of it, so that all holds of an item share a few hundred seconds.
  */
 export function expiryOf(ttl_s: number, now_us: number): number {
   const grain_s = 2 ** Math.max(0, Math.floor(Math.log2(ttl_s / 8)));
@@ -18,7 +18,7 @@ export function expiryOf(ttl_s: number, now_us: number): number {
 
 const isOver = (until_s: number, now_us: number): boolean => until_s * 1e6 <= now_us;
 
-/** Whether the order holds its lines now. Its row may keep a hold that has expired. */
+/** Whether the order holds its lines now. Its row may still have a hold that has expired. */
 export const isHeld = ({ held_until }: Pick<Order, 'held_until'>, now_us: number): boolean =>
   held_until !== null && !isOver(held_until, now_us);
 
@@ -33,7 +33,7 @@ export function heldOf({ holds }: Pick<Item, 'holds'>, now_us: number): number {
 export const availableOf = (item: Item, now_us: number): number =>
   item.stock - heldOf(item, now_us);
 
-/** The item with a further hold. */
+/** The item with one more hold, and without all that have expired. */
 export function hold(item: Item, until_s: number, quantity: number, now_us: number): Item {
   const holds = live(item, now_us);
   holds.set(until_s, (holds.get(until_s) ?? 0) + quantity);

@@ -10,7 +10,9 @@ export interface Marker {
   id: string;
 }
 
-/** Every transaction writes one. The `2` is the version of the schema: see schema.ts. */
+/**
+ * Every transaction writes a marker. `2` is the version of the schema: see `writer` in schema.ts.
+ */
 export const writeMarker = (sql: Sql, { service, id }: Marker, end: 'committed' | 'undone') =>
   sql`insert into ${tableOf(service)(sql)} (key, fingerprint, status, answer, writer, expires_at)
       values (${markerKey(id)}, ${end}, 0, '', 2, now() + interval '1 hour')`;

@@ -51,8 +51,8 @@ export const items = pgTable(
 /**
  * One basket. `payment` is the amount that was paid towards the order with `pay` and not cancelled.
  * A checkout absorbs it, so an order never has a payment and a checkout at once. `paid_at` is the
- * time of the checkout in microseconds since 1970; it fits in between the changes of its user and
- * of its items. It is null if the order is not paid, or was paid before there was this column.
+ * time of the checkout in microseconds since 1970, in order with the changes of its user and of its
+ * items. It is null if the order is not paid, or was paid before there was this column.
  * `held_until` is the second since 1970 at which the holds of its lines expire; once that has
  * passed, the order is open again, though the column keeps it until the next change.
  * `refunded` is the amount that was given back after the checkout, null for none. `created_at` is
@@ -82,8 +82,8 @@ export const orders = pgTable(
 );
 
 /**
- * The orders of each user by time: what an index on `orders` would say. CockroachDB can overwrite
- * the rows of a table unread only if it has no index. An order of unknown time counts as of 0.
+ * The orders of each user by time, in place of an index on `orders`: CockroachDB can overwrite the
+ * rows of a table unread only if it has no secondary index. An order of unknown time has 0.
  */
 export const orders_of_user = pgTable(
   'orders_of_user',
@@ -155,8 +155,8 @@ export const stock_movements = pgTable(
 );
 
 /**
- * Append-only: what has happened to an order beside its creation and its checkout, of which the
- * order itself tells. `data` is a JSON object, as text; `at` is in microseconds since 1970.
+ * Append-only: what has happened to an order, except its creation and its checkout, which the order
+ * itself records. `data` is a JSON object, as text; `at` is in microseconds since 1970.
  */
 export const order_events = pgTable(
   'order_events',
@@ -170,8 +170,8 @@ export const order_events = pgTable(
 );
 
 /**
- * What callers keep with a row: a JSON object, as text. Apart from the row, which changes often and
- * would be copied whole each time.
+ * Data of callers, stored with a row: a JSON object, as text. It has a table of its own because the
+ * row changes often, and each change writes the whole row.
  */
 const metadataOf = <Name extends string>(name: Name) =>
   pgTable(name, { id: text().primaryKey(), data: text().notNull() });
@@ -183,8 +183,8 @@ export const order_metadata = metadataOf('order_metadata');
  * The operations of a service, so that each happens once: the recorded answer of a call with an
  * idempotency key (key `k:…`, fingerprint = method and path), and a marker for each transaction
  * (key `t:…`), which settles a commit whose answer was lost. Each service has its own table, which
- * no other role may touch. `writer` is the version of the schema that the writer knows: the CHECK of
- * a contraction keeps older services from writing at all, since every transaction has a marker.
+ * no other role may touch. `writer` is the version of the schema that the writer knows: the CHECK
+ * of a contraction keeps older services from writing at all, since every transaction has a marker.
  * Where the sweeper needs an index on expires_at, tune-tables.ts makes it.
  */
 const operationsOf = <Name extends string>(name: Name) =>

@@ -1,4 +1,6 @@
-/** Several commands as one: each decides on the rows as those before it left them, all or nothing. */
+/**
+ * Several commands as one, all or nothing: each decides on the rows as the earlier ones left them.
+ */
 import {
   type Changes,
   type Command,
@@ -17,9 +19,9 @@ import {
 } from './command.ts';
 import { stamp } from './stamp.ts';
 
-/** Lines of orders that they read or write together: a transaction of more takes too long. */
+/** Lines of orders that they read or write together: with more, a transaction takes too long. */
 const LINES_TOGETHER_MAX = 10_000;
-/** Rows that they may name, some of them several times: as many lines, and what belongs to them. */
+/** Rows that they may name, repetitions included: enough for as many lines, and their orders. */
 export const ROWS_TOGETHER_MAX = 12_000;
 /** Of the answers of a bulk. Those of `all` are shorter, since their lines are bounded. */
 export const ANSWERS_TOGETHER_MAX_BYTES = 4 * 1024 * 1024;
@@ -33,7 +35,7 @@ export const together = (
   commands: readonly Command[],
   render: (body: Record<string, unknown>, index: number) => string,
 ): Command<Together> => ({
-  // Not merged: the engine counts them, as a measure of what the command keeps in memory.
+  // Not merged: the engine counts them to estimate what the command keeps in memory.
   keys: {
     orders: commands.flatMap(({ keys }) => keys.orders ?? []),
     users: commands.flatMap(({ keys }) => keys.users ?? []),
@@ -60,18 +62,18 @@ export const together = (
   },
 });
 
-const TOO_MANY_LINES = `the calls concern more than ${LINES_TOGETHER_MAX} lines of orders`;
+const TOO_MANY_LINES = `the calls use more than ${LINES_TOGETHER_MAX} lines of orders`;
 const tooMuch = (index: number, detail: string) => ({
   outcome: { index, refusal: 'limit_exceeded', detail: `${detail}: send fewer calls` } as const,
 });
 
-/** The keys for which the commands ask. If each asked only in its turn, it could take many turns. */
+/** All keys that the commands ask for, so that one further round of locks is usually enough. */
 function lacking(commands: readonly Command[], rows: Rows): Keys {
   const asked = commands.map((command) => command.decide(rows));
   return mergeKeys(...asked.flatMap((decision) => ('lock' in decision ? decision.lock : [])));
 }
 
-/** The locked rows, with the effects of the commands so far. */
+/** The locked rows, with the changes of the commands so far. */
 class Overlay implements Rows {
   readonly #orders = new Map<string, Order | undefined>();
   readonly #users = new Map<string, User>();
@@ -147,7 +149,7 @@ class Overlay implements Rows {
     return this.#lines_in_all > LINES_TOGETHER_MAX;
   }
 
-  /** What all of them have changed; undefined if nothing. */
+  /** The changes of all commands; undefined if there are none. */
   changes(): Changes | undefined {
     if (!this.#changed) return undefined;
     const orders = [...this.#orders];

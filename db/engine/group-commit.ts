@@ -31,7 +31,7 @@ export interface Engine {
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
   /**
-   * For a caller who would do much work before it can submit a command of so many rows.
+   * For a caller with much work to do before it can submit a command of this many rows.
    * @throws Failure overloaded, if `submit` would
    */
   assertRoom(rows: number): void;
@@ -119,19 +119,19 @@ class GroupCommit implements Engine {
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
     if (this.#closing) return refuse('store_unavailable', 'the service is stopping');
     const rows = countKeys(command.keys);
-    const full = this.#isFull(rows);
+    const full = this.#whyFull(rows);
     if (full) return refuse('overloaded', full);
     this.#rows += rows;
     return this.#answerTo(command, operation).finally(() => (this.#rows -= rows));
   }
 
   assertRoom(rows: number): void {
-    const full = this.#isFull(rows);
+    const full = this.#whyFull(rows);
     if (full) throw new Failure('overloaded', full);
   }
 
-  /** Why a command that names so many rows is refused, if it is. */
-  #isFull(rows: number): string | undefined {
+  /** Why a command that names this many rows is refused, if it is. */
+  #whyFull(rows: number): string | undefined {
     if (this.queued() >= this.#limits.queue_max) {
       return 'the queue of this service is full; nothing was tried';
     }

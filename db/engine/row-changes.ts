@@ -15,7 +15,7 @@ export interface RowChanges<T> {
 
 export type OrderLine = Line & { order_id: string };
 
-/** Orders whose entries in the lists of their users appear or vanish. */
+/** Orders whose entries in the lists of their users are added or removed. */
 export interface Listings {
   made: Order[];
   removed: Order[];

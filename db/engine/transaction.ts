@@ -92,7 +92,7 @@ async function lockRows(
   const lines_max = works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max;
   const opening = [sql`begin isolation level serializable`];
   const row_ms = Math.min(bounds.row_ms, GATED_ROW_MS);
-  // The last of them tells the time.
+  // The last of them returns the time.
   if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));
   else opening.push(askTime(sql));
   const locks = lockStatements(sql, keys, { skip_held: gated, lines_max });
@@ -172,8 +172,8 @@ async function ending(
   if (failed === commit && isCertainAbort(error)) return { end: 'aborted', error };
   // A statement sent behind this COMMIT could find its transaction still open.
   connection.destroy();
-  // An error in a session that goes on has aborted the transaction, and the COMMIT cannot undo that.
-  // An error that ends the session may come from a pooler, while the server has committed.
+  // An error in a session that goes on has aborted the transaction, and the COMMIT cannot undo
+  // that. An error that ends the session may come from a pooler, while the server has committed.
   if (failed !== commit && leavesSession(error)) return { end: 'aborted', error };
   return { end: 'ambiguous', results, error };
 }

@@ -87,14 +87,14 @@ async function apply(sql: Sql, statement: string): Promise<number> {
 }
 
 /**
- * Whether a migration takes something away that the version before needs, or closes the store to
- * it. It runs after the rollout, by itself: `bun run migrate --contract`.
+ * Whether a migration removes something that the version before needs, or closes the store to it.
+ * Contractions run after the rollout, when asked for: `bun run migrate --contract`.
  */
 export const isContraction = (name: string): boolean => /^\d+_contract_/.test(name);
 
 /**
- * The migrations of this version; contractions only if they are asked for, or if the store is new
- * and so has no services of a version before.
+ * The migrations of this version; contractions only if they are asked for, or on a new store, which
+ * no service of an earlier version uses.
  */
 export async function dueMigrations(
   connection: Connection,
@@ -113,7 +113,7 @@ async function isNew({ sql }: Connection): Promise<boolean> {
   }
 }
 
-/** Every contraction of this version has run. */
+/** Whether every contraction of this version has run. */
 export async function isContracted({ sql }: Connection): Promise<boolean> {
   const rows = await sql`select name from migrations where step = 0`;
   const complete = new Set(rows.map(({ name }) => String(name)));

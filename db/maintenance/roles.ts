@@ -12,14 +12,14 @@ export type Grants = Readonly<Record<string, readonly Privilege[]>>;
  */
 const engineOf = (service: Service): Grants => ({
   [operationsTable(service)]: ['select', 'insert', 'delete'],
-  migrations: ['select'], // readiness, and the lists that need a contraction
+  migrations: ['select'], // readiness, and whether the contraction has run
   write_gate: ['update'], // PostgreSQL requires it to lock the table, which has no rows
 });
 
 /**
  * By role, then table. Both databases require UPDATE to lock a row (`select … for update`), and
- * SELECT to update one. Movements and events are append-only: no service changes or deletes them. The
- * operator makes `kassa_migrate`, which owns the tables.
+ * SELECT to update one. Movements and events are append-only: no service changes or deletes them.
+ * The operator makes `kassa_migrate`, which owns the tables.
  */
 export const ROLES: Readonly<Record<string, Grants>> = {
   kassa_order: {
@@ -29,7 +29,7 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     order_lines: ['select', 'insert', 'update', 'delete'],
     // A checkout charges the user and takes the stock; a new order locks its user, a new line locks
     // its item. The engine writes whole rows, so UPDATE of the stock alone is not enough. /v1/bulk
-    // makes users and items too, and changes them.
+    // creates and changes users and items too.
     users: ['select', 'insert', 'update'],
     items: ['select', 'insert', 'update'],
     user_metadata: ['insert'],

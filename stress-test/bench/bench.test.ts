@@ -206,14 +206,14 @@ test("targets compare with pgbench's best over all clients, and skip missing fig
   expect(targets.map((target) => target.met)).toEqual(met);
 });
 
-test('targets of purchases compare what was measured side by side, with the spread', () => {
+test('targets of purchases compare measurements of the same turn, with their spread', () => {
   const rates = (call: Run['call'], side: Side, ...per_s: number[]): Result => ({
     ...resultOf({ call, side }, {}),
     part: 'purchase',
     summary: summarise(per_s.map((rate) => sampleOf({ per_s: rate }))),
   });
   const results = [
-    resultOf({}, { per_s: 1_000_000 }), // of another hour
+    resultOf({}, { per_s: 1_000_000 }), // of another run
     rates('purchase', 'kassa', 6000, 7000, 3500),
     rates('purchase_by_path', 'kassa', 2000, 2500, 1000),
     rates('checkout', 'kassa', 10_000, 8750, 5000),

@@ -60,7 +60,7 @@ export async function newDatabase(
   const database_url = withDatabase(server_url, name);
   const connection = await open(database_url);
   const { sql } = connection;
-  // The usual way keeps no lists of orders, which the audit would miss after the contraction.
+  // The usual way writes no lists of orders, which the audit would report after the contraction.
   const expansions = (await readMigrations()).filter(({ name }) => !isContraction(name));
   await migrate(connection, expansions);
   const inChunks = openChunks(show);

@@ -12,7 +12,7 @@ import { highest, type Sample } from './sample.ts';
 import { type Service, startKassa, startOneTransactionEach } from './services.ts';
 
 export interface Open {
-  /** Makes a call that pays until the services have compiled its code. Once is enough. */
+  /** Repeats a call that pays until the services have compiled its code. Once is enough. */
   warmUp(call: Call): Promise<void>;
   /** @param rate calls a second, for an open loop */
   measure(run: Run, time: Time, rate?: number): Promise<Sample>;

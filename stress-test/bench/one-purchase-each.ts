@@ -1,14 +1,16 @@
-/** The usual implementation of a whole purchase: POST /v1/orders with `checkout`, validated by zod. */
+/**
+ * The usual implementation of a whole purchase: POST /v1/orders with `checkout`, validated by zod.
+ */
 import { HTTPException } from 'hono/http-exception';
 import type { TransactionSql } from 'postgres';
 import { z } from 'zod';
 
 /**
- * Connections in the pool of purchases. Tried with 256 clients, in turns, on two cores that others
- * used too: READ COMMITTED with 8, 16 and 32 connections; SERIALIZABLE with 8 and 16; and
- * `update … where stock >= …` in place of locks. Of these, locks at READ COMMITTED with 16 took the
- * least time, or as little as any. One statement of CTEs took two thirds of it. It is left out,
- * since few write it: it cannot say why it refused.
+ * Connections in the pool of purchases. Tried with 256 clients, in turns, on two cores with other
+ * work: READ COMMITTED with 8, 16 and 32 connections; SERIALIZABLE with 8 and 16; and
+ * `update … where stock >= …` instead of locks. Of these, locks at READ COMMITTED with 16
+ * connections were the fastest, or as fast as any. One statement of CTEs took two thirds of the
+ * time; it is left out, because few would write it: it cannot say why it refused.
  */
 export const PURCHASE_POOL_SIZE = 16;
 
@@ -26,8 +28,8 @@ type Purchase = z.output<typeof purchaseBody>;
 type Transaction = TransactionSql<{ int8: number }>;
 
 /**
- * Locks first, users before items and those by id, so that no two purchases can wait for each other
- * in a circle. Every row that it decides on is locked: correct at READ COMMITTED too.
+ * Locks first, users before items and items by id, so that purchases cannot deadlock. Every row
+ * that the decision uses is locked, so it is correct at READ COMMITTED too.
  */
 export async function purchase(tx: Transaction, { user_id, lines: wanted }: Purchase) {
   const order_id = crypto.randomUUID();

@@ -23,7 +23,7 @@ export type Call =
   | 'add_item'
   | 'create';
 
-/** The calls that pay an order: a workload of the generator counts each once. */
+/** The calls that pay for an order: a workload of the generator counts each once. */
 export const PAYING: readonly Call[] = ['checkout', 'purchase', 'purchase_by_path'];
 
 export interface Run {
@@ -35,7 +35,7 @@ export interface Run {
   fewer?: boolean;
   /** Open loop: the rate, as a share of the closed loop's throughput. */
   rate_share?: number;
-  /** The name of the run within its group, if its side is not enough. */
+  /** The name of the run within its group, if its side does not identify it. */
   label?: string;
 }
 
@@ -133,7 +133,9 @@ function calls({ quick }: Settings): Group[] {
   );
 }
 
-/** The same purchases, each way; and checkouts of orders that exist, the least that they cost. */
+/**
+ * The same purchases each way, and checkouts of existing orders: the least that a purchase costs.
+ */
 function purchases({ quick }: Settings): Group[] {
   return (quick ? [FULL_CLIENTS] : [IDLE_CLIENTS, 64, FULL_CLIENTS]).map((n) => ({
     part: 'purchase' as const,

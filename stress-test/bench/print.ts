@@ -17,7 +17,7 @@ export interface Table {
 /** Explains the ways to purchase. */
 const PURCHASES_TEXT = `One call: POST /v1/orders with two lines and checkout. Four calls: create, addItem, addItem
 and checkout of the paths, timed from the first call to the last answer. Only the checkout: of
-orders that exist. One transaction each: POST /v1/orders the usual way, JSON, zod and a
+orders that exist. One transaction each: POST /v1/orders the usual way: JSON, zod and a
 transaction at READ COMMITTED, a pool of ${PURCHASE_POOL_SIZE}. "Kassa is": one call, relative to that.`;
 
 type Results = Outcome['results'];

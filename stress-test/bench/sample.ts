@@ -28,7 +28,7 @@ export interface Spread {
 
 export interface Summary {
   per_s: Spread;
-  /** The rate of each measurement, in turn: those of one turn were measured side by side. */
+  /** The rate of each measurement, by turn. */
   rates: readonly number[];
   p50_ms: Spread;
   p99_ms: Spread;
@@ -53,7 +53,7 @@ export const summarise = (samples: readonly Sample[]): Summary => ({
 
 /**
  * How many times as fast one is as the other: the ratio of the medians, and the lowest and highest
- * of the turns. What slows the machine for a while slows both sides of a turn.
+ * ratio within a turn. What slows the machine for a while slows both sides of a turn.
  */
 export function ratioOf(one: Summary, other: Summary): Spread | undefined {
   const median = one.per_s.median / other.per_s.median;

@@ -44,8 +44,9 @@ export interface Workload {
   /** Fills in the next call. @returns false if there is none */
   next(call: Call): boolean;
   /**
-   * Handles an answer; status 0 for none. @returns what a 2xx counts as; `goes_on`: it does not
-   * count, since the next call of this connection continues what it began
+   * Handles an answer; status 0 for none.
+   * @returns what a 2xx counts as; `goes_on` does not count, since the next call of this connection
+   * continues the same purchase
    */
   answered(call: Call, status: number, body: string): Done | 'goes_on';
 }

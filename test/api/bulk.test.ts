@@ -68,7 +68,7 @@ test('all changes nothing if one call is refused, and says which and why', async
   expect((await kassa.get(`/v1/orders/${open}`)).body.state).toBe('open');
 });
 
-test('all removes held orders, whose items each of them has to lock', async () => {
+test('all removes several held orders, each of which has to lock its items', async () => {
   const [buyer, thing] = [await user(), await item(9)];
   const hold = { user_id: buyer, lines: [lineOf(thing, 2)], hold_s: 60 };
   const held = await times(3, async () => (await order(hold)).body.id);
@@ -109,7 +109,7 @@ test.each(['each', 'all'])(
   },
 );
 
-test('a key that another call of the service has used lets no call of a bulk happen', async () => {
+test('a bulk under a key that another call has used makes none of its calls', async () => {
   const buyer = await user(0);
   const headers = { 'idempotency-key': newId() };
   await post('/v1/orders', { user_id: buyer }, headers);
@@ -119,7 +119,7 @@ test('a key that another call of the service has used lets no call of a bulk hap
   expect(await creditOf(buyer)).toBe(0);
 });
 
-test('the changes of one all have their moments in its order, each its own', async () => {
+test('each change of one all has a time of its own, in the order of the calls', async () => {
   const [buyer, thing] = [await user(0), await item(0)];
   const stock = (delta: number): Sent => [`POST /v1/items/${thing}/stock`, { delta }];
   const buy: Sent = [
@@ -162,7 +162,7 @@ test('bulks beside single calls on the same rows keep every balance explained', 
   await expectCleanAudit();
 });
 
-test('an order that is removed and made again in one call has its new metadata alone', async () => {
+test('an order that is removed and created again in one bulk has only its new metadata', async () => {
   const [user_id, id] = [await user(), newId()];
   await order({ id, user_id, metadata: { of: 'the first' } });
   const make = (of: string): Sent => ['POST /v1/orders', { id, user_id, metadata: { of } }];

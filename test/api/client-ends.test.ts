@@ -1,4 +1,4 @@
-/** What ends a call at once: its signal, and answers that are not of Kassa. */
+/** What ends a call at once: its signal, and answers that do not come from Kassa. */
 import { expect, test } from 'bun:test';
 import { type ClientOptions, KassaError, openClient } from '../../apps/client/client.ts';
 
@@ -42,7 +42,7 @@ test.each<[when: string, fetch: typeof silent, changed_nothing: boolean]>([
   expect(cause).toBe(ending.signal.reason);
 });
 
-test('a call whose signal has ended before sends nothing', async () => {
+test('a call whose signal is aborted already sends nothing', async () => {
   let calls = 0;
   const fetch: typeof silent = async () => {
     calls++;
@@ -54,7 +54,7 @@ test('a call whose signal has ended before sends nothing', async () => {
   expect([calls, error.code, error.changed_nothing]).toEqual([0, 'aborted', true]);
 });
 
-test('an answer that comes although the call was ended is the answer', async () => {
+test('an answer that arrives after the signal aborted is still returned', async () => {
   const ending = new AbortController();
   const fetch: typeof silent = async () => {
     ending.abort();
@@ -109,8 +109,8 @@ test.each<[what: string, answer: () => Response, said: string]>([
 );
 
 test.each(['shop.example', 'localhost:8000', '/', 'ftp://shop.example'])(
-  '%s is no address of an API',
+  '%s is not the address of an API',
   (address) => {
-    expect(() => openClient(address)).toThrow(`${address} is no URL of http or https`);
+    expect(() => openClient(address)).toThrow(`${address} is not an http or https URL`);
   },
 );

@@ -1,4 +1,6 @@
-/** The client repeats exactly what may be repeated, and says what may have happened. */
+/**
+ * The client repeats exactly what may be repeated, and says whether a call may have taken effect.
+ */
 import { afterAll, expect, test } from 'bun:test';
 import { type ClientOptions, KassaError, openClient } from '../../apps/client/client.ts';
 import { openKassa } from '../support/kassa.ts';
@@ -14,7 +16,7 @@ afterAll(async () => {
   await services.close();
 });
 
-/** Loses answers, or requests, in turn. */
+/** Loses answers, or requests, alternately. */
 function lossy(lose: 'answers' | 'requests'): NonNullable<ClientOptions['fetch']> {
   let calls = 0;
   return async (url, init) => {
@@ -41,7 +43,7 @@ test.each(['answers', 'requests'] as const)(
   },
 );
 
-/** A server that gives these answers in turn, and then the last again and again. */
+/** A server that gives these answers in turn, and then repeats the last. */
 function scripted(...answers: (() => Response)[]): { origin: string; keys: (string | null)[] } {
   const keys: (string | null)[] = [];
   const server = Bun.serve({

@@ -12,7 +12,7 @@ const stage = openStage();
 const own = await newDatabase();
 const port = await freePort();
 const origin = `http://127.0.0.1:${port}`;
-/** The pages of a shop: an origin that may call, and the same under a name that may not. */
+/** The pages of a shop: under an origin that may call, and under one that may not. */
 const shop = Bun.serve({
   port: 0,
   hostname: '127.0.0.1',
@@ -104,14 +104,14 @@ const fetch = async () =>
     : Response.json({ id: 'u' });
 const kassa = openClient('http://kassa', { fetch });
 await Promise.all([kassa.users.create(), kassa.users.create({}, { signal })]);
-for (let i = 0; i < 5; i++) await setImmediate(); // Node tells of ended timers a turn later
+for (let i = 0; i < 5; i++) await setImmediate(); // Node reports cleared timers a turn later
 console.log(JSON.stringify([calls, timers.size, getEventListeners(signal, 'abort').length]));`;
   await Bun.write(join(folder, 'timers.mjs'), code);
   const child = Bun.spawn(['node', join(folder, 'timers.mjs')], { stderr: 'pipe' });
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   expect([err, JSON.parse(out || 'null')]).toEqual(['', [4, 0, 0]]);
 });
-/** Code as the address of a module. */
+/** The code as a URL from which a page imports it. */
 const moduleOf = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`;
 
 /** What pages of other origins can do: what they read of each answer, and how each call ends. */
@@ -134,9 +134,9 @@ export async function order({ openClient }, origin, user_id) {
   return [order_id, read];
 }
 export async function attempts({ openClient }, origin, user_id) {
-  const once = (url, init) => fetch(url, { ...init, signal: null }); // and for as long as it takes
+  const once = (url, init) => fetch(url, { ...init, signal: null }); // without a time limit
   const kassa = openClient(origin, { deadline_ms: 0, fetch: once });
-  const unseen = { method: 'POST', mode: 'no-cors' }; // sent without asking
+  const unseen = { method: 'POST', mode: 'no-cors' }; // sent without a preflight
   for (const path of ['/payment/add_funds/' + user_id + '/5', '/v1/users/' + user_id + '/deposits']) {
     await fetch(origin + path, { ...unseen, body: path.startsWith('/v1') ? '{"amount":5}' : null });
   }
@@ -196,7 +196,7 @@ test.skipIf(!opened)(
     const body = { body: '{"id":"of-the-form","credit":3}' };
     expect(await send('users-create', body)).toContain('\n201\n{"id":"of-the-form","credit":3}');
     const deposit = await send('users-deposit', { body: '{"amount":4}' });
-    expect(deposit).toContain(`\n200\n{"id":"${user_id}","credit":9}`); // the first id that came
+    expect(deposit).toContain(`\n200\n{"id":"${user_id}","credit":9}`); // the first id that it got
     expect(faults).toEqual([]);
     const query = { user_id: `${user_id}`, q_limit: '1' };
     expect(await send('users-movements', query)).toMatch(

@@ -33,7 +33,7 @@ class Tables {
   orders = new Map<string, Order>();
   /** What the movements of a user or an item add up to: exact, as in the audit, even above 2^53. */
   moved = new Map<string, bigint>();
-  /** What the records of refunds of each order add up to. */
+  /** The sum of the records of each order's refunds. */
   refunded = new Map<string, number>();
   now_us = 1;
 
@@ -119,7 +119,7 @@ const call: fc.Arbitrary<Call> = fc.oneof(
   weighted(3, { call: fc.constant('refund'), order, item, amount, restock: fc.boolean() }),
   weighted(1, { call: fc.constant('refundAll'), order, restock: fc.boolean() }),
 );
-/** Seconds that pass before a call: the holds of most expire in time. */
+/** Seconds that pass before a call, so that most holds expire during a run. */
 const pause_s = fc.oneof(
   { weight: 4, arbitrary: fc.constant(0) },
   { weight: 1, arbitrary: fc.nat({ max: 12 }) },
@@ -201,7 +201,7 @@ test('every call has the outcome and the effect of the sequential model', () => 
   expect(rare.filter((outcome) => !reached.has(outcome))).toEqual([]);
 });
 
-test('several calls as one are all of them in their order, or none, and say which is refused', () => {
+test('several calls as one command take effect in their order, or not at all, and say which is refused', () => {
   const reached = new Set<string>();
   fc.assert(
     fc.property(
@@ -262,7 +262,7 @@ function expectSame(world: World, { users, items, orders, refunded }: Tables): v
   }
 }
 
-/** What each item's row says is held now is what the orders of the world hold. */
+/** The held quantity in each item's row is what the orders of the model hold. */
 function expectHeld(world: World, { items, now_us }: Tables): void {
   for (const item of items.values()) {
     let held = 0;

@@ -30,7 +30,7 @@ async function walk(
     expect(data.length).toBeLessThanOrEqual(Number(query.limit ?? 100));
     found.push(...data);
     if (next === undefined) return found;
-    expect(next).not.toBe(after); // or it would never end
+    expect(next).not.toBe(after); // or this loop would never end
     after = next;
     await between();
   }
@@ -38,7 +38,7 @@ async function walk(
 const idsOf = (entries: readonly Entry[]) => entries.map(({ id }) => id);
 
 const owner = await user();
-/** Each list, how its entries are sorted, and how one is made. */
+/** Each list, how its entries are sorted, and how an entry is made. */
 const lists: [path: string, query: object, newest_first: boolean, make: (id: string) => unknown][] =
   [
     ['/v1/users', {}, false, (id) => post('/v1/users', { id })],
@@ -105,7 +105,7 @@ test('an order in a list is what its own read shows, with its metadata', async (
   }
 });
 
-test('an order that takes the id of a removed one has nothing of it', async () => {
+test('an order with the id of a removed one inherits nothing from it', async () => {
   const [id, user_id, other] = [newId(), await user(), await user()];
   await order({ id, user_id, metadata: { of: 'the first' } });
   expect((await kassa.call('DELETE', `/v1/orders/${id}`)).status).toBe(200);
@@ -156,7 +156,7 @@ test('the state of an order filters lists, and is what its own read shows', asyn
       expect([id, body.state]).toEqual([id, state]);
     }
   }
-  // What was written by hand is taken back, or nothing would explain it.
+  // Undoes what was written by hand, which no record explains.
   await withConnection(
     ({ sql }) => sql`update orders set refunded = null, held_until = null`,
     kassa.database_url,
@@ -236,7 +236,7 @@ test.each<[query: string, path: string, message: string]>([
   expect(reply.body.detail).toBe(`${path}: ${message}`);
 });
 
-test('every wrong parameter is named, and other calls ignore a query as before', async () => {
+test('every wrong parameter is named; calls that take no query ignore it', async () => {
   const { body } = await kassa.get('/v1/users?limit=x&page=2&after=!');
   const names = body.errors.map(({ path }: { path: string }) => path);
   expect(names.sort()).toEqual(['after', 'limit', 'page']);

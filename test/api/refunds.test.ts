@@ -100,7 +100,7 @@ test('an order that is unknown or not paid has no refunds', async () => {
   refused(await kassa.get(`/v1/orders/${id}/refunds/${newId()}`), 404, 'refund_not_found');
 });
 
-test('a free order is refunded by line, for nothing, and stays paid', async () => {
+test('a free order is refunded by line, for 0, and stays paid', async () => {
   const user_id = await user(0);
   const free = (await post('/v1/items', { price: 0, stock: 3 })).body.id;
   const { id } = (await order({ user_id, lines: [lineOf(free, 3)], checkout: true })).body;
@@ -177,7 +177,7 @@ test('a refund with a key happens once', async () => {
   expect((await state()).slice(0, 3)).toEqual([80, 11, 10]);
 });
 
-test('any refunds of an order give back its total at most, and exactly it in the end', async () => {
+test('any refunds of an order give back at most its total, and in the end exactly that', async () => {
   const quantity = fc.integer({ min: 1, max: 4 });
   const lines = fc.oneof(
     fc.record({ a: quantity }),
@@ -249,7 +249,7 @@ test('batch_init over refunded orders leaves every sum explained, and no refund 
   await expectCleanAudit(own.database_url);
 });
 
-test('until services of the version before are kept out, a refund is 503 not_ready', async () => {
+test('before the contraction a refund is 503 not_ready', async () => {
   const database_url = await open.database(undefined, { migrated: false });
   const connection = await open.connection(database_url);
   const migrations = await readMigrations();

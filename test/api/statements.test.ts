@@ -1,4 +1,4 @@
-/** Statements add up to the credit and the stock of now, and histories tell what happened. */
+/** Statements add up to the current credit and stock, and histories have what happened. */
 import { afterAll, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { openAlone, times } from '../support/kassa.ts';
@@ -30,7 +30,7 @@ async function walk<Entry>(path: string, limit: number): Promise<Entry[]> {
 const creditOf = (id: string, limit = 1000) => walk<Movement>(`/v1/users/${id}/movements`, limit);
 const stockOf = (id: string, limit = 1000) => walk<Movement>(`/v1/items/${id}/movements`, limit);
 
-/** Each balance is that of the entry before it in time plus the amount; the newest is that of now. */
+/** Each balance is that of the earlier entry plus the amount; the newest is the current one. */
 function expectToAddUp(statement: Movement[], now: number): void {
   const balances = [...statement.map(({ balance }) => balance), 0];
   if (statement.length === 0) expect(now).toBe(0);
@@ -42,7 +42,7 @@ function expectToAddUp(statement: Movement[], now: number): void {
   }
 }
 
-/** The values that were seen, without repetitions, come in this order among the balances. */
+/** The values that were read, without repetitions, are among the balances in this order. */
 function expectToPassThrough(statement: Movement[], seen: number[]): void {
   let rest = statement.map(({ balance }) => balance).reverse();
   for (const [i, value] of seen.entries()) {
@@ -54,7 +54,7 @@ function expectToPassThrough(statement: Movement[], seen: number[]): void {
 
 type Ids = { users: string[]; items: string[]; orders: [id: string, user_id: string][] };
 const one = <T>(of: T[], n: number) => of[n % of.length] as T;
-/** What may happen. Each may be refused, and then changes nothing. */
+/** The calls that are made. Each may be refused, and then changes nothing. */
 const CALLS: ((ids: Ids, n: number, amount: number) => Promise<unknown>)[] = [
   ({ users }, n, amount) => post(`/v1/users/${one(users, n)}/deposits`, { amount }),
   ({ users }, n, amount) =>
@@ -138,7 +138,7 @@ test('many changes in one transaction stand in the order of their decisions', as
   }
 });
 
-test('a page that is read again later is the same, whatever came after it', async () => {
+test('a page that is read again later is the same, whatever has happened since', async () => {
   const user_id = await user(50);
   for (const amount of [1, 2, 3, 4]) await post(`/v1/users/${user_id}/deposits`, { amount });
   const path = `/v1/users/${user_id}/movements`;
@@ -165,7 +165,7 @@ test('a checkout that is cancelled later stays where it was', async () => {
   expect(told(await stockOf(item_id))).toEqual(['cancel 10', 'add 8', 'checkout 7', 'opening 9']);
 });
 
-test('two changes of one decision have a moment each', async () => {
+test('two changes of one decision have different times', async () => {
   await post('/v1/users', { id: '0', credit: 9 });
   await kassa.post('/orders/batch_init/1/1/1/1');
   await kassa.post('/payment/pay/0/0/5');
@@ -175,7 +175,7 @@ test('two changes of one decision have a moment each', async () => {
   expectToAddUp(statement, 4);
 });
 
-test('a payment that a checkout takes in is given back just before it', async () => {
+test('a payment that a checkout counts is given back just before it', async () => {
   const user_id = await user(30);
   const { id } = (await order({ user_id, lines: [lineOf(await item(), 4)] })).body;
   await kassa.post(`/payment/pay/${user_id}/${id}/20`);

@@ -26,7 +26,7 @@ Again with the same key: paid 54. It is 1 order; Ada has 46.
 0 teas are left.
 `;
 const python = need('python3');
-/** The calls that write, each of which loses its first answer on the bad connection. */
+/** The writes, each of which loses its first answer on the bad connection. */
 const WRITES = 1 + 2 + 1 + 2 + 20 + 20;
 
 for (const [file, lines_max, program] of [

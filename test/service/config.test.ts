@@ -123,24 +123,24 @@ test('CORS_ORIGINS is a list of origins as browsers send them', () => {
   }
 });
 
-const SHOP = 'must name https://shop.example as browsers do, not';
+const SHOP = 'must name https://shop.example, as browsers send it, not';
 test.each([
-  ['*', 'must name each origin: with * any page could buy in the name of its visitor'],
+  ['*', 'must name each origin: with * any page could make purchases for its visitors'],
   ['https://shop.example,*', 'must name each origin: with *'],
-  ['null', 'must name each origin: null is any page in a sandbox or a file'],
-  ['https://*.example', 'must be origins with commas, such as https://shop.example'],
-  ['shop.example', 'must be origins with commas'],
-  ['ftp://shop.example', 'must be origins with commas'],
-  ['file:///shop', 'must be origins with commas'],
-  ['https://shop.example,', 'must be origins with commas'],
-  ['https://shop.example, https://a.example', 'must be origins with commas'],
+  ['null', 'must name each origin: null is the origin of every sandboxed page and local file'],
+  ['https://*.example', 'must be origins separated by commas, such as https://shop.example'],
+  ['shop.example', 'must be origins separated by commas'],
+  ['ftp://shop.example', 'must be origins separated by commas'],
+  ['file:///shop', 'must be origins separated by commas'],
+  ['https://shop.example,', 'must be origins separated by commas'],
+  ['https://shop.example, https://a.example', 'must be origins separated by commas'],
   ['https://shop.example/', `${SHOP} https://shop.example/`],
   ['https://shop.example/page?a', `${SHOP} https://shop.example/page?a`],
-  ['https://user:secret@shop.example', 'must be origins with commas'],
+  ['https://user:secret@shop.example', 'must be origins separated by commas'],
   ['https://Shop.example', `${SHOP} https://Shop.example`],
   ['HTTPS://shop.example', `${SHOP} HTTPS://shop.example`],
   ['https://shop.example:443', `${SHOP} https://shop.example:443`],
-  ['https://shop.example:99999', 'must be origins with commas'],
+  ['https://shop.example:99999', 'must be origins separated by commas'],
 ])('CORS_ORIGINS=%s is refused', (CORS_ORIGINS, said) => {
   const complaint = complaintAbout({ CORS_ORIGINS });
   expect(complaint).toStartWith(`configuration: CORS_ORIGINS ${said}`);

@@ -22,7 +22,7 @@ const callsAt = (at: () => number) =>
   callsOn((sent) => fetch(new Request(sent.url.replace('//kassa', `//127.0.0.1:${at()}`), sent)));
 const [ours, without] = [callsAt(() => port), callsAt(() => plain)];
 
-/** What a browser says of a page. */
+/** The headers by which a browser describes the page. */
 const pageOf = (origin: string) => ({ origin, 'sec-fetch-site': 'cross-site' });
 const asking = (origin: string, method = 'POST') => ({
   ...pageOf(origin),
@@ -40,7 +40,7 @@ const pick = (headers: Headers, like: object) =>
 
 const ofV1 = CALLS.filter(({ tag }) => tag === 'orders');
 const paths = [...new Set(ofV1.map(({ path }) => path)), '/openapi.json'];
-test.each(paths)('a listed origin is told what %s takes', async (path) => {
+test.each(paths)('a preflight from a listed origin answers what %s takes', async (path) => {
   const taken = ofV1.filter((call) => call.path === path).flatMap(({ methods }) => methods);
   const filled = path.replace('{order_id}', 'nothing');
   for (const origin of CORS_ORIGINS.split(',')) {
@@ -96,7 +96,7 @@ test.each<[what: string, path: string, headers: object]>([
   expect(said.some(([name]) => name === 'access-control-allow-methods')).toBe(false);
 });
 
-test('a page of a listed origin buys, and may read answer, Location and refusals', async () => {
+test('a page of a listed origin can buy, and may read answers, Location and refusals', async () => {
   const [user_id, item_id] = [await user(), await item(3)];
   const lines = [lineOf(item_id, 2)];
   const sent = JSON.stringify({ user_id, lines, checkout: true });
@@ -122,7 +122,7 @@ test('a page of a listed origin buys, and may read answer, Location and refusals
   for (const reply of replies) expect(pick(reply.headers, expected)).toEqual(expected);
 });
 
-test('a page may read why its request never became whole', async () => {
+test('a page may read why its request was not received', async () => {
   const head = `POST /v1/orders HTTP/1.1\r\nHost: a\r\nOrigin: ${LISTED}\r\n`;
   const chunk = `10001\r\n${'x'.repeat(65_537)}\r\n0\r\n\r\n`;
   const { answers } = await sendRaw(port, [`${head}Transfer-Encoding: chunked\r\n\r\n${chunk}`]);
@@ -148,7 +148,7 @@ test('a page of any other origin is refused, and may read nothing', async () => 
   expect((await without.call('POST', '/v1/orders', pageOf(LISTED))).status).toBe(403);
 });
 
-test('the list opens nothing but /v1: other paths stay as they are in every byte', async () => {
+test('the list opens nothing but /v1: answers of other paths stay the same in every byte', async () => {
   const order_id = await kassa.newOrder(await kassa.newUser());
   for (const [method, path, status] of [
     ['GET', `/orders/find/${order_id}`, 200],

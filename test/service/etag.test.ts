@@ -1,4 +1,4 @@
-/** ETags: whoever has an answer already is not sent it again, over real connections. */
+/** ETags: a client that has an answer already is not sent it again, over real connections. */
 import { expect, test } from 'bun:test';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -13,7 +13,7 @@ const newOrder = async () =>
   (await order({ user_id: await user(), lines: [lineOf(await item(), 1)] })).body.id as string;
 const tagOf = async (path: string) => (await kassa.get(path)).headers.get('etag') ?? '';
 
-test('a single user, item and order has a weak tag, which changes with it', async () => {
+test('the answer with a single user, item or order has a weak tag, which changes with it', async () => {
   const paths = [
     ...[`/v1/users/${await user()}`, `/v1/items/${await item()}`],
     `/v1/orders/${await newOrder()}`,

@@ -1,4 +1,4 @@
-/** Bodies of /v1/bulk on the wire: up to 1 MiB each, and all of them together bounded. */
+/** Bodies of /v1/bulk on the wire: up to 1 MiB each, with a bound on all of them together. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { connect, type Socket } from 'node:net';
 import type { Responder } from '../../apps/http/exchange.ts';
@@ -57,7 +57,7 @@ test.each([
     expect([path, ...(await answerTo(bytes(path, most)))]).toEqual([path, 200, `${most}`]);
     const [status, body] = await answerTo(bytes(path, most + 1));
     expect([path, status]).toEqual([path, 413]);
-    expect(body).toContain(`a body has at most ${most} bytes here`);
+    expect(body).toContain(`a body of this call has at most ${most} bytes`);
   }
 });
 

@@ -1,4 +1,4 @@
-/** A time limit on somebody's silence does not count the time in which this process is deaf. */
+/** Time limits on answers do not count the time in which the event loop is blocked. */
 import { expect, test } from 'bun:test';
 import { once } from 'node:events';
 import { connect } from 'node:net';

@@ -1,4 +1,4 @@
-/** Services of the version before /v1 had lists and holds, beside those of this version. */
+/** Services of the version without lists and holds run beside those of this version. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import type { Connection } from '../../db/connection/connection.ts';
 import { takeGate } from '../../db/connection/dialect.ts';

@@ -1,4 +1,4 @@
-/** A store of the version before, migrated with its rows: lists and statements know them. */
+/** A store of the version before is migrated: lists and statements have its rows. */
 import { afterAll, expect, test } from 'bun:test';
 import { isContraction, migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import { expectCleanAudit, expectProblem } from '../support/kassa.ts';
@@ -104,7 +104,7 @@ test('an old order has a history, and its cancel puts the checkout among the mov
   await expectCleanAudit(connection);
 });
 
-test('an order of the new version that the old one has given to another user gets its entry', async () => {
+test('an order of the new version that the old version gave to another user gets its entry', async () => {
   const { id } = (await order({ user_id: 'ann' })).body;
   // What a service of the version before writes: it knows neither created_at nor the lists.
   await sql`update orders set user_id = 'bob' where id = ${id}`;

@@ -8,7 +8,7 @@ import { type Call, perform, type World } from './model.ts';
 export type Name = (Call | Read)['call'];
 
 /**
- * The reads are GETs, the rest are POSTs. The names after colons are what a call takes, in its path
+ * Reads are GETs, the rest are POSTs. Names after colons are the parameters of a call, in its path
  * or, after a blank, in its body.
  */
 const PATHS: Record<Name, string> = {

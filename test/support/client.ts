@@ -97,7 +97,7 @@ export async function assertAnswers(
   }
 }
 
-/** Whether the deployment has refunds, as those of the course have none. */
+/** Whether the deployment has refunds. One of the course alone has none. */
 export async function offersRefunds(client: Client): Promise<boolean> {
   const known = await client.get(`/v1/orders/${crypto.randomUUID()}/refunds`);
   return isAnswer(known) && known.body?.code === 'order_not_found';
@@ -110,7 +110,7 @@ const originsOf = (address: string) =>
     return { service, url };
   });
 
-/** The service that has the path. */
+/** The service that serves the path. */
 function ownerOf(path: string): string {
   const [, first = '', second = ''] = path.split('/');
   return first === 'v1' ? (OF_V1[second] ?? '') : first;

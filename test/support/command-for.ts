@@ -38,7 +38,7 @@ export function commandFor(call: Call): Command {
 
 /**
  * The command for all of these calls, or none of them.
- * @param times_us takes the time of each decision
+ * @param times_us receives the time of each decision
  */
 export const commandForAll = (
   calls: readonly Call[],

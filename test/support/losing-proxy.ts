@@ -1,4 +1,4 @@
-/** An HTTP proxy on the way to Kassa that loses the first answer to each idempotency key. */
+/** An HTTP proxy in front of Kassa that loses the first answer to each idempotency key. */
 import { createServer, request } from 'node:http';
 import { listen } from './process.ts';
 

@@ -13,7 +13,7 @@ export interface Order {
   paid: boolean;
   payment: number;
   lines: Map<string, { quantity: number; price: number; refunded: number }>;
-  /** The second until which it holds its lines; it may have passed. */
+  /** The second at which its hold expires; it may have passed. */
   held_until: number | undefined;
 }
 
@@ -211,7 +211,7 @@ function hold(world: World, call: Extract<Call, { call: 'hold' }>, now_us: numbe
   return 'ok';
 }
 
-/** It begins a grain, of an eighth of the time at most, after the time has passed. */
+/** The hold lasts the time that was asked for, rounded up by an eighth of it at most. */
 function expiryOf(ttl_s: number, now_us: number): number {
   let grain_s = 1;
   while (16 * grain_s <= ttl_s) grain_s *= 2;
@@ -226,7 +226,7 @@ function release(world: World, id: string): string {
   return 'ok';
 }
 
-/** Others hold what this order needs, or it is not there. */
+/** Others hold what this order needs, or there is not enough. */
 const isShort = (world: World, order: Order, now_us: number): boolean =>
   [...order.lines].some(([item, { quantity }]) => {
     const stock = world.items.get(item)?.stock ?? 0;

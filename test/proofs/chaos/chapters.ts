@@ -9,7 +9,7 @@ import type { Violation } from './verify.ts';
 interface Chapter {
   history: Operation[];
   initial: World;
-  /** The deployment has them. */
+  /** Whether the deployment has them. */
   refunds: boolean;
 }
 

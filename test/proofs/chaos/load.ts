@@ -36,7 +36,7 @@ export class Load {
 
   /**
    * @param initial the users and items before the first call
-   * @param refunds the deployment has them
+   * @param refunds whether the deployment has them
    */
   constructor(
     readonly initial: World,
@@ -141,7 +141,7 @@ async function liveAnOrder(
   }
 }
 
-/** Some of a paid order, some of it twice at the same time; afterwards it cannot be cancelled. */
+/** Refunds part of a paid order, sometimes twice at the same time; then it cannot be cancelled. */
 async function refundSome(order: string, items: string[], act: Act, random: Random) {
   const restock = random() < 0.7;
   for (const item of items) {

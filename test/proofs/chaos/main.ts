@@ -47,7 +47,7 @@ async function main(): Promise<void> {
   const { minutes, seed, think } = options;
   const began = performance.now();
   const ends_at = began + minutes * 60_000;
-  // A foreign deployment may have the calls of the paths alone.
+  // A foreign deployment may have only the path calls.
   const transfers = deployment ? transfer(clients, seed, think, () => load.stop) : [];
   const [chapters] = await Promise.all([
     recordChapters(clients, seeded(seed + 7), () => load.stop, load.refunds),

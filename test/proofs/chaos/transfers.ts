@@ -1,4 +1,4 @@
-/** Clients that move credit between users of their own with POST /v1/bulk: the sum is known. */
+/** Clients that move credit between two users of their own with POST /v1/bulk: the sum is known. */
 import { type Client, isAnswer } from '../../support/client.ts';
 import { seeded } from '../../support/report.ts';
 import { meaning, newKey, newWorld, type Random, type Send, sender } from './send.ts';
@@ -52,7 +52,7 @@ async function transferAsOne(
     else {
       const both = users.map((user): Step => [user, 'deposits', 1]);
       if (await bulk(send, 'each', both, pair)) pair.sum += 2;
-      else return undefined; // given up: what they must have is not known
+      else return undefined; // given up, so the sum is unknown
     }
     if (think_ms > 0) await Bun.sleep(2 * think_ms * random());
   }
@@ -85,7 +85,7 @@ async function bulk(
   return false;
 }
 
-/** Whether each pair has what its bulks have left. */
+/** Whether each pair has the sum that its bulks must leave. */
 export async function checkTransfers(
   pairs: readonly (Pair | undefined)[],
   client: Client,

@@ -32,7 +32,7 @@ const CALLS: Record<Name, [weight: number, ...shown: string[]]> = {
   addItem: [16, 'items', 'total_cost'],
   removeItem: [1, 'items', 'total_cost'],
   removeOrder: [1],
-  hold: [0], // what it decides hangs on the orders of others, and on the time
+  hold: [0], // its decision depends on the orders of others, and on the time
   release: [0],
   checkout: [12, 'paid', 'total_cost'],
   refund: [3],

@@ -103,7 +103,7 @@ test('the history of a small run is checked too: that of a correct server has a 
     ['singles', []],
     ['baskets', []],
   ]);
-  const more = { ...few, users: 40, checkouts: 40 }; // so that it lies in both histories
+  const more = { ...few, users: 40, checkouts: 40 }; // so that the lies are in both histories
   const found = await figures(await racy('lies'), more);
   expect(found.histories.map(({ violations }) => violations.length > 0)).toEqual([true, true]);
 });

@@ -23,8 +23,8 @@ export const FIGURES = {
   restless: 'values that changed after the last answer',
   read_negative: 'reads below 0',
   read_impossible: 'reads that no order of calls explains',
-  refunded_wrongly: 'orders refunded other than once, in full',
-  unreturned: 'money and units returned, other than refunded',
+  refunded_wrongly: 'orders not refunded exactly once, in full',
+  unreturned: 'money and units returned that differ from the refunds',
 } as const;
 
 export type Figure = keyof typeof FIGURES;

@@ -19,8 +19,9 @@ const PATIENCE_MS = 30_000;
 export const READERS = 64;
 
 /**
- * Reads everything until two consecutive readings are equal. Credits and stocks only fall, or, after
- * refunds, only rise, so nothing changed between the two (a double collect): they show the state of one instant.
+ * Reads everything until two consecutive readings are equal. Credits and stocks only fall or,
+ * during refunds, only rise, so nothing changed between the two (a double collect): they show the
+ * state of one instant.
  * @param quiet all calls have been answered, so nothing may change any more
  * @throws Failure with one sentence if the deployment does not answer
  */

@@ -34,7 +34,7 @@ export async function refundSome(
   return { attempts, after: await settle(client, ids, true) };
 }
 
-/** Under its key a call may be repeated until it is known how it ended. */
+/** Repeats the call under its key until its outcome is known. */
 const isOpen = (known: Known) => !isAnswer(known) || known.status >= 500 || known.status === 429;
 
 /** Each order is refunded once, and exactly its money and stock return. */

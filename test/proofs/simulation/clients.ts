@@ -174,7 +174,9 @@ function badly({ kind, id }: Submission): Changes {
   return { removed_orders: ['an order that is not locked'] };
 }
 
-/** Now and then two or three calls as one; not with a new order, whose id each try makes anew. */
+/**
+ * Now and then two or three calls as one; not with a new order, which gets another id each time.
+ */
 function newTask(context: ClientContext): Task {
   const { chance, below } = context.store.schedule;
   if (!chance(0.1)) return newCall(context);

@@ -46,7 +46,7 @@ export interface Decided {
   submission: Submission;
   outcome: string;
   bad: boolean; // its changes are invalid: its submission is not of kind `call`
-  times_us: readonly number[]; // the store's time, as the decision of each call knew it
+  times_us: readonly number[]; // the time of each call's decision
   writes: boolean; // it changes rows, or its answer is recorded
   committed: boolean;
   departed: boolean; // its writes and COMMIT were sent on a connection that seemed alive
@@ -89,7 +89,8 @@ export class Oracle {
     const decided = { ...made, id, committed: false, departed: false, wrote: false };
     this.decisions.push(decided);
     this.#pending.push(decided);
-    // Another command of the batch may have arrived up to one deadline later, and the batch lasts for it.
+    // Another command of the batch may have arrived up to one deadline later, and the batch lasts
+    // for it.
     if (this.store.schedule.now > submitted_at + 2 * this.limits.deadline_ms + ATTEMPT_MIN_MS) {
       this.violated(`${nameOf(made.submission)} is decided long after its deadline`);
     }
@@ -173,7 +174,7 @@ export class Oracle {
     }
   }
 
-  /** What each item's row says is held are the lines of the orders that hold it. */
+  /** The held quantity in each item's row is that of the lines of the orders that hold it. */
   #compareHolds(): void {
     for (const id of this.world.items.keys()) {
       const row = this.store.row(`items/${id}`);

@@ -51,8 +51,8 @@ export class ModelStore {
   ) {}
 
   /**
-   * The clock of a node in microseconds. The nodes differ by up to a quarter of a second, and now
-   * and then a clock jumps, forwards or back.
+   * The clock of a node in microseconds. Clocks differ by up to a quarter of a second, and now and
+   * then one jumps, forwards or back.
    */
   clock_us(): number {
     const { now, chance, between } = this.schedule;
