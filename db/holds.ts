@@ -33,9 +33,20 @@ export function heldOf({ holds }: Pick<Item, 'holds'>, now_us: number): number {
 export const availableOf = (item: Item, now_us: number): number =>
   item.stock - heldOf(item, now_us);
 
-/** The item with one more hold, and without all that have expired. */
-export function hold(item: Item, until_s: number, quantity: number, now_us: number): Item {
+/**
+ * The item with one more hold, and without all that have expired; undefined if too little of it is
+ * available.
+ */
+export function hold(
+  item: Item,
+  until_s: number,
+  quantity: number,
+  now_us: number,
+): Item | undefined {
   const holds = live(item, now_us);
+  let available = item.stock;
+  for (const held of holds.values()) available -= held;
+  if (available < quantity) return undefined;
   holds.set(until_s, (holds.get(until_s) ?? 0) + quantity);
   return { ...item, holds: write(holds) };
 }
@@ -59,13 +70,8 @@ function live({ holds }: Item, now_us: number): Holds {
   return new Map(read(holds).filter(([until_s]) => !isOver(until_s, now_us)));
 }
 
-const read = (holds: string | null): [number, number][] =>
-  holds === null
-    ? []
-    : Object.entries(JSON.parse(holds) as Record<string, number>).map(([until_s, quantity]) => [
-        Number(until_s),
-        quantity,
-      ]);
+const read = (holds: string | null): [until_s: number, quantity: number][] =>
+  holds === null ? [] : JSON.parse(holds);
 
 const write = (holds: Holds): string | null =>
-  holds.size === 0 ? null : JSON.stringify(Object.fromEntries(holds));
+  holds.size === 0 ? null : JSON.stringify([...holds]);

@@ -33,8 +33,8 @@ export const users = pgTable(
 
 /**
  * The first line of an order with the item fixes the `price` for that order. `holds` is the stock
- * that orders hold: a JSON object, as text, of the quantity for each second since 1970 at which
- * holds expire (holds.ts); null if there is none.
+ * that orders hold: a JSON array, as text, of pairs: a second since 1970 at which holds expire, and
+ * the quantity (holds.ts); null if there is none.
  */
 export const items = pgTable(
   'items',

@@ -48,7 +48,7 @@ export const together = (
       rows.beginCommand();
       const decision = command.decide(rows);
       if ('lock' in decision) {
-        const lock = lacking(commands.slice(index), rows);
+        const lock = mergeKeys(decision.lock, lacking(commands.slice(index + 1), rows));
         return rows.has_too_many_lines ? tooMuch(index, TOO_MANY_LINES) : { lock };
       }
       const { outcome, changes } = decision;
@@ -67,10 +67,16 @@ const tooMuch = (index: number, detail: string) => ({
   outcome: { index, refusal: 'limit_exceeded', detail: `${detail}: send fewer calls` } as const,
 });
 
-/** All keys that the commands ask for, so that one further round of locks is usually enough. */
-function lacking(commands: readonly Command[], rows: Rows): Keys {
-  const asked = commands.map((command) => command.decide(rows));
-  return mergeKeys(...asked.flatMap((decision) => ('lock' in decision ? decision.lock : [])));
+/** All keys that further commands ask for: then one more round of locks is usually enough. */
+function lacking(commands: readonly Command[], rows: Overlay): Keys {
+  const asked: Keys[] = [];
+  for (const command of commands) {
+    if (rows.has_too_many_lines) break; // the whole will be refused
+    rows.beginCommand();
+    const decision = command.decide(rows);
+    if ('lock' in decision) asked.push(decision.lock);
+  }
+  return mergeKeys(...asked);
 }
 
 /** The locked rows, with the changes of the commands so far. */

@@ -32,7 +32,7 @@ export const CALLS = {
   },
   refunds: {
     create: { method: 'POST', path: '/v1/orders/{order_id}/refunds', writes: true, body: true },
-    list: { method: 'GET', path: '/v1/orders/{order_id}/refunds', writes: false },
+    list: { method: 'GET', path: '/v1/orders/{order_id}/refunds', writes: false, query: true },
     get: { method: 'GET', path: '/v1/orders/{order_id}/refunds/{refund_id}', writes: false },
   },
   path_orders: {

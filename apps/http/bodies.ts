@@ -1,7 +1,7 @@
 /** The bodies of requests: none on most paths, a JSON object on those of /v1. */
 import type { z } from 'zod';
 import type { Call } from '../contract/call.ts';
-import { type FieldError, factsOf, fieldErrors } from './errors.ts';
+import { type FieldError, factsOf, fieldErrors, pathOf } from './errors.ts';
 import type { Exchange, Incoming } from './exchange.ts';
 import { BODY_MAX_BYTES } from './message.ts';
 import { RequestError } from './problem.ts';
@@ -59,8 +59,11 @@ function parse(body: Uint8Array, values_max: number): unknown {
   } catch (cause) {
     throw malformed('the body is not JSON', cause);
   }
-  if (names === namesIn(value)) return value;
-  throw malformed('an object of the body has a key twice');
+  if (names !== namesIn(value)) throw malformed('an object of the body has a key twice');
+  // The name may be escaped in the text.
+  const prototype = /__proto__|\\u/.test(text) ? findPrototype(value) : undefined;
+  if (!prototype) return value;
+  throw invalidBody([{ path: pathOf(prototype), message: 'there is no such field' }]);
 }
 
 const malformed = (detail: string, cause?: unknown) =>
@@ -130,3 +133,19 @@ function namesIn(value: unknown): number {
   const own = Array.isArray(value) ? 0 : values.length;
   return values.reduce((sum: number, one) => sum + namesIn(one), own);
 }
+
+/** The path of a field `__proto__`, which zod would silently drop from a record. */
+function findPrototype(
+  value: unknown,
+  path: readonly (string | number)[] = [],
+): readonly (string | number)[] | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (Object.hasOwn(value, PROTOTYPE)) return [...path, PROTOTYPE];
+  for (const [name, one] of Object.entries(value)) {
+    const found = findPrototype(one, [...path, Array.isArray(value) ? Number(name) : name]);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+const PROTOTYPE = '__proto__';

@@ -32,15 +32,22 @@ function errorsOf(
   kind: 'field' | 'parameter',
   full: readonly PropertyKey[],
 ): FieldError[] {
-  const at = full.reduce<string>(
-    (path, part) => (typeof part === 'number' ? `${path}[${part}]` : join(path, String(part))),
-    '',
-  );
+  const at = pathOf(full);
+  if (at === '' && issue.code === 'invalid_type') {
+    return [{ path: at, message: 'must be a JSON object' }];
+  }
   if (issue.code !== 'unrecognized_keys') return [{ path: at, message: issue.message }];
   return issue.keys
     .slice(0, 2 * ERRORS_MAX)
     .map((key) => ({ path: join(at, key), message: `there is no such ${kind}` }));
 }
+
+/** Such as `calls[3].body.amount`. */
+export const pathOf = (parts: readonly PropertyKey[]): string =>
+  parts.reduce<string>(
+    (path, part) => (typeof part === 'number' ? `${path}[${part}]` : join(path, String(part))),
+    '',
+  );
 
 function join(path: string, name: string): string {
   const shown = name.length > NAME_MAX ? `${name.slice(0, NAME_MAX)}…` : name;

@@ -39,7 +39,7 @@ export const movementOf = ({ at, amount, reason, order_id, balance }: Movement) 
   amount,
   reason,
   ...(order_id !== null && { order_id }),
-  balance,
+  ...(balance !== null && { balance }),
 });
 
 /** The position before the first entry of a list by id. */
@@ -56,7 +56,7 @@ function positionIn<P extends Position>(after: string, list: string, start: P): 
   const [, ...position] = partsOf(after);
   const fits = (part: unknown, i: number) =>
     typeof part === typeof start[i] &&
-    (typeof part === 'string' ? /^[\w-]{0,64}$/.test(part) : Number.isSafeInteger(part));
+    (typeof part === 'string' ? /^[\w~-]{0,101}$/.test(part) : Number.isSafeInteger(part));
   const is_position = position.length === start.length && position.every(fits);
   const is_ours = is_position && cursorOf(list, position as unknown as P) === after;
   if (!is_ours) throw wrongQuery([wrongCursor]);

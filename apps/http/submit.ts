@@ -78,7 +78,7 @@ export async function submitInChunks(
       .write(command, chunkOf(operation, from))
       .catch((error) => Promise.reject(afterSome(error, from)));
     all_replayed &&= replayed;
-    if (answer.status !== 200 && from > 0) throw afterSome(new Failure('limit_exceeded', ''), from);
+    if (answer.status !== 200 && from > 0) throw halfDone(from, answer);
     if (to === n || answer.status !== 200) return send(c, answer, all_replayed);
   }
 }
@@ -95,8 +95,12 @@ export const partOf = (operation: Operation, part: number): Operation => ({
 /** Once a chunk has committed, an error no longer means that nothing was done. */
 function afterSome(error: unknown, rows: number): unknown {
   if (!(error instanceof Failure) || rows === 0 || error.code === 'internal') return error;
+  return halfDone(rows, error);
+}
+
+function halfDone(rows: number, cause: unknown): Failure {
   const detail = `the first ${rows} rows are written, the others may be: repeat the call`;
-  return new Failure('outcome_unknown', detail, { cause: error });
+  return new Failure('outcome_unknown', detail, { cause });
 }
 
 /** Renders the answer inside the transaction, since its bytes are recorded there. */

@@ -187,12 +187,19 @@ const appendMovements = (
   sql`insert into ${table} (${owner}, id, amount, reason, order_id, at)
       select n.${owner}, n.id, n.amount, n.reason, n.order_id, n.at
       from unnest(${textArray(owners)}::text[],
-                  ${textArray(owners.map(() => crypto.randomUUID()))}::text[],
+                  ${textArray(movements.map(movementId))}::text[],
                   ${int8Array(movements.map((m) => m.amount))}::int8[],
                   ${textArray(movements.map((m) => m.reason))}::text[],
                   ${textArray(movements.map((m) => m.order_id))}::text[],
                   ${int8Array(movements.map((m) => m.at ?? null))}::int8[])
         as n(${owner}, id, amount, reason, order_id, at)`;
+
+/**
+ * The checkout of an order that is cancelled becomes a movement at the same moment. In a statement
+ * it stands where the order stood: directly behind its id, so that no page shows it again.
+ */
+const movementId = ({ order_id }: CreditMovement | StockMovement): string =>
+  order_id === null ? crypto.randomUUID() : `${order_id}~${crypto.randomUUID()}`;
 
 export function appendOrderEvents(
   sql: Sql,

@@ -230,6 +230,6 @@ const heldCheck = (sql: Sql): Check => ({
 
 /** A row for each second until which something of an item is held. */
 const heldQuantities = (sql: Sql): Statement => sql`
-  select i.id, e.key::int8, e.value::int8, 0::int8
-  from items i cross join lateral jsonb_each_text(i.holds::jsonb) as e(key, value)
+  select i.id, (e.pair->>0)::int8, (e.pair->>1)::int8, 0::int8
+  from items i cross join lateral jsonb_array_elements(i.holds::jsonb) as e(pair)
   where i.holds is not null`;

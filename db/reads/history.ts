@@ -1,7 +1,7 @@
 /** The history of an order, from its own row, its events and the payments towards it. */
 import type { ReadPool, Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
-import { type ByTime, type Page, pageOf, type Wanted } from './page.ts';
+import { type ByTime, PAGE_MAX_BYTES, type Page, pageOf, type Wanted } from './page.ts';
 import { timeOfMovement } from './statements.ts';
 
 export interface Happening {
@@ -37,7 +37,8 @@ export async function orderHistory(
         from own o where o.paid
         union all
         select e.at, 'event', e.type, e.data
-        from own o join order_events e on e.order_id = o.id where e.at >= o.made_at
+        from own o join order_events e on e.order_id = o.id
+        where e.at >= o.made_at and e.type <> 'replaced'
         union all
         select ${timeOfMovement(sql)}, m.id,
                case m.reason when 'pay' then 'payment' when 'checkout' then 'paid' else 'cancelled' end,
@@ -46,12 +47,21 @@ export async function orderHistory(
         where ${timeOfMovement(sql)} >= o.made_at
           and (m.reason in ('pay', 'checkout') or (m.reason = 'cancel' and m.at is null))
       )
-      select h.at, h.id, h.type, h.data
-      from own o left join happened h on (h.at, h.id) > (${at}::int8, ${id}::text)
-      order by h.at, h.id limit ${limit + 1}`,
+      select h.at, h.id, h.type, h.data, h.found
+      from own o
+      left join (select at, id, type, data, found
+                 from (select at, id, type, data, count(*) over () as found,
+                              sum(length(data)) over (order by at, id) - length(data) as bytes_before
+                       from (select at, id, type, data from happened
+                             where (at, id) > (${at}::int8, ${id}::text)
+                             order by at, id limit ${limit + 1}) wanted) sized
+                 where bytes_before < ${PAGE_MAX_BYTES}::int8) h on true
+      order by h.at, h.id`,
     trying,
   );
   if (rows.length === 0) throw new Failure('order_not_found', `no order ${order_id}`);
-  const found = (rows as unknown as Happening[]).filter(({ type }) => type !== null);
-  return pageOf(found, limit, ({ at, id }): ByTime => [at, id]);
+  const found = (rows as unknown as (Happening & { found: number })[]).filter(
+    ({ type }) => type !== null,
+  );
+  return pageOf(found, limit, ({ at, id }): ByTime => [at, id], found[0]?.found);
 }

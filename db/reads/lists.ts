@@ -8,6 +8,7 @@ import { Failure, isLockTimeout } from '../failure.ts';
 import { orderHistory } from './history.ts';
 import { listOrders, type OrdersWanted } from './order-lists.ts';
 import { type ById, type ByTime, type Page, pageOf, type Wanted } from './page.ts';
+import { listRefunds, type RefundRecord, readRefund } from './refunds.ts';
 import type { Shown, ShownItem, ShownOrder } from './shown.ts';
 import { creditMovements, type Movement, stockMovements } from './statements.ts';
 
@@ -26,6 +27,10 @@ export interface Lists {
   stockMovements(item_id: string, wanted: Wanted<ByTime>): Promise<Page<Movement, ByTime>>;
   /** What has happened to an order, the oldest first. @throws Failure order_not_found */
   orderHistory(order_id: string, wanted: Wanted<ByTime>): ReturnType<typeof orderHistory>;
+  /** The oldest first. @throws Failure order_not_found */
+  refunds(order_id: string, wanted: Wanted<ByTime>): Promise<Page<RefundRecord, ByTime>>;
+  /** @throws Failure order_not_found, refund_not_found */
+  refund(order_id: string, refund_id: string): Promise<RefundRecord>;
 }
 
 /** Pages that are read at once; further ones are rejected. A page costs more than a row. */
@@ -58,6 +63,9 @@ export function lists(pool: ReadPool, deadline_ms: number): Lists {
       paging((trying) => stockMovements(pool, item_id, wanted, trying)),
     orderHistory: (order_id, wanted) =>
       paging((trying) => orderHistory(pool, order_id, wanted, trying)),
+    refunds: (order_id, wanted) => paging((trying) => listRefunds(pool, order_id, wanted, trying)),
+    refund: (order_id, refund_id) =>
+      paging((trying) => readRefund(pool, order_id, refund_id, trying)),
   };
 }
 

@@ -17,13 +17,20 @@ export interface Page<Row, P extends Position> {
   next?: P;
 }
 
-/** @param found the rows of the page, and the next one if there is one */
+/** Of the texts in a page of events, which ends early with the one that passes it. */
+export const PAGE_MAX_BYTES = 1024 * 1024;
+
+/**
+ * @param found the rows of the page, and the next one if there is one
+ * @param total how many there were, if the statement has left out some to bound their bytes
+ */
 export function pageOf<Row, P extends Position>(
   found: readonly Row[],
   limit: number,
   positionOf: (row: Row) => P,
+  total = found.length,
 ): Page<Row, P> {
   const rows = found.slice(0, limit);
   const last = rows.at(-1);
-  return found.length > limit && last ? { rows, next: positionOf(last) } : { rows };
+  return total > rows.length && last ? { rows, next: positionOf(last) } : { rows };
 }

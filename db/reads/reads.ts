@@ -9,7 +9,6 @@ import { type Meter, silentMeter } from '../meter.ts';
 import { type Lists, lists } from './lists.ts';
 import { findOrders, prefetchOrders, type Seen } from './orders.ts';
 import { type Find, ReadBatcher } from './read-batcher.ts';
-import { findRefunds, type Refunds, refundsKey } from './refunds.ts';
 import {
   type Shown,
   type ShownItem,
@@ -28,8 +27,6 @@ export interface Reads {
   showUser(user_id: string): Promise<Shown<User> | undefined>;
   showItem(item_id: string): Promise<ShownItem | undefined>;
   list: Lists;
-  /** Those of the order, oldest first, or the one of this id; undefined if there is no order. */
-  findRefunds(order_id: string, refund_id?: string): Promise<Refunds | undefined>;
   /**
    * The keys of each order, its user and its items; no keys for an order that does not exist.
    * Orders whose lines exceed one statement are left out: ask for them again. The result is only a
@@ -51,7 +48,6 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
     const batcher = new ReadBatcher(find, { ids_max, queue_max, deadline_ms }, pool.away, meter);
     return (id: string) => batcher.read(id);
   };
-  const ofRefunds = batched((keys, trying) => findRefunds(pool, keys, trying), 1);
   return {
     findOrder: batched((ids, trying) => findOrders(pool, ids, trying), ORDERS_MAX),
     findUser: batched((ids, trying) => findUsers(pool, ids, trying), ROWS_MAX),
@@ -60,7 +56,6 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
     showUser: batched((ids, trying) => showUsers(pool, ids, trying), ROWS_MAX),
     showItem: batched((ids, trying) => showItems(pool, ids, trying), ROWS_MAX),
     list: lists(pool, deadline_ms),
-    findRefunds: (order_id, refund_id) => ofRefunds(refundsKey(order_id, refund_id)),
     prefetchOrders: (ids) =>
       within(response_timeout_ms, (trying) => prefetchOrders(pool, ids, trying)),
     close: pool.close,

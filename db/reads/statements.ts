@@ -14,8 +14,8 @@ export interface Movement {
   amount: number;
   reason: string;
   order_id: string | null;
-  /** The credit or the stock after it. */
-  balance: number;
+  /** The credit or the stock after it; null if no amount can be as large, or as far below 0. */
+  balance: number | null;
 }
 
 /** A paid order is the movement of its checkout. */
@@ -37,7 +37,7 @@ export async function creditMovements(
         where l.user_id = ${user_id} and o.user_id = ${user_id} and o.paid
           and coalesce(o.created_at, 0) = l.created_at
       ), summed as (${summed(sql)})
-      select s.at, s.id, s.amount, s.reason, s.order_id, u.credit - s.later as balance
+      select s.at, s.id, s.amount, s.reason, s.order_id, ${balance(sql, sql`u.credit`)}
       from users u
       left join summed s on (s.at, s.id) < (${at}::int8, ${id}::text)
       where u.id = ${user_id} order by s.at desc, s.id desc limit ${limit + 1}`,
@@ -64,7 +64,7 @@ export async function stockMovements(
         from order_lines l join orders o on o.id = l.order_id
         where l.item_id = ${item_id} and o.paid
       ), summed as (${summed(sql)})
-      select s.at, s.id, s.amount, s.reason, s.order_id, i.stock - s.later as balance
+      select s.at, s.id, s.amount, s.reason, s.order_id, ${balance(sql, sql`i.stock`)}
       from items i
       left join summed s on (s.at, s.id) < (${at}::int8, ${id}::text)
       where i.id = ${item_id} order by s.at desc, s.id desc limit ${limit + 1}`,
@@ -82,8 +82,13 @@ export const timeOfMovement = (sql: Sql): Statement =>
 const summed = (sql: Sql): Statement => sql`
   select at, id, amount, reason, order_id,
          coalesce(sum(amount) over (order by at desc, id desc rows between unbounded preceding
-                                    and 1 preceding), 0)::int8 as later
+                                    and 1 preceding), 0) as later
   from moves`;
+
+/** What was there before the later moves. The sum may pass every int8 on its way. */
+const balance = (sql: Sql, now: Statement): Statement =>
+  sql`case when abs(${now} - s.later) <= ${Number.MAX_SAFE_INTEGER}::int8
+           then (${now} - s.later)::int8 end as balance`;
 
 /** For an owner without movements there is one row of nulls. */
 const pageOfMovements = (rows: readonly Record<string, unknown>[], limit: number) =>

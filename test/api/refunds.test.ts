@@ -5,7 +5,7 @@ import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import { expectCleanAudit, expectProblem, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { AMOUNT_MAX, openOwn, setAmount, UUID } from '../support/shop.ts';
-import { callsOfV1, lineOf, newId, refused } from '../support/v1.ts';
+import { callsOfV1, lineOf, newId, refused, TIME } from '../support/v1.ts';
 
 const open = openUntil(afterAll);
 const kassa = await openOwn();
@@ -34,7 +34,7 @@ test('a refund by line gives back its money and stock, and the order shows it', 
     201,
     {
       ...{ id: expect.stringMatching(UUID), order_id: id, amount: 10 },
-      ...{ lines: [lineOf(a, 2)], restock: true, reason: 'broken' },
+      ...{ lines: [lineOf(a, 2)], restock: true, reason: 'broken', created_at: TIME },
     },
   ]);
   const [credit, stock_a, stock_b, shown] = await state();
@@ -205,17 +205,31 @@ test('any refunds of an order give back at most its total, and in the end exactl
   );
 });
 
-test('of more than 1,000 refunds the first 1,000 are listed, and each can be read', async () => {
+test('pages of refunds and of the history end early if they are large, and miss nothing', async () => {
   const { id, path, refund } = await bought();
   const { body: first } = await refund();
   const { sql } = await open.connection(kassa.database_url);
   await sql`insert into order_events (order_id, at, type, data)
             select ${id}, 4503599627370496 + i, 'refunded',
-                   concat('{"id":"r', i::text, '","amount":0,"lines":[],"restock":true}')
-            from generate_series(1, 1000) as g(i)`;
-  const { body } = await kassa.get(`${path}/refunds`);
-  expect([body.data.length, body.data[0], body.has_more]).toEqual([1000, first, true]);
-  expect((await kassa.get(`${path}/refunds/r1000`)).body.id).toBe('r1000');
+                   concat('{"id":"r', i::text, '","amount":0,"restock":true,"lines":[',
+                          repeat('{"item_id":"i","quantity":1},', 7000),
+                          '{"item_id":"i","quantity":1}]}')
+            from generate_series(1, 12) as g(i)`;
+  const ids: string[] = [];
+  let pages = 0;
+  for (let after = ''; pages < 9; pages++) {
+    const { body, text } = await kassa.get(`${path}/refunds?limit=1000${after}`);
+    expect(text.length).toBeLessThan(1.5 * 2 ** 20);
+    for (const one of body.data) ids.push(one.id);
+    if (!body.has_more) break;
+    after = `&after=${body.next}`;
+  }
+  const all = [first.id, ...Array.from({ length: 12 }, (_, i) => `r${i + 1}`)];
+  expect([ids, pages]).toEqual([all, 1]);
+  const history = await kassa.get(`${path}/history?limit=1000`);
+  expect([history.body.has_more, history.text.length < 1.5 * 2 ** 20]).toEqual([true, true]);
+  expect((await kassa.get(`${path}/refunds/r12`)).body.id).toBe('r12');
+  refused(await kassa.get(`${path}/refunds?limit=0`), 400, 'invalid_parameter');
 });
 
 test('batch_init over refunded orders leaves every sum explained, and no refund behind', async () => {
@@ -242,6 +256,8 @@ test('batch_init over refunded orders leaves every sum explained, and no refund 
   expect(await own.creditOf('0')).toBe(1000 - 5 - 7);
   for (const id of ['0', '1', '2']) {
     expect((await own.get(`/v1/orders/${id}/refunds`)).body.data).toEqual([]);
+    const history = (await own.get(`/v1/orders/${id}/history`)).body.data;
+    expect(history.map(({ type }: { type: string }) => type)).toEqual(['created']);
     await own.post(`/orders/checkout/${id}`);
     expect((await calls.post(`/v1/orders/${id}/refunds`, {})).body.amount).toBe(2);
     expect((await own.get(`/v1/orders/${id}/refunds`)).body.data).toHaveLength(1);

@@ -241,3 +241,36 @@ test('a history has what happened to an order, in order, by pages too', async ()
   for (const limit of [1, 2, 3]) expect(await walk<Happening>(path, limit)).toEqual(all);
   refused(await kassa.get(`/v1/orders/${newId()}/history`), 404, 'order_not_found');
 });
+
+test('an entry that was shown is not shown again when its checkout is cancelled', async () => {
+  const [user_id, item_id, id] = [await user(100), await item(), `zz${newId()}`];
+  const lines = [lineOf(item_id, 1)];
+  expect((await order({ id, user_id, lines, checkout: true })).status).toBe(201);
+  const paths = [`/v1/users/${user_id}/movements`, `/v1/items/${item_id}/movements`];
+  const first = await Promise.all(paths.map((path) => kassa.get(`${path}?limit=1`)));
+  expect((await kassa.post(`/payment/cancel/${user_id}/${id}`)).status).toBe(200);
+  for (const [i, path] of paths.entries()) {
+    const { data, next } = first[i]?.body ?? {};
+    expect(data[0]).toMatchObject({ reason: 'checkout', order_id: id });
+    const rest = (await kassa.get(`${path}?after=${next}`)).body.data;
+    expect(rest.map(({ reason }: Movement) => reason)).toEqual(['opening']);
+  }
+});
+
+test('a balance beyond the largest amount is left out, and the statement goes on', async () => {
+  const most = 2 ** 53 - 1;
+  const [user_id, item_id] = [await user(most), await item()];
+  const lines = [lineOf(item_id, 2)];
+  const { id } = (await order({ user_id, lines })).body;
+  expect((await kassa.post(`/payment/pay/${user_id}/${id}/10`)).status).toBe(200);
+  expect((await post(`/v1/users/${user_id}/deposits`, { amount: 10 })).status).toBe(200);
+  expect((await kassa.post(`/orders/checkout/${id}`)).status).toBe(200);
+  const found = await creditOf(user_id);
+  expect(found.map(({ reason, balance }) => [reason, balance])).toEqual([
+    ['checkout', most],
+    ['payment_taken_in', undefined],
+    ['deposit', most],
+    ['pay', most - 10],
+    ['opening', most],
+  ] as [string, number][]);
+});

@@ -20,6 +20,7 @@ test('a key repeats the answer to the same body, and refuses another body', asyn
   refused(other, 422, 'idempotency_key_reused', { detail: expect.stringMatching(/another body$/) });
 });
 
+const PROTOTYPE = /^metadata\.__proto__: there is no such field$/;
 test.each<[what: string, body: string, code: string, detail: RegExp]>([
   ['no body', '', 'malformed_body', /is not JSON/],
   ['no JSON', '{credit: 1}', 'malformed_body', /is not JSON/],
@@ -30,10 +31,18 @@ test.each<[what: string, body: string, code: string, detail: RegExp]>([
   ['20,000 values', `[${'0,'.repeat(20_000)}0]`, 'malformed_body', /more than 5000 values/],
   ['a key twice', '{"credit":1,"credit":2}', 'malformed_body', /twice/],
   ['a key twice, once escaped', '{"credit":1,"cr\\u0065dit":2}', 'malformed_body', /twice/],
-  ['null', 'null', 'invalid_body', /^the body: /],
-  ['an array', '[]', 'invalid_body', /^the body: /],
+  ['null', 'null', 'invalid_body', /^the body: must be a JSON object$/],
+  ['an array', '[]', 'invalid_body', /^the body: must be a JSON object$/],
   ['an unknown field', '{"credits":1}', 'invalid_body', /^credits: there is no such field$/],
   ['a prototype', '{"__proto__":{"credit":1}}', 'invalid_body', /no such field/],
+  ['a prototype as metadata', '{"metadata":{"__proto__":"x"}}', 'invalid_body', PROTOTYPE],
+  ['an escaped one', '{"metadata":{"\\u005f_proto__":"x"}}', 'invalid_body', PROTOTYPE],
+  [
+    'metadata under no name',
+    '{"metadata":{"a b":"x"}}',
+    'invalid_body',
+    /^metadata\.a b: must be named/,
+  ],
   ['a wrong type', '{"credit":"1"}', 'invalid_body', /^credit: /],
   ['a fraction', '{"credit":1.5}', 'invalid_body', /^credit: must be a whole number/],
   ['a fraction that rounds', '{"credit":9007199254740991.4}', 'invalid_body', /^credit: /],

@@ -76,7 +76,7 @@ const damages: [what: string, invariants: string[], damage: string][] = [
   [
     'a hold that no order has, beyond the stock',
     [HOLDS, HELD],
-    `update items set holds = '{"9000000000":9999}', changed_at = 1`,
+    `update items set holds = '[[9000000000,9999]]', changed_at = 1`,
   ],
   [
     'an order that holds what its item does not know',

@@ -9,7 +9,9 @@ export const movement = z.strictObject({
   amount: change.describe('What was added; below 0, what was taken.'),
   reason: z.string(),
   order_id: id.optional(),
-  balance: change.describe('The credit, or the stock, after it.'),
+  balance: change
+    .optional()
+    .describe('The credit, or the stock, after it; left out beyond the largest amount.'),
 });
 
 export const ADDS_UP = `The first balance is the current one; each is the balance of the next entry plus the amount. Checkouts

@@ -1,7 +1,8 @@
 /** The calls under /v1/orders/{order_id}/refunds. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { balance, id, quantity, reason } from '../values.ts';
+import { page, pageOf } from '../pages.ts';
+import { balance, id, quantity, reason, time } from '../values.ts';
 import { wanted } from './orders.ts';
 
 const refund = z.strictObject({
@@ -13,6 +14,7 @@ const refund = z.strictObject({
     .describe('Sorted by the id of the item.'),
   restock: z.boolean(),
   reason: reason.optional(),
+  created_at: time,
 });
 
 export const refundCalls = callsOf('refunds', {
@@ -49,9 +51,11 @@ export const refundCalls = callsOf('refunds', {
   list: {
     methods: ['GET'],
     path: '/v1/orders/{order_id}/refunds',
-    summary: 'List the refunds of an order, oldest first: 1,000 at most',
+    summary: 'List the refunds of an order, the oldest first',
+    description: 'A page ends early with the refund that passes 1 MiB.',
     params: { order_id: id },
-    answer: z.strictObject({ data: z.array(refund), has_more: z.boolean() }),
+    query: z.strictObject(page),
+    answer: pageOf(refund),
     refusals: ['order_not_found'],
     writes: false,
   },

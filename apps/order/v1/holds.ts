@@ -63,9 +63,9 @@ export function holdLines(rows: Rows, order: Order, ttl_s: number, show: typeof 
   for (const { item_id, quantity } of lines) {
     const item = unheldItem(rows, order, item_id, quantity);
     if (!item) return refuse('item_not_found', `no item ${item_id}`);
-    const available = availableOf(item, now_us);
-    if (available < quantity) short.push({ item_id, wanted: quantity, available });
-    else items.push(hold(item, held_until, quantity, now_us));
+    const held = hold(item, held_until, quantity, now_us);
+    if (held) items.push(held);
+    else short.push({ item_id, wanted: quantity, available: availableOf(item, now_us) });
   }
   if (short.length > 0) return outOfStock(short);
   const held = { ...order, held_until };

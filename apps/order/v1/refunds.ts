@@ -8,6 +8,7 @@ import {
   passesLimit,
   type Rows,
   refuse,
+  timeOf,
 } from '../../../db/command.ts';
 import { assertFenced } from '../fence.ts';
 import type { Wanted } from './commands.ts';
@@ -87,7 +88,7 @@ function giveBack(rows: Rows, order: Order, { id, lines, restock, reason }: Refu
   if ('refusal' in back) return back.refusal;
   const record = { id, amount, lines, restock, ...(reason !== undefined && { reason }) };
   const movement = { reason: 'refund', order_id };
-  return accept(refundOf(order_id, record), {
+  return accept(refundOf(order_id, record, rows.now_us), {
     orders: [refunded],
     users: [{ ...user, credit }],
     items: back.items,
@@ -95,7 +96,7 @@ function giveBack(rows: Rows, order: Order, { id, lines, restock, reason }: Refu
     stock_movements: restock
       ? lines.map(({ item_id, quantity }) => ({ ...movement, item_id, amount: quantity }))
       : [],
-    order_events: [{ order_id, type: 'refunded', data: record }],
+    order_events: [{ order_id, type: 'refunded', data: record, at: rows.now_us }],
   });
 }
 
@@ -132,4 +133,13 @@ function restocked(rows: Rows, lines: readonly Wanted[]) {
 export const refundOf = (
   order_id: string,
   { id, amount, lines, restock, reason }: Record<string, unknown>,
-) => ({ id, order_id, amount, lines, restock, ...(reason !== undefined && { reason }) });
+  at: number,
+) => ({
+  id,
+  order_id,
+  amount,
+  lines,
+  restock,
+  ...(reason !== undefined && { reason }),
+  created_at: timeOf(at),
+});

@@ -53,22 +53,18 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
 
 function refundRoutes(app: Hono<Env>, store: Store): void {
   const calls = refundCalls;
-  const find = async (order_id: string, refund_id?: string) => {
-    const found = await store.read.findRefunds(order_id, refund_id);
-    if (!found) throw new Failure('order_not_found', `no order ${order_id}`);
-    return { ...found, data: found.records.map((record) => refundOf(order_id, record)) };
-  };
+  const { refund, refunds } = store.read.list;
+  const shown = (order_id: string) => (record: { at: number; data: string }) =>
+    refundOf(order_id, JSON.parse(record.data), record.at);
 
-  on(app, calls.list, async (c, { order_id }) => {
-    const { data, has_more } = await find(order_id);
-    return c.json({ data, has_more });
+  on(app, calls.list, (c, { order_id }, page) => {
+    const list = { list: `refunds of ${order_id}`, start: OLDEST_FIRST };
+    return answerPage(c, page, list, (wanted) => refunds(order_id, wanted), shown(order_id));
   });
 
-  on(app, calls.get, async (c, { order_id, refund_id }) => {
-    const [one] = (await find(order_id, refund_id)).data;
-    if (!one) throw new Failure('refund_not_found', `order ${order_id} has no refund ${refund_id}`);
-    return c.json(one);
-  });
+  on(app, calls.get, async (c, { order_id, refund_id }) =>
+    c.json(shown(order_id)(await refund(order_id, refund_id))),
+  );
 }
 
 const shown = (order: Order & { metadata: string | null; now_us: number }) =>

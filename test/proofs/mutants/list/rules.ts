@@ -111,6 +111,8 @@ export const rulesMutants = [
       'routes.ts: [-if (operation) await store.write(BEGUN, operation);-]',
   }),
   ...killedBy(['bulk-requests'], {
+    'an order counts once in a bulk of all, however often it is used':
+      'together.ts: for (const [index, command] of commands.entries()) {\n      [-rows.beginCommand();-]',
     'a bulk of all has any number of lines':
       'together.ts: return [-this.#lines_in_all > LINES_TOGETHER_MAX-]{+false+};',
     'a bulk takes calls whose body does not fit':
@@ -140,6 +142,8 @@ export const rulesMutants = [
       'statements.ts: where l.user_id = ${user_id} and o.user_id = ${user_id} and {+not +}o.paid',
     'a statement counts baskets as sold':
       'statements.ts: where l.item_id = ${item_id}[- and o.paid-]',
+    'a cancelled checkout is shown on two pages':
+      'write-back.ts: [-`${order_id}~${crypto.randomUUID()}`-]{+crypto.randomUUID()+};',
     'changes of one transaction have one time': 'stamp.ts: { ...one, at: [-++-]last_us }',
     'a cancelled checkout stands at the time of its cancel':
       "payment/commands.ts: { user_id, amount: -total_cost, reason: 'checkout', order_id[-, at-] },",
@@ -158,6 +162,8 @@ export const rulesMutants = [
   ...killedBy(['refunds'], {
     'more of a line is refunded than was bought':
       'refunds.ts: return wanted > {+2 * +}refundable ? [{ item_id, wanted',
+    'a page of refunds has any length':
+      'reads/refunds.ts: where bytes_before < [-${PAGE_MAX_BYTES}-]{+${2 ** 50}+}::int8',
     'a line is refunded twice':
       'refunds.ts: return line ? line.quantity[- - (line.refunded ?? 0)-] : 0;',
     'a refund takes the lines that were refunded before':
@@ -170,7 +176,7 @@ export const rulesMutants = [
     'a refund returns no stock': 'refunds.ts: items: [-back.items-]{+[]+},',
     'a refund is not noted in its order': 'refunds.ts: orders: [[-refunded-]{+order+}],',
     'a refund leaves no record':
-      "refunds.ts: order_events: [[-{ order_id, type: 'refunded', data: record }-]],",
+      "refunds.ts: order_events: [[-{ order_id, type: 'refunded', data: record, at: rows.now_us }-]],",
     'an open order is refunded': 'refunds.ts: if ([-!order.paid-]{+false+})',
     'a refund decides on rows that are not locked':
       'refunds.ts: return [-rows.hasLocked(keys) ? -]giveBack(rows, order, { ...asked, lines })[- : { lock: keys }-];',
@@ -188,7 +194,7 @@ export const rulesMutants = [
   ...killedBy(['v1-requests'], {
     'an idempotency key is for any body':
       'submit.ts: if (operation && call.body && [-c.env.body-]{+false+}) {',
-    'a key of a body stands twice': 'bodies.ts: if (names [-===-]{+>=+} namesIn(value))',
+    'a key of a body stands twice': 'bodies.ts: if (names [-!==-]{+<+} namesIn(value)) throw',
     'a fraction is rounded':
       'bodies.ts: value = [-has_fractions ? JSON.parse(text, wholeOnly) : -]JSON.parse(text);',
     'unknown fields of a body are ignored':
