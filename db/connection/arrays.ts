@@ -10,7 +10,10 @@ export function textArray(values: readonly (string | null)[]): string {
   return `{${values.map((v) => (v === null ? 'NULL' : `"${v.replace(/["\\]/g, '\\$&')}"`)).join()}}`;
 }
 
-export const int8Array = (values: readonly (number | null)[]): string =>
-  `{${values.map((v) => v ?? 'NULL').join()}}`;
+export function int8Array(values: readonly (number | null)[]): string {
+  let list = '';
+  for (const value of values) list += list === '' ? (value ?? 'NULL') : `,${value ?? 'NULL'}`;
+  return `{${list}}`;
+}
 
 export const boolArray = (values: readonly boolean[]): string => `{${values.join()}}`;

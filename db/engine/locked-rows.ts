@@ -217,14 +217,22 @@ function locked<T>(rows: RowMap<T>, kind: string, id: string): TrackedRow<T> {
   return row;
 }
 
-function assertAmounts(changes: Changes): void {
-  const { orders = [], users = [], items = [] } = changes;
-  for (const row of [...orders, ...users, ...items]) {
-    for (const value of Object.values(row)) {
-      if (typeof value !== 'number') continue;
-      assert(Number.isSafeInteger(value) && value >= 0, `${row.id}: ${value} is an amount`);
-    }
+function assertAmounts({ orders, users, items }: Changes): void {
+  for (const { id, total_cost, payment, refunded } of orders ?? []) {
+    assertAmount(id, total_cost);
+    if (payment !== null) assertAmount(id, payment);
+    if (refunded !== null) assertAmount(id, refunded);
   }
+  for (const { id, credit } of users ?? []) assertAmount(id, credit);
+  for (const { id, price, stock } of items ?? []) {
+    assertAmount(id, price);
+    assertAmount(id, stock);
+  }
+}
+
+function assertAmount(id: string, value: number): void {
+  if (Number.isSafeInteger(value) && value >= 0) return;
+  assert(false, `${id}: ${value} is an amount`);
 }
 
 /** A row that is not locked must be new; if it is not, the primary key refuses it. */
