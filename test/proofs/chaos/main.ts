@@ -50,7 +50,7 @@ async function main(): Promise<void> {
   // A foreign deployment may have only the path calls.
   const transfers = deployment ? transfer(clients, seed, think, () => load.stop) : [];
   const [chapters] = await Promise.all([
-    recordChapters(clients, seeded(seed + 7), () => load.stop, load.refunds),
+    recordChapters(clients, seeded(seed + 7), think, () => load.stop, load.refunds),
     watch(load, ends_at),
     injectUntil(ends_at).finally(() => (load.stop = true)),
     ...Array.from({ length: options.clients }, (_, i) =>
