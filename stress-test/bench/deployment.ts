@@ -41,7 +41,7 @@ export interface Dependencies {
   server_url: string;
   pgbench: string | undefined;
   paces: Paces;
-  /** Seconds for which services warm up (WARM_UP_S). */
+  /** Seconds for which services warm up (WARM_UP_S), or 0 for not at all. */
   warm_up_s?: number;
   /** Shows progress in the live line. */
   show?: (text: string) => void;
@@ -107,6 +107,7 @@ function sideOf(
     if (warm.has(call) || services.length === 0 || !PAYING.includes(call)) return;
     warm.add(call);
     const { warm_up_s: seconds = WARM_UP_S } = dependencies;
+    if (seconds === 0) return;
     await measure({ ...WARM_UP, call, deployment }, { warmup_s: 0, seconds });
   }
 
