@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { exitWith } from '../apps/runtime/exit.ts';
-import { newDatabase } from './support/kassa.ts';
+import { newDatabase } from './support/databases.ts';
 import { connectStore } from './support/own-database.ts';
 import { TOP } from './support/process.ts';
 import { usage } from './support/report.ts';

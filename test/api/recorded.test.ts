@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'bun:test';
 import { connect as dial } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { newDatabase } from '../support/kassa.ts';
+import { newDatabase } from '../support/databases.ts';
 import { answers, freePort, openStage } from '../support/process.ts';
 
 const stage = openStage();

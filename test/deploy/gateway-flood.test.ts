@@ -1,8 +1,8 @@
 /** deploy/nginx.conf while one client sends malformed requests: other clients are not affected. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { connect } from 'node:net';
+import { newDatabase } from '../support/databases.ts';
 import { type Gateway, nginx, openGateway, openStandIn } from '../support/gateway.ts';
-import { newDatabase } from '../support/kassa.ts';
 import { nonsense } from '../support/nonsense.ts';
 import { openStage, until } from '../support/process.ts';
 import { startService } from '../support/services.ts';

@@ -9,7 +9,7 @@ import { FifoLock } from '../../db/engine/fifo-lock.ts';
 import { groupCommit } from '../../db/engine/group-commit.ts';
 import { type SimStatement, sqlTag } from '../proofs/simulation/sql.ts';
 import { Schedule } from '../proofs/simulation/time.ts';
-import { storeUrl } from '../support/kassa.ts';
+import { storeUrl } from '../support/databases.ts';
 import { seeded } from '../support/report.ts';
 
 const INTERVAL_MS = 200;

@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'bun:test';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { newDatabase } from '../support/kassa.ts';
+import { newDatabase } from '../support/databases.ts';
 import { openLosingProxy } from '../support/losing-proxy.ts';
 import { need } from '../support/need.ts';
 import { freePort, openStage, startDev, TOP } from '../support/process.ts';

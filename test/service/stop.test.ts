@@ -1,8 +1,8 @@
 /** A stop answers the calls in flight, and takes no longer than DRAIN_MS. */
 import { afterEach, expect, test } from 'bun:test';
 import { holdRows } from '../engine/hold.ts';
+import { storeUrl } from '../support/databases.ts';
 import { fittingEnvironment } from '../support/fitting.ts';
-import { storeUrl } from '../support/kassa.ts';
 import { answers, call, complaintsOf, until } from '../support/process.ts';
 import { startProxy } from '../support/proxy.ts';
 import {

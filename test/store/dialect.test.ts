@@ -4,7 +4,7 @@ import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import type { Sql } from '../../db/connection/connection.ts';
 import { tuneSession } from '../../db/connection/session.ts';
 import { tuneTables } from '../../db/maintenance/tune-tables.ts';
-import { storeUrl } from '../support/kassa.ts';
+import { storeUrl } from '../support/databases.ts';
 import { isPostgresql, openUntil } from '../support/open.ts';
 
 const is_postgresql = await isPostgresql();

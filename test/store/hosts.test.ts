@@ -3,7 +3,7 @@ import { afterAll, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { firstOf } from '../../db/connection/first-of.ts';
-import { storeUrl } from '../support/kassa.ts';
+import { storeUrl } from '../support/databases.ts';
 import { openUntil } from '../support/open.ts';
 import { freePort } from '../support/process.ts';
 import { withHosts, withPort } from '../support/store-address.ts';

@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeEach, expect, setDefaultTimeout } from 'bun:test';
 
-import { newDatabase } from './kassa.ts';
+import { newDatabase } from './databases.ts';
 import { useMemory } from './scratch.ts';
 import { startTestStore, storeOfProcess } from './stores.ts';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { startEmbedded } from '../../db/local/embedded.ts';
 import { prepare } from '../../db/local/embedded-home.ts';
 import { claim, readOwner } from '../../db/local/owner.ts';
-import { newDatabase } from './kassa.ts';
+import { newDatabase } from './databases.ts';
 
 export interface TestStore {
   /** A server on which databases can be created. */

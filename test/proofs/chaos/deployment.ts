@@ -14,6 +14,7 @@ import {
 } from '../../support/process.ts';
 import { startProxy } from '../../support/proxy.ts';
 import { withParameter } from '../../support/store-address.ts';
+import { plant } from '../../support/stores.ts';
 import type { Teardown } from '../../support/teardown.ts';
 
 /** The exit code of a service that found no store, and how often it is started again. */
@@ -113,6 +114,7 @@ async function openEmbedded(teardown: Teardown, report: (line: string) => void):
   const stage = openStage();
   teardown.add(stage.close);
   const directory = await stage.folder();
+  await plant(directory);
   const starting = startEmbedded({ directory, report, failed: console.error });
   // Added before the start has succeeded: a half-started server still writes to its folder.
   teardown.add(async () => (await starting.catch(() => undefined))?.stop());

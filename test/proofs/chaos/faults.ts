@@ -1,5 +1,5 @@
 /** The faults of the chaos test, by name. */
-import { endSessions } from '../../support/kassa.ts';
+import { endSessions } from '../../support/databases.ts';
 import { connectStore } from '../../support/own-database.ts';
 import { signalProcess, until } from '../../support/process.ts';
 import type { Fault as Disturbance, StoreProxy } from '../../support/proxy.ts';
