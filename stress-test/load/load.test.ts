@@ -27,7 +27,7 @@ function fakeShop(batch_status = 200) {
     paths.filter((path) => !/\/(create|create_user|live)(\/\d+)?$|\/made-/.test(path));
   return { address: `http://127.0.0.1:${port}`, called, foreign };
 }
-const SHORT = ['--seconds', '0.4', '--warmup', '0', '--orders', '30', '--clients', '4'];
+const SHORT = ['--seconds', '0.2', '--warmup', '0', '--orders', '30', '--clients', '4'];
 
 test('--json prints only the documented result, --html writes a page with charts', async () => {
   const { address, called } = fakeShop();
@@ -39,7 +39,7 @@ test('--json prints only the documented result, --html writes a page with charts
   const result = JSON.parse(out) as LoadResult;
   expect(result).toMatchObject({
     ...{ workload: 'course', loop: { kind: 'closed', clients: 4 }, seed: 5, warmup_s: 0 },
-    ...{ seconds: 0.4, ended: 'time', backlog: null, connections_opened: 4 },
+    ...{ seconds: 0.2, ended: 'time', backlog: null, connections_opened: 4 },
   });
   expect(Object.keys(result.counts)).toEqual([...OUTCOMES]);
   const { committed, repeated } = result.counts;
@@ -88,9 +88,10 @@ test('concurrent checkouts of its own orders share no item and no user', async (
     if (verb === 'checkout') checked_out.push(id);
     return Response.json({ order_id: made, item_id: made, user_id: made });
   });
-  const flags = ['--seconds', '60', '--warmup', '0', '--clients', '8', '--orders', '2500'];
+  // More than the 1000 users that it makes, so that their turn comes again.
+  const flags = ['--seconds', '60', '--warmup', '0', '--clients', '8', '--orders', '1100'];
   const { code } = await load(`http://127.0.0.1:${port}`, ...flags);
-  expect([code, checked_out.length]).toEqual([0, 2500]);
+  expect([code, checked_out.length]).toEqual([0, 1100]);
   for (let at = 0; at + 16 < checked_out.length; at += 8) {
     const rows = checked_out.slice(at, at + 16).flatMap((id) => rows_of.get(id) ?? []);
     expect(new Set(rows).size).toBe(16 * 3);
@@ -111,7 +112,6 @@ test('a 5xx and a missing answer end with exit code 1, a dead address with 2', a
 
 const wrong: [said: string, ...args: string[]][] = [
   ['--rate must be a number', '--rate', 'x'],
-  ["Unknown option '--bogus'", '--bogus'],
   ['The address must be', 'localhost'],
   ['--workload must be one of', '--workload', 'nope'],
   ['give one of them', '--clients', '2', '--rate', '3'],

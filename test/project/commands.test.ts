@@ -44,7 +44,8 @@ test.each<[command: string, args: string[], ignored: string[]]>([
 ])('`bun run %s` with %j says what it ignores', async (command, args, ignored) => {
   const DATABASE_URL = 'postgres://nobody@127.0.0.1:1/none';
   const { code, err } = await stage.run([...programOf(command), ...args], { DATABASE_URL });
-  expect(code).toBe(2); // nothing answers there
+  expect(code).toBe(2);
+  expect(err.trim().split('\n').at(-1)).toContain(NOWHERE); // nothing answers there
   const said = err.matchAll(/^kassa: (\S+) is ignored, since /gm);
   expect([...said].map(([, name]) => name)).toEqual(ignored);
 });
