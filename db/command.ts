@@ -149,6 +149,18 @@ export const keysOf = (order: Order): Keys => ({
 export const hasRefunds = (order: Order): boolean =>
   order.lines.some((line) => line.refunded !== null);
 
+/** For two lists of keys, each without duplicates: cheaper than `mergeKeys`. */
+export const joinKeys = (a: Keys, b: Keys): Keys => ({
+  orders: joinIds(a.orders, b.orders),
+  users: joinIds(a.users, b.users),
+  items: joinIds(a.items, b.items),
+});
+
+function joinIds(a: readonly string[] = [], b: readonly string[] = []): readonly string[] {
+  if (a.length === 0) return b;
+  return b.length === 0 ? a : [...new Set([...a, ...b])];
+}
+
 export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
   const orders = new Set<string>();
   const users = new Set<string>();

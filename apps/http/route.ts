@@ -22,7 +22,9 @@ export function on<C extends Call>(
   const path = call.path.replaceAll(/\{(\w+)\}/g, ':$1');
   const params = Object.entries(call.params);
   const { body, query } = call;
+  const route = routeName(path);
   app.on([...call.methods], path, (c) => {
+    c.env.route = route;
     if (!body) assertNoBody(c.env);
     admit?.(c);
     const parsed = parse(params, c) as Parsed<C['params']>;
@@ -32,6 +34,15 @@ export function on<C extends Call>(
     return answer(c, parsed, input as Input<C>);
   });
 }
+
+/**
+ * A path without parameters, such as `/orders/checkout` and `/v1/orders/checkout`. Under /v1 the id
+ * is the third segment.
+ * @param path a pattern of the router
+ */
+export const routeName = (path: string): string => withoutId(path).split('/:')[0] ?? '';
+
+export const withoutId = (path: string): string => path.replace(/^(\/v1\/\w+)\/[^/]+/, '$1');
 
 /** @throws Failure invalid_parameter, for the first that is wrong */
 function parse(params: [string, Params[string]][], c: Context): Record<string, unknown> {

@@ -17,7 +17,7 @@ import { readPlatformRequest } from './platform.ts';
 import { problem, RequestError } from './problem.ts';
 import { codeOf, logRequests } from './request-log.ts';
 import { FIXED_HEADERS } from './response-text.ts';
-import { on } from './route.ts';
+import { on, routeName, withoutId } from './route.ts';
 
 export interface ServeOptions {
   /** Logs every request, not only failures. */
@@ -84,7 +84,7 @@ export function serveRoutes(
     answerUnrouted(router, router === app, pages);
     const routeOf = routeNames(router);
     const finish = (request: Incoming, response: Response, exchange: Exchange, ms: number) => {
-      const route = routeOf(request.url);
+      const route = exchange.route ?? routeOf(request.url);
       metrics.requested(collectable(request.method), route, response.status, ms, codeOf(exchange));
       logRequest(request, response, exchange, route, ms);
       return { response, request_id: exchange.request_id, last: draining };
@@ -186,17 +186,13 @@ function requestIdOf(headers: Incoming['headers'] | undefined): string {
   return /^[\w=-]{1,128}$/.test(given) ? given : crypto.randomUUID();
 }
 
-/**
- * A route's name is its path without parameters, such as `/orders/checkout` and
- * `/v1/orders/checkout`, or `none`. Under /v1 the id is the third segment.
- */
+/** The name of the route that a path names, or `none`, for requests that no route has taken. */
 function routeNames(app: Hono<Env>): (url: string) => string {
-  const nameOf = (path: string) => path.replace(/^(\/v1\/\w+)\/[^/]+/, '$1');
-  const names = new Set(app.routes.map(({ path }) => nameOf(path).split('/:')[0] ?? ''));
+  const names = new Set(app.routes.map(({ path }) => routeName(path)));
   const most = Math.max(...[...names].map((name) => name.split('/').length));
   return (url) => {
     const [path = ''] = url.slice(url.indexOf('/', 8)).split('?', 1); // after https://
-    for (const parts = nameOf(path).split('/', most); parts.length > 1; parts.pop()) {
+    for (const parts = withoutId(path).split('/', most); parts.length > 1; parts.pop()) {
       const name = parts.join('/');
       if (names.has(name)) return name;
     }

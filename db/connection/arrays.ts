@@ -10,10 +10,7 @@ export function textArray(values: readonly (string | null)[]): string {
   return `{${values.map((v) => (v === null ? 'NULL' : `"${v.replace(/["\\]/g, '\\$&')}"`)).join()}}`;
 }
 
-export function int8Array(values: readonly (number | null)[]): string {
-  let list = '';
-  for (const value of values) list += list === '' ? (value ?? 'NULL') : `,${value ?? 'NULL'}`;
-  return `{${list}}`;
-}
+export const int8Array = (values: readonly (number | null)[]): string =>
+  `{${values.map((v) => v ?? 'NULL').join()}}`;
 
 export const boolArray = (values: readonly boolean[]): string => `{${values.join()}}`;

@@ -18,6 +18,15 @@ import type { Statement } from '../connection/connection.ts';
 import { assert } from '../failure.ts';
 import { type Stamped, stamp } from '../stamp.ts';
 import {
+  appendCreditMovements,
+  appendOrderEvents,
+  appendStockMovements,
+  clearMetadata,
+  writeMetadata,
+} from './append.ts';
+import {
+  isUsualItem,
+  isUsualOrder,
   lineChanges,
   listings,
   type OrderLine,
@@ -26,15 +35,10 @@ import {
 } from './row-changes.ts';
 import { type RowName, splitRowName, TABLES } from './row-name.ts';
 import {
-  appendCreditMovements,
-  appendOrderEvents,
-  appendStockMovements,
-  clearMetadata,
   type Target,
   writeItems,
   writeLines,
   writeListings,
-  writeMetadata,
   writeOrders,
   writeUsers,
 } from './write-back.ts';
@@ -172,11 +176,11 @@ export class LockedRows implements Rows {
   writes(target: Target): Statement[] {
     const { orders, users, items } = this.#rows;
     return [
-      ...writeOrders(target, rowChanges(orders.values())),
+      ...writeOrders(target, rowChanges(orders.values(), isUsualOrder)),
       ...writeListings(target.sql, listings(orders.values())),
       ...writeLines(target.sql, lineChanges(orders.values())),
       ...writeUsers(target, rowChanges(users.values()), this.now_us),
-      ...writeItems(target, rowChanges(items.values()), this.now_us),
+      ...writeItems(target, rowChanges(items.values(), isUsualItem), this.now_us),
       ...appendCreditMovements(target.sql, this.#credit_movements),
       ...appendStockMovements(target.sql, this.#stock_movements),
       ...appendOrderEvents(target.sql, this.#order_events),
@@ -204,11 +208,11 @@ function track<T extends { id: string }>(
   ids: readonly string[],
   found: readonly T[],
 ): void {
-  for (const id of ids) rows.set(id, { before: undefined, now: undefined });
-  for (const row of found) {
-    assert(rows.has(row.id), 'the row was asked for', row.id);
-    rows.set(row.id, { before: row, now: row });
+  for (const row of found) rows.set(row.id, { before: row, now: row });
+  for (const id of ids) {
+    if (!rows.has(id)) rows.set(id, { before: undefined, now: undefined });
   }
+  assert(rows.size === ids.length, 'all rows were asked for');
 }
 
 function locked<T>(rows: RowMap<T>, kind: string, id: string): TrackedRow<T> {

@@ -1,6 +1,6 @@
 /** Prefetch: reads, without locks, which rows the orders of waiting commands refer to. */
 import type { Clock } from '../clock.ts';
-import { type Keys, mergeKeys } from '../command.ts';
+import { joinKeys, type Keys } from '../command.ts';
 import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
 import type { EngineLimits } from './limits.ts';
@@ -93,7 +93,7 @@ export class Prefetch {
     );
     this.waiting.unshift(...left);
     for (const entry of reached) {
-      entry.keys = mergeKeys(entry.keys, found.get(orderOf(entry)) ?? {});
+      entry.keys = joinKeys(entry.keys, found.get(orderOf(entry)) ?? {});
     }
     return reached;
   }

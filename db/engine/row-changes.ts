@@ -1,5 +1,5 @@
 /** The difference between the rows that a transaction read and those that it leaves. */
-import type { Line, Order } from '../command.ts';
+import type { Item, Line, Order } from '../command.ts';
 
 /** A row as it was read, and as the decisions have left it; undefined if it does not exist. */
 export interface TrackedRow<T> {
@@ -11,6 +11,8 @@ export interface RowChanges<T> {
   made: T[];
   changed: T[];
   removed: string[];
+  /** Nothing changed but what a checkout changes. */
+  is_usual: boolean;
 }
 
 export type OrderLine = Line & { order_id: string };
@@ -27,17 +29,36 @@ export interface LineChanges {
   removed: OrderLine[];
 }
 
-export function rowChanges<T extends { id: string }>(rows: Iterable<TrackedRow<T>>): RowChanges<T> {
-  const changes: RowChanges<T> = { made: [], changed: [], removed: [] };
+/** @param isUsual whether a change is no other than that of a checkout */
+export function rowChanges<T extends { id: string }>(
+  rows: Iterable<TrackedRow<T>>,
+  isUsual: (before: T, now: T) => boolean = () => true,
+): RowChanges<T> {
+  const changes: RowChanges<T> = { made: [], changed: [], removed: [], is_usual: true };
   for (const { before, now } of rows) {
     if (before === now) continue;
     if (!now) changes.removed.push(before?.id ?? '');
-    else if (before) changes.changed.push(now);
-    else changes.made.push(now);
+    else if (!before) changes.made.push(now);
+    else {
+      changes.changed.push(now);
+      changes.is_usual &&= isUsual(before, now);
+    }
   }
   changes.made.sort((a, b) => (a.id < b.id ? -1 : 1)); // in the order in which rows are locked
   return changes;
 }
+
+/** A checkout changes `paid`, `payment` and `paid_at`. */
+export const isUsualOrder = (before: Order, now: Order): boolean =>
+  before.user_id === now.user_id &&
+  before.total_cost === now.total_cost &&
+  before.held_until === now.held_until &&
+  before.refunded === now.refunded &&
+  before.created_at === now.created_at;
+
+/** A checkout changes `stock`. */
+export const isUsualItem = (before: Item, now: Item): boolean =>
+  before.price === now.price && before.holds === now.holds;
 
 /** A replaced order changes its place in the lists. */
 export function listings(orders: Iterable<TrackedRow<Order>>): Listings {

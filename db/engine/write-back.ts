@@ -4,15 +4,7 @@
  * New rows are inserted, so that a duplicate id fails. Changed rows are locked and known in full:
  * where the store has UPSERT, it overwrites them without reading them again (dialect.ts).
  */
-import type {
-  CreditMovement,
-  Item,
-  Metadata,
-  Order,
-  OrderEvent,
-  StockMovement,
-  User,
-} from '../command.ts';
+import type { Item, Order, User } from '../command.ts';
 import { boolArray, int8Array, textArray } from '../connection/arrays.ts';
 import type { Connection, Sql, Statement } from '../connection/connection.ts';
 import type { LineChanges, Listings, OrderLine, RowChanges } from './row-changes.ts';
@@ -22,7 +14,7 @@ export type Target = Pick<Connection, 'sql' | 'upserts'>;
 
 export function writeOrders(
   { sql, upserts }: Target,
-  { made, changed, removed }: RowChanges<Order>,
+  { made, changed, removed, is_usual }: RowChanges<Order>,
 ): Statement[] {
   const columns = (orders: Order[]) =>
     sql`unnest(${textArray(orders.map((o) => o.id))}::text[],
@@ -43,15 +35,15 @@ export function writeOrders(
         from ${columns(orders)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
-  if (changed.length > 0) {
+  if (changed.length > 0 && upserts) statements.push(sql`upsert ${into(changed)}`);
+  else if (changed.length > 0 && is_usual) statements.push(payOrders(sql, changed));
+  else if (changed.length > 0) {
     statements.push(
-      upserts
-        ? sql`upsert ${into(changed)}`
-        : sql`update orders
-              set user_id = n.user_id, paid = n.paid, total_cost = n.total_cost, payment = n.payment,
-                  paid_at = n.paid_at, held_until = n.held_until, refunded = n.refunded,
-                  created_at = n.created_at
-              from ${columns(changed)} where orders.id = n.id`,
+      sql`update orders
+          set user_id = n.user_id, paid = n.paid, total_cost = n.total_cost, payment = n.payment,
+              paid_at = n.paid_at, held_until = n.held_until, refunded = n.refunded,
+              created_at = n.created_at
+          from ${columns(changed)} where orders.id = n.id`,
     );
   }
   if (removed.length > 0) {
@@ -59,6 +51,16 @@ export function writeOrders(
   }
   return statements;
 }
+
+/** Leaves out what a checkout does not change, which is most of an order. */
+const payOrders = (sql: Sql, orders: readonly Order[]): Statement =>
+  sql`update orders set paid = n.paid, payment = n.payment, paid_at = n.paid_at
+      from unnest(${textArray(orders.map((o) => o.id))}::text[],
+                  ${boolArray(orders.map((o) => o.paid))}::bool[],
+                  ${int8Array(orders.map((o) => o.payment))}::int8[],
+                  ${int8Array(orders.map((o) => o.paid_at))}::int8[])
+        as n(id, paid, payment, paid_at)
+      where orders.id = n.id`;
 
 /** The entries of new and removed orders in the lists of their users. */
 export function writeListings(sql: Sql, { made, removed }: Listings): Statement[] {
@@ -139,7 +141,7 @@ export function writeUsers(
 
 export function writeItems(
   { sql, upserts }: Target,
-  { made, changed }: RowChanges<Item>,
+  { made, changed, is_usual }: RowChanges<Item>,
   changed_at: number,
 ): Statement[] {
   const columns = (items: Item[]) =>
@@ -152,90 +154,20 @@ export function writeItems(
         select n.id, n.price, n.stock, n.holds, ${changed_at}::int8 from ${columns(items)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
-  if (changed.length > 0) {
+  if (changed.length > 0 && upserts) statements.push(sql`upsert ${into(changed)}`);
+  else if (changed.length > 0 && is_usual) statements.push(restock(sql, changed, changed_at));
+  else if (changed.length > 0) {
     statements.push(
-      upserts
-        ? sql`upsert ${into(changed)}`
-        : sql`update items set price = n.price, stock = n.stock, holds = n.holds,
-                               changed_at = ${changed_at}::int8
-              from ${columns(changed)} where items.id = n.id`,
+      sql`update items set price = n.price, stock = n.stock, holds = n.holds,
+                           changed_at = ${changed_at}::int8
+          from ${columns(changed)} where items.id = n.id`,
     );
   }
   return statements;
 }
 
-export function appendCreditMovements(sql: Sql, movements: readonly CreditMovement[]): Statement[] {
-  if (movements.length === 0) return [];
-  const owners = movements.map((movement) => movement.user_id);
-  return [appendMovements(sql, sql`credit_movements`, sql`user_id`, owners, movements)];
-}
-
-export function appendStockMovements(sql: Sql, movements: readonly StockMovement[]): Statement[] {
-  if (movements.length === 0) return [];
-  const owners = movements.map((movement) => movement.item_id);
-  return [appendMovements(sql, sql`stock_movements`, sql`item_id`, owners, movements)];
-}
-
-/** @param owner the column of the user or the item */
-const appendMovements = (
-  sql: Sql,
-  table: Statement,
-  owner: Statement,
-  owners: readonly string[],
-  movements: readonly (CreditMovement | StockMovement)[],
-): Statement =>
-  sql`insert into ${table} (${owner}, id, amount, reason, order_id, at)
-      select n.${owner}, n.id, n.amount, n.reason, n.order_id, n.at
-      from unnest(${textArray(owners)}::text[],
-                  ${textArray(movements.map(movementId))}::text[],
-                  ${int8Array(movements.map((m) => m.amount))}::int8[],
-                  ${textArray(movements.map((m) => m.reason))}::text[],
-                  ${textArray(movements.map((m) => m.order_id))}::text[],
-                  ${int8Array(movements.map((m) => m.at ?? null))}::int8[])
-        as n(${owner}, id, amount, reason, order_id, at)`;
-
-/**
- * The checkout of an order that is cancelled becomes a movement at the same moment. In a statement
- * it stands where the order stood: directly behind its id, so that no page shows it again.
- */
-const movementId = ({ order_id }: CreditMovement | StockMovement): string =>
-  order_id === null ? crypto.randomUUID() : `${order_id}~${crypto.randomUUID()}`;
-
-export function appendOrderEvents(
-  sql: Sql,
-  events: readonly (OrderEvent & { at: number })[],
-): Statement[] {
-  if (events.length === 0) return [];
-  return [
-    sql`insert into order_events (order_id, at, type, data)
-        select n.order_id, n.at, n.type, n.data
-        from unnest(${textArray(events.map((e) => e.order_id))}::text[],
-                    ${int8Array(events.map((e) => e.at))}::int8[],
-                    ${textArray(events.map((e) => e.type))}::text[],
-                    ${textArray(events.map((e) => JSON.stringify(e.data)))}::text[])
-          as n(order_id, at, type, data)`,
-  ];
-}
-
-/** Of orders that were removed or replaced. */
-export const clearMetadata = (sql: Sql, order_ids: readonly string[]): Statement[] =>
-  order_ids.length === 0
-    ? []
-    : [sql`delete from order_metadata where id = any(${textArray(order_ids)}::text[])`];
-
-/** For new rows only. */
-export const writeMetadata = (sql: Sql, metadata: readonly Metadata[]): Statement[] =>
-  (['user', 'item', 'order'] as const).flatMap((of) => {
-    const rows = metadata.filter((one) => one.of === of);
-    if (rows.length === 0) return [];
-    return sql`insert into ${metadataOf[of](sql)} (id, data)
-               select n.id, n.data
-               from unnest(${textArray(rows.map((row) => row.id))}::text[],
-                           ${textArray(rows.map((row) => row.data))}::text[]) as n(id, data)`;
-  });
-
-const metadataOf = {
-  user: (sql: Sql) => sql`user_metadata`,
-  item: (sql: Sql) => sql`item_metadata`,
-  order: (sql: Sql) => sql`order_metadata`,
-};
+const restock = (sql: Sql, items: readonly Item[], changed_at: number): Statement =>
+  sql`update items set stock = n.stock, changed_at = ${changed_at}::int8
+      from unnest(${textArray(items.map((i) => i.id))}::text[],
+                  ${int8Array(items.map((i) => i.stock))}::int8[]) as n(id, stock)
+      where items.id = n.id`;

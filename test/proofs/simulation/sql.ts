@@ -67,6 +67,12 @@ const INT8: Type = ['int8', Number];
 const TYPES: Record<string, Type> = { bigint: INT8, boolean: ['bool', (it) => it === 'true'] };
 const dialect = new PgDialect();
 
+/** The columns that a checkout changes: where all other columns stay, an update leaves them out. */
+const USUAL: Record<string, readonly string[]> = {
+  orders: ['paid', 'payment', 'paid_at'],
+  items: ['stock', 'changed_at'],
+};
+
 const { users, items, orders, order_lines, credit_movements, stock_movements } = schema;
 const { order_events, orders_of_user } = schema;
 for (const table of [
@@ -93,35 +99,46 @@ interface Shape {
 
 function knowWrites(table: string, { types, key, checks }: Shape): void {
   const names = Object.keys(types);
-  const list = names.join(', ');
-  // All rows of a statement have the same time of their change: it comes before their columns.
-  const is_dated = 'changed_at' in types;
-  const listed = Object.entries(types).filter(([name]) => name !== 'changed_at');
-  const arrays = listed.map(([, [type]]) => `$::${type}[]`);
-  const columns = listed.map(([name]) => name).join(', ');
-  const unnested = `from unnest(${arrays.join(', ')}) as n(${columns})`;
-  const value = (name: string) => (name === 'changed_at' ? '$::int8' : `n.${name}`);
-  const each = (how: 'insert' | 'update' | 'upsert'): Perform => {
+  const write = (how: 'insert' | 'update' | 'upsert', written: readonly string[]): Perform => {
+    // All rows of a statement have the same time of their change: it comes before their columns.
+    const is_dated = written.includes('changed_at');
+    const listed = Object.fromEntries(undated(types, written));
     return async (transaction, args) => {
       const dated = is_dated ? { changed_at: Number(args[0]) } : {};
-      const given = is_dated ? args.slice(1) : args;
-      for (const undated of rowsOf(Object.fromEntries(listed), given)) {
-        const row: Row = { ...undated, ...dated };
+      for (const given of rowsOf(listed, is_dated ? args.slice(1) : args)) {
+        const name = `${table}/${key.map((column) => given[column]).join(' ')}`;
+        const before = how === 'update' ? transaction.read(name) : undefined;
+        const row: Row = { ...before, ...given, ...dated };
         const holds = checks.every((check) => check(row));
         if (!holds) throw serverError('23514', `a CHECK of ${table}`);
         if (how === 'upsert') assertLocked(transaction, table, row);
-        await transaction[how](`${table}/${key.map((column) => row[column]).join(' ')}`, row);
+        await transaction[how](name, row);
       }
     };
   };
+  const unnested = (written: readonly string[]) => {
+    const listed = undated(types, written);
+    const arrays = listed.map(([, [type]]) => `$::${type}[]`).join(', ');
+    return `from unnest(${arrays}) as n(${listed.map(([name]) => name).join(', ')})`;
+  };
+  const value = (name: string) => (name === 'changed_at' ? '$::int8' : `n.${name}`);
   for (const how of ['insert', 'upsert'] as const) {
-    const values = names.map(value).join(', ');
-    performers.set(`${how} into ${table} (${list}) select ${values} ${unnested}`, each(how));
+    const into = `into ${table} (${names.join(', ')}) select ${names.map(value).join(', ')}`;
+    performers.set(`${how} ${into} ${unnested(names)}`, write(how, names));
   }
-  const rest = names.filter((column) => !key.includes(column));
-  const set = rest.map((column) => `${column} = ${value(column)}`).join(', ');
   const where = key.map((column) => `${table}.${column} = n.${column}`).join(' and ');
-  performers.set(`update ${table} set ${set} ${unnested} where ${where}`, each('update'));
+  const rest = names.filter((column) => !key.includes(column));
+  for (const changed of [rest, USUAL[table] ?? rest]) {
+    const set = changed.map((column) => `${column} = ${value(column)}`).join(', ');
+    const written = [...key, ...changed];
+    const text = `update ${table} set ${set} ${unnested(written)} where ${where}`;
+    performers.set(text, write('update', written));
+  }
+}
+
+/** The columns that differ from row to row. */
+function undated(types: Shape['types'], written: readonly string[]) {
+  return Object.entries(types).filter(([name]) => name !== 'changed_at' && written.includes(name));
 }
 
 function knowLocks(table: string, list: string): void {

@@ -81,7 +81,7 @@ export const engineMutants = [
     'an order is decided although some of its lines were not read':
       'decide.ts: if ([-!whole || -]is_full || bytes > ANSWERS_MAX_BYTES)',
     "prefetched keys replace the command's own":
-      'prefetch.ts: mergeKeys([-entry.keys, -]found.get(orderOf(entry)) ?? [-{}-]{+entry.keys+})',
+      'prefetch.ts: joinKeys([-entry.keys, -]found.get(orderOf(entry)) ?? [-{}-]{+entry.keys+})',
   }),
   ...killedBy(['faults'], {
     'a lost connection is not retried':
@@ -144,7 +144,7 @@ export const engineMutants = [
       'transaction.ts: ' +
       "[-if (connection.upserts && codeOf(error) === '42501') connection.destroy();-]",
     'UPSERT writes rows that are not locked':
-      'row-changes.ts: else if ([-before-]{+now+}) changes.changed.push(now);',
+      'row-changes.ts: else if ([-!before-]{+false+}) changes.made.push(now);',
   }),
   ...killedBy(['lane-count'], {
     'lanes that add no throughput are kept': 'lane-count.ts: const GAIN = [-1.1-]{+0.9+};',

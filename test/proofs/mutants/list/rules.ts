@@ -61,6 +61,10 @@ export const rulesMutants = [
       'order/v1/holds.ts: orders: [free.order],\n      items: [-free.items-]{+[]+},',
   }),
   ...killedBy(['holds'], {
+    'a checkout leaves the time of its hold as it was':
+      'row-changes.ts: [-before.held_until === now.held_until &&-]',
+    'a hold is not written':
+      'row-changes.ts: before.price === now.price[- && before.holds === now.holds-];',
     'an order holds before the contraction': 'order/v1/holds.ts: [-assertFenced(rows);-]',
     'a clock that goes back revives a hold':
       'engine/locked-rows.ts: if ([-changed_at !== null && changed_at >= this.now_us-]{+false+})',
@@ -143,7 +147,7 @@ export const rulesMutants = [
     'a statement counts baskets as sold':
       'statements.ts: where l.item_id = ${item_id}[- and o.paid-]',
     'a cancelled checkout is shown on two pages':
-      'write-back.ts: [-`${order_id}~${crypto.randomUUID()}`-]{+crypto.randomUUID()+};',
+      'append.ts: [-`${order_id}~${crypto.randomUUID()}`-]{+crypto.randomUUID()+};',
     'changes of one transaction have one time': 'stamp.ts: { ...one, at: [-++-]last_us }',
     'a cancelled checkout stands at the time of its cancel':
       "payment/commands.ts: { user_id, amount: -total_cost, reason: 'checkout', order_id[-, at-] },",
