@@ -32,6 +32,11 @@ export type Client = ReturnType<typeof openClient>;
  */
 export function openClient(address: string, timeout_ms = 30_000) {
   const origins = originsOf(address);
+  /** Where the service that has this path serves it. */
+  const urlOf = (path: string): string => {
+    const owner = ownerOf(path);
+    return `${origins.find(({ service }) => !service || service === owner)?.url}${path}`;
+  };
   /** Never throws. */
   const call = async (
     method: string,
@@ -39,8 +44,6 @@ export function openClient(address: string, timeout_ms = 30_000) {
     headers: Record<string, string> = {},
     sent?: object,
   ): Promise<Known> => {
-    const owner = ownerOf(path);
-    const origin = origins.find(({ service }) => !service || service === owner)?.url;
     const type = sent === undefined ? {} : { 'content-type': 'application/json' };
     try {
       const signal = AbortSignal.timeout(timeout_ms);
@@ -50,7 +53,7 @@ export function openClient(address: string, timeout_ms = 30_000) {
         signal,
         ...(sent && { body: JSON.stringify(sent) }),
       };
-      const response = await fetch(`${origin}${path}`, init);
+      const response = await fetch(urlOf(path), init);
       const text = await response.text();
       const replayed = response.headers.get('idempotency-replayed') === 'true';
       return { status: response.status, body: parse(text), replayed };
@@ -60,6 +63,7 @@ export function openClient(address: string, timeout_ms = 30_000) {
   };
   return {
     origin: address,
+    urlOf,
     call,
     post: (path: string, headers?: Record<string, string>) => call('POST', path, headers),
     get: (path: string) => call('GET', path),

@@ -47,10 +47,10 @@ async function main(): Promise<void> {
   const { minutes, seed, think } = options;
   const began = performance.now();
   const ends_at = began + minutes * 60_000;
-  // A foreign deployment may have only the path calls.
-  const transfers = deployment ? transfer(clients, seed, think, () => load.stop) : [];
-  const [chapters] = await Promise.all([
+  const [chapters, pairs] = await Promise.all([
     recordChapters(clients, seeded(seed + 7), think, () => load.stop, load.refunds),
+    // A foreign deployment may have only the path calls.
+    deployment ? transfer(clients, seed, think, () => load.stop) : [],
     watch(load, ends_at),
     injectUntil(ends_at).finally(() => (load.stop = true)),
     ...Array.from({ length: options.clients }, (_, i) =>
@@ -62,7 +62,7 @@ async function main(): Promise<void> {
   line.end();
   violations.push(...checked.violations);
   violations.push(...(await reconcile(load, client)), ...(await replay(load, client, 500)));
-  const { violations: torn, bulks } = await checkTransfers(await transfers, client);
+  const { violations: torn, bulks } = await checkTransfers(pairs, client);
   violations.push(...torn);
   if (database_url) await auditNow(database_url, true);
   print(load, took_s, checked);

@@ -1,7 +1,11 @@
-/** Clients that move credit between two users of their own with POST /v1/bulk: the sum is known. */
+/**
+ * Clients that move credit between two users of their own with POST /v1/bulk: the sum is known.
+ * They are the client that users get: its keys and its retries are under test too.
+ */
+import { type Client as Api, KassaError, openClient } from '../../../apps/client/client.ts';
 import { type Client, isAnswer } from '../../support/client.ts';
 import { seeded } from '../../support/report.ts';
-import { meaning, newKey, newWorld, type Random, type Send, sender } from './send.ts';
+import { newKey, pick, type Random } from './send.ts';
 import type { Violation } from './verify.ts';
 
 /** Two users, and what they must have together. */
@@ -13,9 +17,11 @@ interface Pair {
 }
 
 const CREDIT = 50;
-
 const CLIENTS = 2;
+/** How long a call goes on without an answer. Faults end sooner, so then the sum is unknown. */
+const GIVE_UP_MS = 60_000;
 
+/** @param clients of the replicas, of which each attempt takes one */
 export const transfer = (
   clients: readonly Client[],
   seed: number,
@@ -23,66 +29,79 @@ export const transfer = (
   stopped: () => boolean,
 ): Promise<(Pair | undefined)[]> =>
   Promise.all(
-    Array.from({ length: CLIENTS }, (_, i) =>
-      transferAsOne(clients, seeded(seed * 100 + i), think_ms, stopped),
-    ),
+    Array.from({ length: CLIENTS }, (_, i) => {
+      const random = seeded(seed * 100 + i);
+      const api = openClient(ANY, {
+        deadline_ms: GIVE_UP_MS,
+        fetch: (url, init) => fetch(pick(clients, random).urlOf(url.slice(ANY.length)), init),
+      });
+      return transferAsOne(api, random, think_ms, stopped);
+    }),
   );
+
+const ANY = 'http://kassa';
 
 /**
  * One client, until stopped. `all` moves an amount, or is refused by its second call; `each` adds
  * to both. Every bulk is repeated under its key until the outcome of all of its calls is known.
+ * @returns undefined if that stayed unknown
  */
 async function transferAsOne(
-  clients: readonly Client[],
+  api: Api,
   random: Random,
   think_ms: number,
   stopped: () => boolean,
 ): Promise<Pair | undefined> {
-  const send = sender(clients, random, stopped);
-  const world = await newWorld(send, [CREDIT, CREDIT], []).catch(() => undefined);
-  if (!world) return undefined; // stopped before there was a service
-  const users = [...world.users.keys()];
+  const users = await Promise.all([newUser(api), newUser(api)]).catch(() => undefined);
+  if (!users) return undefined; // stopped before there was a service
   const pair: Pair = { users, sum: 2 * CREDIT, done: 0 };
   while (!stopped()) {
     const [from = '', to = ''] = random() < 0.5 ? users : users.toReversed();
     const amount = 1 + Math.floor(random() * 9);
     const dice = random();
     const out = [from, 'withdrawals', dice < 0.3 ? 10 ** 6 : amount] as const;
-    if (dice < 0.8) await bulk(send, 'all', [[to, 'deposits', amount], out], pair);
+    if (dice < 0.8) await bulk(api, 'all', [[to, 'deposits', amount], out], pair);
     else {
       const both = users.map((user): Step => [user, 'deposits', 1]);
-      if (await bulk(send, 'each', both, pair)) pair.sum += 2;
-      else return undefined; // given up, so the sum is unknown
+      if (await bulk(api, 'each', both, pair)) pair.sum += 2;
+      else return undefined;
     }
     if (think_ms > 0) await Bun.sleep(2 * think_ms * random());
   }
   return pair;
 }
 
+const newUser = async (api: Api) => (await api.users.create({ credit: CREDIT })).id;
+
 type Step = readonly [user: string, what: 'deposits' | 'withdrawals', amount: number];
 
 /** @returns whether every call took effect */
 async function bulk(
-  send: Send,
+  api: Api,
   mode: 'each' | 'all',
   steps: readonly Step[],
   pair: Pair,
 ): Promise<boolean> {
-  const key = newKey();
   const calls = steps.map(([user, what, amount]) => {
-    return { method: 'POST', path: `/v1/users/${user}/${what}`, body: { amount } };
+    return { method: 'POST' as const, path: `/v1/users/${user}/${what}`, body: { amount } };
   });
+  const options = { idempotency_key: newKey() };
   for (let tries = 0; tries < 1000; tries++) {
-    const known = await send('POST', '/v1/bulk', key, { mode, calls });
-    if (!isAnswer(known) || meaning(known) !== 'ok') return false;
-    const results: { status: number }[] = known.body.results;
-    if (results.every(({ status }) => status === 200)) {
+    const answer = await api.bulk.run({ mode, calls }, options).catch(refusalOf);
+    if (!answer) return false;
+    if (answer.results.every(({ status }) => status === 200)) {
       pair.done++;
       return true;
     }
     await Bun.sleep(50);
   }
   return false;
+}
+
+/** @throws whatever is not a refusal by a rule, or no answer: the client does not know it */
+function refusalOf(error: unknown): undefined {
+  const known = error instanceof KassaError && (error.status === 409 || error.code === 'no_answer');
+  if (!known) throw error;
 }
 
 /** Whether each pair has the sum that its bulks must leave. */
