@@ -1,5 +1,5 @@
-/** Reads the query of a call that takes one. */
-import type { z } from 'zod';
+/** Reads the query of a call, and refuses what the call does not take. */
+import { z } from 'zod';
 import { Failure } from '../../db/failure.ts';
 import { type FieldError, factsOf, fieldErrors } from './errors.ts';
 
@@ -17,6 +17,13 @@ export function readQuery<T extends z.ZodObject>(type: T, url: string): z.output
   if (errors.length > 0 || !result.success) throw wrongQuery(errors);
   return result.data;
 }
+
+/** @throws Failure invalid_parameter, with every parameter */
+export function assertNoQuery(url: string): void {
+  if (url.includes('?')) readQuery(NONE, url);
+}
+
+const NONE = z.strictObject({});
 
 export const wrongQuery = (errors: readonly FieldError[]): Failure => {
   const { detail, facts } = factsOf(errors, 'the query');

@@ -4,7 +4,7 @@ import { Failure } from '../../db/failure.ts';
 import type { Call, Input, Params, Parsed } from '../contract/call.ts';
 import { assertNoBody, readBody } from './bodies.ts';
 import type { Env } from './exchange.ts';
-import { readQuery } from './query.ts';
+import { assertNoQuery, readQuery } from './query.ts';
 
 type Answering<C extends Call> = (
   c: Context<Env>,
@@ -23,11 +23,13 @@ export function on<C extends Call>(
   const params = Object.entries(call.params);
   const { body, query } = call;
   const route = routeName(path);
+  const takes_no_query = call.path.startsWith('/v1/') && !query;
   app.on([...call.methods], path, (c) => {
     c.env.route = route;
     if (!body) assertNoBody(c.env);
     admit?.(c);
     const parsed = parse(params, c) as Parsed<C['params']>;
+    if (takes_no_query) assertNoQuery(c.req.raw.url);
     const input = body
       ? readBody(body, call, c.req.raw.headers, c.env)
       : query && readQuery(query, c.req.raw.url);

@@ -1,8 +1,9 @@
 /** Lists: their pages, filters and cursors, whatever is written meanwhile. */
 import { afterAll, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { CALLS } from '../../apps/contract/calls.ts';
 import { type Kassa, openAlone, times, withConnection } from '../support/kassa.ts';
-import { callsOfV1, lineOf, newId, refused } from '../support/v1.ts';
+import { callsOfV1, JSON_TYPE, lineOf, newId, refused } from '../support/v1.ts';
 
 const kassa = await openAlone();
 const { post, user, item, order } = callsOfV1(kassa);
@@ -236,9 +237,27 @@ test.each<[query: string, path: string, message: string]>([
   expect(reply.body.detail).toBe(`${path}: ${message}`);
 });
 
-test('every wrong parameter is named; calls that take no query ignore it', async () => {
+test('every wrong parameter is named', async () => {
   const { body } = await kassa.get('/v1/users?limit=x&page=2&after=!');
   const names = body.errors.map(({ path }: { path: string }) => path);
   expect(names.sort()).toEqual(['after', 'limit', 'page']);
-  expect((await kassa.get(`/v1/users/${owner}?limit=x`)).status).toBe(200);
+});
+
+const withoutQuery = CALLS.filter(({ path, query }) => path.startsWith('/v1/') && !query);
+test.each(withoutQuery)('$methods.0 $path refuses any query', async ({ methods, path, body }) => {
+  const [method = ''] = methods;
+  const at = path.replace(/\{\w+\}/g, owner);
+  const ask = (query: string) =>
+    kassa.call(method, at + query, body ? JSON_TYPE : {}, body ? '{}' : undefined);
+  refused(await ask('?limit=1&colour=red'), 400, 'invalid_parameter', {
+    errors: ['limit', 'colour'].map((name) => ({
+      path: name,
+      message: 'there is no such parameter',
+    })),
+  });
+  expect((await ask('?')).body.code).not.toBe('invalid_parameter');
+});
+
+test('path calls ignore their query', async () => {
+  expect((await kassa.get(`/payment/find_user/${owner}?limit=x`)).status).toBe(200);
 });
