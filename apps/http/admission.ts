@@ -1,5 +1,5 @@
 /** Rejects calls by pages of other sites and under other hosts' names, before any route. */
-import type { Cors } from './cors.ts';
+import { type Cors, isOfV1, UNLISTED } from './cors.ts';
 import type { Incoming } from './exchange.ts';
 import { RequestError } from './problem.ts';
 
@@ -23,7 +23,8 @@ export function admission(hosts: readonly string[], cors: Cors): Admission {
       );
     }
     if (changesState(request) && isCrossSite(request) && !cors.admits(request)) {
-      throw new RequestError('cross_site_request', CROSS_SITE);
+      const more = isOfV1(request.url) ? `; ${UNLISTED}` : '';
+      throw new RequestError('cross_site_request', CROSS_SITE + more);
     }
   };
 }

@@ -13,6 +13,9 @@ export interface Cors {
   share(request: Incoming, response: Response): void;
 }
 
+/** Tells the owner of a page why it cannot call /v1. */
+export const UNLISTED = 'pages of other sites may call /v1 if CORS_ORIGINS lists their origin';
+
 /** Headers that a page may send, beside those that browsers always allow. */
 const SENT = 'authorization, content-type, idempotency-key, if-none-match, x-request-id';
 /** Headers that a page may read, beside those that browsers always allow. */
@@ -33,9 +36,7 @@ export function cors(origins: readonly string[]): Cors {
   return {
     admits: (request) => isOfV1(request.url) && originOf(request) !== undefined,
     preflight(request, methods) {
-      if (request.method !== 'OPTIONS' || !isShared(request.url)) return undefined;
-      if (!request.headers.get('access-control-request-method')) return undefined;
-      if (originOf(request) === undefined) return undefined;
+      if (!isPreflight(request) || originOf(request) === undefined) return undefined;
       return new Response(null, {
         status: 204,
         headers: {
@@ -57,8 +58,14 @@ export function cors(origins: readonly string[]): Cors {
   };
 }
 
+/** Whether a page of some origin asks if it may send a request to a path that pages may call. */
+export const isPreflight = ({ method, url, headers }: Incoming): boolean =>
+  method === 'OPTIONS' &&
+  isShared(url) &&
+  Boolean(headers.get('origin') && headers.get('access-control-request-method'));
+
 /** The path as it stands in the request line, which is the one that is routed. */
-const isOfV1 = (url: string): boolean => url.startsWith('/v1/', pathIn(url));
+export const isOfV1 = (url: string): boolean => url.startsWith('/v1/', pathIn(url));
 
 /** The contract is shared too: pages may read it. */
 const isShared = (url: string): boolean =>

@@ -8,7 +8,7 @@ import type { Store } from '../../db/store.ts';
 import { healthCalls } from '../contract/health.ts';
 import type { ProblemCode } from '../contract/problems.ts';
 import { type Admission, admission } from './admission.ts';
-import { type Cors, cors } from './cors.ts';
+import { type Cors, cors, isPreflight, UNLISTED } from './cors.ts';
 import { serveDocuments } from './documents.ts';
 import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';
 import { asksForPage, frontPage } from './front-page.ts';
@@ -134,7 +134,9 @@ function answerUnrouted(app: Hono<Env>, has_page: boolean, pages: Cors): void {
     const preflight = pages.preflight(c.req.raw, methods);
     if (preflight) return preflight;
     c.header('allow', methods.join(', '));
-    return fail(c, new RequestError('method_not_allowed', `${path} takes ${methods.join(', ')}`));
+    const takes = `${path} takes ${methods.join(', ')}`;
+    const detail = isPreflight(c.req.raw) ? `${takes}; ${UNLISTED}` : takes;
+    return fail(c, new RequestError('method_not_allowed', detail));
   });
   app.onError((error, c) => fail(c, error));
 }

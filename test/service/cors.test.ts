@@ -141,11 +141,26 @@ test('a page of any other origin is refused, and may read nothing', async () => 
     const refused = await create(foreign);
     expectProblem(refused, 403, 'cross_site_request');
     expect(pick(refused.headers, expected)).toEqual(expected);
+    expect(refused.body.detail).toContain('CORS_ORIGINS');
   }
   const made = await create({});
   const read = await ours.call('GET', made.headers.get('location') ?? '', pageOf(origin));
   for (const { headers } of [made, read]) expect(pick(headers, expected)).toEqual(expected);
   expect((await without.call('POST', '/v1/orders', pageOf(LISTED))).status).toBe(403);
+});
+
+test('a refused preflight says which setting admits the page, where one can', async () => {
+  const said = async (path: string, headers: Record<string, string>) =>
+    (await without.call('OPTIONS', path, headers)).body.detail;
+  expect(await said('/v1/orders', asking(LISTED))).toBe(
+    '/v1/orders takes GET, HEAD, POST; pages of other sites may call /v1 if CORS_ORIGINS lists their origin',
+  );
+  for (const [path, headers] of [
+    ['/v1/orders', {}],
+    ['/orders/checkout/nothing', asking(LISTED)],
+  ] as const) {
+    expect(await said(path, headers)).not.toContain('CORS_ORIGINS');
+  }
 });
 
 test('the list opens nothing but /v1: answers of other paths stay the same in every byte', async () => {

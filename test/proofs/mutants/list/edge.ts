@@ -44,9 +44,9 @@ export const edgeMutants = [
     'a page of a listed origin may call every path':
       'cors.ts: admits: (request) => [-isOfV1(request.url) && -]',
     'a page may be told that it may call a path that it may not':
-      "cors.ts: request.method !== 'OPTIONS'[- || !isShared(request.url)-]) return undefined;",
+      "cors.ts: method === 'OPTIONS' &&\n  [-isShared(url) &&\n  -]Boolean(",
     'a page of an origin that is not listed is told that it may call':
-      'cors.ts: [-if (originOf(request) === undefined) return undefined;\n      -]return new',
+      'cors.ts: if (!isPreflight(request)[- || originOf(request) === undefined-]) return undefined;',
     'a path that begins like /v1 is one of it': "cors.ts: startsWith('/v1[-/-]', pathIn(url))",
   }),
   ...killedBy(['dev'], {
