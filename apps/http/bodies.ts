@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { Call } from '../contract/call.ts';
 import { type FieldError, factsOf, fieldErrors, pathOf } from './errors.ts';
 import type { Exchange, Incoming } from './exchange.ts';
+import { endOfString, findTwice } from './json-text.ts';
 import { BODY_MAX_BYTES } from './message.ts';
 import { RequestError } from './problem.ts';
 
@@ -59,7 +60,7 @@ function parse(body: Uint8Array, values_max: number): unknown {
   } catch (cause) {
     throw malformed('the body is not JSON', cause);
   }
-  if (names !== namesIn(value)) throw malformed('an object of the body has a key twice');
+  if (names !== namesIn(value)) throw hasTwice(findTwice(text));
   // The name may be escaped in the text.
   const prototype = /__proto__|\\u/.test(text) ? findPrototype(value) : undefined;
   if (!prototype) return value;
@@ -68,6 +69,14 @@ function parse(body: Uint8Array, values_max: number): unknown {
 
 const malformed = (detail: string, cause?: unknown) =>
   new RequestError('malformed_body', detail, { cause });
+
+function hasTwice(path: readonly (string | number)[]): RequestError {
+  const { detail, facts } = factsOf(
+    [{ path: pathOf(path), message: 'is there twice' }],
+    'the body',
+  );
+  return new RequestError('malformed_body', detail, { facts });
+}
 
 const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -110,15 +119,6 @@ function measure(text: string) {
     }
   }
   return { names, values, depth: deepest, has_fractions };
-}
-
-/** @returns the index of the quote that ends the string, or the end of the text */
-function endOfString(text: string, start: number): number {
-  let end = start + 1;
-  for (; end < text.length && text.charCodeAt(end) !== 0x22; end++) {
-    if (text.charCodeAt(end) === 0x5c) end++; // a backslash, and what it escapes
-  }
-  return end;
 }
 
 /** Programs disagree on numbers with a point or an exponent: `9007199254740991.4` may round. */

@@ -6,7 +6,7 @@ import type { Page, Position, Wanted } from '../../db/reads/page.ts';
 import type { Movement } from '../../db/reads/statements.ts';
 import { wrongCursor } from '../contract/pages.ts';
 import type { Env } from './exchange.ts';
-import { wrongQuery } from './query.ts';
+import { wrongParameters } from './query.ts';
 
 /**
  * Answers a page.
@@ -59,7 +59,7 @@ function positionIn<P extends Position>(after: string, list: string, start: P): 
     (typeof part === 'string' ? /^[\w~-]{0,101}$/.test(part) : Number.isSafeInteger(part));
   const is_position = position.length === start.length && position.every(fits);
   const is_ours = is_position && cursorOf(list, position as unknown as P) === after;
-  if (!is_ours) throw wrongQuery([wrongCursor]);
+  if (!is_ours) throw wrongParameters([wrongCursor]);
   return position as unknown as P;
 }
 

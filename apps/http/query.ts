@@ -14,7 +14,7 @@ export function readQuery<T extends z.ZodObject>(type: T, url: string): z.output
   if (!result.success) {
     errors.push(...fieldErrors(result.error, 'parameter'));
   }
-  if (errors.length > 0 || !result.success) throw wrongQuery(errors);
+  if (errors.length > 0 || !result.success) throw wrongParameters(errors);
   return result.data;
 }
 
@@ -25,7 +25,7 @@ export function assertNoQuery(url: string): void {
 
 const NONE = z.strictObject({});
 
-export const wrongQuery = (errors: readonly FieldError[]): Failure => {
+export const wrongParameters = (errors: readonly FieldError[]): Failure => {
   const { detail, facts } = factsOf(errors, 'the query');
   return new Failure('invalid_parameter', detail, { facts });
 };

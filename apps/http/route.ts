@@ -3,8 +3,9 @@ import type { Context, Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Call, Input, Params, Parsed } from '../contract/call.ts';
 import { assertNoBody, readBody } from './bodies.ts';
+import type { FieldError } from './errors.ts';
 import type { Env } from './exchange.ts';
-import { assertNoQuery, readQuery } from './query.ts';
+import { assertNoQuery, readQuery, wrongParameters } from './query.ts';
 
 type Answering<C extends Call> = (
   c: Context<Env>,
@@ -23,13 +24,13 @@ export function on<C extends Call>(
   const params = Object.entries(call.params);
   const { body, query } = call;
   const route = routeName(path);
-  const takes_no_query = call.path.startsWith('/v1/') && !query;
+  const is_v1 = call.path.startsWith('/v1/');
   app.on([...call.methods], path, (c) => {
     c.env.route = route;
     if (!body) assertNoBody(c.env);
     admit?.(c);
-    const parsed = parse(params, c) as Parsed<C['params']>;
-    if (takes_no_query) assertNoQuery(c.req.raw.url);
+    const parsed = parse(params, c, is_v1) as Parsed<C['params']>;
+    if (is_v1 && !query) assertNoQuery(c.req.raw.url);
     const input = body
       ? readBody(body, call, c.req.raw.headers, c.env)
       : query && readQuery(query, c.req.raw.url);
@@ -46,17 +47,17 @@ export const routeName = (path: string): string => withoutId(path).split('/:')[0
 
 export const withoutId = (path: string): string => path.replace(/^(\/v1\/\w+)\/[^/]+/, '$1');
 
-/** @throws Failure invalid_parameter, for the first that is wrong */
-function parse(params: [string, Params[string]][], c: Context): Record<string, unknown> {
+/** @throws Failure invalid_parameter; at /v1 with each that is wrong in `errors` */
+function parse(params: [string, Params[string]][], c: Context, is_v1: boolean) {
   const parsed: Record<string, unknown> = {};
+  const errors: FieldError[] = [];
   for (const [name, type] of params) {
     const result = type.safeParse(c.req.param(name) ?? '');
-    if (!result.success)
-      throw new Failure('invalid_parameter', `${name} ${sentence(result.error)}`);
-    parsed[name] = result.data;
+    if (result.success) parsed[name] = result.data;
+    else errors.push({ path: name, message: result.error.issues[0]?.message ?? 'is wrong' });
   }
-  return parsed;
+  const [first] = errors;
+  if (!first) return parsed;
+  if (is_v1) throw wrongParameters(errors);
+  throw new Failure('invalid_parameter', `${first.path} ${first.message}`);
 }
-
-const sentence = ({ issues: [first] }: { issues: readonly { message: string }[] }): string =>
-  first?.message ?? 'is wrong';

@@ -73,16 +73,6 @@ test.each([
 const filled = (path: string, id: string) => path.replace(/\{\w+\}/, id);
 const ofV1 = CALLS.filter(({ path }) => path.startsWith('/v1/'));
 
-test.each(ofV1.filter(({ params }) => Object.keys(params).length > 0))(
-  '$methods.0 $path refuses a malformed id',
-  async ({ methods, path, body }) => {
-    for (const id of ['x'.repeat(65), 'a.b', 'a%20b', '%2F', '%zz', '%00', "'", ';--']) {
-      const call = [methods[0] ?? '', filled(path, id)] as const;
-      refused(body ? await send(...call, {}) : await kassa.call(...call), 400, 'invalid_parameter');
-    }
-  },
-);
-
 const bare = ofV1.filter(({ body, writes }) => writes && !body);
 test.each(bare)('$methods.0 $path takes no body', async ({ methods: [method = ''], path }) => {
   refused(await send(method, filled(path, 'nobody'), { a: 1 }), 415, 'unsupported_body');
@@ -132,6 +122,6 @@ test('any JSON is answered with a 2xx or a 4xx, and invalid_body exactly when th
       const allowed = call.body?.safeParse(body).success;
       expect(reply.status < 500 && (reply.body.code === 'invalid_body') !== allowed).toBeTrue();
     }),
-    { numRuns: 2000 },
+    { numRuns: 300 },
   );
 });

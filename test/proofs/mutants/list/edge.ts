@@ -21,9 +21,15 @@ export const edgeMutants = [
   ...killedBy(['bodies'], {
     'a body is ignored': 'route.ts: if ([-!body-]{+false+}) assertNoBody(c.env);',
     'a body is refused after the call':
-      "route.ts: {+if (!body) void answer(c, parse(params, c) as Parsed<C['params']>, undefined as Input<C>);\n" +
+      "route.ts: {+if (!body) void answer(c, parse(params, c, is_v1) as Parsed<C['params']>, undefined as Input<C>);\n" +
       '    +}if (!body) assertNoBody(c.env);',
     'an object with content counts as no body': 'bodies.ts: /^\\{[-\\s-]{+.+}*\\}$/',
+  }),
+  ...killedBy(['bad-input'], {
+    'a call of /v1 ignores a query that it does not take':
+      'route.ts: [-if (is_v1 && !query) assertNoQuery(c.req.raw.url);-]',
+    'a wrong call of a bulk is made with the others':
+      'calls.ts: [-if (errors.length > 0) throw invalidBody(errors);-]',
   }),
   ...killedBy(['foreign-pages'], {
     'a page of another site may call although Sec-Fetch-Site names it':
