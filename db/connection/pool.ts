@@ -40,6 +40,8 @@ export interface Trying {
   trouble?: Failure;
   /** False: `contention` is thrown as soon as the server stops waiting for a lock. */
   waits_for_locks?: boolean;
+  /** Other reads go to other connections, if there are any. */
+  takes_long?: boolean;
   /** For each lock, instead of `lock_timeout_ms`. */
   lock_wait_ms?: number;
 }
@@ -118,12 +120,15 @@ export function readPool(
   }
 }
 
+/** Short reads that would wait for each other sooner than for a long one. */
+const LONG = 1000;
 /** At most, between two tries. */
 const RETRY_MS = 100;
 
 /** A place for one connection, and the number of statements on it. */
 class Slot {
   under_way = 0;
+  #long = 0;
   #opening: Promise<Connection> | undefined;
   #connection: Connection | undefined;
   readonly #open: () => Promise<Connection>;
@@ -144,11 +149,13 @@ class Slot {
 
   /** Of two slots that are equally busy, the connected one is preferred. */
   get load(): number {
-    return this.under_way + (this.alive ? 0 : 0.5);
+    return this.under_way + this.#long * LONG + (this.alive ? 0 : 0.5);
   }
 
   async read(statement: (sql: Sql) => Statement, trying: Trying) {
+    const long = trying.takes_long ? 1 : 0;
     this.under_way++;
+    this.#long += long;
     try {
       const connection = await this.#connected();
       const { sql } = connection;
@@ -170,6 +177,7 @@ class Slot {
       return answer.value;
     } finally {
       this.under_way--;
+      this.#long -= long;
     }
   }
 

@@ -11,6 +11,7 @@ import { type ById, type ByTime, type Page, pageOf, type Wanted } from './page.t
 import { listRefunds, type RefundRecord, readRefund } from './refunds.ts';
 import type { Shown, ShownItem, ShownOrder } from './shown.ts';
 import { creditMovements, type Movement, stockMovements } from './statements.ts';
+import { turns } from './turns.ts';
 
 export interface Lists {
   users(wanted: Wanted<ById>): Promise<Page<Shown<User>, ById>>;
@@ -36,8 +37,12 @@ export interface Lists {
 /** Pages that are read at once; further ones are rejected. A page costs more than a row. */
 const PAGES_MAX = 64;
 
-/** @param pool its failures and time limits are those of every read */
-export function lists(pool: ReadPool, deadline_ms: number): Lists {
+/**
+ * @param pool its failures and time limits are those of every read
+ * @param statements_max statements of account that are read at once: each may take seconds
+ */
+export function lists(pool: ReadPool, deadline_ms: number, statements_max: number): Lists {
+  const inTurn = turns(statements_max);
   let under_way = 0;
   let is_filled = false;
   /** @throws Failure overloaded */
@@ -46,6 +51,11 @@ export function lists(pool: ReadPool, deadline_ms: number): Lists {
     under_way++;
     return inTime(read, systemClock.now() + deadline_ms).finally(() => under_way--);
   };
+  const statement = <T>(read: (trying: Trying) => Promise<T>): Promise<T> =>
+    inTime(
+      (trying) => inTurn(trying.deadline_at, () => read({ ...trying, takes_long: true })),
+      systemClock.now() + deadline_ms,
+    );
   const filled = async <T>(trying: Trying, read: () => Promise<T>): Promise<T> => {
     is_filled ||= await areFilled(pool, trying);
     if (!is_filled) throw new Failure('not_ready', NOT_FILLED);
@@ -58,9 +68,9 @@ export function lists(pool: ReadPool, deadline_ms: number): Lists {
     ordersOf: (user_id, wanted) =>
       paging((trying) => filled(trying, () => listOrders(pool, wanted, trying, user_id))),
     creditMovements: (user_id, wanted) =>
-      paging((trying) => filled(trying, () => creditMovements(pool, user_id, wanted, trying))),
+      statement((trying) => filled(trying, () => creditMovements(pool, user_id, wanted, trying))),
     stockMovements: (item_id, wanted) =>
-      paging((trying) => stockMovements(pool, item_id, wanted, trying)),
+      statement((trying) => stockMovements(pool, item_id, wanted, trying)),
     orderHistory: (order_id, wanted) =>
       paging((trying) => orderHistory(pool, order_id, wanted, trying)),
     refunds: (order_id, wanted) => paging((trying) => listRefunds(pool, order_id, wanted, trying)),

@@ -55,7 +55,7 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
     showOrder: batched((ids, trying) => showOrders(pool, ids, trying), ORDERS_MAX),
     showUser: batched((ids, trying) => showUsers(pool, ids, trying), ROWS_MAX),
     showItem: batched((ids, trying) => showItems(pool, ids, trying), ROWS_MAX),
-    list: lists(pool, deadline_ms),
+    list: lists(pool, deadline_ms, Math.max(1, Math.floor(limits.read_pool_size / 2))),
     prefetchOrders: (ids) =>
       within(response_timeout_ms, (trying) => prefetchOrders(pool, ids, trying)),
     close: pool.close,

@@ -31,6 +31,13 @@ export const edgeMutants = [
     'a wrong call of a bulk is made with the others':
       'calls.ts: [-if (errors.length > 0) throw invalidBody(errors);-]',
   }),
+  ...killedBy(['long-reads'], {
+    'statements take every connection for reads':
+      'reads.ts: Math.max(1, [-Math.floor(limits.read_pool_size / 2)-]{+limits.read_pool_size+})',
+    'a read waits behind a statement': 'pool.ts: [-this.#long * LONG + -](this.alive',
+    'a statement waits for its turn without end':
+      'turns.ts: const cancel = systemClock.after([-wait_ms-]{+wait_ms + 60_000+}, () => {',
+  }),
   ...killedBy(['foreign-pages'], {
     'a page of another site may call although Sec-Fetch-Site names it':
       "admission.ts: [-if (site !== null) return site !== 'same-origin' && site !== 'none';-]",
