@@ -17,7 +17,7 @@ interface Pair {
 }
 
 const CREDIT = 50;
-const CLIENTS = 2;
+const CLIENTS = 4;
 /** How long a call goes on without an answer. Faults end sooner, so then the sum is unknown. */
 const GIVE_UP_MS = 60_000;
 
@@ -59,8 +59,8 @@ async function transferAsOne(
     const [from = '', to = ''] = random() < 0.5 ? users : users.toReversed();
     const amount = 1 + Math.floor(random() * 9);
     const dice = random();
-    const out = [from, 'withdrawals', dice < 0.3 ? 10 ** 6 : amount] as const;
-    if (dice < 0.8) await bulk(api, 'all', [[to, 'deposits', amount], out], pair);
+    const out = [from, 'withdrawals', dice < 0.2 ? 10 ** 6 : amount] as const;
+    if (dice < 0.5) await bulk(api, 'all', [[to, 'deposits', amount], out], pair);
     else {
       const both = users.map((user): Step => [user, 'deposits', 1]);
       if (await bulk(api, 'each', both, pair)) pair.sum += 2;
