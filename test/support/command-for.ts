@@ -1,13 +1,13 @@
 /** Maps a call of the model to the command that the service submits for it. */
 import * as orders from '../../apps/order/commands.ts';
-import type { Wanted } from '../../apps/order/v1/commands.ts';
+import { createOrder, type Wanted } from '../../apps/order/v1/commands.ts';
 import { holdOrder, releaseOrder } from '../../apps/order/v1/holds.ts';
 import { refund } from '../../apps/order/v1/refunds.ts';
 import * as payment from '../../apps/payment/commands.ts';
 import * as stock from '../../apps/stock/commands.ts';
 import type { Command } from '../../db/command.ts';
 import { type Together, together } from '../../db/together.ts';
-import type { Call } from './model.ts';
+import type { Call, Purchase } from './model.ts';
 
 const commands: { [Name in Call['call']]: (call: Call & { call: Name }) => Command } = {
   addFunds: ({ user, amount }) => payment.addFunds(user, amount),
@@ -30,6 +30,15 @@ const commands: { [Name in Call['call']]: (call: Call & { call: Name }) => Comma
 
 const refundOf = (order_id: string, restock: boolean, lines?: Wanted[]): Command =>
   refund({ id: `refund-of-${order_id}`, order_id, restock, lines });
+
+export const commandForPurchase = ({ user, order, lines }: Purchase): Command =>
+  createOrder({
+    id: order,
+    chosen: false,
+    user_id: user,
+    lines: lines.map(([item_id, quantity]) => ({ item_id, quantity })),
+    checkout: true,
+  });
 
 export function commandFor(call: Call): Command {
   const make: (call: never) => Command = commands[call.call];

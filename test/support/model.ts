@@ -32,6 +32,22 @@ export type Call =
   | { call: 'refund'; order: string; item: string; amount: number; restock: boolean }
   | { call: 'refundAll'; order: string; restock: boolean };
 
+/** A new order, its lines and its checkout in one call: all of it, or nothing. */
+export interface Purchase {
+  call: 'purchase';
+  user: string;
+  order: string;
+  /** Each item once. */
+  lines: readonly (readonly [item: string, amount: number])[];
+}
+
+/** The calls that have the same effect together. */
+export const stepsOf = ({ user, order, lines }: Purchase): Call[] => [
+  { call: 'createOrder', user, order },
+  ...lines.map(([item, amount]): Call => ({ call: 'addItem', order, item, amount })),
+  { call: 'checkout', order },
+];
+
 export const LIMIT = 2 ** 53 - 1;
 
 export const emptyWorld = (): World => ({ users: new Map(), items: new Map(), orders: new Map() });

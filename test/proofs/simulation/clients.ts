@@ -11,8 +11,8 @@ import type { Engine } from '../../../db/engine/group-commit.ts';
 import type { Service as Owner } from '../../../db/service.ts';
 import type { Together } from '../../../db/together.ts';
 import { callOf } from '../../support/calls.ts';
-import { commandFor, commandForAll } from '../../support/command-for.ts';
-import { type Call, LIMIT } from '../../support/model.ts';
+import { commandFor, commandForAll, commandForPurchase } from '../../support/command-for.ts';
+import { type Call, LIMIT, type Purchase } from '../../support/model.ts';
 import type { Kind, Submission, Task } from './oracle.ts';
 import type { Scene } from './session.ts';
 
@@ -69,7 +69,7 @@ async function submitUntilKnown(context: ClientContext, intent: Intent): Promise
   for (let tries = 1; ; tries++) {
     const ending = await submitOnce(context, intent);
     const known = ending === 'answered' || ending === 'replayed';
-    if (known && intent.call.call === 'createOrder') orders.push(intent.call.order);
+    if (known && makesOrder(intent.call)) orders.push(intent.call.order);
     if (!REPEATABLE.has(ending) || intent.key === undefined) return;
     if (ending === 'outcome_unknown') store.count('repeated after an unknown outcome');
     if (schedule.now > calm_at + 60_000) {
@@ -78,8 +78,7 @@ async function submitUntilKnown(context: ClientContext, intent: Intent): Promise
     if (schedule.now <= calm_at && tries > 4) await schedule.pause(calm_at - schedule.now);
     await schedule.pause(schedule.random() * 100);
     // The service makes a new id each time; the recorded answer names the first.
-    if (intent.call.call === 'createOrder')
-      intent.call = { ...intent.call, order: newOrderId(context) };
+    if (makesOrder(intent.call)) intent.call = { ...intent.call, order: newOrderId(context) };
   }
 }
 
@@ -95,7 +94,7 @@ async function submitOnce(
   const { store, oracle, trace } = context;
   const service = serviceOf(call);
   // The service chooses the id of a new order.
-  const sent = call.call === 'createOrder' ? { ...call, order: undefined } : call;
+  const sent = makesOrder(call) ? { ...call, order: undefined } : call;
   const fingerprint = `${kind} ${JSON.stringify(sent)}`;
   const submission: Submission = {
     id: oracle.submissions.length,
@@ -134,8 +133,14 @@ function serviceOf({ call }: Task): Owner {
   return ['addFunds', 'pay', 'payOrder', 'cancel'].includes(call) ? 'payment' : 'order';
 }
 
-const commandOf = (call: Task, times_us: number[] = []): Command<Outcome | Together> =>
-  call.call === 'all' ? commandForAll(call.calls, times_us) : commandFor(call);
+type MakesOrder = Extract<Task, { call: 'createOrder' | 'purchase' }>;
+const makesOrder = (call: Task): call is MakesOrder =>
+  call.call === 'createOrder' || call.call === 'purchase';
+
+function commandOf(call: Task, times_us: number[] = []): Command<Outcome | Together> {
+  if (call.call === 'all') return commandForAll(call.calls, times_us);
+  return call.call === 'purchase' ? commandForPurchase(call) : commandFor(call);
+}
 
 /** The command; the oracle sees its decisions. */
 function watched({ oracle, store }: ClientContext, submission: Submission): Command<Answer> {
@@ -179,9 +184,22 @@ function badly({ kind, id }: Submission): Changes {
  */
 function newTask(context: ClientContext): Task {
   const { chance, below } = context.store.schedule;
+  if (chance(0.06)) return newPurchase(context);
   if (!chance(0.1)) return newCall(context);
   const calls = Array.from({ length: 2 + below(2) }, () => newCall(context));
   return { call: 'all', calls: calls.filter(({ call }) => call !== 'createOrder') };
+}
+
+function newPurchase(context: ClientContext): Purchase {
+  const { pick, chance, below } = context.store.schedule;
+  const items = ['i0', 'i1', 'i2', 'i3'].filter(() => chance(0.4));
+  if (items.length === 0 || chance(0.03)) items.push('nothing');
+  return {
+    call: 'purchase',
+    user: chance(0.03) ? 'nobody' : pick(['u0', 'u1', 'u2']),
+    order: newOrderId(context),
+    lines: items.map((item) => [item, chance(0.01) ? LIMIT - 20 : 1 + below(6)]),
+  };
 }
 
 function newCall(context: ClientContext): Call {

@@ -8,9 +8,11 @@ import { Failure } from '../../../db/failure.ts';
 import { heldOf } from '../../../db/holds.ts';
 import {
   type Call,
+  type Purchase,
   perform,
   performAll,
   refundedOf,
+  stepsOf,
   totalOf,
   type World,
 } from '../../support/model.ts';
@@ -23,10 +25,19 @@ import type { ModelStore, Writes } from './store.ts';
 export type Kind = 'call' | 'poison' | 'throws' | 'broken';
 
 /** A call, or several that are one command: all of them, or none. */
-export type Task = Call | { call: 'all'; calls: readonly Call[] };
+export type Task = Call | Purchase | { call: 'all'; calls: readonly Call[] };
 
-const performTask = (world: World, task: Task, times_us: readonly number[]): string =>
-  task.call === 'all' ? performAll(world, task.calls, times_us) : perform(world, task, times_us[0]);
+function performTask(world: World, task: Task, times_us: readonly number[]): string {
+  if (task.call === 'all') return performAll(world, task.calls, times_us);
+  const [now_us = 0] = times_us;
+  if (task.call !== 'purchase') return perform(world, task, now_us);
+  const steps = stepsOf(task);
+  return performAll(
+    world,
+    steps,
+    steps.map(() => now_us),
+  );
+}
 
 /** One command that was submitted to an engine, and its history. */
 export interface Submission {
