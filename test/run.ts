@@ -24,6 +24,9 @@ import { strayFlag } from './support/test-flags.ts';
 /** Tests wait most of the time, for a process, a store or a time limit. */
 const FILES_AT_ONCE = Math.min(8, 3 * availableParallelism());
 
+/** How long each file took, so that the slowest start first; --update-timings writes it. */
+const TIMINGS = 'test/timings.json';
+
 const HELP = `Runs the tests, ${FILES_AT_ONCE} files at a time on this machine.
 
   bun run test [FILE …] [-t PATTERN] [--parallel=N]
@@ -55,14 +58,12 @@ const seed = asked ? undefined : await makeSeed();
 if (seed) teardown.add(seed.remove);
 const opening = Array.from({ length: processes() }, () => (seed ? copyOf(seed) : openOn(asked)));
 const stores = await Promise.all(opening);
-const tests = Bun.spawn(
-  [process.execPath, 'test', '--timeout', '300000', `--parallel=${stores.length}`, ...given],
-  {
-    cwd: TOP,
-    env: { ...process.env, ...variablesFor(stores) },
-    stdio: ['inherit', 'inherit', 'inherit'],
-  },
-);
+const flags = ['--timeout', '300000', `--parallel=${stores.length}`, `--timings=${TIMINGS}`];
+const tests = Bun.spawn([process.execPath, 'test', ...flags, ...given], {
+  cwd: TOP,
+  env: { ...process.env, ...variablesFor(stores) },
+  stdio: ['inherit', 'inherit', 'inherit'],
+});
 const code = await tests.exited;
 await teardown.run();
 process.exit(code);

@@ -4,7 +4,7 @@ const FLAGS = [
   ...['--coverage-dir', '--coverage-reporter', '--dots', '--max-concurrency', '--only'],
   ...['--only-failures', '--pass-with-no-tests', '--path-ignore-patterns', '--randomize'],
   ...['--reporter', '--reporter-outfile', '--rerun-each', '--retry', '--seed', '--shard'],
-  ...['--timeout', '--todo', '--update-snapshots', '-u'],
+  ...['--timeout', '--todo', '--update-snapshots', '--update-timings', '-u'],
 ];
 
 /** The first flag that is none of them. */
