@@ -186,7 +186,7 @@ test('crossed orders from several processes and lanes neither deadlock nor overs
 
 test('when addItem and cancels race a checkout, the order is charged for its lines, and refunded once at most', async () => {
   const other = open.kassa();
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 10; round++) {
     const user = await kassa.newUser(100);
     const [first, second] = [await kassa.newItem(10, 5), await kassa.newItem(7, 5)];
     const order = await kassa.newOrder(user, [[first, 2]]);
@@ -210,7 +210,7 @@ test('when addItem and cancels race a checkout, the order is charged for its lin
   }
 });
 
-test('with sessions killed a hundred times at random moments, nothing is lost or doubled', async () => {
+test('with fifty sessions killed at random moments, nothing is lost or doubled', async () => {
   const [victim, killer] = [open.kassa(), await connect()];
   const users = await times(20, () => kassa.newUser());
   const item = await kassa.newItem(1, 1_000_000);
@@ -245,7 +245,7 @@ test('with sessions killed a hundred times at random moments, nothing is lost or
   const clients = Promise.all(users.map(client));
   let kills = 0;
   // Calls come between, however slow the machine is, and a kill or two has to meet a COMMIT.
-  while (kills < 100 || !victim.events.includes('commit_settled')) {
+  while (kills < 50 || !victim.events.includes('commit_settled')) {
     const next = answered + Math.random() * 40;
     await Promise.race([until(() => answered >= next, 'calls between two kills'), clients]);
     kills += await terminateSessions(killer);

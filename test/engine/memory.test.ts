@@ -14,7 +14,7 @@ const ROUND_TRIPS = 50;
 /** Scenarios of six calls; `AT_ONCE` of them run at the same time. */
 const SCENARIOS = 160;
 const AT_ONCE = 40;
-const ROUNDS = 6;
+const ROUNDS = 5;
 
 const stage = openStage();
 const open = openUntil(afterAll);
@@ -126,7 +126,7 @@ test('a burst of the largest purchases leaves a service below 250 MB', async () 
   const buy = () => fetch(`http://127.0.0.1:${port}/v1/orders`, { method: 'POST', headers, body });
   await (await buy()).arrayBuffer(); // opens the connections
   let peak_mb = 0;
-  const all = times(1000, async () => (await buy()).status);
+  const all = times(500, async () => (await buy()).status);
   while (Bun.peek.status(all) === 'pending') {
     peak_mb = Math.max(peak_mb, (await metricsOf(port)).resident_mb);
     await Bun.sleep(20);
@@ -149,7 +149,7 @@ test.each(['each', 'all'])(
     const buy = () => fetch(`http://127.0.0.1:${port}/v1/bulk`, { method: 'POST', headers, body });
     await (await buy()).arrayBuffer(); // opens the connections
     let peak_mb = 0;
-    const all = times(100, async () => (await buy()).status);
+    const all = times(60, async () => (await buy()).status);
     while (Bun.peek.status(all) === 'pending') {
       peak_mb = Math.max(peak_mb, (await metricsOf(port)).resident_mb);
       await Bun.sleep(20);
@@ -162,10 +162,11 @@ test.each(['each', 'all'])(
 );
 
 /**
- * Orders of so many lines, one for each call, all ids as long as they may be. @returns their ids
+ * Orders of so many lines, one for each call, all ids as long as they may be. Lines are inserted in
+ * the order of both indexes, which halves their cost. @returns the orders' ids
  */
 async function fillOrders({ sql }: Connection, user: string) {
-  const [order, item] = ['order-'.padEnd(60, '-'), 'item-'.padEnd(60, '-')];
+  const [order, item] = ['order-'.padEnd(60, '-'), 'item-'.padEnd(57, '-')];
   await sql`
     insert into orders (id, user_id, paid, total_cost, payment)
     select concat(${order}::text, i::text), ${user}, false, ${LINES}::int8, null
@@ -173,7 +174,7 @@ async function fillOrders({ sql }: Connection, user: string) {
   for (let from = 1000; from <= 1000 + WAITING; from += 20) {
     await sql`
       insert into order_lines (order_id, item_id, quantity, unit_price)
-      select concat(${order}::text, i::text), concat(${item}::text, j::text), 1, 1
+      select concat(${order}::text, i::text), concat(${item}::text, (1000 * i + j)::text), 1, 1
       from generate_series(${from}::int8, ${from + 19}::int8) as g(i),
            generate_series(1, ${LINES - 1}::int8) as h(j)`;
   }

@@ -7,7 +7,7 @@ import { openStageAndKassa, startService } from '../support/services.ts';
 
 const CLIENTS = 12;
 /** The mean pause of a client between two calls: without one, clients use the whole processor. */
-const THINK_MS = 30;
+const THINK_MS = 80;
 /** The balancer notices within this time that a replica is not ready. DRAIN_DELAY_MS is longer. */
 const CHECK_EVERY_MS = 500;
 const env = { DRAIN_DELAY_MS: '1000', LANES: '1' };

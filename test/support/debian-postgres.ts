@@ -53,12 +53,13 @@ export function openServers() {
     await until(answers, `PostgreSQL on ${port}`);
     return port;
   };
+  let port: Promise<number> | undefined;
   return {
     folder,
-    /** @returns the address of a new, migrated database on a new server */
+    /** @returns the address of a new, migrated database on a server, which is made once */
     async primary(): Promise<string> {
-      const port = await serve('initdb', ...'-U kassa -A trust -E UTF8 --locale=C'.split(' '));
-      return (await newDatabase(`postgres://kassa@127.0.0.1:${port}/postgres`)).database_url;
+      port ??= serve('initdb', ...'-U kassa -A trust -E UTF8 --locale=C'.split(' '));
+      return (await newDatabase(`postgres://kassa@127.0.0.1:${await port}/postgres`)).database_url;
     },
     /** @returns the address of this database on a streaming replica of its server */
     standby: async (primary: string): Promise<string> =>

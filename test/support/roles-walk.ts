@@ -89,7 +89,10 @@ const OWNERS: Record<string, Service> = {
   ...{ 'v1/orders': 'order', 'v1/bulk': 'order', 'v1/users': 'payment', 'v1/items': 'stock' },
 };
 
-/** Makes every kind of call of the service, then sweeps. @throws if the sweep fails */
+/**
+ * Makes every kind of call of the service, up to the first one that lacks a privilege, then sweeps.
+ * @throws if the sweep fails
+ */
 export async function walk(crew: Crew, service: Service): Promise<Reply[]> {
   const ids: Record<string, string> = {};
   const replies: Reply[] = [];
@@ -100,6 +103,7 @@ export async function walk(crew: Crew, service: Service): Promise<Reply[]> {
     const reply = await run(crew[owner], call, ids, key);
     Object.assign(ids, reply.body);
     replies.push(reply);
+    if (reply.body?.code === 'not_ready') return replies;
   }
   await sweep(crew[service].database_url, service);
   return replies;
