@@ -31,11 +31,9 @@ test('its calls are those of the contract: if not, run `bun run docs`', async ()
 });
 
 /** The client as one file, as a bundler makes it. */
-async function bundled(): Promise<string> {
-  const entrypoints = [join(TOP, 'apps/client/client.ts')];
-  const { outputs } = await Bun.build({ entrypoints, target: 'browser' });
-  return (await outputs[0]?.text()) ?? '';
-}
+const entrypoints = [join(TOP, 'apps/client/client.ts')];
+const { outputs } = await Bun.build({ entrypoints, target: 'browser' });
+const bundle = (await outputs[0]?.text()) ?? '';
 
 /** A purchase, and a refusal, by someone who has only the client. */
 const PURCHASE = `
@@ -58,10 +56,9 @@ export async function purchase({ openClient, KassaError }, origin) {
 const ENTRIES = ['checkout -14', 'opening 20', 1, false];
 const BOUGHT = [14, 6, ...ENTRIES, true, 'insufficient_credit', true];
 
-test('it needs no package, and is small', async () => {
-  const code = await bundled();
-  expect(code).not.toMatch(/\b(?:import|require)\b/);
-  expect(code.length).toBeLessThan(12_000);
+test('it needs no package, and is small', () => {
+  expect(bundle).not.toMatch(/\b(?:import|require)\b/);
+  expect(bundle.length).toBeLessThan(12_000);
 });
 
 const DENO = join(TOP, 'node_modules/deno/deno');
@@ -70,7 +67,7 @@ test.each<[runtime: string, command: string[]]>([
   ['Deno', [DENO, 'run', '--no-prompt', '--allow-net']],
 ])('it runs in %s', async (_, command) => {
   const folder = await stage.folder();
-  await Bun.write(join(folder, 'client.mjs'), await bundled());
+  await Bun.write(join(folder, 'client.mjs'), bundle);
   const call = `console.log(JSON.stringify(await purchase(client, '${origin}')));`;
   const shop = `import * as client from './client.mjs';\n${PURCHASE}\n${call}`;
   await Bun.write(join(folder, 'shop.mjs'), shop);
@@ -84,7 +81,7 @@ test.each<[runtime: string, command: string[]]>([
 
 test('on Node, a call leaves no timer behind, and no listener at its signal', async () => {
   const folder = await stage.folder();
-  await Bun.write(join(folder, 'client.mjs'), await bundled());
+  await Bun.write(join(folder, 'client.mjs'), bundle);
   const code = `
 import { createHook } from 'node:async_hooks';
 import { getEventListeners } from 'node:events';
@@ -163,7 +160,7 @@ test.skipIf(!opened)(
     if (!opened) return;
     const lax = await (await opened.newContext({ bypassCSP: true })).newPage();
     await lax.goto(`${origin}/docs`);
-    const modules = [await bundled(), PURCHASE].map(moduleOf);
+    const modules = [bundle, PURCHASE].map(moduleOf);
     const bought = await lax.evaluate(
       async ([client = '', shop = '', to]) =>
         (await import(shop)).purchase(await import(client), to),
@@ -211,7 +208,7 @@ test.skipIf(!opened)(
   async () => {
     const kassa = openClient(origin);
     const { id: user_id } = await kassa.users.create({});
-    const modules = [await bundled(), FOREIGN].map(moduleOf);
+    const modules = [bundle, FOREIGN].map(moduleOf);
     const pageAt = async (at: string) => {
       const page = await opened?.newPage();
       await page?.goto(at);
