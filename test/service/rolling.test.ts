@@ -5,9 +5,9 @@ import { expectCleanAudit } from '../support/kassa.ts';
 import { complaintsOf, until } from '../support/process.ts';
 import { openStageAndKassa, startService } from '../support/services.ts';
 
-const CLIENTS = 12;
+const CLIENTS = 8;
 /** The mean pause of a client between two calls: without one, clients use the whole processor. */
-const THINK_MS = 80;
+const THINK_MS = 100;
 /** The balancer notices within this time that a replica is not ready. DRAIN_DELAY_MS is longer. */
 const CHECK_EVERY_MS = 500;
 const env = { DRAIN_DELAY_MS: '1000', LANES: '1' };
