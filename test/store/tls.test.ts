@@ -176,16 +176,19 @@ test('the proofs use the certificates and the password of the environment', asyn
   const consistency = await stage.run(['test/proofs/consistency/main.ts', ...few], env);
   expect([consistency.code, consistency.err]).toEqual([0, expect.not.stringContaining('ERR')]);
   const chaos = await stage.run(['-e', deployment(url)], env);
-  expect([chaos.err, chaos.out]).toEqual(['', '200\n'.repeat(4)]);
+  expect([chaos.err, chaos.out]).toEqual(['', 'ready\n'.repeat(4)]);
 });
 
-/** Starts what `bun run chaos` works on, and says whether each of its services is ready. */
+/** Starts what `bun run chaos` works on, and waits until each of its services is ready. */
 const deployment = (server_url: string) => `
   import { deploy } from './test/proofs/chaos/deployment.ts';
   import { openTeardown } from './test/support/teardown.ts';
   const teardown = openTeardown();
   const { services } = await deploy('${server_url}', teardown, () => {});
-  for (const { origin } of services) console.log((await fetch(origin + '/health/ready')).status);
+  for (const { origin } of services) {
+    while ((await fetch(origin + '/health/ready')).status !== 200) await Bun.sleep(50);
+    console.log('ready');
+  }
   await teardown.run();
   process.exit();`;
 
