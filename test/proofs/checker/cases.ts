@@ -41,6 +41,10 @@ const item = (id: string): Read => ({ call: 'findItem', item: id });
 const order = (id: string): Read => ({ call: 'findOrder', order: id });
 const giveBack = (order: string): Call => ({ call: 'refundAll', order, restock: true });
 const paid = (is: boolean): Seen => ({ paid: is, total_cost: 60, items: [['i', 1]] });
+const twoLines: NonNullable<Seen['items']> = [
+  ['j', 2],
+  ['i', 1],
+];
 const bought: Seen = { paid: true, total_cost: 60 };
 
 export const cases = [
@@ -143,6 +147,10 @@ export const cases = [
   anomaly('read of what never was', (right) => [
     [0, 1, fund('v', 5), { credit: 5 }],
     [2, 3, user('v'), { credit: right ? 5 : 4 }],
+  ]),
+  anomaly('read of what never was', (right) => [
+    [0, 1, { call: 'addItem', order: 'a', item: 'j', amount: 2 }, {}],
+    [2, 3, order('a'), { items: right ? twoLines : twoLines.toReversed().slice(1) }],
   ]),
   anomaly('read of what had not happened yet', (right) => [
     [0, right ? 2.5 : 1, user('v'), { credit: 5 }],

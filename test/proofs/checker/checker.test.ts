@@ -46,7 +46,7 @@ test('right histories pass, and nearly all are decided exactly', () => {
       expect(result.violations).toEqual([]);
       for (const { method } of result.components) methods[method]++;
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
   expect(methods.exact).toBeGreaterThan(100 * methods.necessary);
 });
@@ -57,7 +57,7 @@ test('right histories pass under the necessary conditions alone', () => {
       const result = check(randomHistory(made), firstWorld(made), { budget: 1, repairs: 0 });
       expect(result.violations).toEqual([]);
     }),
-    { numRuns: 20 },
+    { numRuns: 12 },
   );
 });
 
@@ -69,6 +69,8 @@ const CERTAIN = {
   without: fc.constant('payOrder'),
 };
 const UNREAD = { final_reads: fc.constant(false) };
+/** So many changed histories show how often a change is caught. */
+const ENOUGH = 60;
 /** Calls that carry their amount. */
 const MOVES = ['addFunds', 'pay', 'addStock', 'subtractStock'];
 
@@ -86,7 +88,7 @@ test.each<[string, Partial<Record<keyof Plan, fc.Arbitrary<unknown>>>, Change, n
   const caught: boolean[] = [];
   fc.assert(
     fc.property(plan(more), fc.nat(), (made, which) => {
-      const history = change(made, which);
+      const history = caught.length < ENOUGH && change(made, which);
       if (!history) return;
       const { violations } = check(history, firstWorld(made), FAST);
       caught.push(violations.length > 0);
@@ -161,14 +163,14 @@ test('a history of the real engine is right: 16 clients, a hot item', async () =
   expect(result.components.map((component) => component.method)).toEqual(['exact']);
 });
 
-test('2,000 calls of 64 clients with one hot item are decided', () => {
+test('1,000 calls of 64 clients with one hot item are decided', () => {
   const made = { seed: 10, clients: 64, users: 300, items: 10, unknown: 0.005, amount: 5 };
-  const large: Plan = { ...made, operations: 2000, final_reads: true, without: 'payOrder' };
-  const right = check(randomHistory(large), firstWorld(large));
-  expect([right.violations, right.operations > 2000]).toEqual([[], true]);
-  const wrong = dropped(...MOVES)({ ...large, unknown: 0 }, 500);
+  const large: Plan = { ...made, operations: 1000, final_reads: true, without: 'payOrder' };
+  const right = check(randomHistory(large), firstWorld(large), FAST);
+  expect([right.violations, right.operations > 1000]).toEqual([[], true]);
+  const wrong = dropped(...MOVES)({ ...large, unknown: 0 }, 250);
   expect(check(wrong ?? [], firstWorld(large), FAST).violations.length).toBe(1);
-  const free = randomHistory({ ...large, unknown: 0, happen: onceForFree(800) });
+  const free = randomHistory({ ...large, unknown: 0, happen: onceForFree(400) });
   expect(check(free, firstWorld(large), FAST).violations.length).toBe(1);
 });
 

@@ -132,6 +132,9 @@ class Rounds {
   }
 }
 
+/** What a step does to an order, and its effect on others; undefined if its answer is wrong. */
+type Run = { after: Order | undefined; effect: Effect } | undefined;
+
 /** The step in a world where every balance suffices: only the order itself decides. */
 function moveOf(
   plenty: World,
@@ -149,7 +152,9 @@ function moveOf(
   const relaxed = refused
     ? { ...operation, outcome: 'ok', seen: {} }
     : { ...operation, seen: shown };
-  const run = (state: Order | undefined) => {
+  const known = new Map<Order | undefined, Run>();
+  const run = (state: Order | undefined): Run => {
+    if (known.has(state)) return known.get(state);
     if (state) plenty.orders.set(id, state);
     else plenty.orders.delete(id);
     const right = explains(relaxed, plenty);
@@ -161,7 +166,9 @@ function moveOf(
       setBalance(plenty, key, ENDLESS);
     }
     const same = describeOrder(after) === describeOrder(state);
-    return right && !(refused && same) ? { after: refused ? state : after, effect } : undefined;
+    const ran = right && !(refused && same) && { after: refused ? state : after, effect };
+    known.set(state, ran || undefined);
+    return ran || undefined;
   };
   const next = (state: Order | undefined) => {
     const result = run(state);

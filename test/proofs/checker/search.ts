@@ -7,7 +7,7 @@ import type { World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
 import { byEnd, type Projection } from './projection.ts';
 import { copyOf } from './relax.ts';
-import { describe, remember, type Step, touched } from './step.ts';
+import { describe, isRead, remember, type Step, touched } from './step.ts';
 import { hashOf, Window } from './window.ts';
 
 export interface Found {
@@ -184,6 +184,7 @@ class Way {
   }
 
   private fits(step: Step): boolean {
+    if (isRead(step.operation)) return step.apply(this.world);
     const undo = remember(this.world, touched(this.world, step));
     const right = step.apply(this.world);
     undo();

@@ -1,5 +1,4 @@
 /** One operation of a history, as the checker tries it on the model: apply, compare, undo. */
-import { isDeepStrictEqual } from 'node:util';
 import { answerIn } from '../../support/calls.ts';
 import type { Operation, Seen } from '../../support/history.ts';
 import { type Call, type Order, totalOf, type World } from '../../support/model.ts';
@@ -94,11 +93,17 @@ export function visible(world: World, call: Operation['call']): Seen {
 
 /** Whether what the answer showed is so now. An answer has the items in any order. */
 function shows(seen: Seen, now: Seen): boolean {
-  const { items, ...rest } = seen;
-  if (items && !isDeepStrictEqual(items.toSorted(), now.items?.toSorted())) return false;
-  const fields = Object.entries(rest) as [keyof Seen, unknown][];
-  return fields.every(([name, value]) => value === undefined || value === (now[name] ?? value));
+  for (const name of Object.keys(seen) as (keyof Seen)[]) {
+    const [value, current] = [seen[name], now[name]];
+    if (name !== 'items') {
+      if (value !== undefined && value !== (current ?? value)) return false;
+    } else if (linesOf(seen) !== linesOf(now)) return false;
+  }
+  return true;
 }
+
+const linesOf = ({ items }: Seen): string | undefined =>
+  items && (items.length === 1 ? `${items[0]}` : items.map(String).sort().join(';'));
 
 /** The keys that a call may change in this world: those that it or its order names. */
 export function touched(world: World, { operation: { call }, keys }: Step): readonly string[] {
@@ -107,8 +112,10 @@ export function touched(world: World, { operation: { call }, keys }: Step): read
 }
 
 /** The user and the items of an order. */
-export const keysBehind = (order: Order | undefined): string[] =>
-  order ? [`user ${order.user}`, ...[...order.lines.keys()].map((item) => `item ${item}`)] : [];
+export const keysBehind = ofOrder(
+  (order) => [`user ${order.user}`, ...[...order.lines.keys()].map((item) => `item ${item}`)],
+  [] as string[],
+);
 
 /** The map of the world that has this key. */
 const mapOf = ({ users, items, orders }: World, key: string): Map<string, unknown> =>
@@ -146,8 +153,18 @@ export function describe(world: World, key: string): string {
   return `${key} ${describeOrder(world.orders.get(id))}`;
 }
 
-export function describeOrder(order: Order | undefined): string {
-  if (!order) return 'none';
+export const describeOrder = ofOrder((order) => {
   const lines = [...order.lines].map(([item, line]) => `${item} ${Object.values(line).join(' ')}`);
   return `${order.user} ${order.paid} ${order.payment} ${lines.sort()}`;
+}, 'none');
+
+/** A function of an order, computed once for each: no call modifies an order, it replaces it. */
+function ofOrder<T>(compute: (order: Order) => T, none: T): (order: Order | undefined) => T {
+  const known = new WeakMap<Order, T>();
+  return (order) => {
+    if (!order) return none;
+    const found = known.get(order) ?? compute(order);
+    known.set(order, found);
+    return found;
+  };
 }

@@ -15,7 +15,7 @@ import { type Ids, KINDS, type Kind, type Sample, type Snapshot, type Values } f
 const WIDTH = 200;
 const SETTLE_MS = 10_000;
 const PATIENCE_MS = 30_000;
-/** Concurrent reads during the checkouts. */
+/** The most concurrent reads during the checkouts. */
 export const READERS = 64;
 
 /**
@@ -38,7 +38,7 @@ export async function settle(client: Client, ids: Ids, quiet: boolean): Promise<
 }
 
 /** Starts readers of random users, items and orders. @returns a function that stops them */
-export function startReading(client: Client, ids: Ids, random: () => number) {
+export function startReading(client: Client, ids: Ids, readers: number, random: () => number) {
   const samples: Sample[] = [];
   let stopped = false;
   const below = (n: number): number => Math.floor(random() * n);
@@ -53,7 +53,7 @@ export function startReading(client: Client, ids: Ids, random: () => number) {
       else samples.push({ kind, index, value, from, to: performance.now() });
     }
   };
-  const reading = Promise.all(Array.from({ length: READERS }, read));
+  const reading = Promise.all(Array.from({ length: readers }, read));
   return async () => {
     stopped = true;
     await reading;

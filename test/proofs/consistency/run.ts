@@ -5,7 +5,7 @@ import { type Attempt, type Evidence, type Ids, isUnknown, type Round } from './
 import { checkHistory, type HistoryResult } from './history.ts';
 import { type Plan, planBaskets, planSingles, type Settings } from './plan.ts';
 import { addUp, type Column, columnsOf, violationsOf } from './print.ts';
-import { ask, failure, settle, startReading } from './read.ts';
+import { ask, failure, READERS, settle, startReading } from './read.ts';
 import { refundSome } from './refunds.ts';
 
 export interface RunOptions extends Settings {
@@ -60,7 +60,7 @@ async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence> {
   const before = await settle(client, ids, true);
   let quiet = true;
   const round = async (name: string, clicks: number): Promise<Round> => {
-    const stopReading = startReading(client, ids, random);
+    const stopReading = startReading(client, ids, Math.min(READERS, width), random);
     const n = ids.order.length * clicks;
     const attempts = await pooled(
       n,

@@ -21,9 +21,9 @@ test('every mutant still finds the code that it breaks', async () => {
 });
 
 test('on a foreign server a mutant is killed, and a run that bailed out leaves no database', async () => {
-  const args = ['test/proofs/mutants/main.ts', '--only', 'checkout charges'];
+  const args = ['test/proofs/mutants/main.ts', '--only', 'checkout charges nothing'];
   const child = await stage.run(args, { DATABASE_URL: storeUrl() });
-  expect([child.code, child.out]).toEqual([0, expect.stringMatching(/^3 mutants, 0 survivors/m)]);
+  expect([child.code, child.out]).toEqual([0, expect.stringMatching(/^1 mutants, 0 survivors/m)]);
   const [, name = ''] =
     /^on databases of their own at \S+: (kassa_mutants_\w+)…$/m.exec(child.err) ?? [];
   expect([name.length > 0, await hasDatabase(name)]).toEqual([true, false]);

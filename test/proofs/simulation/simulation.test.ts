@@ -2,8 +2,8 @@
 import { expect, test } from 'bun:test';
 import { simulate } from './simulation.ts';
 
-/** Half of these reach every rare path. Mutants use more, `bun run simulation` any number. */
-const SEEDS = Number(process.env.TEST_SEEDS ?? 400);
+/** These reach every rare path. Mutants use more, `bun run simulation` any number. */
+const SEEDS = Number(process.env.TEST_SEEDS ?? 200);
 
 const logged = (event: string) => `log: ${event}`;
 const ended = (how: string) => `ending: ${how}`;
