@@ -2,8 +2,8 @@
  * The calls of the API, as the proofs make them: what each takes, its path, its answer in the
  * model.
  */
-import type { Read } from './history.ts';
-import { type Call, perform, type World } from './model.ts';
+import type { Bulk, Expiry, Read } from './history.ts';
+import { type Call, perform, performAll, type World } from './model.ts';
 
 export type Name = (Call | Read)['call'];
 
@@ -25,7 +25,7 @@ const PATHS: Record<Name, string> = {
   addItem: '/orders/addItem/:order/:item/:amount',
   removeItem: '/orders/removeItem/:order/:item',
   removeOrder: '/orders/remove/:order',
-  hold: '/v1/orders/:order/hold',
+  hold: '/v1/orders/:order/hold {"ttl_s"::ttl_s}',
   release: '/v1/orders/:order/release',
   checkout: '/orders/checkout/:order',
   refund:
@@ -39,6 +39,7 @@ interface Parts {
   order: string;
   amount: number | undefined;
   restock: boolean;
+  ttl_s?: number;
 }
 
 /** A call with those of the parts that it takes. */
@@ -63,9 +64,45 @@ export function requestFor(call: Call | Read): [method: string, path: string, bo
   return [method, path, JSON.parse(filled)];
 }
 
+/** Calls of /v1 with the same effect, for bulks: their body is what comes after a blank. */
+const IN_BULKS = {
+  addFunds: 'POST /v1/users/:user/deposits {"amount"::amount}',
+  pay: 'POST /v1/users/:user/withdrawals {"amount"::amount}',
+  addStock: 'POST /v1/items/:item/stock {"delta"::amount}',
+  subtractStock: 'POST /v1/items/:item/stock {"delta":-:amount}',
+  hold: `POST ${PATHS.hold}`,
+  release: `POST ${PATHS.release}`,
+  checkout: 'POST /v1/orders/:order/checkout',
+} satisfies Partial<Record<Name, string>>;
+
+export type BulkCall = Extract<Call, { call: keyof typeof IN_BULKS }>;
+/** Their names. */
+export const BULK_CALLS = Object.keys(IN_BULKS) as BulkCall['call'][];
+
+/** The request of a bulk with these calls. */
+export function bulkFor(
+  mode: 'each' | 'all',
+  calls: readonly BulkCall[],
+): [method: string, path: string, body: object] {
+  const given = calls.map((call) => {
+    const filled = IN_BULKS[call.call].replace(/:(\w+)/g, (_, name) => `${call[name as never]}`);
+    const [method, path, body] = filled.split(' ');
+    return { method, path, ...(body && { body: JSON.parse(body) }) };
+  });
+  return ['POST', '/v1/bulk', { mode, calls: given }];
+}
+
 /** Performs the call on the world. @returns 'ok', or the code of a refusal without effect */
-export function answerIn(world: World, call: Call | Read): string {
+export function answerIn(world: World, call: Call | Read | Bulk | Expiry): string {
   switch (call.call) {
+    case 'all':
+      return performAll(world, call.calls, []);
+    case 'expiry': {
+      const order = world.orders.get(call.order);
+      const holds = order && order.held_until === call.number;
+      if (holds) world.orders.set(call.order, { ...order, held_until: undefined });
+      return 'ok';
+    }
     case 'findUser':
       return world.users.has(call.user) ? 'ok' : 'user_not_found';
     case 'findItem':

@@ -7,6 +7,19 @@ export type Read =
   | { call: 'findItem'; item: string }
   | { call: 'findOrder'; order: string };
 
+/** The calls of a bulk that is all or nothing. Those of one that is not are calls of their own. */
+export interface Bulk {
+  call: 'all';
+  calls: Call[];
+}
+
+/** A hold ends by itself. The checker adds these to a history, each with the number of its hold. */
+export interface Expiry {
+  call: 'expiry';
+  order: string;
+  number: number;
+}
+
 /** The part of the state in an answer: after the call (writes) or at some moment of it (reads). */
 export interface Seen {
   credit?: number;
@@ -20,7 +33,7 @@ export interface Seen {
 export interface Operation {
   /** One client has one operation at a time. */
   client: number;
-  call: Call | Read;
+  call: Call | Read | Bulk | Expiry;
   /** Milliseconds of one clock for all clients. */
   invoked_at: number;
   /** Infinity without an answer: the call may take effect at any later time, or never. */

@@ -13,7 +13,10 @@ export interface Order {
   paid: boolean;
   payment: number;
   lines: Map<string, { quantity: number; price: number; refunded: number }>;
-  /** The second at which its hold expires; it may have passed. */
+  /**
+   * The second at which its hold expires, which may have passed; or, where no time passes, the
+   * number of the hold.
+   */
   held_until: number | undefined;
 }
 
@@ -26,7 +29,7 @@ export type Call =
   | { call: 'addItem'; order: string; item: string; amount: number }
   | { call: 'removeItem'; order: string; item: string }
   | { call: 'removeOrder'; order: string }
-  | { call: 'hold'; order: string; ttl_s: number }
+  | { call: 'hold'; order: string; ttl_s: number; number?: number }
   | { call: 'release'; order: string }
   | { call: 'checkout'; order: string }
   | { call: 'refund'; order: string; item: string; amount: number; restock: boolean }
@@ -113,13 +116,17 @@ export function performAll(
   calls: readonly Call[],
   times_us: readonly number[],
 ): string {
-  const { users, items, orders } = world;
-  const copy = { users: new Map(users), items: new Map(items), orders: new Map(orders) };
+  const maps: Map<string, unknown>[] = [world.users, world.items, world.orders];
+  const before = maps.map((map) => [...map]);
   for (const [i, call] of calls.entries()) {
-    const answer = perform(copy, call, times_us[i]);
-    if (answer !== 'ok') return answer;
+    const answer = perform(world, call, times_us[i]);
+    if (answer === 'ok') continue;
+    for (const [m, map] of maps.entries()) {
+      map.clear();
+      for (const [id, value] of before[m] ?? []) map.set(id, value);
+    }
+    return answer;
   }
-  Object.assign(world, copy);
   return 'ok';
 }
 
@@ -223,7 +230,8 @@ function hold(world: World, call: Extract<Call, { call: 'hold' }>, now_us: numbe
   if (order.paid) return 'already_paid';
   if (order.lines.size === 0) return 'order_empty';
   if (isShort(world, order, now_us)) return 'out_of_stock';
-  world.orders.set(call.order, { ...order, held_until: expiryOf(call.ttl_s, now_us) });
+  const held_until = call.number ?? expiryOf(call.ttl_s, now_us);
+  world.orders.set(call.order, { ...order, held_until });
   return 'ok';
 }
 

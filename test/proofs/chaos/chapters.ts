@@ -1,16 +1,17 @@
 /** Clients that record every call for the checker: does one serial order explain all answers? */
-import type { Client } from '../../support/client.ts';
-import type { Operation, Read } from '../../support/history.ts';
+import type { BulkCall } from '../../support/calls.ts';
+import { type Client, isAnswer } from '../../support/client.ts';
+import type { Bulk, Operation, Read } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';
-import { check, record } from '../checker/checker.ts';
+import { check, record, recordEach } from '../checker/checker.ts';
 import { newKey, newWorld, pick, type Random, type Send, sender } from './send.ts';
 import type { Violation } from './verify.ts';
 
 interface Chapter {
   history: Operation[];
   initial: World;
-  /** Whether the deployment has them. */
-  refunds: boolean;
+  /** Whether the deployment has /v1. */
+  v1: boolean;
 }
 
 const CLIENTS = 6;
@@ -18,7 +19,7 @@ const CHAPTER_MS = 8000;
 /** On average, at least: more calls at a time than the checker can decide prove less. */
 const PAUSE_MS = 30;
 const CREDITS = [60, 60, 60];
-const ITEMS = [3, 4, 5].map((price) => ({ price, stock: 20 }));
+const ITEMS = [3, 4, 5].map((price) => ({ price, stock: 6 }));
 
 /**
  * Records chapters until stopped. Each has its own users and items, so it can be checked alone.
@@ -29,14 +30,14 @@ export async function recordChapters(
   random: Random,
   think_ms: number,
   stopped: () => boolean,
-  refunds: boolean,
+  v1: boolean,
 ): Promise<Chapter[]> {
   const chapters: Chapter[] = [];
   const send = sender(clients, random, stopped);
   while (!stopped()) {
     const initial = await newWorld(send, CREDITS, ITEMS).catch(() => undefined);
     if (!initial) continue;
-    const chapter: Chapter = { history: [], initial, refunds };
+    const chapter: Chapter = { history: [], initial, v1 };
     chapters.push(chapter);
     const until = performance.now() + CHAPTER_MS;
     const over = () => stopped() || performance.now() > until;
@@ -66,7 +67,7 @@ export function checkChapters(chapters: readonly Chapter[]) {
 
 /** One client of a chapter; all of them share its users, items and orders. */
 async function write(
-  { history, initial, refunds }: Chapter,
+  { history, initial, v1 }: Chapter,
   client: number,
   send: Send,
   random: Random,
@@ -84,12 +85,42 @@ async function write(
     const amount = 1 + Math.floor(random() * 4);
     const create = { call: 'createOrder', user, order: '' } as const;
     const others = order ? callsOn(user, item, order, amount, random() < 0.7) : [];
-    const able = others.filter(({ call }) => refunds || !call.startsWith('refund'));
-    const call = pick([create, ...able], random);
-    await record(history, client, call, (method, path, body) => send(method, path, newKey(), body));
+    const able = others.filter(({ call }) => v1 || !OF_V1.has(call));
+    const all = v1 && order ? bulksOn(pick(users, random), user, item, order, amount) : [];
+    const call = pick([create, ...able, ...all], random);
+    const keyed = repeated(send, newKey());
+    if (call.call === 'all' && random() < 0.5) {
+      await recordEach(history, client, call.calls as BulkCall[], keyed);
+    } else await record(history, client, call, keyed);
     await Bun.sleep(pause_ms * random());
   }
 }
+
+/** Sends a call under its key, a bulk until the outcome of each of its calls is known. */
+const repeated =
+  (send: Send, key: string) => async (method: string, path: string, body?: object) => {
+    for (let tries = 1; ; tries++) {
+      const known = await send(method, path, key, body);
+      const results: { status: number }[] = (isAnswer(known) && known.body?.results) || [];
+      const open = results.some(({ status }) => status >= 500 || status === 429);
+      if (!open || tries === TRIES) return known;
+      await Bun.sleep(PAUSE_MS);
+    }
+  };
+
+const TRIES = 500;
+
+const OF_V1 = new Set(['hold', 'release', 'refund', 'refundAll']);
+
+const bulksOn = (from: string, to: string, item: string, order: string, amount: number): Bulk[] => {
+  const bulk = (...calls: Call[]): Bulk => ({ call: 'all', calls });
+  const pay = { call: 'pay', user: from, amount } as const;
+  return [
+    bulk({ call: 'addFunds', user: to, amount }, pay),
+    bulk({ call: 'addStock', item, amount }, pay),
+    bulk({ call: 'hold', order, ttl_s: 1 }, pay),
+  ];
+};
 
 const callsOn = (
   user: string,
@@ -102,6 +133,9 @@ const callsOn = (
   { call: 'addItem', order, item, amount },
   { call: 'checkout', order },
   { call: 'checkout', order },
+  { call: 'hold', order, ttl_s: 1 },
+  { call: 'hold', order, ttl_s: 2 },
+  { call: 'release', order },
   { call: 'cancel', user, order, amount: undefined },
   { call: 'refund', order, item, amount, restock },
   { call: 'refundAll', order, restock },

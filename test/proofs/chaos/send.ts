@@ -16,7 +16,7 @@ export const pick = <T>(list: readonly T[], random: Random): T =>
 const GIVE_UP_MS = 60_000;
 /** Refusals by a rule. Others, such as `overloaded`, say nothing about the state. */
 const RULES =
-  /^(.*_not_found|out_of_stock|insufficient_credit|order_empty|already_(paid|refunded)|not_paid|refund_exceeds|limit_exceeded)$/;
+  /^(.*_not_found|out_of_stock|insufficient_credit|order_(empty|held)|already_(paid|refunded)|not_paid|refund_exceeds|limit_exceeded)$/;
 
 /** @param told receives the end of each single try */
 export function sender(

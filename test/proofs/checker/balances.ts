@@ -1,8 +1,9 @@
 /** The effects of a history's steps on each user's credit and each item's stock. */
+import type { Operation } from '../../support/history.ts';
 import { LIMIT, type World } from '../../support/model.ts';
 import type { Move } from './projection.ts';
 import { copyOf, keysOfOrders } from './relax.ts';
-import { balanceOf, explains, isMoving, type Step, setBalance } from './step.ts';
+import { balanceOf, callsOf, explains, isMoving, keysOf, type Step, setBalance } from './step.ts';
 
 /** What a call on an order moves, or would have moved if it had not been refused, by key. */
 export type Effect = ReadonlyMap<string, number>;
@@ -22,40 +23,61 @@ export function balanceMoves(
     initial,
   );
   const world = copyOf(initial);
+  const holdable = holdableItems(steps, orders);
   const add = (key: string, step: Step, next: Next) => {
     if (!moves.has(key)) moves.set(key, []);
     moves.get(key)?.push({ ...step, step, next });
   };
   for (const step of steps) {
     const { call } = step.operation;
-    if (isMoving(call)) {
+    // The model of one key does not know what orders hold of it.
+    const held = (key: string) => step.operation.outcome === 'out_of_stock' && holdable.has(key);
+    if (call.call === 'all') {
+      for (const one of call.calls) {
+        if (isMoving(one)) for (const key of orders.get(one.order) ?? []) moves.set(key, undefined);
+      }
+      for (const key of step.keys.filter((key) => !key.startsWith('order'))) {
+        const own = call.calls.filter((one) => keysOf({ call: one }).includes(key));
+        if (own.some((one) => 'order' in one)) moves.set(key, undefined);
+        const blind = step.observer && (own.length < call.calls.length || held(key));
+        if (!blind) add(key, step, nextOf(step, world, key, { call: 'all', calls: own }));
+      }
+    } else if (isMoving(call)) {
       const possible = effects.get(step);
       for (const key of orders.get(call.order) ?? []) {
         const next = possible && nextOfOrder(step, key, [...possible.values()]);
-        if (next) add(key, step, next);
+        if (next && !held(key)) add(key, step, next);
         else if (!possible) moves.set(key, undefined);
       }
     } else if (call.call === 'payOrder') {
       // The projection of the order checks its owner and whether it was paid.
       const refused = step.observer && step.operation.outcome !== 'insufficient_credit';
-      if (!refused) add(`user ${call.user}`, step, nextOf(step, world, `user ${call.user}`));
+      const { user, amount } = call;
+      const pay = { call: 'pay' as const, user, amount };
+      if (!refused) add(`user ${user}`, step, nextOf(step, world, `user ${user}`, pay));
     } else if (!('order' in call)) {
-      for (const key of step.keys) add(key, step, nextOf(step, world, key));
+      for (const key of step.keys) if (!held(key)) add(key, step, nextOf(step, world, key, call));
     }
   }
   return moves;
 }
 
-/** Performs a call that carries its amount, or a read, where it finds this balance. */
-function nextOf({ operation }: Step, world: World, key: string): Next {
-  const { call } = operation;
-  const alone =
-    call.call === 'payOrder'
-      ? { call: 'pay' as const, user: call.user, amount: call.amount }
-      : call;
+/** The items of orders that are held at some time. */
+function holdableItems(
+  steps: readonly Step[],
+  orders: ReadonlyMap<string, ReadonlySet<string>>,
+): Set<string> {
+  const calls = steps.flatMap(({ operation: { call } }) => callsOf(call));
+  return new Set(
+    calls.flatMap((call) => (call.call === 'hold' ? [...(orders.get(call.order) ?? [])] : [])),
+  );
+}
+
+/** Performs calls that carry their amount, or a read, where they find this balance. */
+function nextOf({ operation }: Step, world: World, key: string, call: Operation['call']): Next {
   return (balance) => {
     setBalance(world, key, balance);
-    const right = explains({ ...operation, call: alone }, world);
+    const right = explains({ ...operation, call }, world);
     return right ? [balanceOf(world, key) ?? balance] : [];
   };
 }

@@ -1,5 +1,5 @@
 /** Histories written by hand: each with one named anomaly, or right if that is asked for. */
-import type { Operation, Read, Seen } from '../../support/history.ts';
+import type { Bulk, Operation, Read, Seen } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';
 
 /**
@@ -21,7 +21,7 @@ export function world(): World {
 }
 
 /** `answer` is what a 200 shows, or another outcome. */
-type Line = [from: number, until: number, call: Call | Read, answer: Seen | string];
+type Line = [from: number, until: number, call: Call | Read | Bulk, answer: Seen | string];
 
 const anomaly = (name: string, lines: (right: boolean) => Line[]) =>
   [name, history(lines(false)), history(lines(true))] as const;
@@ -35,6 +35,10 @@ const history = (lines: readonly Line[]): Operation[] =>
 const lost = Number.POSITIVE_INFINITY;
 const fund = (user: string, amount: number): Call => ({ call: 'addFunds', user, amount });
 const buy = (order: string): Call => ({ call: 'checkout', order });
+const draw = (user: string, amount: number): Call => ({ call: 'pay', user, amount });
+const hold = (order: string): Call => ({ call: 'hold', order, ttl_s: 2 });
+const addTo = (order: string): Call => ({ call: 'addItem', order, item: 'j', amount: 1 });
+const all = (...calls: Call[]): Bulk => ({ call: 'all', calls });
 const sell = (amount: number): Call => ({ call: 'subtractStock', item: 'i', amount });
 const user = (id: string): Read => ({ call: 'findUser', user: id });
 const item = (id: string): Read => ({ call: 'findItem', item: id });
@@ -151,6 +155,70 @@ export const cases = [
   anomaly('read of what never was', (right) => [
     [0, 1, { call: 'addItem', order: 'a', item: 'j', amount: 2 }, {}],
     [2, 3, order('a'), { items: right ? twoLines : twoLines.toReversed().slice(1) }],
+  ]),
+  anomaly('a hold that others ignore', (right) => [
+    [0, 1, sell(9), {}],
+    [2, 3, hold('a'), {}],
+    [4, 5, buy('b'), right ? 'out_of_stock' : bought],
+    [6, 7, addTo('a'), 'order_held'],
+  ]),
+  anomaly('a hold that others ignore', (right) => [
+    [0, 1, sell(9), {}],
+    [2, 9, hold('a'), {}],
+    [3, 8, hold('b'), right ? 'out_of_stock' : {}],
+    [10, 11, addTo('a'), 'order_held'],
+    [10, 11, addTo('b'), right ? {} : 'order_held'],
+  ]),
+  anomaly('a hold that others ignore', (right) => [
+    [0, 1, hold('a'), {}],
+    [2, 3, sell(10), right ? 'out_of_stock' : { stock: 0 }],
+    [4, 5, addTo('a'), 'order_held'],
+  ]),
+  anomaly('a hold that ended too early', (right) => [
+    [0, 1, sell(9), {}],
+    [2, 3, hold('a'), {}],
+    [1000, right ? 1600 : 1400, buy('b'), bought],
+    [3600, 3601, buy('a'), 'out_of_stock'],
+  ]),
+  anomaly('a hold that ended too early', (right) => [
+    [0, right ? lost : 1, hold('a'), right ? 'unknown' : {}],
+    [1000, 1001, addTo('a'), {}],
+  ]),
+  anomaly('a hold that ended too late', (right) => [
+    [0, 1, sell(9), {}],
+    [2, 3, hold('a'), {}],
+    [right ? 3400 : 3600, 3700, buy('b'), 'out_of_stock'],
+    [3800, 3801, buy('b'), bought],
+  ]),
+  anomaly('a refusal without a reason', (right) => [
+    [0, 1, sell(9), {}],
+    [2, 3, hold('a'), {}],
+    [4, 5, right ? { call: 'release', order: 'a' } : item('i'), {}],
+    [6, 7, right ? buy('b') : buy('a'), right ? bought : 'out_of_stock'],
+    [8, 9, item('i'), { stock: right ? 0 : 1 }],
+  ]),
+  anomaly('a bulk done in part', (right) => [
+    [0, 1, all(draw('u', 30), fund('v', 30)), {}],
+    [2, 3, user('u'), { credit: 70 }],
+    [4, 5, user('v'), { credit: right ? 30 : 0 }],
+    [6, 7, user('v'), { credit: right ? 30 : 0 }],
+  ]),
+  anomaly('a bulk done in part', (right) => [
+    [0, right ? lost : 1, all(fund('v', 5), draw('u', 50)), right ? 'unknown' : 'out_of_stock'],
+    [2, 3, user('v'), { credit: 5 }],
+    [4, 5, user('u'), { credit: right ? 50 : 100 }],
+    [6, 7, user('v'), { credit: 5 }],
+  ]),
+  anomaly('a bulk done in part', (right) => [
+    [0, 1, all(buy('a'), hold('c')), {}],
+    [2, 3, order('a'), paid(right)],
+    [4, 5, addTo('c'), 'order_held'],
+    [6, 7, user('u'), { credit: right ? 40 : 100 }],
+  ]),
+  anomaly('a bulk done in part', (right) => [
+    [0, 10, all(draw('u', 30), fund('v', 30)), {}],
+    [1, 2, user('u'), { credit: 70 }],
+    [right ? 1 : 3, 4, user('v'), { credit: 0 }],
   ]),
   anomaly('read of what had not happened yet', (right) => [
     [0, right ? 2.5 : 1, user('v'), { credit: 5 }],

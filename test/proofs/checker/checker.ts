@@ -9,12 +9,13 @@
 import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
 import { diagnose, type Violation, type Wrong } from './diagnosis.ts';
+import { isExpiry, STORES_TIME, withExpiries } from './expiries.ts';
 import { decideKeys } from './keys.ts';
 import { endless, isModest, keysOfOrders, relaxed } from './relax.ts';
 import { search } from './search.ts';
 import { keysOf, stepOf, tellsSomething } from './step.ts';
 
-export { record } from './record.ts';
+export { record, recordEach } from './record.ts';
 
 /**
  * How some operations were decided. `exact`: a serial order was found, or it was proved that there
@@ -28,13 +29,14 @@ type Method = 'exact' | 'necessary';
  * @param initial the world before the first call; it is not modified
  * @param budget the most steps to try for each component: 100,000 take one to three seconds
  * @param repairs the most steps to try to find the name of a violation
+ * @param time how exactly the end of a hold is known
  */
 export function check(
   history: readonly Operation[],
   initial: World,
-  { budget = 100_000, repairs = 200_000 } = {},
+  { budget = 100_000, repairs = 200_000, time = STORES_TIME } = {},
 ) {
-  const telling = history.filter(tellsSomething);
+  const telling = withExpiries(history.filter(tellsSomething), time);
   const mute = history.filter((operation) => !tellsSomething(operation));
   const violations: Violation[] = [];
   const parts: { operations: number; method: Method }[] = [];
@@ -42,10 +44,11 @@ export function check(
     const { serial, wrong } = decide(operations, initial, budget);
     const exact = serial !== 'undecided';
     const found = exact ? wrong : decideParts(operations, initial, budget / 4);
-    parts.push({ operations: operations.length, method: exact ? 'exact' : 'necessary' });
+    const recorded = operations.filter((operation) => !isExpiry(operation));
+    parts.push({ operations: recorded.length, method: exact ? 'exact' : 'necessary' });
     if (found) violations.push(diagnose({ ...found, mute, repairs }));
   }
-  return { violations, components: parts, operations: telling.length };
+  return { violations, components: parts, operations: history.filter(tellsSomething).length };
 }
 
 /** First each key alone, then all of them together. */
@@ -97,7 +100,7 @@ function decideParts(
 const ITEMS_LEFT_OUT = 4;
 
 function itemsByUse(operations: readonly Operation[]): string[] {
-  const items = operations.flatMap(({ call }) => ('item' in call ? [`item ${call.item}`] : []));
+  const items = operations.flatMap(keysOf).filter((key) => key.startsWith('item'));
   const uses = [...Map.groupBy(items, (item) => item)];
   return uses.sort(([, a], [, b]) => b.length - a.length).map(([item]) => item);
 }

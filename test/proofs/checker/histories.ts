@@ -1,10 +1,13 @@
 /** Random concurrent histories that are right by construction, to test the checker with. */
-import { answerIn, callOf, type Name } from '../../support/calls.ts';
-import type { Operation, Read, Seen } from '../../support/history.ts';
+import { answerIn, BULK_CALLS, callOf, type Name } from '../../support/calls.ts';
+import type { Bulk, Operation, Read, Seen } from '../../support/history.ts';
 import { type Call, emptyWorld, type World } from '../../support/model.ts';
 import { seeded } from '../../support/report.ts';
 import { Schedule } from '../simulation/time.ts';
-import { visible } from './step.ts';
+import { callsOf, visible } from './step.ts';
+
+/** What clients call. */
+export type Chosen = Call | Read | Bulk;
 
 export interface Plan {
   seed: number;
@@ -14,10 +17,11 @@ export interface Plan {
   items: number;
   unknown: number; // the share of calls whose answer is lost
   amount: number; // the largest amount and quantity
+  hold_ms: number; // how long orders are held
   without?: Name; // no calls of this name
   final_reads?: boolean; // read everything at the end, one call after the other
   /** The actual effect of a call: the model's, unless the history is to be wrong. */
-  happen?: (world: World, call: Call | Read, index: number) => string;
+  happen?: (world: World, call: Chosen, index: number) => string;
 }
 
 /** The relative frequency of each call, and what its answer with 200 shows. */
@@ -32,8 +36,8 @@ const CALLS: Record<Name, [weight: number, ...shown: string[]]> = {
   addItem: [16, 'items', 'total_cost'],
   removeItem: [1, 'items', 'total_cost'],
   removeOrder: [1],
-  hold: [0], // its decision depends on the orders of others, and on the time
-  release: [0],
+  hold: [4, 'total_cost'],
+  release: [1, 'total_cost'],
   checkout: [12, 'paid', 'total_cost'],
   refund: [3],
   refundAll: [1],
@@ -46,7 +50,7 @@ const CALLS: Record<Name, [weight: number, ...shown: string[]]> = {
 export function firstWorld({ users, items, amount }: Plan): World {
   const world = emptyWorld();
   for (let i = 0; i < users; i++) world.users.set(`u${i}`, 20 * amount);
-  for (let i = 0; i < items; i++) world.items.set(`i${i}`, { price: 1 + i, stock: 10 * amount });
+  for (let i = 0; i < items; i++) world.items.set(`i${i}`, { price: 1 + i, stock: 4 * amount });
   return world;
 }
 
@@ -71,7 +75,8 @@ export function randomHistory(plan: Plan): Operation[] {
     const answer_ms = (lost ? 1 : effect_ms) + random();
     const completed_at = schedule.now + answer_ms;
     const happen = () => {
-      const outcome = (plan.happen ?? answerIn)(world, call, index);
+      const outcome = (plan.happen ?? answerIn)(world, numbered(call, index), index);
+      if (outcome === 'ok') expireLater(schedule, world, call, index);
       const seen = outcome === 'ok' ? seenOf(world, call) : {};
       if (!lost) Object.assign(operation, { completed_at, outcome, seen });
     };
@@ -88,7 +93,30 @@ export function randomHistory(plan: Plan): Operation[] {
   return plan.final_reads ? [...history, ...finalReads(world, plan, schedule.now)] : history;
 }
 
+/** The call with the numbers of its holds. */
+function numbered(call: Chosen, index: number): Chosen {
+  if (call.call === 'hold') return { ...call, number: index };
+  if (call.call !== 'all') return call;
+  return { call: 'all', calls: call.calls.map((one) => numbered(one, index) as Call) };
+}
+
+/** Ends the holds of the call at random moments of their grain. */
+function expireLater(schedule: Schedule, world: World, call: Chosen, number: number): void {
+  for (const hold of callsOf(call)) {
+    if (hold.call !== 'hold') continue;
+    const lasts_ms = 1000 * hold.ttl_s + schedule.random() * SCHEDULES_TIME.grain_ms;
+    const { order } = hold;
+    schedule.after(lasts_ms, () => void answerIn(world, { call: 'expiry', order, number }));
+  }
+}
+
+/** Of holds in these histories, whose calls take a millisecond. */
+export const SCHEDULES_TIME = { grain_ms: 2, skew_ms: 0.5 };
+
 const UNANSWERED = { completed_at: Number.POSITIVE_INFINITY, outcome: 'unknown', seen: {} };
+
+/** A checkout in a bulk would leave the search without its look-ahead. */
+const BULKED = BULK_CALLS.filter((name) => name !== 'checkout');
 
 interface Order {
   order: string;
@@ -100,14 +128,13 @@ const NOWHERE: Order = { order: 'nowhere', user: 'nobody' };
 export function chooser(
   { pick, chance, below }: Schedule,
   world: World,
-  { amount: most, without }: Pick<Plan, 'amount' | 'without'>,
+  { amount: most, hold_ms, without }: Pick<Plan, 'amount' | 'hold_ms' | 'without'>,
 ) {
   const names = (Object.keys(CALLS) as Name[])
     .filter((name) => name !== without)
     .flatMap((name) => Array<Name>(CALLS[name][0]).fill(name));
   const [users, items] = [[...world.users.keys()], [...world.items.keys()]];
-  return (orders: readonly Order[], new_id: string): Call | Read => {
-    const call = pick(names);
+  const choose = (orders: readonly Order[], new_id: string, call = pick(names)): Call | Read => {
     const anyone = pick(users);
     if (call === 'createOrder') return { call, user: anyone, order: new_id };
     const item = chance(0.5) ? (items[0] ?? '') : pick(items);
@@ -116,11 +143,18 @@ export function chooser(
     const of_order = call === 'payOrder' || call === 'cancel';
     const user = of_order && chance(0.95) ? owner : anyone;
     const amount = call === 'cancel' && chance(0.9) ? undefined : 1 + below(most);
-    return callOf(call, { user, item, order, amount, restock: chance(0.7) });
+    const ttl_s = hold_ms / 1000;
+    return callOf(call, { user, item, order, amount, ttl_s, restock: chance(0.7) });
+  };
+  return (orders: readonly Order[], new_id: string): Chosen => {
+    if (!chance(0.04)) return choose(orders, new_id);
+    const calls = Array.from({ length: 2 + below(2) }, () => choose(orders, '', pick(BULKED)));
+    return { call: 'all', calls: calls as Call[] };
   };
 }
 
-function seenOf(world: World, call: Call | Read): Seen {
+function seenOf(world: World, call: Chosen): Seen {
+  if (call.call === 'all') return {};
   const [, ...shown] = CALLS[call.call];
   const all = Object.entries(visible(world, call));
   return Object.fromEntries(all.filter(([field]) => shown.includes(field)));

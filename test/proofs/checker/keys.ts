@@ -1,10 +1,12 @@
 /** The projections of a history: each order alone, then each user's credit and item's stock. */
+import type { Operation } from '../../support/history.ts';
 import type { Order, World } from '../../support/model.ts';
 import { balanceMoves, type Effect } from './balances.ts';
 import { type Move, Projection } from './projection.ts';
 import { ENDLESS, endless, isModest } from './relax.ts';
 import {
   balanceOf,
+  callsOf,
   describeOrder,
   explains,
   isMoving,
@@ -45,7 +47,7 @@ type Effects = Map<string, Effect>;
 class Rounds {
   /** Every balance suffices, so that an order can be checked without its user and items. */
   private readonly plenty: World;
-  private readonly orders: Map<string | undefined, Step[]>;
+  private readonly orders = new Map<string, Step[]>();
   private readonly effects = new Map<Step, Effects>();
   private readonly projections = new Map<string, Projection<unknown>>();
   /** Keys whose projection takes too long to decide. */
@@ -59,10 +61,13 @@ class Rounds {
     private readonly initial: World,
   ) {
     this.plenty = endless(initial, () => false);
-    this.orders = Map.groupBy(steps, ({ operation: { call } }) =>
-      'order' in call ? call.order : undefined,
-    );
-    this.orders.delete(undefined);
+    for (const step of steps) {
+      const { call } = step.operation;
+      // A call of a bulk that was refused may have been able to succeed.
+      if (call.call === 'all' && step.observer) continue;
+      const named = callsOf(call).flatMap((one) => ('order' in one ? one.order : []));
+      for (const id of new Set(named)) this.orders.set(id, [...(this.orders.get(id) ?? []), step]);
+    }
     this.changed = new Set(steps);
   }
 
@@ -70,7 +75,7 @@ class Rounds {
   again(): boolean {
     const changed = this.changed;
     this.changed = new Set();
-    for (const [id = '', own] of this.orders) {
+    for (const [id, own] of this.orders) {
       if (own.some((step) => changed.has(step))) this.order(id, own);
       if (this.wrong) return false;
     }
@@ -132,6 +137,13 @@ class Rounds {
   }
 }
 
+/** The calls of a bulk on one order; any other call itself. */
+function partOf(call: Operation['call'], order: string): Operation['call'] {
+  if (call.call !== 'all') return call;
+  const calls = call.calls.filter((one) => 'order' in one && one.order === order);
+  return { call: 'all', calls };
+}
+
 /** What a step does to an order, and its effect on others; undefined if its answer is wrong. */
 type Run = { after: Order | undefined; effect: Effect } | undefined;
 
@@ -143,15 +155,16 @@ function moveOf(
   effects: Effects | undefined,
 ): Move<Order | undefined> {
   const { operation } = step;
-  const { call, outcome, seen } = operation;
+  const { outcome, seen } = operation;
+  const call = partOf(operation.call, id);
   const elsewhere = ELSEWHERE.has(outcome);
   const moving = isMoving(call);
   const refused = elsewhere && call.call !== 'addItem';
   const { credit: _, ...shown } = seen;
   // A refusal for lack of credit or stock: with plenty of both the call would have succeeded.
   const relaxed = refused
-    ? { ...operation, outcome: 'ok', seen: {} }
-    : { ...operation, seen: shown };
+    ? { ...operation, call, outcome: 'ok', seen: {} }
+    : { ...operation, call, seen: shown };
   const known = new Map<Order | undefined, Run>();
   const run = (state: Order | undefined): Run => {
     if (known.has(state)) return known.get(state);

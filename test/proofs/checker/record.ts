@@ -1,11 +1,12 @@
 /** Records calls of the API as operations of a history. */
-import { requestFor } from '../../support/calls.ts';
+import { type BulkCall, bulkFor, requestFor } from '../../support/calls.ts';
 import type { Answered } from '../../support/client.ts';
-import type { Operation, Read } from '../../support/history.ts';
+import type { Bulk, Operation, Read } from '../../support/history.ts';
 import type { Call } from '../../support/model.ts';
 
 /** The answer to a call: of test/support/kassa.ts or of test/support/client.ts. */
 type Given = Pick<Answered, 'status' | 'body'> | { broken: string };
+type Send = (method: string, path: string, body?: object) => Promise<Given>;
 
 const SHOWN = ['credit', 'stock', 'price', 'paid', 'total_cost', 'items'];
 
@@ -16,16 +17,42 @@ const SHOWN = ['credit', 'stock', 'price', 'paid', 'total_cost', 'items'];
 export async function record(
   history: Operation[],
   client: number,
-  call: Call | Read,
-  send: (method: string, path: string, body?: object) => Promise<Given>,
+  call: Call | Read | Bulk,
+  send: Send,
 ): Promise<Operation> {
   const invoked_at = performance.now();
-  const given = await send(...requestFor(call));
+  const request = call.call === 'all' ? bulkFor('all', call.calls as BulkCall[]) : requestFor(call);
+  const operation = operationOf(client, call, invoked_at, await send(...request));
+  history.push(operation);
+  return operation;
+}
+
+/** Sends calls as a bulk in mode `each`: each of them takes effect at some time of it, or not. */
+export async function recordEach(
+  history: Operation[],
+  client: number,
+  calls: readonly BulkCall[],
+  send: Send,
+): Promise<void> {
+  const invoked_at = performance.now();
+  const given = await send(...bulkFor('each', calls));
+  for (const [i, call] of calls.entries()) {
+    const answered = 'status' in given && given.status === 200;
+    history.push(operationOf(client, call, invoked_at, answered ? given.body.results[i] : given));
+  }
+}
+
+function operationOf(
+  client: number,
+  call: Call | Read | Bulk,
+  invoked_at: number,
+  given: Given,
+): Operation {
   const outcome = outcomeOf(given);
   const lost = outcome === 'unknown';
   const body = 'body' in given && outcome === 'ok' ? given.body : {};
   const order = body?.order_id ?? (lost ? `lost-${crypto.randomUUID()}` : '');
-  const operation: Operation = {
+  return {
     client,
     call: call.call === 'createOrder' ? { ...call, order } : call,
     invoked_at,
@@ -33,8 +60,6 @@ export async function record(
     outcome,
     seen: Object.fromEntries(Object.entries(body ?? {}).filter(([name]) => SHOWN.includes(name))),
   };
-  history.push(operation);
-  return operation;
 }
 
 /** A call with a 5xx may have taken effect or not: no implementation of the API promises more. */

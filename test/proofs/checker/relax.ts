@@ -1,7 +1,7 @@
 /** Reduces histories to some of their keys. If the whole has a serial order, so has the rest. */
 import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
-import { keysBehind, keysOf, setBalance } from './step.ts';
+import { callsOf, keysBehind, keysOf, setBalance } from './step.ts';
 
 /** More than a history can move, and far enough below the limit for all of it to be returned. */
 export const ENDLESS = 2 ** 52;
@@ -27,12 +27,20 @@ export function relaxed(
   const orders = keysOfOrders(operations, initial);
   return operations.flatMap((operation) => {
     const { call, outcome, seen } = operation;
-    const keys = 'order' in call ? [...(orders.get(call.order) ?? [])] : keysOf(operation);
+    const keysFor = (one: Operation['call']) =>
+      'order' in one ? [...(orders.get(one.order) ?? [])] : keysOf({ call: one });
+    const keys = callsOf(call).flatMap(keysFor);
     const lacks = (kind: string) => keys.some((key) => key.startsWith(kind) && !keeps(key));
     if (!keys.some(keeps)) return [];
     if (outcome === 'insufficient_credit' && lacks('user')) return [];
     if (outcome === 'out_of_stock' && lacks('item')) return [];
     if (outcome === 'limit_exceeded' && lacks('')) return [];
+    if (call.call === 'all') {
+      const calls = call.calls.filter((one) => keysFor(one).some(keeps));
+      const whole = calls.length === call.calls.length;
+      const happens = outcome === 'ok' || outcome === 'unknown';
+      return whole || happens ? [{ ...operation, call: { call: 'all', calls } }] : [];
+    }
     if (!('user' in call) || keeps(`user ${call.user}`)) return [operation];
     const { credit: _, ...rest } = seen;
     return [{ ...operation, seen: rest }];
@@ -49,7 +57,7 @@ export function keysOfOrders(
   );
   const add = (order: string, key: string) =>
     orders.set(order, (orders.get(order) ?? new Set()).add(key));
-  for (const { call } of operations) {
+  for (const call of operations.flatMap(({ call }) => callsOf(call))) {
     if (call.call === 'createOrder') add(call.order, `user ${call.user}`);
     if (call.call === 'addItem') add(call.order, `item ${call.item}`);
   }
@@ -63,7 +71,7 @@ export function isModest(operations: readonly Operation[], { items, orders }: Wo
     most += payment;
     for (const { quantity, price } of lines.values()) most += quantity * (price + 1);
   }
-  for (const { call } of operations) {
+  for (const call of operations.flatMap(({ call }) => callsOf(call))) {
     if (call.call === 'payOrder') most += call.amount;
     if (call.call !== 'addItem') continue;
     const line = orders.get(call.order)?.lines.get(call.item);

@@ -1,6 +1,6 @@
 /** One operation of a history, as the checker tries it on the model: apply, compare, undo. */
 import { answerIn } from '../../support/calls.ts';
-import type { Operation, Seen } from '../../support/history.ts';
+import type { Bulk, Operation, Seen } from '../../support/history.ts';
 import { type Call, type Order, totalOf, type World } from '../../support/model.ts';
 
 /** A time span in which an operation may have taken effect, and its effect. */
@@ -53,8 +53,15 @@ export function stepOf(operation: Operation): Step {
   };
 }
 
+/** The calls of a bulk; any other call itself. */
+export const callsOf = (call: Operation['call']): Exclude<Operation['call'], Bulk>[] =>
+  call.call === 'all' ? call.calls : [call];
+
 /** The keys that a call names. The keys behind an order follow from the other calls on it. */
-export const keysOf = ({ call }: Pick<Operation, 'call'>): string[] => [
+export const keysOf = ({ call }: Pick<Operation, 'call'>): string[] =>
+  call.call === 'all' ? [...new Set(call.calls.flatMap(namesOf))] : namesOf(call);
+
+const namesOf = (call: Exclude<Operation['call'], Bulk>): string[] => [
   ...('order' in call ? [`order ${call.order}`] : []),
   ...('user' in call ? [`user ${call.user}`] : []),
   ...('item' in call ? [`item ${call.item}`] : []),
@@ -107,8 +114,11 @@ const linesOf = ({ items }: Seen): string | undefined =>
 
 /** The keys that a call may change in this world: those that it or its order names. */
 export function touched(world: World, { operation: { call }, keys }: Step): readonly string[] {
-  if (!isMoving(call)) return keys;
-  return [...new Set([...keys, ...keysBehind(world.orders.get(call.order))])];
+  const moving = callsOf(call).filter(isMoving);
+  if (moving.length === 0) return keys;
+  return [
+    ...new Set([...keys, ...moving.flatMap(({ order }) => keysBehind(world.orders.get(order)))]),
+  ];
 }
 
 /** The user and the items of an order. */
@@ -155,7 +165,7 @@ export function describe(world: World, key: string): string {
 
 export const describeOrder = ofOrder((order) => {
   const lines = [...order.lines].map(([item, line]) => `${item} ${Object.values(line).join(' ')}`);
-  return `${order.user} ${order.paid} ${order.payment} ${lines.sort()}`;
+  return `${order.user} ${order.paid} ${order.payment} ${order.held_until} ${lines.sort()}`;
 }, 'none');
 
 /** A function of an order, computed once for each: no call modifies an order, it replaces it. */

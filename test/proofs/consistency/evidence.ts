@@ -59,12 +59,30 @@ export interface Evidence {
   rounds: [Round, Round];
   /** Undefined where the deployment has no refunds. */
   refunds?: Refunds | undefined;
+  /** Undefined where it has no holds. */
+  holds?: Holds | undefined;
 }
 
 /** Refunds of whole orders, each asked for twice at the same time, and the state after them. */
 export interface Refunds {
   attempts: { order: number; told: [Known, Known] }[];
   after: Snapshot;
+}
+
+/** Holds of open orders, each asked for twice at the same time, and how they were ended. */
+export interface Holds {
+  attempts: { order: number; told: [Known, Known] }[];
+  /** While they are held. */
+  held: HeldState;
+  ends: { order: number; what: 'checkout' | 'release'; told: Known }[];
+  after: HeldState;
+}
+
+/** What the deployment shows while nothing is in flight. */
+export interface HeldState {
+  items: { stock: number; held: number }[];
+  /** Of the orders: open, held, paid or refunded. */
+  states: string[];
 }
 
 /** Neither done nor refused: it may have taken effect and, without an answer, still may. */

@@ -68,6 +68,37 @@ test('a paid order is refunded once, whole, and gives back exactly its money and
   expect(after(10, 3, told(6), refused)).toEqual(['unreturned']);
 });
 
+test('held is what the lines of held orders say, and no more than there is', () => {
+  const ok = { status: 200, body: {}, replayed: false };
+  const refused = { status: 409, body: { code: 'out_of_stock' }, replayed: false };
+  const poor = { status: 409, body: { code: 'insufficient_credit' }, replayed: false };
+  type State = [stock: number, held: number, state: string];
+  const broken = (pair: [Known, Known], state: State, checkout: Known, then: State) => {
+    const shown = ([stock, held, name]: State) => ({ items: [{ stock, held }], states: [name] });
+    const attempts = [{ order: 0, told: pair }];
+    const ends = [{ order: 0, what: 'checkout' as const, told: checkout }];
+    const holds = { attempts, held: shown(state), ends, after: shown(then) };
+    return brokenIn({ ...evidenceOf(10, 5, 0), holds });
+  };
+  const held: State = [5, 2, 'held'];
+  expect(broken([ok, ok], held, ok, [3, 0, 'paid'])).toEqual([]);
+  expect(broken([ok, ok], held, poor, held)).toEqual([]);
+  expect(broken([refused, refused], [1, 0, 'open'], refused, [1, 0, 'open'])).toEqual([]);
+  expect(broken([refused, refused], [5, 0, 'open'], poor, [5, 0, 'open'])).toEqual([
+    'held_wrongly',
+  ]);
+  expect(broken([ok, refused], held, ok, [3, 0, 'paid'])).toEqual(['held_wrongly']);
+  expect(broken([ok, ok], held, refused, held)).toEqual(['held_wrongly']);
+  expect(broken([ok, ok], held, poor, [5, 0, 'open'])).toEqual(['held_wrongly']);
+  expect(broken([ok, ok], [5, 4, 'held'], ok, [3, 0, 'paid'])).toEqual(['held_unpaired']);
+  expect(broken([ok, ok], held, ok, [3, 2, 'paid'])).toEqual(['held_unpaired']);
+  expect(broken([ok, ok], held, ok, [5, 0, 'paid'])).toEqual(['held_unpaired']);
+  expect(broken([ok, ok], [1, 2, 'held'], poor, [2, 2, 'held'])).toEqual([
+    'held_unpaired',
+    'held_beyond',
+  ]);
+});
+
 test('a read shows nothing too early, nothing twice, and never an older state', () => {
   const reads = (...values: [value: number, from: number, to: number][]) => {
     const samples = values.map(([value, from, to]) => {

@@ -2,6 +2,7 @@
 import { isDone, isRefused } from '../../support/client.ts';
 import { type AllBounds, boundsOf, outside, stepsBack } from './bounds.ts';
 import type { Attempt, Evidence, Kind, Round, Sample } from './evidence.ts';
+import { holdFigures } from './holds.ts';
 import type { Plan } from './plan.ts';
 import { refundFigures } from './refunds.ts';
 
@@ -25,6 +26,9 @@ export const FIGURES = {
   read_impossible: 'reads that no order of calls explains',
   refunded_wrongly: 'orders not refunded exactly once, in full',
   unreturned: 'money and units returned that differ from the refunds',
+  held_wrongly: 'orders held or freed, other than answered',
+  held_unpaired: 'units held, other than in held orders',
+  held_beyond: 'units held beyond the stock',
 } as const;
 
 export type Figure = keyof typeof FIGURES;
@@ -43,10 +47,13 @@ export function figuresOf(evidence: Evidence): [Figures, Figures] {
     repeat_differs: 0,
     refunded_wrongly: 0,
     unreturned: 0,
+    held_wrongly: 0,
+    held_unpaired: 0,
+    held_beyond: 0,
   })) as [Figures, Figures];
   one.lost += misplaced(evidence);
   two.repeat_differs = repeatsThatDiffer(first, second).length;
-  return [one, { ...two, ...refundFigures(evidence) }];
+  return [one, { ...two, ...refundFigures(evidence), ...holdFigures(evidence) }];
 }
 
 function answersAgainstState({ plan }: Evidence, round: Round, bounds: AllBounds) {

@@ -13,6 +13,7 @@ const TALLY = {
   paid: 'orders paid afterwards',
   reads: 'reads during the checkouts',
   refunds: 'orders refunded (0: no such call)',
+  holds: 'orders held (0: no such call)',
   took_ms: 'milliseconds',
 } as const;
 
@@ -41,6 +42,8 @@ export function columnsOf(evidence: Evidence): Column[] {
       paid: after.values.order.filter(Boolean).length,
       reads: samples.length,
       refunds: i === 0 ? 0 : (evidence.refunds?.attempts.length ?? 0),
+      holds:
+        i === 0 ? 0 : (evidence.holds?.held.states.filter((state) => state === 'held').length ?? 0),
       took_ms: Math.round(ended - begun),
     };
     const name = i === 0 ? evidence.plan.name : 'again';

@@ -61,12 +61,16 @@ export function startReading(client: Client, ids: Ids, readers: number, random: 
   };
 }
 
+/** The outcome of the call is not known, or it had none. */
+export const isOpen = (known: Known): boolean =>
+  !isAnswer(known) || known.status >= 500 || known.status === 429;
+
 /** Repeats a call, half a minute at most, while `isOpen` says that its answer decides nothing. */
 export async function ask(
   client: Client,
   call: string,
   isOpen: (known: Known) => boolean,
-  { headers, body }: { headers?: Record<string, string>; body?: object } = {},
+  { headers, body }: { headers?: Record<string, string>; body?: object | undefined } = {},
 ) {
   const [method = '', path = ''] = call.split(' ');
   const give_up_at = performance.now() + PATIENCE_MS;
@@ -100,8 +104,8 @@ async function readAll(client: Client, ids: Ids): Promise<Snapshot> {
 }
 
 /** A 4xx other than 429 means that the row does not exist. */
-async function readOne(client: Client, path: string): Promise<unknown> {
-  const isOpen = (known: Known) => !isAnswer(known) || known.status >= 500 || known.status === 429;
+// biome-ignore lint/suspicious/noExplicitAny: answers of foreign implementations
+export async function readOne(client: Client, path: string): Promise<any> {
   const known = await ask(client, `GET ${path}`, isOpen);
   if (isOpen(known)) throw failure('the state cannot be read', `GET ${path}`, known);
   return isDone(known) ? known.body : undefined;

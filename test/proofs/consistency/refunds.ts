@@ -1,14 +1,7 @@
-/** The last step of the consistency test: refunds of paid orders, two at the same time for each. */
-import {
-  type Client,
-  isAnswer,
-  isDone,
-  type Known,
-  offersRefunds,
-  pooled,
-} from '../../support/client.ts';
+/** After the checkouts of the consistency test: refunds of paid orders, two at the same time for each. */
+import { type Client, isDone, offersRefunds, pooled } from '../../support/client.ts';
 import type { Evidence, Ids, Refunds, Snapshot } from './evidence.ts';
-import { ask, settle } from './read.ts';
+import { ask, isOpen, settle } from './read.ts';
 
 /** Every third paid order is refunded, so that most stay as they are. */
 const EVERY = 3;
@@ -33,9 +26,6 @@ export async function refundSome(
   });
   return { attempts, after: await settle(client, ids, true) };
 }
-
-/** Repeats the call under its key until its outcome is known. */
-const isOpen = (known: Known) => !isAnswer(known) || known.status >= 500 || known.status === 429;
 
 /** Each order is refunded once, and exactly its money and stock return. */
 export function refundFigures({ plan, rounds, refunds }: Evidence) {

@@ -3,6 +3,7 @@ import { Failure } from '../../../db/failure.ts';
 import { type Client, isAnswer, isDone, pooled } from '../../support/client.ts';
 import { type Attempt, type Evidence, type Ids, isUnknown, type Round } from './evidence.ts';
 import { checkHistory, type HistoryResult } from './history.ts';
+import { holdSome } from './holds.ts';
 import { type Plan, planBaskets, planSingles, type Settings } from './plan.ts';
 import { addUp, type Column, columnsOf, violationsOf } from './print.ts';
 import { ask, failure, READERS, settle, startReading } from './read.ts';
@@ -77,7 +78,10 @@ async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence> {
   const again = await round('same checkouts again', 1);
   show('refunds');
   const refunds = await refundSome(client, ids, again.after, width);
-  return { plan, ids, before, rounds: [first, again], refunds };
+  show('holds');
+  const { values } = refunds?.after ?? again.after;
+  const holds = await holdSome(client, ids, values.order, width);
+  return { plan, ids, before, rounds: [first, again], refunds, holds };
 }
 
 async function checkout(client: Client, ids: Ids, order: number): Promise<Attempt> {
