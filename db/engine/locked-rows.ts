@@ -6,7 +6,6 @@ import {
   type Item,
   type Keys,
   keptMetadata,
-  type Line,
   type Metadata,
   type Order,
   type OrderEvent,
@@ -78,7 +77,7 @@ export class LockedRows implements Rows {
       const read = take<OrderLine>(left);
       const lines = Map.groupBy(read, (line) => line.order_id);
       if (read.length > lines_max) this.#noteCutOff(lines, read);
-      const whole = orders.map((row) => ({ ...row, lines: (lines.get(row.id) ?? []).map(asLine) }));
+      const whole = orders.map((row) => Object.assign(row, { lines: lines.get(row.id) ?? [] }));
       track(this.#rows.orders, keys.orders, whole);
     }
     if (keys.users.length > 0)
@@ -195,13 +194,6 @@ function take<T>(found: (readonly postgres.Row[])[]): T[] {
   assert(rows, 'every locking statement has an answer');
   return rows as unknown as T[];
 }
-
-const asLine = ({ item_id, quantity, unit_price, refunded }: Line): Line => ({
-  item_id,
-  quantity,
-  unit_price,
-  refunded,
-});
 
 function track<T extends { id: string }>(
   rows: RowMap<T>,
