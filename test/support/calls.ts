@@ -3,7 +3,7 @@
  * model.
  */
 import type { Bulk, Expiry, Read } from './history.ts';
-import { type Call, perform, performAll, type World } from './model.ts';
+import { type Call, type Purchase, perform, performAll, type World } from './model.ts';
 
 export type Name = (Call | Read)['call'];
 
@@ -90,6 +90,15 @@ export function bulkFor(
     return { method, path, ...(body && { body: JSON.parse(body) }) };
   });
   return ['POST', '/v1/bulk', { mode, calls: given }];
+}
+
+/** The request of a purchase in one call. */
+export function purchaseFor({
+  user,
+  lines,
+}: Purchase): [method: string, path: string, body: object] {
+  const wanted = lines.map(([item_id, quantity]) => ({ item_id, quantity }));
+  return ['POST', '/v1/orders', { user_id: user, lines: wanted, checkout: true }];
 }
 
 /** Performs the call on the world. @returns 'ok', or the code of a refusal without effect */

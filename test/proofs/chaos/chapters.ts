@@ -4,6 +4,7 @@ import { type Client, isAnswer } from '../../support/client.ts';
 import type { Bulk, Operation, Read } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';
 import { check, record, recordEach } from '../checker/checker.ts';
+import { callsOf } from '../checker/step.ts';
 import { newKey, newWorld, pick, type Random, type Send, sender } from './send.ts';
 import type { Violation } from './verify.ts';
 
@@ -76,9 +77,7 @@ async function write(
 ): Promise<void> {
   const [users, items] = [[...initial.users.keys()], [...initial.items.keys()]];
   while (!over()) {
-    const orders = history.flatMap(({ call, outcome }) =>
-      call.call === 'createOrder' && outcome === 'ok' ? [call.order] : [],
-    );
+    const orders = history.flatMap(({ call, outcome }) => (outcome === 'ok' ? ordersOf(call) : []));
     const [user, item] = [pick(users, random), pick(items, random)];
     // Mostly recent orders, so that several clients use the same one.
     const order = pick(orders.slice(-4), random);
@@ -87,7 +86,8 @@ async function write(
     const others = order ? callsOn(user, item, order, amount, random() < 0.7) : [];
     const able = others.filter(({ call }) => v1 || !OF_V1.has(call));
     const all = v1 && order ? bulksOn(pick(users, random), user, item, order, amount) : [];
-    const call = pick([create, ...able, ...all], random);
+    const purchase = { call: 'purchase', user, order: '', lines: [[item, amount]] } as const;
+    const call = pick([create, ...(v1 ? [purchase] : []), ...able, ...all], random);
     const keyed = repeated(send, newKey());
     if (call.call === 'all' && random() < 0.5) {
       await recordEach(history, client, call.calls as BulkCall[], keyed);
@@ -95,6 +95,10 @@ async function write(
     await Bun.sleep(pause_ms * random());
   }
 }
+
+/** The orders that a call has made. */
+const ordersOf = (call: Operation['call']): string[] =>
+  callsOf(call).flatMap((one) => (one.call === 'createOrder' ? [one.order] : []));
 
 /** Sends a call under its key, a bulk until the outcome of each of its calls is known. */
 const repeated =

@@ -1,6 +1,6 @@
 /** Histories written by hand: each with one named anomaly, or right if that is asked for. */
 import type { Bulk, Operation, Read, Seen } from '../../support/history.ts';
-import type { Call, World } from '../../support/model.ts';
+import { type Call, stepsOf, type World } from '../../support/model.ts';
 
 /**
  * u has 100; v has 0; i has 10 at 60, j has 5 at 1; the orders a, b and c of u: one i, one i, one
@@ -39,6 +39,8 @@ const draw = (user: string, amount: number): Call => ({ call: 'pay', user, amoun
 const hold = (order: string): Call => ({ call: 'hold', order, ttl_s: 2 });
 const addTo = (order: string): Call => ({ call: 'addItem', order, item: 'j', amount: 1 });
 const all = (...calls: Call[]): Bulk => ({ call: 'all', calls });
+const purchase = (user: string, order: string, item: string): Bulk =>
+  all(...stepsOf({ call: 'purchase', user, order, lines: [[item, 1]] }));
 const sell = (amount: number): Call => ({ call: 'subtractStock', item: 'i', amount });
 const user = (id: string): Read => ({ call: 'findUser', user: id });
 const item = (id: string): Read => ({ call: 'findItem', item: id });
@@ -214,6 +216,12 @@ export const cases = [
     [2, 3, order('a'), paid(right)],
     [4, 5, addTo('c'), 'order_held'],
     [6, 7, user('u'), { credit: right ? 40 : 100 }],
+  ]),
+  anomaly('a bulk done in part', (right) => [
+    [0, 1, purchase('u', 'n', 'i'), {}],
+    [2, 3, order('n'), paid(right)],
+    [4, 5, user('u'), { credit: right ? 40 : 100 }],
+    [6, 7, item('i'), { stock: right ? 9 : 10 }],
   ]),
   anomaly('a bulk done in part', (right) => [
     [0, 10, all(draw('u', 30), fund('v', 30)), {}],
