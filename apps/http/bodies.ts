@@ -129,9 +129,13 @@ function wholeOnly(_: string, value: unknown, context?: { source?: string }): un
 
 function namesIn(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
-  const values = Object.values(value);
-  const own = Array.isArray(value) ? 0 : values.length;
-  return values.reduce((sum: number, one) => sum + namesIn(one), own);
+  let names = 0;
+  if (Array.isArray(value)) {
+    for (const one of value) names += namesIn(one);
+    return names;
+  }
+  for (const name in value) names += 1 + namesIn(value[name as keyof typeof value]);
+  return names;
 }
 
 /** The path of a field `__proto__`, which zod would silently drop from a record. */
