@@ -104,10 +104,13 @@ test('an old order has a history, and its cancel puts the checkout among the mov
   await expectCleanAudit(connection);
 });
 
-test('an order of the new version that the old version gave to another user gets its entry', async () => {
+test('orders of the new version that the old version gave away, or made again, have one entry', async () => {
   const { id } = (await order({ user_id: 'ann' })).body;
+  const { id: again } = (await order({ user_id: 'ann' })).body;
   // What a service of the version before writes: it knows neither created_at nor the lists.
   await sql`update orders set user_id = 'bob' where id = ${id}`;
+  await sql`delete from orders where id = ${again}`;
+  await sql`insert into orders (id, user_id, paid, total_cost) values (${again}, 'ann', false, 0)`;
   await sql`delete from migrations where name = '0004_contract_v1'`;
   await sql.unsafe(`alter table order_operations drop constraint order_operations_writer`);
   await migrate(connection, migrations);
@@ -117,5 +120,6 @@ test('an order of the new version that the old version gave to another user gets
     );
   expect(await ids('ann')).not.toContain(id);
   expect(await ids('bob')).toContain(id);
+  expect((await ids('ann')).filter((one: string) => one === again)).toEqual([again]);
   await expectCleanAudit(connection);
 });

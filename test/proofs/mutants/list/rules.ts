@@ -153,7 +153,7 @@ export const rulesMutants = [
       "payment/commands.ts: { user_id, amount: -total_cost, reason: 'checkout', order_id[-, at-] },",
   }),
   ...killedBy(['lists-upgrade'], {
-    'a list has orders that went to another user':
+    'a list has an order twice that was removed and made again':
       'order-lists.ts: (one) => [-one.is_there && -](matches',
     'a list by user is read before it has every order':
       "reads/lists.ts: [-if (!is_filled) throw new Failure('not_ready', NOT_FILLED);-]",
