@@ -149,7 +149,7 @@ export const keysOf = (order: Order): Keys => ({
 export const hasRefunds = (order: Order): boolean =>
   order.lines.some((line) => line.refunded !== null);
 
-/** For two lists of keys, each without duplicates: cheaper than `mergeKeys`. */
+/** Merges two sets of keys that have no duplicates; cheaper than `mergeKeys`. */
 export const joinKeys = (a: Keys, b: Keys): Keys => ({
   orders: joinIds(a.orders, b.orders),
   users: joinIds(a.users, b.users),

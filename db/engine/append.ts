@@ -1,4 +1,4 @@
-/** Writes what a transaction only adds: movements, the events of orders, and metadata. */
+/** Writes what no decision reads: movements, events of orders, and metadata. */
 import type { CreditMovement, Metadata, OrderEvent, StockMovement } from '../command.ts';
 import { int8Array, textArray } from '../connection/arrays.ts';
 import type { Sql, Statement } from '../connection/connection.ts';

@@ -24,8 +24,8 @@ import {
   writeMetadata,
 } from './append.ts';
 import {
-  isUsualItem,
-  isUsualOrder,
+  changesPaymentOnly,
+  changesStockOnly,
   lineChanges,
   listings,
   type OrderLine,
@@ -175,11 +175,11 @@ export class LockedRows implements Rows {
   writes(target: Target): Statement[] {
     const { orders, users, items } = this.#rows;
     return [
-      ...writeOrders(target, rowChanges(orders.values(), isUsualOrder)),
+      ...writeOrders(target, rowChanges(orders.values(), changesPaymentOnly)),
       ...writeListings(target.sql, listings(orders.values())),
       ...writeLines(target.sql, lineChanges(orders.values())),
       ...writeUsers(target, rowChanges(users.values()), this.now_us),
-      ...writeItems(target, rowChanges(items.values(), isUsualItem), this.now_us),
+      ...writeItems(target, rowChanges(items.values(), changesStockOnly), this.now_us),
       ...appendCreditMovements(target.sql, this.#credit_movements),
       ...appendStockMovements(target.sql, this.#stock_movements),
       ...appendOrderEvents(target.sql, this.#order_events),
@@ -204,7 +204,7 @@ function track<T extends { id: string }>(
   for (const id of ids) {
     if (!rows.has(id)) rows.set(id, { before: undefined, now: undefined });
   }
-  assert(rows.size === ids.length, 'all rows were asked for');
+  assert(rows.size === ids.length, 'every row that was read was asked for');
 }
 
 function locked<T>(rows: RowMap<T>, kind: string, id: string): TrackedRow<T> {

@@ -11,8 +11,8 @@ export interface RowChanges<T> {
   made: T[];
   changed: T[];
   removed: string[];
-  /** Nothing changed but what a checkout changes. */
-  is_usual: boolean;
+  /** The changed rows differ only in columns that a checkout changes. */
+  checkout_only: boolean;
 }
 
 export type OrderLine = Line & { order_id: string };
@@ -29,35 +29,35 @@ export interface LineChanges {
   removed: OrderLine[];
 }
 
-/** @param isUsual whether a change is no other than that of a checkout */
+/** @param isCheckout whether a row differs only in columns that a checkout changes */
 export function rowChanges<T extends { id: string }>(
   rows: Iterable<TrackedRow<T>>,
-  isUsual: (before: T, now: T) => boolean = () => true,
+  isCheckout: (before: T, now: T) => boolean = () => false,
 ): RowChanges<T> {
-  const changes: RowChanges<T> = { made: [], changed: [], removed: [], is_usual: true };
+  const changes: RowChanges<T> = { made: [], changed: [], removed: [], checkout_only: true };
   for (const { before, now } of rows) {
     if (before === now) continue;
     if (!now) changes.removed.push(before?.id ?? '');
     else if (!before) changes.made.push(now);
     else {
       changes.changed.push(now);
-      changes.is_usual &&= isUsual(before, now);
+      changes.checkout_only &&= isCheckout(before, now);
     }
   }
   changes.made.sort((a, b) => (a.id < b.id ? -1 : 1)); // in the order in which rows are locked
   return changes;
 }
 
-/** A checkout changes `paid`, `payment` and `paid_at`. */
-export const isUsualOrder = (before: Order, now: Order): boolean =>
+/** A checkout changes no more of an order that is not held: `paid`, `payment` and `paid_at`. */
+export const changesPaymentOnly = (before: Order, now: Order): boolean =>
   before.user_id === now.user_id &&
   before.total_cost === now.total_cost &&
   before.held_until === now.held_until &&
   before.refunded === now.refunded &&
   before.created_at === now.created_at;
 
-/** A checkout changes `stock`. */
-export const isUsualItem = (before: Item, now: Item): boolean =>
+/** A checkout changes no more of an item of which its order holds nothing. */
+export const changesStockOnly = (before: Item, now: Item): boolean =>
   before.price === now.price && before.holds === now.holds;
 
 /** A replaced order changes its place in the lists. */

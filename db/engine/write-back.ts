@@ -14,7 +14,7 @@ export type Target = Pick<Connection, 'sql' | 'upserts'>;
 
 export function writeOrders(
   { sql, upserts }: Target,
-  { made, changed, removed, is_usual }: RowChanges<Order>,
+  { made, changed, removed, checkout_only }: RowChanges<Order>,
 ): Statement[] {
   const columns = (orders: Order[]) =>
     sql`unnest(${textArray(orders.map((o) => o.id))}::text[],
@@ -35,16 +35,18 @@ export function writeOrders(
         from ${columns(orders)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
-  if (changed.length > 0 && upserts) statements.push(sql`upsert ${into(changed)}`);
-  else if (changed.length > 0 && is_usual) statements.push(payOrders(sql, changed));
-  else if (changed.length > 0) {
-    statements.push(
-      sql`update orders
-          set user_id = n.user_id, paid = n.paid, total_cost = n.total_cost, payment = n.payment,
-              paid_at = n.paid_at, held_until = n.held_until, refunded = n.refunded,
-              created_at = n.created_at
-          from ${columns(changed)} where orders.id = n.id`,
-    );
+  if (changed.length > 0) {
+    if (upserts) statements.push(sql`upsert ${into(changed)}`);
+    else if (checkout_only) statements.push(updatePayments(sql, changed));
+    else {
+      statements.push(
+        sql`update orders
+            set user_id = n.user_id, paid = n.paid, total_cost = n.total_cost, payment = n.payment,
+                paid_at = n.paid_at, held_until = n.held_until, refunded = n.refunded,
+                created_at = n.created_at
+            from ${columns(changed)} where orders.id = n.id`,
+      );
+    }
   }
   if (removed.length > 0) {
     statements.push(sql`delete from orders where id = any(${textArray(removed)}::text[])`);
@@ -52,8 +54,8 @@ export function writeOrders(
   return statements;
 }
 
-/** Leaves out what a checkout does not change, which is most of an order. */
-const payOrders = (sql: Sql, orders: readonly Order[]): Statement =>
+/** Leaves out the columns that a checkout does not change: most of an order. */
+const updatePayments = (sql: Sql, orders: readonly Order[]): Statement =>
   sql`update orders set paid = n.paid, payment = n.payment, paid_at = n.paid_at
       from unnest(${textArray(orders.map((o) => o.id))}::text[],
                   ${boolArray(orders.map((o) => o.paid))}::bool[],
@@ -141,7 +143,7 @@ export function writeUsers(
 
 export function writeItems(
   { sql, upserts }: Target,
-  { made, changed, is_usual }: RowChanges<Item>,
+  { made, changed, checkout_only }: RowChanges<Item>,
   changed_at: number,
 ): Statement[] {
   const columns = (items: Item[]) =>
@@ -154,19 +156,22 @@ export function writeItems(
         select n.id, n.price, n.stock, n.holds, ${changed_at}::int8 from ${columns(items)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
-  if (changed.length > 0 && upserts) statements.push(sql`upsert ${into(changed)}`);
-  else if (changed.length > 0 && is_usual) statements.push(restock(sql, changed, changed_at));
-  else if (changed.length > 0) {
-    statements.push(
-      sql`update items set price = n.price, stock = n.stock, holds = n.holds,
-                           changed_at = ${changed_at}::int8
-          from ${columns(changed)} where items.id = n.id`,
-    );
+  if (changed.length > 0) {
+    if (upserts) statements.push(sql`upsert ${into(changed)}`);
+    else if (checkout_only) statements.push(updateStock(sql, changed, changed_at));
+    else {
+      statements.push(
+        sql`update items set price = n.price, stock = n.stock, holds = n.holds,
+                             changed_at = ${changed_at}::int8
+            from ${columns(changed)} where items.id = n.id`,
+      );
+    }
   }
   return statements;
 }
 
-const restock = (sql: Sql, items: readonly Item[], changed_at: number): Statement =>
+/** Leaves out the columns that a checkout does not change. */
+const updateStock = (sql: Sql, items: readonly Item[], changed_at: number): Statement =>
   sql`update items set stock = n.stock, changed_at = ${changed_at}::int8
       from unnest(${textArray(items.map((i) => i.id))}::text[],
                   ${int8Array(items.map((i) => i.stock))}::int8[]) as n(id, stock)

@@ -28,8 +28,8 @@ const user: User = { id: 'u', credit: 1 };
 const item: Item = { id: 'i', price: 3, stock: 1, holds: null };
 
 /** The statements for new, changed and removed rows of every table. */
-const writeBack = (upserts: boolean, is_usual = false): string[] => {
-  const changes = <T>(row: T) => ({ made: [row], changed: [row], removed: [], is_usual });
+const writeBack = (upserts: boolean, checkout_only = false): string[] => {
+  const changes = <T>(row: T) => ({ made: [row], changed: [row], removed: [], checkout_only });
   const target = { sql, upserts };
   return textsOf([
     ...writeOrders(target, { ...changes(order), removed: ['gone'] }),

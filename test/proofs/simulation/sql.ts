@@ -67,8 +67,8 @@ const INT8: Type = ['int8', Number];
 const TYPES: Record<string, Type> = { bigint: INT8, boolean: ['bool', (it) => it === 'true'] };
 const dialect = new PgDialect();
 
-/** The columns that a checkout changes: where all other columns stay, an update leaves them out. */
-const USUAL: Record<string, readonly string[]> = {
+/** Columns that a checkout changes. If no others change, an update writes only these. */
+const BY_CHECKOUT: Record<string, readonly string[]> = {
   orders: ['paid', 'payment', 'paid_at'],
   items: ['stock', 'changed_at'],
 };
@@ -128,7 +128,7 @@ function knowWrites(table: string, { types, key, checks }: Shape): void {
   }
   const where = key.map((column) => `${table}.${column} = n.${column}`).join(' and ');
   const rest = names.filter((column) => !key.includes(column));
-  for (const changed of [rest, USUAL[table] ?? rest]) {
+  for (const changed of [rest, BY_CHECKOUT[table] ?? rest]) {
     const set = changed.map((column) => `${column} = ${value(column)}`).join(', ');
     const written = [...key, ...changed];
     const text = `update ${table} set ${set} ${unnested(written)} where ${where}`;
