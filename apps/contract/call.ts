@@ -38,7 +38,7 @@ export interface Call {
   body_max_bytes?: number;
   /**
    * The parameters of the query, only for a call without a body. Each is optional, and unknown ones
-   * are refused. A call of /v1 without this field refuses all, any other call ignores its query.
+   * are refused. Without this field a call of /v1 refuses all of them; other calls ignore them.
    */
   query?: z.ZodObject;
   /** Of a success: 201 for a call that creates something, else 200. */

@@ -19,7 +19,7 @@ export const Problem = schemaOf(
         .array(z.strictObject({ path: z.string(), message: z.string() }))
         .optional()
         .describe(
-          'Of `invalid_body`, of a key twice, and of wrong parameters at /v1: what is wrong, 20 fields at most.',
+          'With `invalid_body`, a duplicate key, or wrong parameters of /v1: what is wrong, in 20 fields at most.',
         ),
       items: z
         .array(

@@ -9,7 +9,7 @@ const CURSOR = 'must be the `next` of a page of this list';
 export const page = {
   limit: whole(1, LIMIT_MAX)
     .default(100)
-    .describe('The most entries in a page: 1 to 1,000, and 100 if it is not given.'),
+    .describe('The most entries in a page, from 1 to 1,000; 100 if it is not given.'),
   after: z
     .string()
     .regex(/^[\w-]{1,400}$/, CURSOR)

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Call } from '../contract/call.ts';
 import { type FieldError, factsOf, fieldErrors, pathOf } from './errors.ts';
 import type { Exchange, Incoming } from './exchange.ts';
-import { endOfString, findTwice } from './json-text.ts';
+import { endOfString, findDuplicateKey } from './json-text.ts';
 import { BODY_MAX_BYTES } from './message.ts';
 import { RequestError } from './problem.ts';
 
@@ -60,7 +60,7 @@ function parse(body: Uint8Array, values_max: number): unknown {
   } catch (cause) {
     throw malformed('the body is not JSON', cause);
   }
-  if (names !== namesIn(value)) throw hasTwice(findTwice(text));
+  if (names !== namesIn(value)) throw duplicateKey(text);
   // The name may be escaped in the text.
   const prototype = /__proto__|\\u/.test(text) ? findPrototype(value) : undefined;
   if (!prototype) return value;
@@ -70,11 +70,9 @@ function parse(body: Uint8Array, values_max: number): unknown {
 const malformed = (detail: string, cause?: unknown) =>
   new RequestError('malformed_body', detail, { cause });
 
-function hasTwice(path: readonly (string | number)[]): RequestError {
-  const { detail, facts } = factsOf(
-    [{ path: pathOf(path), message: 'is there twice' }],
-    'the body',
-  );
+function duplicateKey(text: string): RequestError {
+  const errors = [{ path: pathOf(findDuplicateKey(text)), message: 'appears twice' }];
+  const { detail, facts } = factsOf(errors, 'the body');
   return new RequestError('malformed_body', detail, { facts });
 }
 

@@ -58,7 +58,7 @@ export function cors(origins: readonly string[]): Cors {
   };
 }
 
-/** Whether a page of some origin asks if it may send a request to a path that pages may call. */
+/** Whether a browser asks for a page if it may send a request to a path that pages may call. */
 export const isPreflight = ({ method, url, headers }: Incoming): boolean =>
   method === 'OPTIONS' &&
   isShared(url) &&

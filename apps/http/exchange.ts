@@ -8,7 +8,7 @@ export interface Exchange {
   request_id: string;
   /** The request's whole body, unless it is empty. It is here before the route is called. */
   body?: Uint8Array | undefined;
-  /** The name of the route that took the request, as `routeNames` has it. */
+  /** The name of the route that took the request: see `routeName`. */
   route?: string;
   /** The failure that was thrown, if any. A refusal by a rule is the bytes in `problem` instead. */
   failure?: CodedError<ProblemCode>;

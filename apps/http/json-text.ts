@@ -1,4 +1,4 @@
-/** Reads what `JSON.parse` does not tell of a text. */
+/** Finds in the text of JSON what `JSON.parse` does not tell. */
 
 /** @returns the index of the quote that ends the string, or the end of the text */
 export function endOfString(text: string, start: number): number {
@@ -11,9 +11,9 @@ export function endOfString(text: string, start: number): number {
 
 /**
  * @param text valid JSON
- * @returns the path of the first key that its object has already
+ * @returns the path of the first key that repeats one of the same object
  */
-export function findTwice(text: string): readonly (string | number)[] {
+export function findDuplicateKey(text: string): readonly (string | number)[] {
   const open: { at: string | number; names: Set<string> }[] = [];
   let string = '';
   for (let i = 0; i < text.length; i++) {

@@ -1,4 +1,4 @@
-/** Reads the query of a call, and refuses what the call does not take. */
+/** Reads the query of a call, and refuses parameters that the call does not take. */
 import { z } from 'zod';
 import { Failure } from '../../db/failure.ts';
 import { type FieldError, factsOf, fieldErrors } from './errors.ts';
@@ -18,7 +18,7 @@ export function readQuery<T extends z.ZodObject>(type: T, url: string): z.output
   return result.data;
 }
 
-/** @throws Failure invalid_parameter, with every parameter */
+/** @throws Failure invalid_parameter, with every parameter that was sent */
 export function assertNoQuery(url: string): void {
   if (url.includes('?')) readQuery(NONE, url);
 }

@@ -43,5 +43,5 @@ export function logRequests(log: Log, all: boolean): RequestLog {
 export const codeOf = ({ failure, problem }: Exchange): string | undefined =>
   failure?.code ?? (problem === undefined ? undefined : JSON.parse(problem).code);
 
-/** Without the query, which no route uses. */
+/** Without the query: only lists take one, and a caller may have put anything there. */
 const pathOf = (url: string): string => url.slice(url.indexOf('/', 8)).replace(/\?.*/s, '');

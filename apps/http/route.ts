@@ -39,15 +39,16 @@ export function on<C extends Call>(
 }
 
 /**
- * A path without parameters, such as `/orders/checkout` and `/v1/orders/checkout`. Under /v1 the id
- * is the third segment.
+ * The name of a route in metrics and logs: its path without parameters, such as `/orders/checkout`
+ * and `/v1/orders/checkout`.
  * @param path a pattern of the router
  */
 export const routeName = (path: string): string => withoutId(path).split('/:')[0] ?? '';
 
+/** Under /v1 the id is the third segment. */
 export const withoutId = (path: string): string => path.replace(/^(\/v1\/\w+)\/[^/]+/, '$1');
 
-/** @throws Failure invalid_parameter; at /v1 with each that is wrong in `errors` */
+/** @throws Failure invalid_parameter; on /v1 with every wrong parameter in `errors` */
 function parse(params: [string, Params[string]][], c: Context, is_v1: boolean) {
   const parsed: Record<string, unknown> = {};
   const errors: FieldError[] = [];

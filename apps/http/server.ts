@@ -188,7 +188,7 @@ function requestIdOf(headers: Incoming['headers'] | undefined): string {
   return /^[\w=-]{1,128}$/.test(given) ? given : crypto.randomUUID();
 }
 
-/** The name of the route that a path names, or `none`, for requests that no route has taken. */
+/** The name of the route to which a path leads, or `none`; for requests that no route has taken. */
 function routeNames(app: Hono<Env>): (url: string) => string {
   const names = new Set(app.routes.map(({ path }) => routeName(path)));
   const most = Math.max(...[...names].map((name) => name.split('/').length));

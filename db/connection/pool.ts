@@ -40,7 +40,7 @@ export interface Trying {
   trouble?: Failure;
   /** False: `contention` is thrown as soon as the server stops waiting for a lock. */
   waits_for_locks?: boolean;
-  /** Other reads go to other connections, if there are any. */
+  /** Other reads then prefer other connections. */
   takes_long?: boolean;
   /** For each lock, instead of `lock_timeout_ms`. */
   lock_wait_ms?: number;
@@ -120,8 +120,8 @@ export function readPool(
   }
 }
 
-/** Short reads that would wait for each other sooner than for a long one. */
-const LONG = 1000;
+/** A long read counts as so many short ones: they rather wait for each other than for it. */
+const LONG_LOAD = 1000;
 /** At most, between two tries. */
 const RETRY_MS = 100;
 
@@ -149,7 +149,7 @@ class Slot {
 
   /** Of two slots that are equally busy, the connected one is preferred. */
   get load(): number {
-    return this.under_way + this.#long * LONG + (this.alive ? 0 : 0.5);
+    return this.under_way + this.#long * LONG_LOAD + (this.alive ? 0 : 0.5);
   }
 
   async read(statement: (sql: Sql) => Statement, trying: Trying) {

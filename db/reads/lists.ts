@@ -34,12 +34,12 @@ export interface Lists {
   refund(order_id: string, refund_id: string): Promise<RefundRecord>;
 }
 
-/** Pages that are read at once; further ones are rejected. A page costs more than a row. */
+/** Pages, except of statements, that are read at once; further ones are rejected. */
 const PAGES_MAX = 64;
 
 /**
  * @param pool its failures and time limits are those of every read
- * @param statements_max statements of account that are read at once: each may take seconds
+ * @param statements_max statements of account that are read at once, since each may take seconds
  */
 export function lists(pool: ReadPool, deadline_ms: number, statements_max: number): Lists {
   const inTurn = turns(statements_max);
@@ -51,7 +51,7 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
     under_way++;
     return inTime(read, systemClock.now() + deadline_ms).finally(() => under_way--);
   };
-  const statement = <T>(read: (trying: Trying) => Promise<T>): Promise<T> =>
+  const readStatement = <T>(read: (trying: Trying) => Promise<T>): Promise<T> =>
     inTime(
       (trying) => inTurn(trying.deadline_at, () => read({ ...trying, takes_long: true })),
       systemClock.now() + deadline_ms,
@@ -68,9 +68,11 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
     ordersOf: (user_id, wanted) =>
       paging((trying) => filled(trying, () => listOrders(pool, wanted, trying, user_id))),
     creditMovements: (user_id, wanted) =>
-      statement((trying) => filled(trying, () => creditMovements(pool, user_id, wanted, trying))),
+      readStatement((trying) =>
+        filled(trying, () => creditMovements(pool, user_id, wanted, trying)),
+      ),
     stockMovements: (item_id, wanted) =>
-      statement((trying) => stockMovements(pool, item_id, wanted, trying)),
+      readStatement((trying) => stockMovements(pool, item_id, wanted, trying)),
     orderHistory: (order_id, wanted) =>
       paging((trying) => orderHistory(pool, order_id, wanted, trying)),
     refunds: (order_id, wanted) => paging((trying) => listRefunds(pool, order_id, wanted, trying)),

@@ -5,27 +5,27 @@ import { Failure } from '../failure.ts';
 const WAITING_MAX = 64;
 const TOO_MANY = 'too many statements are being read';
 
-/** @param at_once works that run at the same time; the others wait in order */
-export function turns(at_once: number) {
+/** @param running_max reads that run at once; others wait in order of arrival */
+export function turns(running_max: number) {
   const waiting: (() => void)[] = [];
   let running = 0;
 
-  /** @throws Failure overloaded if too many wait, or if the turn has not come by then */
-  return async <T>(deadline_at: number, work: () => Promise<T>): Promise<T> => {
-    if (running < at_once) running++;
+  /** @throws Failure overloaded if too many wait, or if its turn has not come by the deadline */
+  return async <T>(deadline_at: number, read: () => Promise<T>): Promise<T> => {
+    if (running < running_max) running++;
     else if (waiting.length >= WAITING_MAX) throw new Failure('overloaded', TOO_MANY);
-    else await turn(deadline_at - systemClock.now());
+    else await myTurn(deadline_at - systemClock.now());
     try {
-      return await work();
+      return await read();
     } finally {
-      // The next one takes the place over.
+      // The next in line takes over this place, so nobody who comes later can.
       const next = waiting.shift();
       if (next) next();
       else running--;
     }
   };
 
-  function turn(wait_ms: number): Promise<void> {
+  function myTurn(wait_ms: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const start = () => {
         cancel();

@@ -34,7 +34,7 @@ export const edgeMutants = [
   ...killedBy(['long-reads'], {
     'statements take every connection for reads':
       'reads.ts: Math.max(1, [-Math.floor(limits.read_pool_size / 2)-]{+limits.read_pool_size+})',
-    'a read waits behind a statement': 'pool.ts: [-this.#long * LONG + -](this.alive',
+    'a read waits behind a statement': 'pool.ts: [-this.#long * LONG_LOAD + -](this.alive',
     'a statement waits for its turn without end':
       'turns.ts: const cancel = systemClock.after([-wait_ms-]{+wait_ms + 60_000+}, () => {',
   }),
