@@ -15,16 +15,8 @@ import {
 import { heldOf } from '../../db/holds.ts';
 import type { Together } from '../../db/together.ts';
 import { commandFor, commandForAll } from '../support/command-for.ts';
-import {
-  type Call,
-  emptyWorld,
-  LIMIT,
-  perform,
-  performAll,
-  refundedOf,
-  totalOf,
-  type World,
-} from '../support/model.ts';
+import { type Call, emptyWorld, LIMIT, refundedOf, totalOf, type World } from '../support/model.ts';
+import { perform, performAll } from '../support/perform.ts';
 
 /** Tables in memory. A decision that reads a row it has not locked is an error. */
 class Tables {

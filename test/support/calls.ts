@@ -3,7 +3,8 @@
  * model.
  */
 import type { Bulk, Expiry, Read } from './history.ts';
-import { type Call, type Purchase, perform, performAll, type World } from './model.ts';
+import type { Call, Purchase, World } from './model.ts';
+import { perform, performAll } from './perform.ts';
 
 export type Name = (Call | Read)['call'];
 

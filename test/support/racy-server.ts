@@ -1,7 +1,8 @@
 /** An in-memory server of the API with one classic fault, or none, to test the consistency test. */
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Call, emptyWorld, perform, totalOf, type World } from './model.ts';
+import { type Call, emptyWorld, totalOf, type World } from './model.ts';
+import { perform } from './perform.ts';
 import { listen } from './process.ts';
 
 /** @returns 'ok', the code of a refusal, 'error' (a 500), or 'cut' (the connection breaks) */

@@ -1,6 +1,7 @@
 /** After the chaos: compares the recorded calls with the store, call by call and sum by sum. */
 import { type Client, isAnswer, isDone } from '../../support/client.ts';
-import { type Call, perform, refundedOf, totalOf, type World } from '../../support/model.ts';
+import { type Call, refundedOf, totalOf, type World } from '../../support/model.ts';
+import { perform } from '../../support/perform.ts';
 import type { Load } from './load.ts';
 import { sender } from './send.ts';
 

@@ -9,13 +9,12 @@ import { heldOf } from '../../../db/holds.ts';
 import {
   type Call,
   type Purchase,
-  perform,
-  performAll,
   refundedOf,
   stepsOf,
   totalOf,
   type World,
 } from '../../support/model.ts';
+import { perform, performAll } from '../../support/perform.ts';
 import type { ModelStore, Writes } from './store.ts';
 
 /**
