@@ -176,6 +176,7 @@ test.each(ofV1)('each part of the query of $methods.0 $path is named', async (ca
     ...['x', '__proto__', 'id'].map((name) => [name, `${name}=1`] as const),
   ];
   for (const [name, query] of odd) {
+    // A valid id is no bad input.
     if (
       name === 'user_id' &&
       known.length > 0 &&

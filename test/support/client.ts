@@ -101,8 +101,8 @@ export async function assertAnswers(
   }
 }
 
-/** Whether the deployment has refunds. One of the course alone has none. */
-export async function offersRefunds(client: Client): Promise<boolean> {
+/** Whether the deployment has /v1, with refunds and holds. One of the course alone does not. */
+export async function offersV1(client: Client): Promise<boolean> {
   const known = await client.get(`/v1/orders/${crypto.randomUUID()}/refunds`);
   return isAnswer(known) && known.body?.code === 'order_not_found';
 }

@@ -17,7 +17,7 @@ interface Chapter {
 
 const CLIENTS = 6;
 const CHAPTER_MS = 8000;
-/** On average, at least: more calls at a time than the checker can decide prove less. */
+/** The least average pause: the checker cannot decide histories in which too many calls overlap. */
 const PAUSE_MS = 30;
 const CREDITS = [60, 60, 60];
 const ITEMS = [3, 4, 5].map((price) => ({ price, stock: 6 }));
@@ -85,9 +85,9 @@ async function write(
     const create = { call: 'createOrder', user, order: '' } as const;
     const others = order ? callsOn(user, item, order, amount, random() < 0.7) : [];
     const able = others.filter(({ call }) => v1 || !OF_V1.has(call));
-    const all = v1 && order ? bulksOn(pick(users, random), user, item, order, amount) : [];
+    const bulks = v1 && order ? bulksOn(pick(users, random), user, item, order, amount) : [];
     const purchase = { call: 'purchase', user, order: '', lines: [[item, amount]] } as const;
-    const call = pick([create, ...(v1 ? [purchase] : []), ...able, ...all], random);
+    const call = pick([create, ...(v1 ? [purchase] : []), ...able, ...bulks], random);
     const keyed = repeated(send, newKey());
     if (call.call === 'all' && random() < 0.5) {
       await recordEach(history, client, call.calls as BulkCall[], keyed);
@@ -100,19 +100,19 @@ async function write(
 const ordersOf = (call: Operation['call']): string[] =>
   callsOf(call).flatMap((one) => (one.call === 'createOrder' ? [one.order] : []));
 
-/** Sends a call under its key, a bulk until the outcome of each of its calls is known. */
+/** Sends a call under its key; a bulk again and again, until each of its calls has an outcome. */
 const repeated =
   (send: Send, key: string) => async (method: string, path: string, body?: object) => {
     for (let tries = 1; ; tries++) {
       const known = await send(method, path, key, body);
       const results: { status: number }[] = (isAnswer(known) && known.body?.results) || [];
       const open = results.some(({ status }) => status >= 500 || status === 429);
-      if (!open || tries === TRIES) return known;
+      if (!open || tries === TRIES_MAX) return known;
       await Bun.sleep(PAUSE_MS);
     }
   };
 
-const TRIES = 500;
+const TRIES_MAX = 500;
 
 const OF_V1 = new Set(['hold', 'release', 'refund', 'refundAll']);
 

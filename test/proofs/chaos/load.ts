@@ -1,13 +1,7 @@
 /**
  * The clients of the chaos test. They record every call and repeat it until its outcome is known.
  */
-import {
-  type Answered,
-  type Client,
-  isAnswer,
-  isDone,
-  offersRefunds,
-} from '../../support/client.ts';
+import { type Answered, type Client, isAnswer, isDone, offersV1 } from '../../support/client.ts';
 import type { Operation } from '../../support/history.ts';
 import type { Call, World } from '../../support/model.ts';
 import { record } from '../checker/checker.ts';
@@ -36,11 +30,11 @@ export class Load {
 
   /**
    * @param initial the users and items before the first call
-   * @param refunds whether the deployment has them
+   * @param v1 whether the deployment has /v1
    */
   constructor(
     readonly initial: World,
-    readonly refunds: boolean,
+    readonly v1: boolean,
   ) {}
 }
 
@@ -50,7 +44,7 @@ export async function prepare(client: Client): Promise<Load> {
   const items = stocks.map((stock, i) => ({ price: 1 + i, stock }));
   const once: Send = (method, path) => client.call(method, path);
   const world = await newWorld(once, new Array<number>(20).fill(5000), items);
-  return new Load(world, await offersRefunds(client));
+  return new Load(world, await offersV1(client));
 }
 
 /** @returns the body of a 200 */
@@ -96,7 +90,7 @@ export async function buy(
     else if (dice < 0.2) await act({ call: 'pay', user, amount });
     else if (dice < 0.3) await act({ call: 'addStock', item, amount });
     else if (dice < 0.35) await act({ call: 'subtractStock', item, amount });
-    else await liveAnOrder(user, act, random, anItem, load.refunds);
+    else await liveAnOrder(user, act, random, anItem, load.v1);
   }
 }
 
@@ -118,7 +112,7 @@ async function liveAnOrder(
   act: Act,
   random: Random,
   anItem: () => string,
-  refunds: boolean,
+  v1: boolean,
 ) {
   const created = await act({ call: 'createOrder', user, order: '' });
   if (!created) return;
@@ -135,7 +129,7 @@ async function liveAnOrder(
     const checkout = () => act({ call: 'checkout', order }, keyed);
     const ends = await Promise.all(random() < 0.2 ? [checkout(), checkout()] : [checkout()]);
     if (!keyed || !ends.some(Boolean)) return;
-    if (refunds && random() < 0.3) return refundSome(order, items, act, random);
+    if (v1 && random() < 0.3) return refundSome(order, items, act, random);
     if (random() < 0.5) return;
     if (!(await act({ call: 'cancel', user, order, amount: undefined }))) return;
   }

@@ -48,7 +48,7 @@ async function main(): Promise<void> {
   const began = performance.now();
   const ends_at = began + minutes * 60_000;
   const [chapters, pairs] = await Promise.all([
-    recordChapters(clients, seeded(seed + 7), think, () => load.stop, load.refunds),
+    recordChapters(clients, seeded(seed + 7), think, () => load.stop, load.v1),
     // A foreign deployment may have only the path calls.
     deployment ? transfer(clients, seed, think, () => load.stop) : [],
     watch(load, ends_at),

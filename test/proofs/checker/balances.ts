@@ -30,8 +30,9 @@ export function balanceMoves(
   };
   for (const step of steps) {
     const { call } = step.operation;
-    // The model of one key does not know what orders hold of it.
-    const held = (key: string) => step.operation.outcome === 'out_of_stock' && holdable.has(key);
+    // The model of one key does not know what orders hold of it, so it cannot judge this refusal.
+    const maybeHeld = (key: string) =>
+      step.operation.outcome === 'out_of_stock' && holdable.has(key);
     if (call.call === 'all') {
       for (const one of call.calls) {
         if (isMoving(one)) for (const key of orders.get(one.order) ?? []) moves.set(key, undefined);
@@ -39,14 +40,14 @@ export function balanceMoves(
       for (const key of step.keys.filter((key) => !key.startsWith('order'))) {
         const own = call.calls.filter((one) => keysOf({ call: one }).includes(key));
         if (own.some((one) => 'order' in one)) moves.set(key, undefined);
-        const blind = step.observer && (own.length < call.calls.length || held(key));
+        const blind = step.observer && (own.length < call.calls.length || maybeHeld(key));
         if (!blind) add(key, step, nextOf(step, world, key, { call: 'all', calls: own }));
       }
     } else if (isMoving(call)) {
       const possible = effects.get(step);
       for (const key of orders.get(call.order) ?? []) {
         const next = possible && nextOfOrder(step, key, [...possible.values()]);
-        if (next && !held(key)) add(key, step, next);
+        if (next && !maybeHeld(key)) add(key, step, next);
         else if (!possible) moves.set(key, undefined);
       }
     } else if (call.call === 'payOrder') {
@@ -56,13 +57,14 @@ export function balanceMoves(
       const pay = { call: 'pay' as const, user, amount };
       if (!refused) add(`user ${user}`, step, nextOf(step, world, `user ${user}`, pay));
     } else if (!('order' in call)) {
-      for (const key of step.keys) if (!held(key)) add(key, step, nextOf(step, world, key, call));
+      for (const key of step.keys)
+        if (!maybeHeld(key)) add(key, step, nextOf(step, world, key, call));
     }
   }
   return moves;
 }
 
-/** The items of orders that are held at some time. */
+/** The items of orders for which a hold was asked at any time. */
 function holdableItems(
   steps: readonly Step[],
   orders: ReadonlyMap<string, ReadonlySet<string>>,

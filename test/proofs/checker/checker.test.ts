@@ -16,7 +16,7 @@ import {
   firstWorld,
   type Plan,
   randomHistory,
-  SCHEDULES_TIME,
+  SCHEDULE_TIMING,
 } from './histories.ts';
 
 const kassa = openKassa();
@@ -30,7 +30,7 @@ test.each(cases)('caught and named: %s', (name, bad, right) => {
 });
 
 /** Without names for violations: finding a name takes longer than finding the violation. */
-const FAST = { budget: 20_000, repairs: 0, time: SCHEDULES_TIME };
+const FAST = { budget: 20_000, repairs: 0, timing: SCHEDULE_TIMING };
 
 const plan = (more: Partial<Record<keyof Plan, fc.Arbitrary<unknown>>> = {}) =>
   fc.record({

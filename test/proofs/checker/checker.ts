@@ -9,7 +9,7 @@
 import type { Operation } from '../../support/history.ts';
 import type { World } from '../../support/model.ts';
 import { diagnose, type Violation, type Wrong } from './diagnosis.ts';
-import { isExpiry, STORES_TIME, withExpiries } from './expiries.ts';
+import { isExpiry, STORE_TIMING, withExpiries } from './expiries.ts';
 import { decideKeys } from './keys.ts';
 import { endless, isModest, keysOfOrders, relaxed } from './relax.ts';
 import { search } from './search.ts';
@@ -29,14 +29,14 @@ type Method = 'exact' | 'necessary';
  * @param initial the world before the first call; it is not modified
  * @param budget the most steps to try for each component: 100,000 take one to three seconds
  * @param repairs the most steps to try to find the name of a violation
- * @param time how exactly the end of a hold is known
+ * @param timing how exactly the end of a hold is known
  */
 export function check(
   history: readonly Operation[],
   initial: World,
-  { budget = 100_000, repairs = 200_000, time = STORES_TIME } = {},
+  { budget = 100_000, repairs = 200_000, timing = STORE_TIMING } = {},
 ) {
-  const telling = withExpiries(history.filter(tellsSomething), time);
+  const telling = withExpiries(history.filter(tellsSomething), timing);
   const mute = history.filter((operation) => !tellsSomething(operation));
   const violations: Violation[] = [];
   const parts: { operations: number; method: Method }[] = [];

@@ -1,28 +1,29 @@
 /**
- * Expiries of holds. Nobody sees the moment at which a hold ends, so a history gets one more call
- * for it, at any time of a window: then the search finds a moment that explains all answers.
+ * Expiries of holds. Nobody sees the moment at which a hold expires. So the checker adds a call for
+ * it to the history, with the window in which it may happen: the search then has to find a moment
+ * that explains all answers.
  */
 import type { Operation } from '../../support/history.ts';
 import type { Call } from '../../support/model.ts';
 
-/** A hold lasts as long as was asked for, and then to the end of a grain of time. */
-interface Time {
-  /** The smallest grain. That of a long hold is up to an eighth of it. */
+/** How exactly the end of a hold is known: what was asked for, rounded up to a whole grain. */
+interface Timing {
+  /** The smallest grain. A long hold has a larger one: at most an eighth of its length. */
   grain_ms: number;
-  /** During a hold, the clocks of the store and of the history may move apart by as much. */
+  /** How far the clocks of the store and of the history may drift apart during a hold. */
   skew_ms: number;
 }
 
-/** Nodes of CockroachDB are at most 500 ms apart. */
-export const STORES_TIME: Time = { grain_ms: 1000, skew_ms: 500 };
+/** The clocks of CockroachDB's nodes differ by at most 500 ms. */
+export const STORE_TIMING: Timing = { grain_ms: 1000, skew_ms: 500 };
 
-/** The history with a number for each hold that may have begun, and a call for its end. */
-export function withExpiries(history: readonly Operation[], time: Time): Operation[] {
+/** Numbers the holds that may have begun, and adds a call for the end of each. */
+export function withExpiries(history: readonly Operation[], timing: Timing): Operation[] {
   const expiries: Operation[] = [];
   const numbered = (operation: Operation, call: Call): Call => {
     if (call.call !== 'hold') return call;
     const number = expiries.length + 1;
-    expiries.push(expiryOf(operation, { ...call, number }, time));
+    expiries.push(expiryOf(operation, { ...call, number }, timing));
     return { ...call, number };
   };
   const whole = history.map((operation): Operation => {
@@ -41,7 +42,7 @@ type Hold = Extract<Call, { call: 'hold' }> & { number: number };
 function expiryOf(
   { client, invoked_at, completed_at, outcome }: Operation,
   { order, number, ttl_s }: Hold,
-  { grain_ms, skew_ms }: Time,
+  { grain_ms, skew_ms }: Timing,
 ): Operation {
   const ttl_ms = 1000 * ttl_s;
   return {

@@ -104,14 +104,14 @@ function numbered(call: Chosen, index: number): Chosen {
 function expireLater(schedule: Schedule, world: World, call: Chosen, number: number): void {
   for (const hold of callsOf(call)) {
     if (hold.call !== 'hold') continue;
-    const lasts_ms = 1000 * hold.ttl_s + schedule.random() * SCHEDULES_TIME.grain_ms;
+    const lasts_ms = 1000 * hold.ttl_s + schedule.random() * SCHEDULE_TIMING.grain_ms;
     const { order } = hold;
     schedule.after(lasts_ms, () => void answerIn(world, { call: 'expiry', order, number }));
   }
 }
 
 /** Of holds in these histories, whose calls take a millisecond. */
-export const SCHEDULES_TIME = { grain_ms: 2, skew_ms: 0.5 };
+export const SCHEDULE_TIMING = { grain_ms: 2, skew_ms: 0.5 };
 
 const UNANSWERED = { completed_at: Number.POSITIVE_INFINITY, outcome: 'unknown', seen: {} };
 

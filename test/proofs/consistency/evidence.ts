@@ -57,9 +57,8 @@ export interface Evidence {
   before: Snapshot;
   /** The checkouts, and the same checkouts again. */
   rounds: [Round, Round];
-  /** Undefined where the deployment has no refunds. */
+  /** Undefined where the deployment has no /v1, as are the holds. */
   refunds?: Refunds | undefined;
-  /** Undefined where it has no holds. */
   holds?: Holds | undefined;
 }
 
@@ -72,7 +71,7 @@ export interface Refunds {
 /** Holds of open orders, each asked for twice at the same time, and how they were ended. */
 export interface Holds {
   attempts: { order: number; told: [Known, Known] }[];
-  /** While they are held. */
+  /** The state while nobody has ended a hold. */
   held: HeldState;
   ends: { order: number; what: 'checkout' | 'release'; told: Known }[];
   after: HeldState;

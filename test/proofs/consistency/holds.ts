@@ -1,5 +1,5 @@
-/** The end of the consistency test: open orders compete for what is left, by holds. */
-import { type Client, isDone, isRefused, offersRefunds, pooled } from '../../support/client.ts';
+/** The end of the consistency test: orders that are still open compete for the stock by holds. */
+import { type Client, isDone, isRefused, offersV1, pooled } from '../../support/client.ts';
 import type { Evidence, HeldState, Holds, Ids } from './evidence.ts';
 import { ask, isOpen, readOne } from './read.ts';
 
@@ -7,9 +7,9 @@ import { ask, isOpen, readOne } from './read.ts';
 const TTL_S = 86_400;
 
 /**
- * Asks for a hold of each order that is not paid, twice at the same time. Then those
- * that are not held are checked out, and so is every second that is held; the others are released.
- * @returns undefined if the deployment has no holds
+ * Asks for a hold of each order that is not paid, twice at the same time. Then the orders without
+ * a hold and every second one with a hold are checked out; the others are released.
+ * @returns undefined if the deployment has no /v1
  */
 export async function holdSome(
   client: Client,
@@ -17,7 +17,7 @@ export async function holdSome(
   isPaid: readonly unknown[],
   width: number,
 ): Promise<Holds | undefined> {
-  if (!(await offersRefunds(client))) return undefined;
+  if (!(await offersV1(client))) return undefined;
   const post = (order: number, what: string, body?: object) => {
     const headers = { 'idempotency-key': crypto.randomUUID() };
     return ask(client, `POST /v1/orders/${ids.order[order]}/${what}`, isOpen, { headers, body });
@@ -29,7 +29,7 @@ export async function holdSome(
     return { order, told: await Promise.all([hold(), hold()]) };
   });
   const held = await readHeld(client, ids, width);
-  // First those that others must not give way to.
+  // Orders without a hold come first: they must not get what others still hold.
   const chosen = attempts.toSorted((a, b) => Number(isHeld(a)) - Number(isHeld(b)));
   const ends = await pooled(chosen.length, width, async (i) => {
     const { order, told } = chosen[i] as Attempt;
@@ -52,49 +52,54 @@ async function readHeld(client: Client, ids: Ids, width: number): Promise<HeldSt
   };
 }
 
-/** What is held is what held orders have in their lines, and there is as much in stock. */
+/** Holds are as answered, and items hold what the lines of held orders say, within their stock. */
 export function holdFigures({ plan, holds }: Evidence) {
   if (!holds) return { held_wrongly: 0, held_unpaired: 0, held_beyond: 0 };
-  const { attempts, held, ends, after } = holds;
-  const wrong = attempts.filter(({ order, told }) => {
-    const [one, two] = told.map(isDone);
-    const fits = () =>
-      plan.orders[order]?.lines.every(([i, units]) => {
-        const item = held.items[i];
-        return item && item.stock - item.held >= units;
-      });
-    if (one !== two || one !== (held.states[order] === 'held')) return true;
-    return !one && fits();
-  });
-  const ended_wrong = ends.filter(({ order, what, told }) => {
-    const before = held.states[order] ?? '';
-    const rules =
-      before === 'held' ? ['insufficient_credit'] : ['insufficient_credit', 'out_of_stock'];
-    const refused = what === 'checkout' && isRefused(told) && rules.includes(told.body?.code);
-    if (!isDone(told) && !refused) return true;
-    return after.states[order] !== (refused ? before : what === 'checkout' ? 'paid' : 'open');
-  });
+  const { held, after } = holds;
+  const bought = after.states.map((state, i) => state === 'paid' && held.states[i] !== 'paid');
+  const stock_change = after.items.map(({ stock }, i) => stock - (held.items[i]?.stock ?? 0));
   const states = [held, after];
-  const sold = after.states.map((state, i) => state === 'paid' && held.states[i] !== 'paid');
-  const unsold = after.items.map(({ stock }, i) => stock - (held.items[i]?.stock ?? 0));
   return {
-    held_wrongly: wrong.length + ended_wrong.length,
+    held_wrongly: wrongHolds(plan, holds) + wrongEnds(holds),
     held_unpaired:
       sum(states.flatMap((state) => unpaired(plan, state))) +
-      sum(linesOf(plan, sold).map((units, i) => units + (unsold[i] ?? 0))),
+      sum(linesOf(plan, bought).map((units, i) => units + (stock_change[i] ?? 0))),
     held_beyond: sum(
       states.flatMap(({ items }) => items.map((i) => Math.max(0, i.held - i.stock))),
     ),
   };
 }
 
+/** The two calls for an order must agree with each other, with its state, and with the stock. */
+const wrongHolds = ({ orders }: Evidence['plan'], { attempts, held }: Holds): number =>
+  attempts.filter(({ order, told }) => {
+    const [one, two] = told.map(isDone);
+    if (one !== two || one !== (held.states[order] === 'held')) return true;
+    const fits = orders[order]?.lines.every(([i, units]) => {
+      const item = held.items[i];
+      return item && item.stock - item.held >= units;
+    });
+    return !one && fits;
+  }).length;
+
+/** A checkout may be refused for lack of credit, and only without a hold for lack of stock. */
+const wrongEnds = ({ held, ends, after }: Holds): number =>
+  ends.filter(({ order, what, told }) => {
+    const before = held.states[order] ?? '';
+    const rules = ['insufficient_credit', ...(before === 'held' ? [] : ['out_of_stock'])];
+    const refused = what === 'checkout' && isRefused(told) && rules.includes(told.body?.code);
+    if (!isDone(told) && !refused) return true;
+    return after.states[order] !== (refused ? before : what === 'checkout' ? 'paid' : 'open');
+  }).length;
+
+/** Of each item, the units in the lines of held orders beyond what the item shows as held. */
 const unpaired = (plan: Evidence['plan'], { items, states }: HeldState): number[] =>
   linesOf(
     plan,
     states.map((state) => state === 'held'),
   ).map((units, i) => units - (items[i]?.held ?? 0));
 
-/** Of each item, the units of the orders that count. */
+/** Of each item, the units in the lines of the orders that count. */
 function linesOf({ items, orders }: Evidence['plan'], counts: readonly boolean[]): number[] {
   const units = items.map(() => 0);
   for (const [i, { lines }] of orders.entries()) {

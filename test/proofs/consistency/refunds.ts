@@ -1,19 +1,19 @@
-/** After the checkouts of the consistency test: refunds of paid orders, two at the same time for each. */
-import { type Client, isDone, offersRefunds, pooled } from '../../support/client.ts';
+/** The consistency test after its checkouts: refunds of paid orders, each asked for twice at once. */
+import { type Client, isDone, offersV1, pooled } from '../../support/client.ts';
 import type { Evidence, Ids, Refunds, Snapshot } from './evidence.ts';
 import { ask, isOpen, settle } from './read.ts';
 
 /** Every third paid order is refunded, so that most stay as they are. */
 const EVERY = 3;
 
-/** @returns undefined if the deployment has no refunds */
+/** @returns undefined if the deployment has no /v1 */
 export async function refundSome(
   client: Client,
   ids: Ids,
   { values }: Snapshot,
   width: number,
 ): Promise<Refunds | undefined> {
-  if (!(await offersRefunds(client))) return undefined;
+  if (!(await offersV1(client))) return undefined;
   const paid = values.order.flatMap((is, i) => (is === 1 ? [i] : []));
   const chosen = paid.filter((_, i) => i % EVERY === 0);
   const attempts = await pooled(chosen.length, Math.ceil(width / 2), async (i) => {
