@@ -50,7 +50,7 @@ export const PARAMETERS: Json = {
     name: 'Idempotency-Key',
     in: 'header',
     description:
-      'The first answer to a key is recorded with its effect, and repeated for 24 hours. Each service has its own keys.',
+      'The first answer to a key is recorded with its effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once the cause is gone, use a new key. Another body under the same key is 422. Each service has its own keys: users, items, and orders with bulk.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x20-\\x7e]+$' },
   },
   'If-None-Match': {

@@ -100,7 +100,7 @@ export function openApi(version: string): Json {
 }
 
 const ABOUT = `Amounts are whole numbers of the smallest unit. A 4xx, or a 503 other than \`outcome_unknown\`, certainly
-changed nothing. An answer with \`Retry-After\` may be repeated. With an \`Idempotency-Key\` every call may.`;
+changed nothing. If an answer has \`Retry-After\`, send the call again. With an \`Idempotency-Key\` you may always send it again.`;
 
 function operation(call: Call, method: Method): Json {
   const { name, tag, summary, description, params, body, query, status = 200, answer } = call;

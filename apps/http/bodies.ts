@@ -47,6 +47,9 @@ export function invalidBody(errors: readonly FieldError[]): RequestError {
 /** More than any valid body of `BODY_MAX_BYTES` has. They bound the time that one body takes. */
 const DEPTH_MAX = 16;
 const VALUES_MAX = 5000;
+/** More than any object of the contract has: each is checked, and each may be wrong. */
+const NAMES_MAX = 100;
+const TOO_MANY_NAMES = `has more than ${NAMES_MAX} fields`;
 
 /** Each key of an object once: programs disagree on which of two values counts. */
 function parse(body: Uint8Array, values_max: number): unknown {
@@ -61,10 +64,17 @@ function parse(body: Uint8Array, values_max: number): unknown {
     throw malformed('the body is not JSON', cause);
   }
   if (names !== namesIn(value)) throw duplicateKey(text);
-  // The name may be escaped in the text.
-  const prototype = /__proto__|\\u/.test(text) ? findPrototype(value) : undefined;
+  if (names > NAMES_MAX) {
+    const wide = findObject(value, (names) => names.length > NAMES_MAX);
+    if (wide) throw invalidBody([{ path: pathOf(wide), message: TOO_MANY_NAMES }]);
+  }
+  // The name may be escaped in the text. zod would silently drop the field from a record.
+  const has_prototype = /__proto__|\\u/.test(text);
+  const prototype = has_prototype && findObject(value, (names) => names.includes(PROTOTYPE));
   if (!prototype) return value;
-  throw invalidBody([{ path: pathOf(prototype), message: 'there is no such field' }]);
+  throw invalidBody([
+    { path: pathOf([...prototype, PROTOTYPE]), message: 'there is no such field' },
+  ]);
 }
 
 const malformed = (detail: string, cause?: unknown) =>
@@ -136,16 +146,17 @@ function namesIn(value: unknown): number {
   return names;
 }
 
-/** The path of a field `__proto__`, which zod would silently drop from a record. */
-function findPrototype(
+/** The path of the first object whose names match. */
+function findObject(
   value: unknown,
-  path: readonly (string | number)[] = [],
+  matches: (names: readonly string[]) => boolean,
 ): readonly (string | number)[] | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  if (Object.hasOwn(value, PROTOTYPE)) return [...path, PROTOTYPE];
-  for (const [name, one] of Object.entries(value)) {
-    const found = findPrototype(one, [...path, Array.isArray(value) ? Number(name) : name]);
-    if (found) return found;
+  const names = Object.keys(value);
+  if (!Array.isArray(value) && matches(names)) return [];
+  for (const name of names) {
+    const found = findObject(value[name as keyof typeof value], matches);
+    if (found) return [Array.isArray(value) ? Number(name) : name, ...found];
   }
   return undefined;
 }

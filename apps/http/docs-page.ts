@@ -16,14 +16,16 @@ export async function docsPage(): Promise<Response> {
 <title>Kassa: the API</title>
 <style>${raw(STYLE)}</style>
 <h1>The API of Kassa</h1>
-<p>Every call, with a form that sends it to this server. Ids that an answer brings are filled in
-below. The contract for programs is <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
+<p>Every call, with a form that sends it to this server. Empty fields for ids are filled in from the
+answers. The contract for programs is <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
 <ul>
 <li>Amounts are whole numbers of the smallest unit.</li>
 <li>Failures are problems (RFC 9457) with a stable <code>code</code>. A 4xx, or a 503 other than
 <code>outcome_unknown</code>, certainly changed nothing.</li>
-<li>An answer with <code>Retry-After</code> may be repeated. With an <code>Idempotency-Key</code>
-every call may: its first answer is recorded with its effect, and repeated for 24 hours.</li>
+<li>If an answer has <code>Retry-After</code>, send the call again. With an
+<code>Idempotency-Key</code> you may always send it again: its first answer is recorded with its
+effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once the cause is gone, use
+a new key. Another body under the same key is 422.</li>
 <li>The repository has two small shops to copy, docs/shop.ts and docs/shop.py, and a typed client.</li>
 </ul>
 ${Object.entries(TAGS).map(
@@ -140,10 +142,10 @@ const SCRIPT = `for (const form of document.forms) form.addEventListener('submit
     const text = await answer.text();
     const again = answer.headers.has('idempotency-replayed') ? ' (replayed)' : '';
     shown.textContent += '\\n' + answer.status + again + '\\n' + text;
-    const own = path.match(/^\\/v1\\/(user|item|order)s/)?.[1] + '_id';
+    const own = path.match(/(user|item|order|refund)s(?!.*refunds)/)?.[1] + '_id';
     if (answer.ok) for (const [field, value] of Object.entries(JSON.parse(text))) {
       const name = field === 'id' ? own : field;
-      if (!/^(user|item|order)_id$/.test(name)) continue;
+      if (!/^(user|item|order|refund)_id$/.test(name)) continue;
       for (const input of document.querySelectorAll('input[name=' + name + ']')) input.value ||= value;
     }
   } catch (error) {

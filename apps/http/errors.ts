@@ -12,7 +12,9 @@ const ERRORS_MAX = 20;
 const NAME_MAX = 64;
 
 /** The detail of a problem, and its `errors`. @param whole names an error without a path */
-export function factsOf(errors: readonly FieldError[], whole: string) {
+export function factsOf(all: readonly FieldError[], whole: string) {
+  // A value may break two rules that have one sentence.
+  const errors = [...new Map(all.map((one) => [`${one.path} ${one.message}`, one])).values()];
   const [first = { path: '', message: 'is wrong' }] = errors;
   const others = errors.length > 1 ? `; and ${errors.length - 1} more` : '';
   const detail = `${first.path || whole}: ${first.message}${others}`;

@@ -5,7 +5,7 @@ import { type FieldError, factsOf, fieldErrors } from './errors.ts';
 
 /** @throws Failure invalid_parameter, with the parameters that are wrong */
 export function readQuery<T extends z.ZodObject>(type: T, url: string): z.output<T> {
-  const given = [...new URLSearchParams(/\?(.*)$/s.exec(url)?.[1])];
+  const given = [...new URLSearchParams(/\?.*$/s.exec(url)?.[0])];
   const values = Object.fromEntries(given);
   const result = type.safeParse(values);
   const names = new Set<string>();

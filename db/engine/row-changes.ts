@@ -48,17 +48,32 @@ export function rowChanges<T extends { id: string }>(
   return changes;
 }
 
-/** A checkout changes no more of an order that is not held: `paid`, `payment` and `paid_at`. */
-export const changesPaymentOnly = (before: Order, now: Order): boolean =>
-  before.user_id === now.user_id &&
-  before.total_cost === now.total_cost &&
-  before.held_until === now.held_until &&
-  before.refunded === now.refunded &&
-  before.created_at === now.created_at;
+/**
+ * A checkout of an order that holds nothing changes no other column. The compiler refuses a list
+ * that lacks one.
+ */
+const ORDER_STAYS: Columns<Order, 'paid' | 'payment' | 'paid_at' | 'lines'> = {
+  id: true,
+  user_id: true,
+  total_cost: true,
+  held_until: true,
+  refunded: true,
+  created_at: true,
+};
+const ITEM_STAYS: Columns<Item, 'stock'> = { id: true, price: true, holds: true };
 
-/** A checkout changes no more of an item of which its order holds nothing. */
-export const changesStockOnly = (before: Item, now: Item): boolean =>
-  before.price === now.price && before.holds === now.holds;
+type Columns<T, Changing extends keyof T> = Record<Exclude<keyof T, Changing>, true>;
+
+const areSame = <T extends object>(columns: object) => {
+  const names = Object.keys(columns) as (keyof T)[];
+  return (before: T, now: T): boolean => names.every((name) => before[name] === now[name]);
+};
+
+/** Nothing but `paid`, `payment` and `paid_at` differs, apart from the lines. */
+export const changesPaymentOnly = areSame<Order>(ORDER_STAYS);
+
+/** Nothing but `stock` differs. */
+export const changesStockOnly = areSame<Item>(ITEM_STAYS);
 
 /** A replaced order changes its place in the lists. */
 export function listings(orders: Iterable<TrackedRow<Order>>): Listings {

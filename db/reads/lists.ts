@@ -51,9 +51,9 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
     under_way++;
     return inTime(read, systemClock.now() + deadline_ms).finally(() => under_way--);
   };
-  const readStatement = <T>(read: (trying: Trying) => Promise<T>): Promise<T> =>
+  const readStatement = <T>(owner: string, read: (trying: Trying) => Promise<T>): Promise<T> =>
     inTime(
-      (trying) => inTurn(trying.deadline_at, () => read({ ...trying, takes_long: true })),
+      (trying) => inTurn(owner, trying.deadline_at, () => read({ ...trying, takes_long: true })),
       systemClock.now() + deadline_ms,
     );
   const filled = async <T>(trying: Trying, read: () => Promise<T>): Promise<T> => {
@@ -68,11 +68,11 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
     ordersOf: (user_id, wanted) =>
       paging((trying) => filled(trying, () => listOrders(pool, wanted, trying, user_id))),
     creditMovements: (user_id, wanted) =>
-      readStatement((trying) =>
+      readStatement(`user ${user_id}`, (trying) =>
         filled(trying, () => creditMovements(pool, user_id, wanted, trying)),
       ),
     stockMovements: (item_id, wanted) =>
-      readStatement((trying) => stockMovements(pool, item_id, wanted, trying)),
+      readStatement(`item ${item_id}`, (trying) => stockMovements(pool, item_id, wanted, trying)),
     orderHistory: (order_id, wanted) =>
       paging((trying) => orderHistory(pool, order_id, wanted, trying)),
     refunds: (order_id, wanted) => paging((trying) => listRefunds(pool, order_id, wanted, trying)),

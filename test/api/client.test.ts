@@ -194,6 +194,15 @@ test.skipIf(!opened)(
     expect(await send('users-create', body)).toContain('\n201\n{"id":"of-the-form","credit":3}');
     const deposit = await send('users-deposit', { body: '{"amount":4}' });
     expect(deposit).toContain(`\n200\n{"id":"${user_id}","credit":9}`); // the first id that it got
+    const paid =
+      '{"user_id":"of-the-form","lines":[{"item_id":"gift","quantity":1}],"checkout":true}';
+    await send('items-create', { body: '{"id":"gift","price":0,"stock":1}' });
+    const [, order_id = ''] =
+      /"id":"([^"]+)"/.exec(await send('orders-create', { body: paid })) ?? [];
+    const refund = await send('refunds-create', { order_id, body: '{}' });
+    const [, refund_id = ''] = /\n201\n\{"id":"([^"]+)"/.exec(refund) ?? [];
+    const filled = (field: string) => page.inputValue(`#refunds-get [name=${field}]`);
+    expect([await filled('order_id'), await filled('refund_id')]).toEqual([order_id, refund_id]);
     expect(faults).toEqual([]);
     const query = { user_id: `${user_id}`, q_limit: '1' };
     expect(await send('users-movements', query)).toMatch(

@@ -30,7 +30,7 @@ export const bulkCalls = callsOf('bulk', {
     path: '/v1/bulk',
     summary: 'Make up to 1,000 writes of /v1 in one call',
     description:
-      'each: makes every call by itself, in any order, and answers each. all: makes the calls in their order, in one transaction; if one is refused, its refusal is the answer, with the index of the call, and nothing has changed.',
+      'A bulk with a malformed call is refused whole. each: makes every call by itself, in any order, and answers each. all: makes the calls in their order, in one transaction; if one is refused, its refusal is the answer, with the index of the call, and nothing has changed.',
     params: {},
     body: z.strictObject({
       mode: z.enum(['each', 'all'], MODE),

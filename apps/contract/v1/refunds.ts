@@ -22,7 +22,8 @@ export const refundCalls = callsOf('refunds', {
     methods: ['POST'],
     path: '/v1/orders/{order_id}/refunds',
     summary: 'Give back the money for lines of a paid order, and their stock, in one transaction',
-    description: 'Of a line at most the quantity that was bought, less what was refunded before.',
+    description:
+      'For each line at most the quantity that was bought, less what was refunded before.',
     params: { order_id: id },
     body: z.strictObject({
       lines: wanted

@@ -35,6 +35,8 @@ export const edgeMutants = [
     'statements take every connection for reads':
       'reads.ts: Math.max(1, [-Math.floor(limits.read_pool_size / 2)-]{+limits.read_pool_size+})',
     'a read waits behind a statement': 'pool.ts: [-this.#long * LONG_LOAD + -](this.alive',
+    'the statements of one item take every turn':
+      'turns.ts: running.size < running_max[- && !running.has(owner)-];',
     'a statement waits for its turn without end':
       'turns.ts: const cancel = systemClock.after([-wait_ms-]{+wait_ms + 60_000+}, () => {',
   }),
