@@ -22,8 +22,8 @@ import { openTeardown } from './support/teardown.ts';
 import { strayFlag } from './support/test-flags.ts';
 
 /**
- * Tests often wait, for a process, a store or a time limit. But with three files a core the same
- * tests took a third more CPU and time than with two (190 s and 143 s on two idle cores).
+ * Tests often wait, for a process, a store or a time limit. Three files a core cost more CPU than
+ * their waits gave back: 190 s on two idle cores, and with two files a core 143 s and 164 s.
  */
 const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
 
