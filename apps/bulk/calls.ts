@@ -2,7 +2,7 @@
 import type { Command } from '../../db/command.ts';
 import type { Call } from '../contract/call.ts';
 import { invalidBody } from '../http/bodies.ts';
-import { type FieldError, fieldErrors } from '../http/errors.ts';
+import { type FieldError, FOUND_MAX, fieldErrors } from '../http/errors.ts';
 import type { Write } from '../http/writes.ts';
 
 export interface Given {
@@ -17,7 +17,7 @@ export interface Ready {
 }
 
 /**
- * @returns a reader of calls; it throws RequestError invalid_body with every field that is wrong
+ * @returns a reader of calls; it throws RequestError invalid_body with the fields that are wrong
  */
 export function callReader(writes: readonly Write[]): (calls: readonly Given[]) => Ready[] {
   const known = writes.map((write) => ({
@@ -27,7 +27,7 @@ export function callReader(writes: readonly Write[]): (calls: readonly Given[]) 
 
   return (calls) => {
     const errors: FieldError[] = [];
-    const ready = calls.flatMap((given, index): Ready | [] => {
+    const readOne = (given: Given, index: number): readonly Ready[] => {
       for (const { write, pattern } of known) {
         if (!write.call.methods.some((method) => method === given.method)) continue;
         const match = pattern.exec(given.path);
@@ -35,7 +35,12 @@ export function callReader(writes: readonly Write[]): (calls: readonly Given[]) 
       }
       errors.push({ path: `calls[${index}].path`, message: NO_WRITE });
       return [];
-    });
+    };
+    const ready: Ready[] = [];
+    for (const [index, given] of calls.entries()) {
+      if (errors.length >= FOUND_MAX) break; // the others would only take time
+      ready.push(...readOne(given, index));
+    }
     if (errors.length > 0) throw invalidBody(errors);
     return ready;
   };
@@ -49,7 +54,7 @@ function read(
   sent: unknown,
   at: readonly [string, number],
   errors: FieldError[],
-): Ready | [] {
+): Ready[] {
   const before = errors.length;
   const params: Record<string, unknown> = {};
   for (const [i, [name, type]] of Object.entries(call.params).entries()) {
@@ -71,7 +76,7 @@ function read(
       message: 'must be left out: this call takes none',
     });
   }
-  return errors.length > before ? [] : { call, command: commandFor(params, body) };
+  return errors.length > before ? [] : [{ call, command: commandFor(params, body) }];
 }
 
 /** The same counts as no body when a call is made by itself. */

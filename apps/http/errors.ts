@@ -8,6 +8,11 @@ export interface FieldError {
 
 /** Errors that an answer names, at most. */
 const ERRORS_MAX = 20;
+/**
+ * Errors that are worth finding: a value may give two that are named as one. A body of 1 MiB has
+ * room for 80,000, and to describe all of them would block the service for hundreds of milliseconds.
+ */
+export const FOUND_MAX = 2 * ERRORS_MAX + 2;
 /** Characters of a field's name that an answer repeats. */
 const NAME_MAX = 64;
 
@@ -16,17 +21,32 @@ export function factsOf(all: readonly FieldError[], whole: string) {
   // A value may break two rules that have one sentence.
   const errors = [...new Map(all.map((one) => [`${one.path} ${one.message}`, one])).values()];
   const [first = { path: '', message: 'is wrong' }] = errors;
-  const others = errors.length > 1 ? `; and ${errors.length - 1} more` : '';
-  const detail = `${first.path || whole}: ${first.message}${others}`;
+  const detail = `${first.path || whole}: ${first.message}${others(errors.length - 1)}`;
   return { detail, facts: { errors: errors.slice(0, ERRORS_MAX) } };
 }
 
-/** @param kind what the fields are called @param at where the parsed value stands */
-export const fieldErrors = (
+/** Not all errors were looked for if there are many. */
+function others(count: number): string {
+  if (count === 0) return '';
+  return count < ERRORS_MAX ? `; and ${count} more` : `; and at least ${ERRORS_MAX} more`;
+}
+
+/**
+ * The first errors, about `FOUND_MAX` of them.
+ * @param kind what the fields are called @param at where the parsed value stands
+ */
+export function fieldErrors(
   { issues }: z.core.$ZodError,
   kind: 'field' | 'parameter',
   ...at: readonly PropertyKey[]
-): FieldError[] => issues.flatMap((issue) => errorsOf(issue, kind, [...at, ...issue.path]));
+): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const issue of issues) {
+    if (errors.length >= FOUND_MAX) break;
+    errors.push(...errorsOf(issue, kind, [...at, ...issue.path]));
+  }
+  return errors;
+}
 
 /** One for each field: those that are unknown come as one issue. */
 function errorsOf(
@@ -40,7 +60,7 @@ function errorsOf(
   }
   if (issue.code !== 'unrecognized_keys') return [{ path: at, message: issue.message }];
   return issue.keys
-    .slice(0, 2 * ERRORS_MAX)
+    .slice(0, FOUND_MAX)
     .map((key) => ({ path: join(at, key), message: `there is no such ${kind}` }));
 }
 

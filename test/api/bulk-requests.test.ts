@@ -1,9 +1,11 @@
 /** What POST /v1/bulk takes: calls that fit the contract, within bounds. */
 import { afterAll, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { callReader } from '../../apps/bulk/calls.ts';
 import type { Call } from '../../apps/contract/call.ts';
 import { CALLS } from '../../apps/contract/calls.ts';
 import { BULK_WRITES } from '../../apps/contract/v1/bulk.ts';
+import { userWrites } from '../../apps/payment/v1/writes.ts';
 import { bulkOn, deposit, type Sent, statuses } from '../support/bulk.ts';
 import { openKassa, type Reply, times } from '../support/kassa.ts';
 import { callsOfV1, JSON_TYPE, lineOf, newId, refused } from '../support/v1.ts';
@@ -72,6 +74,27 @@ test.each<[what: string, call: unknown, path: string, message: RegExp]>([
     expect(await creditOf(buyer)).toBe(0);
   },
 );
+
+test('of 45,000 wrong fields the first are looked for, so that they block nobody', async () => {
+  const metadata = Object.fromEntries(Array.from({ length: 90 }, (_, i) => [`key ${i}`, 1]));
+  const wrong = { method: 'POST', path: '/v1/users', body: { metadata } };
+  const { status, body } = await post('/v1/bulk', { mode: 'each', calls: Array(500).fill(wrong) });
+  expect([status, body.code, body.errors.length]).toEqual([400, 'invalid_body', 20]);
+  expect(body.detail).toMatch(/^calls\[0\]\.body\.metadata\.key 0: .*; and at least 20 more$/);
+  const unknown = Object.fromEntries(Array.from({ length: 80 }, (_, i) => [`x${i}`, 1]));
+  const outer = await post('/v1/bulk', { mode: 'each', calls: Array(900).fill(unknown) });
+  expect(outer.body.detail).toEndWith('; and at least 20 more');
+  let bodies_read = 0;
+  const counted = Array.from({ length: 500 }, () => ({
+    ...{ method: 'POST', path: '/v1/users' },
+    get body() {
+      bodies_read++;
+      return { metadata };
+    },
+  }));
+  expect(() => callReader(userWrites)(counted)).toThrow('and at least 20 more');
+  expect(bodies_read).toBe(1);
+});
 
 test('a bulk takes every write of /v1, in both modes', async () => {
   const is_v1 = ({ path }: Call) => path.startsWith('/v1/') && path !== '/v1/bulk';

@@ -91,6 +91,10 @@ export const edgeMutants = [
       'large-bodies.ts: if ([-taken + bytes > LARGE_BODIES_MAX_BYTES-]{+false+}) {',
     'the room of a large body is never given back': 'large-bodies.ts: [-taken -= bytes;-]',
   }),
+  ...killedBy(['bulk-requests'], {
+    'every wrong field of a bulk is described':
+      'bulk/calls.ts: [-if (errors.length >= FOUND_MAX) break;-] // the others',
+  }),
   ...killedBy(['connection', 'wire'], {
     'a call takes effect before its body is whole':
       'request-reader.ts: [-if (this.#received.bytes.length < length) return undefined;-]',
