@@ -15,7 +15,16 @@ import {
 import { heldOf } from '../../db/holds.ts';
 import type { Together } from '../../db/together.ts';
 import { commandFor, commandForAll } from '../support/command-for.ts';
-import { type Call, emptyWorld, LIMIT, refundedOf, totalOf, type World } from '../support/model.ts';
+import {
+  type Call,
+  emptyWorld,
+  LIMIT,
+  type Purchase,
+  refundedOf,
+  stepsOf,
+  totalOf,
+  type World,
+} from '../support/model.ts';
 import { perform, performAll } from '../support/perform.ts';
 
 /** Tables in memory. A decision that reads a row it has not locked is an error. */
@@ -95,17 +104,23 @@ const weighted = <T>(weight: number, call: { [K in keyof T]: fc.Arbitrary<T[K]> 
   weight,
   arbitrary: fc.record(call),
 });
+const lines = fc.uniqueArray(fc.tuple(item, amount), { maxLength: 3, selector: ([id]) => id });
+const ttl_s = fc.constantFrom(1, 5, 20, 86_400);
 /** Weighted so that histories reach even the rare outcomes of an order. */
-const call: fc.Arbitrary<Call> = fc.oneof(
+const call: fc.Arbitrary<Call | Purchase> = fc.oneof(
   weighted(2, { call: fc.constantFrom('addFunds', 'pay'), user, amount }),
   weighted(3, { call: fc.constant('payOrder'), user, order, amount }),
   weighted(5, { call: fc.constant('cancel'), user, order, amount: optional }),
   weighted(1, { call: fc.constantFrom('addStock', 'subtractStock'), item, amount }),
   weighted(3, { call: fc.constant('createOrder'), user, order: fc.constantFrom('o0', 'o1', 'o2') }),
+  weighted(5, {
+    ...{ call: fc.constant('purchase'), user, order: fc.constantFrom('o2', 'o3', 'o4', 'o5') },
+    ...{ lines, hold_s: fc.option(ttl_s, { nil: undefined, freq: 2 }) },
+  }),
   weighted(4, { call: fc.constant('addItem'), order, item, amount }),
   weighted(1, { call: fc.constant('removeItem'), order, item }),
   weighted(1, { call: fc.constant('removeOrder'), order }),
-  weighted(3, { call: fc.constant('hold'), order, ttl_s: fc.constantFrom(1, 5, 20, 86_400) }),
+  weighted(3, { call: fc.constant('hold'), order, ttl_s }),
   weighted(1, { call: fc.constant('release'), order }),
   weighted(4, { call: fc.constant('checkout'), order }),
   weighted(3, { call: fc.constant('refund'), order, item, amount, restock: fc.boolean() }),
@@ -142,9 +157,15 @@ function begin(): { world: World; tables: Tables } {
   return { world, tables };
 }
 
+const newOrderOf = (call: Call | Purchase): string | undefined =>
+  call.call === 'createOrder' || call.call === 'purchase' ? call.order : undefined;
+
 /** New orders have new ids, as in the service. */
-const isFresh = (world: World, { call, ...rest }: Call): boolean =>
-  call !== 'createOrder' || !world.orders.has('order' in rest ? rest.order : '');
+const isFresh = (world: World, call: Call | Purchase): boolean =>
+  !world.orders.has(newOrderOf(call) ?? '');
+
+const parts = (call: Call | Purchase): Call[] =>
+  call.call === 'purchase' ? stepsOf(call) : [call];
 
 test('every call has the outcome and the effect of the sequential model', () => {
   const reached = new Set<string>();
@@ -156,9 +177,13 @@ test('every call has the outcome and the effect of the sequential model', () => 
         if (!isFresh(world, next)) continue;
         const standing = 'order' in next && (tables.orders.get(next.order)?.payment ?? 0) > 0;
         const outcome = tables.run(commandFor(next));
-        expect(outcome).toBe(perform(world, next, tables.now_us));
+        const steps = parts(next);
+        const times_us = steps.map(() => tables.now_us);
+        expect(outcome).toBe(performAll(world, steps, times_us));
         expectHeld(world, tables);
-        reached.add(`${next.call} ${outcome}${standing ? ' with a payment' : ''}`);
+        const holds = next.call === 'purchase' && next.hold_s !== undefined;
+        const kind = holds ? 'held purchase' : next.call;
+        reached.add(`${kind} ${outcome}${standing ? ' with a payment' : ''}`);
       }
       expectSame(world, tables);
       expectExplained(tables);
@@ -189,6 +214,15 @@ test('every call has the outcome and the effect of the sequential model', () => 
     'refund refund_exceeds',
     'refundAll ok',
     'refundAll refund_exceeds',
+    'purchase ok',
+    'purchase out_of_stock',
+    'purchase insufficient_credit',
+    'purchase order_empty',
+    'purchase item_not_found',
+    'purchase limit_exceeded',
+    'held purchase ok',
+    'held purchase out_of_stock',
+    'held purchase order_empty',
   ];
   expect(rare.filter((outcome) => !reached.has(outcome))).toEqual([]);
 });
@@ -206,14 +240,16 @@ test('several calls as one command take effect in their order, or not at all, an
           tables.now_us += 1e6 * passed_s;
           const made = new Set<string>();
           const fresh = calls.filter((next) => {
-            if (next.call !== 'createOrder') return true;
-            const is_fresh = isFresh(world, next) && !made.has(next.order);
-            made.add(next.order);
+            const order = newOrderOf(next);
+            if (order === undefined) return true;
+            const is_fresh = isFresh(world, next) && !made.has(order);
+            made.add(order);
             return is_fresh;
           });
           const times_us: number[] = [];
           const outcome = tables.run(commandForAll(fresh, times_us));
-          expect(outcome).toBe(performAll(world, fresh, times_us));
+          const each_us = fresh.flatMap((next, i) => parts(next).map(() => times_us[i] ?? 0));
+          expect(outcome).toBe(performAll(world, fresh.flatMap(parts), each_us));
           tables.now_us += 100; // later than all of them
           expectHeld(world, tables);
           reached.add(`${fresh.length} ${outcome === 'ok' ? 'done' : 'refused'}`);

@@ -97,9 +97,11 @@ export function bulkFor(
 export function purchaseFor({
   user,
   lines,
+  hold_s,
 }: Purchase): [method: string, path: string, body: object] {
   const wanted = lines.map(([item_id, quantity]) => ({ item_id, quantity }));
-  return ['POST', '/v1/orders', { user_id: user, lines: wanted, checkout: true }];
+  const end = hold_s === undefined ? { checkout: true } : { hold_s };
+  return ['POST', '/v1/orders', { user_id: user, lines: wanted, ...end }];
 }
 
 /** Performs the call on the world. @returns 'ok', or the code of a refusal without effect */

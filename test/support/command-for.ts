@@ -31,26 +31,28 @@ const commands: { [Name in Call['call']]: (call: Call & { call: Name }) => Comma
 const refundOf = (order_id: string, restock: boolean, lines?: Wanted[]): Command =>
   refund({ id: `refund-of-${order_id}`, order_id, restock, lines });
 
-export const commandForPurchase = ({ user, order, lines }: Purchase): Command =>
+export function commandFor(call: Call | Purchase): Command {
+  if (call.call === 'purchase') return commandForPurchase(call);
+  const make: (call: never) => Command = commands[call.call];
+  return make(call as never);
+}
+
+const commandForPurchase = ({ user, order, lines, hold_s }: Purchase): Command =>
   createOrder({
     id: order,
     chosen: false,
     user_id: user,
     lines: lines.map(([item_id, quantity]) => ({ item_id, quantity })),
-    checkout: true,
+    checkout: hold_s === undefined,
+    hold_s,
   });
-
-export function commandFor(call: Call): Command {
-  const make: (call: never) => Command = commands[call.call];
-  return make(call as never);
-}
 
 /**
  * The command for all of these calls, or none of them.
  * @param times_us receives the time of each decision
  */
 export const commandForAll = (
-  calls: readonly Call[],
+  calls: readonly (Call | Purchase)[],
   times_us: number[] = [],
 ): Command<Together> => {
   const commands = calls.map((call, i): Command => {

@@ -32,20 +32,22 @@ export type Call =
   | { call: 'refund'; order: string; item: string; amount: number; restock: boolean }
   | { call: 'refundAll'; order: string; restock: boolean };
 
-/** A new order, its lines and its checkout in one call: all of it, or nothing. */
+/** A new order, its lines and its checkout or hold in one call: all of it, or nothing. */
 export interface Purchase {
   call: 'purchase';
   user: string;
   order: string;
   /** Each item once. */
   lines: readonly (readonly [item: string, amount: number])[];
+  /** It holds its lines for so long, and is not paid. */
+  hold_s?: number | undefined;
 }
 
 /** The calls that have the same effect together. */
-export const stepsOf = ({ user, order, lines }: Purchase): Call[] => [
+export const stepsOf = ({ user, order, lines, hold_s }: Purchase): Call[] => [
   { call: 'createOrder', user, order },
   ...lines.map(([item, amount]): Call => ({ call: 'addItem', order, item, amount })),
-  { call: 'checkout', order },
+  hold_s === undefined ? { call: 'checkout', order } : { call: 'hold', order, ttl_s: hold_s },
 ];
 
 export const LIMIT = 2 ** 53 - 1;

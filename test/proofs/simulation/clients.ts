@@ -11,7 +11,7 @@ import type { Engine } from '../../../db/engine/group-commit.ts';
 import type { Service as Owner } from '../../../db/service.ts';
 import type { Together } from '../../../db/together.ts';
 import { callOf } from '../../support/calls.ts';
-import { commandFor, commandForAll, commandForPurchase } from '../../support/command-for.ts';
+import { commandFor, commandForAll } from '../../support/command-for.ts';
 import { type Call, LIMIT, type Purchase } from '../../support/model.ts';
 import type { Kind, Submission, Task } from './oracle.ts';
 import type { Scene } from './session.ts';
@@ -139,7 +139,7 @@ const makesOrder = (call: Task): call is MakesOrder =>
 
 function commandOf(call: Task, times_us: number[] = []): Command<Outcome | Together> {
   if (call.call === 'all') return commandForAll(call.calls, times_us);
-  return call.call === 'purchase' ? commandForPurchase(call) : commandFor(call);
+  return commandFor(call);
 }
 
 /** The command; the oracle sees its decisions. */

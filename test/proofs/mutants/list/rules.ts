@@ -41,6 +41,12 @@ export const rulesMutants = [
     'cancel ignores the amount':
       'payment/commands.ts: if ([-amount !== undefined && amount !== paid-]{+false+})',
     'subtract goes below zero': 'stock/commands.ts: stock < [-heldOf(item, rows.now_us)-]{+-5+})',
+    'a purchase in one call pays nothing':
+      'order/v1/commands.ts: if (checkout) decision = [-payFor(rows, order, show)-]{+accept(show(order), { orders: [{ ...order, paid: true }] })+};',
+    'a new order holds nothing':
+      'order/v1/commands.ts: decision = [-holdLines(rows, order, hold_s, show)-]{+accept(show(order), { orders: [order] })+};',
+    'a purchase in one call passes the limit':
+      'order/v1/commands.ts: if ([-passesLimit(total_cost)-]{+false+})',
     'amounts pass the limit': 'command.ts: amount > {+2 * +}AMOUNT_MAX',
   }),
   ...killedBy(['decisions', 'holds'], {
