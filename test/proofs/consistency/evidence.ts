@@ -57,9 +57,10 @@ export interface Evidence {
   before: Snapshot;
   /** The checkouts, and the same checkouts again. */
   rounds: [Round, Round];
-  /** Undefined where the deployment has no /v1, as are the holds. */
+  /** Undefined where the deployment has no /v1, as are the holds and the purchases. */
   refunds?: Refunds | undefined;
   holds?: Holds | undefined;
+  purchases?: Purchases | undefined;
 }
 
 /** Refunds of whole orders, each asked for twice at the same time, and the state after them. */
@@ -82,6 +83,26 @@ export interface HeldState {
   items: { stock: number; held: number }[];
   /** Of the orders: open, held, paid or refunded. */
   states: string[];
+}
+
+/** Whole purchases in one call, each sent twice at the same time, and the state after them. */
+export interface Purchases {
+  attempts: PurchaseAttempt[];
+  after: HeldState & { credits: number[] };
+}
+
+export interface PurchaseAttempt {
+  /** The order of the plan whose user and lines it has. */
+  order: number;
+  told: [Known, Known];
+  /** The order that it made, as the deployment shows it afterwards. */
+  made?: {
+    id: string;
+    user_id: string;
+    state: string;
+    total_cost: number;
+    lines: { item_id: string; quantity: number }[];
+  };
 }
 
 /** Neither done nor refused: it may have taken effect and, without an answer, still may. */

@@ -99,6 +99,36 @@ test('held is what the lines of held orders say, and no more than there is', () 
   ]);
 });
 
+test('a purchase in one call is one paid order, and all money and units that moved are in orders', () => {
+  const lines = [{ item_id: 'i', quantity: 2 }];
+  const made = { id: 'p', user_id: 'u', state: 'paid', total_cost: 6, lines };
+  const ok = { status: 201, body: made, replayed: false };
+  const refused = (code: string) => ({ status: 409, body: { code }, replayed: false });
+  const broken = (
+    told: [Known, Known],
+    [credit, stock, held]: [credit: number, stock: number, held: number],
+    shown: object = {},
+  ) => {
+    const order = { ...made, ...shown };
+    const attempts = [{ order: 0, told, ...(told.includes(ok) && { made: order }) }];
+    const after = { items: [{ stock, held }], states: ['open'], credits: [credit] };
+    return brokenIn({ ...evidenceOf(10, 5, 0), purchases: { attempts, after } });
+  };
+  const [poor, short] = [refused('insufficient_credit'), refused('out_of_stock')];
+  expect(broken([ok, ok], [4, 3, 0])).toEqual([]);
+  expect(broken([short, short], [10, 5, 4])).toEqual([]);
+  expect(broken([short, short], [10, 5, 0])).toEqual(['bought_wrongly']);
+  expect(broken([poor, poor], [10, 5, 0])).toEqual(['bought_wrongly']);
+  expect(broken([ok, { ...ok, body: { ...made, id: 'q' } }], [4, 3, 0])).toEqual([
+    'bought_wrongly',
+  ]);
+  expect(broken([ok, ok], [4, 3, 0], { state: 'open' })).toEqual(['bought_wrongly']);
+  expect(broken([ok, ok], [4, 3, 0], { lines: [] })).toEqual(['bought_wrongly']);
+  expect(broken([ok, ok], [10, 3, 0])).toEqual(['bought_unpaired']);
+  expect(broken([ok, ok], [4, 5, 0])).toEqual(['bought_unpaired']);
+  expect(broken([ok, ok], [4, 3, 4])).toEqual(['bought_beyond']);
+});
+
 test('a read shows nothing too early, nothing twice, and never an older state', () => {
   const reads = (...values: [value: number, from: number, to: number][]) => {
     const samples = values.map(([value, from, to]) => {

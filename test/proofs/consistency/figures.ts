@@ -4,6 +4,7 @@ import { type AllBounds, boundsOf, outside, stepsBack } from './bounds.ts';
 import type { Attempt, Evidence, Kind, Round, Sample } from './evidence.ts';
 import { holdFigures } from './holds.ts';
 import type { Plan } from './plan.ts';
+import { purchaseFigures } from './purchases.ts';
 import { refundFigures } from './refunds.ts';
 
 export const FIGURES = {
@@ -29,6 +30,9 @@ export const FIGURES = {
   held_wrongly: 'orders held or freed, other than answered',
   held_unpaired: 'units held, other than in held orders',
   held_beyond: 'units held beyond the stock',
+  bought_wrongly: 'one-call purchases done or refused wrongly',
+  bought_unpaired: 'money and units at the end, other than in paid orders',
+  bought_beyond: 'money and units of one-call purchases that nobody had',
 } as const;
 
 export type Figure = keyof typeof FIGURES;
@@ -50,10 +54,14 @@ export function figuresOf(evidence: Evidence): [Figures, Figures] {
     held_wrongly: 0,
     held_unpaired: 0,
     held_beyond: 0,
+    bought_wrongly: 0,
+    bought_unpaired: 0,
+    bought_beyond: 0,
   })) as [Figures, Figures];
   one.lost += misplaced(evidence);
   two.repeat_differs = repeatsThatDiffer(first, second).length;
-  return [one, { ...two, ...refundFigures(evidence), ...holdFigures(evidence) }];
+  const after = [refundFigures(evidence), holdFigures(evidence), purchaseFigures(evidence)];
+  return [one, Object.assign(two, ...after)];
 }
 
 function answersAgainstState({ plan }: Evidence, round: Round, bounds: AllBounds) {

@@ -42,7 +42,7 @@ export async function holdSome(
 type Attempt = Holds['attempts'][number];
 const isHeld = ({ told }: Pick<Attempt, 'told'>): boolean => told.some(isDone);
 
-async function readHeld(client: Client, ids: Ids, width: number): Promise<HeldState> {
+export async function readHeld(client: Client, ids: Ids, width: number): Promise<HeldState> {
   const read = (kind: string, list: string[]) =>
     pooled(list.length, width, (i) => readOne(client, `/v1/${kind}/${list[i]}`));
   const [items, orders] = [await read('items', ids.item), await read('orders', ids.order)];

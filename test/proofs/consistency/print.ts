@@ -14,6 +14,8 @@ const TALLY = {
   reads: 'reads during the checkouts',
   refunds: 'orders refunded (0: no such call)',
   holds: 'orders held (0: no such call)',
+  purchases: 'one-call purchases (0: no such call)',
+  purchased: 'one-call purchases done',
   took_ms: 'milliseconds',
 } as const;
 
@@ -33,6 +35,7 @@ export function columnsOf(evidence: Evidence): Column[] {
     const unknown = attempts.filter(isUnknown);
     const begun = attempts.reduce((first, one) => Math.min(first, one.invoked_at), Infinity);
     const ended = attempts.reduce((last, one) => Math.max(last, one.completed_at), 0);
+    const bought = i === 0 ? [] : (evidence.purchases?.attempts ?? []);
     const tally = {
       checkouts: attempts.length,
       done: attempts.filter(({ told }) => isDone(told)).length,
@@ -44,6 +47,8 @@ export function columnsOf(evidence: Evidence): Column[] {
       refunds: i === 0 ? 0 : (evidence.refunds?.attempts.length ?? 0),
       holds:
         i === 0 ? 0 : (evidence.holds?.held.states.filter((state) => state === 'held').length ?? 0),
+      purchases: bought.length,
+      purchased: bought.filter(({ told }) => told.some(isDone)).length,
       took_ms: Math.round(ended - begun),
     };
     const name = i === 0 ? evidence.plan.name : 'again';

@@ -6,6 +6,7 @@ import { checkHistory, type HistoryResult } from './history.ts';
 import { holdSome } from './holds.ts';
 import { type Plan, planBaskets, planSingles, type Settings } from './plan.ts';
 import { addUp, type Column, columnsOf, violationsOf } from './print.ts';
+import { purchaseSome } from './purchases.ts';
 import { ask, failure, READERS, settle, startReading } from './read.ts';
 import { refundSome } from './refunds.ts';
 
@@ -81,7 +82,9 @@ async function runPlan(plan: Plan, options: RunOptions): Promise<Evidence> {
   show('holds');
   const { values } = refunds?.after ?? again.after;
   const holds = await holdSome(client, ids, values.order, width);
-  return { plan, ids, before, rounds: [first, again], refunds, holds };
+  show('purchases in one call');
+  const purchases = await purchaseSome(client, plan, ids, width);
+  return { plan, ids, before, rounds: [first, again], refunds, holds, purchases };
 }
 
 async function checkout(client: Client, ids: Ids, order: number): Promise<Attempt> {
