@@ -19,7 +19,7 @@ interface Pair {
 const CREDIT = 50;
 const CLIENTS = 4;
 /** How long a call goes on without an answer. Faults end sooner, so then the sum is unknown. */
-const GIVE_UP_MS = 60_000;
+export const GIVE_UP_MS = 60_000;
 
 /** @param clients of the replicas, of which each attempt takes one */
 export const transfer = (
@@ -99,7 +99,7 @@ async function bulk(
 }
 
 /** @throws whatever is not a refusal by a rule, or no answer: the client does not know it */
-function refusalOf(error: unknown): undefined {
+export function refusalOf(error: unknown): undefined {
   const known = error instanceof KassaError && (error.status === 409 || error.code === 'no_answer');
   if (!known) throw error;
 }
