@@ -27,13 +27,13 @@ export const CALLS = {
     checkout: { method: 'POST', path: '/v1/orders/{order_id}/checkout', writes: true },
     remove: { method: 'DELETE', path: '/v1/orders/{order_id}', writes: true },
   },
-  bulk: {
-    run: { method: 'POST', path: '/v1/bulk', writes: true, body: true },
-  },
   refunds: {
     create: { method: 'POST', path: '/v1/orders/{order_id}/refunds', writes: true, body: true },
     list: { method: 'GET', path: '/v1/orders/{order_id}/refunds', writes: false, query: true },
     get: { method: 'GET', path: '/v1/orders/{order_id}/refunds/{refund_id}', writes: false },
+  },
+  bulk: {
+    run: { method: 'POST', path: '/v1/bulk', writes: true, body: true },
   },
   path_orders: {
     createOrder: { method: 'POST', path: '/orders/create/{user_id}', writes: true },
@@ -43,10 +43,10 @@ export const CALLS = {
       path: '/orders/addItem/{order_id}/{item_id}/{quantity}',
       writes: true,
     },
-    addOneItem: { method: 'POST', path: '/orders/addItem/{order_id}/{item_id}', writes: true },
     removeItem: { method: 'DELETE', path: '/orders/removeItem/{order_id}/{item_id}', writes: true },
-    removeOrder: { method: 'DELETE', path: '/orders/remove/{order_id}', writes: true },
+    addOneItem: { method: 'POST', path: '/orders/addItem/{order_id}/{item_id}', writes: true },
     checkout: { method: 'POST', path: '/orders/checkout/{order_id}', writes: true },
+    removeOrder: { method: 'DELETE', path: '/orders/remove/{order_id}', writes: true },
     initOrders: {
       method: 'POST',
       path: '/orders/batch_init/{n}/{n_items}/{n_users}/{item_price}',
@@ -58,8 +58,8 @@ export const CALLS = {
     findUser: { method: 'GET', path: '/payment/find_user/{user_id}', writes: false },
     addFunds: { method: 'POST', path: '/payment/add_funds/{user_id}/{amount}', writes: true },
     pay: { method: 'POST', path: '/payment/pay/{user_id}/{amount}', writes: true },
-    payOrder: { method: 'POST', path: '/payment/pay/{user_id}/{order_id}/{amount}', writes: true },
     cancelPayment: { method: 'POST', path: '/payment/cancel/{user_id}/{order_id}', writes: true },
+    payOrder: { method: 'POST', path: '/payment/pay/{user_id}/{order_id}/{amount}', writes: true },
     cancelAmount: {
       method: 'POST',
       path: '/payment/cancel/{user_id}/{order_id}/{amount}',

@@ -34,6 +34,11 @@ export interface Call {
   params: Params;
   /** The JSON object that the call takes. Without it the call takes no body. */
   body?: z.ZodObject;
+  /**
+   * Bodies to start from. Sent from the first call of the contract to the last, with the ids that
+   * Kassa answered, they all succeed; ids are those of `EXAMPLE_IDS`.
+   */
+  examples?: readonly Example[];
   /** The limit of its body, if it is larger than that of other calls: see message.ts. */
   body_max_bytes?: number;
   /**
@@ -51,6 +56,11 @@ export interface Call {
   refusals: readonly (Refusal | RequestCode)[];
   /** It takes an idempotency key, and its answer is recorded. */
   writes: boolean;
+}
+
+export interface Example {
+  summary: string;
+  body: Readonly<Record<string, unknown>>;
 }
 
 type Tag =

@@ -1,7 +1,7 @@
 /** The parts of the OpenAPI document that calls share: problems, headers, schemas. */
 import { z } from 'zod';
 import { CODES } from './problems.ts';
-import { balance, id } from './values.ts';
+import { balance, item_id } from './values.ts';
 
 export type Json = { [name: string]: unknown };
 
@@ -10,37 +10,46 @@ export const Problem = schemaOf(
   z
     .looseObject({
       type: z.string().describe('`urn:kassa:problem:` and the code.'),
-      title: z.string(),
-      status: z.int().min(400).max(599),
-      detail: z.string().describe('For people. It may change.'),
+      title: z.string().describe('A short summary of the code.'),
+      status: z.int().min(400).max(599).describe('The HTTP status.'),
+      detail: z.string().describe('What happened here, for people. Its text may change.'),
       code: z.enum(CODES).describe('For programs. It is stable.'),
-      request_id: z.string(),
-      errors: z
-        .array(z.strictObject({ path: z.string(), message: z.string() }))
-        .optional()
+      request_id: z
+        .string()
         .describe(
-          'With `invalid_body`, a duplicate key, or wrong parameters of /v1: what is wrong, in 20 fields at most.',
+          'Leads to the log line of the service. A problem inside the answer of a bulk has none.',
         ),
-      items: z
+      errors: z
         .array(
           z.strictObject({
-            item_id: id,
-            wanted: balance,
-            available: balance.optional().describe('Of `out_of_stock`.'),
-            refundable: balance.optional().describe('Of `refund_exceeds`.'),
+            path: z.string().describe('The field or parameter, such as `lines[0].quantity`.'),
+            message: z.string().describe('What is wrong with it, for people.'),
           }),
         )
         .optional()
         .describe(
-          'Of `out_of_stock` and `refund_exceeds` at /v1: every item of which too much is wanted.',
+          'Of `invalid_body`, `invalid_parameter` at /v1, and a duplicate key: what is wrong, 20 entries at most.',
         ),
-      shortfall: balance.optional().describe('Of `insufficient_credit` at /v1: what is lacking.'),
+      items: z
+        .array(
+          z.strictObject({
+            item_id,
+            wanted: balance.describe('The quantity that was asked for.'),
+            available: balance.optional().describe('Of `out_of_stock`: the quantity available.'),
+            refundable: balance.optional().describe('Of `refund_exceeds`: what is left to refund.'),
+          }),
+        )
+        .optional()
+        .describe('Of `out_of_stock` and `refund_exceeds` at /v1: each item that falls short.'),
+      shortfall: balance
+        .optional()
+        .describe('Of `insufficient_credit` at /v1: by how much the credit falls short.'),
       index: z
         .int()
         .min(0)
         .optional()
-        .describe('Of /v1/bulk: the index of the refused call, from 0.'),
-      stock: balance.optional().describe('Of `stock_changed`: the stock as it is.'),
+        .describe('Of /v1/bulk in mode `all`: which call was refused, counted from 0.'),
+      stock: balance.optional().describe('Of `stock_changed`: the current stock.'),
     })
     .describe('A failure (RFC 9457).'),
 );
@@ -50,30 +59,31 @@ export const PARAMETERS: Json = {
     name: 'Idempotency-Key',
     in: 'header',
     description:
-      'The first answer to a key is recorded with its effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once the cause is gone, use a new key. Another body under the same key is 422. Each service has its own keys: users, items, and orders with bulk.',
+      'Makes a write safe to repeat. The first answer under a key is recorded together with its effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once their cause is gone, use a new key. The same key with another body is 422. Users, items, and orders with bulk each have their own keys.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x20-\\x7e]+$' },
   },
   'If-None-Match': {
     name: 'If-None-Match',
     in: 'header',
-    description: 'The ETag of an earlier answer, several of them, or `*`.',
+    description:
+      'The ETag of an earlier answer, several of them, or `*`: the answer is 304 if nothing has changed.',
     schema: { type: 'string' },
   },
 };
 
 export const HEADERS: Json = {
-  ETag: { description: 'It identifies the content of the answer.', schema: { type: 'string' } },
+  ETag: { description: 'Identifies this content.', schema: { type: 'string' } },
   Location: { description: 'The path of what was created.', schema: { type: 'string' } },
   'X-Request-Id': {
-    description: "The request's own id if it has a valid one, or a new one.",
+    description: 'The id that the request had, if it was valid, or a new one.',
     schema: { type: 'string', pattern: '^[\\w=-]{1,128}$' },
   },
   'Idempotency-Replayed': {
-    description: '`true` if an earlier call with this key was answered this.',
+    description: '`true` if this is the recorded answer of an earlier call with the same key.',
     schema: { const: 'true' },
   },
   'Retry-After': {
-    description: 'Seconds after which the call may succeed.',
+    description: 'The seconds to wait before the call is sent again.',
     schema: { type: 'string', pattern: '^[0-9]+$' },
   },
 };

@@ -6,9 +6,9 @@ export const healthCalls = callsOf('health', {
   live: {
     methods: ['GET'],
     path: '/health/live',
-    summary: 'The process runs',
+    summary: 'Whether the process runs',
     params: {},
-    answer: z.strictObject({ status: z.literal('live') }),
+    answer: z.strictObject({ status: z.literal('live').describe('The process runs.') }),
     refusals: [],
     writes: false,
   },
@@ -16,9 +16,9 @@ export const healthCalls = callsOf('health', {
   ready: {
     methods: ['GET'],
     path: '/health/ready',
-    summary: 'The store answers and takes writes, and calls are served',
+    summary: 'Whether calls are served: the store answers and takes writes',
     params: {},
-    answer: z.strictObject({ status: z.literal('ready') }),
+    answer: z.strictObject({ status: z.literal('ready').describe('Calls are served.') }),
     refusals: [],
     writes: false,
   },

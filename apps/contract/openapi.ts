@@ -1,5 +1,6 @@
 /** The contract as an OpenAPI 3.1 document. */
 import type { z } from 'zod';
+import { adviceOn } from './advice.ts';
 import type { Call, Method } from './call.ts';
 import { CALLS } from './calls.ts';
 import { HEADERS, type Json, PARAMETERS, Problem, schemaOf } from './components.ts';
@@ -9,8 +10,8 @@ export const TAGS = {
   users: 'Users and their credit',
   items: 'Items, their price and stock',
   orders: 'Orders, and purchases in one call',
+  refunds: 'Refunds of paid orders, whole or by line',
   bulk: 'Many writes in one call',
-  refunds: 'Refunds of paid orders, by line',
   path_orders: 'Path calls: orders and checkout',
   path_payment: 'Path calls: users, their credit, and payments',
   path_stock: 'Path calls: items, their price and stock',
@@ -99,24 +100,20 @@ export function openApi(version: string): Json {
   };
 }
 
-const ABOUT = `Amounts are whole numbers of the smallest unit. A 4xx, or a 503 other than \`outcome_unknown\`, certainly
-changed nothing. If an answer has \`Retry-After\`, send the call again. With an \`Idempotency-Key\` you may always send it again.`;
+const ABOUT = `Amounts are whole numbers of the smallest unit, such as cents. After a 4xx, or a 503 other than
+\`outcome_unknown\`, nothing has changed. If an answer has \`Retry-After\`, send the call again. A call with an
+\`Idempotency-Key\` may always be sent again: it takes effect once.`;
 
 function operation(call: Call, method: Method): Json {
   const { name, tag, summary, description, params, body, query, status = 200, answer } = call;
   const { tagged = false, writes } = call;
   const first = method === call.methods[0];
-  const parameters: Json[] = Object.entries(params).map(([param, type]) => ({
-    name: param,
-    in: 'path',
-    required: true,
-    schema: schemaOf(type),
-  }));
-  for (const [param, type] of Object.entries(query?.shape ?? {})) {
-    const schema = schemaOf(type as z.ZodType);
-    const { description } = schema;
-    parameters.push({ name: param, in: 'query', ...(description ? { description } : {}), schema });
-  }
+  const parameters = [
+    ...Object.entries(params).map(([param, type]) => parameter(param, 'path', type)),
+    ...Object.entries(query?.shape ?? {}).map(([param, type]) =>
+      parameter(param, 'query', type as z.ZodType),
+    ),
+  ];
   if (writes) parameters.push({ $ref: '#/components/parameters/Idempotency-Key' });
   if (tagged) parameters.push({ $ref: '#/components/parameters/If-None-Match' });
   return {
@@ -128,7 +125,7 @@ function operation(call: Call, method: Method): Json {
     ...(body && {
       requestBody: {
         required: true,
-        content: { 'application/json': { schema: schemaOf(body, 'input') } },
+        content: { 'application/json': { schema: schemaOf(body, 'input'), ...examplesOf(call) } },
       },
     }),
     responses: {
@@ -148,6 +145,19 @@ function operation(call: Call, method: Method): Json {
   };
 }
 
+function parameter(name: string, at: 'path' | 'query', type: z.ZodType): Json {
+  const { description, ...schema } = schemaOf(type);
+  const required = at === 'path' && { required: true };
+  return { name, in: at, ...required, description, schema };
+}
+
+function examplesOf({ examples }: Call): Json {
+  const named = examples?.map(({ summary, body }, i) => {
+    return [`example_${i + 1}`, { summary, value: body }] as const;
+  });
+  return named ? { examples: Object.fromEntries(named) } : {};
+}
+
 /** A response for each status. Those without a code of this call alone are shared. */
 function problemsOf(call: Call): Record<string, Json> {
   const by_status = Map.groupBy(codesOf(call), (code) => PROBLEMS[code].status);
@@ -163,7 +173,7 @@ function problemsOf(call: Call): Record<string, Json> {
 function problem(codes: readonly ProblemCode[]): Json {
   const later = codes.some((code) => RETRY_LATER.has(code)) ? ['Retry-After'] : [];
   return {
-    description: codes.map((code) => `\`${code}\`: ${PROBLEMS[code].title}.`).join(' '),
+    description: codes.map((code) => `\`${code}\`: ${adviceOn(code).meaning}`).join(' '),
     headers: headersOf('X-Request-Id', ...later),
     content: {
       [PROBLEM_TYPE]: {

@@ -7,14 +7,12 @@ const CURSOR = 'must be the `next` of a page of this list';
 
 /** The parameters of every list. */
 export const page = {
-  limit: whole(1, LIMIT_MAX)
-    .default(100)
-    .describe('The most entries in a page, from 1 to 1,000; 100 if it is not given.'),
+  limit: whole(1, LIMIT_MAX).default(100).describe('The most entries that a page may have.'),
   after: z
     .string()
     .regex(/^[\w-]{1,400}$/, CURSOR)
     .optional()
-    .describe('The `next` of the page before.'),
+    .describe('The `next` of the page before. Leave it out for the first page.'),
 };
 
 /** For a cursor of the right form that this list has not given. */
@@ -22,7 +20,7 @@ export const wrongCursor = { path: 'after', message: CURSOR };
 
 export const pageOf = <T extends z.ZodType>(entry: T) =>
   z.strictObject({
-    data: z.array(entry),
-    has_more: z.boolean(),
-    next: z.string().optional().describe('The `after` of the next page, if there are more.'),
+    data: z.array(entry).describe('The entries of this page.'),
+    has_more: z.boolean().describe('Whether there is another page.'),
+    next: z.string().optional().describe('The `after` of the next page. Missing on the last one.'),
   });

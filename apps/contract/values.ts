@@ -8,6 +8,17 @@ export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 
 const ID = 'must be 1-64 of the characters A-Z a-z 0-9 _ -';
 export const id = z.string(ID).regex(/^[A-Za-z0-9_-]{1,64}$/, ID);
+export const user_id = id.describe('The id of a user.');
+export const item_id = id.describe('The id of an item.');
+export const order_id = id.describe('The id of an order.');
+export const refund_id = id.describe('The id of a refund.');
+/** In the body of a call that creates something. */
+export const newId = id
+  .optional()
+  .describe('An id of your choice. Kassa makes one if you send none.');
+
+/** Ids in examples. The docs page replaces them by the ids of earlier answers. */
+export const EXAMPLE_IDS = { user_id: 'ada', item_id: 'tea' } as const;
 
 /** A whole number as a segment of a path, or in a query. */
 export function whole(low: number, high: number) {
@@ -16,29 +27,32 @@ export function whole(low: number, high: number) {
   return digits.transform(Number).pipe(z.int(error).min(low, error).max(high, error));
 }
 
+/** A parameter of a path with its meaning, and what the docs page sends if nobody changes it. */
+const parameter = (low: 0 | 1, high: number) => (description: string, example: number) =>
+  whole(low, high).meta({ description, examples: [example] });
 /** What a call adds or takes away. */
-export const amount = whole(1, PARAMETER_MAX);
-export const startingValue = whole(0, PARAMETER_MAX);
+export const amount = parameter(1, PARAMETER_MAX);
+export const startingValue = parameter(0, PARAMETER_MAX);
 /** The rows of a batch_init. */
-export const rowCount = whole(1, ROWS_MAX);
+export const rowCount = parameter(1, ROWS_MAX);
 
-/** A whole number in a JSON body, up to the largest balance. */
-export function amountOf(low: 0 | 1) {
-  const error = `must be a whole number from ${low} to ${AMOUNT_MAX}`;
-  return z.int(error).min(low, error).max(AMOUNT_MAX, error);
+/** A whole number in a JSON body. @param more what it must be beside that */
+export function wholeNumber(low: number, high: number, more = '') {
+  const range = `must be a whole number from ${low} to ${high}${more}`;
+  // The reader of bodies makes NaN of `1.0`, `1e2` and `1.5`: see bodies.ts.
+  const error = ({ input }: { input?: unknown }) =>
+    Number.isNaN(input) ? `${range}, written without a decimal point or an exponent` : range;
+  return z.int({ error }).min(low, { error }).max(high, { error });
 }
 
-/** How long something is held, in seconds. */
-export function seconds(high: number) {
-  const error = `must be a whole number from 1 to ${high}`;
-  return z.int(error).min(1, error).max(high, error);
-}
+/** The same, up to the largest balance. */
+export const amountOf = (low: 0 | 1) => wholeNumber(low, AMOUNT_MAX);
 
 /** A time by the store's clock, in UTC. */
 export const time = z.iso.datetime();
 
 const REASON = 'must be 1-200 characters, without control characters';
-/** Why something was changed: for people, and kept with the movement. */
+/** Why something was changed, in the caller's words. */
 export const reason = z.string(REASON).regex(/^[^\p{C}]{1,200}$/u, REASON);
 
 /** Money in the smallest unit, or a number of units. */
@@ -46,7 +60,7 @@ export const balance = z.int().min(0).max(AMOUNT_MAX);
 export const quantity = z.int().min(1).max(AMOUNT_MAX);
 
 const [KEYS_MAX, VALUE_MAX] = [50, 500];
-const KEY = 'must be named by 1-40 of the characters A-Z a-z 0-9 . _ -';
+const KEY = 'must be named with 1-40 of the characters A-Z a-z 0-9 . _ -';
 const VALUE = `must be text of at most ${VALUE_MAX} characters`;
 /** Data of the caller, stored with a row. */
 export const metadata = z
@@ -55,4 +69,4 @@ export const metadata = z
   })
   .refine((data) => Object.keys(data).length <= KEYS_MAX, `must have at most ${KEYS_MAX} entries`)
   .meta({ maxProperties: KEYS_MAX })
-  .describe('Data of the caller, which creates, reads and lists show.');
+  .describe('Your own data: text values by name. Set on creation; it cannot be changed.');

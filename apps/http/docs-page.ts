@@ -1,157 +1,131 @@
 /** `/docs` for people: every call of the contract, and a form that sends it to this server. */
 import { html, raw } from 'hono/html';
-import { z } from 'zod';
-import type { Call } from '../contract/call.ts';
+import { adviceOn } from '../contract/advice.ts';
 import { CALLS } from '../contract/calls.ts';
 import { TAGS } from '../contract/openapi.ts';
-import { PROBLEMS } from '../contract/problems.ts';
+import { CODES, PROBLEMS, RETRY_LATER } from '../contract/problems.ts';
+import { ORDER_REASONS, OTHER_REASONS, WHOSE_REASON } from '../contract/v1/movement.ts';
+import { EVENTS } from '../contract/v1/order.ts';
+import { callSection } from './docs-call.ts';
+import { prose } from './docs-fields.ts';
+import { SCRIPT, STYLE } from './docs-script.ts';
 import { POLICY } from './response-text.ts';
 
 /** The page, whole: it loads nothing. */
 export async function docsPage(): Promise<Response> {
-  const page = html`<!doctype html>
+  made ??= Promise.all([String(await page()), policy()]);
+  const [text, allowed] = await made;
+  const headers = { 'content-type': 'text/html; charset=utf-8', [POLICY]: allowed };
+  return new Response(text, { headers });
+}
+
+/** It is the same for everybody, and made once. */
+let made: Promise<[text: string, policy: string]> | undefined;
+
+const page = async () => html`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Kassa: the API</title>
 <style>${raw(STYLE)}</style>
 <h1>The API of Kassa</h1>
-<p>Every call, with a form that sends it to this server. Empty fields for ids are filled in from the
-answers. The contract for programs is <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
+<p>Every call, with its fields and a form that sends it to this server. Sent from top to bottom, the
+forms all succeed, on an empty store too: ids from the answers fill the fields below. The same for
+programs is <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
 <ul>
-<li>Amounts are whole numbers of the smallest unit.</li>
-<li>Failures are problems (RFC 9457) with a stable <code>code</code>. A 4xx, or a 503 other than
-<code>outcome_unknown</code>, certainly changed nothing.</li>
-<li>If an answer has <code>Retry-After</code>, send the call again. With an
-<code>Idempotency-Key</code> you may always send it again: its first answer is recorded with its
-effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once the cause is gone, use
-a new key. Another body under the same key is 422.</li>
-<li>The repository has two small shops to copy, docs/shop.ts and docs/shop.py, and a typed client.</li>
+${Object.entries(TAGS).map(([tag, title]) => html`<li><a href="#${tag}">${title}</a>\n`)}<li><a href="#problems">Problems, and what to do</a>
+<li><a href="#words">Reasons of movements, types of history</a>
+<li><a href="#client">The client for TypeScript</a>
 </ul>
+${raw(BASICS)}
 ${Object.entries(TAGS).map(
-  ([tag, title]) => html`<h2>${title}</h2>
-${CALLS.filter((call) => call.tag === tag).map(callOf)}`,
+  ([tag, title]) => html`<h2 id="${tag}">${title}</h2>
+${CALLS.filter((call) => call.tag === tag).map(callSection)}`,
 )}
+${problems()}
+<h2 id="words">Reasons of movements, types of history</h2>
+<p>${prose(WHOSE_REASON)}</p>
+${wordsOf('Reasons of movements with an order_id', ORDER_REASONS)}
+${wordsOf("Kassa's own reasons of other movements", OTHER_REASONS)}
+${wordsOf('Types in the history of an order', EVENTS)}
+${raw(CLIENT)}
 <script>${raw(SCRIPT)}</script>
 </html>
 `;
-  const headers = { 'content-type': 'text/html; charset=utf-8', [POLICY]: await policy() };
-  return new Response(String(await page), { headers });
-}
 
-function callOf(call: Call) {
-  const { tag, name, methods, path, summary, description, params, body, query, answer } = call;
-  const { status = 200, refusals, writes } = call;
-  const [method] = methods;
-  const others = methods.slice(1).map((one) => `, or ${one}`);
-  return html`<details id="${tag}-${name}">
-<summary><b>${method}</b> <code>${path}</code> ${summary}</summary>
-${description && html`<p>${description}</p>`}
-<form data-method="${method}" data-path="${path}" data-query="${Object.keys(query?.shape ?? {}).join(' ')}">
-${Object.keys(params).map(
-  (param) => html`<label>${param} <input name="${param}" required autocomplete="off"></label>\n`,
-)}${Object.keys(query?.shape ?? {}).map(
-  (name) => html`<label>${name} <input name="q_${name}" autocomplete="off"></label>\n`,
-)}${
-  writes &&
-  html`<label>Idempotency-Key <input name="key" autocomplete="off" placeholder="none"></label>\n`
-}${
-  body &&
-  html`<label>Body <textarea name="body" rows="3">${sampleOf(body)}</textarea></label>
-<p>It takes <code>${shapeOf(body, 'input')}</code></p>
-`
-}<button>Send ${method}</button>${others}
-<pre hidden></pre>
-</form>
-<p>${status}: <code>${shapeOf(answer)}</code></p>
-${
-  refusals.length > 0 &&
-  html`<p>Refused as ${refusals.map(
-    (code, i) => html`${i > 0 ? ', ' : ''}${PROBLEMS[code].status} <code>${code}</code>`,
-  )}</p>`
-}</details>
+const BASICS = `<h2>Before you start</h2>
+<ul>
+<li>A shop takes four calls: create a user with credit (<a href="#users-create">POST /v1/users</a>),
+create an item with a price and stock (<a href="#items-create">POST /v1/items</a>), sell it
+(<a href="#orders-create">POST /v1/orders</a> with <code>"checkout": true</code>), and perhaps refund
+it (<a href="#refunds-create">POST /v1/orders/{order_id}/refunds</a> with <code>{}</code>).</li>
+<li>Bodies are JSON objects of at most 64 KiB (/v1/bulk: 1 MiB), with <code>Content-Type:
+application/json</code>. Unknown fields are refused. Answers are <code>application/json</code>,
+failures <code>application/problem+json</code>.</li>
+<li>Amounts are whole numbers of the smallest unit, such as cents, written without a decimal point or
+an exponent.</li>
+<li>The <code>id</code> in an answer is the <code>user_id</code>, <code>item_id</code>,
+<code>order_id</code> or <code>refund_id</code> of later calls.</li>
+<li>A call that creates something answers 201, with its path in <code>Location</code>. Reading a single
+user, item or order answers an <code>ETag</code>: with <code>If-None-Match</code> the answer is 304 if
+nothing has changed.</li>
+<li>Lists answer pages. While <code>has_more</code> is true, send the <code>next</code> of a page as the
+<code>after</code> of the following call.</li>
+<li>After a 4xx, or a 503 other than <code>outcome_unknown</code>, nothing has changed. If an answer
+has <code>Retry-After</code>, send the call again.</li>
+<li>With an <code>Idempotency-Key</code> (1 to 255 printable characters) a write may always be sent
+again: its first answer is recorded with its effect, and repeated for 24 hours. Refusals (404, 409)
+are recorded too: once the cause is gone, use a new key. The same key with another body is 422.</li>
+<li>New programs should use /v1. The path calls carry everything in the path; both work on the same
+users, items and orders.</li>
+</ul>`;
+
+const CLIENT = `<h2 id="client">The client for TypeScript</h2>
+<p>The repository of Kassa has a typed client with a method for each call, named as in
+/openapi.json. It adds idempotency keys, and repeats what is safe to repeat. Small shops to copy are
+docs/shop.ts, and docs/shop.py in Python without a package.</p>
+<ul>
+<li>Bun: <code>bun add git+ADDRESS_OF_THE_REPOSITORY</code> installs the package <code>kassa</code>.
+TypeScript then needs <code>"allowImportingTsExtensions": true</code>.</li>
+<li>Without a package: copy the folder apps/client, and import
+<code>./client/client.ts</code> instead of <code>kassa/client</code>. Its types also need
+apps/contract and db/failure.ts at the same places beside it, and the package zod 4.</li>
+<li>Node.js, browsers: <code>bun build apps/client/client.ts --outfile kassa.mjs</code> makes one file of
+plain JavaScript.</li>
+</ul>
+<pre>import { KassaError, openClient } from 'kassa/client';
+
+const kassa = openClient('http://127.0.0.1:8000');
+const { id: user_id } = await kassa.users.create({ credit: 1000 });
+const { id: item_id } = await kassa.items.create({ price: 10, stock: 100 });
+const lines = [{ item_id, quantity: 2 }];
+try {
+  const order = await kassa.orders.create({ user_id, lines, checkout: true });
+  await kassa.refunds.create({ order_id: order.id });
+} catch (error) {
+  if (!(error instanceof KassaError)) throw error;
+  console.log(error.code, error.facts);
+}</pre>`;
+
+function problems() {
+  const sorted = CODES.toSorted((a, b) => PROBLEMS[a].status - PROBLEMS[b].status);
+  return html`<h2 id="problems">Problems, and what to do</h2>
+<p>A failure is a problem (RFC 9457). Programs should look at its <code>code</code>, which is stable;
+<code>detail</code> is for people. With <code>Retry-After</code>: ${[...RETRY_LATER].map(
+    (code, i) => html`${i > 0 ? ', ' : ''}<code>${code}</code>`,
+  )}.</p>
+<table>
+<tr><th>Code<th>Meaning<th>What to do
+${sorted.map((code) => {
+  const { meaning, action } = adviceOn(code);
+  return html`<tr id="${code}"><td>${PROBLEMS[code].status} <code>${raw(code.replaceAll('_', '_<wbr>'))}</code><td>${prose(meaning)}<td>${prose(action)}
 `;
+})}</table>`;
 }
 
-/** The shape of an answer in a line, such as `{"order_id": string, "paid": true}`. */
-const shapeOf = (type: z.ZodType, io: 'input' | 'output' = 'output'): string =>
-  shape(z.toJSONSchema(type, { io }) as Schema);
-
-/** A body with the fields that must be there, to be filled in. */
-function sampleOf(body: z.ZodObject): string {
-  const { properties = {}, required = [] } = z.toJSONSchema(body, { io: 'input' }) as Schema;
-  const empty = (type?: string) => (type === 'integer' ? 1 : type === 'array' ? [] : '');
-  const fields = required.map((name) => [name, empty((properties[name] as Schema).type)]);
-  return JSON.stringify(Object.fromEntries(fields));
-}
-
-interface Schema {
-  type?: string;
-  enum?: unknown[];
-  required?: string[];
-  const?: unknown;
-  properties?: Record<string, unknown>;
-  items?: unknown;
-  prefixItems?: unknown[];
-}
-
-function shape(schema: Schema): string {
-  if ('const' in schema) return JSON.stringify(schema.const);
-  if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(' | ');
-  if (schema.prefixItems)
-    return `[${schema.prefixItems.map((one) => shape(one as Schema)).join(', ')}]`;
-  if (schema.type === 'array') return `[${shape(schema.items as Schema)}, …]`;
-  if (schema.type !== 'object') return schema.type ?? '…';
-  const fields = Object.entries(schema.properties ?? {});
-  const mark = (name: string) => (schema.required?.includes(name) ? '' : '?');
-  const one = ([name, type]: [string, unknown]) =>
-    `"${name}"${mark(name)}: ${shape(type as Schema)}`;
-  return `{${fields.map(one).join(', ')}}`;
-}
-
-const STYLE = `:root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}
-body{max-width:52rem;margin:2rem auto;padding:0 1rem}
-details{border-top:1px solid #8886;padding:.3rem 0}
-summary{cursor:pointer;overflow-wrap:anywhere}
-summary b{display:inline-block;min-width:4.5rem}
-form{margin:.5rem 0}label{display:inline-block;margin:0 1rem .5rem 0}
-input,textarea{font:inherit;width:21rem;max-width:70vw}button{font:inherit}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#8882;padding:.5rem}
-code{overflow-wrap:anywhere}`;
-
-const SCRIPT = `for (const form of document.forms) form.addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const { method, path } = form.dataset;
-  const fill = (_, name) => encodeURIComponent(form.elements[name].value.trim());
-  const asked = form.dataset.query.split(' ').map((name) => [name, form.elements['q_' + name]?.value.trim()]);
-  const query = String(new URLSearchParams(asked.filter(([, value]) => value)));
-  const url = location.origin + path.replace(/\\{(\\w+)\\}/g, fill) + (query && '?' + query);
-  const key = form.elements.key?.value ?? '';
-  const body = form.elements.body?.value;
-  const headers = key ? { 'Idempotency-Key': key } : {};
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
-  const curl = ['curl', ...(method === 'GET' ? [] : ['-X', method])];
-  const quoted = (text) => "'" + text.replaceAll("'", "'\\\\''") + "'";
-  for (const [name, value] of Object.entries(headers)) curl.push('-H', quoted(name + ': ' + value));
-  if (body !== undefined) curl.push('-d', quoted(body));
-  const shown = form.querySelector('pre');
-  shown.hidden = false;
-  shown.textContent = curl.join(' ') + ' ' + (query ? quoted(url) : url) + '\\n';
-  try {
-    const answer = await fetch(url, { method, headers, body });
-    const text = await answer.text();
-    const again = answer.headers.has('idempotency-replayed') ? ' (replayed)' : '';
-    shown.textContent += '\\n' + answer.status + again + '\\n' + text;
-    const own = path.match(/(user|item|order|refund)s(?!.*refunds)/)?.[1] + '_id';
-    if (answer.ok) for (const [field, value] of Object.entries(JSON.parse(text))) {
-      const name = field === 'id' ? own : field;
-      if (!/^(user|item|order|refund)_id$/.test(name)) continue;
-      for (const input of document.querySelectorAll('input[name=' + name + ']')) input.value ||= value;
-    }
-  } catch (error) {
-    shown.textContent += '\\nno answer: ' + error.message;
-  }
-});`;
+const wordsOf = (caption: string, words: Readonly<Record<string, string>>) => html`<table>
+<caption>${caption}</caption>
+${Object.entries(words).map(([word, meaning]) => html`<tr><td><code>${word}</code><td>${prose(meaning)}\n`)}</table>`;
 
 /** The page may use its own style and script, and call this server. */
 async function policy(): Promise<string> {

@@ -174,39 +174,42 @@ test.skipIf(!opened)(
     page.on('pageerror', (error) => faults.push(error.message));
     await page.goto(`${origin}/docs`);
     const send = async (name: string, fields: Record<string, string> = {}) => {
-      await page.click(`#${name} summary`);
+      const call = page.locator(`#${name}`);
+      const form = call.locator('form').first();
+      await call.locator('summary').first().click();
       for (const [field, value] of Object.entries(fields)) {
-        await page.fill(`#${name} [name=${field}]`, value);
+        await form.locator(`[name=${field}]`).fill(value);
       }
-      await page.click(`#${name} button`);
-      await page.waitForSelector(`#${name} pre:text-matches("\\\\n(\\\\d{3}|no answer)")`);
-      return (await page.textContent(`#${name} pre`)) ?? '';
+      await form.locator('button').click();
+      const shown = form.locator('pre', { hasText: /\n(\d{3}|no answer)/ });
+      return (await shown.textContent()) ?? '';
     };
     const made = await send('path_payment-createUser', { key: "it's" });
     expect(made).toStartWith(
       `curl -X POST -H 'Idempotency-Key: it'\\''s' ${origin}/payment/create_user\n\n200\n`,
     );
-    const [, user_id] = /"user_id":"([^"]+)"/.exec(made) ?? [];
+    const [, user_id] = /"user_id": "([^"]+)"/.exec(made) ?? [];
     expect(await send('path_payment-addFunds', { amount: '5' })).toContain(
-      `\n200\n{"done":true,"user_id":"${user_id}","credit":5}`,
+      `\n200\n{\n  "done": true,\n  "user_id": "${user_id}",\n  "credit": 5\n}`,
     );
     const body = { body: '{"id":"of-the-form","credit":3}' };
-    expect(await send('users-create', body)).toContain('\n201\n{"id":"of-the-form","credit":3}');
+    const own = await send('users-create', body);
+    expect(own).toContain('\n201\n{\n  "id": "of-the-form",\n  "credit": 3\n}');
     const deposit = await send('users-deposit', { body: '{"amount":4}' });
-    expect(deposit).toContain(`\n200\n{"id":"${user_id}","credit":9}`); // the first id that it got
+    expect(deposit).toContain('\n200\n{\n  "id": "of-the-form",\n  "credit": 7\n}'); // the latest id
     const paid =
       '{"user_id":"of-the-form","lines":[{"item_id":"gift","quantity":1}],"checkout":true}';
     await send('items-create', { body: '{"id":"gift","price":0,"stock":1}' });
     const [, order_id = ''] =
-      /"id":"([^"]+)"/.exec(await send('orders-create', { body: paid })) ?? [];
+      /"id": "([^"]+)"/.exec(await send('orders-create', { body: paid })) ?? [];
     const refund = await send('refunds-create', { order_id, body: '{}' });
-    const [, refund_id = ''] = /\n201\n\{"id":"([^"]+)"/.exec(refund) ?? [];
+    const [, refund_id = ''] = /\n201\n\{\n {2}"id": "([^"]+)"/.exec(refund) ?? [];
     const filled = (field: string) => page.inputValue(`#refunds-get [name=${field}]`);
     expect([await filled('order_id'), await filled('refund_id')]).toEqual([order_id, refund_id]);
     expect(faults).toEqual([]);
     const query = { user_id: `${user_id}`, q_limit: '1' };
     expect(await send('users-movements', query)).toMatch(
-      /^curl '\S+\/movements\?limit=1'\n\n200\n\{"data":\[\{"at"/,
+      /^curl '\S+\/movements\?limit=1'\n\n200\n\{\n {2}"data": \[\n {4}\{\n {6}"at"/,
     );
     expect(await send('path_stock-findItem', { item_id: 'nothing' })).toContain('\n404\n');
   },

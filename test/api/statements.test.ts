@@ -274,3 +274,16 @@ test('a balance beyond the largest amount is left out, and the statement goes on
     ['opening', most],
   ] as [string, number][]);
 });
+
+test("a caller's reason is never taken for Kassa's own: only what an order caused names it", async () => {
+  const user_id = await user(0);
+  const deposit = { amount: 9, reason: 'checkout' };
+  expect((await post(`/v1/users/${user_id}/deposits`, deposit)).status).toBe(200);
+  const lines = [lineOf(await item(), 1)];
+  const { body } = await order({ user_id, lines, checkout: true });
+  const statement = await creditOf(user_id);
+  expect(statement.map(({ reason, order_id }) => [reason, order_id])).toEqual([
+    ['checkout', body.id],
+    ['checkout', undefined],
+  ]);
+});

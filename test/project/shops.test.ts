@@ -1,6 +1,6 @@
 /** The example shops of docs/ do what they say, over a good connection and over a bad one. */
 import { afterAll, expect, test } from 'bun:test';
-import { readFile } from 'node:fs/promises';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { newDatabase } from '../support/databases.ts';
 import { openLosingProxy } from '../support/losing-proxy.ts';
@@ -77,3 +77,23 @@ for (const [file, , program] of SHOPS) {
     }
   });
 }
+
+/** The example of the page /docs. */
+const exampleOf = (page: string) =>
+  /import \{ KassaError[^<]+/.exec(page)?.[0].replace('http://127.0.0.1:8000', origin) ?? '';
+test.each([
+  ['the package', 'node_modules/kassa', ['package.json', 'apps', 'db'], 'kassa/client'],
+  ['a copied folder', '', ['apps/client'], './apps/client/client.ts'],
+])('the example of /docs runs outside the repository with %s', async (_, at, parts, module) => {
+  const folder = await stage.folder();
+  for (const part of parts) await cp(join(TOP, part), join(folder, at, part), { recursive: true });
+  const page = await (await fetch(`${origin}/docs`)).text();
+  const code = exampleOf(page).replace('kassa/client', module);
+  await writeFile(
+    join(folder, 'shop.ts'),
+    `${code}\nconsole.log(await kassa.users.get({ user_id }));`,
+  );
+  const { out, err, code: exit } = await stage.run([join(folder, 'shop.ts')]);
+  expect([err, exit]).toEqual(['', 0]);
+  expect(out).toContain('credit: 1000'); // bought for 20, and refunded
+});

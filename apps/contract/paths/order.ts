@@ -1,12 +1,22 @@
 /** The calls under /orders: baskets and checkout. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { amount, balance, id, quantity, rowCount, startingValue } from '../values.ts';
+import {
+  amount,
+  balance,
+  item_id,
+  order_id,
+  quantity,
+  rowCount,
+  startingValue,
+  user_id,
+} from '../values.ts';
 
 const lines = z
-  .array(z.tuple([id, quantity]))
-  .describe('Pairs of an item and its quantity, sorted by the id of the item.');
-const basket = z.strictObject({ order_id: id, items: lines, total_cost: balance });
+  .array(z.tuple([item_id, quantity.describe('How many units.')]))
+  .describe('Pairs of item_id and quantity, sorted by item_id.');
+const total_cost = balance.describe('The sum over all lines of quantity times price.');
+const basket = z.strictObject({ order_id, items: lines, total_cost });
 const add = {
   methods: ['POST'],
   answer: basket,
@@ -14,7 +24,7 @@ const add = {
   writes: true,
 } as const;
 const PRICE =
-  'The price of a line is fixed when its item is first added. An order has at most 1,000 lines.';
+  'A line keeps the price that its item had when it was first added. An order has at most 1,000 lines.';
 
 /** What can refuse a checkout, of both generations. */
 export const CHECKOUT_REFUSALS = [
@@ -32,8 +42,8 @@ export const orderPaths = callsOf('path_orders', {
     methods: ['POST'],
     path: '/orders/create/{user_id}',
     summary: 'Create an empty order for a user',
-    params: { user_id: id },
-    answer: z.strictObject({ order_id: id }),
+    params: { user_id },
+    answer: z.strictObject({ order_id }),
     refusals: ['user_not_found'],
     writes: true,
   },
@@ -42,13 +52,13 @@ export const orderPaths = callsOf('path_orders', {
     methods: ['GET'],
     path: '/orders/find/{order_id}',
     summary: 'Read an order',
-    params: { order_id: id },
+    params: { order_id },
     answer: z.strictObject({
-      order_id: id,
+      order_id,
       paid: z.boolean().describe('True after a checkout, not after a payment.'),
       items: lines,
-      user_id: id,
-      total_cost: balance,
+      user_id,
+      total_cost,
     }),
     refusals: ['order_not_found'],
     writes: false,
@@ -59,7 +69,17 @@ export const orderPaths = callsOf('path_orders', {
     path: '/orders/addItem/{order_id}/{item_id}/{quantity}',
     summary: 'Add to the line of an item',
     description: PRICE,
-    params: { order_id: id, item_id: id, quantity: amount },
+    params: { order_id, item_id, quantity: amount('How many units to add.', 2) },
+  },
+
+  removeItem: {
+    methods: ['DELETE', 'POST'],
+    path: '/orders/removeItem/{order_id}/{item_id}',
+    summary: 'Remove the line of an item',
+    params: { order_id, item_id },
+    answer: basket,
+    refusals: ['order_not_found', 'item_not_found', 'already_paid', 'order_held'],
+    writes: true,
   },
 
   addOneItem: {
@@ -67,38 +87,32 @@ export const orderPaths = callsOf('path_orders', {
     path: '/orders/addItem/{order_id}/{item_id}',
     summary: 'Add one unit of an item',
     description: PRICE,
-    params: { order_id: id, item_id: id },
-  },
-
-  removeItem: {
-    methods: ['DELETE', 'POST'],
-    path: '/orders/removeItem/{order_id}/{item_id}',
-    summary: 'Remove the line of an item',
-    params: { order_id: id, item_id: id },
-    answer: basket,
-    refusals: ['order_not_found', 'item_not_found', 'already_paid', 'order_held'],
-    writes: true,
-  },
-
-  removeOrder: {
-    methods: ['DELETE', 'POST'],
-    path: '/orders/remove/{order_id}',
-    summary: 'Remove an order that is not paid',
-    params: { order_id: id },
-    answer: z.strictObject({ order_id: id }),
-    refusals: ['order_not_found', 'already_paid'],
-    writes: true,
+    params: { order_id, item_id },
   },
 
   checkout: {
     methods: ['POST'],
     path: '/orders/checkout/{order_id}',
     summary: 'Take the stock and the money, and mark the order as paid, or change nothing',
-    description: `One transaction. A payment that was made for the order counts towards the total. A checkout of
-a paid order gives the same answer and changes nothing.`,
-    params: { order_id: id },
-    answer: z.strictObject({ order_id: id, paid: z.literal(true), total_cost: balance }),
+    description: `One transaction. A payment that was made towards the order counts towards the total. Checking out a
+paid order again gives the same answer and changes nothing.`,
+    params: { order_id },
+    answer: z.strictObject({
+      order_id,
+      paid: z.literal(true).describe('The order is paid.'),
+      total_cost,
+    }),
     refusals: CHECKOUT_REFUSALS,
+    writes: true,
+  },
+
+  removeOrder: {
+    methods: ['DELETE', 'POST'],
+    path: '/orders/remove/{order_id}',
+    summary: 'Remove an unpaid order',
+    params: { order_id },
+    answer: z.strictObject({ order_id }),
+    refusals: ['order_not_found', 'already_paid'],
     writes: true,
   },
 
@@ -107,8 +121,13 @@ a paid order gives the same answer and changes nothing.`,
     path: '/orders/batch_init/{n}/{n_items}/{n_users}/{item_price}',
     summary: 'For load tests: create or replace the orders 0 … n-1',
     description: 'Each has a random user below n_users and two random items below n_items.',
-    params: { n: rowCount, n_items: rowCount, n_users: rowCount, item_price: startingValue },
-    answer: z.strictObject({ msg: z.string() }),
+    params: {
+      n: rowCount('How many orders.', 10),
+      n_items: rowCount('How many items to choose from.', 10),
+      n_users: rowCount('How many users to choose from.', 10),
+      item_price: startingValue('The price in the lines.', 10),
+    },
+    answer: z.strictObject({ msg: z.string().describe('What was done, for people.') }),
     refusals: ['batch_init_disabled'],
     writes: true,
   },

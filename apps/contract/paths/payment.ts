@@ -1,22 +1,23 @@
 /** The calls under /payment: users, credit, and payments for orders. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { amount, balance, id, rowCount, startingValue } from '../values.ts';
+import { amount, balance, order_id, rowCount, startingValue, user_id } from '../values.ts';
 
-const credit = { user_id: id, credit: balance };
-const payment = z.strictObject({ user_id: id, order_id: id, credit: balance });
+const credit = balance.describe('What the user can spend now.');
+const wallet = { user_id, credit };
+const payment = z.strictObject({ user_id, order_id, credit });
 const cancel = {
   methods: ['POST'],
   description:
-    'After a checkout the stock returns too, and the order is open again. An order with refunds is not cancelled.',
+    'After a checkout the stock returns too, and the order is open again. An order with refunds cannot be cancelled.',
   answer: payment,
   writes: true,
 } as const;
 const status = {
   path: '/payment/status/{user_id}/{order_id}',
-  summary: 'Whether a payment or a checkout of the order stands',
-  params: { user_id: id, order_id: id },
-  answer: z.strictObject({ paid: z.boolean() }),
+  summary: 'Whether the order is paid for, by a payment or a checkout',
+  params: { user_id, order_id },
+  answer: z.strictObject({ paid: z.boolean().describe('Whether it has been paid for.') }),
 } as const;
 
 export const paymentPaths = callsOf('path_payment', {
@@ -25,7 +26,7 @@ export const paymentPaths = callsOf('path_payment', {
     path: '/payment/create_user',
     summary: 'Create a user with no credit',
     params: {},
-    answer: z.strictObject({ user_id: id }),
+    answer: z.strictObject({ user_id }),
     refusals: [],
     writes: true,
   },
@@ -34,8 +35,8 @@ export const paymentPaths = callsOf('path_payment', {
     methods: ['GET'],
     path: '/payment/find_user/{user_id}',
     summary: 'Read the credit of a user',
-    params: { user_id: id },
-    answer: z.strictObject(credit),
+    params: { user_id },
+    answer: z.strictObject(wallet),
     refusals: ['user_not_found'],
     writes: false,
   },
@@ -44,8 +45,8 @@ export const paymentPaths = callsOf('path_payment', {
     methods: ['POST'],
     path: '/payment/add_funds/{user_id}/{amount}',
     summary: 'Add to the credit of a user',
-    params: { user_id: id, amount },
-    answer: z.strictObject({ done: z.literal(true), ...credit }),
+    params: { user_id, amount: amount('What to add.', 500) },
+    answer: z.strictObject({ done: z.literal(true).describe('The credit was added.'), ...wallet }),
     refusals: ['user_not_found', 'limit_exceeded'],
     writes: true,
   },
@@ -54,20 +55,9 @@ export const paymentPaths = callsOf('path_payment', {
     methods: ['POST'],
     path: '/payment/pay/{user_id}/{amount}',
     summary: 'Take from the credit of a user',
-    params: { user_id: id, amount },
-    answer: z.strictObject(credit),
+    params: { user_id, amount: amount('What to take.', 5) },
+    answer: z.strictObject(wallet),
     refusals: ['user_not_found', 'insufficient_credit'],
-    writes: true,
-  },
-
-  payOrder: {
-    methods: ['POST'],
-    path: '/payment/pay/{user_id}/{order_id}/{amount}',
-    summary: 'Pay towards an order',
-    description: 'The payment stands until it is cancelled, or until the checkout counts it.',
-    params: { user_id: id, order_id: id, amount },
-    answer: payment,
-    refusals: ['user_not_found', 'order_not_found', 'insufficient_credit', 'already_paid'],
     writes: true,
   },
 
@@ -75,7 +65,7 @@ export const paymentPaths = callsOf('path_payment', {
     ...cancel,
     path: '/payment/cancel/{user_id}/{order_id}',
     summary: 'Give back what was paid for an order',
-    params: { user_id: id, order_id: id },
+    params: { user_id, order_id },
     refusals: [
       'user_not_found',
       'order_not_found',
@@ -85,11 +75,22 @@ export const paymentPaths = callsOf('path_payment', {
     ],
   },
 
+  payOrder: {
+    methods: ['POST'],
+    path: '/payment/pay/{user_id}/{order_id}/{amount}',
+    summary: 'Pay towards an order',
+    description: 'The checkout counts it towards the total. Until then it can be cancelled.',
+    params: { user_id, order_id, amount: amount('What to pay.', 5) },
+    answer: payment,
+    refusals: ['user_not_found', 'order_not_found', 'insufficient_credit', 'already_paid'],
+    writes: true,
+  },
+
   cancelAmount: {
     ...cancel,
     path: '/payment/cancel/{user_id}/{order_id}/{amount}',
     summary: 'Give back what was paid for an order, if it is this amount',
-    params: { user_id: id, order_id: id, amount },
+    params: { user_id, order_id, amount: amount('What was paid.', 5) },
     refusals: [
       'user_not_found',
       'order_not_found',
@@ -110,7 +111,7 @@ export const paymentPaths = callsOf('path_payment', {
   recordedStatus: {
     ...status,
     methods: ['POST'],
-    description: 'With an idempotency key the status of the first call is repeated.',
+    description: 'With an Idempotency-Key it repeats the status that the first call found.',
     refusals: ['order_not_found', 'user_not_found'],
     writes: true,
   },
@@ -119,8 +120,11 @@ export const paymentPaths = callsOf('path_payment', {
     methods: ['POST'],
     path: '/payment/batch_init/{n}/{starting_money}',
     summary: 'For load tests: create the users 0 … n-1, or set their credit',
-    params: { n: rowCount, starting_money: startingValue },
-    answer: z.strictObject({ msg: z.string() }),
+    params: {
+      n: rowCount('How many users.', 10),
+      starting_money: startingValue('Their credit.', 1000),
+    },
+    answer: z.strictObject({ msg: z.string().describe('What was done, for people.') }),
     refusals: ['batch_init_disabled'],
     writes: true,
   },

@@ -1,17 +1,18 @@
 /** The calls under /stock: items, their price and stock. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { amount, balance, id, rowCount, startingValue } from '../values.ts';
+import { amount, balance, item_id, rowCount, startingValue } from '../values.ts';
 
-const stock = z.strictObject({ item_id: id, stock: balance });
+const units = balance.describe('All units in stock, including held ones.');
+const stock = z.strictObject({ item_id, stock: units });
 
 export const stockPaths = callsOf('path_stock', {
   createItem: {
     methods: ['POST'],
     path: '/stock/item/create/{price}',
     summary: 'Create an item with this price and no stock',
-    params: { price: startingValue },
-    answer: z.strictObject({ item_id: id }),
+    params: { price: startingValue('The price of one unit.', 10) },
+    answer: z.strictObject({ item_id }),
     refusals: [],
     writes: true,
   },
@@ -20,8 +21,12 @@ export const stockPaths = callsOf('path_stock', {
     methods: ['GET'],
     path: '/stock/find/{item_id}',
     summary: 'Read the stock and the price of an item',
-    params: { item_id: id },
-    answer: z.strictObject({ item_id: id, stock: balance, price: balance }),
+    params: { item_id },
+    answer: z.strictObject({
+      item_id,
+      stock: units,
+      price: balance.describe('The price of one unit.'),
+    }),
     refusals: ['item_not_found'],
     writes: false,
   },
@@ -30,7 +35,7 @@ export const stockPaths = callsOf('path_stock', {
     methods: ['POST'],
     path: '/stock/add/{item_id}/{amount}',
     summary: 'Add to the stock of an item',
-    params: { item_id: id, amount },
+    params: { item_id, amount: amount('The units to add.', 100) },
     answer: stock,
     refusals: ['item_not_found', 'limit_exceeded'],
     writes: true,
@@ -40,7 +45,7 @@ export const stockPaths = callsOf('path_stock', {
     methods: ['POST'],
     path: '/stock/subtract/{item_id}/{amount}',
     summary: 'Take from the stock of an item',
-    params: { item_id: id, amount },
+    params: { item_id, amount: amount('The units to take.', 1) },
     answer: stock,
     refusals: ['item_not_found', 'out_of_stock'],
     writes: true,
@@ -50,8 +55,12 @@ export const stockPaths = callsOf('path_stock', {
     methods: ['POST'],
     path: '/stock/batch_init/{n}/{starting_stock}/{item_price}',
     summary: 'For load tests: create the items 0 … n-1, or set their stock and price',
-    params: { n: rowCount, starting_stock: startingValue, item_price: startingValue },
-    answer: z.strictObject({ msg: z.string() }),
+    params: {
+      n: rowCount('How many items.', 10),
+      starting_stock: startingValue('Their stock.', 100),
+      item_price: startingValue('The price of one unit.', 10),
+    },
+    answer: z.strictObject({ msg: z.string().describe('What was done, for people.') }),
     refusals: ['batch_init_disabled', 'out_of_stock'],
     writes: true,
   },

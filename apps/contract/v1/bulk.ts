@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { Call } from '../call.ts';
 import { callsOf } from '../call.ts';
+import { EXAMPLE_IDS } from '../values.ts';
 import { itemCalls } from './items.ts';
 import { orderCalls } from './orders.ts';
 import { refundCalls } from './refunds.ts';
@@ -16,13 +17,44 @@ export const BULK_WRITES: readonly Call[] = [userCalls, itemCalls, orderCalls, r
   .filter(({ writes }) => writes);
 
 const call = z.strictObject({
-  method: z.enum(['POST', 'PUT', 'PATCH', 'DELETE'], 'must be POST, PUT, PATCH or DELETE'),
+  method: z
+    .enum(['POST', 'PUT', 'PATCH', 'DELETE'], 'must be POST, PUT, PATCH or DELETE')
+    .describe('The method of the call.'),
   path: z
     .string('must be a path')
     .describe('The path of a write of /v1, such as `/v1/users/7/deposits`.'),
   // Checked later, against the type of its call.
-  body: z.unknown().optional().meta({ type: 'object' }),
+  body: z
+    .unknown()
+    .optional()
+    .meta({ type: 'object', description: 'The body of the call, if it takes one.' }),
 });
+
+const { user_id, item_id } = EXAMPLE_IDS;
+const deposit = { method: 'POST', path: `/v1/users/${user_id}/deposits`, body: { amount: 100 } };
+const EXAMPLES = [
+  {
+    summary: 'each: two calls that do not depend on each other',
+    body: {
+      mode: 'each',
+      calls: [deposit, { method: 'POST', path: `/v1/items/${item_id}/stock`, body: { delta: 10 } }],
+    },
+  },
+  {
+    summary: 'all: two calls of which both take effect, or neither',
+    body: {
+      mode: 'all',
+      calls: [
+        deposit,
+        {
+          method: 'POST',
+          path: '/v1/orders',
+          body: { user_id, lines: [{ item_id, quantity: 1 }] },
+        },
+      ],
+    },
+  },
+];
 
 export const bulkCalls = callsOf('bulk', {
   run: {
@@ -30,28 +62,34 @@ export const bulkCalls = callsOf('bulk', {
     path: '/v1/bulk',
     summary: 'Make up to 1,000 writes of /v1 in one call',
     description:
-      'A bulk with a malformed call is refused whole. each: makes every call by itself, in any order, and answers each. all: makes the calls in their order, in one transaction; if one is refused, its refusal is the answer, with the index of the call, and nothing has changed.',
+      'If one call is malformed, the whole bulk is refused. each: every call is made by itself, in any order, and has its own answer. all: the calls are made in their order, in one transaction; if one is refused, nothing changes, and the answer is its refusal with its index.',
     params: {},
     body: z.strictObject({
-      mode: z.enum(['each', 'all'], MODE),
+      mode: z
+        .enum(['each', 'all'], MODE)
+        .describe('`each`: every call by itself. `all`: all of them, or nothing.'),
       calls: z
-        .array(call)
+        .array(call, 'must be a list of calls')
         .min(1, 'must have at least one call')
-        .max(CALLS_MAX, `must have at most ${CALLS_MAX} calls`),
+        .max(CALLS_MAX, `must have at most ${CALLS_MAX} calls`)
+        .describe('The calls.'),
     }),
+    examples: EXAMPLES,
     body_max_bytes: 1024 * 1024,
     answer: z.strictObject({
       results: z
         .array(
           z.strictObject({
-            status: z.int().min(200).max(599),
+            status: z.int().min(200).max(599).describe('The HTTP status of the call.'),
             body: z
               .looseObject({})
               .optional()
-              .describe('Left out if the answer would exceed 4 MiB: read the order instead.'),
+              .describe(
+                'What the call would have answered by itself. Left out if the whole answer would exceed 4 MiB: read the order instead.',
+              ),
           }),
         )
-        .describe('In the order of the calls.'),
+        .describe('One for each call, in their order.'),
     }),
     refusals: [...new Set(BULK_WRITES.flatMap(({ refusals }) => refusals))],
     writes: true,

@@ -2,18 +2,30 @@
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
 import { page, pageOf } from '../pages.ts';
-import { AMOUNT_MAX, amountOf, balance, id, metadata, reason } from '../values.ts';
+import {
+  AMOUNT_MAX,
+  amountOf,
+  balance,
+  item_id,
+  metadata,
+  newId,
+  reason,
+  wholeNumber,
+} from '../values.ts';
 import { ADDS_UP, movement } from './movement.ts';
 
-const DELTA = `must be a whole number from -${AMOUNT_MAX} to ${AMOUNT_MAX}, and not 0`;
-const item = z.strictObject({
-  id,
-  price: balance,
-  stock: balance,
-  held: balance.describe('The quantity that orders hold now.'),
-  available: balance.describe('What can be taken: the stock less what is held.'),
-  metadata: metadata.optional(),
-});
+const changeable = {
+  id: item_id,
+  price: balance.describe('The price of one unit.'),
+  stock: balance.describe('All units in stock, including held ones.'),
+  held: balance.describe('The units that orders hold now.'),
+  available: balance.describe('The units that can be bought or held: stock less held.'),
+};
+/** What changes answer: they do not read the metadata. */
+const changed = z.strictObject(changeable);
+const item = z.strictObject({ ...changeable, metadata: metadata.optional() });
+const price = amountOf(0).describe('The price of one unit.');
+const delta = wholeNumber(-AMOUNT_MAX, AMOUNT_MAX, ', and not 0');
 
 export const itemCalls = callsOf('items', {
   create: {
@@ -22,11 +34,12 @@ export const itemCalls = callsOf('items', {
     summary: 'Create an item',
     params: {},
     body: z.strictObject({
-      id: id.optional().describe('Made if it is not given.'),
-      price: amountOf(0),
-      stock: amountOf(0).optional().describe('0 if it is not given.'),
+      id: newId,
+      price,
+      stock: amountOf(0).optional().meta({ description: 'The initial stock.', default: 0 }),
       metadata: metadata.optional(),
     }),
+    examples: [{ summary: 'An item in stock', body: { price: 10, stock: 100 } }],
     status: 201,
     answer: item,
     refusals: ['already_exists'],
@@ -37,7 +50,7 @@ export const itemCalls = callsOf('items', {
     methods: ['GET'],
     path: '/v1/items/{item_id}',
     summary: 'Read an item',
-    params: { item_id: id },
+    params: { item_id },
     answer: item,
     tagged: true,
     refusals: ['item_not_found'],
@@ -58,9 +71,9 @@ export const itemCalls = callsOf('items', {
   movements: {
     methods: ['GET'],
     path: '/v1/items/{item_id}/movements',
-    summary: 'Read every change of the stock of an item, the newest first',
-    description: `Checkouts are among them. ${ADDS_UP}`,
-    params: { item_id: id },
+    summary: "Read an item's statement: every change of the stock, the newest first",
+    description: `Checkouts are included. ${ADDS_UP}`,
+    params: { item_id },
     query: z.strictObject(page),
     answer: pageOf(movement),
     refusals: ['item_not_found'],
@@ -70,11 +83,12 @@ export const itemCalls = callsOf('items', {
   changePrice: {
     methods: ['PATCH'],
     path: '/v1/items/{item_id}',
-    summary: 'Change the price of an item',
-    description: 'Lines that orders have already keep their price.',
-    params: { item_id: id },
-    body: z.strictObject({ price: amountOf(0) }),
-    answer: item,
+    summary: "Change an item's price",
+    description: 'Orders keep the price that the item had when its line was added.',
+    params: { item_id },
+    body: z.strictObject({ price }),
+    examples: [{ summary: 'A new price', body: { price: 12 } }],
+    answer: changed,
     refusals: ['item_not_found'],
     writes: true,
   },
@@ -82,20 +96,21 @@ export const itemCalls = callsOf('items', {
   changeStock: {
     methods: ['POST'],
     path: '/v1/items/{item_id}/stock',
-    summary: 'Add to the stock of an item, or take from it',
+    summary: "Add to an item's stock, or take from it",
     description:
-      'With expected_stock the change takes place only if the stock is exactly that. delta is not 0.',
-    params: { item_id: id },
+      'Units that orders hold cannot be taken. With expected_stock the stock changes only if it is exactly that.',
+    params: { item_id },
     body: z.strictObject({
-      delta: z
-        .int(DELTA)
-        .min(-AMOUNT_MAX, DELTA)
-        .max(AMOUNT_MAX, DELTA)
-        .refine((delta) => delta !== 0, DELTA),
-      expected_stock: amountOf(0).optional(),
-      reason: reason.optional(),
+      delta: delta
+        .refine((units) => units !== 0, 'must not be 0')
+        .describe('The units to add; negative to take units away. Not 0.'),
+      expected_stock: amountOf(0)
+        .optional()
+        .describe('The stock that you last read. If it has changed since, the call is refused.'),
+      reason: reason.optional().describe('Why, in your words. The statement shows it.'),
     }),
-    answer: item,
+    examples: [{ summary: 'A delivery', body: { delta: 20, reason: 'delivery' } }],
+    answer: changed,
     refusals: ['item_not_found', 'out_of_stock', 'stock_changed', 'limit_exceeded'],
     writes: true,
   },

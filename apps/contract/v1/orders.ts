@@ -3,79 +3,49 @@ import { z } from 'zod';
 import { callsOf } from '../call.ts';
 import { page, pageOf } from '../pages.ts';
 import { CHECKOUT_REFUSALS } from '../paths/order.ts';
-import { amountOf, balance, id, metadata, quantity, seconds, time } from '../values.ts';
+import { EXAMPLE_IDS, id, metadata, newId, order_id, user_id } from '../values.ts';
+import { changedOrder, EVENTS, event, order, state, ttl_s, wanted } from './order.ts';
 
-const LINES_MAX = 1000;
-
-/** What a caller wants: each item once. */
-export const wanted = z
-  .array(z.strictObject({ item_id: id, quantity: amountOf(1) }), 'must be a list of lines')
-  .max(LINES_MAX, `must have at most ${LINES_MAX} lines`)
-  .superRefine((lines, { addIssue }) => {
-    const seen = new Set<string>();
-    for (const [i, { item_id }] of lines.entries()) {
-      const path = [i, 'item_id'];
-      if (seen.has(item_id)) addIssue({ code: 'custom', path, message: 'is in another line too' });
-      seen.add(item_id);
-    }
-  });
-
-/** A day. */
-const HOLD_MAX_S = 86_400;
-const ttl_s = seconds(HOLD_MAX_S);
-
-const state = z.enum(['open', 'held', 'paid', 'refunded']);
-
-const order = z.strictObject({
-  id,
-  user_id: id,
-  state,
-  held_until: time.optional().describe('When the hold of a held order expires.'),
-  lines: z
-    .array(
-      z.strictObject({
-        item_id: id,
-        quantity,
-        unit_price: balance,
-        total: balance,
-        refunded: balance.describe('The quantity whose price was given back.'),
-      }),
-    )
-    .describe('Sorted by the id of the item.'),
-  total_cost: balance,
-  refunded: balance.describe('The amount that was given back.'),
-  created_at: time.optional(),
-  paid_at: time.optional(),
-  metadata: metadata.optional(),
+const ofOrder = { params: { order_id }, answer: changedOrder } as const;
+const example = (quantity: number) => ({
+  user_id: EXAMPLE_IDS.user_id,
+  lines: [{ item_id: EXAMPLE_IDS.item_id, quantity }],
 });
-
-/** An entry of a history, with further fields by its type. */
-const event = z.looseObject({ at: time.optional(), type: z.string() });
-const ofOrder = { params: { order_id: id }, answer: order } as const;
 
 export const orderCalls = callsOf('orders', {
   create: {
     methods: ['POST'],
     path: '/v1/orders',
     summary: 'Create an order; with checkout, the whole purchase in one transaction, or nothing',
-    description: 'Each item has one line.',
+    description:
+      'An order may have one line for each item, 1,000 in all. A new order is open, unless checkout or hold_s is given.',
     params: {},
     body: z
       .strictObject({
-        id: id.optional().describe('Made if it is not given.'),
-        user_id: id,
-        lines: wanted.optional(),
+        id: newId,
+        user_id: user_id.describe('Who pays.'),
+        lines: wanted.optional().describe('What to buy; no lines if left out.'),
         metadata: metadata.optional(),
-        checkout: z
-          .boolean('must be true or false')
+        checkout: z.boolean('must be true or false').optional().meta({
+          description: 'Pay at once: take the stock and the money, or create nothing.',
+          default: false,
+        }),
+        hold_s: ttl_s
           .optional()
-          .describe('Take the stock and the money at once.'),
-        hold_s: ttl_s.optional().describe('Hold the lines for this long; not with checkout.'),
+          .describe('Hold the units for at least this many seconds. Not with checkout.'),
       })
       .refine(({ checkout, hold_s }) => !checkout || hold_s === undefined, {
         path: ['hold_s'],
         message: 'must be left out with checkout',
       }),
+    examples: [
+      { summary: 'A purchase in one call', body: { ...example(2), checkout: true } },
+      {
+        summary: 'An order whose units are held while somebody pays',
+        body: { ...example(1), hold_s: 600 },
+      },
+      { summary: 'An open order, to be changed and paid later', body: example(3) },
+    ],
     status: 201,
     answer: order,
     refusals: [
@@ -91,10 +61,11 @@ export const orderCalls = callsOf('orders', {
   },
 
   get: {
-    ...ofOrder,
     methods: ['GET'],
     path: '/v1/orders/{order_id}',
     summary: 'Read an order',
+    params: { order_id },
+    answer: order,
     tagged: true,
     refusals: ['order_not_found'],
     writes: false,
@@ -103,16 +74,16 @@ export const orderCalls = callsOf('orders', {
   list: {
     methods: ['GET'],
     path: '/v1/orders',
-    summary: 'List orders by id, or those of one user, the newest first',
-    description: `A page may have fewer entries than its limit, or none, while has_more is true: if few orders are in the
-state, or if the orders have many lines.`,
+    summary: "List all orders by id, or one user's orders, the newest first",
+    description: `A page may have fewer entries than its limit, or none, although has_more is true: if few orders are in the
+state that you ask for, or if orders have many lines. Keep following next.`,
     params: {},
     query: z.strictObject({
-      user_id: id.optional(),
+      user_id: id.optional().describe('Only the orders of this user.'),
       state: z
         .enum(state.options, `must be one of ${state.options.join(', ')}`)
         .optional()
-        .describe('The current state.'),
+        .describe('Only orders in this state now.'),
       ...page,
     }),
     answer: pageOf(order),
@@ -123,10 +94,10 @@ state, or if the orders have many lines.`,
   history: {
     methods: ['GET'],
     path: '/v1/orders/{order_id}/history',
-    summary: 'Read what has happened to an order, in order',
-    description: `The types are created, payment (an amount paid towards the order), paid (its checkout), cancelled, refunded,
-held, released and others. What happened before Kassa recorded times has no at, or is missing.`,
-    params: { order_id: id },
+    summary: 'Read the history of an order, the oldest entry first',
+    description: `The types are ${Object.keys(EVENTS).join(', ')}. What happened before Kassa recorded times has no
+at, or is missing.`,
+    params: { order_id },
     query: z.strictObject(page),
     answer: pageOf(event),
     refusals: ['order_not_found'],
@@ -138,8 +109,9 @@ held, released and others. What happened before Kassa recorded times has no at, 
     methods: ['PUT'],
     path: '/v1/orders/{order_id}/lines',
     summary: 'Replace the lines of an open order',
-    description: 'An item that the order has already keeps its price.',
-    body: z.strictObject({ lines: wanted }),
+    description: 'Items that the order already has keep their price.',
+    body: z.strictObject({ lines: wanted.describe('The complete new list of lines.') }),
+    examples: [{ summary: 'Three units of one item', body: { lines: example(3).lines } }],
     refusals: ['order_not_found', 'item_not_found', 'already_paid', 'order_held', 'limit_exceeded'],
     writes: true,
   },
@@ -150,8 +122,9 @@ held, released and others. What happened before Kassa recorded times has no at, 
     path: '/v1/orders/{order_id}/hold',
     summary: 'Hold the stock of an order while somebody pays',
     description:
-      'Others cannot take what is held. The hold ends by itself, after at least ttl_s seconds and at most an eighth more, rounded up to a second; held_until is exact. A held order that is held again gets the new time.',
-    body: z.strictObject({ ttl_s }),
+      'Nobody else can take held units. The hold ends by itself, after ttl_s seconds or up to an eighth later (rounded up to a second); held_until says exactly when. Holding a held order again replaces its time.',
+    body: z.strictObject({ ttl_s: ttl_s.describe('The least duration of the hold, in seconds.') }),
+    examples: [{ summary: 'Ten minutes', body: { ttl_s: 600 } }],
     refusals: ['order_not_found', 'item_not_found', 'order_empty', 'already_paid', 'out_of_stock'],
     writes: true,
   },
@@ -160,7 +133,7 @@ held, released and others. What happened before Kassa recorded times has no at, 
     ...ofOrder,
     methods: ['POST'],
     path: '/v1/orders/{order_id}/release',
-    summary: 'Give back what an order holds',
+    summary: 'End the hold of an order',
     description: 'An open order stays as it is.',
     refusals: ['order_not_found', 'already_paid'],
     writes: true,
@@ -171,7 +144,8 @@ held, released and others. What happened before Kassa recorded times has no at, 
     methods: ['POST'],
     path: '/v1/orders/{order_id}/checkout',
     summary: 'Take the stock and the money, and mark the order as paid, or change nothing',
-    description: 'A checkout of a paid order gives the same answer and changes nothing.',
+    description:
+      'A held order uses its hold. Checking out a paid order again gives the same answer and changes nothing.',
     refusals: CHECKOUT_REFUSALS,
     writes: true,
   },
@@ -179,9 +153,9 @@ held, released and others. What happened before Kassa recorded times has no at, 
   remove: {
     methods: ['DELETE'],
     path: '/v1/orders/{order_id}',
-    summary: 'Remove an order that is not paid',
-    params: { order_id: id },
-    answer: z.strictObject({ id }),
+    summary: 'Remove an unpaid order, and end its hold',
+    params: { order_id },
+    answer: z.strictObject({ id: order_id }),
     refusals: ['order_not_found', 'already_paid'],
     writes: true,
   },

@@ -2,40 +2,61 @@
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
 import { page, pageOf } from '../pages.ts';
-import { balance, id, quantity, reason, time } from '../values.ts';
-import { wanted } from './orders.ts';
+import {
+  balance,
+  EXAMPLE_IDS,
+  item_id,
+  order_id,
+  quantity,
+  reason,
+  refund_id,
+  time,
+} from '../values.ts';
+import { wanted } from './order.ts';
 
 const refund = z.strictObject({
-  id,
-  order_id: id,
-  amount: balance.describe('What the user got back: the quantities times the prices of the lines.'),
+  id: refund_id,
+  order_id,
+  amount: balance.describe('What the user got back: for each line its quantity times its price.'),
   lines: z
-    .array(z.strictObject({ item_id: id, quantity }))
-    .describe('Sorted by the id of the item.'),
-  restock: z.boolean(),
-  reason: reason.optional(),
-  created_at: time,
+    .array(z.strictObject({ item_id, quantity: quantity.describe('The units refunded.') }))
+    .describe('What was refunded, sorted by item_id.'),
+  restock: z.boolean().describe('Whether the units returned to the stock.'),
+  reason: reason.optional().describe('Why, if the caller said so.'),
+  created_at: time.describe('The time of the refund.'),
 });
 
 export const refundCalls = callsOf('refunds', {
   create: {
     methods: ['POST'],
     path: '/v1/orders/{order_id}/refunds',
-    summary: 'Give back the money for lines of a paid order, and their stock, in one transaction',
+    summary: 'Refund a paid order, whole or by line: money and stock in one transaction',
     description:
-      'For each line at most the quantity that was bought, less what was refunded before.',
-    params: { order_id: id },
+      'The body {} refunds everything that is left. No line is refunded beyond the quantity that was bought.',
+    params: { order_id },
     body: z.strictObject({
       lines: wanted
         .min(1, 'must have at least one line')
         .optional()
-        .describe('If not given, all that is left.'),
-      restock: z
-        .boolean('must be true or false')
-        .optional()
-        .describe('Whether the units return to the stock; true if not given.'),
-      reason: reason.optional(),
+        .describe('What to refund. Leave it out to refund everything that is left.'),
+      restock: z.boolean('must be true or false').optional().meta({
+        description:
+          'Whether the units return to the stock. Send false if they are lost or broken.',
+        default: true,
+      }),
+      reason: reason.optional().describe('Why, in your words. The refund shows it.'),
     }),
+    examples: [
+      {
+        summary: 'One unit, broken',
+        body: {
+          lines: [{ item_id: EXAMPLE_IDS.item_id, quantity: 1 }],
+          restock: false,
+          reason: 'broken',
+        },
+      },
+      { summary: 'Everything that is left', body: {} },
+    ],
     status: 201,
     answer: refund,
     refusals: [
@@ -53,8 +74,8 @@ export const refundCalls = callsOf('refunds', {
     methods: ['GET'],
     path: '/v1/orders/{order_id}/refunds',
     summary: 'List the refunds of an order, the oldest first',
-    description: 'A page ends early with the refund that passes 1 MiB.',
-    params: { order_id: id },
+    description: 'A page ends early once it has passed 1 MiB.',
+    params: { order_id },
     query: z.strictObject(page),
     answer: pageOf(refund),
     refusals: ['order_not_found'],
@@ -65,7 +86,7 @@ export const refundCalls = callsOf('refunds', {
     methods: ['GET'],
     path: '/v1/orders/{order_id}/refunds/{refund_id}',
     summary: 'Read a refund',
-    params: { order_id: id, refund_id: id },
+    params: { order_id, refund_id },
     answer: refund,
     refusals: ['order_not_found', 'refund_not_found'],
     writes: false,

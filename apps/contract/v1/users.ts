@@ -2,17 +2,24 @@
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
 import { page, pageOf } from '../pages.ts';
-import { amountOf, balance, id, metadata, reason } from '../values.ts';
+import { amountOf, balance, metadata, newId, reason, user_id } from '../values.ts';
 import { ADDS_UP, movement } from './movement.ts';
 
-const user = z.strictObject({ id, credit: balance, metadata: metadata.optional() });
+const wallet = { id: user_id, credit: balance.describe('What the user can spend.') };
+/** What changes of the credit answer: they do not read the metadata. */
+const changed = z.strictObject(wallet);
+const user = z.strictObject({ ...wallet, metadata: metadata.optional() });
 const change = {
   methods: ['POST'],
-  params: { user_id: id },
-  body: z.strictObject({ amount: amountOf(1), reason: reason.optional() }),
-  answer: user,
+  params: { user_id },
+  answer: changed,
   writes: true,
 } as const;
+const changeOf = (amount: string) =>
+  z.strictObject({
+    amount: amountOf(1).describe(amount),
+    reason: reason.optional().describe('Why, in your words. The statement shows it.'),
+  });
 
 export const userCalls = callsOf('users', {
   create: {
@@ -21,10 +28,13 @@ export const userCalls = callsOf('users', {
     summary: 'Create a user',
     params: {},
     body: z.strictObject({
-      id: id.optional().describe('Made if it is not given.'),
-      credit: amountOf(0).optional().describe('0 if it is not given.'),
+      id: newId,
+      credit: amountOf(0).optional().meta({ description: 'The initial credit.', default: 0 }),
       metadata: metadata.optional(),
     }),
+    examples: [
+      { summary: 'A user with credit', body: { credit: 1000, metadata: { name: 'Ada' } } },
+    ],
     status: 201,
     answer: user,
     refusals: ['already_exists'],
@@ -35,7 +45,7 @@ export const userCalls = callsOf('users', {
     methods: ['GET'],
     path: '/v1/users/{user_id}',
     summary: 'Read a user',
-    params: { user_id: id },
+    params: { user_id },
     answer: user,
     tagged: true,
     refusals: ['user_not_found'],
@@ -56,9 +66,9 @@ export const userCalls = callsOf('users', {
   movements: {
     methods: ['GET'],
     path: '/v1/users/{user_id}/movements',
-    summary: 'Read every change of the credit of a user, the newest first',
-    description: `Checkouts are among them. ${ADDS_UP}`,
-    params: { user_id: id },
+    summary: "Read a user's statement: every change of the credit, the newest first",
+    description: `Checkouts are included. ${ADDS_UP}`,
+    params: { user_id },
     query: z.strictObject(page),
     answer: pageOf(movement),
     refusals: ['user_not_found'],
@@ -68,14 +78,18 @@ export const userCalls = callsOf('users', {
   deposit: {
     ...change,
     path: '/v1/users/{user_id}/deposits',
-    summary: 'Add to the credit of a user',
+    summary: "Add to a user's credit",
+    body: changeOf('What to add.'),
+    examples: [{ summary: 'A deposit', body: { amount: 500, reason: 'gift card' } }],
     refusals: ['user_not_found', 'limit_exceeded'],
   },
 
   withdraw: {
     ...change,
     path: '/v1/users/{user_id}/withdrawals',
-    summary: 'Take from the credit of a user',
+    summary: "Take from a user's credit",
+    body: changeOf('What to take.'),
+    examples: [{ summary: 'A withdrawal', body: { amount: 100 } }],
     refusals: ['user_not_found', 'insufficient_credit'],
   },
 });

@@ -104,7 +104,7 @@ export const rulesMutants = [
       'stock/v1/commands.ts: expected_stock !== undefined && [-expected_stock !== item.stock-]{+false+}',
     'a stock falls below zero':
       'stock/v1/commands.ts: stock < [-heldOf(item, rows.now_us)-]{+-5+})',
-    'an item stands in two lines': 'v1/orders.ts: if ([-seen.has(item_id)-]{+false+})',
+    'an item stands in two lines': 'v1/order.ts: if ([-seen.has(item_id)-]{+false+})',
   }),
   ...killedBy(['bulk', 'decisions'], {
     'a bulk of all changes something although a call is refused':

@@ -1,0 +1,131 @@
+/** The page /docs: a newcomer can build a shop from it alone. */
+import { afterAll, expect, test } from 'bun:test';
+import { chromium } from 'playwright-core';
+import { adviceOn } from '../../apps/contract/advice.ts';
+import { CALLS } from '../../apps/contract/calls.ts';
+import { CODES, PROBLEMS } from '../../apps/contract/problems.ts';
+import { type Document, eachField } from '../support/document.ts';
+import { openAlone } from '../support/kassa.ts';
+import { need } from '../support/need.ts';
+
+const kassa = await openAlone();
+const server = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: kassa.fetch });
+const browser = need('chromium');
+const opened = browser
+  ? await chromium.launch({ executablePath: browser, args: ['--no-sandbox', '--disable-gpu'] })
+  : undefined;
+afterAll(async () => {
+  await opened?.close();
+  await server.stop(true);
+  await kassa.close();
+});
+
+/** Runs in the page: sends each form, and tells what it was answered. */
+const SEND_ALL = `(async () => {
+  const sent = [];
+  for (const form of document.forms) {
+    const shown = form.querySelector('pre');
+    const answered = () => /\\n(\\d{3})\\b|\\nno answer/.exec(shown.textContent);
+    shown.textContent = '';
+    form.requestSubmit();
+    while (form.checkValidity() && !answered()) await new Promise(requestAnimationFrame);
+    sent.push([form.dataset.method + ' ' + form.dataset.path, Number(answered()?.[1]), shown.textContent]);
+  }
+  return sent;
+})()`;
+
+test.skipIf(!opened)(
+  'every form, as it stands and from top to bottom, succeeds on an empty store, and again',
+  async () => {
+    const page = await opened?.newPage();
+    const faults: string[] = [];
+    page?.on('pageerror', (error) => faults.push(error.message));
+    await page?.goto(`${server.url.origin}/docs`);
+    for (let round = 1; round <= 2; round++) {
+      const sent = (await page?.evaluate(SEND_ALL)) as [string, number, string][];
+      expect(sent.filter(([, status]) => !(status >= 200 && status < 300))).toEqual([]);
+      const calls = new Set(sent.map(([call]) => call));
+      expect([...calls].toSorted()).toEqual(
+        CALLS.map(({ methods, path }) => `${methods[0]} ${path}`).toSorted(),
+      );
+      const [user] = sent.filter(([call]) => call === 'GET /v1/users/{user_id}');
+      expect(user?.[2]).toContain('\n200\n{\n  "id": "'); // pretty-printed
+    }
+    expect(faults).toEqual([]);
+  },
+);
+
+/** The text of the page, without its markup. */
+const words = (html: string) =>
+  html
+    .replaceAll(/<[^>]*>/g, '')
+    .replaceAll('&quot;', '"')
+    .replaceAll('&#39;', "'")
+    .replaceAll(/\s+/g, ' ');
+
+test('it has every call, runs no script but its own, and loads nothing', async () => {
+  const { status, text, headers } = await kassa.get('/docs');
+  expect([status, headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8']);
+  const told = words(text);
+  const missing = CALLS.filter(
+    ({ path, summary }) => !text.includes(`data-path="${path}"`) || !told.includes(summary),
+  );
+  expect(missing).toEqual([]);
+  const [, script = ''] = text.split(/<\/?script>/);
+  const hash = new Bun.CryptoHasher('sha256').update(script).digest('base64');
+  expect(headers.get('content-security-policy')).toContain(`script-src 'sha256-${hash}';`);
+  expect(/(?:src|href)="http/.test(text)).toBe(false);
+});
+
+test('it tells every field of every call as /openapi.json does, and stays small', async () => {
+  const [{ text }, { body }] = [await kassa.get('/docs'), await kassa.get('/openapi.json')];
+  const told = words(text);
+  const fields = eachField(body as Document);
+  const missing = fields.filter(({ name, description = '' }) => {
+    const meaning = words(description.replaceAll('`', ''));
+    return !text.includes(`<code>${name}</code>`) || !told.includes(meaning);
+  });
+  expect(missing).toEqual([]);
+  expect(fields.length).toBeGreaterThan(200);
+  expect(text.length).toBeLessThan(150_000);
+});
+
+test('a row has type, presence, limits, default and meaning; a choice of values is a list', async () => {
+  const { text } = await kassa.get('/docs');
+  const rows = [
+    '<tr><td><code>limit</code><td>integer, optional<br>1 to 1000; default <code>100</code><td>The most',
+    '<tr><td><code>amount</code><td>integer, required<br>1 to 2^53-1<td>What to add.',
+    '<tr><td><code>lines[].item_id</code><td>string, required<br><code>^[A-Za-z0-9_-]{1,64}$</code><td>',
+    '<tr><td><code>ttl_s</code><td>integer, required<br>1 to 86400<td>',
+    '<tr><td><code>restock</code><td>boolean, optional<br>default <code>true</code><td>Whether',
+    '<tr><td><code>metadata</code><td>{string: string}, optional<br>at most 50 entries',
+  ];
+  const states = ['open', 'held', 'paid', 'refunded'].map((state) => `<option>${state}`).join('');
+  rows.push(`<select name="q_state"><option value="">any${states}</select>`);
+  rows.push('"metadata"?: {string: string}'.replaceAll('"', '&quot;'));
+  expect(rows.filter((row) => !text.includes(row))).toEqual([]);
+});
+
+test('it says of every code what it means and what to do, and sorts the refusals of a call', async () => {
+  const { text } = await kassa.get('/docs');
+  const told = words(text);
+  const missing = CODES.filter((code) => {
+    const { meaning, action } = adviceOn(code);
+    const row = `${PROBLEMS[code].status} ${code}${meaning}${action}`.replaceAll('`', '');
+    return !told.includes(row);
+  });
+  expect(missing).toEqual([]);
+  const refused = [...text.matchAll(/^<p>Refused as (.*)<\/p>$/gm)].map(([, list = '']) =>
+    words(list),
+  );
+  expect(refused.length).toBeGreaterThan(20);
+  for (const list of refused) expect(list.split(', ').toSorted().join(', ')).toBe(list);
+});
+
+test('every link within it leads somewhere', async () => {
+  const { text } = await kassa.get('/docs');
+  const targets = new Set([...text.matchAll(/\bid="([^"]+)"/g)].map(([, id]) => id));
+  const links = [...text.matchAll(/href="#([^"]+)"/g)].map(([, id]) => id);
+  expect(links.filter((id) => !targets.has(id))).toEqual([]);
+  expect(links.length).toBeGreaterThan(50);
+});
