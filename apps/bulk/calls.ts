@@ -28,9 +28,10 @@ export function callReader(writes: readonly Write[]): (calls: readonly Given[]) 
   return (calls) => {
     const errors: FieldError[] = [];
     const readOne = (given: Given, index: number): readonly Ready[] => {
+      const path = unescaped(given.path);
       for (const { write, pattern } of known) {
         if (!write.call.methods.some((method) => method === given.method)) continue;
-        const match = pattern.exec(given.path);
+        const match = pattern.exec(path);
         if (match) return read(write, match.slice(1), given.body, ['calls', index], errors);
       }
       errors.push({ path: `calls[${index}].path`, message: NO_WRITE });
@@ -44,6 +45,18 @@ export function callReader(writes: readonly Write[]): (calls: readonly Given[]) 
     if (errors.length > 0) throw invalidBody(errors);
     return ready;
   };
+}
+
+/** The router of calls made by themselves takes `%70` for `p` too. */
+const unescaped = (path: string): string =>
+  path.includes('%') ? path.split('/').map(unescapedSegment).join('/') : path;
+
+function unescapedSegment(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment; // no id has a `%`
+  }
 }
 
 const NO_WRITE = 'must be the path of a write of /v1 that takes this method, and not /v1/bulk';

@@ -6,13 +6,15 @@ export interface FieldError {
   message: string;
 }
 
-/** Errors that an answer names, at most. */
-const ERRORS_MAX = 20;
+/** Errors that an answer names, at most, and those that its detail names. */
+const [ERRORS_MAX, DETAIL_MAX] = [20, 3];
 /**
  * Errors that are worth finding: a value may give two that are named as one. A body of 1 MiB has
  * room for 80,000, and to describe all of them would block the service for hundreds of milliseconds.
  */
-export const FOUND_MAX = 2 * ERRORS_MAX + 2;
+export const FOUND_MAX = 2 * (ERRORS_MAX + DETAIL_MAX);
+/** Of many issues the last are looked at too: those of an object come after those within it. */
+const LAST = 5;
 /** Characters of a field's name that an answer repeats. */
 const NAME_MAX = 64;
 
@@ -20,9 +22,11 @@ const NAME_MAX = 64;
 export function factsOf(all: readonly FieldError[], whole: string) {
   // A value may break two rules that have one sentence.
   const errors = [...new Map(all.map((one) => [`${one.path} ${one.message}`, one])).values()];
-  const [first = { path: '', message: 'is wrong' }] = errors;
-  const detail = `${first.path || whole}: ${first.message}${others(errors.length - 1)}`;
-  return { detail, facts: { errors: errors.slice(0, ERRORS_MAX) } };
+  const shown = errors
+    .slice(0, DETAIL_MAX)
+    .map(({ path, message }) => `${path || whole}: ${message}`);
+  const detail = shown.join('; ') + others(errors.length - shown.length);
+  return { detail, facts: { errors: mostTelling(errors) } };
 }
 
 /** Not all errors were looked for if there are many. */
@@ -31,8 +35,21 @@ function others(count: number): string {
   return count < ERRORS_MAX ? `; and ${count} more` : `; and at least ${ERRORS_MAX} more`;
 }
 
+/** Of the errors that an answer has room for, those that many entries of a list repeat come last. */
+function mostTelling(errors: readonly FieldError[]): readonly FieldError[] {
+  if (errors.length <= ERRORS_MAX) return errors;
+  const seen = new Set<string>();
+  const [news, repeated]: [FieldError[], FieldError[]] = [[], []];
+  for (const error of errors) {
+    const kind = `${error.path.replaceAll(/\[\d+\]/g, '[]')} ${error.message}`;
+    (seen.has(kind) ? repeated : news).push(error);
+    seen.add(kind);
+  }
+  return [...news, ...repeated].slice(0, ERRORS_MAX);
+}
+
 /**
- * The first errors, about `FOUND_MAX` of them.
+ * The first errors, about `FOUND_MAX` of them, and those of the last issues.
  * @param kind what the fields are called @param at where the parsed value stands
  */
 export function fieldErrors(
@@ -41,11 +58,18 @@ export function fieldErrors(
   ...at: readonly PropertyKey[]
 ): FieldError[] {
   const errors: FieldError[] = [];
-  for (const issue of issues) {
-    if (errors.length >= FOUND_MAX) break;
-    errors.push(...errorsOf(issue, kind, [...at, ...issue.path]));
+  for (const [i, issue] of issues.entries()) {
+    if (errors.length >= FOUND_MAX) {
+      const last = issues.slice(Math.max(i, issues.length - LAST));
+      return [...errors, ...last.flatMap(find)];
+    }
+    errors.push(...find(issue));
   }
   return errors;
+
+  function find(issue: z.core.$ZodIssue): FieldError[] {
+    return errorsOf(issue, kind, [...at, ...issue.path]);
+  }
 }
 
 /** One for each field: those that are unknown come as one issue. */
@@ -55,7 +79,7 @@ function errorsOf(
   full: readonly PropertyKey[],
 ): FieldError[] {
   const at = pathOf(full);
-  if (at === '' && issue.code === 'invalid_type') {
+  if (issue.code === 'invalid_type' && (at === '' || issue.expected === 'object')) {
     return [{ path: at, message: 'must be a JSON object' }];
   }
   if (issue.code !== 'unrecognized_keys') return [{ path: at, message: issue.message }];
@@ -71,7 +95,8 @@ export const pathOf = (parts: readonly PropertyKey[]): string =>
     '',
   );
 
+/** An empty name is shown as `""`. */
 function join(path: string, name: string): string {
-  const shown = name.length > NAME_MAX ? `${name.slice(0, NAME_MAX)}…` : name;
+  const shown = name.length > NAME_MAX ? `${name.slice(0, NAME_MAX)}…` : name || '""';
   return path === '' ? shown : `${path}.${shown}`;
 }

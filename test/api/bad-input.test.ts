@@ -75,6 +75,7 @@ function expectNamed({ body }: Reply, names: Path): void {
   const named = body.errors.map((error: { path: string }) => error.path);
   expect({ path, named }).toEqual({ path, named: expect.arrayContaining([expect.anything()]) });
   for (const one of named) expect(one).toStartWith(path);
+  expect(body.detail).not.toMatch(/Invalid |expected |received |Unrecognized /); // zod's own words
   expect(body.detail).toStartWith(path);
 }
 

@@ -22,6 +22,32 @@ test.each<[what: string, call: unknown, path: string, message: RegExp]>([
   ['itself', { method: 'POST', path: '/v1/bulk' }, 'calls[1].path', /write of \/v1/],
   ['a path call', { method: 'POST', path: '/payment/create_user' }, 'calls[1].path', /write of/],
   ['a query', { method: 'POST', path: '/v1/users?a' }, 'calls[1].path', /write of \/v1/],
+  ['no object', 5, 'calls[1]', /^must be a JSON object$/],
+  ['null', null, 'calls[1]', /^must be a JSON object$/],
+  [
+    'a body that is no object',
+    { method: 'POST', path: '/v1/users', body: 5 },
+    'calls[1].body',
+    /^must be a JSON object$/,
+  ],
+  [
+    'a field without a name',
+    { method: 'POST', path: '/v1/users', body: { '': 1 } },
+    'calls[1].body.""',
+    /^there is no such field$/,
+  ],
+  [
+    'an escaped blank in an id',
+    { method: 'POST', path: '/v1/users/a%20b/deposits', body: { amount: 1 } },
+    'calls[1].path',
+    /^user_id must be/,
+  ],
+  [
+    'what is escaped twice',
+    { method: 'POST', path: '/v1/users/%2570u/deposits', body: { amount: 1 } },
+    'calls[1].path',
+    /^user_id must be/,
+  ],
   ['no path', { method: 'POST' }, 'calls[1].path', /^must be a path/],
   [
     'a key of its own',
@@ -94,6 +120,19 @@ test('of 45,000 wrong fields the first are looked for, so that they block nobody
   }));
   expect(() => callReader(userWrites)(counted)).toThrow('and at least 20 more');
   expect(bodies_read).toBe(1);
+});
+
+test('a path may be escaped, in a bulk as in a call by itself', async () => {
+  const id = await user(0);
+  const escaped = `%${id.charCodeAt(0).toString(16)}${id.slice(1)}`;
+  expect((await post(`/v1/users/${escaped}/deposits`, { amount: 1 })).body.credit).toBe(1);
+  expect(statuses(await bulk('each', [deposit(escaped, 1)]))).toEqual([200]);
+  expect(await creditOf(id)).toBe(2);
+});
+
+test('calls that are no list are refused in plain words', async () => {
+  const errors = [{ path: 'calls', message: 'must be a list of calls' }];
+  refused(await post('/v1/bulk', { mode: 'all', calls: 5 }), 400, 'invalid_body', { errors });
 });
 
 test('a bulk takes every write of /v1, in both modes', async () => {

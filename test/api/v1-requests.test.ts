@@ -20,6 +20,8 @@ test('a key repeats the answer to the same body, and refuses another body', asyn
   refused(other, 422, 'idempotency_key_reused', { detail: expect.stringMatching(/another body$/) });
 });
 
+const WRITTEN =
+  /^credit: must be a whole number from 0 to 9007199254740991, written without a decimal point or an exponent$/;
 const PROTOTYPE = /^metadata\.__proto__: there is no such field$/;
 test.each<[what: string, body: string, code: string, detail: RegExp]>([
   ['no body', '', 'malformed_body', /is not JSON/],
@@ -46,12 +48,19 @@ test.each<[what: string, body: string, code: string, detail: RegExp]>([
   ['a wrong type', '{"credit":"1"}', 'invalid_body', /^credit: /],
   ['a fraction', '{"credit":1.5}', 'invalid_body', /^credit: must be a whole number/],
   ['a fraction that rounds', '{"credit":9007199254740991.4}', 'invalid_body', /^credit: /],
-  ['a point', '{"credit":1.0}', 'invalid_body', /^credit: /],
-  ['an exponent', '{"credit":1e2}', 'invalid_body', /^credit: /],
+  ['a point', '{"credit":100.0}', 'invalid_body', WRITTEN],
+  ['an exponent', '{"credit":1e2}', 'invalid_body', WRITTEN],
   ['a long name', `{"${'x'.repeat(60_000)}":1}`, 'invalid_body', /^x{64}…: there is/],
   ['too much', '{"credit":9007199254740992}', 'invalid_body', /^credit: /],
   ['less than nothing', '{"credit":-1}', 'invalid_body', /^credit: /],
-  ['two wrong fields', '{"credit":-1,"id":""}', 'invalid_body', /^id: .*; and 1 more$/],
+  ['two wrong fields', '{"credit":-1,"id":""}', 'invalid_body', /^id: .*; credit: .*[^e]$/],
+  [
+    'four wrong fields',
+    '{"credit":-1,"id":"","metadata":1,"x":1}',
+    'invalid_body',
+    /^id: .*; credit: .*; metadata: .*; and 1 more$/,
+  ],
+  ['a field without a name', '{"":1}', 'invalid_body', /^"": there is no such field$/],
   ['brackets and quotes in a string', '{"id":"[\\"{:,]"}', 'invalid_body', /^id: must be/],
 ])('a body with %s is 400, and says what is wrong', async (_, body, code, detail) => {
   const bytes = Uint8Array.from(body, (char) => char.charCodeAt(0));
@@ -59,6 +68,25 @@ test.each<[what: string, body: string, code: string, detail: RegExp]>([
   refused(reply, 400, code);
   expect(reply.body.detail).toMatch(detail);
   if (code === 'invalid_body') expect(reply.body.errors.length).toBeGreaterThan(0);
+});
+
+test('an unknown field is named beside one that is missing', async () => {
+  const reply = await post('/v1/items', { prize: 1 });
+  refused(reply, 400, 'invalid_body', {
+    detail: expect.stringMatching(/^price: must be .*; prize: there is no such field$/),
+    errors: [
+      { path: 'price', message: expect.stringContaining('must be') },
+      { path: 'prize', message: 'there is no such field' },
+    ],
+  });
+});
+
+test('what is wrong in many entries of a list leaves room for the rest', async () => {
+  const lines = Array.from({ length: 50 }, (_, i) => ({ item_id: `i${i}`, count: 1 }));
+  const { body } = await order({ user_id: 'a', lines, x: 1 });
+  const paths = body.errors.map(({ path }: { path: string }) => path);
+  expect(paths.slice(0, 3)).toEqual(['lines[0].quantity', 'lines[0].count', 'x']);
+  expect(paths).toHaveLength(20);
 });
 
 const SPACES = ' '.repeat(16_000);
