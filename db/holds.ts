@@ -33,6 +33,10 @@ export function heldOf({ holds }: Pick<Item, 'holds'>, now_us: number): number {
 export const availableOf = (item: Item, now_us: number): number =>
   item.stock - heldOf(item, now_us);
 
+/** An item that is short, in the detail of a refusal. */
+export const namedWithHeld = (item_id: string, held: number): string =>
+  held > 0 ? `${item_id} (${held} of them held)` : item_id;
+
 /**
  * The item with one more hold, and without all that have expired; undefined if too little of it is
  * available.

@@ -17,6 +17,7 @@ import {
   type User,
 } from '../../db/command.ts';
 import { availableOf } from '../../db/holds.ts';
+import { outOfStock, type Short } from './out-of-stock.ts';
 import { openBasket, unheldItem, unhold, unholdAll } from './unhold.ts';
 
 /** Each change of an order reads all its lines, so their number is limited. */
@@ -134,23 +135,13 @@ export function payFor(rows: Rows, order: Order, show: Show): Decision {
     const item = unheldItem(rows, order, item_id, quantity);
     if (!item) return refuse('item_not_found', `no item ${item_id}`);
     const available = availableOf(item, rows.now_us);
-    if (available < quantity) short.push({ item_id, wanted: quantity, available });
+    if (available < quantity) {
+      short.push({ item_id, wanted: quantity, available, held: item.stock - available });
+    }
     items.push({ ...item, stock: item.stock - quantity });
   }
-  if (short.length > 0) return outOfStock(short);
+  if (short.length > 0) return outOfStock(short, show !== shown);
   return charge(order, user, items, rows.now_us, show);
-}
-
-export interface Short {
-  item_id: string;
-  wanted: number;
-  available: number;
-}
-
-export function outOfStock(short: Short[]): Decision {
-  const items = short.sort((a, b) => (a.item_id < b.item_id ? -1 : 1));
-  const names = items.map(({ item_id }) => item_id).join(', ');
-  return refuse('out_of_stock', `not enough of ${names}`, { items });
 }
 
 function charge(order: Order, user: User, items: Item[], now_us: number, show: Show): Decision {

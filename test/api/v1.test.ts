@@ -213,3 +213,34 @@ test('a payment made by path counts at the checkout of /v1, and keeps the order 
 });
 
 test('movements explain every credit and stock', () => expectCleanAudit());
+
+test('a refused order is not named, unless its caller chose the id', async () => {
+  const [poor, rich] = [await user(0), await user(2 ** 53 - 1)];
+  const item_id = await item(5);
+  const huge = (await post('/v1/items', { price: 2 ** 52, stock: 9 })).body.id;
+  const made = /[0-9a-f]{8}-[0-9a-f]{4}-/;
+  for (const [code, fields, detail] of [
+    ['order_empty', { user_id: poor, checkout: true }, 'the order has no items'],
+    ['order_empty', { user_id: poor, hold_s: 5 }, 'the order has no items'],
+    [
+      'insufficient_credit',
+      { user_id: poor, lines: [lineOf(item_id, 1)], checkout: true },
+      `user ${poor} cannot pay 5 for the order`,
+    ],
+    [
+      'limit_exceeded',
+      { user_id: rich, lines: [lineOf(huge, 2)] },
+      'the order would pass the largest amount',
+    ],
+  ] as const) {
+    refused(await order(fields), 409, code, { detail });
+    const id = newId();
+    const named = await order({ ...fields, id });
+    refused(named, 409, code, { detail: expect.stringContaining(id) });
+  }
+  const key = { 'idempotency-key': newId() };
+  const sent = { user_id: poor, checkout: true };
+  const [first, again] = [await post('/v1/orders', sent, key), await post('/v1/orders', sent, key)];
+  expect(again.text).toBe(first.text);
+  expect(first.body.detail).not.toMatch(made);
+});

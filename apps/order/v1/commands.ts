@@ -46,7 +46,7 @@ export const createOrder = ({ id, chosen, user_id, lines, ...purchase }: Purchas
     if (chosen && rows.order(id)) return refuse('already_exists', `order ${id} exists`);
     if (!rows.user(user_id)) return refuse('user_not_found', `no user ${user_id}`);
     const basket = fill(rows, emptyOrder(id, user_id, rows.now_us), lines);
-    if ('refusal' in basket) return basket.refusal;
+    if ('refusal' in basket) return chosen ? basket.refusal : withoutId(basket.refusal, id);
     const { order } = basket;
     const { checkout, hold_s, metadata } = purchase;
     const show = (order: Order, now_us = 0) => ({
@@ -57,9 +57,18 @@ export const createOrder = ({ id, chosen, user_id, lines, ...purchase }: Purchas
     if (checkout) decision = payFor(rows, order, show);
     else if (hold_s === undefined) decision = accept(show(order), { orders: [order] });
     else decision = holdLines(rows, order, hold_s, show);
-    return withChanges(decision, keep('order', id, metadata));
+    const named = chosen ? decision : withoutId(decision, id);
+    return withChanges(named, keep('order', id, metadata));
   },
 });
+
+/** A refused order was never made, so its caller does not know the id that Kassa chose. */
+function withoutId(decision: Decision, id: string): Decision {
+  if (!('outcome' in decision) || !('refusal' in decision.outcome)) return decision;
+  const { detail } = decision.outcome;
+  const told = detail.replace(`order ${id}`, 'the order').replace(id, 'the order');
+  return { ...decision, outcome: { ...decision.outcome, detail: told } };
+}
 
 /** Replaces the lines of an order. Items that it has already keep their price. */
 export const setLines = (order_id: string, lines: readonly Wanted[]): Command => ({

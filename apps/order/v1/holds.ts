@@ -9,8 +9,8 @@ import {
   refuse,
 } from '../../../db/command.ts';
 import { availableOf, expiryOf, hold, isHeld } from '../../../db/holds.ts';
-import { outOfStock, type Short } from '../commands.ts';
 import { assertFenced } from '../fence.ts';
+import { outOfStock, type Short } from '../out-of-stock.ts';
 import { heldKeys, unheldItem, unhold } from '../unhold.ts';
 import { orderOf, timeOfSecond } from './show.ts';
 
@@ -65,9 +65,12 @@ export function holdLines(rows: Rows, order: Order, ttl_s: number, show: typeof 
     if (!item) return refuse('item_not_found', `no item ${item_id}`);
     const held = hold(item, held_until, quantity, now_us);
     if (held) items.push(held);
-    else short.push({ item_id, wanted: quantity, available: availableOf(item, now_us) });
+    else {
+      const available = availableOf(item, now_us);
+      short.push({ item_id, wanted: quantity, available, held: item.stock - available });
+    }
   }
-  if (short.length > 0) return outOfStock(short);
+  if (short.length > 0) return outOfStock(short, true);
   const held = { ...order, held_until };
   return accept(show(held, now_us), {
     orders: [held],

@@ -1,6 +1,6 @@
 /** The commands of /v1/items: prices and stock. */
 import { accept, type Command, type Item, keep, passesLimit, refuse } from '../../../db/command.ts';
-import { availableOf, heldOf } from '../../../db/holds.ts';
+import { availableOf, heldOf, namedWithHeld } from '../../../db/holds.ts';
 
 export interface NewItem {
   id: string;
@@ -54,8 +54,9 @@ export const changeStock = (item_id: string, change: StockChange): Command => ({
     }
     const stock = item.stock + delta;
     if (delta < 0 && stock < heldOf(item, rows.now_us)) {
-      const short = { item_id, wanted: -delta, available: availableOf(item, rows.now_us) };
-      return refuse('out_of_stock', `not enough of ${item_id}`, { items: [short] });
+      const available = availableOf(item, rows.now_us);
+      const detail = `not enough of ${namedWithHeld(item_id, item.stock - available)}`;
+      return refuse('out_of_stock', detail, { items: [{ item_id, wanted: -delta, available }] });
     }
     if (passesLimit(stock)) {
       return refuse('limit_exceeded', `item ${item_id} would pass the largest amount`);
