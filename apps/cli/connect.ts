@@ -19,7 +19,8 @@ export async function openTool(data: string | undefined, name: string): Promise<
   const folder = data ?? DEFAULT_DATA;
   const database_url = config.DATABASE_URL ?? (await readOwner(folder))?.database_url;
   if (!database_url) {
-    const detail = `no store: set DATABASE_URL or start \`bun run dev\` (none runs on ${folder})`;
+    const none = `no \`bun run dev\` runs on ${folder} (--data names another folder)`;
+    const detail = `no store: ${none}, and DATABASE_URL is not set`;
     throw new Failure('store_unavailable', detail);
   }
   return connectOrSay(storeOptions(config, database_url, name));

@@ -11,7 +11,7 @@ import { type Admission, admission } from './admission.ts';
 import { type Cors, cors, isPreflight, UNLISTED } from './cors.ts';
 import { serveDocuments } from './documents.ts';
 import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';
-import { asksForPage, frontPage } from './front-page.ts';
+import { asksForPage, frontPage, LINKS } from './front-page.ts';
 import { collectable, type Metrics } from './metrics.ts';
 import { readPlatformRequest } from './platform.ts';
 import { problem, RequestError } from './problem.ts';
@@ -115,14 +115,14 @@ export function serveRoutes(
 }
 
 /**
- * Answers unknown paths, other methods and errors as problems. `/` is a page for browsers only: for
- * programs it stays an unknown path, as it is no part of the API.
+ * Answers unknown paths, other methods and errors as problems, and `/` with where to look: as a page
+ * for browsers, as JSON for programs. It is no part of the API.
  */
 function answerUnrouted(app: Hono<Env>, has_page: boolean, pages: Cors): void {
   app.notFound((c) => {
     const { path, method } = c.req;
-    if (has_page && path === '/' && method === 'GET' && asksForPage(c.req.header('accept'))) {
-      return frontPage(app.routes);
+    if (has_page && path === '/' && method === 'GET') {
+      return asksForPage(c.req.header('accept')) ? frontPage(app.routes) : c.json(LINKS);
     }
     if (!KNOWN.has(method)) {
       return fail(c, new RequestError('method_not_implemented', 'paths take GET, POST or DELETE'));

@@ -72,15 +72,19 @@ test('/ is a page for browsers, whose links all answer and whose policy allows i
   expect(page.headers.get('cache-control')).toBe('no-store');
 });
 
-test('/ is no path of the API: other clients and methods get 404', async () => {
-  for (const [headers, method] of [
-    [{ accept: '*/*' }, 'GET'],
-    [{ accept: 'application/json' }, 'GET'],
-    [PAGE, 'POST'],
-    [PAGE, 'DELETE'],
-    [{}, 'HEAD'],
-  ] as const) {
-    const reply = await ask('/', headers, method);
+test('/ tells programs where to look, and every path in it answers', async () => {
+  for (const headers of [{ accept: '*/*' }, { accept: 'application/json' }, {}] as const) {
+    const reply = await ask('/', headers);
+    expect([reply.status, reply.headers.get('content-type')]).toEqual([200, 'application/json']);
+    const { name, ...paths } = (await reply.json()) as Record<string, string>;
+    expect([name, Object.keys(paths)]).toEqual(['Kassa', ['docs', 'openapi', 'health']]);
+    for (const path of Object.values(paths)) expect((await ask(path)).status).toBe(200);
+  }
+});
+
+test('/ is no path of the API: other methods get 404', async () => {
+  for (const method of ['POST', 'DELETE'] as const) {
+    const reply = await ask('/', PAGE, method);
     expect([method, reply.status]).toEqual([method, 404]);
     expect(reply.headers.get('content-type')).toBe('application/problem+json');
   }
