@@ -199,9 +199,15 @@ export const keep = (
 
 /** A time in microseconds since 1970 as RFC 3339, in UTC. */
 export function timeOf(us: number): string {
-  const second = new Date(Math.floor(us / 1_000_000) * 1000).toISOString().slice(0, -5);
-  return `${second}.${String(us % 1_000_000).padStart(6, '0')}Z`;
+  const second = Math.floor(us / 1_000_000);
+  if (second !== formatted.second) {
+    formatted = { second, text: new Date(second * 1000).toISOString().slice(0, -4) };
+  }
+  return `${formatted.text}${String(us % 1_000_000).padStart(6, '0')}Z`;
 }
+
+/** The last second, up to its point: most times of a moment share it. */
+let formatted = { second: -1, text: '' };
 
 /** The metadata that are still to be written after these orders were cleared. */
 export const keptMetadata = (metadata: Metadata[], cleared: readonly string[]): Metadata[] =>

@@ -123,11 +123,13 @@ function measure(text: string) {
         break;
       case 0x45: // E
       case 0x65: // e, which `true` and `false` have too
-        has_fractions ||= /\d/.test(text.charAt(i - 1));
+        has_fractions ||= isDigit(text.charCodeAt(i - 1));
     }
   }
   return { names, values, depth: deepest, has_fractions };
 }
+
+const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
 
 /** Programs disagree on numbers with a point or an exponent: `9007199254740991.4` may round. */
 function wholeOnly(_: string, value: unknown, context?: { source?: string }): unknown {

@@ -5,6 +5,7 @@ import type { Outgoing, Responder } from './exchange.ts';
 import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS } from './message.ts';
 import { RequestReader } from './request-reader.ts';
 import { responseText } from './response-text.ts';
+import { takeTurn } from './turns.ts';
 
 /**
  * Between two requests, and for a client to take an answer. It is longer than proxies keep idle
@@ -49,6 +50,7 @@ export class Connection {
   #paused = false;
   #stopping = false;
   #finished = false;
+  #waits_its_turn = false;
 
   constructor(
     readonly socket: Socket,
@@ -61,8 +63,9 @@ export class Connection {
     if (this.#idle) this.#until = performance.now() + RECEIVE_MS;
     this.#idle = false;
     this.#reader.append(bytes);
-    if (this.#state === 'reading') void this.#serve();
-    else if (this.#reader.size > AHEAD_MAX_BYTES) this.#pause(true);
+    if (this.#reader.size <= AHEAD_MAX_BYTES) this.#serveInTurn();
+    else if (this.#state === 'answering') this.#pause(true);
+    else void this.#serve(); // at once, since the room for large bodies is limited
   }
 
   /** The socket has room again. */
@@ -78,6 +81,7 @@ export class Connection {
   /** The client sends no more, so an incomplete request stays incomplete. */
   finish(): void {
     this.#finished = true;
+    if (this.#waits_its_turn) return; // the bytes may be a complete request
     if (this.#state === 'ended' || (this.#state === 'reading' && !this.#reader.begun)) this.#end();
     else if (this.#state === 'reading') this.#refuse(malformed('the request ends too early'));
   }
@@ -111,8 +115,18 @@ export class Connection {
     else this.#refuse(notComplete());
   }
 
+  #serveInTurn(): void {
+    if (this.#waits_its_turn) return;
+    this.#waits_its_turn = true;
+    takeTurn(() => {
+      this.#waits_its_turn = false;
+      void this.#serve();
+    });
+  }
+
   /** Answers the complete requests, one after the other. */
   async #serve(): Promise<void> {
+    if (this.#state !== 'reading') return;
     const next = () => this.#reader.next(() => this.#send(CONTINUE));
     try {
       for (let whole = next(); whole; whole = next()) {

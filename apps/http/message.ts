@@ -49,11 +49,9 @@ export function readHead(bytes: Buffer): RequestHead | undefined {
     if (!BEGINNING.test(bytes.toString('latin1', 0, 40))) throw malformed(NO_REQUEST_LINE);
     return undefined;
   }
-  const text = bytes.toString('latin1', 0, end);
-  if (INVALID.test(text)) throw malformed('a control character, or a line that ends without CRLF');
-  const [first = '', ...lines] = text.split('\r\n');
-  const line = REQUEST_LINE.exec(first);
-  if (!line) throw malformed(NO_REQUEST_LINE);
+  const lines = bytes.toString('latin1', 0, end).split('\r\n');
+  const line = REQUEST_LINE.exec(lines[0] ?? '');
+  if (!line) throw invalid(lines, NO_REQUEST_LINE);
   const [, method = '', authority, target = '', version] = line;
   const headers = readFields(lines);
   const is_1_0 = version === '0';
@@ -74,8 +72,17 @@ const NO_REQUEST_LINE = 'the first line is not "METHOD /path HTTP/1.1"';
 /** How every request line begins, however little of it has arrived. TLS, for one, differs. */
 const BEGINNING = /^(?:\r$|[!#$%&'*+.^_`|~\w-]{0,32}(?:$| (?:$|\/|h)))/;
 
-/** Control characters other than the tab, and line ends that are not CRLF. */
-const INVALID = /[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
+/** A line that is not what it should be: what is worst about the whole head comes first. */
+const invalid = (lines: readonly string[], detail: string) =>
+  malformed(
+    lines.some((line) => INVALID.test(line))
+      ? 'a control character, or a line that ends without CRLF'
+      : detail,
+  );
+
+/** Control characters other than the tab: none is in a line, not even CR or LF. */
+const INVALID = /[^\t -~\x80-\xff]/;
+const FIELD = /^([!#$%&'*+.^_`|~\w-]+):([\t -~\x80-\xff]*)$/;
 const REQUEST_LINE =
   /^([!#$%&'*+.^_`|~\w-]{1,32}) (?:https?:\/\/([^/?#@]*))?(\/[!"$-~]*) HTTP\/1\.([01])$/;
 
@@ -123,25 +130,25 @@ export const notComplete = (): RequestError =>
   );
 
 function readFields(lines: readonly string[]): HeaderFields {
-  if (lines.length > FIELDS_MAX) {
+  if (lines.length - 1 > FIELDS_MAX) {
     throw new RequestError('head_too_large', `a request has at most ${FIELDS_MAX} header fields`);
   }
   const fields = new HeaderFields();
-  for (const line of lines) {
-    const colon = line.indexOf(':');
-    const name = line.slice(0, Math.max(0, colon));
-    if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(name)) throw malformed('a header is not "name: value"');
-    fields.add(name.toLowerCase(), trim(line, colon + 1));
+  for (let i = 1; i < lines.length; i++) {
+    const field = FIELD.exec(lines[i] ?? '');
+    if (!field) throw invalid(lines, 'a header is not "name: value"');
+    const [, name = '', value = ''] = field;
+    fields.add(name.toLowerCase(), trim(value));
   }
   return fields;
 }
 
 /** Removes spaces and tabs at both ends in linear time, unlike a regular expression. */
-function trim(line: string, from: number): string {
-  let [start, end] = [from, line.length];
-  while (start < end && isBlank(line.charCodeAt(start))) start++;
-  while (end > start && isBlank(line.charCodeAt(end - 1))) end--;
-  return line.slice(start, end);
+function trim(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
 }
 
 const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;

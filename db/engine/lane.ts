@@ -42,6 +42,8 @@ export interface LaneDependencies extends LaneConnectionDependencies {
 export class Lane {
   /** Batches that are not answered yet. */
   #under_way = 0;
+  /** Commands in the batch that was taken last. */
+  #size = 0;
   readonly #connection: LaneConnection;
   readonly #trouble: LaneTrouble;
   readonly #lock: FifoLock;
@@ -85,11 +87,14 @@ export class Lane {
     if (!this.#lock.free || this.#under_way >= UNDER_WAY_MAX) return false;
     if (this.#under_way === 0) return true;
     // A stale connection can be replaced only between batches.
-    return commands >= this.#limits.pipeline_min && !this.#connection.stale;
+    // As many as are being committed: callers fall into two equal groups, not into three small ones.
+    const enough = Math.max(this.#limits.pipeline_min, this.#size);
+    return commands >= enough && !this.#connection.stale;
   }
 
   async run(batch: Entry[]): Promise<void> {
     this.#under_way++;
+    this.#size = batch.length;
     try {
       await this.#commit(batch);
     } catch (cause) {

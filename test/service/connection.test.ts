@@ -129,6 +129,7 @@ test('empty lines do not keep a connection open', async () => {
   connection.receive(Buffer.from('\r\n'));
   await until(() => performance.now() > begun_at + 5, 'the next line');
   connection.receive(Buffer.from('\r\n'));
+  await new Promise((resolve) => setImmediate(resolve));
   connection.checkTime(begun_at + RECEIVE_MS - 1);
   expect(done.shut_down).toBe(false);
   connection.checkTime(begun_at + RECEIVE_MS + 4);
@@ -222,4 +223,26 @@ test('requests wait while the client does not read its answers, and all are answ
   socket.on('data', (bytes) => (length += bytes.length)).resume();
   await new Promise((resolve) => socket.on('close', resolve));
   expect([taken.length, Math.trunc(length / text.length)]).toEqual([asked, asked]);
+});
+
+test('a burst of requests is served a few at a time, so that other events come between', async () => {
+  [taken, text] = [[], ''];
+  const connections = Array.from({ length: 40 }, () => recorded().connection);
+  for (const one of connections) one.receive(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'));
+  expect(taken).toEqual([]);
+  let most = 0;
+  for (let before = 0; taken.length < connections.length; before = taken.length) {
+    await new Promise((resolve) => setImmediate(resolve));
+    most = Math.max(most, taken.length - before);
+  }
+  expect(most).toBeLessThanOrEqual(20);
+});
+
+test('a request whose client then sends no more is answered', async () => {
+  [taken, text] = [[], 'a'];
+  const { done, connection } = recorded();
+  connection.receive(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'));
+  connection.finish();
+  await until(() => done.written.length > 0, 'the answer');
+  expect(done.written[0]?.slice(0, 12)).toBe('HTTP/1.1 200');
 });

@@ -36,7 +36,15 @@ export interface Purchase {
 }
 
 /** Creates an order with its lines, and pays for it if asked: all of it, or nothing. */
-export const createOrder = ({ id, chosen, user_id, lines, ...purchase }: Purchase): Command => ({
+export const createOrder = ({
+  id,
+  chosen,
+  user_id,
+  lines,
+  checkout,
+  hold_s,
+  metadata,
+}: Purchase): Command => ({
   keys: {
     orders: chosen ? [id] : [],
     users: [user_id],
@@ -48,11 +56,7 @@ export const createOrder = ({ id, chosen, user_id, lines, ...purchase }: Purchas
     const basket = fill(rows, emptyOrder(id, user_id, rows.now_us), lines);
     if ('refusal' in basket) return chosen ? basket.refusal : withoutId(basket.refusal, id);
     const { order } = basket;
-    const { checkout, hold_s, metadata } = purchase;
-    const show = (order: Order, now_us = 0) => ({
-      ...orderOf(order, now_us),
-      ...(metadata && { metadata }),
-    });
+    const show = (order: Order, now_us?: number) => orderOf(order, now_us, metadata);
     let decision: Decision;
     if (checkout) decision = payFor(rows, order, show);
     else if (hold_s === undefined) decision = accept(show(order), { orders: [order] });

@@ -6,11 +6,12 @@ import { stateOf } from './state.ts';
 export function orderOf(order: Order, now_us = 0, metadata?: Record<string, string>) {
   const { id, user_id, lines, total_cost, refunded, held_until, created_at, paid_at } = order;
   const state = stateOf(order, now_us);
+  // JSON leaves out what is undefined.
   return {
     id,
     user_id,
     state,
-    ...(state === 'held' && { held_until: timeOfSecond(held_until ?? 0) }),
+    held_until: state === 'held' ? timeOfSecond(held_until ?? 0) : undefined,
     lines: lines
       .map(({ item_id, quantity, unit_price, refunded }) => ({
         item_id,
@@ -22,9 +23,9 @@ export function orderOf(order: Order, now_us = 0, metadata?: Record<string, stri
       .sort((a, b) => (a.item_id < b.item_id ? -1 : 1)),
     total_cost,
     refunded: refunded ?? 0,
-    ...(created_at !== null && { created_at: timeOf(created_at) }),
-    ...(paid_at !== null && { paid_at: timeOf(paid_at) }),
-    ...(metadata && { metadata }),
+    created_at: created_at === null ? undefined : timeOf(created_at),
+    paid_at: paid_at === null ? undefined : timeOf(paid_at),
+    metadata,
   };
 }
 

@@ -9,9 +9,9 @@ import { refund } from './refunds.ts';
 import { orderOf } from './show.ts';
 
 export const orderWrites: readonly Write[] = [
-  write(calls.create, (_, { id, lines = [], checkout = false, ...rest }) => {
-    const chosen = id !== undefined;
-    return createOrder({ id: id ?? crypto.randomUUID(), chosen, lines, checkout, ...rest });
+  write(calls.create, (_, { id, user_id, lines = [], checkout = false, hold_s, metadata }) => {
+    const made = { id: id ?? crypto.randomUUID(), chosen: id !== undefined };
+    return createOrder({ ...made, user_id, lines, checkout, hold_s, metadata });
   }),
   write(calls.setLines, ({ order_id }, { lines }) => setLines(order_id, lines)),
   write(calls.hold, ({ order_id }, { ttl_s }) => holdOrder(order_id, ttl_s)),

@@ -69,7 +69,7 @@ export const edgeMutants = [
   }),
   ...killedBy(['wire'], {
     'bytes behind a request are read while it is being answered':
-      "connection.ts: if (this.#state[- === 'reading'-]) void this.#serve();",
+      "connection.ts: [-if (this.#state !== 'reading') return;-]",
     'a chunked body has no limit':
       'chunked-body.ts: [-if (this.#length > this.max_bytes) throw tooLarge(this.max_bytes);-]',
     'a request has two lengths':
@@ -102,13 +102,15 @@ export const edgeMutants = [
       "chunked-body.ts: 'trailer' : 'data';\n    return [-false-]{+this.#missing === 0+};",
     'a chunk may be longer than its size':
       "chunked-body.ts: [-if (line !== '') throw malformed('a chunk is longer than its size');-]",
-    'lines may end with LF': 'message.ts: [-|\\r(?!\\n)|(?<!\\r)\\n-]/;',
+    'lines may end with LF': String.raw`message.ts: +):([\t{+\n+} -~\x80`,
   }),
   ...killedBy(['connection'], {
     'a client that does not read its answer delays a stop':
       'connection.ts: if ([-this.#unsent.length > 0 || -](this.#state',
     'a client that does not read an answer sent during a stop delays it':
       'connection.ts: [-if (this.#stopping) this.#hurry();\n    else -]this.#until',
+    'the end of a client overtakes its request':
+      'connection.ts: [-if (this.#waits_its_turn) return; // the bytes may be a complete request-]',
     'connections have no limit':
       'listen.ts: [-if (connections.size >= connections_max) return socket.terminate();-]',
     'a slow request has no time limit':
