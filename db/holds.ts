@@ -35,7 +35,7 @@ export const availableOf = (item: Item, now_us: number): number =>
 
 /** An item that is short, in the detail of a refusal. */
 export const namedWithHeld = (item_id: string, held: number): string =>
-  held > 0 ? `${item_id} (${held} of them held)` : item_id;
+  held > 0 ? `${item_id} (${held} held)` : item_id;
 
 /**
  * The item with one more hold, and without all that have expired; undefined if too little of it is

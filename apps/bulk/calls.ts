@@ -53,7 +53,8 @@ const unescaped = (path: string): string =>
 
 function unescapedSegment(segment: string): string {
   try {
-    return decodeURIComponent(segment);
+    const text = decodeURIComponent(segment);
+    return text.includes('/') ? segment : text;
   } catch {
     return segment; // no id has a `%`
   }

@@ -65,7 +65,7 @@ export class Connection {
     this.#reader.append(bytes);
     if (this.#reader.size <= AHEAD_MAX_BYTES) this.#serveInTurn();
     else if (this.#state === 'answering') this.#pause(true);
-    else void this.#serve(); // at once, since the room for large bodies is limited
+    else void this.#serve(); // at once: a large body must get its room, or be refused
   }
 
   /** The socket has room again. */
@@ -81,7 +81,7 @@ export class Connection {
   /** The client sends no more, so an incomplete request stays incomplete. */
   finish(): void {
     this.#finished = true;
-    if (this.#waits_its_turn) return; // the bytes may be a complete request
+    if (this.#waits_its_turn && this.#state === 'reading') return; // it may be a complete request
     if (this.#state === 'ended' || (this.#state === 'reading' && !this.#reader.begun)) this.#end();
     else if (this.#state === 'reading') this.#refuse(malformed('the request ends too early'));
   }

@@ -9,11 +9,12 @@ export interface FieldError {
 /** Errors that an answer names, at most, and those that its detail names. */
 const [ERRORS_MAX, DETAIL_MAX] = [20, 3];
 /**
- * Errors that are worth finding: a value may give two that are named as one. A body of 1 MiB has
- * room for 80,000, and to describe all of them would block the service for hundreds of milliseconds.
+ * Errors that are worth finding: twice as many as are named, since two may be the same sentence
+ * about the same field. A body of 1 MiB has room for 80,000, and to describe them all would block
+ * the service for hundreds of milliseconds.
  */
 export const FOUND_MAX = 2 * (ERRORS_MAX + DETAIL_MAX);
-/** Of many issues the last are looked at too: those of an object come after those within it. */
+/** The last issues are looked at too, as an object's own come after those of its fields. */
 const LAST = 5;
 /** Characters of a field's name that an answer repeats. */
 const NAME_MAX = 64;
@@ -22,17 +23,19 @@ const NAME_MAX = 64;
 export function factsOf(all: readonly FieldError[], whole: string) {
   // A value may break two rules that have one sentence.
   const errors = [...new Map(all.map((one) => [`${one.path} ${one.message}`, one])).values()];
-  const shown = errors
+  const named = mostTelling(errors);
+  const shown = named
     .slice(0, DETAIL_MAX)
     .map(({ path, message }) => `${path || whole}: ${message}`);
-  const detail = shown.join('; ') + others(errors.length - shown.length);
-  return { detail, facts: { errors: mostTelling(errors) } };
+  const detail = shown.join('; ') + others(errors.length - shown.length, all.length >= FOUND_MAX);
+  return { detail, facts: { errors: named } };
 }
 
-/** Not all errors were looked for if there are many. */
-function others(count: number): string {
-  if (count === 0) return '';
-  return count < ERRORS_MAX ? `; and ${count} more` : `; and at least ${ERRORS_MAX} more`;
+/** @param cut there may be more than were found */
+function others(count: number, cut: boolean): string {
+  if (count >= ERRORS_MAX) return `; and at least ${ERRORS_MAX} more`;
+  if (cut) return '; and more';
+  return count === 0 ? '' : `; and ${count} more`;
 }
 
 /** Of the errors that an answer has room for, those that many entries of a list repeat come last. */

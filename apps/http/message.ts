@@ -51,7 +51,7 @@ export function readHead(bytes: Buffer): RequestHead | undefined {
   }
   const lines = bytes.toString('latin1', 0, end).split('\r\n');
   const line = REQUEST_LINE.exec(lines[0] ?? '');
-  if (!line) throw invalid(lines, NO_REQUEST_LINE);
+  if (!line) throw malformedHead(lines, NO_REQUEST_LINE);
   const [, method = '', authority, target = '', version] = line;
   const headers = readFields(lines);
   const is_1_0 = version === '0';
@@ -72,8 +72,8 @@ const NO_REQUEST_LINE = 'the first line is not "METHOD /path HTTP/1.1"';
 /** How every request line begins, however little of it has arrived. TLS, for one, differs. */
 const BEGINNING = /^(?:\r$|[!#$%&'*+.^_`|~\w-]{0,32}(?:$| (?:$|\/|h)))/;
 
-/** A line that is not what it should be: what is worst about the whole head comes first. */
-const invalid = (lines: readonly string[], detail: string) =>
+/** A control character anywhere in the head is named first, whichever line was read. */
+const malformedHead = (lines: readonly string[], detail: string) =>
   malformed(
     lines.some((line) => INVALID.test(line))
       ? 'a control character, or a line that ends without CRLF'
@@ -136,7 +136,7 @@ function readFields(lines: readonly string[]): HeaderFields {
   const fields = new HeaderFields();
   for (let i = 1; i < lines.length; i++) {
     const field = FIELD.exec(lines[i] ?? '');
-    if (!field) throw invalid(lines, 'a header is not "name: value"');
+    if (!field) throw malformedHead(lines, 'a header is not "name: value"');
     const [, name = '', value = ''] = field;
     fields.add(name.toLowerCase(), trim(value));
   }

@@ -1,12 +1,12 @@
 /** Requests that have arrived at once are served a few at a time. */
 
 /**
- * So many that a turn costs little, and so few that it ends soon: an answer of the store that
- * arrives during a burst of requests is handled before the rest of them, and the store does not
- * wait for what to do next.
+ * Enough that a turn costs little, and few enough that it ends soon: an answer of the store that
+ * arrives during a burst is handled before the rest of the burst, so the store does not wait.
  */
 const AT_ONCE = 16;
 
+/** One queue for the process, as it has one event loop. */
 const waiting: (() => void)[] = [];
 
 /** Calls `serve` behind those that wait already, and behind the events that have arrived by now. */
@@ -15,7 +15,7 @@ export function takeTurn(serve: () => void): void {
 }
 
 function serveSome(): void {
-  for (const serve of waiting.slice(0, AT_ONCE)) serve();
-  waiting.splice(0, AT_ONCE);
+  const served = waiting.splice(0, AT_ONCE);
   if (waiting.length > 0) setImmediate(serveSome);
+  for (const serve of served) serve();
 }

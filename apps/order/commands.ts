@@ -140,7 +140,7 @@ export function payFor(rows: Rows, order: Order, show: Show): Decision {
     }
     items.push({ ...item, stock: item.stock - quantity });
   }
-  if (short.length > 0) return outOfStock(short, show !== shown);
+  if (short.length > 0) return outOfStock(short);
   return charge(order, user, items, rows.now_us, show);
 }
 

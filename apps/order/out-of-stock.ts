@@ -10,10 +10,9 @@ export interface Short {
   held: number;
 }
 
-/** @param tells_held the detail says how much others hold, as under /v1 */
-export function outOfStock(short: Short[], tells_held: boolean): Decision {
+export function outOfStock(short: Short[]): Decision {
   const sorted = short.sort((a, b) => (a.item_id < b.item_id ? -1 : 1));
-  const names = sorted.map(({ item_id, held }) => namedWithHeld(item_id, tells_held ? held : 0));
+  const names = sorted.map(({ item_id, held }) => namedWithHeld(item_id, held));
   const items = sorted.map(({ item_id, wanted, available }) => ({ item_id, wanted, available }));
   return refuse('out_of_stock', `not enough of ${names.join(', ')}`, { items });
 }

@@ -43,7 +43,7 @@ export class Lane {
   /** Batches that are not answered yet. */
   #under_way = 0;
   /** Commands in the batch that was taken last. */
-  #size = 0;
+  #last_batch = 0;
   readonly #connection: LaneConnection;
   readonly #trouble: LaneTrouble;
   readonly #lock: FifoLock;
@@ -86,15 +86,14 @@ export class Lane {
   takes(commands: number): boolean {
     if (!this.#lock.free || this.#under_way >= UNDER_WAY_MAX) return false;
     if (this.#under_way === 0) return true;
-    // A stale connection can be replaced only between batches.
-    // As many as are being committed: callers fall into two equal groups, not into three small ones.
-    const enough = Math.max(this.#limits.pipeline_min, this.#size);
-    return commands >= enough && !this.#connection.stale;
+    // As many as the batch before: two groups of callers of equal size, not three small ones.
+    const enough = Math.max(this.#limits.pipeline_min, this.#last_batch);
+    return commands >= enough && !this.#connection.stale; // replaced only between batches
   }
 
   async run(batch: Entry[]): Promise<void> {
     this.#under_way++;
-    this.#size = batch.length;
+    this.#last_batch = batch.length;
     try {
       await this.#commit(batch);
     } catch (cause) {

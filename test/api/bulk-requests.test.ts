@@ -43,6 +43,12 @@ test.each<[what: string, call: unknown, path: string, message: RegExp]>([
     /^user_id must be/,
   ],
   [
+    'an escaped slash',
+    { method: 'POST', path: '/v1/users/u%2Fdeposits', body: { amount: 1 } },
+    'calls[1].path',
+    /write of \/v1/,
+  ],
+  [
     'what is escaped twice',
     { method: 'POST', path: '/v1/users/%2570u/deposits', body: { amount: 1 } },
     'calls[1].path',

@@ -7,13 +7,14 @@ import type { Connection, Sql } from '../../db/connection/connection.ts';
 import { connectionOn } from '../../db/connection/link.ts';
 import { FifoLock } from '../../db/engine/fifo-lock.ts';
 import { groupCommit } from '../../db/engine/group-commit.ts';
+import type { EngineLimits } from '../../db/engine/limits.ts';
 import { type SimStatement, sqlTag } from '../proofs/simulation/sql.ts';
 import { Schedule } from '../proofs/simulation/time.ts';
 import { storeUrl } from '../support/databases.ts';
 import { seeded } from '../support/report.ts';
 
 const INTERVAL_MS = 200;
-const limits = {
+const usual: EngineLimits = {
   ...storeOptions(readConfig({}), storeUrl(), 'test'),
   ...{ lanes: 4, lanes_interval_ms: INTERVAL_MS, batch_max: 4, pipeline_min: 1000 },
 };
@@ -24,10 +25,11 @@ interface StoreKind {
   gated?: boolean;
   /** Its transactions run one at a time. */
   serial?: boolean;
+  limits?: Partial<EngineLimits>;
 }
 
 /** An engine on a store whose transactions take 20 ms each; `open` are its connections. */
-function stage({ gated = false, serial = false, countLanes }: StoreKind) {
+function stage({ gated = false, serial = false, countLanes, limits }: StoreKind) {
   const schedule = new Schedule(seeded(7));
   const clock = schedule.clock();
   const open = new Set<Connection>();
@@ -59,7 +61,7 @@ function stage({ gated = false, serial = false, countLanes }: StoreKind) {
     return connection;
   };
   const deps = { connect, prefetch: async () => new Map(), marker_service: 'order', log } as const;
-  const engine = groupCommit({ ...deps, clock, countLanes }, limits);
+  const engine = groupCommit({ ...deps, clock, countLanes }, { ...usual, ...limits });
 
   /** Clients that call again as soon as they are answered. @returns the lanes of each interval */
   const load = async (clients: number, intervals: number): Promise<number[]> => {
@@ -119,4 +121,15 @@ test('behind the gate of PostgreSQL a second lane is never tried', () =>
   play({ gated: true }, async ({ open, load }) => {
     expect(new Set(await load(32, 100))).toEqual(new Set([1]));
     expect(open.size).toBe(1);
+  }));
+
+test('behind a commit goes a batch of as many commands, not a smaller one', () =>
+  play({ limits: { lanes: 1, lanes_interval_ms: 0, pipeline_min: 1 } }, async (at) => {
+    const batchOf = async (at_ms: number) => {
+      await at.schedule.pause(at_ms);
+      return (await at.engine.submit(command)).batch;
+    };
+    // The first commits from 20 to 30 ms, the four behind it from 50 to 60 ms.
+    const times = [0, 1, 1, 1, 1, 53, 53, 53, 55];
+    expect(await Promise.all(times.map(batchOf))).toEqual([1, 4, 4, 4, 4, 4, 4, 4, 4]);
   }));

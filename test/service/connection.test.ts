@@ -225,7 +225,7 @@ test('requests wait while the client does not read its answers, and all are answ
   expect([taken.length, Math.trunc(length / text.length)]).toEqual([asked, asked]);
 });
 
-test('a burst of requests is served a few at a time, so that other events come between', async () => {
+test('a burst of requests is served a few at a time', async () => {
   [taken, text] = [[], ''];
   const connections = Array.from({ length: 40 }, () => recorded().connection);
   for (const one of connections) one.receive(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'));

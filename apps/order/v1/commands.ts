@@ -61,8 +61,8 @@ export const createOrder = ({
     if (checkout) decision = payFor(rows, order, show);
     else if (hold_s === undefined) decision = accept(show(order), { orders: [order] });
     else decision = holdLines(rows, order, hold_s, show);
-    const named = chosen ? decision : withoutId(decision, id);
-    return withChanges(named, keep('order', id, metadata));
+    const told = chosen ? decision : withoutId(decision, id);
+    return withChanges(told, keep('order', id, metadata));
   },
 });
 
@@ -70,7 +70,7 @@ export const createOrder = ({
 function withoutId(decision: Decision, id: string): Decision {
   if (!('outcome' in decision) || !('refusal' in decision.outcome)) return decision;
   const { detail } = decision.outcome;
-  const told = detail.replace(`order ${id}`, 'the order').replace(id, 'the order');
+  const told = detail.replaceAll(`order ${id}`, 'the order').replaceAll(id, 'the order');
   return { ...decision, outcome: { ...decision.outcome, detail: told } };
 }
 

@@ -70,7 +70,7 @@ export function holdLines(rows: Rows, order: Order, ttl_s: number, show: typeof 
       short.push({ item_id, wanted: quantity, available, held: item.stock - available });
     }
   }
-  if (short.length > 0) return outOfStock(short, true);
+  if (short.length > 0) return outOfStock(short);
   const held = { ...order, held_until };
   return accept(show(held, now_us), {
     orders: [held],

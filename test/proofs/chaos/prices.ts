@@ -2,11 +2,11 @@
  * Clients that change the price of an item of their own and buy it: an order has a price that the
  * item had during the purchase. The audit cannot tell, since the store keeps no old prices.
  */
-import { type Client as Api, openClient } from '../../../apps/client/client.ts';
+import type { Client as Api } from '../../../apps/client/client.ts';
 import { type Client, isAnswer } from '../../support/client.ts';
 import { seeded } from '../../support/report.ts';
-import { newKey, pick, type Random } from './send.ts';
-import { GIVE_UP_MS, refusalOf } from './transfers.ts';
+import { newKey, type Random } from './send.ts';
+import { apiOf, refusalOf } from './transfers.ts';
 import type { Violation } from './verify.ts';
 
 /** An item whose prices only rise, so that a lost change or an old price shows. */
@@ -31,17 +31,12 @@ export async function changePrices(
 ): Promise<{ items: Priced[]; violations: Violation[] }> {
   const violations: Violation[] = [];
   const random = seeded(seed * 100 + 77);
-  const api = openClient(ANY, {
-    deadline_ms: GIVE_UP_MS,
-    fetch: (url, init) => fetch(pick(clients, random).urlOf(url.slice(ANY.length)), init),
-  });
+  const api = apiOf(clients, random);
   const items = await Promise.all(
     Array.from({ length: ITEMS }, () => runItem(api, random, think_ms, stopped, violations)),
   );
   return { items: items.flatMap((item) => item ?? []), violations };
 }
-
-const ANY = 'http://kassa';
 
 async function runItem(
   api: Api,
@@ -93,7 +88,10 @@ export async function checkPrices(items: readonly Priced[], client: Client): Pro
     const known = await client.get(`/v1/items/${item_id}`);
     const price = isAnswer(known) ? Number(known.body.price) : Number.NaN;
     if (price >= sure && price <= asked) continue;
-    violations.push({ where: `item ${item_id}`, what: `has the price ${price}, not ${sure}` });
+    violations.push({
+      where: `item ${item_id}`,
+      what: `has the price ${price}, not one from ${sure} to ${asked}`,
+    });
   }
   return violations;
 }

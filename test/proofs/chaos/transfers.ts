@@ -31,13 +31,16 @@ export const transfer = (
   Promise.all(
     Array.from({ length: CLIENTS }, (_, i) => {
       const random = seeded(seed * 100 + i);
-      const api = openClient(ANY, {
-        deadline_ms: GIVE_UP_MS,
-        fetch: (url, init) => fetch(pick(clients, random).urlOf(url.slice(ANY.length)), init),
-      });
-      return transferAsOne(api, random, think_ms, stopped);
+      return transferAsOne(apiOf(clients, random), random, think_ms, stopped);
     }),
   );
+
+/** The product's client, whose attempts each go to one of the replicas. */
+export const apiOf = (clients: readonly Client[], random: Random): Api =>
+  openClient(ANY, {
+    deadline_ms: GIVE_UP_MS,
+    fetch: (url, init) => fetch(pick(clients, random).urlOf(url.slice(ANY.length)), init),
+  });
 
 const ANY = 'http://kassa';
 

@@ -119,6 +119,8 @@ test('a purchase in one call is one paid order, and all money and units that mov
   expect(broken([short, short], [10, 5, 4])).toEqual([]);
   expect(broken([short, short], [10, 5, 0])).toEqual(['bought_wrongly']);
   expect(broken([poor, poor], [10, 5, 0])).toEqual(['bought_wrongly']);
+  expect(broken([ok, short], [4, 3, 0])).toEqual(['bought_wrongly']);
+  expect(broken([poor, short], [0, 0, 0])).toContain('bought_wrongly');
   expect(broken([ok, { ...ok, body: { ...made, id: 'q' } }], [4, 3, 0])).toEqual([
     'bought_wrongly',
   ]);

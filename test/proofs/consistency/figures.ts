@@ -31,8 +31,8 @@ export const FIGURES = {
   held_unpaired: 'units held, other than in held orders',
   held_beyond: 'units held beyond the stock',
   bought_wrongly: 'one-call purchases done or refused wrongly',
-  bought_unpaired: 'money and units at the end, other than in paid orders',
-  bought_beyond: 'money and units of one-call purchases that nobody had',
+  bought_unpaired: 'money and units that moved, but are in no paid order',
+  bought_beyond: 'credit below 0, or units held beyond the stock, after those',
 } as const;
 
 export type Figure = keyof typeof FIGURES;

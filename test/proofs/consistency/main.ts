@@ -40,9 +40,9 @@ const HELP = `Sends many concurrent checkouts, then compares the answers with th
 
 A run has two plans. In "singles", the course's plan, each order has one random item. In "baskets"
 orders have several items and quantities; there is stock for half of them, and some users cannot
-pay. Each order is checked out twice ("again"). At last
-every third paid order is refunded, the orders left open compete for holds, and a third of all
-orders is bought once more, in one call each, where the deployment has /v1.
+pay. Each order is checked out twice ("again"). Finally, where the deployment has /v1, every third
+paid order is refunded, the orders left open compete for holds, and a third of all orders are
+bought again, each in one call.
 Exit code 0: all figures are 0; 1: some are not; 2: the test could not run.`;
 
 /** Bun reads this limit once, at its start. */

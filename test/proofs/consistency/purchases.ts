@@ -66,7 +66,7 @@ export function purchaseFigures({ plan, ids, holds, purchases }: Evidence) {
   };
 }
 
-/** A refused purchase may succeed when it is repeated, but there is one order, as it was asked for. */
+/** Both requests have one answer, since they have one key; and there is one order, as asked for, or none. */
 function isWrong(
   { orders }: Plan,
   ids: Ids,
@@ -77,9 +77,11 @@ function isWrong(
   const done = told.filter(isDone);
   if (!its || told.some((one) => !isDone(one) && !isRefused(one))) return true;
   if (done.length > 0) {
+    if (done.length < told.length) return true;
     const same = done.every(({ body }) => body?.id === made?.id && body?.state === 'paid');
     return !same || made?.state !== 'paid' || !isAsked(its, ids, made);
   }
+  if (new Set(told.map((one) => isRefused(one) && one.body?.code)).size > 1) return true;
   // Credit and available stock only fall, so if they suffice afterwards, they sufficed before.
   return told.some((one) => {
     const code = isRefused(one) ? one.body?.code : undefined;

@@ -110,7 +110,7 @@ export const edgeMutants = [
     'a client that does not read an answer sent during a stop delays it':
       'connection.ts: [-if (this.#stopping) this.#hurry();\n    else -]this.#until',
     'the end of a client overtakes its request':
-      'connection.ts: [-if (this.#waits_its_turn) return; // the bytes may be a complete request-]',
+      "connection.ts: [-if (this.#waits_its_turn && this.#state === 'reading') return;-]",
     'connections have no limit':
       'listen.ts: [-if (connections.size >= connections_max) return socket.terminate();-]',
     'a slow request has no time limit':

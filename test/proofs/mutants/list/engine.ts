@@ -151,6 +151,8 @@ export const engineMutants = [
     'lanes that prolong locks are kept': 'lane-count.ts: const LOCK_GROWTH = [-1.5-]{+3+};',
   }),
   ...killedBy(['lane-use'], {
+    'a small batch is sent behind a large one':
+      'lane.ts: Math.max(this.#limits.pipeline_min, [-this.#last_batch-]{+0+})',
     'further lanes are tried behind the gate':
       'lane-use.ts: [-if (all.some((lane) => lane.gated)) return;-]',
     'unused lanes keep their connections':
