@@ -75,7 +75,7 @@ test.each([1, 40])(
 );
 
 test('a lane that always pipelines batches replaces its connection too', async () => {
-  const kassa = start({ CONNECTION_LIFETIME_MS: 60, LANES: 1 });
+  const kassa = start({ CONNECTION_LIFETIME_MS: 60, LANES: 1, BATCH_MAX: 4 });
   const user_id = await kassa.newUser();
   const fund = () => kassa.post(`/payment/add_funds/${user_id}/1`);
   const funded = await repeat(40, fund, () => opened > 10);

@@ -19,7 +19,7 @@ interface Pair {
 const CREDIT = 50;
 const CLIENTS = 4;
 /** How long a call goes on without an answer. Faults end sooner, so then the sum is unknown. */
-export const GIVE_UP_MS = 60_000;
+const GIVE_UP_MS = 60_000;
 
 /** @param clients of the replicas, of which each attempt takes one */
 export const transfer = (
