@@ -34,7 +34,10 @@ export function callReader(writes: readonly Write[]): (calls: readonly Given[]) 
         const match = pattern.exec(path);
         if (match) return read(write, match.slice(1), given.body, ['calls', index], errors);
       }
-      errors.push({ path: `calls[${index}].path`, message: NO_WRITE });
+      errors.push({
+        path: `calls[${index}].path`,
+        message: given.path.includes('?') ? QUERY : NO_WRITE,
+      });
       return [];
     };
     const ready: Ready[] = [];
@@ -61,6 +64,7 @@ function unescapedSegment(segment: string): string {
 }
 
 const NO_WRITE = 'must be the path of a write of /v1 that takes this method, and not /v1/bulk';
+const QUERY = 'must be the path of a write of /v1, without a query';
 
 function read(
   { call, commandFor }: Write,

@@ -59,7 +59,7 @@ export const PARAMETERS: Json = {
     name: 'Idempotency-Key',
     in: 'header',
     description:
-      'Makes a write safe to repeat. The first answer under a key is recorded together with its effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once their cause is gone, use a new key. The same key with another body is 422. Users, items, and orders with bulk each have their own keys.',
+      'Makes a write safe to repeat. The first answer under a key is recorded together with its effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once their cause is gone, use a new key. The same key with another body is 422: every byte of the body counts. Users, items, and orders with bulk each have keys of their own, which path calls share: a key used for a user and then for an order is another key.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x20-\\x7e]+$' },
   },
   'If-None-Match': {

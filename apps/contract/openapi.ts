@@ -15,7 +15,7 @@ export const TAGS = {
   path_orders: 'Path calls: orders and checkout',
   path_payment: 'Path calls: users, their credit, and payments',
   path_stock: 'Path calls: items, their price and stock',
-  health: 'Whether a process runs and can serve',
+  health: 'Health checks',
 } as const satisfies Record<Call['tag'], string>;
 
 /** Answers that many calls have, by the names of OpenAPI's components. */
@@ -101,8 +101,8 @@ export function openApi(version: string): Json {
 }
 
 const ABOUT = `Amounts are whole numbers of the smallest unit, such as cents. After a 4xx, or a 503 other than
-\`outcome_unknown\`, nothing has changed. If an answer has \`Retry-After\`, send the call again. A call with an
-\`Idempotency-Key\` may always be sent again: it takes effect once.`;
+\`outcome_unknown\`, nothing has changed. If an answer has \`Retry-After\`, wait that many seconds, then send the call
+again. A call with an \`Idempotency-Key\` may always be sent again: it takes effect once.`;
 
 function operation(call: Call, method: Method): Json {
   const { name, tag, summary, description, params, body, query, status = 200, answer } = call;

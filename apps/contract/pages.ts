@@ -7,7 +7,7 @@ const CURSOR = 'must be the `next` of a page of this list';
 
 /** The parameters of every list. */
 export const page = {
-  limit: whole(1, LIMIT_MAX).default(100).describe('The most entries that a page may have.'),
+  limit: whole(1, LIMIT_MAX).default(100).describe('The maximum number of entries in a page.'),
   after: z
     .string()
     .regex(/^[\w-]{1,400}$/, CURSOR)

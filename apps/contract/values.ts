@@ -7,7 +7,7 @@ const ROWS_MAX = 1_000_000;
 export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 
 const ID = 'must be 1-64 of the characters A-Z a-z 0-9 _ -';
-export const id = z.string(ID).regex(/^[A-Za-z0-9_-]{1,64}$/, ID);
+export const id = z.string(present(ID)).regex(/^[A-Za-z0-9_-]{1,64}$/, ID);
 export const user_id = id.describe('The id of a user.');
 export const item_id = id.describe('The id of an item.');
 export const order_id = id.describe('The id of an order.');
@@ -35,14 +35,27 @@ export const amount = parameter(1, PARAMETER_MAX);
 export const startingValue = parameter(0, PARAMETER_MAX);
 /** The rows of a batch_init. */
 export const rowCount = parameter(1, ROWS_MAX);
+/** What people should know before they send the form of a batch_init. */
+export const warning = (rows: string): string =>
+  `Warning: it replaces the ${rows} 0 … n-1 of this store, so 0 to 9 with the n = 10 of the form on /docs.`;
 
 /** A whole number in a JSON body. @param more what it must be beside that */
 export function wholeNumber(low: number, high: number, more = '') {
   const range = `must be a whole number from ${low} to ${high}${more}`;
   // The reader of bodies makes NaN of `1.0`, `1e2` and `1.5`: see bodies.ts.
   const error = ({ input }: { input?: unknown }) =>
-    Number.isNaN(input) ? `${range}, written without a decimal point or an exponent` : range;
+    Number.isNaN(input)
+      ? `${range}, written without a decimal point or an exponent`
+      : present(range).error({ input });
   return z.int({ error }).min(low, { error }).max(high, { error });
+}
+
+/** What a field must be, for types of zod. A field that is missing is told apart. */
+export function present(must_be: string) {
+  return {
+    error: ({ input }: { input?: unknown }) =>
+      input === undefined ? `is missing: ${must_be}` : must_be,
+  };
 }
 
 /** The same, up to the largest balance. */
@@ -69,4 +82,6 @@ export const metadata = z
   })
   .refine((data) => Object.keys(data).length <= KEYS_MAX, `must have at most ${KEYS_MAX} entries`)
   .meta({ maxProperties: KEYS_MAX })
-  .describe('Your own data: text values by name. Set on creation; it cannot be changed.');
+  .describe(
+    'Your own data: text values by name. Set on creation; it cannot be changed. Only the answers of create, get and list have it.',
+  );

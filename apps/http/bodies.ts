@@ -30,13 +30,17 @@ export function readBody<T extends z.ZodType>(
 ): z.output<T> {
   const content_type = headers.get('content-type') ?? '';
   if (!/^application\/json *(?:; *charset=(?:utf-8|"utf-8") *)?$/i.test(content_type)) {
-    throw new RequestError('unsupported_type', 'send a JSON object as application/json, in UTF-8');
+    const detail = body.length > 0 ? OTHER_TYPE : NO_BODY;
+    throw new RequestError('unsupported_type', detail);
   }
   const values_max = VALUES_MAX * (body_max_bytes / BODY_MAX_BYTES);
   const result = type.safeParse(parse(body, values_max));
   if (result.success) return result.data;
   throw invalidBody(fieldErrors(result.error, 'field'));
 }
+
+const OTHER_TYPE = 'send a JSON object as application/json, in UTF-8';
+const NO_BODY = 'send a JSON body with Content-Type: application/json';
 
 /** @param errors at least one */
 export function invalidBody(errors: readonly FieldError[]): RequestError {

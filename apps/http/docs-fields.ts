@@ -7,7 +7,7 @@ import { AMOUNT_MAX } from '../contract/values.ts';
 export interface Schema {
   type?: string;
   const?: unknown;
-  enum?: unknown[];
+  enum?: unknown[] | undefined;
   default?: unknown;
   examples?: unknown[];
   description?: string;
@@ -35,7 +35,9 @@ export interface Field {
 
 /** The fields of an object, each followed by those within it: `lines`, `lines[].item_id`. */
 export const fieldsOf = (type: z.ZodType, io: 'input' | 'output' = 'output'): Field[] =>
-  within(schemaOf(type, io), '');
+  fieldsIn(schemaOf(type, io));
+
+export const fieldsIn = (schema: Schema): Field[] => within(schema, '');
 
 const within = ({ properties = {}, required = [] }: Schema, before: string): Field[] =>
   Object.entries(properties).flatMap(([key, schema]): Field[] => {

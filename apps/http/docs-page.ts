@@ -1,13 +1,12 @@
 /** `/docs` for people: every call of the contract, and a form that sends it to this server. */
 import { html, raw } from 'hono/html';
-import { adviceOn } from '../contract/advice.ts';
 import { CALLS } from '../contract/calls.ts';
 import { TAGS } from '../contract/openapi.ts';
-import { CODES, PROBLEMS, RETRY_LATER } from '../contract/problems.ts';
 import { ORDER_REASONS, OTHER_REASONS, WHOSE_REASON } from '../contract/v1/movement.ts';
 import { EVENTS } from '../contract/v1/order.ts';
 import { callSection } from './docs-call.ts';
 import { prose } from './docs-fields.ts';
+import { problems } from './docs-problems.ts';
 import { SCRIPT, STYLE } from './docs-script.ts';
 import { POLICY } from './response-text.ts';
 
@@ -29,9 +28,10 @@ const page = async () => html`<!doctype html>
 <title>Kassa: the API</title>
 <style>${raw(STYLE)}</style>
 <h1>The API of Kassa</h1>
-<p>Every call, with its fields and a form that sends it to this server. Sent from top to bottom, the
-forms all succeed, on an empty store too: ids from the answers fill the fields below. The same for
-programs is <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
+<p>Every call, with its fields and a form that sends it to this server. If you send the forms from top
+to bottom, all of them succeed, even on an empty store: each answer's ids are filled into the forms
+below it. The forms of batch_init replace the rows 0 to 9 of this store. Programs can read the same in
+<a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
 <ul>
 ${Object.entries(TAGS).map(([tag, title]) => html`<li><a href="#${tag}">${title}</a>\n`)}<li><a href="#problems">Problems, and what to do</a>
 <li><a href="#words">Reasons of movements, types of history</a>
@@ -66,16 +66,22 @@ failures <code>application/problem+json</code>.</li>
 an exponent.</li>
 <li>The <code>id</code> in an answer is the <code>user_id</code>, <code>item_id</code>,
 <code>order_id</code> or <code>refund_id</code> of later calls.</li>
-<li>A call that creates something answers 201, with its path in <code>Location</code>. Reading a single
-user, item or order answers an <code>ETag</code>: with <code>If-None-Match</code> the answer is 304 if
-nothing has changed.</li>
-<li>Lists answer pages. While <code>has_more</code> is true, send the <code>next</code> of a page as the
-<code>after</code> of the following call.</li>
+<li>A call that creates something answers 201, with its path in <code>Location</code>. The answer to
+reading one user, item or order has an <code>ETag</code>: with <code>If-None-Match</code> the answer is
+304 if nothing has changed.</li>
+<li>Lists come in pages. While <code>has_more</code> is true, send the page's <code>next</code> as
+<code>after</code> in the next call.</li>
+<li><code>metadata</code> is only in the answers of the calls that create, get and list.</li>
 <li>After a 4xx, or a 503 other than <code>outcome_unknown</code>, nothing has changed. If an answer
-has <code>Retry-After</code>, send the call again.</li>
+has <code>Retry-After</code>, wait that many seconds, then send the call again.</li>
 <li>With an <code>Idempotency-Key</code> (1 to 255 printable characters) a write may always be sent
 again: its first answer is recorded with its effect, and repeated for 24 hours. Refusals (404, 409)
-are recorded too: once the cause is gone, use a new key. The same key with another body is 422.</li>
+are recorded too: once the cause is gone, use a new key. The same key with another body is 422:
+every byte of the body counts.</li>
+<li>Users, items, and orders with bulk each have keys of their own, and the path calls of the same
+service share them: a key used for a user and then for an order is another key.</li>
+<li>Every answer has an <code>X-Request-Id</code>: yours, if you sent one, which leads to the log line of
+the service. A repeated answer has <code>Idempotency-Replayed: true</code>.</li>
 <li>New programs should use /v1. The path calls carry everything in the path; both work on the same
 users, items and orders.</li>
 </ul>`;
@@ -106,22 +112,6 @@ try {
   if (!(error instanceof KassaError)) throw error;
   console.log(error.code, error.facts);
 }</pre>`;
-
-function problems() {
-  const sorted = CODES.toSorted((a, b) => PROBLEMS[a].status - PROBLEMS[b].status);
-  return html`<h2 id="problems">Problems, and what to do</h2>
-<p>A failure is a problem (RFC 9457). Programs should look at its <code>code</code>, which is stable;
-<code>detail</code> is for people. With <code>Retry-After</code>: ${[...RETRY_LATER].map(
-    (code, i) => html`${i > 0 ? ', ' : ''}<code>${code}</code>`,
-  )}.</p>
-<table>
-<tr><th>Code<th>Meaning<th>What to do
-${sorted.map((code) => {
-  const { meaning, action } = adviceOn(code);
-  return html`<tr id="${code}"><td>${PROBLEMS[code].status} <code>${raw(code.replaceAll('_', '_<wbr>'))}</code><td>${prose(meaning)}<td>${prose(action)}
-`;
-})}</table>`;
-}
 
 const wordsOf = (caption: string, words: Readonly<Record<string, string>>) => html`<table>
 <caption>${caption}</caption>

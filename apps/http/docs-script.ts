@@ -28,6 +28,8 @@ export const SCRIPT = `const EXAMPLES = ${JSON.stringify(EXAMPLE_IDS)};
 const known = {};
 const fields = [...document.querySelectorAll('form input[required], form textarea')];
 const removes = ({ dataset }) => dataset.method === 'DELETE' && dataset.path.endsWith('/{order_id}');
+const program = document.querySelector('#client ~ pre');
+program.textContent = program.textContent.replace('http://127.0.0.1:8000', location.origin);
 addEventListener('input', ({ target }) => { target.mine = target.value !== ''; });
 function learn(path, answer, sent) {
   if (path.endsWith('/bulk')) {

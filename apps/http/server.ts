@@ -125,7 +125,8 @@ function answerUnrouted(app: Hono<Env>, has_page: boolean, pages: Cors): void {
       return asksForPage(c.req.header('accept')) ? frontPage(app.routes) : c.json(LINKS);
     }
     if (!KNOWN.has(method)) {
-      return fail(c, new RequestError('method_not_implemented', 'paths take GET, POST or DELETE'));
+      const detail = path.startsWith('/v1/') ? METHODS_OF_V1 : 'paths take GET, POST or DELETE';
+      return fail(c, new RequestError('method_not_implemented', detail));
     }
     const taken = METHODS.filter((method) => app.router.match(method, path)[0].length > 0);
     const methods = taken.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
@@ -142,6 +143,7 @@ function answerUnrouted(app: Hono<Env>, has_page: boolean, pages: Cors): void {
 }
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+const METHODS_OF_V1 = 'paths under /v1 take GET, HEAD, POST, PUT, PATCH or DELETE';
 /** The methods of RFC 9110 and RFC 5789. */
 const KNOWN = new Set([...METHODS, 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT']);
 

@@ -54,7 +54,13 @@ test.each<[what: string, call: unknown, path: string, message: RegExp]>([
     'calls[1].path',
     /^user_id must be/,
   ],
-  ['no path', { method: 'POST' }, 'calls[1].path', /^must be a path/],
+  ['no path', { method: 'POST' }, 'calls[1].path', /^is missing: must be a path/],
+  [
+    'a query',
+    { method: 'POST', path: '/v1/users?a=1', body: {} },
+    'calls[1].path',
+    /without a query$/,
+  ],
   [
     'a key of its own',
     { method: 'POST', path: '/v1/users', idempotency_key: 'a' },

@@ -52,6 +52,8 @@ test.skipIf(!opened)(
       expect(user?.[2]).toContain('\n200\n{\n  "id": "'); // pretty-printed
     }
     expect(faults).toEqual([]);
+    const program = await page?.textContent('#client ~ pre');
+    expect(program).toContain(`openClient('${server.url.origin}')`);
   },
 );
 
@@ -93,7 +95,7 @@ test('it tells every field of every call as /openapi.json does, and stays small'
 test('a row has type, presence, limits, default and meaning; a choice of values is a list', async () => {
   const { text } = await kassa.get('/docs');
   const rows = [
-    '<tr><td><code>limit</code><td>integer, optional<br>1 to 1000; default <code>100</code><td>The most',
+    '<tr><td><code>limit</code><td>integer, optional<br>1 to 1000; default <code>100</code><td>The maximum',
     '<tr><td><code>amount</code><td>integer, required<br>1 to 2^53-1<td>What to add.',
     '<tr><td><code>lines[].item_id</code><td>string, required<br><code>^[A-Za-z0-9_-]{1,64}$</code><td>',
     '<tr><td><code>ttl_s</code><td>integer, required<br>1 to 86400<td>',
@@ -120,6 +122,17 @@ test('it says of every code what it means and what to do, and sorts the refusals
   );
   expect(refused.length).toBeGreaterThan(20);
   for (const list of refused) expect(list.split(', ').toSorted().join(', ')).toBe(list);
+});
+
+test('its problem is the one that the service answers', async () => {
+  const headers = { 'content-type': 'application/json', 'x-request-id': 'c3f1' };
+  const { status, body } = await kassa.call('POST', '/v1/items', headers, '{}');
+  expect([status, body.code]).toEqual([400, 'invalid_body']);
+  const { text } = await kassa.get('/docs');
+  expect(words(text)).toContain(words(JSON.stringify(body, null, 2)));
+  for (const name of ['errors[].message', 'items[].available', 'shortfall', 'index', 'stock']) {
+    expect(text).toContain(`<code>${name}</code>`);
+  }
 });
 
 test('every link within it leads somewhere', async () => {

@@ -73,7 +73,7 @@ test.each<[what: string, body: string, code: string, detail: RegExp]>([
 test('an unknown field is named beside one that is missing', async () => {
   const reply = await post('/v1/items', { prize: 1 });
   refused(reply, 400, 'invalid_body', {
-    detail: expect.stringMatching(/^price: must be .*; prize: there is no such field$/),
+    detail: expect.stringMatching(/^price: is missing: must be .*; prize: there is no such field$/),
     errors: [
       { path: 'price', message: expect.stringContaining('must be') },
       { path: 'prize', message: 'there is no such field' },
@@ -96,6 +96,34 @@ test.each([
 ])('a body of type %p is 415', async (type) => {
   const headers = type ? { 'content-type': type } : {};
   refused(await kassa.call('POST', '/v1/users', headers, '{}'), 415, 'unsupported_type');
+});
+
+test('a body without a type is told how to be sent, and so is none', async () => {
+  const none = await kassa.call('POST', '/v1/users');
+  refused(none, 415, 'unsupported_type', {
+    detail: 'send a JSON body with Content-Type: application/json',
+  });
+  const one = await kassa.call('POST', '/v1/users', {}, '{}');
+  refused(one, 415, 'unsupported_type', { detail: expect.stringContaining('in UTF-8') });
+});
+
+test('what is missing is told apart from what is wrong', async () => {
+  const { body } = await order({ lines: [{ item_id: 1 }] });
+  const ID = 'must be 1-64 of the characters A-Z a-z 0-9 _ -';
+  expect(body.errors).toEqual([
+    { path: 'user_id', message: `is missing: ${ID}` },
+    { path: 'lines[0].item_id', message: ID },
+    {
+      path: 'lines[0].quantity',
+      message: 'is missing: must be a whole number from 1 to 9007199254740991',
+    },
+  ]);
+});
+
+test('a method that HTTP lacks is told those of /v1', async () => {
+  const { status, body } = await kassa.call('PURGE', '/v1/users/a');
+  expect([status, body.code]).toEqual([501, 'method_not_implemented']);
+  expect(body.detail).toBe('paths under /v1 take GET, HEAD, POST, PUT, PATCH or DELETE');
 });
 
 const filled = (path: string, id: string) => path.replace(/\{\w+\}/, id);

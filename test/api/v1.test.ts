@@ -230,7 +230,7 @@ test('a refused order is not named, unless its caller chose the id', async () =>
     [
       'limit_exceeded',
       { user_id: rich, lines: [lineOf(huge, 2)] },
-      'the order would pass the largest amount',
+      'the order would exceed the largest amount',
     ],
   ] as const) {
     refused(await order(fields), 409, code, { detail });

@@ -10,6 +10,7 @@ import {
   rowCount,
   startingValue,
   user_id,
+  warning,
 } from '../values.ts';
 
 const lines = z
@@ -120,7 +121,7 @@ paid order again gives the same answer and changes nothing.`,
     methods: ['POST'],
     path: '/orders/batch_init/{n}/{n_items}/{n_users}/{item_price}',
     summary: 'For load tests: create or replace the orders 0 … n-1',
-    description: 'Each has a random user below n_users and two random items below n_items.',
+    description: `${warning('orders')} Each has a random user below n_users and two random items below n_items.`,
     params: {
       n: rowCount('How many orders.', 10),
       n_items: rowCount('How many items to choose from.', 10),

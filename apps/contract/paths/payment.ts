@@ -1,7 +1,7 @@
 /** The calls under /payment: users, credit, and payments for orders. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { amount, balance, order_id, rowCount, startingValue, user_id } from '../values.ts';
+import { amount, balance, order_id, rowCount, startingValue, user_id, warning } from '../values.ts';
 
 const credit = balance.describe('What the user can spend now.');
 const wallet = { user_id, credit };
@@ -17,7 +17,11 @@ const status = {
   path: '/payment/status/{user_id}/{order_id}',
   summary: 'Whether the order is paid for, by a payment or a checkout',
   params: { user_id, order_id },
-  answer: z.strictObject({ paid: z.boolean().describe('Whether it has been paid for.') }),
+  answer: z.strictObject({
+    paid: z
+      .boolean()
+      .describe('Whether a payment for the order exists, of any amount, or it is checked out.'),
+  }),
 } as const;
 
 export const paymentPaths = callsOf('path_payment', {
@@ -120,6 +124,7 @@ export const paymentPaths = callsOf('path_payment', {
     methods: ['POST'],
     path: '/payment/batch_init/{n}/{starting_money}',
     summary: 'For load tests: create the users 0 … n-1, or set their credit',
+    description: warning('users'),
     params: {
       n: rowCount('How many users.', 10),
       starting_money: startingValue('Their credit.', 1000),

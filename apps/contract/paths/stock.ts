@@ -1,7 +1,7 @@
 /** The calls under /stock: items, their price and stock. */
 import { z } from 'zod';
 import { callsOf } from '../call.ts';
-import { amount, balance, item_id, rowCount, startingValue } from '../values.ts';
+import { amount, balance, item_id, rowCount, startingValue, warning } from '../values.ts';
 
 const units = balance.describe('All units in stock, including held ones.');
 const stock = z.strictObject({ item_id, stock: units });
@@ -55,6 +55,7 @@ export const stockPaths = callsOf('path_stock', {
     methods: ['POST'],
     path: '/stock/batch_init/{n}/{starting_stock}/{item_price}',
     summary: 'For load tests: create the items 0 … n-1, or set their stock and price',
+    description: warning('items'),
     params: {
       n: rowCount('How many items.', 10),
       starting_stock: startingValue('Their stock.', 100),

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Call } from '../call.ts';
 import { callsOf } from '../call.ts';
-import { EXAMPLE_IDS } from '../values.ts';
+import { EXAMPLE_IDS, present } from '../values.ts';
 import { itemCalls } from './items.ts';
 import { orderCalls } from './orders.ts';
 import { refundCalls } from './refunds.ts';
@@ -18,16 +18,17 @@ export const BULK_WRITES: readonly Call[] = [userCalls, itemCalls, orderCalls, r
 
 const call = z.strictObject({
   method: z
-    .enum(['POST', 'PUT', 'PATCH', 'DELETE'], 'must be POST, PUT, PATCH or DELETE')
+    .enum(['POST', 'PUT', 'PATCH', 'DELETE'], present('must be POST, PUT, PATCH or DELETE'))
     .describe('The method of the call.'),
   path: z
-    .string('must be a path')
-    .describe('The path of a write of /v1, such as `/v1/users/7/deposits`.'),
+    .string(present('must be a path'))
+    .describe('The path of a write of /v1, without a query, such as `/v1/users/7/deposits`.'),
   // Checked later, against the type of its call.
-  body: z
-    .unknown()
-    .optional()
-    .meta({ type: 'object', description: 'The body of the call, if it takes one.' }),
+  body: z.unknown().optional().meta({
+    type: 'object',
+    description:
+      'The body of the call, if it takes one. If it takes none, `null` and `{}` are ignored.',
+  }),
 });
 
 const { user_id, item_id } = EXAMPLE_IDS;
@@ -41,7 +42,7 @@ const EXAMPLES = [
     },
   },
   {
-    summary: 'all: two calls of which both take effect, or neither',
+    summary: 'all: two calls that both take effect, or neither',
     body: {
       mode: 'all',
       calls: [
@@ -62,14 +63,14 @@ export const bulkCalls = callsOf('bulk', {
     path: '/v1/bulk',
     summary: 'Make up to 1,000 writes of /v1 in one call',
     description:
-      'If one call is malformed, the whole bulk is refused. each: every call is made by itself, in any order, and has its own answer. all: the calls are made in their order, in one transaction; if one is refused, nothing changes, and the answer is its refusal with its index.',
+      "If one call is malformed, the whole bulk is refused. each: every call is made by itself, in any order, and has its own answer. all: the calls are made in their order, in one transaction; if one is refused, nothing changes, and the answer is that call's refusal, with its `index` (from 0).",
     params: {},
     body: z.strictObject({
       mode: z
-        .enum(['each', 'all'], MODE)
+        .enum(['each', 'all'], present(MODE))
         .describe('`each`: every call by itself. `all`: all of them, or nothing.'),
       calls: z
-        .array(call, 'must be a list of calls')
+        .array(call, present('must be a list of calls'))
         .min(1, 'must have at least one call')
         .max(CALLS_MAX, `must have at most ${CALLS_MAX} calls`)
         .describe('The calls.'),

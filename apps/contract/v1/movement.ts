@@ -4,11 +4,13 @@ import { AMOUNT_MAX, order_id, time } from '../values.ts';
 
 /** The reasons of Kassa's own, by which a movement is told apart if it has an `order_id`. */
 export const ORDER_REASONS = {
-  checkout: 'An order was paid: its total left the credit, its units left the stock.',
+  checkout:
+    'An order was checked out: its total left the credit (an `amount` of 0 if it was free), its units left the stock.',
   refund: 'A refund returned money or units.',
   pay: 'The path call `pay` was made towards an order.',
   cancel: 'The path call `cancel` gave back a payment, or undid a checkout.',
-  payment_taken_in: 'A checkout returned a payment made with `pay`, to charge the whole total.',
+  payment_taken_in:
+    'At checkout, an earlier payment was credited back, and the whole total was charged.',
   batch_init: 'A load test replaced the order.',
 } as const;
 
@@ -49,5 +51,5 @@ export const movement = z
   // Held by the checks of answers in the tests: services do not parse what they send.
   .refine(({ order_id, reason }) => order_id === undefined || reason in ORDER_REASONS);
 
-export const ADDS_UP = `The first balance is the current one. Each balance is that of the next entry plus the amount of its own
-entry. Checkouts from before Kassa recorded times come last and have no at; balances before them may be negative.`;
+export const ADDS_UP = `The first entry has the current balance. An entry's balance is the balance of the entry below it plus its
+own amount. Checkouts from before Kassa recorded times come last and have no at; balances before them may be negative.`;

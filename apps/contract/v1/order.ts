@@ -6,6 +6,7 @@ import {
   item_id,
   metadata,
   order_id,
+  present,
   quantity,
   time,
   user_id,
@@ -17,8 +18,11 @@ const LINES_MAX = 1000;
 /** What a caller wants: each item once. */
 export const wanted = z
   .array(
-    z.strictObject({ item_id, quantity: amountOf(1).describe('How many units.') }),
-    'must be a list of lines',
+    z.strictObject({
+      item_id: item_id.describe('The id of an item. Each item may appear in one line only.'),
+      quantity: amountOf(1).describe('How many units.'),
+    }),
+    present('must be a list of lines'),
   )
   .max(LINES_MAX, `must have at most ${LINES_MAX} lines`)
   .superRefine((lines, { addIssue }) => {
@@ -40,7 +44,7 @@ const fields = {
   id: order_id,
   user_id: user_id.describe('Who pays.'),
   state: state.describe(
-    '`open`: the lines can change. `held`: its units are reserved. `paid`: checked out. `refunded`: the whole total was given back.',
+    '`open`: the lines can change. `held`: its units are reserved. `paid`: checked out. `refunded`: the whole total was given back; an order that cost nothing stays `paid`.',
   ),
   held_until: time.optional().describe('When the hold ends. Only while the order is held.'),
   lines: z

@@ -18,7 +18,7 @@ export const orderCalls = callsOf('orders', {
     path: '/v1/orders',
     summary: 'Create an order; with checkout, the whole purchase in one transaction, or nothing',
     description:
-      'An order may have one line for each item, 1,000 in all. A new order is open, unless checkout or hold_s is given.',
+      'An order has at most 1,000 lines, each for a different item. A new order is open, unless checkout or hold_s is given.',
     params: {},
     body: z
       .strictObject({
@@ -79,7 +79,9 @@ export const orderCalls = callsOf('orders', {
 state that you ask for, or if orders have many lines. Keep following next.`,
     params: {},
     query: z.strictObject({
-      user_id: id.optional().describe('Only the orders of this user.'),
+      user_id: id
+        .optional()
+        .describe('Only the orders of this user: none if there is no such user.'),
       state: z
         .enum(state.options, `must be one of ${state.options.join(', ')}`)
         .optional()
@@ -95,7 +97,8 @@ state that you ask for, or if orders have many lines. Keep following next.`,
     methods: ['GET'],
     path: '/v1/orders/{order_id}/history',
     summary: 'Read the history of an order, the oldest entry first',
-    description: `The types are ${Object.keys(EVENTS).join(', ')}. What happened before Kassa recorded times has no
+    description: `The types are ${Object.keys(EVENTS).join(', ')}. Further fields depend on the type: see
+"Types in the history of an order" on /docs. What happened before Kassa recorded times has no
 at, or is missing.`,
     params: { order_id },
     query: z.strictObject(page),
@@ -123,7 +126,7 @@ at, or is missing.`,
     summary: 'Hold the stock of an order while somebody pays',
     description:
       'Nobody else can take held units. The hold ends by itself, after ttl_s seconds or up to an eighth later (rounded up to a second); held_until says exactly when. Holding a held order again replaces its time.',
-    body: z.strictObject({ ttl_s: ttl_s.describe('The least duration of the hold, in seconds.') }),
+    body: z.strictObject({ ttl_s: ttl_s.describe('How long to hold, at least, in seconds.') }),
     examples: [{ summary: 'Ten minutes', body: { ttl_s: 600 } }],
     refusals: ['order_not_found', 'item_not_found', 'order_empty', 'already_paid', 'out_of_stock'],
     writes: true,

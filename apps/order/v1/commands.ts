@@ -99,7 +99,7 @@ function fill(rows: Rows, order: Order, wanted: readonly Wanted[]) {
     const unit_price = old.get(item_id) ?? item.price;
     total_cost += quantity * unit_price;
     if (passesLimit(total_cost)) {
-      const detail = `order ${order.id} would pass the largest amount`;
+      const detail = `order ${order.id} would exceed the largest amount`;
       return { refusal: refuse('limit_exceeded', detail) };
     }
     lines.push({ item_id, quantity, unit_price, refunded: null });

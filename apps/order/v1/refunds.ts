@@ -82,7 +82,7 @@ function giveBack(rows: Rows, order: Order, { id, lines, restock, reason }: Refu
   const { refunded, amount } = refundLines(order, lines);
   const credit = user.credit + amount;
   if (passesLimit(credit)) {
-    return refuse('limit_exceeded', `user ${user_id} would pass the largest amount`);
+    return refuse('limit_exceeded', `user ${user_id} would exceed the largest amount`);
   }
   const back = restock ? restocked(rows, lines) : { items: [] };
   if ('refusal' in back) return back.refusal;
@@ -121,7 +121,7 @@ function restocked(rows: Rows, lines: readonly Wanted[]) {
     if (!item) return { refusal: refuse('item_not_found', `no item ${item_id}`) };
     const stock = item.stock + quantity;
     if (passesLimit(stock)) {
-      const detail = `item ${item_id} would pass the largest amount`;
+      const detail = `item ${item_id} would exceed the largest amount`;
       return { refusal: refuse('limit_exceeded', detail) };
     }
     items.push({ ...item, stock });

@@ -39,7 +39,7 @@ const moveCredit = (user_id: string, amount: number, reason: string): Command =>
       return refuse('insufficient_credit', `user ${user_id} lacks ${-credit}`, facts);
     }
     if (passesLimit(credit)) {
-      return refuse('limit_exceeded', `user ${user_id} would pass the largest amount`);
+      return refuse('limit_exceeded', `user ${user_id} would exceed the largest amount`);
     }
     return accept(userOf({ id: user_id, credit }), {
       users: [{ ...user, credit }],

@@ -59,7 +59,7 @@ export const changeStock = (item_id: string, change: StockChange): Command => ({
       return refuse('out_of_stock', detail, { items: [{ item_id, wanted: -delta, available }] });
     }
     if (passesLimit(stock)) {
-      return refuse('limit_exceeded', `item ${item_id} would pass the largest amount`);
+      return refuse('limit_exceeded', `item ${item_id} would exceed the largest amount`);
     }
     const changed = { ...item, stock };
     return accept(itemOf(changed, rows.now_us), {
