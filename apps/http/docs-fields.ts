@@ -106,8 +106,7 @@ function short(bound: number): string {
 }
 
 /** The shape of an object in a line, such as `{"order_id": string, "paid": true}`. */
-export const shapeOf = (type: z.ZodType, io: 'input' | 'output' = 'output'): string =>
-  shape(schemaOf(type, io));
+export const shapeOf = (type: z.ZodType): string => shape(schemaOf(type));
 
 function shape(schema: Schema): string {
   if ('const' in schema) return JSON.stringify(schema.const);

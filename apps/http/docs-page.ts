@@ -30,11 +30,11 @@ const page = async () => html`<!doctype html>
 <h1>The API of Kassa</h1>
 <p>Every call, with its fields and a form that sends it to this server. If you send the forms from top
 to bottom, all of them succeed, even on an empty store: each answer's ids are filled into the forms
-below it. The forms of batch_init replace the rows 0 to 9 of this store. Programs can read the same in
+below it. The forms of batch_init replace the rows 0 to 9 of this store, where it is switched on. Programs can read the same in
 <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
 <ul>
 ${Object.entries(TAGS).map(([tag, title]) => html`<li><a href="#${tag}">${title}</a>\n`)}<li><a href="#problems">Problems, and what to do</a>
-<li><a href="#words">Reasons of movements, types of history</a>
+<li><a href="#words">Reasons in statements, types in a history</a>
 <li><a href="#client">The client for TypeScript</a>
 </ul>
 ${raw(BASICS)}
@@ -43,7 +43,7 @@ ${Object.entries(TAGS).map(
 ${CALLS.filter((call) => call.tag === tag).map(callSection)}`,
 )}
 ${problems()}
-<h2 id="words">Reasons of movements, types of history</h2>
+<h2 id="words">Reasons in statements, types in a history</h2>
 <p>${prose(WHOSE_REASON)}</p>
 ${wordsOf('Reasons of movements with an order_id', ORDER_REASONS)}
 ${wordsOf("Kassa's own reasons of other movements", OTHER_REASONS)}
@@ -94,8 +94,8 @@ docs/shop.ts, and docs/shop.py in Python without a package.</p>
 <li>Bun: <code>bun add git+ADDRESS_OF_THE_REPOSITORY</code> installs the package <code>kassa</code>.
 TypeScript then needs <code>"allowImportingTsExtensions": true</code>.</li>
 <li>Without a package: copy the folder apps/client, and import
-<code>./client/client.ts</code> instead of <code>kassa/client</code>. Its types also need
-apps/contract and db/failure.ts at the same places beside it, and the package zod 4.</li>
+<code>./client/client.ts</code> instead of <code>kassa/client</code>. For its types, also copy
+apps/contract and db/failure.ts, keeping their relative paths, and install zod 4.</li>
 <li>Node.js, browsers: <code>bun build apps/client/client.ts --outfile kassa.mjs</code> makes one file of
 plain JavaScript.</li>
 </ul>

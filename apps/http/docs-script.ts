@@ -90,8 +90,8 @@ for (const form of document.forms) form.addEventListener('submit', async (event)
     shown.textContent += '\\nno answer: ' + error.message;
   }
 });
-function open() {
+function reveal() {
   document.getElementById(location.hash.slice(1))?.closest('details')?.setAttribute('open', '');
 }
-addEventListener('hashchange', open);
-open();`;
+addEventListener('hashchange', reveal);
+reveal();`;

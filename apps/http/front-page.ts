@@ -20,7 +20,7 @@ export const asksForPage = (accept: string | undefined): boolean =>
 /** @param routes all routes of the router, in any order */
 export async function frontPage(routes: readonly Route[]): Promise<Response> {
   const has = (path: string) => routes.some((route) => route.path === path);
-  const links = PAGES.filter(({ path }) => has(path));
+  const links = FOR_PEOPLE.filter(({ path }) => has(path));
   const calls = callsOf(routes);
   const item = ({ path, text }: Link) => html`<li><a href="${path}">${path}</a> ${text}</li>\n`;
   const row = ({ method, path }: Route) =>
@@ -49,14 +49,14 @@ ${calls.map(row)}</table>
 }
 
 /** `/` for programs. */
-export const LINKS = {
+export const FOR_PROGRAMS = {
   name: 'Kassa',
   docs: '/docs',
   openapi: '/openapi.json',
   health: '/health/ready',
 } as const;
 
-const PAGES: readonly Link[] = [
+const FOR_PEOPLE: readonly Link[] = [
   { path: '/docs', text: 'Every call, with a form to try it.' },
   { path: '/openapi.json', text: 'The same for programs (OpenAPI 3.1).' },
   { path: '/health/live', text: 'The process runs.' },
@@ -73,7 +73,7 @@ code{overflow-wrap:anywhere}`;
 function callsOf(routes: readonly Route[]): Route[] {
   const methods = new Map<string, Set<string>>();
   for (const { method, path } of routes) {
-    if (PAGES.some((link) => link.path === path)) continue;
+    if (FOR_PEOPLE.some((link) => link.path === path)) continue;
     const shown = path.replaceAll(/:(\w+)/g, '{$1}');
     methods.set(shown, (methods.get(shown) ?? new Set()).add(method));
   }

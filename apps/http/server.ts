@@ -11,7 +11,7 @@ import { type Admission, admission } from './admission.ts';
 import { type Cors, cors, isPreflight, UNLISTED } from './cors.ts';
 import { serveDocuments } from './documents.ts';
 import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';
-import { asksForPage, frontPage, LINKS } from './front-page.ts';
+import { asksForPage, FOR_PROGRAMS, frontPage } from './front-page.ts';
 import { collectable, type Metrics } from './metrics.ts';
 import { readPlatformRequest } from './platform.ts';
 import { problem, RequestError } from './problem.ts';
@@ -122,7 +122,7 @@ function answerUnrouted(app: Hono<Env>, has_page: boolean, pages: Cors): void {
   app.notFound((c) => {
     const { path, method } = c.req;
     if (has_page && path === '/' && method === 'GET') {
-      return asksForPage(c.req.header('accept')) ? frontPage(app.routes) : c.json(LINKS);
+      return asksForPage(c.req.header('accept')) ? frontPage(app.routes) : c.json(FOR_PROGRAMS);
     }
     if (!KNOWN.has(method)) {
       const detail = path.startsWith('/v1/') ? METHODS_OF_V1 : 'paths take GET, POST or DELETE';

@@ -82,18 +82,22 @@ for (const [file, , program] of SHOPS) {
 const exampleOf = (page: string) =>
   /import \{ KassaError[^<]+/.exec(page)?.[0].replace('http://127.0.0.1:8000', origin) ?? '';
 test.each([
-  ['the package', 'node_modules/kassa', ['package.json', 'apps', 'db'], 'kassa/client'],
-  ['a copied folder', '', ['apps/client'], './apps/client/client.ts'],
-])('the example of /docs runs outside the repository with %s', async (_, at, parts, module) => {
-  const folder = await stage.folder();
-  for (const part of parts) await cp(join(TOP, part), join(folder, at, part), { recursive: true });
-  const page = await (await fetch(`${origin}/docs`)).text();
-  const code = exampleOf(page).replace('kassa/client', module);
-  await writeFile(
-    join(folder, 'shop.ts'),
-    `${code}\nconsole.log(await kassa.users.get({ user_id }));`,
-  );
-  const { out, err, code: exit } = await stage.run([join(folder, 'shop.ts')]);
-  expect([err, exit]).toEqual(['', 0]);
-  expect(out).toContain('credit: 1000'); // bought for 20, and refunded
-});
+  ['the package', '', 'node_modules/kassa', ['package.json', 'apps', 'db'], 'kassa/client'],
+  ['a copied folder', 'apps', '', ['client'], './client/client.ts'],
+])(
+  'the example of /docs runs outside the repository with %s',
+  async (_, from, at, parts, module) => {
+    const folder = await stage.folder();
+    for (const part of parts)
+      await cp(join(TOP, from, part), join(folder, at, part), { recursive: true });
+    const page = await (await fetch(`${origin}/docs`)).text();
+    const code = exampleOf(page).replace('kassa/client', module);
+    await writeFile(
+      join(folder, 'shop.ts'),
+      `${code}\nconsole.log(await kassa.users.get({ user_id }));`,
+    );
+    const { out, err, code: exit } = await stage.run([join(folder, 'shop.ts')]);
+    expect([err, exit]).toEqual(['', 0]);
+    expect(out).toContain('credit: 1000'); // bought for 20, and refunded
+  },
+);

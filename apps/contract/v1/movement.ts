@@ -48,7 +48,7 @@ export const movement = z
       .optional()
       .describe('The credit or the stock after it. Missing if it exceeds the largest amount.'),
   })
-  // Held by the checks of answers in the tests: services do not parse what they send.
+  // Checked in the tests only: services do not parse what they send.
   .refine(({ order_id, reason }) => order_id === undefined || reason in ORDER_REASONS);
 
 export const ADDS_UP = `The first entry has the current balance. An entry's balance is the balance of the entry below it plus its

@@ -81,7 +81,8 @@ export const EVENTS = {
   payment: 'The path call `pay` paid `amount` towards it.',
   paid: 'It was checked out, for `amount`.',
   cancelled: 'The path call `cancel` gave back `amount`.',
-  refunded: 'A refund gave back `amount` for `lines`; the entry has all fields of the refund.',
+  refunded:
+    'A refund gave back `amount` for `lines`; the entry has the other fields of the refund too.',
 } as const;
 
 /** An entry of a history, with further fields by its type. */
