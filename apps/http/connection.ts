@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import { Failure } from '../../db/failure.ts';
 import type { Outgoing, Responder } from './exchange.ts';
 import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS } from './message.ts';
-import { RequestReader } from './request-reader.ts';
+import { RequestReader, type WholeRequest } from './request-reader.ts';
 import { responseText } from './response-text.ts';
 import { takeTurn } from './turns.ts';
 
@@ -63,9 +63,17 @@ export class Connection {
     if (this.#idle) this.#until = performance.now() + RECEIVE_MS;
     this.#idle = false;
     this.#reader.append(bytes);
-    if (this.#reader.size <= AHEAD_MAX_BYTES) this.#serveInTurn();
-    else if (this.#state === 'answering') this.#pause(true);
-    else void this.#serve(); // at once: a large body must get its room, or be refused
+    const is_large = this.#reader.size > AHEAD_MAX_BYTES;
+    if (is_large && this.#state === 'answering') {
+      this.#pause(true);
+      return;
+    }
+    try {
+      if (is_large) this.#reader.begin(); // at once: a large body must get its room, or be refused
+      this.#serveInTurn();
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   /** The socket has room again. */
@@ -107,7 +115,7 @@ export class Connection {
 
   /** Ends the connection if its present state has lasted too long. */
   checkTime(now: number): void {
-    if (now < this.#until) return;
+    if (now < this.#until || this.#waits_its_turn) return;
     if (this.#unsent.length > 0) this.socket.terminate();
     else if (this.#state === 'ended') this.socket.end();
     else if (!this.#reader.begun) this.#end();
@@ -124,31 +132,36 @@ export class Connection {
     });
   }
 
-  /** Answers the complete requests, one after the other. */
+  /** Answers the next request, if it is complete. Those behind it take turns of their own. */
   async #serve(): Promise<void> {
     if (this.#state !== 'reading') return;
-    const next = () => this.#reader.next(() => this.#send(CONTINUE));
     try {
-      for (let whole = next(); whole; whole = next()) {
-        this.#state = 'answering';
-        this.#until = Number.POSITIVE_INFINITY;
-        const { method, target, headers, last } = whole.head;
-        // The path is taken from the request line alone, so the host is always the same.
-        const request = { method, url: `http://kassa${target}`, headers };
-        const answer = await this.responder.answer(request, whole.body);
-        await this.#write(answer, last || this.#stopping);
-        if (this.#ended) return;
-        this.#state = 'reading';
-        this.#idle = !this.#reader.begun;
-        this.#until = performance.now() + (this.#idle ? IDLE_MS : RECEIVE_MS);
-        this.#pause(false);
-        if (this.#stopping) this.stop(); // the stop came while the answer was being made
-        if (this.#ended) return;
-      }
-      if (this.#finished) this.finish();
+      const whole = this.#reader.next(() => this.#send(CONTINUE));
+      if (whole) await this.#answer(whole);
+      else if (this.#finished) this.finish();
     } catch (error) {
       this.#refuse(error);
     }
+  }
+
+  async #answer({ head, body }: WholeRequest): Promise<void> {
+    this.#state = 'answering';
+    this.#until = Number.POSITIVE_INFINITY;
+    const { method, target, headers, last } = head;
+    // The path is taken from the request line alone, so the host is always the same.
+    const request = { method, url: `http://kassa${target}`, headers };
+    const answer = await this.responder.answer(request, body);
+    await this.#write(answer, last || this.#stopping);
+    if (this.#ended) return;
+    this.#state = 'reading';
+    this.#idle = !this.#reader.begun;
+    this.#until = performance.now() + (this.#idle ? IDLE_MS : RECEIVE_MS);
+    this.#pause(false);
+    if (this.#stopping) this.stop(); // the stop came while the answer was being made
+    if (this.#ended) return;
+    if (!this.#idle) return this.#serveInTurn();
+    this.#reader.clear();
+    if (this.#finished) this.finish();
   }
 
   get #ended(): boolean {

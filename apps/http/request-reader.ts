@@ -47,24 +47,8 @@ export class RequestReader {
    * @throws RequestError if the bytes can never become a valid request
    */
   next(sendContinue: () => void): WholeRequest | undefined {
-    const received = this.#received;
-    if (!this.#head) this.#freeRoom(); // the request before is answered
-    while (!this.#head && received.bytes[0] === CR && received.bytes[1] === LF) {
-      // Old clients send an empty line behind a body.
-      received.bytes = received.bytes.subarray(2);
-    }
-    if (received.bytes.length === 0 && !this.#head) {
-      received.clear();
-      return undefined;
-    }
-    if (!this.#head) {
-      const head = readHead(received.bytes);
-      if (!head) return undefined;
-      this.#head = head;
-      received.bytes = received.bytes.subarray(head.size);
-      this.#expectBody(head);
-    }
-    const head = this.#head;
+    const head = this.begin();
+    if (!head) return undefined;
     const body = this.#readBody(head);
     if (!body) {
       if (head.expects_continue) sendContinue();
@@ -73,6 +57,29 @@ export class RequestReader {
     }
     this.#head = this.#chunks = undefined;
     return { head, body: body.length > 0 ? body : undefined };
+  }
+
+  /**
+   * Reads the head of the next request, if it is complete, and takes room for its body.
+   * @throws RequestError if the bytes can never become a valid request; Failure overloaded
+   */
+  begin(): RequestHead | undefined {
+    if (this.#head) return this.#head;
+    this.#freeRoom(); // the request before is answered
+    const received = this.#received;
+    let empty = 0; // old clients send an empty line behind a body
+    while (received.bytes[empty] === CR && received.bytes[empty + 1] === LF) empty += 2;
+    received.bytes = received.bytes.subarray(empty);
+    if (received.bytes.length === 0) {
+      received.clear();
+      return undefined;
+    }
+    const head = readHead(received.bytes);
+    if (!head) return undefined;
+    this.#head = head;
+    received.bytes = received.bytes.subarray(head.size);
+    this.#expectBody(head);
+    return head;
   }
 
   #expectBody({ length, target }: RequestHead): void {

@@ -5,17 +5,33 @@
  * arrives during a burst is handled before the rest of the burst, so the store does not wait.
  */
 const AT_ONCE = 16;
+/** A turn begins no further request after this long: those of large bodies take milliseconds. */
+const TURN_MS = 3;
 
 /** One queue for the process, as it has one event loop. */
 const waiting: (() => void)[] = [];
+let is_scheduled = false;
 
 /** Calls `serve` behind those that wait already, and behind the events that have arrived by now. */
 export function takeTurn(serve: () => void): void {
-  if (waiting.push(serve) === 1) setImmediate(serveSome);
+  waiting.push(serve);
+  schedule();
+}
+
+function schedule(): void {
+  if (is_scheduled || waiting.length === 0) return;
+  is_scheduled = true;
+  setImmediate(serveSome);
 }
 
 function serveSome(): void {
-  const served = waiting.splice(0, AT_ONCE);
-  if (waiting.length > 0) setImmediate(serveSome);
-  for (const serve of served) serve();
+  is_scheduled = false;
+  const end_at = performance.now() + TURN_MS;
+  try {
+    for (let served = 0; served < AT_ONCE && performance.now() < end_at; served++) {
+      waiting.shift()?.();
+    }
+  } finally {
+    schedule();
+  }
 }

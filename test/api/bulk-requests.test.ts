@@ -49,6 +49,12 @@ test.each<[what: string, call: unknown, path: string, message: RegExp]>([
     /write of \/v1/,
   ],
   [
+    'a path of a mebibyte',
+    { method: 'POST', path: '%/'.repeat(300_000), body: {} },
+    'calls[1].path',
+    /at most 300 characters/,
+  ],
+  [
     'what is escaped twice',
     { method: 'POST', path: '/v1/users/%2570u/deposits', body: { amount: 1 } },
     'calls[1].path',

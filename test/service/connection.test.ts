@@ -238,6 +238,15 @@ test('a burst of requests is served a few at a time', async () => {
   expect(most).toBeLessThanOrEqual(20);
 });
 
+test('requests behind each other on one connection leave turns to other events', async () => {
+  [taken, text] = [[], ''];
+  const { connection } = recorded();
+  connection.receive(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(40)));
+  let turns = 0;
+  for (; taken.length < 40; turns++) await new Promise((resolve) => setImmediate(resolve));
+  expect(turns).toBeGreaterThan(20);
+});
+
 test('a request whose client then sends no more is answered', async () => {
   [taken, text] = [[], 'a'];
   const { done, connection } = recorded();

@@ -16,12 +16,16 @@ export const BULK_WRITES: readonly Call[] = [userCalls, itemCalls, orderCalls, r
   .flatMap((calls): Call[] => Object.values(calls))
   .filter(({ writes }) => writes);
 
+/** More than a path has in which every character of an id is escaped. */
+const PATH_MAX = 300;
+
 const call = z.strictObject({
   method: z
     .enum(['POST', 'PUT', 'PATCH', 'DELETE'], present('must be POST, PUT, PATCH or DELETE'))
     .describe('The method of the call.'),
   path: z
     .string(present('must be a path'))
+    .max(PATH_MAX, `must have at most ${PATH_MAX} characters`)
     .describe('The path of a write of /v1, without a query, such as `/v1/users/7/deposits`.'),
   // Checked later, against the type of its call.
   body: z.unknown().optional().meta({
