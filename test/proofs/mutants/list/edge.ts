@@ -109,6 +109,8 @@ export const edgeMutants = [
       'connection.ts: if ([-this.#unsent.length > 0 || -](this.#state',
     'a client that does not read an answer sent during a stop delays it':
       'connection.ts: [-if (this.#stopping) this.#hurry();\n    else -]this.#until',
+    'requests behind each other on a connection take no turns':
+      'connection.ts: if (!this.#idle) return [-this.#serveInTurn()-]{+this.#serve()+};',
     'the end of a client overtakes its request':
       "connection.ts: [-if (this.#waits_its_turn && this.#state === 'reading') return;-]",
     'connections have no limit':

@@ -209,6 +209,8 @@ export const rulesMutants = [
     'an idempotency key is for any body':
       'submit.ts: if (operation && call.body && [-c.env.body-]{+false+}) {',
     'a key of a body stands twice': 'bodies.ts: if (names [-!==-]{+<+} namesIn(value)) throw',
+    'a body may have any number of lists and objects':
+      'bodies.ts: [-        values++;\n-]        deepest = Math.max(deepest, ++depth);',
     'a fraction is rounded':
       'bodies.ts: value = [-has_fractions ? JSON.parse(text, wholeOnly) : -]JSON.parse(text);',
     'unknown fields of a body are ignored':
