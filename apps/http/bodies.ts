@@ -61,8 +61,8 @@ function parse(body: Uint8Array, values_max: number): unknown {
   const { names, values, depth, has_fractions } = measure(text);
   if (depth > DEPTH_MAX) throw malformed(`the body is nested more than ${DEPTH_MAX} deep`);
   if (values > values_max) throw malformed(`the body has more than ${values_max} values`);
-  // No body with one is valid, and to find where it is takes several times as long.
-  if (has_fractions && values > VALUES_MAX) throw malformed('a number is not whole');
+  // No body with one is valid, and to name its field would take several times as long.
+  if (has_fractions && values > VALUES_MAX) throw malformed(NOT_WHOLE);
   let value: unknown;
   try {
     value = has_fractions ? JSON.parse(text, wholeOnly) : JSON.parse(text);
@@ -82,6 +82,8 @@ function parse(body: Uint8Array, values_max: number): unknown {
     { path: pathOf([...prototype, PROTOTYPE]), message: 'there is no such field' },
   ]);
 }
+
+const NOT_WHOLE = 'a number has a decimal point or an exponent: send whole numbers without';
 
 const malformed = (detail: string, cause?: unknown) =>
   new RequestError('malformed_body', detail, { cause });

@@ -64,12 +64,10 @@ export class Connection {
     this.#idle = false;
     this.#reader.append(bytes);
     const is_large = this.#reader.size > AHEAD_MAX_BYTES;
-    if (is_large && this.#state === 'answering') {
-      this.#pause(true);
-      return;
-    }
+    if (is_large) this.#pause(true); // until its turn has come, or the answer before is sent
     try {
-      if (is_large) this.#reader.begin(); // at once: a large body must get its room, or be refused
+      // At once: a large body must get its room, or be refused.
+      if (is_large && this.#state === 'reading') this.#reader.takeHead();
       this.#serveInTurn();
     } catch (error) {
       this.#refuse(error);
@@ -115,7 +113,9 @@ export class Connection {
 
   /** Ends the connection if its present state has lasted too long. */
   checkTime(now: number): void {
-    if (now < this.#until || this.#waits_its_turn) return;
+    if (now < this.#until) return;
+    if (this.#waits_its_turn) void this.#serve(); // it may be complete
+    if (now < this.#until) return;
     if (this.#unsent.length > 0) this.socket.terminate();
     else if (this.#state === 'ended') this.socket.end();
     else if (!this.#reader.begun) this.#end();
@@ -137,8 +137,9 @@ export class Connection {
     if (this.#state !== 'reading') return;
     try {
       const whole = this.#reader.next(() => this.#send(CONTINUE));
-      if (whole) await this.#answer(whole);
-      else if (this.#finished) this.finish();
+      if (whole) return await this.#answer(whole);
+      this.#pause(false);
+      if (this.#finished) this.finish();
     } catch (error) {
       this.#refuse(error);
     }

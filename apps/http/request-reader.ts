@@ -47,7 +47,7 @@ export class RequestReader {
    * @throws RequestError if the bytes can never become a valid request
    */
   next(sendContinue: () => void): WholeRequest | undefined {
-    const head = this.begin();
+    const head = this.takeHead();
     if (!head) return undefined;
     const body = this.#readBody(head);
     if (!body) {
@@ -63,7 +63,7 @@ export class RequestReader {
    * Reads the head of the next request, if it is complete, and takes room for its body.
    * @throws RequestError if the bytes can never become a valid request; Failure overloaded
    */
-  begin(): RequestHead | undefined {
+  takeHead(): RequestHead | undefined {
     if (this.#head) return this.#head;
     this.#freeRoom(); // the request before is answered
     const received = this.#received;

@@ -42,8 +42,8 @@ export interface LaneDependencies extends LaneConnectionDependencies {
 export class Lane {
   /** Batches that are not answered yet. */
   #under_way = 0;
-  /** Commands in the batch that was taken last. */
-  #last_batch = 0;
+  /** The commands whose COMMIT is on its way. */
+  #committing: readonly Entry[] = [];
   readonly #connection: LaneConnection;
   readonly #trouble: LaneTrouble;
   readonly #lock: FifoLock;
@@ -86,14 +86,13 @@ export class Lane {
   takes(commands: number): boolean {
     if (!this.#lock.free || this.#under_way >= UNDER_WAY_MAX) return false;
     if (this.#under_way === 0) return true;
-    // As many as the batch before: two groups of callers of equal size, not three small ones.
-    const enough = Math.max(this.#limits.pipeline_min, this.#last_batch);
+    // As many as commit now: two groups of callers of equal size, not three small ones.
+    const enough = Math.max(this.#limits.pipeline_min, this.#committing.length);
     return commands >= enough && !this.#connection.stale; // replaced only between batches
   }
 
   async run(batch: Entry[]): Promise<void> {
     this.#under_way++;
-    this.#last_batch = batch.length;
     try {
       await this.#commit(batch);
     } catch (cause) {
@@ -167,10 +166,12 @@ export class Lane {
         const commitSent = () => {
           sent_at = clock.now();
           meter.roundTrip('lock', sent_at - begun_at);
+          this.#committing = entries;
           release();
         };
         const bounds = this.#bounds(lastDeadline(entries) - begun_at);
         const attempt = await transact(connection, entries, marker, bounds, commitSent);
+        if (this.#committing === entries) this.#committing = [];
         if (sent_at > 0) meter.roundTrip('commit', clock.now() - sent_at);
         if ('error' in attempt && attempt.end !== 'ambiguous' && isRetried(attempt.error)) {
           this.#trouble.note('debug', 'batch_retried', attempt.error, entries.length);

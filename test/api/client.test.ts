@@ -1,11 +1,10 @@
 /** The client runs everywhere: in Bun, Node, Deno and browsers. */
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
 import { openClient } from '../../apps/client/client.ts';
 import { kept, written } from '../../docs/client-calls.ts';
+import { openBrowser } from '../support/browser.ts';
 import { newDatabase } from '../support/kassa.ts';
-import { need } from '../support/need.ts';
 import { answers, freePort, openStage, TOP } from '../support/process.ts';
 
 const stage = openStage();
@@ -146,10 +145,7 @@ export async function attempts({ openClient }, origin, user_id) {
   return Promise.all(calls.map((call) => call.then(() => 'done', (error) => error.code)));
 }`;
 
-const browser = need('chromium');
-const opened = browser
-  ? await chromium.launch({ executablePath: browser, args: ['--no-sandbox', '--disable-gpu'] })
-  : undefined;
+const opened = await openBrowser();
 afterAll(async () => {
   await opened?.close();
   await shop.stop(true);

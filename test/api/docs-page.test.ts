@@ -1,19 +1,15 @@
 /** The page /docs: a newcomer can build a shop from it alone. */
 import { afterAll, expect, test } from 'bun:test';
-import { chromium } from 'playwright-core';
 import { adviceOn } from '../../apps/contract/advice.ts';
 import { CALLS } from '../../apps/contract/calls.ts';
 import { CODES, PROBLEMS } from '../../apps/contract/problems.ts';
+import { openBrowser } from '../support/browser.ts';
 import { type Document, eachField } from '../support/document.ts';
 import { openAlone } from '../support/kassa.ts';
-import { need } from '../support/need.ts';
 
 const kassa = await openAlone();
 const server = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: kassa.fetch });
-const browser = need('chromium');
-const opened = browser
-  ? await chromium.launch({ executablePath: browser, args: ['--no-sandbox', '--disable-gpu'] })
-  : undefined;
+const opened = await openBrowser();
 afterAll(async () => {
   await opened?.close();
   await server.stop(true);

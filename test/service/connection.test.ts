@@ -108,14 +108,14 @@ test('a stop does not wait for a client that does not read its answer', async ()
 
 /** A connection on a socket that accepts every write, and a record of what was written. */
 function recorded() {
-  const done = { written: [] as string[], shut_down: false };
+  const done = { written: [] as string[], shut_down: false, paused: false };
   const socket: Socket = {
     write: (data) => done.written.push(data.toString()) && data.length,
     shutdown: () => (done.shut_down = true),
     end() {},
     terminate() {},
-    pause() {},
-    resume() {},
+    pause: () => (done.paused = true),
+    resume: () => (done.paused = false),
   };
   return { done, connection: new Connection(socket, responder) };
 }
@@ -129,7 +129,6 @@ test('empty lines do not keep a connection open', async () => {
   connection.receive(Buffer.from('\r\n'));
   await until(() => performance.now() > begun_at + 5, 'the next line');
   connection.receive(Buffer.from('\r\n'));
-  await new Promise((resolve) => setImmediate(resolve));
   connection.checkTime(begun_at + RECEIVE_MS - 1);
   expect(done.shut_down).toBe(false);
   connection.checkTime(begun_at + RECEIVE_MS + 4);
@@ -245,6 +244,31 @@ test('requests behind each other on one connection leave turns to other events',
   let turns = 0;
   for (; taken.length < 40; turns++) await new Promise((resolve) => setImmediate(resolve));
   expect(turns).toBeGreaterThan(20);
+});
+
+test('a slow request has its time limit while it waits its turn; a complete one is answered', async () => {
+  [taken, text] = [[], 'a'];
+  const late = performance.now() + RECEIVE_MS + 10;
+  const [slow, complete] = [recorded(), recorded()];
+  slow.connection.receive(Buffer.from('GET /a HTTP/1.1\r\n'));
+  complete.connection.receive(Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\n\r\n'));
+  for (const { connection } of [slow, complete]) connection.checkTime(late);
+  await until(() => complete.done.written.length + slow.done.written.length > 1, 'the answers');
+  expect(slow.done.written[0]?.slice(0, 12)).toBe('HTTP/1.1 400'); // the responder's refusal
+  expect(complete.done.written[0]?.slice(0, 12)).toBe('HTTP/1.1 200');
+});
+
+test('no more is read of a large request before its turn', async () => {
+  [taken, text] = [[], 'a'];
+  const { done, connection } = recorded();
+  const body = 'x'.repeat(40_000);
+  const head = `POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`;
+  connection.receive(Buffer.from(head + body.slice(20_000)));
+  expect(done.paused).toBe(true);
+  await until(() => !done.paused, 'its turn');
+  connection.receive(Buffer.from(body.slice(20_000)));
+  await until(() => done.written.length > 0, 'the answer');
+  expect([taken.length, done.paused]).toEqual([1, false]);
 });
 
 test('a request whose client then sends no more is answered', async () => {

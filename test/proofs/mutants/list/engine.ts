@@ -152,7 +152,7 @@ export const engineMutants = [
   }),
   ...killedBy(['lane-use'], {
     'a small batch is sent behind a large one':
-      'lane.ts: Math.max(this.#limits.pipeline_min, [-this.#last_batch-]{+0+})',
+      'lane.ts: Math.max(this.#limits.pipeline_min, [-this.#committing.length-]{+0+})',
     'further lanes are tried behind the gate':
       'lane-use.ts: [-if (all.some((lane) => lane.gated)) return;-]',
     'unused lanes keep their connections':
