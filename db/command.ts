@@ -13,12 +13,12 @@ import type {
 } from './schema.ts';
 import type { Service } from './service.ts';
 
-/** The engine records when users and items change, so decisions need not. */
+/** The engine records when rows change, so decisions need not. */
 export type User = Omit<typeof users.$inferSelect, 'changed_at'>;
 export type Item = Omit<typeof items.$inferSelect, 'changed_at'>;
 export type Line = Omit<typeof order_lines.$inferSelect, 'order_id'>;
 /** An order is read, locked and written together with its lines. */
-export type Order = typeof orders.$inferSelect & { lines: readonly Line[] };
+export type Order = Omit<typeof orders.$inferSelect, 'changed_at'> & { lines: readonly Line[] };
 /** `at` is the time of the decision, unless the movement records an earlier change. */
 export type CreditMovement = Omit<typeof credit_movements.$inferSelect, Stamped> & { at?: Time };
 export type StockMovement = Omit<typeof stock_movements.$inferSelect, Stamped> & { at?: Time };
@@ -27,6 +27,26 @@ export type OrderEvent = Pick<typeof order_events.$inferSelect, 'order_id' | 'ty
   data: Record<string, unknown>;
   at?: number;
 };
+/**
+ * An event has the ids that it concerns (`order_id`, `user_id`, `item_id`, or `lines` with items),
+ * `at` in microseconds since 1970, and amounts in the units of the rows. All of what a change of an
+ * order does to credit and stock is in the order's event.
+ */
+export interface Event {
+  type: EventType;
+  at: number;
+  /** Of the call. The engine adds it. */
+  request_id?: string;
+  [datum: string]: unknown;
+}
+
+type EventType =
+  | `order.${'created' | 'changed' | 'held' | 'released' | 'paid' | 'cancelled' | 'refunded'}`
+  | `order.${'payment_made' | 'payment_cancelled' | 'removed'}`
+  | `user.created`
+  | `credit.changed`
+  | `item.${'created' | 'price_changed'}`
+  | `stock.changed`;
 /** Data of a caller, stored with a row: the text of a JSON object. */
 export interface Metadata {
   of: 'user' | 'item' | 'order';
@@ -42,6 +62,8 @@ export interface Command<A = Outcome> {
    * The id of an order whose user and items the command needs too: the engine prefetches their ids.
    */
   prefetch?: string;
+  /** The request that asks for it, for its events. */
+  request_id?: string;
   /** Pure: a retry calls it again, possibly on other rows. */
   decide(rows: Rows): Decision<A>;
 }
@@ -82,6 +104,8 @@ export interface Changes {
   metadata?: readonly Metadata[];
   /** Orders whose metadata are deleted, before those of the same decision are written. */
   cleared_metadata?: readonly string[];
+  /** What several decisions have done, if they made these changes; else it is told from the rows. */
+  events?: readonly Event[];
   /** The latest time in these changes, if several decisions made them: see together.ts. */
   last_us?: number;
 }

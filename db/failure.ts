@@ -24,6 +24,7 @@ export type Code =
   | Refusal
   | 'invalid_parameter'
   | 'idempotency_key_reused'
+  | 'cursor_expired'
   | 'contention'
   | 'overloaded'
   | 'store_unavailable'

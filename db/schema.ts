@@ -56,7 +56,8 @@ export const items = pgTable(
  * `held_until` is the second since 1970 at which the holds of its lines expire; once that has
  * passed, the order is open again, though the column keeps it until the next change.
  * `refunded` is the amount that was given back after the checkout, null for none. `created_at` is
- * in microseconds too, and null in orders from before there was this column.
+ * in microseconds too, and null in orders from before there was this column. `changed_at` is that
+ * of `users`; it is null in orders that have not changed since there is this column.
  */
 export const orders = pgTable(
   'orders',
@@ -70,6 +71,7 @@ export const orders = pgTable(
     held_until: int8(),
     refunded: int8(),
     created_at: int8(),
+    changed_at: int8(),
   },
   (t) => [
     between('orders_total_cost', t.total_cost, 0),
@@ -181,11 +183,10 @@ export const order_metadata = metadataOf('order_metadata');
 
 /**
  * The operations of a service, so that each happens once: the recorded answer of a call with an
- * idempotency key (key `k:…`, fingerprint = method and path), and a marker for each transaction
- * (key `t:…`), which settles a commit whose answer was lost. Each service has its own table, which
- * no other role may touch. `writer` is the version of the schema that the writer knows: the CHECK
- * of a contraction keeps older services from writing at all, since every transaction has a marker.
- * Where the sweeper needs an index on expires_at, tune-tables.ts makes it.
+ * idempotency key (key `k:…`, fingerprint = method and path). Each service has its own table, which
+ * no other role may touch. `writer` is the version of the schema that the writer knows: the CHECK of
+ * a contraction keeps older services from writing at all, since each of their transactions writes a
+ * marker here. Where the sweeper needs an index on expires_at, tune-tables.ts makes it.
  */
 const operationsOf = <Name extends string>(name: Name) =>
   pgTable(
@@ -200,12 +201,37 @@ const operationsOf = <Name extends string>(name: Name) =>
     },
     (t) => [
       primaryKey({ name: `${name}_pkey`, columns: [t.key] }),
-      check(`${name}_writer`, sql`${t.writer} >= 2`),
+      check(`${name}_writer_3`, sql`${t.writer} >= 3`),
     ],
   );
 export const order_operations = operationsOf('order_operations');
 export const payment_operations = operationsOf('payment_operations');
 export const stock_operations = operationsOf('stock_operations');
+
+/**
+ * The log: a row for each transaction that wrote anything, in the transaction itself. Its place is a
+ * `position` in a `stream`; positions have no gaps. Behind PostgreSQL's gate all transactions are in
+ * stream 0, on CockroachDB those of each lane in one of its own. `id` names the transaction; a row
+ * with another id at its place proves that it never commits (in-doubt.ts). `events` is a JSON array,
+ * as text: what has happened, null for nothing. `at` is the time of the last event, in microseconds
+ * since 1970. `writer` is the version of the schema that the writer knows.
+ */
+export const batches = pgTable(
+  'batches',
+  {
+    stream: int8().notNull(),
+    position: int8().notNull(),
+    id: text().notNull(),
+    at: int8().notNull(),
+    events: text(),
+    writer: int8().notNull(),
+    expires_at: timestamp({ withTimezone: true }).notNull(),
+  },
+  (t) => [primaryKey({ name: 'batches_pkey', columns: [t.stream, t.position] })],
+);
+
+/** The streams of the log. A stream has its row from its first transaction on. */
+export const streams = pgTable('streams', { id: int8().primaryKey(), opened_at: int8().notNull() });
 
 /** Always empty: transactions lock it so that they run one at a time (`takeGate` in dialect.ts). */
 export const write_gate = pgTable('write_gate', { id: int8().primaryKey() });

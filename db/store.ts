@@ -53,7 +53,6 @@ export function openStore(options: StoreOptions): Store {
     {
       connect: () => openConnection(options, 'transactions'),
       prefetch: read.prefetchOrders,
-      marker_service: first,
       log,
       meter,
     },

@@ -5,6 +5,7 @@ import {
   type Changes,
   type Command,
   type CreditMovement,
+  type Event,
   type Item,
   type Keys,
   keptMetadata,
@@ -17,6 +18,7 @@ import {
   type StockMovement,
   type User,
 } from './command.ts';
+import { eventsOf } from './events.ts';
 import { stamp } from './stamp.ts';
 
 /** Lines of orders that they read or write together: with more, a transaction takes too long. */
@@ -87,6 +89,7 @@ class Overlay implements Rows {
   readonly #credit_movements: CreditMovement[] = [];
   readonly #stock_movements: StockMovement[] = [];
   readonly #order_events: OrderEvent[] = [];
+  readonly #events: Event[] = [];
   #metadata: Metadata[] = [];
   readonly #cleared: string[] = [];
   /** Of each order that this command has read or written, the most that it had. */
@@ -121,6 +124,7 @@ class Overlay implements Rows {
   }
 
   apply(changes: Changes): void {
+    this.#events.push(...eventsOf(this.#before, changes, this.now_us));
     for (const order of changes.orders ?? []) {
       this.#orders.set(order.id, order);
       this.#count(order);
@@ -138,6 +142,13 @@ class Overlay implements Rows {
     this.now_us = stamped.next_us;
     this.#changed = true;
   }
+
+  /** The row of a new id is not locked. */
+  readonly #before = {
+    order: (id: string) => (this.hasLocked({ orders: [id] }) ? this.order(id) : undefined),
+    user: (id: string) => (this.hasLocked({ users: [id] }) ? this.user(id) : undefined),
+    item: (id: string) => (this.hasLocked({ items: [id] }) ? this.item(id) : undefined),
+  };
 
   /** The lines of an order count again for each command that works on them. */
   beginCommand(): void {
@@ -169,6 +180,7 @@ class Overlay implements Rows {
       order_events: this.#order_events,
       metadata: this.#metadata,
       cleared_metadata: this.#cleared,
+      events: this.#events,
       last_us: this.now_us,
     };
   }

@@ -29,7 +29,7 @@ export function allOf(calls: readonly Ready[], request_id: string): Command<Answ
     const detail = `the calls name more than ${ROWS_TOGETHER_MAX} rows: send fewer calls`;
     throw new Failure('limit_exceeded', detail);
   }
-  return rendered(command, (outcome) => {
+  return rendered({ ...command, request_id }, (outcome) => {
     if ('answers' in outcome) return { status: 200, body: resultsOf(outcome.answers) };
     const { index, refusal, detail, facts } = outcome;
     return problem(refusal, `calls[${index}]: ${detail}`, request_id, { index, ...facts });
@@ -37,8 +37,11 @@ export function allOf(calls: readonly Ready[], request_id: string): Command<Answ
 }
 
 /** One call of a bulk in mode `each`. */
-export const oneOf = ({ call: { status = 200 }, command }: Ready): Command<Answer> =>
-  rendered(command, (outcome: Outcome) =>
+export const oneOf = (
+  { call: { status = 200 }, command }: Ready,
+  request_id: string,
+): Command<Answer> =>
+  rendered({ ...command, request_id }, (outcome: Outcome) =>
     'body' in outcome
       ? { status, body: JSON.stringify(outcome.body) }
       : problem(outcome.refusal, outcome.detail, undefined, outcome.facts),

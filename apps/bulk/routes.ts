@@ -49,10 +49,12 @@ async function submitEach(
   const submitted = await Promise.allSettled(
     ready.map(async (one, i) => {
       const part = operation && partOf(operation, i);
-      const { answer, replayed } = await store.write(oneOf(one), part).catch((error) => ({
-        answer: failed(error),
-        replayed: false,
-      }));
+      const { answer, replayed } = await store
+        .write(oneOf(one, c.env.request_id), part)
+        .catch((error) => ({
+          answer: failed(error),
+          replayed: false,
+        }));
       all_replayed &&= replayed;
       return resultOf(answer);
     }),

@@ -36,6 +36,10 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
   route_not_found: ['There is no such path.', 'Check the path.'],
   method_not_allowed: ['The path takes other methods.', 'Use one that Allow lists.'],
   request_timeout: ['The request did not arrive completely in time.', 'Send it again.'],
+  cursor_expired: [
+    'What follows the cursor has been deleted.',
+    'Read the rows anew, and the events from the start.',
+  ],
   already_exists: ['The id is taken.', 'Choose another id, or send none.'],
   stock_changed: ['The stock is not expected_stock.', 'Decide again with the stock in the answer.'],
   out_of_stock: [

@@ -48,6 +48,7 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   refund_exceeds: { status: 409, title: 'Less than this is left to refund' },
   amount_mismatch: { status: 409, title: 'Another amount was paid' },
   limit_exceeded: { status: 409, title: 'A limit would be passed' },
+  cursor_expired: { status: 410, title: 'The cursor has expired' },
   unsupported_body: { status: 415, title: 'This call takes no body' },
   unsupported_type: { status: 415, title: 'This call takes a body of another type' },
   host_not_allowed: { status: 421, title: 'This service does not answer for that host' },

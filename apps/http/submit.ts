@@ -108,6 +108,7 @@ function answering(c: Context<Env>, command: Command, form: Form = PATHS): Comma
   const { request_id } = c.env;
   return {
     ...command,
+    request_id,
     decide(rows): Decision<Answer> {
       const decision = command.decide(rows);
       if ('lock' in decision) return decision;

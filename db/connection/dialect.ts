@@ -29,11 +29,17 @@ export const GATED_ROW_MS = 50;
 /**
  * Limits each wait for a lock until the end of the transaction. It follows `takeGate`, whose wait
  * may last as long as a statement: a transaction that gives up loses its place in the queue. Behind
- * the gate, the time that it returns is later than that of every transaction before.
+ * the gate, the time that it returns is later than that of every transaction before, and the
+ * position is the next one of the store's stream.
  */
 export const limitLockWaits = (sql: Sql, ms: number): Statement =>
   sql`select set_config('lock_timeout', ${String(ms)}, true),
-             (extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us`;
+             (extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us,
+             (select coalesce(max(position), 0) + 1 from batches
+              where stream = ${STORE_STREAM}::int8) as position`;
+
+/** The stream of all transactions behind the gate. */
+export const STORE_STREAM = 0;
 
 /**
  * The store's time as a column of a read, where it is needed; else 0. It is never before the last

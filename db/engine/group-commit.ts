@@ -11,7 +11,6 @@ import type { Connection } from '../connection/connection.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
-import type { Service } from '../service.ts';
 import { batchLength, needRows } from './batch.ts';
 import { HeldRows } from './held-rows.ts';
 import { Lane } from './lane.ts';
@@ -49,8 +48,6 @@ export interface EngineDependencies {
   /** Opens a connection for transactions. */
   connect(): Promise<Connection>;
   prefetch: PrefetchOrders;
-  /** The service whose table of operations holds the markers of this process. */
-  marker_service: Service;
   log: Log;
   clock?: Clock;
   meter?: Meter;

@@ -1,10 +1,10 @@
 /** In-doubt transactions: their COMMIT was sent and its answer was lost. */
+import { type Place, readPlace, writeTombstone } from '../batches-table.ts';
 import { backOff, type Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
-import { type Marker, readMarker, writeMarker } from '../operations-table.ts';
 import type { FifoLock } from './fifo-lock.ts';
 import type { LaneConnection } from './lane-connection.ts';
 import { failureOf, type LaneTrouble } from './lane-trouble.ts';
@@ -34,14 +34,13 @@ export interface SettlingLane {
 export async function resolveInDoubt(
   lane: SettlingLane,
   attempt: InDoubt,
-  marker: Marker,
   entries: readonly Entry[],
 ): Promise<Resolved | undefined> {
   const { trouble, clock, meter } = lane;
   trouble.note('warn', 'commit_ambiguous', attempt.error, entries.length);
   meter.commitAmbiguous();
   for (let tries = 1; ; tries++) {
-    const truth = await trySettling(lane, marker);
+    const truth = await trySettling(lane, attempt.place);
     if (truth === 'committed') return { end: truth, results: attempt.results };
     if (truth === 'undone') return { end: 'aborted', error: lostCommit(attempt.error) };
     if (clock.now() > lastDeadline(entries)) break;
@@ -52,17 +51,17 @@ export async function resolveInDoubt(
   return undefined;
 }
 
-/** Holds the lane's lock, so that the marker is not written inside another batch's transaction. */
+/** Holds the lane's lock, so that the tombstone is not written inside another batch's transaction. */
 async function trySettling(
   { lock, connection, trouble, clock, log, meter, commit_ms }: SettlingLane,
-  marker: Marker,
+  place: Place,
 ): Promise<'committed' | 'undone' | undefined> {
   const release = await lock.acquire();
   return connection
     .use(async (open) => {
       const begun_at = clock.now();
       try {
-        const truth = await settle(open, marker, commit_ms);
+        const truth = await settle(open, place, commit_ms);
         meter.roundTrip('settle', clock.now() - begun_at);
         meter.commitSettled(truth);
         log('warn', 'commit_settled', { truth });
@@ -77,26 +76,26 @@ async function trySettling(
 }
 
 /**
- * Finds out whether the marker's transaction committed, by writing the same marker. If a marker is
- * already there, it says which: `committed`, or `undone` by an earlier attempt to settle. If the
- * write succeeds, the transaction has not committed and never will, because its own write of the
- * marker must now fail. Reading the marker would prove nothing: the lost COMMIT may still be on its
+ * Finds out whether the transaction at this place of the log committed, by writing a tombstone at
+ * the same place. If a row is there already, it is the transaction's own, or another, which took the
+ * place first. If the write succeeds, the transaction has not committed and never will, because its
+ * own row must now fail. Reading the place would prove nothing: the lost COMMIT may still be on its
  * way to the server.
  * @throws if the store cannot tell; repeat it on another connection
  */
 export async function settle(
   connection: Connection,
-  marker: Marker,
+  place: Place,
   timeout_ms: number,
 ): Promise<'committed' | 'undone'> {
   const { sql } = connection;
-  const [written] = await connection.roundTrip([writeMarker(sql, marker, 'undone')], timeout_ms);
+  const [written] = await connection.roundTrip([writeTombstone(sql, place)], timeout_ms);
   if (written?.status === 'fulfilled') return 'undone';
-  const [read] = await connection.roundTrip([readMarker(sql, marker)], timeout_ms);
+  const [read] = await connection.roundTrip([readPlace(sql, place)], timeout_ms);
   if (read?.status !== 'fulfilled') throw read?.reason;
-  const found = read.value.at(0)?.fingerprint;
-  if (found !== 'committed' && found !== 'undone') throw written?.reason;
-  return found;
+  const found = read.value.at(0);
+  if (!found) throw written?.reason;
+  return found.id === place.id ? 'committed' : 'undone';
 }
 
 const lostCommit = (cause: unknown) =>

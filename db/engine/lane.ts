@@ -9,8 +9,6 @@ import {
   isUnmigrated,
   notMigrated,
 } from '../failure.ts';
-import type { Marker } from '../operations-table.ts';
-import type { Service } from '../service.ts';
 import { splitBlocked } from './blocked.ts';
 import { FifoLock } from './fifo-lock.ts';
 import { resolveInDoubt, type SettlingLane } from './in-doubt.ts';
@@ -18,6 +16,7 @@ import { LaneConnection, type LaneConnectionDependencies } from './lane-connecti
 import { failureOf, LaneTrouble } from './lane-trouble.ts';
 import type { EngineLimits } from './limits.ts';
 import type { RowName } from './row-name.ts';
+import { LaneStream } from './stream.ts';
 import { type Attempt, transact } from './transaction.ts';
 import { type Entry, expire, lastDeadline, type Result } from './work.ts';
 
@@ -28,8 +27,6 @@ export interface LaneDependencies extends LaneConnectionDependencies {
   setAside(entry: Entry, row: RowName): void;
   /** Takes a batch that timed out on a lock; which row was locked is not known. */
   findHeldRows(entries: Entry[]): void;
-  /** The service whose table of operations holds the markers of this process. */
-  marker_service: Service;
   /** Called when a COMMIT has been sent, and when a batch has ended: the lane may take another. */
   onFree(): void;
 }
@@ -48,6 +45,7 @@ export class Lane {
   readonly #trouble: LaneTrouble;
   readonly #lock: FifoLock;
   readonly #settling: SettlingLane;
+  readonly #stream: LaneStream;
   readonly #deps: LaneDependencies;
   readonly #limits: EngineLimits;
   readonly #commit_ms: number;
@@ -66,6 +64,7 @@ export class Lane {
     this.#connection = connection;
     this.#lock = lock;
     this.#commit_ms = commit_ms;
+    this.#stream = new LaneStream(clock);
     this.#settling = { lock, connection, trouble, clock, log, meter, commit_ms };
   }
 
@@ -111,7 +110,7 @@ export class Lane {
 
   /** Tries until every command is answered, put back or past its deadline. */
   async #commit(batch: Entry[]): Promise<void> {
-    const { clock, marker_service: service } = this.#deps;
+    const { clock } = this.#deps;
     let entries = batch;
     let trouble: Failure | undefined;
     let faults = 0;
@@ -121,8 +120,7 @@ export class Lane {
       entries = this.#inTime(entries, trouble);
       if (entries.length === 0) return release();
 
-      const marker = { service, id: clock.uuid() };
-      const attempt = await this.#attempt(entries, marker, release);
+      const attempt = await this.#attempt(entries, release);
       if (!attempt) {
         trouble = this.trouble ?? failureOf(undefined);
         if (this.#connection.away) return rejectAll(entries, trouble);
@@ -130,7 +128,7 @@ export class Lane {
       }
       const end =
         attempt.end === 'ambiguous'
-          ? await resolveInDoubt(this.#settling, attempt, marker, entries)
+          ? await resolveInDoubt(this.#settling, attempt, entries)
           : attempt;
       if (!end) return;
       if (end.end === 'committed') {
@@ -157,7 +155,7 @@ export class Lane {
   }
 
   /** @returns undefined if there is no connection. By then the lock is released in any case */
-  #attempt(entries: Entry[], marker: Marker, release: () => void): Promise<Attempt | undefined> {
+  #attempt(entries: Entry[], release: () => void): Promise<Attempt | undefined> {
     return this.#connection
       .use(async (connection) => {
         const { clock, meter } = this.#deps;
@@ -170,7 +168,7 @@ export class Lane {
           release();
         };
         const bounds = this.#bounds(lastDeadline(entries) - begun_at);
-        const attempt = await transact(connection, entries, marker, bounds, commitSent);
+        const attempt = await transact(connection, entries, this.#stream, bounds, commitSent);
         if (this.#committing === entries) this.#committing = [];
         if (sent_at > 0) meter.roundTrip('commit', clock.now() - sent_at);
         if ('error' in attempt && attempt.end !== 'ambiguous' && isRetried(attempt.error)) {

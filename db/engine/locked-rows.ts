@@ -14,8 +14,10 @@ import {
   type User,
 } from '../command.ts';
 import type { Statement } from '../connection/connection.ts';
+import { eventsOf } from '../events.ts';
 import { assert } from '../failure.ts';
 import { type Stamped, stamp } from '../stamp.ts';
+import { assertAmounts } from './amounts.ts';
 import {
   appendCreditMovements,
   appendOrderEvents,
@@ -56,6 +58,8 @@ export class LockedRows implements Rows {
   readonly #order_events: (OrderEvent & { at: number })[] = [];
   #metadata: Metadata[] = [];
   readonly #cleared: string[] = [];
+  /** Each as JSON. */
+  readonly #events: string[] = [];
   now_us: number;
   /** Orders whose lines were all read; undefined if that is true of every order. */
   #whole: Set<string> | undefined;
@@ -73,12 +77,12 @@ export class LockedRows implements Rows {
     this.now_us = now_us;
     const left = [...found];
     if (keys.orders.length > 0) {
-      const orders = take<Omit<Order, 'lines'>>(left);
+      const orders = take<Dated & Omit<Order, 'lines'>>(left);
       const read = take<OrderLine>(left);
       const lines = Map.groupBy(read, (line) => line.order_id);
       if (read.length > lines_max) this.#noteCutOff(lines, read);
       const whole = orders.map((row) => Object.assign(row, { lines: lines.get(row.id) ?? [] }));
-      track(this.#rows.orders, keys.orders, whole);
+      this.#trackDated(this.#rows.orders, keys.orders, whole);
     }
     if (keys.users.length > 0)
       this.#trackDated(this.#rows.users, keys.users, take<Dated & User>(left));
@@ -143,9 +147,10 @@ export class LockedRows implements Rows {
    * Applies all changes of a decision. @throws Failure internal if one is invalid; applies none
    * then
    */
-  apply(changes: Changes): void {
+  apply(changes: Changes, request_id?: string): void {
     const { orders, users, items } = this.#rows;
     assertAmounts(changes);
+    const events = changes.events ?? eventsOf(this.#before, changes, this.now_us);
     for (const id of changes.removed_orders ?? []) locked(orders, 'a locked order', id);
     for (const order of changes.orders ?? []) change(orders, order);
     this.#append(changes);
@@ -153,6 +158,21 @@ export class LockedRows implements Rows {
     for (const item of changes.items ?? []) change(items, item);
     for (const id of changes.removed_orders ?? [])
       locked(orders, 'a locked order', id).now = undefined;
+    for (const event of events) {
+      if (request_id !== undefined) event.request_id = request_id;
+      this.#events.push(JSON.stringify(event));
+    }
+  }
+
+  readonly #before = {
+    order: (id: string) => this.#rows.orders.get(id)?.now,
+    user: (id: string) => this.#rows.users.get(id)?.now,
+    item: (id: string) => this.#rows.items.get(id)?.now,
+  };
+
+  /** What the decisions have done, as a JSON array; null for nothing. */
+  get events(): string | null {
+    return this.#events.length === 0 ? null : `[${this.#events.join(',')}]`;
   }
 
   #append(changes: Changes): void {
@@ -175,7 +195,7 @@ export class LockedRows implements Rows {
   writes(target: Target): Statement[] {
     const { orders, users, items } = this.#rows;
     return [
-      ...writeOrders(target, rowChanges(orders.values(), changesPaymentOnly)),
+      ...writeOrders(target, rowChanges(orders.values(), changesPaymentOnly), this.now_us),
       ...writeListings(target.sql, listings(orders.values())),
       ...writeLines(target.sql, lineChanges(orders.values())),
       ...writeUsers(target, rowChanges(users.values()), this.now_us),
@@ -211,24 +231,6 @@ function locked<T>(rows: RowMap<T>, kind: string, id: string): TrackedRow<T> {
   const row = rows.get(id);
   assert(row, kind, id);
   return row;
-}
-
-function assertAmounts({ orders, users, items }: Changes): void {
-  for (const { id, total_cost, payment, refunded } of orders ?? []) {
-    assertAmount(id, total_cost);
-    if (payment !== null) assertAmount(id, payment);
-    if (refunded !== null) assertAmount(id, refunded);
-  }
-  for (const { id, credit } of users ?? []) assertAmount(id, credit);
-  for (const { id, price, stock } of items ?? []) {
-    assertAmount(id, price);
-    assertAmount(id, stock);
-  }
-}
-
-function assertAmount(id: string, value: number): void {
-  if (Number.isSafeInteger(value) && value >= 0) return;
-  assert(false, `${id}: ${value} is an amount`);
 }
 
 /** A row that is not locked must be new; if it is not, the primary key refuses it. */

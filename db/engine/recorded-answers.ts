@@ -7,7 +7,7 @@ import type { Answer, Operation } from '../command.ts';
 import { int8Array, textArray } from '../connection/arrays.ts';
 import type { Sql, Statement } from '../connection/connection.ts';
 import { assert, Failure } from '../failure.ts';
-import { tableOf } from '../operations-table.ts';
+import { tableOf, WRITER } from '../operations-table.ts';
 import { SERVICES, type Service } from '../service.ts';
 import type { Result } from './work.ts';
 
@@ -111,7 +111,7 @@ class ServiceAnswers {
     this.#added.sort((a, b) => (a.key < b.key ? -1 : 1));
     const insert = sql`
       insert into ${table(sql)} (key, fingerprint, status, answer, writer, expires_at)
-      select n.key, n.fingerprint, n.status, n.answer, 2, now() + interval '24 hours'
+      select n.key, n.fingerprint, n.status, n.answer, ${WRITER}::int8, now() + interval '24 hours'
       from unnest(${textArray(this.#added.map((row) => row.key))}::text[],
                   ${textArray(this.#added.map((row) => row.fingerprint))}::text[],
                   ${int8Array(this.#added.map((row) => row.status))}::int8[],
@@ -127,5 +127,5 @@ class ServiceAnswers {
 const servicesOf = (operations: readonly Operation[]): Service[] =>
   SERVICES.filter((service) => operations.some((one) => one.service === service));
 
-/** Markers of transactions share the table; the prefix keeps their keys distinct. */
+/** The prefix keeps them apart from what a probe writes, and from the markers of older versions. */
 const operationKey = (key: string): string => `k:${key}`;

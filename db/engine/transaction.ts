@@ -1,17 +1,18 @@
 /**
  * One attempt at a transaction for a batch, in two round trips: lock and read; write and commit.
  */
+import { type Place, writeBatch } from '../batches-table.ts';
 import { type Keys, mergeKeys } from '../command.ts';
 import { type Connection, rowsOf, type Settled, type Statement } from '../connection/connection.ts';
 import { askTime, GATED_ROW_MS, limitLockWaits, takeGate } from '../connection/dialect.ts';
 import { lostConnection } from '../connection/link.ts';
 import { codeOf, Failure, isCertainAbort, isLockTimeout, leavesSession } from '../failure.ts';
-import { type Marker, writeMarker } from '../operations-table.ts';
 import { decideAll, LINES_ALONE_MAX, type Locked } from './decide.ts';
 import { LockedRows } from './locked-rows.ts';
 import { RecordedAnswers, readRecorded } from './recorded-answers.ts';
 import { type RowName, TABLES } from './row-name.ts';
 import { findIds, lockStatements } from './row-statements.ts';
+import type { LaneStream } from './stream.ts';
 import type { Result, Work } from './work.ts';
 
 /**
@@ -22,7 +23,9 @@ import type { Result, Work } from './work.ts';
 export type Attempt =
   | { end: 'committed'; results: Result[] }
   | { end: 'aborted' | 'blocked'; error: unknown }
-  | { end: 'ambiguous'; results: Result[]; error: unknown };
+  | { end: 'ambiguous'; results: Result[]; error: unknown; place: Place };
+
+type InDoubt = Extract<Attempt, { end: 'ambiguous' }>;
 
 export interface Bounds {
   /** For the answer to `begin`, which does not wait for locks. */
@@ -38,54 +41,65 @@ export interface Bounds {
 }
 
 /**
- * Runs the batch in one serializable transaction. Writes `marker` with the effects, so that
- * `settle` can find out later whether an in-doubt transaction committed. Never throws. Destroys the
- * connection if it may be out of step with the server.
+ * Runs the batch in one serializable transaction. Writes its row of the log with the effects, so
+ * that `settle` can find out later whether an in-doubt transaction committed. Never throws. Destroys
+ * the connection if it may be out of step with the server.
+ * @param stream gives it its place in the log
  * @param commitSent called when the COMMIT is on its way: the next transaction may be sent behind
  * it
  */
 export async function transact(
   connection: Connection,
   works: readonly Work[],
-  marker: Marker,
+  stream: LaneStream,
   bounds: Bounds,
   commitSent = () => {},
 ): Promise<Attempt> {
   const { sql } = connection;
   let results: Result[];
   let writes: Statement[];
+  let place: Place | undefined;
   try {
-    const locked = await lockRows(connection, works, bounds);
+    const locked = await lockRows(connection, works, stream.at_us, bounds);
     if ('blocked' in locked) {
       await rollback(connection, bounds.commit_ms);
       return { end: 'blocked', error: locked.blocked };
     }
     results = decideAll(works, locked, bounds.rows_max);
     writes = [...locked.rows.writes(connection), ...locked.recorded.writes(sql)];
-    if (writes.length > 0) writes.push(writeMarker(sql, marker, 'committed'));
+    if (writes.length > 0) {
+      place = await stream.take(locked.rows.now_us, locked.position);
+      writes.push(...writeBatch(sql, place, locked.rows.events));
+    }
   } catch (error) {
     await rollback(connection, bounds.commit_ms);
     return { end: 'aborted', error };
   }
   // A commit that was never sent has certainly not happened.
-  if (!connection.alive) return { end: 'aborted', error: lostConnection() };
+  if (!connection.alive) {
+    if (place) stream.ended(place, 'aborted');
+    return { end: 'aborted', error: lostConnection() };
+  }
   const answers = connection.roundTrip([...writes, sql`commit`], bounds.commit_ms);
   commitSent();
   const attempt = await ending(connection, answers, results);
-  const is_empty = writes.length === 0;
-  if (attempt.end === 'ambiguous' && is_empty) return { end: 'aborted', error: attempt.error };
-  return attempt;
+  if (place) stream.ended(place, connection.alive ? attempt.end : 'ambiguous');
+  if (attempt.end !== 'ambiguous') return attempt;
+  const { error } = attempt;
+  return place ? { ...attempt, place } : { end: 'aborted', error };
 }
 
 /**
  * The first round trip: begins, then locks and reads the rows that the commands name.
+ * @param after_us the time of the decisions is later
  * @throws if any statement failed, except for a time-out on a row, which it returns as `blocked`
  */
 async function lockRows(
   connection: Connection,
   works: readonly Work[],
+  after_us: number,
   bounds: Bounds,
-): Promise<Locked | { blocked: unknown }> {
+): Promise<(Locked & { position: number | undefined }) | { blocked: unknown }> {
   const { sql, gated } = connection;
   const keys = mergeKeys(...works.map((work) => work.keys));
   const operations = works.flatMap((work) => work.operation ?? []);
@@ -104,11 +118,12 @@ async function lockRows(
   if (blocked?.status === 'rejected') return { blocked: blocked.reason as unknown };
   const answers = settled.map(rowsOf);
   const found = answers.slice(0, locks.length);
-  const rows = new LockedRows(keys, found, Number(time?.now_us), connection.fenced, lines_max);
+  const now_us = Math.max(Number(time?.now_us), after_us + 1);
+  const rows = new LockedRows(keys, found, now_us, connection.fenced, lines_max);
   const recorded = new RecordedAnswers(operations, answers.slice(locks.length));
   const held = gated ? await findHeld(connection, rows.missing(), bounds) : new Set<RowName>();
   rows.leaveOut(held);
-  return { rows, recorded, held };
+  return { rows, recorded, held, position: gated ? Number(time?.position) : undefined };
 }
 
 /** A CockroachDB without lock timeouts reports a statement timeout. */
@@ -149,7 +164,7 @@ async function ending(
   connection: Connection,
   answers: Promise<Settled[]>,
   results: Result[],
-): Promise<Attempt> {
+): Promise<Exclude<Attempt, InDoubt> | Omit<InDoubt, 'place'>> {
   let settled: Settled[];
   try {
     settled = await answers;

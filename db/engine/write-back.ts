@@ -15,6 +15,7 @@ export type Target = Pick<Connection, 'sql' | 'upserts'>;
 export function writeOrders(
   { sql, upserts }: Target,
   { made, changed, removed, checkout_only }: RowChanges<Order>,
+  changed_at: number,
 ): Statement[] {
   const columns = (orders: Order[]) =>
     sql`unnest(${textArray(orders.map((o) => o.id))}::text[],
@@ -29,21 +30,21 @@ export function writeOrders(
         as n(id, user_id, paid, total_cost, payment, paid_at, held_until, refunded, created_at)`;
   const into = (orders: Order[]) =>
     sql`into orders (id, user_id, paid, total_cost, payment, paid_at, held_until, refunded,
-                     created_at)
+                     created_at, changed_at)
         select n.id, n.user_id, n.paid, n.total_cost, n.payment, n.paid_at, n.held_until, n.refunded,
-               n.created_at
+               n.created_at, ${changed_at}::int8
         from ${columns(orders)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
   if (changed.length > 0) {
     if (upserts) statements.push(sql`upsert ${into(changed)}`);
-    else if (checkout_only) statements.push(updatePayments(sql, changed));
+    else if (checkout_only) statements.push(updatePayments(sql, changed, changed_at));
     else {
       statements.push(
         sql`update orders
             set user_id = n.user_id, paid = n.paid, total_cost = n.total_cost, payment = n.payment,
                 paid_at = n.paid_at, held_until = n.held_until, refunded = n.refunded,
-                created_at = n.created_at
+                created_at = n.created_at, changed_at = ${changed_at}::int8
             from ${columns(changed)} where orders.id = n.id`,
       );
     }
@@ -55,8 +56,9 @@ export function writeOrders(
 }
 
 /** Leaves out the columns that a checkout does not change: most of an order. */
-const updatePayments = (sql: Sql, orders: readonly Order[]): Statement =>
-  sql`update orders set paid = n.paid, payment = n.payment, paid_at = n.paid_at
+const updatePayments = (sql: Sql, orders: readonly Order[], changed_at: number): Statement =>
+  sql`update orders set paid = n.paid, payment = n.payment, paid_at = n.paid_at,
+                        changed_at = ${changed_at}::int8
       from unnest(${textArray(orders.map((o) => o.id))}::text[],
                   ${boolArray(orders.map((o) => o.paid))}::bool[],
                   ${int8Array(orders.map((o) => o.payment))}::int8[],

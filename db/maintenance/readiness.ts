@@ -3,7 +3,7 @@ import { textArray } from '../connection/arrays.ts';
 import type { ReadPool } from '../connection/pool.ts';
 import { codeOf, Failure, isServerError, rootCodeOf, whyAway } from '../failure.ts';
 import type { Log } from '../log.ts';
-import { writeMarker } from '../operations-table.ts';
+import { writeProbe } from '../operations-table.ts';
 import type { Service } from '../service.ts';
 import { assertMigrated } from './migrate.ts';
 import type { Grants } from './roles.ts';
@@ -72,7 +72,7 @@ export function readiness(
 }
 
 /**
- * Writes a marker, as each transaction does: into no hot table, without the gate, and it expires.
+ * Into no hot table, without the gate, and it expires.
  * Only a write shows that the disk has room and that the server takes writes. Probes in between
  * share the last result.
  */
@@ -83,7 +83,7 @@ function occasionalWrite(pool: ReadPool, service: Service): () => Promise<unknow
     if (performance.now() < again_at) return last;
     again_at = performance.now() + WRITE_EVERY_MS;
     last = pool
-      .read((sql) => writeMarker(sql, { service, id: crypto.randomUUID() }, 'undone'))
+      .read((sql) => writeProbe(sql, service, crypto.randomUUID()))
       .catch((error) => {
         again_at = performance.now() + WRITE_AGAIN_MS;
         throw error;

@@ -7,11 +7,14 @@ type Privilege = 'select' | 'insert' | 'update' | 'delete';
 export type Grants = Readonly<Record<string, readonly Privilege[]>>;
 
 /**
- * Idempotency keys and markers of commits, which the sweeper deletes after they expire. A role that
- * could write another service's table could make its calls run twice, or never.
+ * Recorded answers, which the sweeper deletes after they expire. A role that could write another
+ * service's table could make its calls run twice, or never. The log is common to all services: each
+ * appends to it. A service that could delete rows could make commits of others seem undone.
  */
 const engineOf = (service: Service): Grants => ({
   [operationsTable(service)]: ['select', 'insert', 'delete'],
+  batches: ['select', 'insert'],
+  streams: ['insert'],
   migrations: ['select'], // readiness, and whether the contraction has run
   write_gate: ['update'], // PostgreSQL requires it to lock the table, which has no rows
 });
@@ -39,6 +42,9 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     stock_movements: ['insert'],
     order_events: ['select', 'insert'],
     order_metadata: ['select', 'insert', 'delete'],
+    // It sweeps the log for all services.
+    batches: ['select', 'insert', 'delete'],
+    streams: ['select', 'insert', 'delete'],
   },
   kassa_payment: {
     ...engineOf('payment'),
@@ -73,6 +79,8 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     user_metadata: ['select'],
     item_metadata: ['select'],
     order_metadata: ['select'],
+    batches: ['select'],
+    streams: ['select'],
     migrations: ['select'],
   },
 };

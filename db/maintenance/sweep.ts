@@ -1,4 +1,4 @@
-/** Deletes expired operations in bounded steps, where the store does not or lags behind. */
+/** Deletes what has expired in bounded steps, where the store does not or lags behind. */
 import { textArray } from '../connection/arrays.ts';
 import type { Sql } from '../connection/connection.ts';
 import { askVersion, nextOperations, postgresqlIn } from '../connection/dialect.ts';
@@ -7,6 +7,7 @@ import { isServerError, rootCodeOf } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { tableOf } from '../operations-table.ts';
 import type { Service } from '../service.ts';
+import { logSweeper } from './sweep-log.ts';
 import { expires, expiryOptions } from './tune-tables.ts';
 
 const EVERY_MS = 60_000;
@@ -21,7 +22,7 @@ const PAGES_MAX = 600;
 const SPARED_S = 2 * 3600;
 
 export interface Sweeping {
-  /** Age past expiry of the oldest operation that may still exist, as far as the sweeps saw. */
+  /** Age past expiry of the oldest row that may still exist, as far as the sweeps saw. */
   overdue_s(): number;
   stop(): void;
 }
@@ -53,13 +54,17 @@ export function startSweeping(pool: ReadPool, services: readonly Service[], log:
   }
 }
 
-/** @returns a sweep of each service's table, which returns the age past expiry of the oldest row */
+/**
+ * The order service sweeps the log too, which is common to all services.
+ * @returns a sweep of each service's table, which returns the age past expiry of the oldest row
+ */
 export function sweeper(pool: ReadPool, services: readonly Service[]): () => Promise<number> {
+  const sweepLog = services.includes('order') ? logSweeper(pool) : undefined;
   /** Where the next sweep of a table continues; replicas begin at different places. */
   const places = new Map(services.map((service) => [service, `t:${crypto.randomUUID()}`]));
   return async () => {
     const indexed = postgresqlIn(await pool.read(askVersion)) !== undefined;
-    let oldest_s = 0;
+    let oldest_s = (await sweepLog?.(indexed ? 0 : SPARED_S)) ?? 0;
     for (const service of services) {
       const found_s = await (indexed ? sweepByIndex(pool, service) : walk(service));
       oldest_s = Math.max(oldest_s, found_s);

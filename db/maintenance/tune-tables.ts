@@ -2,18 +2,19 @@
 import type { Sql, Statement } from '../connection/connection.ts';
 import { postgresqlVersion } from '../connection/dialect.ts';
 import { isServerError } from '../failure.ts';
-import { operationsTable, SERVICES, type Service } from '../service.ts';
+import { operationsTable, type Service } from '../service.ts';
 
 /**
  * Does nothing where the options are set already. On PostgreSQL a row that changes in place leaves
  * room on its page for the next version, so an update touches no index (measured: a sixth less of
  * the server's time for a checkout), and an index on the expiry serves the sweeps. On CockroachDB
  * that index would send every insert of the cluster to one range; from 22.2 on the server deletes
- * expired operations itself.
+ * expired rows itself.
  */
 export async function tuneTables(sql: Sql): Promise<void> {
   if ((await postgresqlVersion(sql)) === undefined) {
-    for (const service of SERVICES) await expireOperations(sql, service);
+    for (const [table, minute] of Object.entries(EXPIRY_MINUTE))
+      await expireRows(sql, table, minute);
     return;
   }
   const untuned = await sql`
@@ -35,7 +36,12 @@ export async function tuneTables(sql: Sql): Promise<void> {
 }
 
 /** At different minutes, because each run reads the whole table. */
-const EXPIRY_MINUTE: Record<Service, number> = { order: 7, payment: 27, stock: 47 };
+const EXPIRY_MINUTE: Readonly<Record<string, number>> = {
+  order_operations: 7,
+  payment_operations: 27,
+  stock_operations: 47,
+  batches: 57,
+};
 
 /**
  * The default deletes 100 rows a second on each node, in batches of 100; the services write
@@ -43,13 +49,13 @@ const EXPIRY_MINUTE: Record<Service, number> = { order: 7, payment: 27, stock: 4
  * they would slow down other work. A rate that an operator has set is left alone.
  * https://www.cockroachlabs.com/docs/v25.4/row-level-ttl
  */
-async function expireOperations(sql: Sql, service: Service): Promise<void> {
+async function expireRows(sql: Sql, table: string, minute: number): Promise<void> {
   try {
-    const [table] = await expiryOptions(sql, service);
-    if (/\bttl_delete_rate_limit\b/.test(String(table?.options))) return;
+    const [found] = await optionsOf(sql, table);
+    if (/\bttl_delete_rate_limit\b/.test(String(found?.options))) return;
     await sql.unsafe(
-      `alter table ${operationsTable(service)}
-       set (ttl_expiration_expression = 'expires_at', ttl_job_cron = '${EXPIRY_MINUTE[service]} * * * *',
+      `alter table ${table}
+       set (ttl_expiration_expression = 'expires_at', ttl_job_cron = '${minute} * * * *',
             ttl_select_batch_size = 2000, ttl_delete_batch_size = 500,
             ttl_delete_rate_limit = 10000)`,
     );
@@ -64,10 +70,10 @@ async function expireOperations(sql: Sql, service: Service): Promise<void> {
  * CockroachDB collects the descriptors of all tables of all databases.
  */
 export const expiryOptions = (sql: Sql, service: Service): Statement =>
-  sql.unsafe(
-    `select reloptions as options from pg_class
-     where oid = '${operationsTable(service)}'::regclass`,
-  );
+  optionsOf(sql, operationsTable(service));
+
+const optionsOf = (sql: Sql, table: string): Statement =>
+  sql.unsafe(`select reloptions as options from pg_class where oid = '${table}'::regclass`);
 
 /** Whether the server deletes expired operations itself. */
 export const expires = (rows: readonly Record<string, unknown>[]): boolean =>

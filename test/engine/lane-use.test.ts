@@ -60,7 +60,7 @@ function stage({ gated = false, serial = false, countLanes, limits }: StoreKind)
     open.add(connection);
     return connection;
   };
-  const deps = { connect, prefetch: async () => new Map(), marker_service: 'order', log } as const;
+  const deps = { connect, prefetch: async () => new Map(), log } as const;
   const engine = groupCommit({ ...deps, clock, countLanes }, { ...usual, ...limits });
 
   /** Clients that call again as soon as they are answered. @returns the lanes of each interval */

@@ -37,7 +37,7 @@ function engineWith(prefetch: PrefetchOrders, limits = {}) {
     };
     return connection;
   };
-  const deps = { connect, prefetch, marker_service: 'order', log() {} } as const;
+  const deps = { connect, prefetch, log() {} } as const;
   return open.closing(groupCommit(deps, { ...options, ...limits }));
 }
 

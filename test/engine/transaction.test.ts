@@ -1,10 +1,12 @@
-/** The outcome of one transaction: certain, or in doubt and settled by its marker. */
+/** The outcome of one transaction: certain, or in doubt and settled at its place in the log. */
 import { afterAll, expect, test } from 'bun:test';
+import { writeBatch } from '../../db/batches-table.ts';
+import { systemClock } from '../../db/clock.ts';
 import type { Answer, Command } from '../../db/command.ts';
 import type { Connection, Settled } from '../../db/connection/connection.ts';
 import { settle } from '../../db/engine/in-doubt.ts';
-import { transact } from '../../db/engine/transaction.ts';
-import type { Marker } from '../../db/operations-table.ts';
+import { LaneStream } from '../../db/engine/stream.ts';
+import { type Attempt, transact } from '../../db/engine/transaction.ts';
 import { openUntil } from '../support/open.ts';
 
 const open = openUntil(afterAll);
@@ -13,11 +15,12 @@ const proxy = await open.proxy(database_url);
 const direct = await open.connection(database_url);
 
 const BOUNDS = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000, row_ms: 500, rows_max: 5000 };
-const newMarker = (): Marker => ({ service: 'payment', id: crypto.randomUUID() });
-const truthOf = (marker: Marker) => settle(direct, marker, 5000);
+/** The truth about an attempt in doubt. */
+const truthOf = (attempt: Attempt) =>
+  settle(direct, 'place' in attempt ? attempt.place : expect.unreachable(attempt.end), 5000);
 
-/** Appends a movement and locks nothing, so that only the marker can prevent it. */
-function append(lane: Connection, user_id: string, marker = newMarker(), before = () => {}) {
+/** Appends a movement and locks nothing, so that only the log can prevent it. */
+function append(lane: Connection, user_id: string, before = () => {}) {
   const movement = { user_id, amount: 1, reason: 'test', order_id: null };
   const command: Command<Answer> = {
     keys: {},
@@ -27,7 +30,7 @@ function append(lane: Connection, user_id: string, marker = newMarker(), before 
       return { outcome: { status: 200, body: '{}' }, changes };
     },
   };
-  return transact(lane, [{ command, keys: {} }], marker, BOUNDS);
+  return transact(lane, [{ command, keys: {} }], new LaneStream(systemClock), BOUNDS);
 }
 
 test.each([
@@ -36,14 +39,14 @@ test.each([
 ] as const)(
   'a transaction in doubt that is settled as %s stays so',
   async (truth, fault, statement, movements) => {
-    const [user_id, marker] = [crypto.randomUUID(), newMarker()];
+    const user_id = crypto.randomUUID();
     const lane = await open.connection(proxy.database_url);
     // Once without a fault, so that all statements are prepared and later sent together.
     await append(lane, 'warm');
     proxy.disturb = (text) => (text.startsWith(statement) ? fault : 'pass');
-    expect((await append(lane, user_id, marker)).end).toBe('ambiguous');
+    const attempt = await append(lane, user_id);
     proxy.disturb = () => 'pass';
-    expect([await truthOf(marker), await truthOf(marker)]).toEqual([truth, truth]);
+    expect([await truthOf(attempt), await truthOf(attempt)]).toEqual([truth, truth]);
     if (fault === 'late') await Bun.sleep(proxy.late_ms + 200); // the lost COMMIT has arrived
     const found = await direct.sql`select id from credit_movements where user_id = ${user_id}`;
     expect(found.length).toBe(movements);
@@ -65,7 +68,7 @@ const answering = (lane: Connection, how: (settled: Settled[]) => Settled[]): Co
   });
 
 test('an error of a failing pooler leaves the transaction in doubt: the server may have committed', async () => {
-  const [user_id, marker] = [crypto.randomUUID(), newMarker()];
+  const user_id = crypto.randomUUID();
   const crash = { name: 'PostgresError', code: '08P01', severity: 'FATAL' };
   const crashed = answering(await open.connection(database_url), (settled) =>
     settled.map((_, i) => ({
@@ -73,8 +76,7 @@ test('an error of a failing pooler leaves the transaction in doubt: the server m
       reason: Object.assign(new Error(), i === 0 ? crash : { code: 'CONNECTION_CLOSED' }),
     })),
   );
-  expect((await append(crashed, user_id, marker)).end).toBe('ambiguous');
-  expect(await truthOf(marker)).toBe('committed');
+  expect(await truthOf(await append(crashed, user_id))).toBe('committed');
 });
 
 test('a COMMIT with a failed write is a success for no command', async () => {
@@ -94,12 +96,17 @@ test.each([
 ] as const)(
   'settling waits for a transaction that is still open: after a %s it is %s',
   async (end, truth) => {
-    const marker = newMarker();
+    const place = {
+      stream: 7,
+      position: end === 'commit' ? 1 : 2,
+      id: crypto.randomUUID(),
+      opens: false,
+      at_us: 1,
+    };
     const { sql } = await open.connection(database_url);
     await sql`begin`;
-    await sql`insert into payment_operations (key, fingerprint, status, answer, writer, expires_at)
-    values (${`t:${marker.id}`}, 'committed', 0, '', 2, now() + interval '1 hour')`;
-    const settling = truthOf(marker);
+    for (const statement of writeBatch(sql, place, null)) await statement;
+    const settling = settle(direct, place, 5000);
     await sql.unsafe(end);
     expect(await settling).toBe(truth);
   },
@@ -107,7 +114,7 @@ test.each([
 
 test('a connection that is lost before the COMMIT is sent is a certain abort', async () => {
   const lane = await open.connection(database_url);
-  const { end } = await append(lane, 'somebody', newMarker(), () => lane.destroy());
+  const { end } = await append(lane, 'somebody', () => lane.destroy());
   expect(end).toBe('aborted');
 });
 

@@ -11,6 +11,7 @@ import type { Sql } from '../../db/connection/connection.ts';
 import { connectionOn } from '../../db/connection/link.ts';
 import { UPSERTED } from '../../db/connection/session.ts';
 import type { OrderLine } from '../../db/engine/row-changes.ts';
+import { LaneStream } from '../../db/engine/stream.ts';
 import { transact } from '../../db/engine/transaction.ts';
 import { writeItems, writeLines, writeOrders, writeUsers } from '../../db/engine/write-back.ts';
 import { grantRoles } from '../../db/maintenance/grant.ts';
@@ -32,7 +33,7 @@ const writeBack = (upserts: boolean, checkout_only = false): string[] => {
   const changes = <T>(row: T) => ({ made: [row], changed: [row], removed: [], checkout_only });
   const target = { sql, upserts };
   return textsOf([
-    ...writeOrders(target, { ...changes(order), removed: ['gone'] }),
+    ...writeOrders(target, { ...changes(order), removed: ['gone'] }, 5),
     ...writeLines(sql, { ...changes(line), removed: [line] }),
     ...writeUsers(target, changes(user), 5),
     ...writeItems(target, changes(item), 5),
@@ -83,7 +84,7 @@ test('a role that has lost INSERT is refused once; its next connection checks ag
   const refusal = Object.assign(new Error('no'), { name: 'PostgresError', code: '42501' });
   let failed = false;
   const answers = (text: string): unknown => {
-    if (text.startsWith('insert into stock_operations')) failed = true;
+    if (text.startsWith('insert into batches')) failed = true;
     if (failed && text !== 'commit') throw refusal;
     return Object.assign([], { command: text === 'commit' ? 'ROLLBACK' : '' });
   };
@@ -102,8 +103,8 @@ test('a role that has lost INSERT is refused once; its next connection checks ag
       decide: () => ({ outcome: { status: 200, body: '' }, changes: { users: [user] } }),
     };
     const bounds = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000, row_ms: 500, rows_max: 10 };
-    const marker = { service: 'stock', id: 'm' } as const;
-    const { end } = await transact(connection, [{ command, keys: {} }], marker, bounds);
+    const stream = new LaneStream(systemClock);
+    const { end } = await transact(connection, [{ command, keys: {} }], stream, bounds);
     return [end, connection.alive];
   };
   expect(await attemptOn(true)).toEqual(['aborted', false]);

@@ -47,7 +47,7 @@ test('a stop waits DRAIN_MS for a call that never ends, and no longer', async ()
   const { child, port } = await startService(stage, 'order', env);
   let stalled = false;
   proxy.disturb = (text) => {
-    const settles = stalled && text.startsWith('insert into order_operations');
+    const settles = stalled && text.startsWith('insert into batches');
     stalled ||= text === 'commit';
     return settles || text === 'commit' ? 'stall' : 'pass';
   };

@@ -1,9 +1,15 @@
 /** Executes every SQL text of the product once on the server of the run, and names the refused. */
 import { afterAll, expect, test } from 'bun:test';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { systemClock } from '../../db/clock.ts';
+import { openConnection } from '../../db/connection/connect.ts';
 import type { Connection } from '../../db/connection/connection.ts';
 import { setLockWait } from '../../db/connection/dialect.ts';
+import { readPool } from '../../db/connection/pool.ts';
 import { heldOf } from '../../db/engine/probe.ts';
 import { type RowName, splitRowName } from '../../db/engine/row-name.ts';
+import { LaneStream } from '../../db/engine/stream.ts';
+import { transact } from '../../db/engine/transaction.ts';
 import { audit } from '../../db/maintenance/audit.ts';
 import { grantRoles, makeRoles, missingRoles } from '../../db/maintenance/grant.ts';
 import {
@@ -12,6 +18,9 @@ import {
   migrate,
   readMigrations,
 } from '../../db/maintenance/migrate.ts';
+import { logSweeper } from '../../db/maintenance/sweep-log.ts';
+import { START } from '../../db/reads/cursor.ts';
+import { merge, nextBatches } from '../../db/reads/log.ts';
 import { sourceTexts } from '../support/catalogue-sources.ts';
 import { expectCleanAudit, withConnection } from '../support/kassa.ts';
 import { isPostgresql, openUntil } from '../support/open.ts';
@@ -115,6 +124,8 @@ const drives: Record<string, () => Promise<unknown>> = {
     expect((await kassa.post(path)).status).toBe(200);
     disturbOnce('commit', 'cut_after');
     expect((await kassa.post(path)).body.credit).toBe(2);
+    disturbOnce('commit', { error: '40003' }); // undone, as far as the server is concerned
+    expect((await kassa.post(path)).body.credit).toBe(3);
   },
   async 'readiness where to_regclass is unknown, and where privileges cannot be queried'() {
     const other = open.kassa({ DATABASE_URL: proxy.database_url });
@@ -161,6 +172,23 @@ const drives: Record<string, () => Promise<unknown>> = {
       await other.sql`rollback`;
       expect(await held).toEqual(new Set());
     }
+  },
+  async 'the log of a lane, its readers, and its sweep'() {
+    const opened = await openThrough();
+    const ungated: Connection = Object.create(opened, { gated: { value: false } });
+    const changes = { users: [{ id: crypto.randomUUID(), credit: 0 }] };
+    const decide = () => ({ outcome: { status: 200, body: '' }, changes });
+    const bounds = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000, row_ms: 500, rows_max: 10 };
+    const work = { command: { keys: {}, decide }, keys: {} };
+    const { end } = await transact(ungated, [work], new LaneStream(systemClock), bounds);
+    expect(end).toBe('committed');
+    expect(merge(START, await nextBatches(opened.sql, START)).batches.length).toBeGreaterThan(1);
+    const { sql } = await open.connection(database_url);
+    await sql`insert into streams values (1, 0)`;
+    await sql`update batches set expires_at = now() - interval '1 day'`;
+    const options = storeOptions(readConfig({}), proxy.database_url, 'test');
+    const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
+    expect(await logSweeper(pool)(0)).toBeGreaterThan(3600);
   },
   async 'a wait for locks'() {
     const set = setLockWait((await openThrough()).sql, 50);

@@ -59,18 +59,21 @@ function serverThat({
 /** As the driver throws it: codes of the server have five characters. */
 const refusal = (code: string) =>
   Object.assign(new Error('no'), { code, name: code.length === 5 ? 'PostgresError' : 'Error' });
-const told = (service: string, minute: number) =>
-  `alter table ${service}_operations set (ttl_expiration_expression = 'expires_at', ` +
+const told = (table: string, minute: number) =>
+  `alter table ${table} set (ttl_expiration_expression = 'expires_at', ` +
   `ttl_job_cron = '${minute} * * * *', ttl_select_batch_size = 2000, ttl_delete_batch_size = 500, ` +
   'ttl_delete_rate_limit = 10000)';
-const SET = [told('order', 7), told('payment', 27), told('stock', 47)];
+const SET = [
+  ...[told('order_operations', 7), told('payment_operations', 27), told('stock_operations', 47)],
+  told('batches', 57),
+];
 
 test.each<[string | null, string[]]>([
   [null, SET],
   [`{ttl='on',ttl_expiration_expression='expires_at'}`, SET],
   // Set by an operator.
   [`{ttl='on',ttl_expiration_expression='expires_at',ttl_delete_rate_limit=5}`, []],
-])('CockroachDB is set up once to delete expired operations: %s', async (options, expected) => {
+])('CockroachDB is set up once to delete what has expired: %s', async (options, expected) => {
   const server = serverThat({ options });
   await tuneTables(server.sql);
   expect(server.told).toEqual(expected);

@@ -153,13 +153,14 @@ withDisk('a full disk is named; reads go on, and writes once there is room again
   }
 });
 
-/** In ever smaller pieces, until no page is left, nor any room in the table of the markers. */
+/** In ever smaller pieces, until no page is left, nor any room in the log. */
 async function fill(database_url: string): Promise<void> {
   const { sql } = await open.connection(database_url);
   await sql.unsafe('create table filling (text text)');
   const filling = `insert into filling select repeat('x', 1500)`;
-  const markers = `insert into order_operations select 'm:' || gen_random_uuid(), '', 0, '', now(), 2`;
-  for (const insert of [filling, markers]) {
+  const log = `insert into batches select 1, nextval('places'), '', 0, null, 3, now()`;
+  await sql.unsafe('create sequence places');
+  for (const insert of [filling, log]) {
     for (let rows = 4096; rows >= 1; rows >>= 1) {
       for (let full = false; !full; ) {
         await sql.unsafe(`${insert} from generate_series(1, ${rows})`).catch((error) => {

@@ -41,7 +41,16 @@ test('each role has exactly its privileges of roles.ts, on every table', async (
   }
 });
 
+/** Rows of the log that have expired, and a stream without rows, for the sweep. */
+async function leaveExpired(): Promise<void> {
+  await owner.sql`insert into streams values (1, 0), (2, 0) on conflict do nothing`;
+  await owner.sql`
+    insert into batches select 1, n, '', 0, null, 3, now() - interval '1 day'
+    from generate_series(1, 2) as g(n) on conflict do nothing`;
+}
+
 test.each(services)('the %s service does all of its work with its own role', async (service) => {
+  await leaveExpired();
   const replies = await walk(crew, service);
   expect(replies.filter(({ status }) => status >= 300).map(({ body }) => body)).toEqual([]);
   expect(replies.length).toBeGreaterThanOrEqual(5);
@@ -56,12 +65,14 @@ test.each(services)('the %s service needs each privilege, also to be ready', asy
       await owner.sql.unsafe(`revoke ${lacked} from ${role}`);
       const said = `lacks ${lacked}: check the user of DATABASE_URL`;
       expectProblem(await readinessOf(service), 503, 'not_ready', said, 'bun run migrate');
+      await leaveExpired();
       const refused = await walk(crew, service).then(
         (replies) => replies.find(({ body }) => body.code === 'not_ready'),
         (error) => (error.code === 'not_ready' ? error : undefined),
       );
-      // Only readiness reads the migrations.
-      if (!refused && table !== 'migrations') needless.push(lacked);
+      // Only readiness reads the migrations, and only lanes on CockroachDB open streams.
+      const elsewhere = table === 'migrations' || lacked === 'insert on streams';
+      if (!refused && !elsewhere) needless.push(lacked);
       await owner.sql.unsafe(`grant ${lacked} to ${role}`);
       expect((await readinessOf(service)).body).toEqual({ status: 'ready' });
     }
@@ -206,9 +217,7 @@ test('a service with the role of another answers 503 not_ready, and its log says
     expect(reply.headers.get('retry-after')).toMatch(/^\d+$/);
   }
   expect(wrong.events).toContain('store_not_ready');
-  await owner.sql`grant select, insert on payment_operations to kassa_stock`; // for its markers
   expect((await wrong.post('/stock/item/create/1')).status).toBe(200); // its lane still works
-  await owner.sql`revoke select, insert on payment_operations from kassa_stock`;
 });
 
 test('a service that runs alone checks its own privileges, and its log names the missing ones', async () => {

@@ -20,7 +20,7 @@ afterEach(async () => {
 /** Keys `name-00000` … that expired `ago_s` seconds ago, or will expire if that is negative. */
 const put = (table: string, name: string, n: number, ago_s: number) => sql`
   insert into ${sql(table)} (key, fingerprint, status, answer, writer, expires_at)
-  select concat(${name}::text, '-', lpad(i::text, 5, '0')), '', 0, '', 2,
+  select concat(${name}::text, '-', lpad(i::text, 5, '0')), '', 0, '', 3,
          now() - ${ago_s}::int8 * interval '1 second'
   from generate_series(0, ${n - 1}::int8) as g(i)`;
 const left = async (table: string, like = '%') =>

@@ -29,7 +29,7 @@ export type Kassa = ReturnType<typeof openKassa>;
 
 /**
  * The three services on one store, without a port. Close it in afterAll.
- * @param services readiness needs the privileges of these; the first one's table has the markers
+ * @param services readiness needs the privileges of these
  */
 export function openKassa(
   settings: Partial<Config> = {},

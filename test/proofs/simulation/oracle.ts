@@ -15,6 +15,7 @@ import {
   type World,
 } from '../../support/model.ts';
 import { perform, performAll } from '../../support/perform.ts';
+import { LogOracle } from './log.ts';
 import type { ModelStore, Writes } from './store.ts';
 
 /**
@@ -73,6 +74,7 @@ export class Oracle {
   /** A COMMIT was in doubt; what did not fit into its batch waited until that was settled. */
   in_doubt = false;
   readonly violations: string[] = [];
+  readonly log: LogOracle;
   readonly submissions: Submission[] = [];
   readonly decisions: Decided[] = [];
   readonly #pending: Decided[] = [];
@@ -86,7 +88,9 @@ export class Oracle {
     private readonly world: World,
     private readonly spurious: boolean,
     private readonly limits: EngineLimits,
-  ) {}
+  ) {
+    this.log = new LogOracle(store, this.violated);
+  }
 
   violated = (what: string): void => {
     this.violations.push(`${this.store.schedule.now.toFixed(2)} ms: ${what}`);
@@ -120,12 +124,12 @@ export class Oracle {
       const owner = `${row?.user_id ?? row?.item_id}`;
       this.#moved.set(owner, (this.#moved.get(owner) ?? 0n) + BigInt(Number(row?.amount)));
     }
-    const marked = [...writes.keys()].some((name) => name.includes('_operations/t:'));
-    if (writes.size > 0 && !marked) this.violated('a transaction has no marker');
+    this.log.committed(writes);
     if (decisions.length > this.limits.batch_max) this.violated('a batch is too large');
     for (const decided of decisions) this.#perform(decided, writes.size > 0);
     this.#compare();
     this.#compareHolds();
+    this.log.compare(this.world);
   }
 
   #perform(decided: Decided, wrote: boolean): void {

@@ -99,8 +99,8 @@ export class Session {
       return { rows: await this.#run(transaction, message), command: '' };
     } catch (error) {
       transaction.failed = true;
-      if (/_operations\/t:.* exists/.test(String(error))) {
-        this.context.store.count('late commit refused by its marker');
+      if (/batches\/.* exists/.test(String(error))) {
+        this.context.store.count('late commit refused by the log');
       }
       throw error;
     }

@@ -20,7 +20,7 @@ const RARE = [
   ...['lock wait', 'lock timeout', 'statement timeout', 'idle transaction ended by the server'],
   ...['rows held by a foreign session', 'a held row: skip', 'a held row: nowait'],
   ...['serialization failure at a lock', 'a snapshot that moved on', 'injected 40003'],
-  ...['injected XX000', 'late commit refused by its marker'],
+  ...['injected XX000', 'late commit refused by the log'],
   'locks sent behind a commit that was lost',
 ];
 

@@ -57,6 +57,7 @@ export function simulate(seed: number, tracing = false, upserts = seed % 2 === 0
   schedule.after(calm_at, () => calm(faults));
   if (schedule.chance(0.4)) void foreignSession(store, calm_at);
   let waits = true;
+  void readLog(scene, () => waits);
   void runClients(scene, services, calm_at).then(() => (waits = false));
   if (!schedule.run(500_000)) oracle.violated('it never ends');
   if (waits) oracle.violated('a client still waits');
@@ -86,9 +87,17 @@ function startServices(scene: Scene, wires: Wire[], limits: EngineLimits): Servi
     const own = { ...limits, lanes: 1 + schedule.below(3), lanes_interval_ms };
     // Changes the number far more often than the engine itself would.
     const countLanes = () => 1 + schedule.below(own.lanes);
-    const marker_service = schedule.pick(SERVICES);
-    return { engine: groupCommit({ ...deps, marker_service, countLanes }, own), waiting: 0 };
+    return { engine: groupCommit({ ...deps, countLanes }, own), waiting: 0 };
   });
+}
+
+/** Readers follow the log as long as the clients run, and to its end. */
+async function readLog({ store, oracle }: Scene, goes_on: () => boolean): Promise<void> {
+  while (goes_on()) {
+    await store.schedule.pause(store.schedule.between(0, 100));
+    await oracle.log.read();
+  }
+  await oracle.log.close();
 }
 
 /** Runs the clients, and stops the services: perhaps one of them early, the others at the end. */
@@ -136,18 +145,21 @@ function newLimits({ chance, below, between }: Schedule): EngineLimits {
 
 function orderRow(id: string, user_id: string): Row {
   const { lines: _, ...row } = emptyOrder(id, user_id, 0);
-  return row;
+  return { ...row, changed_at: null };
 }
 
 /** Three users, four items, three empty orders, and recorded answers that have expired. */
 function furnish(store: ModelStore, world: World, oracle: Oracle): void {
   const transaction = new Transaction(store);
   const put = (name: string, row: Row) => transaction.writes.set(name, row);
+  const events: object[] = [];
   const record = { fingerprint: 'of long ago', status: 200, answer: 'old', expires_at: -1 };
   for (const i of [0, 1, 2]) {
     const [id, user_id, credit] = [`o${i}`, `u${i}`, 25 + 100 * i];
     world.users.set(user_id, credit);
     world.orders.set(id, openOrder(user_id));
+    events.push({ type: 'user.created', at: 0, user_id, credit });
+    events.push({ type: 'order.created', at: 0, order_id: id, user_id, lines: [] });
     put(`users/${user_id}`, { id: user_id, credit, changed_at: null });
     put(`credit_movements/${user_id} 0`, { user_id, amount: credit });
     put(`orders/${id}`, orderRow(id, user_id));
@@ -158,10 +170,13 @@ function furnish(store: ModelStore, world: World, oracle: Oracle): void {
   for (const i of [0, 1, 2, 3]) {
     const [id, item] = [`i${i}`, { price: i * 3, stock: 30 }];
     world.items.set(id, item);
+    events.push({ type: 'item.created', at: 0, item_id: id, ...item });
     put(`items/${id}`, { id, ...item, holds: null, changed_at: null });
     put(`stock_movements/${id} 0`, { item_id: id, amount: item.stock });
   }
-  put('order_operations/t:first', { key: 't:first', fingerprint: 'committed', expires_at: 1 });
+  const first = { stream: 0, position: 1, id: 'first', at: 0, events: JSON.stringify(events) };
+  put('batches/0 1', first);
+  put('streams/0', { id: 0 });
   oracle.committed(store.commit(transaction), []);
 }
 

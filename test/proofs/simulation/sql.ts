@@ -69,7 +69,7 @@ const dialect = new PgDialect();
 
 /** Columns that a checkout changes. If no others change, an update writes only these. */
 const BY_CHECKOUT: Record<string, readonly string[]> = {
-  orders: ['paid', 'payment', 'paid_at'],
+  orders: ['paid', 'payment', 'paid_at', 'changed_at'],
   items: ['stock', 'changed_at'],
 };
 
@@ -177,10 +177,14 @@ performers.set(GATE, async (transaction) => {
   await transaction.hold('write_gate');
 });
 const TIME = '(extract(epoch from clock_timestamp()) * 1000000)::int8 as now_us';
-performers.set(`select set_config('lock_timeout', $, true), ${TIME}`, async (transaction, [ms]) => {
-  transaction.lock_timeout_ms = Number(ms);
-  return [{ now_us: transaction.clock_us() }];
-});
+performers.set(
+  `select set_config('lock_timeout', $, true), ${TIME}, ` +
+    '(select coalesce(max(position), 0) + 1 from batches where stream = $::int8) as position',
+  async (transaction, [ms, stream]) => {
+    transaction.lock_timeout_ms = Number(ms);
+    return [{ now_us: transaction.clock_us(), position: transaction.nextPosition(Number(stream)) }];
+  },
+);
 performers.set(`select ${TIME}`, async (transaction) => [{ now_us: transaction.clock_us() }]);
 performers.set("select set_config('statement_timeout', $, false)", async () => undefined);
 
@@ -235,24 +239,12 @@ for (const table of SERVICES.map(operationsTable)) {
       return rows.map((row) => ({ ...row, live: Number(row.expires_at) > now }));
     },
   );
-  performers.set(
-    `select fingerprint from ${table} where key = $`,
-    async (transaction, [key = '']) => {
-      const row = transaction.read(`${table}/${key}`);
-      return row ? [row] : [];
-    },
-  );
   const insert = `insert into ${table} (key, fingerprint, status, answer, writer, expires_at) `;
-  const marker = `${insert}values ($, $, 0, '', 2, now() + interval '1 hour')`;
-  performers.set(marker, async (transaction, [key = '', fingerprint = ''], now) => {
-    const row = { key, fingerprint, status: 0, answer: '', expires_at: now + 3_600_000 };
-    await transaction.insert(`${table}/${key}`, row);
-  });
   performers.set(
-    `${insert}select n.key, n.fingerprint, n.status, n.answer, 2, now() + interval '24 hours' ` +
+    `${insert}select n.key, n.fingerprint, n.status, n.answer, $::int8, now() + interval '24 hours' ` +
       'from unnest($::text[], $::text[], $::int8[], $::text[]) ' +
       'as n(key, fingerprint, status, answer)',
-    async (transaction, args, now) => {
+    async (transaction, [, ...args], now) => {
       const types = { key: TEXT, fingerprint: TEXT, status: INT8, answer: TEXT };
       for (const row of rowsOf(types, args)) {
         const expires_at = now + 24 * 3_600_000;
@@ -261,6 +253,48 @@ for (const table of SERVICES.map(operationsTable)) {
     },
   );
 }
+
+const INTO_STREAMS = 'insert into streams (id, opened_at) values ($::int8, $::int8)';
+performers.set(INTO_STREAMS, async (log, [id]) => {
+  await log.insert(`streams/${id}`, { id: Number(id) });
+});
+const INTO_LOG =
+  'insert into batches (stream, position, id, at, events, writer, expires_at) ' +
+  "values ($::int8, $::int8, $, $::int8, $::text, $::int8, now() + $::int8 * interval '1 hour')";
+performers.set(INTO_LOG, async (log, [stream, position, id, at, events]) => {
+  const row = { stream: Number(stream), position: Number(position), id, at: Number(at), events };
+  await log.insert(`batches/${stream} ${position}`, row);
+});
+performers.set(
+  INTO_LOG.replace('$, $::int8, $::text', "'', 0, null"),
+  async (log, [stream, position]) => {
+    const row = { stream: Number(stream), position: Number(position), id: '', at: 0, events: null };
+    await log.insert(`batches/${stream} ${position}`, row);
+  },
+);
+performers.set(
+  'select id from batches where stream = $::int8 and position = $::int8',
+  async (log, [stream, position]) => {
+    const row = log.read(`batches/${stream} ${position}`);
+    return row ? [row] : [];
+  },
+);
+
+performers.set(
+  'select s.id as stream, b.position, b.at, b.events from streams s ' +
+    'left join unnest($::int8[], $::int8[]) as c(stream, position) on c.stream = s.id ' +
+    'cross join lateral ( select position, at, events from batches ' +
+    'where stream = s.id and position > coalesce(c.position, 0) order by position limit $::int8) b ' +
+    'order by s.id, b.position',
+  async (log, [streams = '', positions = '', max]) => {
+    const known = elements(streams).map(Number);
+    const last = elements(positions).map(Number);
+    return log.streams().flatMap((stream) => {
+      const after = last[known.indexOf(stream)] ?? 0;
+      return log.batchesOf(stream, after).slice(0, Number(max));
+    });
+  },
+);
 
 /** An UPSERT overwrites unread rows, so the engine may use it only for rows that it has locked. */
 function assertLocked(transaction: Transaction, table: string, row: Row): void {

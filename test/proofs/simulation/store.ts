@@ -43,6 +43,8 @@ export class ModelStore {
   #jumped_ms = 0;
   /** The names of each order's lines, past and present. */
   readonly #lines = new Map<string, Set<string>>();
+  /** Of each stream of the log, the positions that were ever written. */
+  readonly #positions = new Map<number, number[]>();
 
   constructor(
     readonly schedule: Schedule,
@@ -78,6 +80,12 @@ export class ModelStore {
     return names.map((name) => this.row(name, seq)).filter((row) => row !== undefined);
   }
 
+  /** The positions of a stream of the log, in their order. */
+  positionsOf = (stream: number, seq = this.seq): number[] =>
+    (this.#positions.get(stream) ?? []).filter((at) => this.row(`batches/${stream} ${at}`, seq));
+
+  streams = (): Iterable<number> => this.#positions.keys();
+
   /** Applies the writes atomically. @throws 40001 if a row that was read has changed */
   commit(transaction: Transaction): Writes {
     const { reads, writes, snapshot } = transaction;
@@ -89,6 +97,8 @@ export class ModelStore {
     if (writes.size > 0) this.seq++;
     for (const [name, row] of writes) {
       this.#change(name, row);
+      const [, stream, position] = /^batches\/(\d+) (\d+)$/.exec(name) ?? [];
+      if (stream !== undefined) this.#addPosition(Number(stream), Number(position));
       const [, order] = /^order_lines\/(\S+) /.exec(name) ?? [];
       if (order === undefined) continue;
       this.#change(`lines of ${order}`, undefined);
@@ -96,6 +106,14 @@ export class ModelStore {
     }
     this.abort(transaction);
     return writes;
+  }
+
+  #addPosition(stream: number, position: number): void {
+    const positions = this.#positions.get(stream) ?? [];
+    this.#positions.set(
+      stream,
+      [...positions, position].sort((a, b) => a - b),
+    );
   }
 
   #change(name: string, row: Row | undefined): void {
@@ -146,6 +164,26 @@ export class Transaction {
     this.reads.add(name);
     return this.writes.has(name) ? this.writes.get(name) : this.store.row(name, this.snapshot);
   }
+
+  /** The next position of a stream of the log. */
+  nextPosition(stream: number): number {
+    const next = (this.store.positionsOf(stream, this.snapshot).at(-1) ?? 0) + 1;
+    this.reads.add(`batches/${stream} ${next}`);
+    return next;
+  }
+
+  /** The streams of the log that have a row. */
+  streams = (): number[] =>
+    [...this.store.streams()].filter((stream) =>
+      this.store.row(`streams/${stream}`, this.snapshot),
+    );
+
+  /** What follows in a stream of the log. */
+  batchesOf = (stream: number, after: number): Row[] =>
+    this.store
+      .positionsOf(stream, this.snapshot)
+      .filter((position) => position > after)
+      .map((position) => this.read(`batches/${stream} ${position}`) ?? {});
 
   readLines(order_id: string): Row[] {
     this.reads.add(`lines of ${order_id}`);

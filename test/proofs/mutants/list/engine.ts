@@ -14,14 +14,31 @@ export const engineMutants = [
     'half of an invalid decision is applied': 'locked-rows.ts: [-    assertAmounts(changes);\n-]',
     'the command tag of COMMIT is ignored':
       "transaction.ts: [- && commit.value.command === 'COMMIT'-]",
-    'no marker is written':
-      'transaction.ts: ' +
-      "[-if (writes.length > 0) writes.push(writeMarker(sql, marker, 'committed'));-]",
+    'a transaction has no place in the log':
+      'transaction.ts: [-writes.push(...writeBatch(sql, place, locked.rows.events));-]',
     'settling only reads':
-      "in-doubt.ts: if (written?.status === 'fulfilled') {+{\n" +
-      '    await sql`delete from ${sql(`${marker.service}_operations`)} ' +
-      'where key = ${`t:${marker.id}`}`;\n' +
-      "    +}return 'undone';{+\n  }+}",
+      'in-doubt.ts: const [written] = [-await connection.roundTrip([writeTombstone(sql, place)], timeout_ms)-]{+[]+};',
+    'a tombstone counts as the transaction':
+      "in-doubt.ts: return found.id [-=== place.id-]{+!== undefined+} ? 'committed'",
+    'a stream goes on behind a place in doubt':
+      "stream.ts: [-if (end === 'ambiguous') this.#stream = 0;-]",
+    'the place of an aborted transaction stays empty':
+      "stream.ts: if (end [-===-]{+!==+} '[-committed-]{+ambiguous+}') {",
+    'a transaction takes its place before the one before has ended':
+      'stream.ts: [-while (this.#ending) await this.#ending.promise;-]',
+    'a stream has no row': 'batches-table.ts: if ([-!opens-]{+true+}) return [batch];',
+    'a part of a stream is read, and later events of others before the rest':
+      'log.ts: [-if (heads[first] === batches_max) return { batches, more: true };-]',
+    'streams are read one after the other':
+      'log.ts: if (at !== undefined && (least === undefined[- || at < least-])) first = i;',
+    'orders have no time of their last change':
+      'locked-rows.ts: this.#trackDated(this.#rows.orders, keys.orders, [-whole-]{+whole.map((order) => ({ ...order, changed_at: null }))+});',
+    'the decisions of a transaction tell nothing':
+      'locked-rows.ts: return [-this.#events.length === 0-]{+true+} ? null',
+    'a checkout that takes in a payment does not say so':
+      'events.ts: [-...(taken_in !== null && { taken_in }), -]lines });',
+    'a change of a price is not told':
+      'events.ts: else if (was.price !== price[-)-]{+ && false)+} tell(',
     'a lost COMMIT counts as undone':
       "transaction.ts: end: [-'ambiguous', results-]{+'aborted'+}, error };\n  }\n  const commit",
     'a lost COMMIT counts as done':
@@ -66,9 +83,9 @@ export const engineMutants = [
     'rows of answered commands count for ever':
       'group-commit.ts: .finally(() => (this.#rows [--= rows-]{+= this.#rows+}))',
     'a batch does not see its own effects':
-      'decide.ts: if (changes) {+queueMicrotask(() => +}rows.apply(changes){+)+};',
-    "a lost commit is settled in another service's table":
-      "in-doubt.ts: [writeMarker(sql, [-marker-]{+{ ...marker, service: 'stock' }+}, 'undone')]",
+      'decide.ts: if (changes) {+queueMicrotask(() => +}rows.apply(changes, command.request_id){+)+};',
+    'a lost commit is settled at another place':
+      'in-doubt.ts: [writeTombstone(sql, [-place-]{+{ ...place, position: place.position + 1 }+})]',
   }),
   ...killedBy(['requeue'], {
     'a command whose prefetch hangs has no deadline':
@@ -106,8 +123,7 @@ export const engineMutants = [
     'a transaction whose write failed is a success':
       "transaction.ts: [-if (!failed) -]return { end: 'committed', results };",
     'a commit that was never sent is in doubt':
-      'transaction.ts: ' +
-      "[-if (!connection.alive) return { end: 'aborted', error: lostConnection() };-]",
+      'transaction.ts: ' + "[-return { end: 'aborted', error: lostConnection() };-]",
     'an error that ends the session counts as an abort':
       'transaction.ts: failed !== commit && [-leavesSession-]{+codeOf+}(error)',
   }),
@@ -120,7 +136,7 @@ export const engineMutants = [
     'a blocked batch is not inspected for held rows':
       "lane.ts: [-if (end.end === 'blocked') return this.#splitBlocked(entries, end.error);-]",
     'a command that wrote nothing is in doubt': 'in-doubt.ts: else if ([-result.wrote-]{+true+})',
-    'settling writes its marker inside the transaction of another batch':
+    'settling writes its tombstone inside the transaction of another batch':
       'in-doubt.ts: const release = [-await lock.acquire()-]{+() => {}+};',
     'commands that were set aside are not counted':
       'group-commit.ts: this.#ready.length[- + this.#held.size-];',

@@ -1,0 +1,199 @@
+/** The log: every change of a row is told, in the order of the commits, without gaps. */
+import { afterAll, expect, test } from 'bun:test';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import type { Event } from '../../db/command.ts';
+import { openConnection } from '../../db/connection/connect.ts';
+import type { Sql } from '../../db/connection/connection.ts';
+import { readPool } from '../../db/connection/pool.ts';
+import { logSweeper } from '../../db/maintenance/sweep-log.ts';
+import { behind, type Cursor, formatCursor, parseCursor, START } from '../../db/reads/cursor.ts';
+import { type Batch, merge, nextBatches } from '../../db/reads/log.ts';
+import { times } from '../support/kassa.ts';
+import { emptyWorld, type World } from '../support/model.ts';
+import { openUntil } from '../support/open.ts';
+import { replayEvent } from '../support/replay.ts';
+import { callsOfV1 } from '../support/v1.ts';
+
+const open = openUntil(afterAll);
+const database_url = await open.database();
+const { sql } = await open.connection(database_url);
+const kassa = open.kassa({ DATABASE_URL: database_url });
+const other = open.kassa({ DATABASE_URL: database_url });
+const { post, order } = callsOfV1(kassa);
+
+/** Everything behind the cursor, a few batches at a time. */
+async function readAll(log: Sql, from = START): Promise<{ batches: Batch[]; cursor: Cursor }> {
+  const batches: Batch[] = [];
+  for (let cursor = from; ; ) {
+    const portion = merge(cursor, await nextBatches(log, cursor, 3), 3);
+    if (portion.batches.length === 0) return { batches, cursor };
+    batches.push(...portion.batches);
+    for (const { stream, position } of portion.batches) cursor = behind(cursor, stream, position);
+  }
+}
+
+const eventsIn = (batches: readonly Batch[]): Event[] => batches.flatMap(({ events }) => events);
+
+/** The events of one call, without their times and requests. */
+async function toldBy(call: () => Promise<unknown>): Promise<object[]> {
+  const { cursor } = await readAll(sql);
+  await call();
+  const { batches } = await readAll(sql, cursor);
+  return eventsIn(batches).map(({ at, request_id, ...event }) => {
+    expect([Number.isSafeInteger(at), typeof request_id]).toEqual([true, 'string']);
+    return event;
+  });
+}
+
+test('each kind of call tells what it has done, with all ids and amounts', async () => {
+  const user_id = 'ann';
+  const item_id = 'tea';
+  const lines = [{ item_id, quantity: 2, unit_price: 5 }];
+  expect(await toldBy(() => post('/v1/users', { id: user_id, credit: 100 }))).toEqual([
+    { type: 'user.created', user_id, credit: 100 },
+  ]);
+  expect(await toldBy(() => post('/v1/items', { id: item_id, price: 5, stock: 10 }))).toEqual([
+    { type: 'item.created', item_id, price: 5, stock: 10 },
+  ]);
+  expect(await toldBy(() => kassa.post(`/payment/pay/${user_id}/1`))).toEqual([
+    { type: 'credit.changed', user_id, amount: -1, credit: 99, reason: 'pay' },
+  ]);
+  expect(await toldBy(() => kassa.post(`/stock/add/${item_id}/3`))).toEqual([
+    { type: 'stock.changed', item_id, amount: 3, stock: 13, reason: 'add' },
+  ]);
+  let order_id = '';
+  const bought = await toldBy(async () => {
+    const wanted = { user_id, lines: [{ item_id, quantity: 2 }], checkout: true };
+    order_id = (await order(wanted)).body.id;
+  });
+  const ids = { order_id, user_id };
+  expect(bought).toEqual([
+    { type: 'order.created', ...ids, total_cost: 10, lines },
+    { type: 'order.paid', ...ids, amount: 10, lines },
+  ]);
+  const refund = { lines: [{ item_id, quantity: 1 }], restock: true };
+  expect(await toldBy(() => post(`/v1/orders/${order_id}/refunds`, refund))).toMatchObject([
+    { type: 'order.refunded', ...ids, amount: 5, ...refund },
+  ]);
+  // What changes nothing is not told.
+  expect(await toldBy(() => kassa.post(`/orders/checkout/${order_id}`))).toEqual([]);
+  expect(await toldBy(() => kassa.post(`/payment/pay/${user_id}/1000`))).toEqual([]);
+});
+
+/** What the rows say. */
+async function worldOfRows(): Promise<World> {
+  const world = emptyWorld();
+  for (const { id, credit } of await sql`select id, credit from users`) world.users.set(id, credit);
+  for (const row of await sql`select id, price, stock from items`) {
+    world.items.set(row.id, { price: row.price, stock: row.stock });
+  }
+  for (const row of await sql`select id, user_id, paid, payment from orders`) {
+    const lines = await sql`
+      select item_id, quantity, unit_price, refunded from order_lines where order_id = ${row.id}`;
+    world.orders.set(row.id, {
+      ...{ user: row.user_id, paid: row.paid, payment: row.payment ?? 0, held_until: undefined },
+      lines: new Map(
+        lines.map(({ item_id, quantity, unit_price, refunded }) => [
+          item_id,
+          { quantity, price: unit_price, refunded: refunded ?? 0 },
+        ]),
+      ),
+    });
+  }
+  return world;
+}
+
+const sorted = ({ users, items, orders }: World) => ({
+  users: [...users].sort(),
+  items: [...items].sort(),
+  orders: [...orders]
+    .map(([id, { lines, held_until: _, ...order }]) => [id, { ...order, lines: [...lines].sort() }])
+    .sort(),
+});
+
+test('the events of two processes explain every row, and positions have no gaps', async () => {
+  await kassa.post('/payment/batch_init/5/100000');
+  await kassa.post('/stock/batch_init/5/100000/3');
+  await kassa.post('/orders/batch_init/20/5/5/3');
+  const one = async (i: number) => {
+    const side = i % 2 === 0 ? kassa : other;
+    const id = `${i % 20}`;
+    await side.post(`/orders/checkout/${id}`);
+    if (i % 3 === 0) await side.post(`/payment/cancel/${i % 5}/${id}`);
+    if (i % 7 === 0) {
+      expect((await callsOfV1(side).post('/v1/bulk', bulkOf(`${i}`))).status).toBe(200);
+    }
+    const { order_id } = (await side.post(`/orders/create/${i % 5}`)).body;
+    await side.post(`/orders/addItem/${order_id}/${i % 5}/2`);
+    await side.post(`/payment/pay/${i % 5}/${order_id}/3`);
+    if (i % 2 === 0) await side.post(`/orders/checkout/${order_id}`);
+    else if (i % 5 === 0) await side.post(`/payment/cancel/${i % 5}/${order_id}`);
+    if (i % 11 === 0) await side.post(`/orders/remove/${order_id}`);
+  };
+  await times(60, one);
+  await kassa.post('/orders/batch_init/5/5/5/4'); // over orders that are paid and refunded
+  const { batches } = await readAll(sql);
+  const world = emptyWorld();
+  for (const event of eventsIn(batches)) replayEvent(world, event);
+  expect(sorted(world)).toEqual(sorted(await worldOfRows()));
+  for (const [, own] of Map.groupBy(batches, ({ stream }) => stream)) {
+    expect(own.map(({ position }) => position)).toEqual(own.map((_, i) => i + 1));
+  }
+  const of_orders = eventsIn(batches).filter(({ order_id }) => order_id !== undefined);
+  for (const [, own] of Map.groupBy(of_orders, ({ order_id }) => order_id)) {
+    const at = own.map((event) => event.at);
+    expect(at.toSorted((a, b) => a - b)).toEqual(at);
+  }
+});
+
+/** A user, an item, and an order that is bought and cancelled again, all or nothing. */
+const bulkOf = (id: string) => ({
+  mode: 'all',
+  calls: [
+    { method: 'POST', path: '/v1/users', body: { id: `b${id}`, credit: 50 } },
+    { method: 'POST', path: '/v1/items', body: { id: `b${id}`, price: 7, stock: 5 } },
+    {
+      method: 'POST',
+      path: '/v1/orders',
+      body: { id: `b${id}`, user_id: `b${id}`, lines: [{ item_id: `b${id}`, quantity: 2 }] },
+    },
+    { method: 'POST', path: `/v1/orders/b${id}/checkout` },
+    { method: 'PATCH', path: `/v1/items/b${id}`, body: { price: 8 } },
+  ],
+});
+
+test('a cursor survives its text, and no other text is one', () => {
+  const cursor = {
+    positions: new Map([
+      [0, 5],
+      [2 ** 48 - 1, 1],
+    ]),
+    within: { stream: 0, events: 3 },
+  };
+  expect(parseCursor(formatCursor(cursor))).toEqual(cursor);
+  const first = { positions: new Map(), within: { stream: 7, events: 2 } };
+  expect(parseCursor(formatCursor(first))).toEqual(first);
+  expect(parseCursor(formatCursor(START))).toBe(START);
+  for (const text of ['', 'x y', '1', '1.', '1.2.3.4', '1.2_1.3', 'zzzzzzzzzzz.1', '1.2.1_2.1.1']) {
+    expect([text, parseCursor(text)]).toEqual([text, undefined]);
+  }
+});
+
+test('expired rows are swept, all but the last; a reader that has missed some is told so', async () => {
+  const { batches } = await readAll(sql);
+  const [first, last] = [batches[0], batches.at(-1)];
+  const stale = behind(START, first?.stream ?? 0, first?.position ?? 0);
+  await sql`update batches set expires_at = now() - interval '1 hour'`;
+  const options = storeOptions(readConfig({}), database_url, 'test');
+  const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
+  const sweep = logSweeper(pool);
+  expect(await sweep(7200)).toBeWithin(3600, 4200); // not old enough
+  expect(await sweep(0)).toBeWithin(3600, 4200);
+  expect(await sweep(0)).toBe(0);
+  expect((await sql`select position from batches`).map(({ position }) => position)).toContain(
+    last?.position,
+  );
+  expect(() => readAll(sql, stale)).toThrow('cursor_expired');
+  expect(await toldBy(() => kassa.post('/payment/add_funds/0/1'))).toHaveLength(1);
+  expect((await readAll(sql)).batches.at(-1)?.position).toBe((last?.position ?? 0) + 1);
+});
