@@ -11,6 +11,7 @@ import { readiness } from './maintenance/readiness.ts';
 import { needsOf } from './maintenance/roles.ts';
 import { startSweeping } from './maintenance/sweep.ts';
 import { type Gauges, type Meter, silentMeter } from './meter.ts';
+import { type EventLog, eventLog } from './reads/events.ts';
 import { type Reads, reads } from './reads/reads.ts';
 import type { Service } from './service.ts';
 
@@ -18,6 +19,7 @@ export interface Store {
   write: Engine['submit'];
   assertRoom: Engine['assertRoom'];
   read: Reads;
+  events: EventLog;
   gauges(): Gauges;
   /**
    * Resolves if the store answers, is migrated, and its role has the privileges that the services
@@ -49,6 +51,7 @@ export function openStore(options: StoreOptions): Store {
   assert(first, 'a store serves a service');
   const pool = readPool(() => openConnection(options, 'reads'), options, log);
   const read = reads(pool, options, meter);
+  const events = eventLog(pool);
   const engine = groupCommit(
     {
       connect: () => openConnection(options, 'transactions'),
@@ -63,6 +66,7 @@ export function openStore(options: StoreOptions): Store {
     write: (command, operation) => engine.submit(command, operation),
     assertRoom: (rows) => engine.assertRoom(rows),
     read,
+    events,
     gauges: () => ({
       lanes: engine.lanes(),
       queued: engine.queued(),
@@ -73,6 +77,7 @@ export function openStore(options: StoreOptions): Store {
     check: readiness(pool, needsOf(services), first, log),
     async close() {
       sweeping.stop();
+      events.release();
       await engine.close();
       await read.close();
     },

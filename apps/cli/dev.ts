@@ -8,6 +8,7 @@ import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { dueMigrations, migrate } from '../../db/maintenance/migrate.ts';
 import type { Store } from '../../db/store.ts';
 import { bulkRoutes } from '../bulk/routes.ts';
+import { eventRoutes } from '../events/routes.ts';
 import { idsUpTo } from '../http/submit.ts';
 import { orderRoutes } from '../order/routes.ts';
 import { initUsers } from '../payment/commands.ts';
@@ -137,7 +138,7 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
     embedded !== undefined,
   );
   const { server, store } = open('local', config, database_url, {
-    order: [orderRoutes, bulkRoutes],
+    order: [orderRoutes, bulkRoutes, eventRoutes],
     payment: [paymentRoutes],
     stock: [stockRoutes],
   });

@@ -35,6 +35,9 @@ export const CALLS = {
   bulk: {
     run: { method: 'POST', path: '/v1/bulk', writes: true, body: true },
   },
+  events: {
+    list: { method: 'GET', path: '/v1/events', writes: false, query: true },
+  },
   path_orders: {
     createOrder: { method: 'POST', path: '/orders/create/{user_id}', writes: true },
     findOrder: { method: 'GET', path: '/orders/find/{order_id}', writes: false },

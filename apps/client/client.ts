@@ -6,6 +6,7 @@ import type { orderPaths } from '../contract/paths/order.ts';
 import type { paymentPaths } from '../contract/paths/payment.ts';
 import type { stockPaths } from '../contract/paths/stock.ts';
 import type { bulkCalls } from '../contract/v1/bulk.ts';
+import type { eventCalls } from '../contract/v1/events.ts';
 import type { itemCalls } from '../contract/v1/items.ts';
 import type { orderCalls } from '../contract/v1/orders.ts';
 import type { refundCalls } from '../contract/v1/refunds.ts';
@@ -13,7 +14,7 @@ import type { userCalls } from '../contract/v1/users.ts';
 import { attempt, type Failed, messageOf } from './attempt.ts';
 import { CALLS } from './calls.ts';
 import { KassaError } from './error.ts';
-import { type Entries, everyEntry } from './pages.ts';
+import { type Entries, everyEntry, everyEvent } from './pages.ts';
 
 export { type ErrorCode, type Facts, KassaError } from './error.ts';
 
@@ -23,6 +24,7 @@ interface Contract {
   orders: typeof orderCalls;
   bulk: typeof bulkCalls;
   refunds: typeof refundCalls;
+  events: typeof eventCalls;
   path_orders: typeof orderPaths;
   path_payment: typeof paymentPaths;
   path_stock: typeof stockPaths;
@@ -54,7 +56,13 @@ export type Client = {
       ? (...args: Args<Contract[T][N]>) => Entries<z.output<Contract[T][N]['answer']>>
       : never;
   };
+} & {
+  /** Every event behind `after`, and then each new one: `for await (const event of kassa.events())`. */
+  readonly events: (...args: Args<Contract['events']['list']>) => AsyncGenerator<KassaEvent, never>;
 };
+
+/** What has happened: its type tells what `data` has. */
+export type KassaEvent = z.output<Contract['events']['list']['answer']>['data'][number];
 
 export interface ClientOptions {
   /** How long a call is repeated, in ms (30,000). */
@@ -100,7 +108,7 @@ export function openClient(base_url: string, options: ClientOptions = {}): Clien
         const init: RequestInit = { method, headers, redirect: 'manual', ...(body && { body }) };
         return repeat(origin + path + query, init, key, own.signal, options);
       };
-      return 'query' in call
+      return 'query' in call && tag !== 'events'
         ? [
             [name, send],
             [`${name}All`, everyEntry(send)],
@@ -109,7 +117,8 @@ export function openClient(base_url: string, options: ClientOptions = {}): Clien
     });
     return [tag, Object.fromEntries(methods)];
   });
-  return Object.fromEntries(groups);
+  const client = Object.fromEntries(groups);
+  return { ...client, events: Object.assign(everyEvent(client.events.list), client.events) };
 }
 
 type Fields = Record<string, unknown>;

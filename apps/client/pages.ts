@@ -1,4 +1,6 @@
-/** The entries of a list, page by page. */
+/** The entries of a list, page by page, and events, which have no last page. */
+import { KassaError } from './error.ts';
+
 interface Page {
   data: readonly unknown[];
   next?: string | undefined;
@@ -19,3 +21,30 @@ export const everyEntry = <Options>(
       after = next;
     }
   };
+
+/** Below the time that a client gives an attempt. */
+const WAIT_S = 10;
+
+/**
+ * Events for as long as somebody asks for the next one. It outlasts every outage; a `KassaError`
+ * says that the call can never succeed, or that its signal has aborted it.
+ * @param send reads what follows a cursor
+ */
+export const everyEvent = <Options>(
+  send: (given: Record<string, unknown>, options?: Options) => Promise<unknown>,
+) =>
+  async function* (given: Record<string, unknown> = {}, options?: Options) {
+    for (let { after } = given; ; ) {
+      try {
+        const read = (await send({ wait_s: WAIT_S, ...given, after }, options)) as Required<Page>;
+        yield* read.data;
+        after = read.next;
+      } catch (error) {
+        if (!(error instanceof KassaError) || isFinal(error)) throw error;
+      }
+    }
+  };
+
+/** No later attempt can succeed. The client has repeated the others until its deadline. */
+const isFinal = ({ code, status = 503 }: KassaError): boolean =>
+  code === 'aborted' || (status < 500 && status !== 408 && status !== 429);

@@ -53,7 +53,7 @@ export interface Call {
   /** Its success has an ETag, so a client that has it already gets 304. */
   tagged?: true;
   /** Rules that can refuse this call, and other codes that only this call has. */
-  refusals: readonly (Refusal | RequestCode)[];
+  refusals: readonly (Refusal | RequestCode | 'cursor_expired')[];
   /** It takes an idempotency key, and its answer is recorded. */
   writes: boolean;
 }
@@ -69,12 +69,16 @@ type Tag =
   | 'orders'
   | 'refunds'
   | 'bulk'
+  | 'events'
   | 'path_orders'
   | 'path_payment'
   | 'path_stock'
   | 'health';
 /** Calls that answer a page of a list. For these the client has a method that reads all pages. */
-export type Paged = Call & { query: { shape: { after: unknown } } };
+export type Paged = Call & {
+  query: { shape: { after: unknown } };
+  answer: { shape: { has_more: unknown } };
+};
 
 type Described = Omit<Call, 'name' | 'tag'>;
 

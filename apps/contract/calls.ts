@@ -5,6 +5,7 @@ import { orderPaths } from './paths/order.ts';
 import { paymentPaths } from './paths/payment.ts';
 import { stockPaths } from './paths/stock.ts';
 import { bulkCalls } from './v1/bulk.ts';
+import { eventCalls } from './v1/events.ts';
 import { itemCalls } from './v1/items.ts';
 import { orderCalls } from './v1/orders.ts';
 import { refundCalls } from './v1/refunds.ts';
@@ -16,6 +17,7 @@ export const CALLS: readonly Call[] = [
   orderCalls,
   refundCalls,
   bulkCalls,
+  eventCalls,
   orderPaths,
   paymentPaths,
   stockPaths,

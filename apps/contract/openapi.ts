@@ -10,6 +10,7 @@ export const TAGS = {
   users: 'Users and their credit',
   items: 'Items, their price and stock',
   orders: 'Orders, and purchases in one call',
+  events: 'What has happened, in order',
   refunds: 'Refunds of paid orders, whole or by line',
   bulk: 'Many writes in one call',
   path_orders: 'Path calls: orders and checkout',

@@ -4,7 +4,7 @@ import { Failure } from '../../db/failure.ts';
 import type { Outgoing, Responder } from './exchange.ts';
 import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS } from './message.ts';
 import { RequestReader, type WholeRequest } from './request-reader.ts';
-import { responseText } from './response-text.ts';
+import { responseText, streamHead } from './response-text.ts';
 import { takeTurn } from './turns.ts';
 
 /**
@@ -19,6 +19,9 @@ const STOP_MS = 500;
 const LINGER_MS = 1000;
 /** How many bytes may wait behind a request that is being answered. */
 const AHEAD_MAX_BYTES = HEAD_MAX_BYTES;
+
+/** The type of answers that go on. */
+const STREAM = 'text/event-stream';
 
 const EMPTY = Buffer.alloc(0);
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
@@ -45,6 +48,8 @@ export class Connection {
   /** Bytes that the socket has not taken yet, and what to call when it has. */
   #unsent: Uint8Array = EMPTY;
   #sent = () => {};
+  /** Ends the answer that is being streamed, if there is one. */
+  #endStream = () => {};
   /** No byte of the next request has arrived. */
   #idle = false;
   #paused = false;
@@ -87,6 +92,7 @@ export class Connection {
   /** The client sends no more, so an incomplete request stays incomplete. */
   finish(): void {
     this.#finished = true;
+    this.#endStream();
     if (this.#waits_its_turn && this.#state === 'reading') return; // it may be a complete request
     if (this.#state === 'ended' || (this.#state === 'reading' && !this.#reader.begun)) this.#end();
     else if (this.#state === 'reading') this.#refuse(malformed('the request ends too early'));
@@ -98,11 +104,13 @@ export class Connection {
     this.#reader.clear();
     this.#unsent = EMPTY;
     this.#sent();
+    this.#endStream();
   }
 
   /** From now on no request begins; one that has begun has `STOP_MS` to become complete. */
   stop(): void {
     this.#stopping = true;
+    this.#endStream();
     if (this.#unsent.length > 0 || (this.#state === 'reading' && this.#reader.begun)) this.#hurry();
     else if (this.#state === 'reading') this.#end();
   }
@@ -184,12 +192,28 @@ export class Connection {
 
   /** Resolves when the client can take more. */
   async #write(answer: Outgoing, closes: boolean): Promise<void> {
+    if (answer.response.headers.get('content-type') === STREAM) return this.#stream(answer);
     const last = answer.last || closes;
     const text = await responseText(answer, last);
     if (this.#ended) return;
     this.#send(text);
     if (last) return this.#end();
     if (this.#unsent.length > 0) await new Promise<void>((resolve) => (this.#sent = resolve));
+  }
+
+  /** Sends parts as the client takes them. The end of the connection is the end of the answer. */
+  async #stream(answer: Outgoing): Promise<void> {
+    const parts = answer.response.body?.getReader();
+    this.#endStream = () => void parts?.cancel();
+    this.#send(streamHead(answer));
+    for (;;) {
+      if (this.#unsent.length > 0) await new Promise<void>((resolve) => (this.#sent = resolve));
+      this.#until = Number.POSITIVE_INFINITY;
+      const part = await parts?.read();
+      if (this.#ended) return;
+      if (!part?.value) return this.#end();
+      this.#send(part.value);
+    }
   }
 
   /** Sends as much as the socket takes now; the rest follows when it has room. */

@@ -14,23 +14,29 @@ export const FIXED_HEADERS: readonly [name: string, value: string][] = [
 ];
 
 /** @param closes whether the connection closes after it */
-export async function responseText(
-  { response, request_id }: Outgoing,
-  closes: boolean,
-): Promise<string> {
+export async function responseText(answer: Outgoing, closes: boolean): Promise<string> {
+  const body = await answer.response.text();
+  const { status, headers } = answer.response;
+  let text = headText(answer, closes);
+  // RFC 9110 forbids it in a 204. In a 304 it would be the length of the answer that is not sent.
+  const has_length = status === 204 || status === 304 || headers.has('content-length');
+  if (!has_length) text += `content-length: ${Buffer.byteLength(body)}\r\n`;
+  return `${text}\r\n${body}`;
+}
+
+/** The head of an answer that goes on until the connection closes. */
+export const streamHead = (answer: Outgoing): string => `${headText(answer, true)}\r\n`;
+
+/** Without the empty line at its end. */
+function headText({ response, request_id }: Outgoing, closes: boolean): string {
   const { status, headers } = response;
-  const body = await response.text();
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
   text += commonHeaders(Date.now(), headers.has(POLICY));
   text += `x-request-id: ${request_id}\r\n`;
   headers.forEach((value, name) => {
     text += `${name}: ${value}\r\n`;
   });
-  if (closes) text += 'connection: close\r\n';
-  // RFC 9110 forbids it in a 204. In a 304 it would be the length of the answer that is not sent.
-  const has_length = status === 204 || status === 304 || headers.has('content-length');
-  if (!has_length) text += `content-length: ${Buffer.byteLength(body)}\r\n`;
-  return `${text}\r\n${body}`;
+  return closes ? `${text}connection: close\r\n` : text;
 }
 
 const lineOf = ([name, value]: readonly [string, string]) => `${name}: ${value}\r\n`;

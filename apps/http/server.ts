@@ -73,6 +73,7 @@ export function serveRoutes(
     },
     startDraining() {
       draining = true;
+      store.events.release();
     },
     async idle() {
       while (in_flight > 0) await new Promise<void>((resolve) => (becameIdle = resolve));

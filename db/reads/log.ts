@@ -43,6 +43,13 @@ export const nextBatches = (
         order by position limit ${batches_max}::int8) b
       order by s.id, b.position`;
 
+/** The last position of each stream. */
+export const lastPositions = (sql: Sql): Statement =>
+  sql`select s.id as stream, b.position
+      from streams s
+      cross join lateral (
+        select position from batches where stream = s.id order by position desc limit 1) b`;
+
 /**
  * Merges the streams of a snapshot by time. Where a batch depends on another, its time is later:
  * see `changed_at` in schema.ts.

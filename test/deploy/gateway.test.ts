@@ -173,7 +173,7 @@ check('large answers of /v1 are compressed on demand, those of the paths never',
 /** The service of a call: its tag, or that of /v1. */
 const SERVICE: Partial<Record<Call['tag'], ServiceName>> = {
   ...{ path_orders: 'order', path_payment: 'payment', path_stock: 'stock' },
-  ...{ orders: 'order', bulk: 'order', users: 'payment', items: 'stock' },
+  ...{ orders: 'order', bulk: 'order', events: 'order', users: 'payment', items: 'stock' },
 };
 
 check('every call of the contract reaches its service and is answered what that says', async () => {
@@ -203,6 +203,23 @@ check('every call of the contract reaches its service and is answered what that 
   for (const path of ['/payment/batch_init/2/5', '/stock/batch_init/2/5/1']) {
     expectBody(await post(path), { msg: expect.any(String) });
   }
+});
+
+check('events are streamed as they come', async () => {
+  const headers = { accept: 'text/event-stream' };
+  const stream = await fetch(`http://127.0.0.1:${gateway.port}/v1/events?after=latest`, {
+    headers,
+  });
+  const parts = stream.body?.getReader();
+  await parts?.read(); // its beginning
+  const made = call('POST', '/v1/users', { 'content-type': 'application/json' }, '{"id":"eve"}');
+  let text = '';
+  while (!text.includes('user.created')) {
+    text += new TextDecoder().decode((await parts?.read())?.value);
+  }
+  expect(text).toContain('"user_id":"eve"');
+  await parts?.cancel();
+  expect((await made).status).toBe(201);
 });
 
 check('the contract and its page pass, the page with its own policy', async () => {

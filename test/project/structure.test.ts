@@ -17,6 +17,8 @@ const imports: [path: string, code: string, rule: string][] = [
   ['apps/order/main.ts', `import '../stock/routes.ts';`, 'services-are-apart'],
   ['apps/bulk/routes.ts', `import '../order/commands.ts';`, 'bulk-knows-writes'],
   ['apps/stock/main.ts', `import '../bulk/routes.ts';`, 'bulk-above-services'],
+  ['apps/events/routes.ts', `import '../../db/engine/lane.ts';`, 'events-read-the-log'],
+  ['apps/payment/main.ts', `import '../events/routes.ts';`, 'events-above-services'],
   ['apps/http/server.ts', `await import('../order/routes.ts');`, 'runtime-below-services'],
   ['apps/order/v1/commands.ts', `import { Hono } from 'hono';`, 'decisions-are-pure'],
   ['apps/stock/v1/routes.ts', `import '../../../db/engine/lane.ts';`, 'routes-are-thin'],

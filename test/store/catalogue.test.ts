@@ -183,6 +183,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     const { end } = await transact(ungated, [work], new LaneStream(systemClock), bounds);
     expect(end).toBe('committed');
     expect(merge(START, await nextBatches(opened.sql, START)).batches.length).toBeGreaterThan(1);
+    expect((await kassa.get('/v1/events?after=latest')).body.data).toEqual([]);
     const { sql } = await open.connection(database_url);
     await sql`insert into streams values (1, 0)`;
     await sql`update batches set expires_at = now() - interval '1 day'`;

@@ -1,6 +1,7 @@
 /** Shared by the tests: Kassa on the run's store, and short functions for its calls. */
 import { expect } from 'bun:test';
 import { bulkRoutes } from '../../apps/bulk/routes.ts';
+import { eventRoutes } from '../../apps/events/routes.ts';
 import { collectMetrics } from '../../apps/http/metrics.ts';
 import { serveRoutes } from '../../apps/http/server.ts';
 import { orderRoutes } from '../../apps/order/routes.ts';
@@ -43,7 +44,7 @@ export function openKassa(
   const { meter } = metrics;
   const store = openStore({ ...storeOptions(config, database_url, RUN), services, meter, log });
   const options = { batch_init: config.BATCH_INIT === 'on' };
-  const routes = [orderRoutes, bulkRoutes, paymentRoutes, stockRoutes].map((make) =>
+  const routes = [orderRoutes, bulkRoutes, eventRoutes, paymentRoutes, stockRoutes].map((make) =>
     make(store, options),
   );
   const { fetch } = serveRoutes(routes, store, metrics, log);

@@ -19,7 +19,7 @@ export const tools = await readYaml('k8s/tools/root-shell.yaml');
 
 /** Where the paths of each service begin. The contract comes from the order service. */
 const PREFIXES = {
-  order: ['/orders', '/v1/orders', '/v1/bulk', '/docs', '/openapi.json'],
+  order: ['/orders', '/v1/orders', '/v1/bulk', '/v1/events', '/docs', '/openapi.json'],
   payment: ['/payment', '/v1/users'],
   stock: ['/stock', '/v1/items'],
 };

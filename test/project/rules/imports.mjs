@@ -51,6 +51,15 @@ export default {
     ),
     never('bulk-above-services', '^apps/(?!bulk/|cli/|order/main)', '^apps/bulk/'),
 
+    // The call that reads the log. The order service serves it.
+    sees(
+      'events-read-the-log',
+      '^apps/events/',
+      ['^apps/(events|http|contract)/', '^db/(reads/)?[^/]+\\.ts$'],
+      'hono',
+    ),
+    never('events-above-services', '^apps/(?!events/|cli/|order/main)', '^apps/events/'),
+
     // The client of users: only its types come from the contract.
     sees('client', '^apps/client/', ['^apps/(client|contract)/'], 'zod'),
     never('client-for-users', '^(apps|db)/(?!client/)', '^apps/client/'),

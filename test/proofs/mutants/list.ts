@@ -1,6 +1,7 @@
 /** The mutants of `bun run mutants`: each breaks the code and names the tests that must fail. */
 import { edgeMutants } from './list/edge.ts';
 import { engineMutants } from './list/engine.ts';
+import { logMutants } from './list/log.ts';
 import { rulesMutants } from './list/rules.ts';
 import { storeMutants } from './list/store.ts';
 import type { Mutant } from './mutant.ts';
@@ -9,5 +10,6 @@ export const mutants: readonly Mutant[] = [
   ...edgeMutants,
   ...rulesMutants,
   ...engineMutants,
+  ...logMutants,
   ...storeMutants,
 ];

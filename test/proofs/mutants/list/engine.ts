@@ -20,25 +20,6 @@ export const engineMutants = [
       'in-doubt.ts: const [written] = [-await connection.roundTrip([writeTombstone(sql, place)], timeout_ms)-]{+[]+};',
     'a tombstone counts as the transaction':
       "in-doubt.ts: return found.id [-=== place.id-]{+!== undefined+} ? 'committed'",
-    'a stream goes on behind a place in doubt':
-      "stream.ts: [-if (end === 'ambiguous') this.#stream = 0;-]",
-    'the place of an aborted transaction stays empty':
-      "stream.ts: if (end [-===-]{+!==+} '[-committed-]{+ambiguous+}') {",
-    'a transaction takes its place before the one before has ended':
-      'stream.ts: [-while (this.#ending) await this.#ending.promise;-]',
-    'a stream has no row': 'batches-table.ts: if ([-!opens-]{+true+}) return [batch];',
-    'a part of a stream is read, and later events of others before the rest':
-      'log.ts: [-if (heads[first] === batches_max) return { batches, more: true };-]',
-    'streams are read one after the other':
-      'log.ts: if (at !== undefined && (least === undefined[- || at < least-])) first = i;',
-    'orders have no time of their last change':
-      'locked-rows.ts: this.#trackDated(this.#rows.orders, keys.orders, [-whole-]{+whole.map((order) => ({ ...order, changed_at: null }))+});',
-    'the decisions of a transaction tell nothing':
-      'locked-rows.ts: return [-this.#events.length === 0-]{+true+} ? null',
-    'a checkout that takes in a payment does not say so':
-      'events.ts: [-...(taken_in !== null && { taken_in }), -]lines });',
-    'a change of a price is not told':
-      'events.ts: else if (was.price !== price[-)-]{+ && false)+} tell(',
     'a lost COMMIT counts as undone':
       "transaction.ts: end: [-'ambiguous', results-]{+'aborted'+}, error };\n  }\n  const commit",
     'a lost COMMIT counts as done':

@@ -1,0 +1,53 @@
+/** GET /v1/events: what has happened, as pages or as a stream. The order service serves it. */
+import { Hono } from 'hono';
+import type { Event } from '../../db/command.ts';
+import { type Cursor, parseCursor, START } from '../../db/reads/cursor.ts';
+import type { Store } from '../../db/store.ts';
+import { eventCalls as calls, EVENT_TYPES, wrongCursor } from '../contract/v1/events.ts';
+import type { Env } from '../http/exchange.ts';
+import { wrongParameters } from '../http/query.ts';
+import { on } from '../http/route.ts';
+import { eventOf, nextOf } from './show.ts';
+import { streamEvents } from './stream.ts';
+
+export function eventRoutes(store: Store): Hono<Env> {
+  const app = new Hono<Env>();
+
+  on(app, calls.list, async (c, _, { after, limit, wait_s, ...filter }) => {
+    const matches = matching(filter);
+    const streams = /\btext\/event-stream\b/.test(c.req.header('accept') ?? '');
+    const resumed = streams ? c.req.header('last-event-id') : undefined;
+    const from = await cursorIn(store, resumed ?? after);
+    if (streams) return streamEvents(c, store, from, matches);
+    const read = await store.events.read(from, { limit, matches, wait_ms: 1000 * wait_s });
+    return c.json({ data: read.events.map(eventOf), next: nextOf(read.cursor) });
+  });
+  return app;
+}
+
+/** @throws Failure invalid_parameter */
+async function cursorIn(store: Store, after: string | undefined): Promise<Cursor> {
+  if (after === undefined) return START;
+  if (after === 'latest') return store.events.latest();
+  const cursor = parseCursor(after);
+  if (!cursor) throw wrongParameters([wrongCursor]);
+  return cursor;
+}
+
+interface Filter {
+  type?: string | undefined;
+  order_id?: string | undefined;
+  user_id?: string | undefined;
+  item_id?: string | undefined;
+}
+
+function matching({ type, order_id, user_id, item_id }: Filter): (event: Event) => boolean {
+  const types = new Set<string>(type?.split(',') ?? EVENT_TYPES);
+  const ofItem = ({ item_id: own, lines = [] }: Event) =>
+    own === item_id || (lines as { item_id: string }[]).some((line) => line.item_id === item_id);
+  return (event) =>
+    types.has(event.type) &&
+    (order_id === undefined || event.order_id === order_id) &&
+    (user_id === undefined || event.user_id === user_id) &&
+    (item_id === undefined || ofItem(event));
+}

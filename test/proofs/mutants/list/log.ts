@@ -1,0 +1,36 @@
+/** Mutants of the log: places, events, readers. */
+import { killedBy } from '../mutant.ts';
+
+export const logMutants = [
+  ...killedBy(['simulation', 'event-log', 'events'], {
+    'a stream goes on behind a place in doubt':
+      "stream.ts: [-if (end === 'ambiguous') this.#stream = 0;-]",
+    'the place of an aborted transaction stays empty':
+      "stream.ts: if (end [-===-]{+!==+} '[-committed-]{+ambiguous+}') {",
+    'a transaction takes its place before the one before has ended':
+      'stream.ts: [-while (this.#ending) await this.#ending.promise;-]',
+    'a stream has no row': 'batches-table.ts: if ([-!opens-]{+true+}) return [batch];',
+    'a part of a stream is read, and later events of others before the rest':
+      'log.ts: [-if (heads[first] === batches_max) return { batches, more: true };-]',
+    'streams are read one after the other':
+      'log.ts: if (at !== undefined && (least === undefined[- || at < least-])) first = i;',
+    'orders have no time of their last change':
+      'locked-rows.ts: this.#trackDated(this.#rows.orders, keys.orders, [-whole-]{+whole.map((order) => ({ ...order, changed_at: null }))+});',
+    'the decisions of a transaction tell nothing':
+      'locked-rows.ts: return [-this.#events.length === 0-]{+true+} ? null',
+    'a checkout that takes in a payment does not say so':
+      'events.ts: [-...(taken_in !== null && { taken_in }), -]lines });',
+    'a change of a price is not told':
+      'events.ts: else if (was.price !== price[-)-]{+ && false)+} tell(',
+    'a listener behind what is in memory is served from memory':
+      'follower.ts: if ((positions.get(stream) ?? 0) < position) return [-undefined-]{+[]+};',
+    'a cursor ahead of the log waits for ever':
+      "events.ts: [-throw new Failure('cursor_expired', 'this cursor is ahead of the log: start anew');-]",
+    'events of a batch that were read before come again':
+      'events.ts: if ([-i < first || -]!matches(event)) continue;',
+    'the cursor of a filtered read stays where it was': 'events.ts: [-cursor = whole;-]',
+    'a gap in the log is not noticed':
+      'log.ts: if ([-lost && -]{+lost && false && +}cursor !== START) {',
+    'the last row of a stream is swept': 'sweep-log.ts: rows.slice(0[-, -1-]);',
+  }),
+];
