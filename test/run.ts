@@ -30,6 +30,9 @@ const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
 /** How long each file took, so that the slowest start first; --update-timings writes it. */
 const TIMINGS = 'test/timings.json';
 
+/** Of each failure, in the repetition at the end. */
+const FAILURE_LINES_MAX = 60;
+
 const HELP = `Runs the tests, ${FILES_AT_ONCE} files at a time on this machine.
 
   bun run test [FILE …] [-t PATTERN] [--parallel=N]
@@ -65,11 +68,37 @@ const flags = ['--timeout', '300000', `--parallel=${stores.length}`, `--timings=
 const tests = Bun.spawn([process.execPath, 'test', ...flags, ...given], {
   cwd: TOP,
   env: { ...process.env, ...variablesFor(stores) },
-  stdio: ['inherit', 'inherit', 'inherit'],
+  stdio: ['inherit', 'inherit', process.stderr.isTTY ? 'inherit' : 'pipe'],
 });
+const told = tests.stderr ? await passOn(tests.stderr) : '';
 const code = await tests.exited;
 await teardown.run();
+if (code !== 0) console.error(failuresIn(told));
 process.exit(code);
+
+/** Passes on what the tests say. @returns all of it */
+async function passOn(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const part of stream) {
+    process.stderr.write(part);
+    text += decoder.decode(part, { stream: true });
+  }
+  return text;
+}
+
+/** What the tests that failed have said, once more: files run beside each other, so it stands far above. */
+function failuresIn(text: string): string {
+  const [results = ''] = text.split(/^\d+ tests? failed:$/m);
+  const lines = results.split('\n');
+  const ends = (line: string) => /^\((pass|skip|fail|todo)\) /.test(line);
+  const failures = lines.flatMap((line, i) => {
+    const before = lines.slice(0, i).findLastIndex(ends);
+    const own = lines.slice(Math.max(before + 1, i - FAILURE_LINES_MAX), i + 1);
+    return line.startsWith('(fail) ') && own.length > 1 ? [own.join('\n')] : [];
+  });
+  return failures.length === 0 ? '' : `\nThe failures once more:\n${failures.join('\n')}`;
+}
 
 /** What follows a flag may be its value, unless it looks like a file. */
 function isNoTest(arg: string, i: number): boolean {

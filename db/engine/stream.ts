@@ -43,6 +43,8 @@ export class LaneStream {
     const now = this.#clock.now();
     if (this.#stream === 0 || now - this.#used_at > IDLE_MAX_MS) this.#open();
     this.#used_at = now;
+    // At once: the next transaction is decided before this one has ended.
+    this.at_us = at_us;
     this.#ending = Promise.withResolvers();
     return { stream: this.#stream, position: this.#next, id, opens: !this.#opened, at_us };
   }
@@ -54,7 +56,6 @@ export class LaneStream {
     if (end === 'committed') {
       this.#next = place.position + 1;
       this.#opened = true;
-      this.at_us = place.at_us;
     }
     this.#ending?.resolve();
     this.#ending = undefined;

@@ -116,11 +116,11 @@ const originsOf = (address: string) =>
 
 /** The service that serves the path. */
 function ownerOf(path: string): string {
-  const [, first = '', second = ''] = path.split('/');
+  const [, first = '', second = ''] = path.split(/[/?]/);
   return first === 'v1' ? (OF_V1[second] ?? '') : first;
 }
 const OF_V1: Record<string, string> = {
-  ...{ users: 'payment', items: 'stock', orders: 'orders', bulk: 'orders' },
+  ...{ users: 'payment', items: 'stock', orders: 'orders', bulk: 'orders', events: 'orders' },
 };
 
 /** Foreign implementations of the API sometimes answer with plain text. */

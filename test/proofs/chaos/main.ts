@@ -12,6 +12,7 @@ import { type Done, injectFaults } from './inject.ts';
 import { buy, type Load, prepare } from './load.ts';
 import { leaveOut, readOptions } from './options.ts';
 import { changePrices, checkPrices } from './prices.ts';
+import { checkEvents, readEvents } from './readers.ts';
 import { checkTransfers, transfer } from './transfers.ts';
 import { reconcile, replay, type Violation } from './verify.ts';
 
@@ -48,13 +49,14 @@ async function main(): Promise<void> {
   const { minutes, seed, think } = options;
   const began = performance.now();
   const ends_at = began + minutes * 60_000;
-  const [chapters, pairs, priced] = await Promise.all([
+  const [chapters, pairs, priced, readers] = await Promise.all([
     recordChapters(clients, seeded(seed + 7), think, () => load.stop, load.v1),
     // A foreign deployment may have only the path calls.
     deployment ? transfer(clients, seed, think, () => load.stop) : [],
     deployment
       ? changePrices(clients, seed, think, () => load.stop)
       : { items: [], violations: [] },
+    deployment ? readEvents(clients, seed, () => load.stop) : [],
     watch(load, ends_at),
     injectUntil(ends_at).finally(() => (load.stop = true)),
     ...Array.from({ length: options.clients }, (_, i) =>
@@ -68,12 +70,15 @@ async function main(): Promise<void> {
   violations.push(...(await reconcile(load, client)), ...(await replay(load, client, 500)));
   const { violations: torn, bulks } = await checkTransfers(pairs, client);
   violations.push(...torn, ...priced.violations, ...(await checkPrices(priced.items, client)));
+  const told = deployment && (await checkEvents(readers, client, deployment.database_url));
+  violations.push(...(told?.violations ?? []));
   if (database_url) await auditNow(database_url, true);
   print(load, took_s, checked);
   if (!deployment) return;
   const bought = priced.items.reduce((sum, item) => sum + item.bought, 0);
   const changes = priced.items.reduce((sum, item) => sum + item.sure - 1, 0);
   console.log(`${bulks} bulks took effect, ${changes} changes of prices among ${bought} purchases`);
+  console.log(`${told?.events} events were read by each of ${readers.length} readers`);
 }
 
 /** Clients of the given deployment, or of one that is started here. */

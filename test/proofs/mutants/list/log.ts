@@ -9,6 +9,8 @@ export const logMutants = [
       "stream.ts: if (end [-===-]{+!==+} '[-committed-]{+ambiguous+}') {",
     'a transaction takes its place before the one before has ended':
       'stream.ts: [-while (this.#ending) await this.#ending.promise;-]',
+    'a transaction of a lane may be earlier than the one before':
+      'stream.ts: [-this.at_us = at_us;-]',
     'a stream has no row': 'batches-table.ts: if ([-!opens-]{+true+}) return [batch];',
     'a part of a stream is read, and later events of others before the rest':
       'log.ts: [-if (heads[first] === batches_max) return { batches, more: true };-]',
