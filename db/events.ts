@@ -12,6 +12,7 @@ import type {
   StockMovement,
   User,
 } from './command.ts';
+import { isHeld } from './holds.ts';
 
 /** The rows before the decision; undefined for one that does not exist or is not locked. */
 export interface Before {
@@ -30,7 +31,7 @@ export function eventsOf(before: Before, changes: Changes, at: number): Event[] 
     const order = before.order(id);
     if (order) tell('order.removed', { order_id: id, user_id: order.user_id });
   }
-  for (const order of orders) tellOrder(tell, before.order(order.id), order, changes);
+  for (const order of orders) tellOrder(tell, before.order(order.id), order, changes, at);
   const alone = orders.length === 0;
   for (const user of users) tellUser(tell, before.user(user.id), user, changes, alone);
   for (const item of items) tellItem(tell, before.item(item.id), item, changes, alone);
@@ -39,7 +40,13 @@ export function eventsOf(before: Before, changes: Changes, at: number): Event[] 
 
 type Tell = (type: Event['type'], data: Record<string, unknown>) => void;
 
-function tellOrder(tell: Tell, earlier: Order | undefined, order: Order, changes: Changes): void {
+function tellOrder(
+  tell: Tell,
+  earlier: Order | undefined,
+  order: Order,
+  changes: Changes,
+  at: number,
+): void {
   const { id: order_id, user_id, total_cost: amount } = order;
   const ids = { order_id, user_id };
   const lines = linesOf(order);
@@ -51,7 +58,7 @@ function tellOrder(tell: Tell, earlier: Order | undefined, order: Order, changes
   }
   if (!was) tell('order.created', { ...ids, total_cost: amount, lines });
   else if (was.lines !== order.lines && !order.paid) {
-    tell('order.changed', { ...ids, total_cost: amount, lines });
+    tell('order.changed', { ...ids, total_cost: amount, lines: changedLines(was, order) });
   }
   if (order.paid && !was?.paid) {
     const taken_in = was?.payment ?? null;
@@ -60,7 +67,7 @@ function tellOrder(tell: Tell, earlier: Order | undefined, order: Order, changes
   else if (order.payment !== (was?.payment ?? null)) tellPayment(tell, was, order);
   if (order.held_until !== null && order.held_until !== was?.held_until) {
     tell('order.held', { ...ids, held_until: order.held_until, lines });
-  } else if (was && was.held_until !== null && order.held_until === null && !order.paid) {
+  } else if (was && isHeld(was, at) && order.held_until === null && !order.paid) {
     tell('order.released', { ...ids, lines: linesOf(was) });
   }
   for (const { type, data, order_id: of } of changes.order_events ?? []) {
@@ -106,5 +113,17 @@ const reasonOf = <M extends CreditMovement | StockMovement>(
   isOf: (movement: M) => boolean,
 ): string | undefined => movements.find(isOf)?.reason;
 
-const linesOf = ({ lines }: Order): Omit<Line, 'refunded'>[] =>
+/** Not all of them: an order may have a thousand. A line that was removed has the quantity 0. */
+function changedLines(was: Order, now: Order) {
+  const before = new Map(was.lines.map((line) => [line.item_id, line]));
+  const changed = linesOf(now).filter(({ item_id, quantity, unit_price }) => {
+    const old = before.get(item_id);
+    before.delete(item_id);
+    return old?.quantity !== quantity || old.unit_price !== unit_price;
+  });
+  const removed = [...before.values()].map((line) => ({ ...line, quantity: 0 }));
+  return [...changed, ...linesOf({ lines: removed })];
+}
+
+const linesOf = ({ lines }: Pick<Order, 'lines'>): Omit<Line, 'refunded'>[] =>
   lines.map(({ item_id, quantity, unit_price }) => ({ item_id, quantity, unit_price }));

@@ -37,6 +37,8 @@ export interface Gauges {
   queued: number;
   /** Commands that wait for a row held by another session of the store. */
   set_aside: number;
+  /** Calls that wait for events. */
+  event_listeners: number;
   /** Connections for reads: open ones, and those with a statement under way. */
   read_connections: { open: number; busy: number };
   /** Seconds since the oldest operation that may still be stored has expired. */

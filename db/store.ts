@@ -61,7 +61,7 @@ export function openStore(options: StoreOptions): Store {
     },
     options,
   );
-  const sweeping = startSweeping(pool, services, log);
+  const sweeping = startSweeping(pool, services, options.log_kept_h, log);
   return {
     write: (command, operation) => engine.submit(command, operation),
     assertRoom: (rows) => engine.assertRoom(rows),
@@ -71,6 +71,7 @@ export function openStore(options: StoreOptions): Store {
       lanes: engine.lanes(),
       queued: engine.queued(),
       set_aside: engine.setAside(),
+      event_listeners: events.listeners(),
       read_connections: pool.connections(),
       operations_overdue_s: sweeping.overdue_s(),
     }),

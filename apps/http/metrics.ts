@@ -143,6 +143,11 @@ function storeGauges(registers: Registry[], read: () => Gauges | undefined): voi
     ({ set_aside }) => set_aside,
   );
   gauge(
+    'kassa_event_listeners',
+    'Calls and streams that wait for events',
+    ({ event_listeners }) => event_listeners,
+  );
+  gauge(
     'kassa_lanes',
     'Lanes that batches may use: connections that carry transactions',
     ({ lanes }) => lanes,

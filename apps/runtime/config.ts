@@ -132,6 +132,7 @@ const limits = (config: Config, name: string) => ({
   queue_max: config.QUEUE_MAX,
   queue_rows_max: config.QUEUE_ROWS_MAX,
   deadline_ms: config.DEADLINE_MS,
+  log_kept_h: config.EVENTS_KEPT_H,
   away_ms: config.AWAY_MS,
   read_pool_size: config.READ_POOL_SIZE,
 });

@@ -100,6 +100,9 @@ export const variables = z.object({
     'after which a connection is replaced, plus or minus 10 %; 0: never',
   ),
   READ_POOL_SIZE: integer(1, 100, 4).describe('connections for reads'),
+  EVENTS_KEPT_H: integer(1, 8760, 72).describe(
+    'hours for which events are kept; whoever reads them must not stay away for longer',
+  ),
   DRAIN_DELAY_MS: integer(0, 600_000, 0).describe(
     'from not ready to closing the port: as long as load balancers take to react',
   ),

@@ -52,6 +52,8 @@ export interface EngineDependencies {
   clock?: Clock;
   meter?: Meter;
   countLanes?: LaneUseDependencies['countLanes'] | undefined;
+  /** See stream.ts; for tests. */
+  stream_idle_ms?: number;
 }
 
 export function groupCommit(deps: EngineDependencies, limits: EngineLimits): Engine {

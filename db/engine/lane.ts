@@ -27,6 +27,8 @@ export interface LaneDependencies extends LaneConnectionDependencies {
   setAside(entry: Entry, row: RowName): void;
   /** Takes a batch that timed out on a lock; which row was locked is not known. */
   findHeldRows(entries: Entry[]): void;
+  /** See stream.ts; for tests. */
+  stream_idle_ms?: number | undefined;
   /** Called when a COMMIT has been sent, and when a batch has ended: the lane may take another. */
   onFree(): void;
 }
@@ -64,7 +66,7 @@ export class Lane {
     this.#connection = connection;
     this.#lock = lock;
     this.#commit_ms = commit_ms;
-    this.#stream = new LaneStream(clock);
+    this.#stream = new LaneStream(clock, limits.log_kept_h, deps.stream_idle_ms);
     this.#settling = { lock, connection, trouble, clock, log, meter, commit_ms };
   }
 

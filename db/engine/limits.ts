@@ -31,4 +31,6 @@ export interface EngineLimits {
   response_timeout_ms: number;
   /** How long a transaction waits for a row held by another session. */
   lock_timeout_ms: number;
+  /** How long the rows of the log are kept, in hours. */
+  log_kept_h: number;
 }

@@ -1,71 +1,109 @@
 /** Gives the transactions of a lane their places in the log. */
-import type { Place } from '../batches-table.ts';
+import { findStreams, type Place, readLast } from '../batches-table.ts';
 import type { Clock } from '../clock.ts';
+import { type Connection, rowsOf } from '../connection/connection.ts';
 import { STORE_STREAM } from '../connection/dialect.ts';
+import { Failure } from '../failure.ts';
 
-/**
- * A stream is not continued after this long without a transaction: by then its rows may have
- * expired, and with them the row of the stream.
- */
-const IDLE_MAX_MS = 3_600_000;
+/** A stream without a transaction for so long may be continued by another lane. */
+const STREAM_IDLE_MS = 600_000;
 
 /**
  * Behind the gate all transactions are in the store's stream, whose next position the store knows.
- * Elsewhere the lane counts the positions of a stream of its own. They have no gaps: a place whose
- * transaction was aborted is the next one's, and behind a place in doubt there is nothing.
+ * Elsewhere a lane counts the positions of a stream of its own: an idle one, or a new one. They have
+ * no gaps: a place whose transaction was aborted is the next one's, and behind a place in doubt the
+ * lane writes nothing. If two lanes continue the same stream, the primary key admits one of them.
  */
 export class LaneStream {
   readonly #clock: Clock;
+  readonly #kept_h: number;
+  readonly #idle_ms: number;
   /** 0: none that may be continued. */
   #stream = 0;
   #next = 1;
   /** The stream has its row. */
   #opened = false;
   #used_at = 0;
+  /** A row was there already, perhaps at our place. */
+  #contested = false;
   /** The time of the last place, in microseconds since 1970: events of the next one are later. */
   at_us = 0;
   /** Settles when the transaction at the last place has ended. */
   #ending: PromiseWithResolvers<void> | undefined;
 
-  constructor(clock: Clock) {
+  /** @param kept_h how long rows are kept */
+  constructor(clock: Clock, kept_h: number, idle_ms = STREAM_IDLE_MS) {
     this.#clock = clock;
+    this.#kept_h = kept_h;
+    this.#idle_ms = idle_ms;
+  }
+
+  /** Before a transaction: makes sure that there is a stream to continue. @throws as the store */
+  async choose(connection: Connection, timeout_ms: number): Promise<void> {
+    if (connection.gated || this.#ending) return; // the transaction that is ending has one
+    const { sql } = connection;
+    const ask = async (statement: Parameters<Connection['roundTrip']>[0][number]) => {
+      const [answer] = await connection.roundTrip([statement], timeout_ms);
+      return answer ? rowsOf(answer) : [];
+    };
+    const is_idle = this.#clock.now() - this.#used_at > this.#idle_ms / 2;
+    if (this.#stream !== 0 && this.#contested && !is_idle) {
+      const [last] = await ask(readLast(sql, this.#stream));
+      if (Number(last?.position ?? 0) === this.#next - 1) this.#contested = false;
+    }
+    if (this.#stream !== 0 && !this.#contested && !is_idle) return;
+    const idle = await ask(findStreams(sql, this.#kept_h, this.#idle_ms));
+    const found = idle[Math.floor(this.#clock.random() * idle.length)];
+    this.#contested = false;
+    this.#opened = found !== undefined;
+    this.#stream = Number(found?.stream ?? this.#newStream());
+    this.#next = Number(found?.position ?? 0) + 1;
+    this.at_us = Math.max(this.at_us, Number(found?.at ?? 0));
+    this.#used_at = this.#clock.now();
+  }
+
+  /** 48 random bits: no two streams have the same number, and JSON keeps it exactly. */
+  #newStream(): number {
+    return Number.parseInt(this.#clock.uuid().replaceAll('-', '').slice(-12), 16);
   }
 
   /**
    * Waits for the end of the transaction before, which decides whether its place is free again. Its
    * COMMIT was sent before on the same connection, so there is no wait to speak of.
    * @param position the next one of the store's stream, behind the gate
+   * @throws Failure contention if the transaction before has left the stream in doubt
    */
   async take(at_us: number, position?: number): Promise<Place> {
-    const id = this.#clock.uuid();
-    if (position !== undefined) return { stream: STORE_STREAM, position, id, opens: false, at_us };
+    const given = { id: this.#clock.uuid(), at_us, kept_h: this.#kept_h };
+    if (position !== undefined) return { ...given, stream: STORE_STREAM, position, opens: false };
     while (this.#ending) await this.#ending.promise;
-    const now = this.#clock.now();
-    if (this.#stream === 0 || now - this.#used_at > IDLE_MAX_MS) this.#open();
-    this.#used_at = now;
+    if (this.#stream === 0 || this.#contested) {
+      throw new Failure('contention', 'the stream of the log cannot be continued');
+    }
+    this.#used_at = this.#clock.now();
     // At once: the next transaction is decided before this one has ended.
     this.at_us = at_us;
     this.#ending = Promise.withResolvers();
-    return { stream: this.#stream, position: this.#next, id, opens: !this.#opened, at_us };
+    return { ...given, stream: this.#stream, position: this.#next, opens: !this.#opened };
   }
 
-  /** @param end how the transaction at this place ended */
-  ended(place: Place, end: 'committed' | 'aborted' | 'blocked' | 'ambiguous'): void {
+  /**
+   * @param end how the transaction at this place ended
+   * @param contested a row of it was there already: that of its place, or another
+   */
+  ended(
+    place: Place,
+    end: 'committed' | 'aborted' | 'blocked' | 'ambiguous',
+    contested = false,
+  ): void {
     if (place.stream === STORE_STREAM) return;
     if (end === 'ambiguous') this.#stream = 0;
     if (end === 'committed') {
       this.#next = place.position + 1;
       this.#opened = true;
     }
+    this.#contested = contested;
     this.#ending?.resolve();
     this.#ending = undefined;
-  }
-
-  #open(): void {
-    // 48 random bits: no two streams have the same number, and JSON keeps it exactly.
-    const hex = this.#clock.uuid().replaceAll('-', '').slice(-12);
-    this.#stream = Number.parseInt(hex, 16);
-    this.#next = 1;
-    this.#opened = false;
   }
 }

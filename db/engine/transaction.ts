@@ -60,6 +60,11 @@ export async function transact(
   let writes: Statement[];
   let place: Place | undefined;
   try {
+    await stream.choose(connection, bounds.commit_ms);
+  } catch (error) {
+    return { end: 'aborted', error };
+  }
+  try {
     const locked = await lockRows(connection, works, stream.at_us, bounds);
     if ('blocked' in locked) {
       await rollback(connection, bounds.commit_ms);
@@ -83,7 +88,8 @@ export async function transact(
   const answers = connection.roundTrip([...writes, sql`commit`], bounds.commit_ms);
   commitSent();
   const attempt = await ending(connection, answers, results);
-  if (place) stream.ended(place, connection.alive ? attempt.end : 'ambiguous');
+  const contested = attempt.end === 'aborted' && codeOf(attempt.error) === '23505';
+  if (place) stream.ended(place, connection.alive ? attempt.end : 'ambiguous', contested);
   if (attempt.end !== 'ambiguous') return attempt;
   const { error } = attempt;
   return place ? { ...attempt, place } : { end: 'aborted', error };

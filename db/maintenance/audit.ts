@@ -59,7 +59,7 @@ interface Check {
 const checks = (sql: Sql): Check[] =>
   [
     ...[creditCheck, stockCheck, totalCheck, paymentCheck, paidCheck, signCheck],
-    ...[holdsCheck, heldCheck, listCheck, refundCheck, refundedLineCheck],
+    ...[holdsCheck, heldCheck, listCheck, refundCheck, refundedLineCheck, logCheck],
   ].map((check) => check(sql));
 
 const creditCheck = (sql: Sql): Check => ({
@@ -198,6 +198,19 @@ const signCheck = (sql: Sql): Check => ({
     union all
     select concat('order ', order_id, ', item ', item_id), concat('quantity ', quantity::text)
       from order_lines where quantity < 1 or unit_price < 0`,
+});
+
+/** Rows that expire soon are left out: they are deleted in no particular order. */
+const logCheck = (sql: Sql): Check => ({
+  invariant: 'the positions of the log have no gaps',
+  over: sql`select count(*) as rows from batches`,
+  violations: sql`
+    select concat('stream ', n.stream::text, ', position ', n.position::text) as id,
+           concat('behind ', n.before::text) as found
+    from (select stream, position, lag(position) over places as before,
+                 lag(expires_at) over places as before_expires_at
+          from batches window places as (partition by stream order by position)) n
+    where n.position <> n.before + 1 and n.before_expires_at > now() + interval '15 minutes'`,
 });
 
 /** Holds that expired before the item's last change no longer count: its time never goes back. */

@@ -1,5 +1,4 @@
 /** Deletes expired rows of the log in bounded steps, where the store does not or lags behind. */
-import { KEPT_H } from '../batches-table.ts';
 import { int8Array } from '../connection/arrays.ts';
 import { STORE_STREAM } from '../connection/dialect.ts';
 import type { ReadPool } from '../connection/pool.ts';
@@ -9,10 +8,11 @@ const ROWS_MAX = 1000;
 
 /**
  * A stream keeps its last row: behind the gate the next position follows from it.
+ * @param kept_h how long rows are kept
  * @returns a sweep of rows that expired at least this many seconds ago. It returns the age past
  *   expiry of the oldest row that it found
  */
-export function logSweeper(pool: ReadPool): (spared_s: number) => Promise<number> {
+export function logSweeper(pool: ReadPool, kept_h: number): (spared_s: number) => Promise<number> {
   /** Of each stream, the last position that was deleted: what is behind it need not be searched. */
   const swept = new Map<number, number>();
   return async (spared_s) => {
@@ -20,7 +20,7 @@ export function logSweeper(pool: ReadPool): (spared_s: number) => Promise<number
     const streams = await pool.read((sql) => sql`select id, opened_at from streams`);
     for (const { id, opened_at } of streams as unknown as { id: number; opened_at: number }[]) {
       oldest_s = Math.max(oldest_s, await sweepStream(id, spared_s));
-      const ended = Date.now() - opened_at / 1000 > KEPT_H * 3_600_000;
+      const ended = Date.now() - opened_at / 1000 > kept_h * 3_600_000;
       if (ended && id !== STORE_STREAM) await removeIfEmpty(id);
     }
     return oldest_s;

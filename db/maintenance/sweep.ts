@@ -28,8 +28,13 @@ export interface Sweeping {
 }
 
 /** Starts sweeping, at a random moment of each minute. */
-export function startSweeping(pool: ReadPool, services: readonly Service[], log: Log): Sweeping {
-  const sweepAll = sweeper(pool, services);
+export function startSweeping(
+  pool: ReadPool,
+  services: readonly Service[],
+  log_kept_h: number,
+  log: Log,
+): Sweeping {
+  const sweepAll = sweeper(pool, services, log_kept_h);
   let timer = setTimeout(sweep, FIRST_MS + (EVERY_MS - FIRST_MS) * Math.random());
   let stopped = false;
   let found_s = 0;
@@ -58,8 +63,12 @@ export function startSweeping(pool: ReadPool, services: readonly Service[], log:
  * The order service sweeps the log too, which is common to all services.
  * @returns a sweep of each service's table, which returns the age past expiry of the oldest row
  */
-export function sweeper(pool: ReadPool, services: readonly Service[]): () => Promise<number> {
-  const sweepLog = services.includes('order') ? logSweeper(pool) : undefined;
+export function sweeper(
+  pool: ReadPool,
+  services: readonly Service[],
+  log_kept_h: number,
+): () => Promise<number> {
+  const sweepLog = services.includes('order') ? logSweeper(pool, log_kept_h) : undefined;
   /** Where the next sweep of a table continues; replicas begin at different places. */
   const places = new Map(services.map((service) => [service, `t:${crypto.randomUUID()}`]));
   return async () => {

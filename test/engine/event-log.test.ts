@@ -186,7 +186,7 @@ test('expired rows are swept, all but the last; a reader that has missed some is
   await sql`update batches set expires_at = now() - interval '1 hour'`;
   const options = storeOptions(readConfig({}), database_url, 'test');
   const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
-  const sweep = logSweeper(pool);
+  const sweep = logSweeper(pool, 72);
   expect(await sweep(7200)).toBeWithin(3600, 4200); // not old enough
   expect(await sweep(0)).toBeWithin(3600, 4200);
   expect(await sweep(0)).toBe(0);

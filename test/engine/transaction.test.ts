@@ -30,7 +30,7 @@ function append(lane: Connection, user_id: string, before = () => {}) {
       return { outcome: { status: 200, body: '{}' }, changes };
     },
   };
-  return transact(lane, [{ command, keys: {} }], new LaneStream(systemClock), BOUNDS);
+  return transact(lane, [{ command, keys: {} }], new LaneStream(systemClock, 72), BOUNDS);
 }
 
 test.each([
@@ -102,6 +102,7 @@ test.each([
       id: crypto.randomUUID(),
       opens: false,
       at_us: 1,
+      kept_h: 1,
     };
     const { sql } = await open.connection(database_url);
     await sql`begin`;

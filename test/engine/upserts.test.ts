@@ -103,7 +103,7 @@ test('a role that has lost INSERT is refused once; its next connection checks ag
       decide: () => ({ outcome: { status: 200, body: '' }, changes: { users: [user] } }),
     };
     const bounds = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000, row_ms: 500, rows_max: 10 };
-    const stream = new LaneStream(systemClock);
+    const stream = new LaneStream(systemClock, 72);
     const { end } = await transact(connection, [{ command, keys: {} }], stream, bounds);
     return [end, connection.alive];
   };

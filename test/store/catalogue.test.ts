@@ -1,10 +1,11 @@
 /** Executes every SQL text of the product once on the server of the run, and names the refused. */
 import { afterAll, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { readLast } from '../../db/batches-table.ts';
 import { systemClock } from '../../db/clock.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import type { Connection } from '../../db/connection/connection.ts';
-import { setLockWait } from '../../db/connection/dialect.ts';
+import { STORE_STREAM, setLockWait } from '../../db/connection/dialect.ts';
 import { readPool } from '../../db/connection/pool.ts';
 import { heldOf } from '../../db/engine/probe.ts';
 import { type RowName, splitRowName } from '../../db/engine/row-name.ts';
@@ -180,16 +181,17 @@ const drives: Record<string, () => Promise<unknown>> = {
     const decide = () => ({ outcome: { status: 200, body: '' }, changes });
     const bounds = { begin_ms: 5000, lock_ms: 5000, commit_ms: 5000, row_ms: 500, rows_max: 10 };
     const work = { command: { keys: {}, decide }, keys: {} };
-    const { end } = await transact(ungated, [work], new LaneStream(systemClock), bounds);
+    const { end } = await transact(ungated, [work], new LaneStream(systemClock, 72), bounds);
     expect(end).toBe('committed');
     expect(merge(START, await nextBatches(opened.sql, START)).batches.length).toBeGreaterThan(1);
+    expect(await readLast(opened.sql, STORE_STREAM)).toHaveLength(1);
     expect((await kassa.get('/v1/events?after=latest')).body.data).toEqual([]);
     const { sql } = await open.connection(database_url);
     await sql`insert into streams values (1, 0)`;
     await sql`update batches set expires_at = now() - interval '1 day'`;
     const options = storeOptions(readConfig({}), proxy.database_url, 'test');
     const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
-    expect(await logSweeper(pool)(0)).toBeGreaterThan(3600);
+    expect(await logSweeper(pool, 72)(0)).toBeGreaterThan(3600);
   },
   async 'a wait for locks'() {
     const set = setLockWait((await openThrough()).sql, 50);

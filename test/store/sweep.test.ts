@@ -59,7 +59,7 @@ onPostgresql('a sweep deletes all expired operations of its services', async () 
   await put('payment_operations', 'new', 10, -60);
   await put('stock_operations', 'old', 10, 60);
   await put('order_operations', 'old', 10, 5 * HOUR);
-  const sweep = sweeper(pool, ['payment', 'stock']);
+  const sweep = sweeper(pool, ['payment', 'stock'], 72);
   expect(await sweep()).toBeWithin(HOUR - 1, HOUR + 600);
   expect(await Promise.all(TABLES.map((table) => left(table)))).toEqual([10, 10, 0]);
   expect(await sweep()).toBe(0);
@@ -70,7 +70,7 @@ test('where the store deletes nothing, sweeps find all expired operations withou
   await put('payment_operations', 't:old', 1500, 60);
   await put('payment_operations', 'k:new', 1500, -60);
   const { pool: stand_in, seen } = cockroach(null);
-  const sweep = sweeper(stand_in, ['payment']);
+  const sweep = sweeper(stand_in, ['payment'], 72);
   let overdue_s = 0;
   for (const _ of [1, 2]) overdue_s = Math.max(overdue_s, await sweep()); // to the end; from the start
   expect(overdue_s).toBeWithin(HOUR - 1, HOUR + 600);
@@ -85,7 +85,7 @@ test('where the store deletes nothing, sweeps find all expired operations withou
 test('where the store deletes every hour, sweeps delete and report only what it has missed', async () => {
   await put('payment_operations', 'k:due', 1200, HOUR);
   await put('payment_operations', 'k:late', 1200, 5 * HOUR);
-  const sweep = sweeper(cockroach(TTL).pool, ['payment']);
+  const sweep = sweeper(cockroach(TTL).pool, ['payment'], 72);
   const found = [await sweep(), await sweep()];
   expect(Math.max(...found)).toBeWithin(5 * HOUR - 1, 5 * HOUR + 600);
   expect([await left('payment_operations'), await left('payment_operations', 'k:due%')]).toEqual([
@@ -97,7 +97,7 @@ test('where the store deletes every hour, sweeps delete and report only what it 
 test('a sweep that finds nothing expired reads only a sample, however large the table is', async () => {
   await put('stock_operations', 'u:new', 12_500, -60);
   const { pool: stand_in, seen } = cockroach(TTL);
-  const sweep = sweeper(stand_in, ['stock']);
+  const sweep = sweeper(stand_in, ['stock'], 72);
   expect(await sweep()).toBe(0);
   expect(seen.length).toBe(10);
   expect(await sweep()).toBe(0);
@@ -106,7 +106,7 @@ test('a sweep that finds nothing expired reads only a sample, however large the 
 
 test('a table that did not exist ten seconds ago has nothing to sweep', async () => {
   const { pool: stand_in, seen } = cockroach(TTL, ', not_there_yet'); // 42P01, as there
-  expect(await sweeper(stand_in, ['payment', 'stock'])()).toBe(0);
+  expect(await sweeper(stand_in, ['payment', 'stock'], 72)()).toBe(0);
   expect(seen.length).toBe(2);
 });
 
@@ -119,6 +119,6 @@ test('a record that was renewed in the meantime is not deleted', async () => {
       await sql`update payment_operations set expires_at = now() + interval '1 day'`;
     return rows;
   };
-  await sweeper({ ...stand_in, read }, ['payment'])();
+  await sweeper({ ...stand_in, read }, ['payment'], 72)();
   expect(await left('payment_operations')).toBe(5);
 });

@@ -87,7 +87,7 @@ async function scrape(service: string): Promise<string> {
   meter.laneReplaced();
   meter.readsBatched(1);
   const context = { body: (content: string) => new Response(content) };
-  const gauges = { lanes: 1, queued: 0, set_aside: 0, operations_overdue_s: 0 };
+  const gauges = { lanes: 1, queued: 0, set_aside: 0, event_listeners: 0, operations_overdue_s: 0 };
   const read_connections = { open: 1, busy: 0 };
   const response = await metrics.scrape(context as never, () => ({ ...gauges, read_connections }));
   return response.text();

@@ -32,8 +32,10 @@ export function replayEvent(world: World, event: Event): void {
       take(world, item_id, -amount);
       break;
     case 'order.created':
-    case 'order.changed':
       order({ lines: linesOf(event) });
+      break;
+    case 'order.changed':
+      order({ lines: changedBy(event, orders.get(order_id)?.lines) });
       break;
     case 'order.removed':
       orders.delete(order_id);
@@ -84,6 +86,15 @@ function take({ items }: World, item_id: string, quantity: number): void {
     price: item?.price ?? Number.NaN,
     stock: (item?.stock ?? Number.NaN) - quantity,
   });
+}
+
+function changedBy(event: Event, before: Order['lines'] = new Map()): Order['lines'] {
+  const lines = new Map(before);
+  for (const [item, line] of linesOf(event)) {
+    if (line.quantity > 0) lines.set(item, line);
+    else lines.delete(item);
+  }
+  return lines;
 }
 
 function linesOf({ lines }: Event): Order['lines'] {

@@ -113,5 +113,5 @@ export async function walk(crew: Crew, service: Service): Promise<Reply[]> {
 async function sweep(database_url: string, service: Service): Promise<void> {
   const options = storeOptions(readConfig({}), database_url, 'test');
   const pool = readPool(() => openConnection(options, 'reads'), options);
-  await sweeper(pool, [service])().finally(() => pool.close());
+  await sweeper(pool, [service], 72)().finally(() => pool.close());
 }

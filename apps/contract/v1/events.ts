@@ -24,7 +24,13 @@ const reason = z.string().describe('That of the movement: see the statement.');
 /** What has happened, with what the event says of it. */
 const DATA = {
   'order.created': z.strictObject({ ...ids, total_cost: amount, lines }),
-  'order.changed': z.strictObject({ ...ids, total_cost: amount, lines }),
+  'order.changed': z.strictObject({
+    ...ids,
+    total_cost: amount,
+    lines: z
+      .array(line.extend({ quantity: balance }))
+      .describe('The lines that changed; a line that was removed has the quantity 0.'),
+  }),
   'order.held': z.strictObject({
     ...ids,
     held_until: time.describe('When the hold expires by itself. That is no event.'),
@@ -112,7 +118,7 @@ export const eventCalls = callsOf('events', {
     path: '/v1/events',
     summary: 'Read what has happened, in the order of the commits',
     description:
-      'Every committed event comes once behind each cursor, and nothing that did not happen. Events are kept for 72 hours. Where there are none, the call waits up to `wait_s` for the first. With `Accept: text/event-stream` the answer is a stream of server-sent events that goes on, each with its `cursor` as id, so `EventSource` resumes by itself (`Last-Event-ID`).',
+      'Every committed event comes once behind each cursor, and nothing that did not happen. Events are kept for a while (72 hours, unless the operator has changed that). Where there are none, the call waits up to `wait_s` for the first. With `Accept: text/event-stream` the answer is a stream of server-sent events that goes on, each with its `cursor` as id, so `EventSource` resumes by itself (`Last-Event-ID`).',
     params: {},
     query: z.strictObject({
       after: z

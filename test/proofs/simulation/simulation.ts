@@ -87,7 +87,9 @@ function startServices(scene: Scene, wires: Wire[], limits: EngineLimits): Servi
     const own = { ...limits, lanes: 1 + schedule.below(3), lanes_interval_ms };
     // Changes the number far more often than the engine itself would.
     const countLanes = () => 1 + schedule.below(own.lanes);
-    return { engine: groupCommit({ ...deps, countLanes }, own), waiting: 0 };
+    // So short that engines continue the streams of others, even of those that still use them.
+    const stream_idle_ms = schedule.pick([0, 20, 200, 60_000]);
+    return { engine: groupCommit({ ...deps, countLanes, stream_idle_ms }, own), waiting: 0 };
   });
 }
 
@@ -140,6 +142,7 @@ function newLimits({ chance, below, between }: Schedule): EngineLimits {
     statement_timeout_ms: between(20, 500),
     response_timeout_ms: between(50, 1000),
     lock_timeout_ms: between(10, 100),
+    log_kept_h: 72,
   };
 }
 

@@ -261,16 +261,36 @@ performers.set(INTO_STREAMS, async (log, [id]) => {
 const INTO_LOG =
   'insert into batches (stream, position, id, at, events, writer, expires_at) ' +
   "values ($::int8, $::int8, $, $::int8, $::text, $::int8, now() + $::int8 * interval '1 hour')";
-performers.set(INTO_LOG, async (log, [stream, position, id, at, events]) => {
-  const row = { stream: Number(stream), position: Number(position), id, at: Number(at), events };
+performers.set(INTO_LOG, async (log, [stream, position, id, at, events], written_at) => {
+  const place = { stream: Number(stream), position: Number(position) };
+  const row = { ...place, id, at: Number(at), events, written_at };
   await log.insert(`batches/${stream} ${position}`, row);
 });
 performers.set(
-  INTO_LOG.replace('$, $::int8, $::text', "'', 0, null"),
-  async (log, [stream, position]) => {
-    const row = { stream: Number(stream), position: Number(position), id: '', at: 0, events: null };
+  INTO_LOG.replace('$, $::int8, $::text', "'', $::int8, null"),
+  async (log, [stream, position, at], written_at) => {
+    const place = { stream: Number(stream), position: Number(position) };
+    const row = { ...place, id: '', at: Number(at), events: null, written_at };
     await log.insert(`batches/${stream} ${position}`, row);
   },
+);
+performers.set(
+  'select position, at from batches where stream = $::int8 order by position desc limit 1',
+  async (log, [stream]) => log.batchesOf(Number(stream), 0).slice(-1),
+);
+performers.set(
+  'select s.id as stream, b.position, b.at from streams s cross join lateral ( ' +
+    'select position, at, expires_at from batches where stream = s.id ' +
+    'order by position desc limit 1) b ' +
+    "where s.id <> 0 and b.expires_at > now() + $::int8 * interval '30 minutes' " +
+    "and b.expires_at < now() + $::int8 * interval '1 hour' - $::int8 * interval '1 millisecond' " +
+    'order by s.id limit 16',
+  async (log, [, , idle_ms], now) =>
+    log
+      .streams()
+      .filter((stream) => stream !== 0)
+      .flatMap((stream) => log.batchesOf(stream, 0).slice(-1))
+      .filter((row) => Number(row.written_at) < now - Number(idle_ms)),
 );
 performers.set(
   'select id from batches where stream = $::int8 and position = $::int8',

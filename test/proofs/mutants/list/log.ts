@@ -11,6 +11,7 @@ export const logMutants = [
       'stream.ts: [-while (this.#ending) await this.#ending.promise;-]',
     'a transaction of a lane may be earlier than the one before':
       'stream.ts: [-this.at_us = at_us;-]',
+    'a lane keeps a stream that another continues': 'stream.ts: [-this.#contested = contested;-]',
     'a stream has no row': 'batches-table.ts: if ([-!opens-]{+true+}) return [batch];',
     'a part of a stream is read, and later events of others before the rest':
       'log.ts: [-if (heads[first] === batches_max) return { batches, more: true };-]',
