@@ -51,7 +51,7 @@ export function openStore(options: StoreOptions): Store {
   assert(first, 'a store serves a service');
   const pool = readPool(() => openConnection(options, 'reads'), options, log);
   const read = reads(pool, options, meter);
-  const events = eventLog(pool);
+  const events = eventLog(pool, options.log_kept_h);
   const engine = groupCommit(
     {
       connect: () => openConnection(options, 'transactions'),

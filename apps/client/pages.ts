@@ -24,6 +24,10 @@ export const everyEntry = <Options>(
 
 /** Below the time that a client gives an attempt. */
 const WAIT_S = 10;
+/** Before the next attempt: a service that stops may answer at once. */
+const [EMPTY_MS, FAILED_MS] = [100, 1000];
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * Events for as long as somebody asks for the next one. It outlasts every outage; a `KassaError`
@@ -39,8 +43,10 @@ export const everyEvent = <Options>(
         const read = (await send({ wait_s: WAIT_S, ...given, after }, options)) as Required<Page>;
         yield* read.data;
         after = read.next;
+        if (read.data.length === 0) await pause(EMPTY_MS);
       } catch (error) {
         if (!(error instanceof KassaError) || isFinal(error)) throw error;
+        await pause(FAILED_MS);
       }
     }
   };

@@ -38,7 +38,7 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
   request_timeout: ['The request did not arrive completely in time.', 'Send it again.'],
   cursor_expired: [
     'What follows the cursor has been deleted.',
-    'Read the rows anew, and the events from the start.',
+    'Ask for after=latest, read the rows anew, then the events from that cursor.',
   ],
   already_exists: ['The id is taken.', 'Choose another id, or send none.'],
   stock_changed: ['The stock is not expected_stock.', 'Decide again with the stock in the answer.'],

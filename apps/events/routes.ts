@@ -1,13 +1,13 @@
 /** GET /v1/events: what has happened, as pages or as a stream. The order service serves it. */
 import { Hono } from 'hono';
 import type { Event } from '../../db/command.ts';
-import { type Cursor, parseCursor, START } from '../../db/reads/cursor.ts';
+import { type Cursor, formatCursor, parseCursor } from '../../db/reads/cursor.ts';
 import type { Store } from '../../db/store.ts';
 import { eventCalls as calls, EVENT_TYPES, wrongCursor } from '../contract/v1/events.ts';
 import type { Env } from '../http/exchange.ts';
 import { wrongParameters } from '../http/query.ts';
 import { on } from '../http/route.ts';
-import { eventOf, nextOf } from './show.ts';
+import { eventOf } from './show.ts';
 import { streamEvents } from './stream.ts';
 
 export function eventRoutes(store: Store): Hono<Env> {
@@ -15,19 +15,29 @@ export function eventRoutes(store: Store): Hono<Env> {
 
   on(app, calls.list, async (c, _, { after, limit, wait_s, ...filter }) => {
     const matches = matching(filter);
-    const streams = /\btext\/event-stream\b/.test(c.req.header('accept') ?? '');
+    const streams = acceptsStream(c.req.header('accept') ?? '');
     const resumed = streams ? c.req.header('last-event-id') : undefined;
-    const from = await cursorIn(store, resumed ?? after);
+    const from = await cursorIn(store, resumed || after);
     if (streams) return streamEvents(c, store, from, matches);
-    const read = await store.events.read(from, { limit, matches, wait_ms: 1000 * wait_s });
-    return c.json({ data: read.events.map(eventOf), next: nextOf(read.cursor) });
+    const gone = new AbortController();
+    c.env.whenGone?.(() => gone.abort());
+    const wanted = { limit, matches, wait_ms: 1000 * wait_s, signal: gone.signal };
+    const leave = wait_s > 0 ? store.events.join() : () => {};
+    const read = await store.events.read(from, wanted).finally(leave);
+    return c.json({ data: read.events.map(eventOf), next: formatCursor(read.cursor) });
   });
   return app;
 }
 
+const acceptsStream = (accept: string): boolean =>
+  accept.split(',').some((part) => {
+    const [type = '', ...parameters] = part.split(';').map((one) => one.trim().toLowerCase());
+    return type === 'text/event-stream' && !parameters.some((one) => /^q=0(\.0*)?$/.test(one));
+  });
+
 /** @throws Failure invalid_parameter */
 async function cursorIn(store: Store, after: string | undefined): Promise<Cursor> {
-  if (after === undefined) return START;
+  if (after === undefined) return store.events.oldest();
   if (after === 'latest') return store.events.latest();
   const cursor = parseCursor(after);
   if (!cursor) throw wrongParameters([wrongCursor]);

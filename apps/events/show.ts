@@ -3,10 +3,12 @@ import { timeOf } from '../../db/command.ts';
 import { formatCursor } from '../../db/reads/cursor.ts';
 import type { LoggedEvent } from '../../db/reads/events.ts';
 
-export { formatCursor as nextOf } from '../../db/reads/cursor.ts';
+const byItem = (a: { item_id: string }, b: { item_id: string }) => (a.item_id < b.item_id ? -1 : 1);
 
 export function eventOf({ id, event, cursor }: LoggedEvent) {
   const { type, at, request_id, ...data } = event;
+  // As in the answers of orders.
+  if (Array.isArray(data.lines)) data.lines = data.lines.toSorted(byItem);
   if (typeof data.held_until === 'number') {
     data.held_until = new Date(1000 * data.held_until).toISOString();
   }

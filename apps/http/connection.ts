@@ -4,7 +4,7 @@ import { Failure } from '../../db/failure.ts';
 import type { Outgoing, Responder } from './exchange.ts';
 import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS } from './message.ts';
 import { RequestReader, type WholeRequest } from './request-reader.ts';
-import { responseText, streamHead } from './response-text.ts';
+import { responseText, STREAM_TYPE, streamHead } from './response-text.ts';
 import { takeTurn } from './turns.ts';
 
 /**
@@ -19,9 +19,6 @@ const STOP_MS = 500;
 const LINGER_MS = 1000;
 /** How many bytes may wait behind a request that is being answered. */
 const AHEAD_MAX_BYTES = HEAD_MAX_BYTES;
-
-/** The type of answers that go on. */
-const STREAM = 'text/event-stream';
 
 const EMPTY = Buffer.alloc(0);
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
@@ -48,8 +45,8 @@ export class Connection {
   /** Bytes that the socket has not taken yet, and what to call when it has. */
   #unsent: Uint8Array = EMPTY;
   #sent = () => {};
-  /** Ends the answer that is being streamed, if there is one. */
-  #endStream = () => {};
+  /** Tells that nobody waits for the answer any more, or ends it if it is being streamed. */
+  #giveUp = () => {};
   /** No byte of the next request has arrived. */
   #idle = false;
   #paused = false;
@@ -92,7 +89,7 @@ export class Connection {
   /** The client sends no more, so an incomplete request stays incomplete. */
   finish(): void {
     this.#finished = true;
-    this.#endStream();
+    this.#giveUp();
     if (this.#waits_its_turn && this.#state === 'reading') return; // it may be a complete request
     if (this.#state === 'ended' || (this.#state === 'reading' && !this.#reader.begun)) this.#end();
     else if (this.#state === 'reading') this.#refuse(malformed('the request ends too early'));
@@ -104,13 +101,13 @@ export class Connection {
     this.#reader.clear();
     this.#unsent = EMPTY;
     this.#sent();
-    this.#endStream();
+    this.#giveUp();
   }
 
   /** From now on no request begins; one that has begun has `STOP_MS` to become complete. */
   stop(): void {
     this.#stopping = true;
-    this.#endStream();
+    this.#giveUp();
     if (this.#unsent.length > 0 || (this.#state === 'reading' && this.#reader.begun)) this.#hurry();
     else if (this.#state === 'reading') this.#end();
   }
@@ -159,7 +156,8 @@ export class Connection {
     const { method, target, headers, last } = head;
     // The path is taken from the request line alone, so the host is always the same.
     const request = { method, url: `http://kassa${target}`, headers };
-    const answer = await this.responder.answer(request, body);
+    this.#giveUp = () => {};
+    const answer = await this.responder.answer(request, body, this.#whenGone);
     await this.#write(answer, last || this.#stopping);
     if (this.#ended) return;
     this.#state = 'reading';
@@ -172,6 +170,10 @@ export class Connection {
     this.#reader.clear();
     if (this.#finished) this.finish();
   }
+
+  readonly #whenGone = (call: () => void): void => {
+    this.#giveUp = call;
+  };
 
   get #ended(): boolean {
     return this.#state === 'ended';
@@ -192,7 +194,7 @@ export class Connection {
 
   /** Resolves when the client can take more. */
   async #write(answer: Outgoing, closes: boolean): Promise<void> {
-    if (answer.response.headers.get('content-type') === STREAM) return this.#stream(answer);
+    if (answer.response.headers.get('content-type') === STREAM_TYPE) return this.#stream(answer);
     const last = answer.last || closes;
     const text = await responseText(answer, last);
     if (this.#ended) return;
@@ -204,7 +206,8 @@ export class Connection {
   /** Sends parts as the client takes them. The end of the connection is the end of the answer. */
   async #stream(answer: Outgoing): Promise<void> {
     const parts = answer.response.body?.getReader();
-    this.#endStream = () => void parts?.cancel();
+    this.#giveUp = () => void parts?.cancel();
+    if (this.#finished || this.#stopping) this.#giveUp();
     this.#send(streamHead(answer));
     for (;;) {
       if (this.#unsent.length > 0) await new Promise<void>((resolve) => (this.#sent = resolve));

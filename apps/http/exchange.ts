@@ -8,6 +8,8 @@ export interface Exchange {
   request_id: string;
   /** The request's whole body, unless it is empty. It is here before the route is called. */
   body?: Uint8Array | undefined;
+  /** Calls the function if the caller hangs up before the answer. Not every platform tells. */
+  whenGone?: ((call: () => void) => void) | undefined;
   /** The name of the route that took the request: see `routeName`. */
   route?: string;
   /** The failure that was thrown, if any. A refusal by a rule is the bytes in `problem` instead. */
@@ -47,7 +49,11 @@ export interface Unreadable {
 /** Answers the requests of one port. */
 export interface Responder {
   /** Answers a complete request. It never rejects: errors are answers too. */
-  answer(request: Incoming, body: Uint8Array | undefined): Promise<Outgoing>;
+  answer(
+    request: Incoming,
+    body: Uint8Array | undefined,
+    whenGone?: Exchange['whenGone'],
+  ): Promise<Outgoing>;
   /** The answer to bytes that are not a request, or to a request that never became complete. */
   refuse(error: unknown, seen: Partial<Unreadable>): Outgoing;
 }

@@ -6,6 +6,9 @@ import type { Outgoing } from './exchange.ts';
 /** What browsers may do with an answer. A page brings a policy of its own. */
 export const POLICY = 'content-security-policy';
 
+/** The type of answers that go on until the connection closes. */
+export const STREAM_TYPE = 'text/event-stream';
+
 /** Answers are not to be cached, guessed at, or shown as a page. */
 export const FIXED_HEADERS: readonly [name: string, value: string][] = [
   ['cache-control', 'no-store'],

@@ -16,7 +16,7 @@ import { collectable, type Metrics } from './metrics.ts';
 import { readPlatformRequest } from './platform.ts';
 import { problem, RequestError } from './problem.ts';
 import { codeOf, logRequests } from './request-log.ts';
-import { FIXED_HEADERS } from './response-text.ts';
+import { FIXED_HEADERS, STREAM_TYPE } from './response-text.ts';
 import { on, routeName, withoutId } from './route.ts';
 
 export interface ServeOptions {
@@ -66,7 +66,8 @@ export function serveRoutes(
     ...(options.separate_metrics && { metrics_responder: responderFor(scrapes) }),
     async fetch(request) {
       const { body, failure } = await readPlatformRequest(request);
-      if (!failure) return withHeaders(await responder.answer(request, body));
+      const whenGone = (call: () => void) => request.signal.addEventListener('abort', call);
+      if (!failure) return withHeaders(await responder.answer(request, body, whenGone));
       const target = request.url.replace(/^\w+:\/\/[^/]*/, '');
       const { method, headers } = request;
       return withHeaders(responder.refuse(failure, { method, target, headers }));
@@ -91,10 +92,10 @@ export function serveRoutes(
       return { response, request_id: exchange.request_id, last: draining };
     };
     return {
-      async answer(request, body) {
+      async answer(request, body, whenGone) {
         in_flight++;
         const begun_at = performance.now();
-        const exchange: Exchange = { request_id: requestIdOf(request.headers), body };
+        const exchange: Exchange = { request_id: requestIdOf(request.headers), body, whenGone };
         try {
           const response = await route(router, request, exchange, admit);
           pages.share(request, response);
@@ -178,6 +179,10 @@ async function route(
 async function head(app: Hono<Env>, { url, headers }: Incoming, exchange: Exchange) {
   const request: Incoming = { method: 'GET', url, headers };
   const full = await app.fetch(request as Request, exchange);
+  if (full.headers.get('content-type') === STREAM_TYPE) {
+    await full.body?.cancel(); // it has no length, and no end
+    return new Response(null, full);
+  }
   const { byteLength } = await full.arrayBuffer();
   const response = new Response(null, full);
   if (full.status === 304) return response;

@@ -76,12 +76,16 @@ export const removeItem = (order_id: string, item_id: string): Command => ({
   },
 });
 
-/** Removes the order. What it holds is free again. */
+/**
+ * Removes the order. What it holds is free again. Its user is written too: a new order of this id
+ * locks the user, and so is later, whatever the clocks of the store's nodes say.
+ */
 export const removeOrder = (
   order_id: string,
   show = (id: string): Record<string, unknown> => ({ order_id: id }),
 ): Command => ({
   keys: { orders: [order_id] },
+  prefetch: order_id,
   decide(rows) {
     const order = rows.order(order_id);
     if (!order) return refuse('order_not_found', `no order ${order_id}`);
@@ -91,8 +95,12 @@ export const removeOrder = (
     }
     const free = unhold(rows, order);
     if ('lock' in free) return free;
+    const keys = { orders: [order_id], users: [order.user_id] };
+    if (!rows.hasLocked(keys)) return { lock: keys };
+    const user = rows.user(order.user_id);
     return accept(show(order_id), {
       removed_orders: [order_id],
+      users: user ? [{ ...user }] : [],
       items: free.items,
       cleared_metadata: [order_id],
     });

@@ -28,9 +28,9 @@ export const GATED_ROW_MS = 50;
 
 /**
  * Limits each wait for a lock until the end of the transaction. It follows `takeGate`, whose wait
- * may last as long as a statement: a transaction that gives up loses its place in the queue. Behind
- * the gate, the time that it returns is later than that of every transaction before, and the
- * position is the next one of the store's stream.
+ * may last as long as a statement: a transaction that gives up loses its place in the queue. It
+ * returns the time, which may step back (`changed_at` of the rows corrects that), and the next
+ * position of the store's stream.
  */
 export const limitLockWaits = (sql: Sql, ms: number): Statement =>
   sql`select set_config('lock_timeout', ${String(ms)}, true),

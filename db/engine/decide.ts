@@ -16,8 +16,11 @@ export interface Locked {
 
 /** Lines that a single command may read: enough for a chunk of batch_init over large orders. */
 export const LINES_ALONE_MAX = 100_000;
-/** For the answers recorded in one transaction. CockroachDB accepts messages of up to 16 MiB. */
-const ANSWERS_MAX_BYTES = 4 * 1024 * 1024;
+/**
+ * For the answers recorded and the events told in one transaction; the last command may pass it.
+ * CockroachDB accepts messages of up to 16 MiB.
+ */
+const TEXTS_MAX_BYTES = 4 * 1024 * 1024;
 
 /**
  * @param rows_max rows and lines of the commands that are decided; the first command always fits,
@@ -35,7 +38,7 @@ export function decideAll(works: readonly Work[], locked: Locked, rows_max: numb
     const { lines, whole } = rows.linesOf(work.keys.orders ?? []);
     if (!whole && works.length === 1) return { failure: tooLarge() };
     const is_full = size > 0 && size + countKeys(work.keys) + lines > rows_max;
-    if (!whole || is_full || bytes > ANSWERS_MAX_BYTES) return { lines };
+    if (!whole || is_full || bytes + rows.events_bytes > TEXTS_MAX_BYTES) return { lines };
     size += countKeys(work.keys) + lines;
     const result = decide(work, rows, recorded);
     if ('answer' in result) bytes += result.answer.body.length;

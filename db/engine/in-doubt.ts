@@ -90,12 +90,13 @@ export async function settle(
 ): Promise<'committed' | 'undone'> {
   const { sql } = connection;
   const [written] = await connection.roundTrip([writeTombstone(sql, place)], timeout_ms);
-  if (written?.status === 'fulfilled') return 'undone';
+  if (written?.status === 'fulfilled' && written.value.length > 0) return 'undone';
   const [read] = await connection.roundTrip([readPlace(sql, place)], timeout_ms);
   if (read?.status !== 'fulfilled') throw read?.reason;
   const found = read.value.at(0);
-  if (!found) throw written?.reason;
-  return found.id === place.id ? 'committed' : 'undone';
+  if (found) return found.id === place.id ? 'committed' : 'undone';
+  if (written?.status !== 'fulfilled') throw written?.reason;
+  return 'undone'; // what came before it is lost too
 }
 
 const lostCommit = (cause: unknown) =>

@@ -60,6 +60,7 @@ export class LockedRows implements Rows {
   readonly #cleared: string[] = [];
   /** Each as JSON. */
   readonly #events: string[] = [];
+  events_bytes = 0;
   now_us: number;
   /** Orders whose lines were all read; undefined if that is true of every order. */
   #whole: Set<string> | undefined;
@@ -160,7 +161,9 @@ export class LockedRows implements Rows {
       locked(orders, 'a locked order', id).now = undefined;
     for (const event of events) {
       if (request_id !== undefined) event.request_id = request_id;
-      this.#events.push(JSON.stringify(event));
+      const text = JSON.stringify(event);
+      this.#events.push(text);
+      this.events_bytes += text.length;
     }
   }
 

@@ -24,6 +24,8 @@ export class LaneStream {
   /** The stream has its row. */
   #opened = false;
   #used_at = 0;
+  /** The time of the last row, in microseconds since 1970; 0 if it is not ours. */
+  #written_us = 0;
   /** A row was there already, perhaps at our place. */
   #contested = false;
   /** The time of the last place, in microseconds since 1970: events of the next one are later. */
@@ -53,16 +55,18 @@ export class LaneStream {
     }
     if (this.#stream !== 0 && !this.#contested && !is_idle) return;
     const idle = await ask(findStreams(sql, this.#kept_h, this.#idle_ms));
-    const found = idle[Math.floor(this.#clock.random() * idle.length)];
+    const last = new Map(idle.toReversed().map((row) => [row.stream, row]));
+    const found = [...last.values()][Math.floor(this.#clock.random() * last.size)];
     this.#contested = false;
     this.#opened = found !== undefined;
     this.#stream = Number(found?.stream ?? this.#newStream());
     this.#next = Number(found?.position ?? 0) + 1;
     this.at_us = Math.max(this.at_us, Number(found?.at ?? 0));
     this.#used_at = this.#clock.now();
+    this.#written_us = 0;
   }
 
-  /** 48 random bits: no two streams have the same number, and JSON keeps it exactly. */
+  /** 48 random bits, which JSON keeps exactly. The primary key would refuse a second stream. */
   #newStream(): number {
     return Number.parseInt(this.#clock.uuid().replaceAll('-', '').slice(-12), 16);
   }
@@ -77,6 +81,9 @@ export class LaneStream {
     const given = { id: this.#clock.uuid(), at_us, kept_h: this.#kept_h };
     if (position !== undefined) return { ...given, stream: STORE_STREAM, position, opens: false };
     while (this.#ending) await this.#ending.promise;
+    // By the store's clock: that of a machine that was suspended has stood still.
+    const is_idle = this.#written_us > 0 && at_us - this.#written_us > 1000 * this.#idle_ms;
+    if (is_idle) this.#stream = 0;
     if (this.#stream === 0 || this.#contested) {
       throw new Failure('contention', 'the stream of the log cannot be continued');
     }
@@ -101,6 +108,7 @@ export class LaneStream {
     if (end === 'committed') {
       this.#next = place.position + 1;
       this.#opened = true;
+      this.#written_us = place.at_us;
     }
     this.#contested = contested;
     this.#ending?.resolve();

@@ -73,10 +73,12 @@ export async function transact(
     results = decideAll(works, locked, bounds.rows_max);
     writes = [...locked.rows.writes(connection), ...locked.recorded.writes(sql)];
     if (writes.length > 0) {
-      place = await stream.take(locked.rows.now_us, locked.position);
-      writes.push(...writeBatch(sql, place, locked.rows.events));
+      const { events, now_us } = locked.rows;
+      place = await stream.take(now_us, locked.position);
+      writes.push(...writeBatch(sql, place, events));
     }
   } catch (error) {
+    if (place) stream.ended(place, 'aborted');
     await rollback(connection, bounds.commit_ms);
     return { end: 'aborted', error };
   }

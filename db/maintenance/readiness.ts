@@ -72,7 +72,7 @@ export function readiness(
 }
 
 /**
- * Into no hot table, without the gate, and it expires.
+ * Writes a row into no hot table, without the gate; it expires.
  * Only a write shows that the disk has room and that the server takes writes. Probes in between
  * share the last result.
  */

@@ -9,7 +9,8 @@ export type Grants = Readonly<Record<string, readonly Privilege[]>>;
 /**
  * Recorded answers, which the sweeper deletes after they expire. A role that could write another
  * service's table could make its calls run twice, or never. The log is common to all services: each
- * appends to it. A service that could delete rows could make commits of others seem undone.
+ * appends to it. Whoever may delete its rows could make commits of others seem undone: only the
+ * order service may, which sweeps it.
  */
 const engineOf = (service: Service): Grants => ({
   [operationsTable(service)]: ['select', 'insert', 'delete'],

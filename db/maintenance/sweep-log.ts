@@ -30,15 +30,14 @@ export function logSweeper(pool: ReadPool, kept_h: number): (spared_s: number) =
     let oldest_s = 0;
     for (;;) {
       const after = swept.get(stream) ?? 0;
-      const rows = (await pool.read(
-        (sql) => sql`
-          select position, (extract(epoch from now()) - extract(epoch from expires_at))::int8 as overdue_s
-          from batches where stream = ${stream}::int8 and position > ${after}::int8
-          order by position limit ${ROWS_MAX + 1}::int8`,
-      )) as unknown as { position: number; overdue_s: number }[];
-      const others = rows.slice(0, -1); // the last one read, which may be that of the stream
-      for (const { overdue_s } of others) oldest_s = Math.max(oldest_s, overdue_s);
-      const due = others.filter(({ overdue_s }) => overdue_s > spared_s);
+      // Usually nothing is due, and the rows are large.
+      const [first] = (await nextRows(stream, after, 2)).slice(0, -1);
+      oldest_s = Math.max(oldest_s, first?.overdue_s ?? 0);
+      if (!first || first.overdue_s <= spared_s) return oldest_s;
+      const others = (await nextRows(stream, after, ROWS_MAX + 1)).slice(0, -1);
+      // In the order of positions, so that no gap arises; the times of expiry may differ a little.
+      const end = others.findIndex(({ overdue_s }) => overdue_s <= spared_s);
+      const due = end === -1 ? others : others.slice(0, end);
       const positions = due.map(({ position }) => position);
       if (due.length === 0) return oldest_s;
       await pool.read(
@@ -50,6 +49,17 @@ export function logSweeper(pool: ReadPool, kept_h: number): (spared_s: number) =
       swept.set(stream, Math.max(...positions));
       if (due.length < ROWS_MAX) return oldest_s;
     }
+  }
+
+  /** The last of them may be the last of the stream. */
+  async function nextRows(stream: number, after: number, rows: number) {
+    const found = await pool.read(
+      (sql) => sql`
+        select position, (extract(epoch from now()) - extract(epoch from expires_at))::int8 as overdue_s
+        from batches where stream = ${stream}::int8 and position > ${after}::int8
+        order by position limit ${rows}::int8`,
+    );
+    return found as unknown as { position: number; overdue_s: number }[];
   }
 
   /** A lane does not continue a stream that has been idle for so long: see stream.ts. */

@@ -1,48 +1,62 @@
-/** A place in the log: the events before it are read. */
+/** A place in the log: what is before it has been read. */
 
 export interface Cursor {
-  /** Of each stream, the last position that is read whole. */
+  /** When it was given, in seconds since 1970 by the store's clock. */
+  given_s: number;
+  /** Of each stream, the last position that was read whole; 0 for those that are not here. */
   positions: ReadonlyMap<number, number>;
-  /** How many events of the next batch of this stream are read too. */
-  within?: { stream: number; events: number } | undefined;
+  /** Of some streams, how many events of the next batch were read too. */
+  within: ReadonlyMap<number, number>;
 }
 
-/** Before the first event that is kept. */
-export const START: Cursor = { positions: new Map() };
-
-/** @returns the cursor behind the whole batch at this position */
-export function behind({ positions }: Cursor, stream: number, position: number): Cursor {
-  return { positions: new Map(positions).set(stream, position) };
+/** The cursor behind the whole batch at this position. */
+export function behind(cursor: Cursor, stream: number, position: number): Cursor {
+  const within = new Map(cursor.within);
+  within.delete(stream);
+  return { ...cursor, positions: new Map(cursor.positions).set(stream, position), within };
 }
 
-/** Opaque to callers: numbers to the base 36, `stream.position_stream.position`, a third within. */
-export function formatCursor({ positions, within }: Cursor): string {
-  const entries =
-    within && !positions.has(within.stream)
-      ? [...positions, [within.stream, 0] as const]
-      : [...positions];
-  const text = entries.map(([stream, position]) => {
-    const numbers = [stream, position];
-    if (within?.stream === stream) numbers.push(within.events);
-    return numbers.map((number) => number.toString(36)).join('.');
+/** The cursor within the next batch of a stream, behind so many of its events. */
+export const inside = (cursor: Cursor, stream: number, events: number): Cursor => ({
+  ...cursor,
+  within: new Map(cursor.within).set(stream, events),
+});
+
+/**
+ * Opaque to callers. Numbers to the base 36: `c` and the seconds, then of each stream an entry such as
+ * `_stream.position` or `_stream.position.events`.
+ */
+export function formatCursor({ given_s, positions, within }: Cursor): string {
+  const streams = new Set([...positions.keys(), ...within.keys()]);
+  const entries = [...streams].map((stream) => {
+    const events = within.get(stream);
+    return [stream, positions.get(stream) ?? 0, ...(events === undefined ? [] : [events])];
   });
-  return text.length === 0 ? '-' : text.join('_');
+  const texts = [[given_s], ...entries].map((numbers) =>
+    numbers.map((number) => number.toString(36)).join('.'),
+  );
+  return `c${texts.join('_')}`;
 }
 
 /** @returns undefined if it is no cursor */
 export function parseCursor(text: string): Cursor | undefined {
-  if (text === '-') return START;
+  const [first, ...entries] = text.slice(1).split('_').map(numbersIn);
+  if (!text.startsWith('c') || first?.length !== 1) return undefined;
+  const [given_s = 0] = first;
   const positions = new Map<number, number>();
-  let within: Cursor['within'];
-  for (const entry of text.split('_')) {
-    if (!/^[0-9a-z]{1,10}(\.[0-9a-z]{1,10}){1,2}$/.test(entry)) return undefined;
-    const [stream = 0, position = 0, events] = entry
-      .split('.')
-      .map((one) => Number.parseInt(one, 36));
-    if (positions.has(stream) || ![stream, position].every(Number.isSafeInteger)) return undefined;
-    if (position > 0) positions.set(stream, position);
-    if (events !== undefined && within) return undefined;
-    if (events !== undefined) within = { stream, events };
+  const within = new Map<number, number>();
+  for (const numbers of entries) {
+    if (!numbers || numbers.length < 2) return undefined;
+    const [stream = 0, position = 0, events] = numbers;
+    if (positions.has(stream)) return undefined;
+    positions.set(stream, position);
+    if (events !== undefined) within.set(stream, events);
   }
-  return { positions, within };
+  return { given_s, positions, within };
+}
+
+/** At most three numbers, or undefined. */
+function numbersIn(text: string): number[] | undefined {
+  if (!/^[0-9a-z]{1,10}(\.[0-9a-z]{1,10}){0,2}$/.test(text)) return undefined;
+  return text.split('.').map((number) => Number.parseInt(number, 36));
 }

@@ -4,21 +4,29 @@
  */
 import { systemClock } from '../clock.ts';
 import type { Event } from '../command.ts';
+import { STORE_STREAM } from '../connection/dialect.ts';
 import type { ReadPool } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
-import { behind, type Cursor, formatCursor } from './cursor.ts';
+import { behind, type Cursor, formatCursor, inside } from './cursor.ts';
 import { Follower } from './follower.ts';
-import { type Batch, merge, nextBatches, type Portion } from './log.ts';
+import { type Batch, ends, endsIn, merge, nextBatches, type Portion } from './log.ts';
 
 export interface EventLog {
   /**
    * The next events behind the cursor. Where there are none, it waits for the first.
-   * @throws Failure cursor_expired, overloaded, store_unavailable
+   * @throws Failure cursor_expired, store_unavailable, not_ready
    */
   read(cursor: Cursor, wanted: WantedEvents): Promise<ReadEvents>;
   /** The cursor behind the last event. */
   latest(): Promise<Cursor>;
-  /** The calls that wait. */
+  /** The cursor before the first event that is kept. */
+  oldest(): Promise<Cursor>;
+  /**
+   * Counts a call that may wait, or a stream, until it calls what is returned.
+   * @throws Failure overloaded
+   */
+  join(): () => void;
+  /** The calls that may wait, and the streams. */
   listeners(): number;
   /** Ends all waits, from now on: the service stops. */
   release(): void;
@@ -28,6 +36,8 @@ export interface EventLog {
 export interface WantedEvents {
   /** Events, at most. */
   limit: number;
+  /** Of the texts of the events: it ends with the event that passes this. */
+  bytes_max?: number;
   matches(event: Event): boolean;
   /** How long to wait for the first one. */
   wait_ms: number;
@@ -37,7 +47,7 @@ export interface WantedEvents {
 
 export interface ReadEvents {
   events: LoggedEvent[];
-  /** Behind all that was looked at. */
+  /** Behind all that was looked at. It is given now, even if there was nothing. */
   cursor: Cursor;
 }
 
@@ -49,29 +59,47 @@ export interface LoggedEvent {
   cursor: Cursor;
 }
 
-/** Calls that wait in one process. */
+/** Of an answer. */
+const BYTES_MAX = 1024 * 1024;
+/** Calls that wait, and streams, in one process. */
 const LISTENERS_MAX = 5000;
+/** Portions that are kept for the next pages of those who are behind. */
+const PORTIONS_MAX = 4;
+const PORTION_MS = 2000;
+/** Reads of the store at once, by those who are behind: the others wait their turn. */
+const STORE_READS_MAX = 2;
 
 const { now } = systemClock;
 
-export function eventLog(pool: ReadPool): EventLog {
-  const follower = new Follower(pool);
-  const reading = new Map<string, Promise<Portion>>();
+/** @param kept_h how long events are kept */
+export function eventLog(pool: ReadPool, kept_h: number): EventLog {
+  const readEnds = async () => endsIn(await pool.read(ends));
+  const latest = async () => (await readEnds()).latest;
+  const follower = new Follower(pool, kept_h, latest);
+  const inTurn = turnsOf(STORE_READS_MAX);
+  const reading = new Map<string, { reads: Promise<Portion>; begun_at: number }>();
   let listeners = 0;
 
   return {
     async read(from, wanted) {
+      if (follower.released && wanted.wait_ms > 0) {
+        throw new Failure('not_ready', 'the service is stopping');
+      }
+      return await readFrom(from, wanted, now() + wanted.wait_ms);
+    },
+    join() {
       if (listeners >= LISTENERS_MAX) {
         throw new Failure('overloaded', 'too many calls wait for events');
       }
       listeners++;
-      try {
-        return await readFrom(from, wanted, now() + wanted.wait_ms);
-      } finally {
-        listeners--;
-      }
+      let joined = true;
+      return () => {
+        if (joined) listeners--;
+        joined = false;
+      };
     },
-    latest: () => follower.latest(),
+    latest,
+    oldest: async () => (await readEnds()).oldest,
     listeners: () => listeners,
     release: () => follower.release(),
     get released() {
@@ -85,36 +113,71 @@ export function eventLog(pool: ReadPool): EventLog {
     ends_at: number,
   ): Promise<ReadEvents> {
     for (let cursor = from; ; ) {
-      const batches = follower.behind(cursor) ?? (await readStore(cursor)).batches;
-      const read = take(cursor, batches, wanted);
+      const { batches, ...read } = await readOnce(cursor, wanted);
       const waits = now() < ends_at && !follower.released && !wanted.signal?.aborted;
       if (read.events.length > 0 || !waits) return read;
       cursor = read.cursor;
-      if (batches.length === 0) await follower.wait(cursor, ends_at - now(), wanted.signal);
+      if (batches === 0) await follower.wait(ends_at - now(), wanted.signal);
     }
   }
 
-  /** Listeners at the same cursor share a read. */
-  function readStore(cursor: Cursor): Promise<Portion> {
-    const key = formatCursor(cursor);
+  async function readOnce(cursor: Cursor, wanted: WantedEvents) {
+    const recent = follower.behind(cursor);
+    const { batches, cursor: renewed } = recent
+      ? { batches: recent.batches, cursor: { ...cursor, given_s: recent.given_s } }
+      : await readStore(cursor);
+    return { batches: batches.length, ...take(renewed, batches, wanted) };
+  }
+
+  /** Listeners at the same place share a read. */
+  async function readStore(cursor: Cursor): Promise<Portion> {
+    const key = formatCursor({ ...cursor, given_s: 0, within: new Map() });
     const known = reading.get(key);
-    if (known) return known;
-    const portion = pool
-      .read((sql) => nextBatches(sql, cursor))
-      .then(async (rows) => {
-        if (rows.length === 0) assertNotAhead(cursor, await follower.latest());
-        return merge(cursor, rows);
-      })
-      .finally(() => reading.delete(key));
-    reading.set(key, portion);
+    const is_fresh = known && now() - known.begun_at < PORTION_MS;
+    const reads = is_fresh ? known.reads : inTurn(() => readPortion(cursor));
+    if (!is_fresh) reading.set(key, { reads, begun_at: now() });
+    try {
+      const portion = await reads;
+      // What follows stays the same, unless there is nothing yet.
+      if (portion.batches.length === 0) reading.delete(key);
+      else if (reading.size > PORTIONS_MAX) reading.delete([...reading.keys()][0] ?? '');
+      return { ...portion, cursor: { ...portion.cursor, within: cursor.within } };
+    } catch (error) {
+      reading.delete(key);
+      throw error;
+    }
+  }
+
+  async function readPortion(cursor: Cursor): Promise<Portion> {
+    const portion = merge(cursor, await pool.read((sql) => nextBatches(sql, cursor)), kept_h);
+    if (portion.batches.length === 0) assertNotAhead(cursor, await latest());
     return portion;
   }
 }
 
-/** A cursor of another store, or of this one before it was restored from a backup. */
+/** Runs at most so many at once; the others in the order in which they came. */
+function turnsOf(running_max: number) {
+  let running = 0;
+  const waiting: (() => void)[] = [];
+  return async <T>(work: () => Promise<T>): Promise<T> => {
+    if (running < running_max) running++;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else running--;
+    }
+  };
+}
+
+/** A cursor of another store, or of this one before a restore lost its end. */
 function assertNotAhead({ positions }: Cursor, latest: Cursor): void {
-  for (const [stream, last] of latest.positions) {
-    if ((positions.get(stream) ?? 0) <= last) continue;
+  for (const [stream, position] of positions) {
+    // On CockroachDB all rows of an idle stream may have expired.
+    const last = latest.positions.get(stream) ?? (stream === STORE_STREAM ? 0 : position);
+    if (position <= last) continue;
     throw new Failure('cursor_expired', 'this cursor is ahead of the log: start anew');
   }
 }
@@ -123,21 +186,22 @@ function assertNotAhead({ positions }: Cursor, latest: Cursor): void {
 function take(
   from: Cursor,
   batches: readonly Batch[],
-  { limit, matches }: WantedEvents,
+  { limit, bytes_max = BYTES_MAX, matches }: WantedEvents,
 ): ReadEvents {
   const taken: LoggedEvent[] = [];
   let cursor = from;
-  for (const { stream, position, events } of batches) {
-    const { positions, within } = cursor;
-    if (position <= (positions.get(stream) ?? 0)) continue;
+  let bytes = 0;
+  for (const { stream, position, events, bytes: of_all } of batches) {
+    if (position <= (cursor.positions.get(stream) ?? 0)) continue;
     const whole = behind(cursor, stream, position);
-    const first = within?.stream === stream ? within.events : 0;
+    const first = cursor.within.get(stream) ?? 0;
     for (const [i, event] of events.entries()) {
       if (i < first || !matches(event)) continue;
       const is_last = i + 1 === events.length;
-      const after = is_last ? whole : { positions, within: { stream, events: i + 1 } };
+      const after = is_last ? whole : inside(cursor, stream, i + 1);
       taken.push({ id: idOf(stream, position, i), event, cursor: after });
-      if (taken.length === limit) return { events: taken, cursor: after };
+      bytes += of_all / events.length;
+      if (taken.length === limit || bytes > bytes_max) return { events: taken, cursor: after };
     }
     cursor = whole;
   }

@@ -1,11 +1,13 @@
 /** Follows the end of the log while somebody waits for it: one reader for all who listen. */
 import { systemClock } from '../clock.ts';
 import type { ReadPool } from '../connection/pool.ts';
-import { behind, type Cursor, START } from './cursor.ts';
-import { type Batch, lastPositions, merge, nextBatches } from './log.ts';
+import { behind, type Cursor } from './cursor.ts';
+import { type Batch, merge, nextBatches } from './log.ts';
 
-/** Kept in memory, for those that are almost at the end. */
-const RECENT_EVENTS_MAX = 20_000;
+/** Of the texts of events that are kept in memory, for those that are almost at the end. */
+const RECENT_MAX_BYTES = 8 * 1024 * 1024;
+/** What a batch takes without any event. */
+const BATCH_BYTES = 200;
 /** How often the end is read while somebody listens. */
 const EVERY_MS = 50;
 /** The reader goes on for so long after the last listener has left: the next one comes soon. */
@@ -15,88 +17,117 @@ const { now, pause } = systemClock;
 
 export class Follower {
   readonly #pool: ReadPool;
+  readonly #kept_h: number;
+  readonly #latest: () => Promise<Cursor>;
+  #follows = false;
   /** What is between `#first` and `#end`. */
   #recent: Batch[] = [];
-  #events = 0;
-  #first = START;
-  /** Undefined while nobody listens. */
+  #bytes = 0;
+  #first: Cursor | undefined;
+  /** Undefined until the end is known. */
   #end: Cursor | undefined;
   #trouble: unknown;
   readonly #waiting = new Set<() => void>();
   #waited_at = 0;
   released = false;
 
-  constructor(pool: ReadPool) {
+  /** @param latest reads the cursor behind the last event */
+  constructor(pool: ReadPool, kept_h: number, latest: () => Promise<Cursor>) {
     this.#pool = pool;
+    this.#kept_h = kept_h;
+    this.#latest = latest;
   }
 
-  /** The batches behind a cursor that are in memory; undefined if some of them are not. */
-  behind({ positions }: Cursor): readonly Batch[] | undefined {
-    if (!this.#end) return undefined;
-    for (const [stream, position] of this.#first.positions) {
+  /** What is in memory behind a cursor; undefined if that is not all that there is. */
+  behind({ positions }: Cursor): { batches: readonly Batch[]; given_s: number } | undefined {
+    const [first, end] = [this.#first, this.#end];
+    if (!first || !end) return undefined;
+    for (const [stream, position] of first.positions) {
       if ((positions.get(stream) ?? 0) < position) return undefined;
     }
-    // Ahead of it: the store has more by now, or the cursor is of another store.
-    for (const [stream, position] of this.#end.positions) {
-      if ((positions.get(stream) ?? 0) > position) return undefined;
+    for (const stream of positions.keys()) {
+      if (!end.positions.has(stream)) return undefined; // the store tells which are gone
     }
-    const next = this.#recent.findIndex(
-      ({ stream, position }) => position > (positions.get(stream) ?? 0),
-    );
-    return next === -1 ? [] : this.#recent.slice(next);
+    let unread = 0;
+    for (const [stream, position] of end.positions) {
+      const own = positions.get(stream) ?? 0;
+      // Ahead of it: the store has more by now, or the cursor is of another store.
+      if (own > position) return undefined;
+      unread += position - own;
+    }
+    // From the end, since most have read almost all of it.
+    let from = this.#recent.length;
+    for (; unread > 0 && from > 0; from--) {
+      const batch = this.#recent[from - 1];
+      if (batch && batch.position > (positions.get(batch.stream) ?? 0)) unread--;
+    }
+    return { batches: this.#recent.slice(from), given_s: end.given_s };
   }
 
-  async latest(): Promise<Cursor> {
-    const rows = await this.#pool.read(lastPositions);
-    return { positions: new Map(rows.map((row) => [Number(row.stream), Number(row.position)])) };
-  }
-
-  /**
-   * Until there may be something new, or the time is up.
-   * @param cursor whoever waits has read up to here
-   */
-  async wait(cursor: Cursor, ms: number, signal: AbortSignal | undefined): Promise<void> {
+  /** Until there may be something new, or the time is up. @throws why the end cannot be read */
+  async wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
     this.#waited_at = now();
-    if (!this.#end) void this.#follow(cursor);
+    if (!this.#follows) void this.#follow();
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
-    this.#waiting.add(resolve);
-    signal?.addEventListener('abort', () => resolve(), { once: true });
+    const wake = () => resolve();
+    const timer = setTimeout(wake, ms);
+    this.#waiting.add(wake);
+    signal?.addEventListener('abort', wake);
     await promise;
+    signal?.removeEventListener('abort', wake);
     clearTimeout(timer);
-    this.#waiting.delete(resolve);
+    this.#waiting.delete(wake);
     if (this.#trouble) throw this.#trouble;
   }
 
+  /** Ends all waits, from now on. */
   release(): void {
     this.released = true;
     this.#wake();
   }
 
-  async #follow(start: Cursor): Promise<void> {
-    this.#first = start;
-    for (let end = start; this.#isWanted(); ) {
-      this.#end = end;
+  async #follow(): Promise<void> {
+    this.#follows = true;
+    while (this.#isWanted()) {
       try {
-        const rows = await this.#pool.read((sql) => nextBatches(sql, end));
-        const { batches, more } = merge(end, rows);
+        const more = await this.#readOn();
         this.#trouble = undefined;
-        for (const batch of batches) {
-          this.#keep(batch);
-          end = behind(end, batch.stream, batch.position);
-        }
-        this.#end = end;
-        if (batches.length > 0) this.#wake();
         if (more) continue;
       } catch (error) {
         this.#trouble = error;
+        this.#forget(); // it begins anew at the end; whoever waits reads the store by itself
         this.#wake();
       }
       await pause(EVERY_MS);
     }
-    this.#end = undefined;
+    this.#forget();
+    this.#trouble = undefined;
+    this.#follows = false;
+  }
+
+  async #readOn(): Promise<boolean> {
+    const end = this.#end;
+    if (!end) {
+      this.#first = this.#end = await this.#latest();
+      this.#wake(); // something may have come since they looked
+      return true;
+    }
+    const rows = await this.#pool.read((sql) => nextBatches(sql, end));
+    const { batches, more, cursor } = merge(end, rows, this.#kept_h);
+    for (const batch of batches) this.#keep(batch);
+    this.#end = batches.reduce(
+      (last, { stream, position }) => behind(last, stream, position),
+      cursor,
+    );
+    if (batches.length > 0) this.#wake();
+    return more;
+  }
+
+  #forget(): void {
     this.#recent = [];
-    this.#events = 0;
+    this.#bytes = 0;
+    this.#first = undefined;
+    this.#end = undefined;
   }
 
   #isWanted(): boolean {
@@ -106,11 +137,11 @@ export class Follower {
 
   #keep(batch: Batch): void {
     this.#recent.push(batch);
-    this.#events += batch.events.length + 1;
-    while (this.#events > RECENT_EVENTS_MAX && this.#recent.length > 1) {
+    this.#bytes += batch.bytes + BATCH_BYTES;
+    while (this.#bytes > RECENT_MAX_BYTES && this.#recent.length > 1) {
       const oldest = this.#recent.shift();
-      if (!oldest) return;
-      this.#events -= oldest.events.length + 1;
+      if (!oldest || !this.#first) return;
+      this.#bytes -= oldest.bytes + BATCH_BYTES;
       this.#first = behind(this.#first, oldest.stream, oldest.position);
     }
   }

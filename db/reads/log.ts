@@ -1,10 +1,9 @@
-/** Reads the log: events in the order of their commits, from a cursor on. */
-
+/** Reads the log from a cursor on: all of its streams in one snapshot, merged by time. */
 import type { Event } from '../command.ts';
 import { int8Array } from '../connection/arrays.ts';
 import type { Sql, Statement } from '../connection/connection.ts';
 import { Failure } from '../failure.ts';
-import { type Cursor, START } from './cursor.ts';
+import type { Cursor } from './cursor.ts';
 
 /** A row of the log. Its events are parsed once, for all who read them. */
 export interface Batch {
@@ -12,72 +11,130 @@ export interface Batch {
   position: number;
   at: number;
   events: readonly Event[];
+  /** Of the text of the events. */
+  bytes: number;
 }
 
 export interface Portion {
   batches: Batch[];
   /** There may be more now. */
   more: boolean;
+  /** The cursor with the time of this read, without streams that are gone. */
+  cursor: Cursor;
 }
 
-/** Of each stream, in one statement: some 35 kB each under load. */
+/** In one statement. */
 const BATCHES_MAX = 64;
+/** Of each stream: it ends with the batch that passes this. */
+const BYTES_MAX = 1024 * 1024;
+
+/** Of each stream: the more of them, the fewer. */
+const batchesMax = ({ positions }: Cursor): number =>
+  Math.max(1, Math.floor(BATCHES_MAX / Math.max(1, positions.size)));
 
 /**
- * The next batches behind the cursor. One statement reads all streams in one snapshot, so whatever
- * a batch depends on is there too, or was read before.
+ * The next batches behind the cursor, and a row for each stream that has none. One statement reads
+ * all streams in one snapshot, so whatever a batch depends on is there too, or was read before.
  */
 export const nextBatches = (
   sql: Sql,
-  { positions }: Cursor,
-  batches_max = BATCHES_MAX,
+  cursor: Cursor,
+  batches_max = batchesMax(cursor),
 ): Statement =>
-  sql`select s.id as stream, b.position, b.at, b.events
+  sql`select s.id as stream, b.position, b.at, b.events, b.found,
+             extract(epoch from now())::int8 as now_s
       from streams s
-      left join unnest(${int8Array([...positions.keys()])}::int8[],
-                       ${int8Array([...positions.values()])}::int8[]) as c(stream, position)
+      left join unnest(${int8Array([...cursor.positions.keys()])}::int8[],
+                       ${int8Array([...cursor.positions.values()])}::int8[]) as c(stream, position)
         on c.stream = s.id
-      cross join lateral (
-        select position, at, events from batches
-        where stream = s.id and position > coalesce(c.position, 0)
-        order by position limit ${batches_max}::int8) b
+      left join lateral (
+        select position, at, events, found
+        from (select position, at, events, count(*) over () as found,
+                     sum(coalesce(octet_length(events), 0)) over (order by position)
+                       - coalesce(octet_length(events), 0) as bytes_before
+              from (select position, at, events from batches
+                    where stream = s.id and position > coalesce(c.position, 0)
+                    order by position limit ${batches_max}::int8) wanted) sized
+        where bytes_before < ${BYTES_MAX}::int8) b on true
       order by s.id, b.position`;
 
-/** The last position of each stream. */
-export const lastPositions = (sql: Sql): Statement =>
-  sql`select s.id as stream, b.position
+/**
+ * The first and the last positions of each stream, for `oldest` and `latest`. Two rows of each end:
+ * CockroachDB would turn a limit of one into a join over the whole log.
+ */
+export const ends = (sql: Sql): Statement =>
+  sql`select s.id as stream, first.position as first, last.position as last,
+             extract(epoch from now())::int8 as now_s
       from streams s
-      cross join lateral (
-        select position from batches where stream = s.id order by position desc limit 1) b`;
+      left join lateral (
+        select position from batches where stream = s.id order by position limit 2) first on true
+      left join lateral (
+        select position from batches where stream = s.id order by position desc limit 2) last on true`;
+
+/** The cursors before the first event that is kept, and behind the last one. */
+export function endsIn(rows: readonly Record<string, unknown>[]): {
+  oldest: Cursor;
+  latest: Cursor;
+} {
+  const first = new Map<number, number>();
+  const last = new Map<number, number>();
+  for (const row of rows) {
+    if (row.first === null) continue;
+    const stream = Number(row.stream);
+    first.set(stream, Math.min(first.get(stream) ?? Infinity, Number(row.first) - 1));
+    last.set(stream, Math.max(last.get(stream) ?? 0, Number(row.last)));
+  }
+  const given_s = Number(rows[0]?.now_s ?? 0);
+  const cursor = (positions: Map<number, number>) => ({ given_s, positions, within: new Map() });
+  return { oldest: cursor(first), latest: cursor(last) };
+}
 
 /**
  * Merges the streams of a snapshot by time. Where a batch depends on another, its time is later:
  * see `changed_at` in schema.ts.
  * @param rows of `nextBatches`, with the same maximum
- * @throws Failure cursor_expired if batches behind the cursor have been deleted
+ * @param kept_h how long rows are kept
+ * @throws Failure cursor_expired if batches behind the cursor have been deleted, or may have been
  */
 export function merge(
   cursor: Cursor,
   rows: readonly Record<string, unknown>[],
-  batches_max = BATCHES_MAX,
+  kept_h: number,
+  batches_max = batchesMax(cursor),
 ): Portion {
+  const now_s = Number(rows[0]?.now_s ?? 0);
+  // A stream that has come and gone since then leaves no gap.
+  if (now_s - cursor.given_s > 3600 * kept_h) throw expired();
   const streams = [...Map.groupBy(rows, (row) => Number(row.stream))].map(([stream, own]) => {
-    return withoutGaps(cursor, stream, own).map((row) => batchOf(stream, row));
+    const batches = own.filter(({ position }) => position !== null);
+    assertNoGap(cursor, stream, batches);
+    const found = Number(own[0]?.found ?? 0);
+    // What follows was not read, and may come before the rest of the others.
+    const is_cut = found === batches_max || found > batches.length;
+    return { is_cut, own: batches.map((row) => batchOf(stream, row)) };
   });
+  const there = new Set(rows.map((row) => Number(row.stream)));
+  const kept = [...cursor.positions].filter(([stream]) => there.has(stream));
+  const renewed = { ...cursor, given_s: now_s, positions: new Map(kept) };
+  return { ...merged(streams), cursor: renewed };
+}
+
+/** @param streams each in the order of its positions */
+function merged(streams: readonly { own: Batch[]; is_cut: boolean }[]): Omit<Portion, 'cursor'> {
   const batches: Batch[] = [];
   const heads = streams.map(() => 0);
   for (;;) {
     let first = -1;
-    for (const [i, own] of streams.entries()) {
-      const [at, least] = [own[heads[i] ?? 0]?.at, streams[first]?.[heads[first] ?? 0]?.at];
+    for (const [i, { own }] of streams.entries()) {
+      const [at, least] = [own[heads[i] ?? 0]?.at, streams[first]?.own[heads[first] ?? 0]?.at];
       if (at !== undefined && (least === undefined || at < least)) first = i;
     }
-    const next = streams[first]?.[heads[first] ?? 0];
-    if (!next) return { batches, more: false };
+    const stream = streams[first];
+    const next = stream?.own[heads[first] ?? 0];
+    if (!stream || !next) return { batches, more: false };
     batches.push(next);
     heads[first] = (heads[first] ?? 0) + 1;
-    // What follows in this stream was not read, and may come before the rest of the others.
-    if (heads[first] === batches_max) return { batches, more: true };
+    if (stream.is_cut && heads[first] === stream.own.length) return { batches, more: true };
   }
 }
 
@@ -86,22 +143,14 @@ const batchOf = (stream: number, row: Record<string, unknown>): Batch => ({
   position: Number(row.position),
   at: Number(row.at),
   events: typeof row.events === 'string' ? (JSON.parse(row.events) as Event[]) : [],
+  bytes: typeof row.events === 'string' ? row.events.length : 0,
 });
 
-/**
- * Positions have no gaps, so a gap is what has been deleted since: oldest first, by and large.
- * @returns the rows behind the last gap, for a reader that begins with whatever is kept
- */
-function withoutGaps(cursor: Cursor, stream: number, rows: Record<string, unknown>[]) {
-  let last = cursor.positions.get(stream) ?? 0;
-  let first = 0;
-  for (const [i, { position }] of rows.entries()) {
-    if (Number(position) !== last + 1) first = i;
-    last = Number(position);
-  }
-  const lost = first > 0 || Number(rows[0]?.position) !== (cursor.positions.get(stream) ?? 0) + 1;
-  if (lost && cursor !== START) {
-    throw new Failure('cursor_expired', 'events behind this cursor have been deleted: start anew');
-  }
-  return rows.slice(first);
+/** Positions have no gaps, so a gap is what has been deleted since. */
+function assertNoGap(cursor: Cursor, stream: number, rows: readonly Record<string, unknown>[]) {
+  const after = cursor.positions.get(stream) ?? 0;
+  if (rows.some(({ position }, i) => Number(position) !== after + 1 + i)) throw expired();
 }
+
+const expired = () =>
+  new Failure('cursor_expired', 'events behind this cursor have been deleted: start anew');

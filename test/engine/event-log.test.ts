@@ -1,13 +1,17 @@
 /** The log: every change of a row is told, in the order of the commits, without gaps. */
 import { afterAll, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { systemClock } from '../../db/clock.ts';
 import type { Event } from '../../db/command.ts';
 import { openConnection } from '../../db/connection/connect.ts';
-import type { Sql } from '../../db/connection/connection.ts';
-import { readPool } from '../../db/connection/pool.ts';
+import type { Connection, Sql } from '../../db/connection/connection.ts';
+import { type ReadPool, readPool } from '../../db/connection/pool.ts';
+import { settle } from '../../db/engine/in-doubt.ts';
+import { LaneStream } from '../../db/engine/stream.ts';
 import { logSweeper } from '../../db/maintenance/sweep-log.ts';
-import { behind, type Cursor, formatCursor, parseCursor, START } from '../../db/reads/cursor.ts';
-import { type Batch, merge, nextBatches } from '../../db/reads/log.ts';
+import { behind, type Cursor, formatCursor, parseCursor } from '../../db/reads/cursor.ts';
+import { eventLog, type ReadEvents } from '../../db/reads/events.ts';
+import { type Batch, ends, endsIn, merge, nextBatches } from '../../db/reads/log.ts';
 import { times } from '../support/kassa.ts';
 import { emptyWorld, type World } from '../support/model.ts';
 import { openUntil } from '../support/open.ts';
@@ -22,10 +26,10 @@ const other = open.kassa({ DATABASE_URL: database_url });
 const { post, order } = callsOfV1(kassa);
 
 /** Everything behind the cursor, a few batches at a time. */
-async function readAll(log: Sql, from = START): Promise<{ batches: Batch[]; cursor: Cursor }> {
+async function readAll(log: Sql, from?: Cursor): Promise<{ batches: Batch[]; cursor: Cursor }> {
   const batches: Batch[] = [];
-  for (let cursor = from; ; ) {
-    const portion = merge(cursor, await nextBatches(log, cursor, 3), 3);
+  for (let cursor = from ?? endsIn(await ends(log)).oldest; ; ) {
+    const portion = merge(cursor, await nextBatches(log, cursor, 3), 72, 3);
     if (portion.batches.length === 0) return { batches, cursor };
     batches.push(...portion.batches);
     for (const { stream, position } of portion.batches) cursor = behind(cursor, stream, position);
@@ -162,27 +166,27 @@ const bulkOf = (id: string) => ({
   ],
 });
 
+const NOWHERE: Cursor = { given_s: 0, positions: new Map(), within: new Map() };
+
 test('a cursor survives its text, and no other text is one', () => {
   const cursor = {
+    given_s: 7,
     positions: new Map([
       [0, 5],
       [2 ** 48 - 1, 1],
     ]),
-    within: { stream: 0, events: 3 },
+    within: new Map([[0, 3]]),
   };
-  expect(parseCursor(formatCursor(cursor))).toEqual(cursor);
-  const first = { positions: new Map(), within: { stream: 7, events: 2 } };
-  expect(parseCursor(formatCursor(first))).toEqual(first);
-  expect(parseCursor(formatCursor(START))).toBe(START);
-  for (const text of ['', 'x y', '1', '1.', '1.2.3.4', '1.2_1.3', 'zzzzzzzzzzz.1', '1.2.1_2.1.1']) {
+  for (const one of [cursor, NOWHERE]) expect(parseCursor(formatCursor(one))).toEqual(one);
+  for (const text of ['', 'c', 'x', 'c x', 'c1.1', 'c1_1', 'c1_1.', 'c1_1.2.3.4', 'c1_1.2_1.3']) {
     expect([text, parseCursor(text)]).toEqual([text, undefined]);
   }
 });
 
 test('expired rows are swept, all but the last; a reader that has missed some is told so', async () => {
-  const { batches } = await readAll(sql);
+  const { batches, cursor } = await readAll(sql);
   const [first, last] = [batches[0], batches.at(-1)];
-  const stale = behind(START, first?.stream ?? 0, first?.position ?? 0);
+  const stale = behind(cursor, first?.stream ?? 0, first?.position ?? 0);
   await sql`update batches set expires_at = now() - interval '1 hour'`;
   const options = storeOptions(readConfig({}), database_url, 'test');
   const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
@@ -196,4 +200,93 @@ test('expired rows are swept, all but the last; a reader that has missed some is
   expect(() => readAll(sql, stale)).toThrow('cursor_expired');
   expect(await toldBy(() => kassa.post('/payment/add_funds/0/1'))).toHaveLength(1);
   expect((await readAll(sql)).batches.at(-1)?.position).toBe((last?.position ?? 0) + 1);
+});
+
+/** A row of the log, with events of these users. */
+const row = (stream: number, position: number, at: number, ...users: string[]) => ({
+  ...{ stream, position, at, now_s: 1000, found: 1 },
+  events: JSON.stringify(users.map((user_id) => ({ type: 'user.created', at, user_id }))),
+});
+const atOf = (batches: readonly Batch[]) => batches.map(({ at }) => at);
+
+test('a reader goes on from the first rows that are kept of each stream', () => {
+  const [a, b] = [
+    [row(1, 5, 10), row(1, 6, 20)].map((one) => ({ ...one, found: 2 })),
+    [row(2, 9, 100), row(2, 10, 110)].map((one) => ({ ...one, found: 2 })),
+  ];
+  const oldest = {
+    ...NOWHERE,
+    positions: new Map([
+      [1, 4],
+      [2, 8],
+    ]),
+  };
+  const first = merge(oldest, [...a, ...b], 72, 2);
+  expect([atOf(first.batches), first.more]).toEqual([[10, 20], true]);
+  const next = behind(behind(first.cursor, 1, 5), 1, 6);
+  expect(atOf(merge(next, [{ stream: 1, position: null }, ...b], 72, 2).batches)).toEqual([
+    100, 110,
+  ]);
+});
+
+test('a reader that was away for longer than rows are kept is told so, even without a gap', () => {
+  const cursor = { ...NOWHERE, given_s: 1000, positions: new Map([[1, 50]]) };
+  const later = (hours: number) => ({ ...row(3, 1, 900), now_s: 1000 + 3600 * hours });
+  expect(merge(cursor, [later(72)], 72).batches.length).toBe(1);
+  expect(() => merge(cursor, [later(73)], 72)).toThrow('cursor_expired');
+});
+
+test('streams that are gone leave the cursor', () => {
+  const cursor = {
+    ...NOWHERE,
+    positions: new Map([
+      [1, 50],
+      [2, 3],
+    ]),
+  };
+  const { cursor: renewed } = merge(cursor, [{ stream: 2, position: null, now_s: 9 }], 72);
+  expect(renewed).toEqual({ ...cursor, given_s: 9, positions: new Map([[2, 3]]) });
+});
+
+test('a batch that was read in part does not come twice when another stream has an earlier one', async () => {
+  const rows: object[] = [row(1, 1, 100, 'a', 'b', 'c')];
+  const open = () => eventLog({ read: async () => rows } as unknown as ReadPool, 72);
+  const wanted = { matches: () => true, wait_ms: 0 };
+  const usersIn = ({ events }: ReadEvents) => events.map(({ event }) => event.user_id);
+  const first = await open().read({ ...NOWHERE, given_s: 1000 }, { ...wanted, limit: 2 });
+  expect(usersIn(first)).toEqual(['a', 'b']);
+  rows.push(row(2, 1, 50, 'x')); // of a lane whose clock is behind
+  const second = await open().read(first.cursor, { ...wanted, limit: 9 });
+  expect(usersIn(second)).toEqual(['x', 'c']);
+});
+
+test('after a failover that has lost rows, settling leaves no gap', async () => {
+  const connection = await open.connection(database_url);
+  const [{ position } = { position: 0 }] = await sql`
+    select max(position) as position from batches where stream = 0`;
+  const lost = { stream: 0, position: position + 3, id: 'x', opens: false, at_us: 1, kept_h: 1 };
+  expect(await settle(connection, lost, 5000)).toBe('undone');
+  await kassa.post('/payment/create_user');
+  expect((await readAll(sql)).batches.at(-1)?.position).toBe(position + 1);
+});
+
+test('a transaction whose row cannot be made does not keep its lane from the next', async () => {
+  const stream = new LaneStream(systemClock, 72);
+  const ungated = {
+    gated: false,
+    sql,
+    roundTrip: async () => [{ status: 'fulfilled', value: [] }],
+  };
+  await stream.choose(ungated as unknown as Connection, 100);
+  stream.ended(await stream.take(1), 'aborted');
+  expect((await stream.take(2)).position).toBe(1);
+});
+
+test('a page ends with the event that passes 1 MiB, whatever its limit', async () => {
+  const large = (position: number) => row(1, position, position, 'x'.repeat(400_000));
+  const rows = [1, 2, 3, 4].map(large);
+  const log = eventLog({ read: async () => rows } as unknown as ReadPool, 72);
+  const wanted = { limit: 100, matches: () => true, wait_ms: 0 };
+  const { events, cursor } = await log.read({ ...NOWHERE, given_s: 1000 }, wanted);
+  expect([events.length, cursor.positions.get(1)]).toEqual([3, 3]);
 });

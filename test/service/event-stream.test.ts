@@ -52,7 +52,7 @@ const parse = (text: string): Message[] =>
   text
     .slice(0, text.lastIndexOf('\n\n'))
     .split('\n\n')
-    .filter((message) => message.startsWith('id: '))
+    .filter((message) => message.includes('\ndata: '))
     .map((message) => {
       const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(message)?.[1] ?? '';
       return { id: field('id'), event: field('event'), data: JSON.parse(field('data')) };
@@ -73,14 +73,14 @@ test('a stream has what was before and what comes, and resumes behind Last-Event
   expect(credits(await messages(url, resumed, (all) => all.length === 2))).toEqual([2, 3]);
 });
 
-test('a stream that is silent sends comments, so that proxies keep it', async () => {
+test('a silent stream tells its cursor now and then, so that proxies keep it and clients resume there', async () => {
   const url = `${origin}/v1/events?after=latest`;
-  const comments = (text: string) => text.match(/^:$/gm)?.length ?? 0;
-  expect(await messages(url, {}, (_, text) => comments(text) >= 2)).toEqual([]);
+  const signs = (text: string) => text.match(/^id: /gm)?.length ?? 0;
+  expect(await messages(url, {}, (_, text) => signs(text) >= 2)).toEqual([]);
 });
 
 test('a wrong cursor is refused before the stream begins', async () => {
-  const headers = { accept: 'text/event-stream', 'last-event-id': '0.zzzzzzzz' };
+  const headers = { accept: 'text/event-stream', 'last-event-id': 'czzzzzzzz_0.zzzzzzzz' };
   const expired = await fetch(`${origin}/v1/events`, { headers });
   expect([expired.status, ((await expired.json()) as { code: string }).code]).toEqual([
     410,
@@ -108,6 +108,26 @@ test('the client follows events through a kill and a restart: each comes once, i
   await until(() => seen.length >= made.length, 'the last event');
   ended.abort();
   expect([await following, seen]).toEqual(['aborted', made]);
+});
+
+test('a client that is gone frees its place', async () => {
+  const listeners = async () =>
+    Number(
+      /^kassa_event_listeners\S* (\d+)/m.exec(await (await fetch(`${origin}/metrics`)).text())?.[1],
+    );
+  const gone = new AbortController();
+  const accept = { accept: 'text/event-stream' };
+  const open = [accept, {}].map(async (headers) => {
+    const url = `${origin}/v1/events?after=latest&wait_s=15`;
+    const response = await fetch(url, { headers, signal: gone.signal });
+    await response.text();
+  });
+  const ended = Promise.allSettled(open);
+  await until(async () => (await listeners()) === 2, 'both');
+  gone.abort();
+  await until(async () => (await listeners()) === 0, 'none');
+  expect(await listeners()).toBe(0);
+  await ended;
 });
 
 test('a stop ends streams at once', async () => {

@@ -20,8 +20,6 @@ import {
   readMigrations,
 } from '../../db/maintenance/migrate.ts';
 import { logSweeper } from '../../db/maintenance/sweep-log.ts';
-import { START } from '../../db/reads/cursor.ts';
-import { merge, nextBatches } from '../../db/reads/log.ts';
 import { sourceTexts } from '../support/catalogue-sources.ts';
 import { expectCleanAudit, withConnection } from '../support/kassa.ts';
 import { isPostgresql, openUntil } from '../support/open.ts';
@@ -183,7 +181,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     const work = { command: { keys: {}, decide }, keys: {} };
     const { end } = await transact(ungated, [work], new LaneStream(systemClock, 72), bounds);
     expect(end).toBe('committed');
-    expect(merge(START, await nextBatches(opened.sql, START)).batches.length).toBeGreaterThan(1);
+    expect((await kassa.get('/v1/events')).body.data.length).toBeGreaterThan(1);
     expect(await readLast(opened.sql, STORE_STREAM)).toHaveLength(1);
     expect((await kassa.get('/v1/events?after=latest')).body.data).toEqual([]);
     const { sql } = await open.connection(database_url);

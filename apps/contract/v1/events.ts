@@ -80,7 +80,9 @@ const eventOf = <T extends EventType>(type: T) =>
   z.strictObject({
     id: id.describe('Unique, and the same whenever the event is read.'),
     type: z.literal(type),
-    created_at: time.describe('When it happened. The events of an order have ascending times.'),
+    created_at: time.describe(
+      'When it happened. The times of the events of an order never go back.',
+    ),
     request_id: z.string().optional().describe('The x-request-id of the call.'),
     cursor,
     data: DATA[type],
@@ -116,9 +118,9 @@ export const eventCalls = callsOf('events', {
   list: {
     methods: ['GET'],
     path: '/v1/events',
-    summary: 'Read what has happened, in the order of the commits',
+    summary: 'Read what has happened, in order',
     description:
-      'Every committed event comes once behind each cursor, and nothing that did not happen. Events are kept for a while (72 hours, unless the operator has changed that). Where there are none, the call waits up to `wait_s` for the first. With `Accept: text/event-stream` the answer is a stream of server-sent events that goes on, each with its `cursor` as id, so `EventSource` resumes by itself (`Last-Event-ID`).',
+      'Behind a cursor every committed event appears exactly once, and nothing that did not happen. Events are kept for a while (72 hours, unless the operator has changed that). Where there are none, the call waits up to `wait_s` for the first. With `Accept: text/event-stream` the answer is a stream of server-sent events that goes on, each with its `cursor` as id, so `EventSource` resumes by itself (`Last-Event-ID`).',
     params: {},
     query: z.strictObject({
       after: z

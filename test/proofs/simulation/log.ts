@@ -3,7 +3,7 @@
  * and resume anywhere.
  */
 import type { Event } from '../../../db/command.ts';
-import { behind, type Cursor, formatCursor, parseCursor, START } from '../../../db/reads/cursor.ts';
+import { behind, type Cursor, formatCursor, parseCursor } from '../../../db/reads/cursor.ts';
 import { merge, nextBatches } from '../../../db/reads/log.ts';
 import { emptyWorld, type World } from '../../support/model.ts';
 import { replayEvent } from '../../support/replay.ts';
@@ -99,7 +99,7 @@ class Reader {
   readonly wrong: string[] = [];
   /** The time of the last event of each row. */
   readonly #latest = new Map<string, number>();
-  #cursor: Cursor = START;
+  #cursor: Cursor = { given_s: 0, positions: new Map(), within: new Map() };
 
   constructor(private readonly store: ModelStore) {}
 
@@ -111,7 +111,7 @@ class Reader {
     const transaction = new Transaction(this.store);
     transaction.takeSnapshot();
     const rows = (await performerOf(text)?.(transaction, args as string[], 0)) ?? [];
-    const { batches } = merge(this.#cursor, rows, batches_max);
+    const { batches } = merge(this.#cursor, rows, 72, batches_max);
     for (const { stream, position, events } of batches) {
       for (const [i, event] of events.entries()) this.#take(nameOf(stream, position, i), event);
       this.#cursor = behind(this.#cursor, stream, position);

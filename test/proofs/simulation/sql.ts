@@ -267,11 +267,17 @@ performers.set(INTO_LOG, async (log, [stream, position, id, at, events], written
   await log.insert(`batches/${stream} ${position}`, row);
 });
 performers.set(
-  INTO_LOG.replace('$, $::int8, $::text', "'', $::int8, null"),
+  'insert into batches (stream, position, id, at, events, writer, expires_at) ' +
+    "select $::int8, $::int8, '', $::int8, null::text, $::int8, " +
+    "now() + $::int8 * interval '1 hour' where $::int8 = 1 or exists ( " +
+    'select 1 from batches where stream = $::int8 and position = $::int8) returning position',
   async (log, [stream, position, at], written_at) => {
     const place = { stream: Number(stream), position: Number(position) };
+    const follows = log.read(`batches/${stream} ${place.position - 1}`) !== undefined;
+    if (place.position > 1 && !follows) return [];
     const row = { ...place, id: '', at: Number(at), events: null, written_at };
     await log.insert(`batches/${stream} ${position}`, row);
+    return [{ position }];
   },
 );
 performers.set(
@@ -281,10 +287,10 @@ performers.set(
 performers.set(
   'select s.id as stream, b.position, b.at from streams s cross join lateral ( ' +
     'select position, at, expires_at from batches where stream = s.id ' +
-    'order by position desc limit 1) b ' +
+    'order by position desc limit 2) b ' +
     "where s.id <> 0 and b.expires_at > now() + $::int8 * interval '30 minutes' " +
     "and b.expires_at < now() + $::int8 * interval '1 hour' - $::int8 * interval '1 millisecond' " +
-    'order by s.id limit 16',
+    'order by s.id, b.position desc limit 32',
   async (log, [, , idle_ms], now) =>
     log
       .streams()
@@ -301,17 +307,25 @@ performers.set(
 );
 
 performers.set(
-  'select s.id as stream, b.position, b.at, b.events from streams s ' +
-    'left join unnest($::int8[], $::int8[]) as c(stream, position) on c.stream = s.id ' +
-    'cross join lateral ( select position, at, events from batches ' +
-    'where stream = s.id and position > coalesce(c.position, 0) order by position limit $::int8) b ' +
-    'order by s.id, b.position',
+  'select s.id as stream, b.position, b.at, b.events, b.found, ' +
+    'extract(epoch from now())::int8 as now_s ' +
+    'from streams s left join unnest($::int8[], $::int8[]) as c(stream, position) ' +
+    'on c.stream = s.id left join lateral ( select position, at, events, found ' +
+    'from (select position, at, events, count(*) over () as found, ' +
+    'sum(coalesce(octet_length(events), 0)) over (order by position) ' +
+    '- coalesce(octet_length(events), 0) as bytes_before ' +
+    'from (select position, at, events from batches ' +
+    'where stream = s.id and position > coalesce(c.position, 0) ' +
+    'order by position limit $::int8) wanted) sized ' +
+    'where bytes_before < $::int8) b on true order by s.id, b.position',
   async (log, [streams = '', positions = '', max]) => {
     const known = elements(streams).map(Number);
     const last = elements(positions).map(Number);
-    return log.streams().flatMap((stream) => {
+    return log.streams().flatMap((stream): Row[] => {
       const after = last[known.indexOf(stream)] ?? 0;
-      return log.batchesOf(stream, after).slice(0, Number(max));
+      const rows = log.batchesOf(stream, after).slice(0, Number(max));
+      const found = rows.length;
+      return found > 0 ? rows.map((row) => ({ ...row, found })) : [{ stream, position: null }];
     });
   },
 );

@@ -15,7 +15,7 @@ export const engineMutants = [
     'the command tag of COMMIT is ignored':
       "transaction.ts: [- && commit.value.command === 'COMMIT'-]",
     'a transaction has no place in the log':
-      'transaction.ts: [-writes.push(...writeBatch(sql, place, locked.rows.events));-]',
+      'transaction.ts: [-writes.push(...writeBatch(sql, place, events));-]',
     'settling only reads':
       'in-doubt.ts: const [written] = [-await connection.roundTrip([writeTombstone(sql, place)], timeout_ms)-]{+[]+};',
     'a tombstone counts as the transaction':
@@ -44,7 +44,8 @@ export const engineMutants = [
       'in-doubt.ts: [-rejectInDoubt(entries, attempt);\n  return undefined;-]' +
       "{+return { end: 'aborted', error: new Failure('store_unavailable', 'lost') };+}",
     'a failed first round trip is not rolled back':
-      'transaction.ts: {\n[-    await rollback(connection, bounds.commit_ms);\n' +
+      "transaction.ts: if (place) stream.ended(place, 'aborted');\n" +
+      '[-    await rollback(connection, bounds.commit_ms);\n' +
       "-]    return { end: 'aborted'",
     'a silent connection has no time limit': 'link.ts: [-before.then(() => limit.start());-]',
     '40001 is not retried': "failure.ts: '[-40001', '-]40003', '40P01', '55P03'",
@@ -77,7 +78,7 @@ export const engineMutants = [
     'a held row looks missing to commands that did not name it':
       'transaction.ts: [-  rows.leaveOut(held);\n-]',
     'an order is decided although some of its lines were not read':
-      'decide.ts: if ([-!whole || -]is_full || bytes > ANSWERS_MAX_BYTES)',
+      'decide.ts: if ([-!whole || -]is_full || bytes + rows.events_bytes > TEXTS_MAX_BYTES)',
     "prefetched keys replace the command's own":
       'prefetch.ts: joinKeys([-entry.keys, -]found.get(orderOf(entry)) ?? [-{}-]{+entry.keys+})',
   }),

@@ -14,7 +14,7 @@ export const logMutants = [
     'a lane keeps a stream that another continues': 'stream.ts: [-this.#contested = contested;-]',
     'a stream has no row': 'batches-table.ts: if ([-!opens-]{+true+}) return [batch];',
     'a part of a stream is read, and later events of others before the rest':
-      'log.ts: [-if (heads[first] === batches_max) return { batches, more: true };-]',
+      'log.ts: if ([-stream.is_cut && -]{+stream.is_cut && false && +}heads[first] === stream.own.length)',
     'streams are read one after the other':
       'log.ts: if (at !== undefined && (least === undefined[- || at < least-])) first = i;',
     'orders have no time of their last change':
@@ -32,8 +32,19 @@ export const logMutants = [
     'events of a batch that were read before come again':
       'events.ts: if ([-i < first || -]!matches(event)) continue;',
     'the cursor of a filtered read stays where it was': 'events.ts: [-cursor = whole;-]',
+    'HEAD waits for the end of a stream':
+      "http/server.ts: if (full.headers.get('content-type') [-===-]{+!==+} STREAM_TYPE) {",
+    'a caller that hangs up keeps its place':
+      'events/routes.ts: [-c.env.whenGone?.(() => gone.abort());-]',
+    'a page has no end in bytes':
+      'reads/events.ts: taken.length === limit[- || bytes > bytes_max-]',
+    'a cursor may be older than the log':
+      'log.ts: if (now_s - cursor.given_s > 3600 * kept_h[-)-]{+ && false)+} throw expired();',
+    'a tombstone may stand beyond the end':
+      'batches-table.ts: where [-${position}::int8 = 1-]{+(true or ${position}::int8 = 1)+} or exists',
     'a gap in the log is not noticed':
-      'log.ts: if ([-lost && -]{+lost && false && +}cursor !== START) {',
-    'the last row of a stream is swept': 'sweep-log.ts: rows.slice(0[-, -1-]);',
+      'log.ts: Number(position) !== after + 1 + i[-)-]{+ && false)+}) throw expired()',
+    'the last row of a stream is swept':
+      'sweep-log.ts: (await nextRows(stream, after, ROWS_MAX + 1)).slice(0[-, -1-]);',
   }),
 ];

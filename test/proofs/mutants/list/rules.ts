@@ -58,7 +58,7 @@ export const rulesMutants = [
     'the lines of a held order change':
       'order/unhold.ts: if ([-isHeld(order, rows.now_us)-]{+false+}) {',
     'a removed order leaves its hold':
-      'order/commands.ts: removed_orders: [order_id],\n      [-items: free.items,-]',
+      'order/commands.ts: users: user ? [{ ...user }] : [],\n      [-items: free.items,-]',
     'a checkout leaves its hold':
       'order/unhold.ts: if (!item || [-held_until === null-]{+true+}) return item;',
     'a prolonged hold counts twice':
