@@ -1,4 +1,5 @@
 /** The answer that goes on: server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html */
+import { setImmediate } from 'node:timers';
 import type { Context } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import { type Cursor, formatCursor } from '../../db/reads/cursor.ts';
@@ -28,21 +29,29 @@ export async function streamEvents(
   const encoder = new TextEncoder();
   const { signal } = gone;
   const wanted = { limit: EVENTS_MAX, bytes_max: PART_MAX_BYTES, matches, signal };
-  // Before the head is sent, so that an expired cursor is a 410, which ends EventSource.
-  let read = await events.read(from, { ...wanted, wait_ms: 0 });
-  let text = `retry: ${RETRY_MS}\n\n${textOf(read)}`;
-  const next = async (): Promise<string> => {
-    try {
-      read = await events.read(read.cursor, { ...wanted, wait_ms: HEARTBEAT_MS });
-      return textOf(read);
-    } catch (error) {
+  let cursor = from;
+  /** Keeps nothing of what was read but the cursor, however long the client takes. */
+  const readOn = async (wait_ms: number): Promise<string> => {
+    const read = await events.read(cursor, { ...wanted, wait_ms });
+    if (read.events.length > 0) await myTurn();
+    cursor = read.cursor;
+    return textOf(read);
+  };
+  const next = (): Promise<string> =>
+    readOn(HEARTBEAT_MS).catch(async (error) => {
       if (error instanceof Failure && error.code === 'cursor_expired') throw error;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-      return textOf({ events: [], cursor: read.cursor });
-    }
-  };
+      return textOf({ events: [], cursor });
+    });
   const leave = events.join();
   signal.addEventListener('abort', leave);
+  await myTurn();
+  // Before the head is sent, so that an expired cursor is a 410, which ends EventSource.
+  let text = await readOn(0).catch((error) => {
+    leave();
+    throw error;
+  });
+  text = `retry: ${RETRY_MS}\n\n${text}`;
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -61,6 +70,20 @@ export async function streamEvents(
   );
   // nginx would collect the events in its buffers.
   return c.body(body, 200, { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
+}
+
+const waiting: (() => void)[] = [];
+
+/** One part in each turn of the event loop: thousands of streams must not keep other calls waiting. */
+const myTurn = (): Promise<void> =>
+  new Promise((resolve) => {
+    waiting.push(resolve);
+    if (waiting.length === 1) setImmediate(nextTurn);
+  });
+
+function nextTurn(): void {
+  waiting.shift()?.();
+  if (waiting.length > 0) setImmediate(nextTurn);
 }
 
 /** An id without data is no event, but the client resumes there: filters may leave out all others. */

@@ -62,7 +62,7 @@ export interface LoggedEvent {
 /** Of an answer. */
 const BYTES_MAX = 1024 * 1024;
 /** Calls that wait, and streams, in one process. */
-const LISTENERS_MAX = 5000;
+const LISTENERS_MAX = 2000;
 /** Portions that are kept for the next pages of those who are behind. */
 const PORTIONS_MAX = 4;
 const PORTION_MS = 2000;
@@ -73,7 +73,7 @@ const { now } = systemClock;
 
 /** @param kept_h how long events are kept */
 export function eventLog(pool: ReadPool, kept_h: number): EventLog {
-  const readEnds = async () => endsIn(await pool.read(ends));
+  const readEnds = shared(async () => endsIn(await pool.read(ends)));
   const latest = async () => (await readEnds()).latest;
   const follower = new Follower(pool, kept_h, latest);
   const inTurn = turnsOf(STORE_READS_MAX);
@@ -153,6 +153,22 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
     if (portion.batches.length === 0) assertNotAhead(cursor, await latest());
     return portion;
   }
+}
+
+/** All who ask while one read is under way share the next. */
+function shared<T>(read: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  let next: Promise<T> | undefined;
+  const run = () => {
+    next = undefined;
+    running = read().finally(() => (running = undefined));
+    return running;
+  };
+  return () => {
+    if (!running) return run();
+    next ??= running.then(run, run);
+    return next;
+  };
 }
 
 /** Runs at most so many at once; the others in the order in which they came. */

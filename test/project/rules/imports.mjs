@@ -55,7 +55,7 @@ export default {
     sees(
       'events-read-the-log',
       '^apps/events/',
-      ['^apps/(events|http|contract)/', '^db/(reads/)?[^/]+\\.ts$'],
+      ['^apps/(events|http|contract)/', '^db/(reads/)?[^/]+\\.ts$', '^(node:)?timers$'],
       'hono',
     ),
     never('events-above-services', '^apps/(?!events/|cli/|order/main)', '^apps/events/'),
