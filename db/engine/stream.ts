@@ -104,6 +104,7 @@ export class LaneStream {
     contested = false,
   ): void {
     if (place.stream === STORE_STREAM) return;
+    // Its place may be taken at any moment. The primary key would tell, but later.
     if (end === 'ambiguous') this.#stream = 0;
     if (end === 'committed') {
       this.#next = place.position + 1;

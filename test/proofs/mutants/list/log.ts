@@ -3,8 +3,6 @@ import { killedBy } from '../mutant.ts';
 
 export const logMutants = [
   ...killedBy(['simulation', 'event-log', 'events'], {
-    'a stream goes on behind a place in doubt':
-      "stream.ts: [-if (end === 'ambiguous') this.#stream = 0;-]",
     'the place of an aborted transaction stays empty':
       "stream.ts: if (end [-===-]{+!==+} '[-committed-]{+ambiguous+}') {",
     'a transaction takes its place before the one before has ended':
