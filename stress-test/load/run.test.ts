@@ -186,7 +186,7 @@ test('the course’s scenarios run on Kassa, and only those meant to fail are re
   const { fetch } = untilEnd(openKassa());
   const workload = (wire: Requests, random: () => number): Workload => {
     const scenarios = checkoutsOf('scenarios', 0)(wire, random);
-    let left = 500;
+    let left = 2000; // enough for each of the scenarios to come, whatever the chance
     return { ...scenarios, next: (call) => left-- > 0 && scenarios.next(call) };
   };
   const { ended, counts, codes } = await run(serve(fetch), workload, { seconds: 60 });
