@@ -58,7 +58,8 @@ function tellOrder(
   }
   if (!was) tell('order.created', { ...ids, total_cost: amount, lines });
   else if (was.lines !== order.lines && !order.paid) {
-    tell('order.changed', { ...ids, total_cost: amount, lines: changedLines(was, order) });
+    const changed = changedLines(was, order);
+    if (changed.length > 0) tell('order.changed', { ...ids, total_cost: amount, lines: changed });
   }
   if (order.paid && !was?.paid) {
     const taken_in = was?.payment ?? null;

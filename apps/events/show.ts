@@ -3,8 +3,6 @@ import { timeOf } from '../../db/command.ts';
 import { formatCursor } from '../../db/reads/cursor.ts';
 import type { LoggedEvent } from '../../db/reads/events.ts';
 
-const byItem = (a: { item_id: string }, b: { item_id: string }) => (a.item_id < b.item_id ? -1 : 1);
-
 export function eventOf({ id, event, cursor }: LoggedEvent) {
   const { type, at, request_id, ...data } = event;
   // As in the answers of orders.
@@ -14,3 +12,5 @@ export function eventOf({ id, event, cursor }: LoggedEvent) {
   }
   return { id, type, created_at: timeOf(at), request_id, cursor: formatCursor(cursor), data };
 }
+
+const byItem = (a: { item_id: string }, b: { item_id: string }) => (a.item_id < b.item_id ? -1 : 1);

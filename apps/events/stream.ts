@@ -1,4 +1,7 @@
-/** The answer that goes on: server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html */
+/**
+ * The answer that goes on: server-sent events.
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html
+ */
 import { setImmediate } from 'node:timers';
 import type { Context } from 'hono';
 import { Failure } from '../../db/failure.ts';

@@ -207,8 +207,8 @@ export class Connection {
   async #stream(answer: Outgoing): Promise<void> {
     const parts = answer.response.body?.getReader();
     this.#giveUp = () => void parts?.cancel();
-    if (this.#finished || this.#stopping) this.#giveUp();
-    this.#send(streamHead(answer));
+    if (this.#finished || this.#stopping || this.#ended) this.#giveUp();
+    if (!this.#ended) this.#send(streamHead(answer));
     for (;;) {
       if (this.#unsent.length > 0) await new Promise<void>((resolve) => (this.#sent = resolve));
       this.#until = Number.POSITIVE_INFINITY;

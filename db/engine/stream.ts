@@ -1,7 +1,7 @@
 /** Gives the transactions of a lane their places in the log. */
 import { findStreams, type Place, readLast } from '../batches-table.ts';
 import type { Clock } from '../clock.ts';
-import { type Connection, rowsOf } from '../connection/connection.ts';
+import { type Connection, rowsOf, type Statement } from '../connection/connection.ts';
 import { STORE_STREAM } from '../connection/dialect.ts';
 import { Failure } from '../failure.ts';
 
@@ -44,7 +44,7 @@ export class LaneStream {
   async choose(connection: Connection, timeout_ms: number): Promise<void> {
     if (connection.gated || this.#ending) return; // the transaction that is ending has one
     const { sql } = connection;
-    const ask = async (statement: Parameters<Connection['roundTrip']>[0][number]) => {
+    const ask = async (statement: Statement) => {
       const [answer] = await connection.roundTrip([statement], timeout_ms);
       return answer ? rowsOf(answer) : [];
     };

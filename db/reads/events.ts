@@ -117,7 +117,7 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
       const waits = now() < ends_at && !follower.released && !wanted.signal?.aborted;
       if (read.events.length > 0 || !waits) return read;
       cursor = read.cursor;
-      if (batches === 0) await follower.wait(ends_at - now(), wanted.signal);
+      if (batches === 0) await follower.wait(cursor, ends_at - now(), wanted.signal);
     }
   }
 

@@ -64,10 +64,14 @@ export class Follower {
     return { batches: this.#recent.slice(from), given_s: end.given_s };
   }
 
-  /** Until there may be something new, or the time is up. @throws why the end cannot be read */
-  async wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  /**
+   * Until there may be something behind the cursor, or the time is up.
+   * @throws why the end cannot be read
+   */
+  async wait(cursor: Cursor, ms: number, signal: AbortSignal | undefined): Promise<void> {
     this.#waited_at = now();
     if (!this.#follows) void this.#follow();
+    if (this.#isPast(cursor)) return; // it came while the store was being read
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = () => resolve();
     const timer = setTimeout(wake, ms);
@@ -78,6 +82,11 @@ export class Follower {
     clearTimeout(timer);
     this.#waiting.delete(wake);
     if (this.#trouble) throw this.#trouble;
+  }
+
+  #isPast({ positions }: Cursor): boolean {
+    const end = this.#end?.positions ?? [];
+    return [...end].some(([stream, position]) => position > (positions.get(stream) ?? 0));
   }
 
   /** Ends all waits, from now on. */

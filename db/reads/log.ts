@@ -63,13 +63,13 @@ export const nextBatches = (
  * CockroachDB would turn a limit of one into a join over the whole log.
  */
 export const ends = (sql: Sql): Statement =>
-  sql`select s.id as stream, first.position as first, last.position as last,
+  sql`select s.id as stream, a.position as first_kept, z.position as last_kept,
              extract(epoch from now())::int8 as now_s
       from streams s
       left join lateral (
-        select position from batches where stream = s.id order by position limit 2) first on true
+        select position from batches where stream = s.id order by position limit 2) a on true
       left join lateral (
-        select position from batches where stream = s.id order by position desc limit 2) last on true`;
+        select position from batches where stream = s.id order by position desc limit 2) z on true`;
 
 /** The cursors before the first event that is kept, and behind the last one. */
 export function endsIn(rows: readonly Record<string, unknown>[]): {
@@ -79,10 +79,10 @@ export function endsIn(rows: readonly Record<string, unknown>[]): {
   const first = new Map<number, number>();
   const last = new Map<number, number>();
   for (const row of rows) {
-    if (row.first === null) continue;
+    if (row.first_kept === null) continue;
     const stream = Number(row.stream);
-    first.set(stream, Math.min(first.get(stream) ?? Infinity, Number(row.first) - 1));
-    last.set(stream, Math.max(last.get(stream) ?? 0, Number(row.last)));
+    first.set(stream, Math.min(first.get(stream) ?? Infinity, Number(row.first_kept) - 1));
+    last.set(stream, Math.max(last.get(stream) ?? 0, Number(row.last_kept)));
   }
   const given_s = Number(rows[0]?.now_s ?? 0);
   const cursor = (positions: Map<number, number>) => ({ given_s, positions, within: new Map() });

@@ -15,6 +15,7 @@ import { type Batch, ends, endsIn, merge, nextBatches } from '../../db/reads/log
 import { times } from '../support/kassa.ts';
 import { emptyWorld, type World } from '../support/model.ts';
 import { openUntil } from '../support/open.ts';
+import { until } from '../support/process.ts';
 import { replayEvent } from '../support/replay.ts';
 import { callsOfV1 } from '../support/v1.ts';
 
@@ -23,7 +24,7 @@ const database_url = await open.database();
 const { sql } = await open.connection(database_url);
 const kassa = open.kassa({ DATABASE_URL: database_url });
 const other = open.kassa({ DATABASE_URL: database_url });
-const { post, order } = callsOfV1(kassa);
+const { send, post, order } = callsOfV1(kassa);
 
 /** Everything behind the cursor, a few batches at a time. */
 async function readAll(log: Sql, from?: Cursor): Promise<{ batches: Batch[]; cursor: Cursor }> {
@@ -80,6 +81,9 @@ test('each kind of call tells what it has done, with all ids and amounts', async
     { type: 'order.refunded', ...ids, amount: 5, ...refund },
   ]);
   // What changes nothing is not told.
+  const put = { lines: [{ item_id, quantity: 1 }] };
+  const basket = (await order({ user_id, ...put })).body.id;
+  expect(await toldBy(() => send('PUT', `/v1/orders/${basket}/lines`, put))).toEqual([]);
   expect(await toldBy(() => kassa.post(`/orders/checkout/${order_id}`))).toEqual([]);
   expect(await toldBy(() => kassa.post(`/payment/pay/${user_id}/1000`))).toEqual([]);
 });
@@ -289,4 +293,36 @@ test('a page ends with the event that passes 1 MiB, whatever its limit', async (
   const wanted = { limit: 100, matches: () => true, wait_ms: 0 };
   const { events, cursor } = await log.read({ ...NOWHERE, given_s: 1000 }, wanted);
   expect([events.length, cursor.positions.get(1)]).toEqual([3, 3]);
+});
+
+test('what comes while a listener reads the store does not wait for the next event', async () => {
+  let rows: object[] = [{ stream: 1, position: null, now_s: 1000 }];
+  const latest = async () => [{ stream: 1, first_kept: null, last_kept: null, now_s: 1000 }];
+  /** The store answers readers late, with what it had when they asked; the follower at once. */
+  let late: (() => void) | undefined;
+  const read = async (statement: (sql: Sql) => unknown) => {
+    const asks = String((statement(sql) as { strings?: string[] }).strings?.[0]);
+    if (asks.includes('first_kept')) return latest();
+    if (late) return rows;
+    const seen = rows;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    late = resolve;
+    await promise;
+    return seen;
+  };
+  const log = eventLog({ read } as unknown as ReadPool, 72);
+  const wanted = { limit: 9, matches: () => true };
+  const from = { ...NOWHERE, given_s: 1000 };
+  const first = log.read(from, { ...wanted, wait_ms: 15_000 });
+  await until(() => late !== undefined, 'its read');
+  // Another listener, at another place, keeps the follower going.
+  const other = { ...from, positions: new Map([[2, 0]]) };
+  const second = log.read(other, { ...wanted, wait_ms: 15_000 });
+  await Bun.sleep(0);
+  rows = [row(1, 1, 5, 'ann')];
+  const { events, cursor } = await second;
+  expect(events.length).toBe(1);
+  late?.();
+  const control = log.read(cursor, { ...wanted, wait_ms: 2000 }).then(() => undefined);
+  expect((await Promise.race([first, control]))?.events.length).toBe(1);
 });

@@ -1,6 +1,9 @@
 /** Events as a stream, over real connections: as browsers and clients receive them. */
 import { afterAll, expect, test } from 'bun:test';
+import { Buffer } from 'node:buffer';
 import { openClient } from '../../apps/client/client.ts';
+import { Connection } from '../../apps/http/connection.ts';
+import type { Outgoing } from '../../apps/http/exchange.ts';
 import { newDatabase } from '../support/kassa.ts';
 import { answers, freePort, openStage, until } from '../support/process.ts';
 import { startOnDeno } from '../support/services.ts';
@@ -110,11 +113,12 @@ test('the client follows events through a kill and a restart: each comes once, i
   expect([await following, seen]).toEqual(['aborted', made]);
 });
 
+const listeners = async () =>
+  Number(
+    /^kassa_event_listeners\S* (\d+)/m.exec(await (await fetch(`${origin}/metrics`)).text())?.[1],
+  );
+
 test('a client that is gone frees its place', async () => {
-  const listeners = async () =>
-    Number(
-      /^kassa_event_listeners\S* (\d+)/m.exec(await (await fetch(`${origin}/metrics`)).text())?.[1],
-    );
   const gone = new AbortController();
   const accept = { accept: 'text/event-stream' };
   const open = [accept, {}].map(async (headers) => {
@@ -128,6 +132,37 @@ test('a client that is gone frees its place', async () => {
   await until(async () => (await listeners()) === 0, 'none');
   expect(await listeners()).toBe(0);
   await ended;
+});
+
+test('a stream whose connection is gone before it begins is cancelled', async () => {
+  let [asked, cancelled] = [false, false];
+  const answering = Promise.withResolvers<Outgoing>();
+  const nothing = () => {};
+  const connection = new Connection(
+    {
+      ...{ write: () => 0, shutdown: nothing, end: nothing },
+      ...{ terminate: nothing, pause: nothing, resume: nothing },
+    },
+    {
+      answer() {
+        asked = true;
+        return answering.promise;
+      },
+      refuse: () => expect.unreachable('it is a request'),
+    },
+  );
+  connection.receive(Buffer.from('GET / HTTP/1.1\r\nHost: kassa\r\n\r\n'));
+  await until(() => asked, 'the request');
+  connection.closed();
+  const body = new ReadableStream({
+    cancel() {
+      cancelled = true;
+    },
+  });
+  const response = new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+  answering.resolve({ response, request_id: '', last: false });
+  await until(() => cancelled, 'its end');
+  expect(cancelled).toBe(true);
 });
 
 test('a stop ends streams at once', async () => {

@@ -2,7 +2,7 @@
 import { killedBy } from '../mutant.ts';
 
 export const logMutants = [
-  ...killedBy(['simulation', 'event-log', 'events'], {
+  ...killedBy(['simulation', 'event-log', 'events', 'event-stream'], {
     'the place of an aborted transaction stays empty':
       "stream.ts: if (end [-===-]{+!==+} '[-committed-]{+ambiguous+}') {",
     'a transaction takes its place before the one before has ended':
@@ -34,6 +34,10 @@ export const logMutants = [
       "http/server.ts: if (full.headers.get('content-type') [-===-]{+!==+} STREAM_TYPE) {",
     'a caller that hangs up keeps its place':
       'events/routes.ts: [-c.env.whenGone?.(() => gone.abort());-]',
+    'a stream whose connection is gone keeps its place':
+      'http/connection.ts: this.#stopping[- || this.#ended-]) this.#giveUp();',
+    'what comes during a read of the store waits for the next event':
+      'follower.ts: [-if (this.#isPast(cursor)) return;-]',
     'a page has no end in bytes':
       'reads/events.ts: taken.length === limit[- || bytes > bytes_max-]',
     'a cursor may be older than the log':
