@@ -25,6 +25,7 @@ export type Code =
   | 'invalid_parameter'
   | 'idempotency_key_reused'
   | 'cursor_expired'
+  | 'webhook_not_found'
   | 'contention'
   | 'overloaded'
   | 'store_unavailable'

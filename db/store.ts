@@ -5,7 +5,6 @@ import { assertPatched } from './connection/driver.ts';
 import { readPool } from './connection/pool.ts';
 import { type Engine, groupCommit } from './engine/group-commit.ts';
 import type { EngineLimits } from './engine/limits.ts';
-import { assert } from './failure.ts';
 import type { Log } from './log.ts';
 import { readiness } from './maintenance/readiness.ts';
 import { needsOf } from './maintenance/roles.ts';
@@ -13,13 +12,15 @@ import { startSweeping } from './maintenance/sweep.ts';
 import { type Gauges, type Meter, silentMeter } from './meter.ts';
 import { type EventLog, eventLog } from './reads/events.ts';
 import { type Reads, reads } from './reads/reads.ts';
-import type { Service } from './service.ts';
+import { isService, type Role } from './service.ts';
+import { type Webhooks, webhooks } from './webhooks/webhooks.ts';
 
 export interface Store {
   write: Engine['submit'];
   assertRoom: Engine['assertRoom'];
   read: Reads;
   events: EventLog;
+  webhooks: Webhooks;
   gauges(): Gauges;
   /**
    * Resolves if the store answers, is migrated, and its role has the privileges that the services
@@ -35,7 +36,7 @@ export interface StoreOptions extends StoreAddress, EngineLimits {
   /** Connections for single-statement reads. */
   read_pool_size: number;
   /** The services of this process. Each has its own table of operations and its own privileges. */
-  services: readonly Service[];
+  services: readonly Role[];
   log: Log;
   meter?: Meter;
 }
@@ -47,8 +48,7 @@ export interface StoreOptions extends StoreAddress, EngineLimits {
 export function openStore(options: StoreOptions): Store {
   assertPatched();
   const { services, log, meter = silentMeter } = options;
-  const [first] = services;
-  assert(first, 'a store serves a service');
+  const writing = services.filter(isService);
   const pool = readPool(() => openConnection(options, 'reads'), options, log);
   const read = reads(pool, options, meter);
   const events = eventLog(pool, options.log_kept_h);
@@ -61,12 +61,13 @@ export function openStore(options: StoreOptions): Store {
     },
     options,
   );
-  const sweeping = startSweeping(pool, services, options.log_kept_h, log);
+  const sweeping = startSweeping(pool, writing, options.log_kept_h, log);
   return {
     write: (command, operation) => engine.submit(command, operation),
     assertRoom: (rows) => engine.assertRoom(rows),
     read,
     events,
+    webhooks: webhooks(pool),
     gauges: () => ({
       lanes: engine.lanes(),
       queued: engine.queued(),
@@ -75,7 +76,7 @@ export function openStore(options: StoreOptions): Store {
       read_connections: pool.connections(),
       operations_overdue_s: sweeping.overdue_s(),
     }),
-    check: readiness(pool, needsOf(services), first, log),
+    check: readiness(pool, needsOf(services), writing[0], log),
     async close() {
       sweeping.stop();
       events.release();

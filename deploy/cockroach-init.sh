@@ -34,6 +34,7 @@ CREATE DATABASE IF NOT EXISTS kassa;
 CREATE USER IF NOT EXISTS kassa_order;
 CREATE USER IF NOT EXISTS kassa_payment;
 CREATE USER IF NOT EXISTS kassa_stock;
+CREATE USER IF NOT EXISTS kassa_webhooks;
 CREATE USER IF NOT EXISTS kassa_reader;
 SET CLUSTER SETTING server.shutdown.initial_wait = '5s';
 $license

@@ -5,6 +5,7 @@ const parts: Record<string, () => Promise<unknown>> = {
   order: () => import('../apps/order/main.ts'),
   payment: () => import('../apps/payment/main.ts'),
   stock: () => import('../apps/stock/main.ts'),
+  webhooks: () => import('../apps/webhooks/main.ts'),
   migrate: () => once(() => import('../apps/cli/migrate.ts')),
   audit: () => once(() => import('../apps/cli/audit.ts')),
 };

@@ -19,7 +19,11 @@ ${lines.join('')}} as const;
 }
 
 function lineOf({ name, methods, path, body, query, writes }: Call): string {
-  const fields = [`method: '${methods[0]}'`, `path: '${path}'`, `writes: ${writes}`];
+  const fields = [
+    `method: '${methods[0]}'`,
+    `path: '${path}'`,
+    `writes: ${typeof writes === 'string' ? `'${writes}'` : writes}`,
+  ];
   if (body) fields.push('body: true');
   if (query) fields.push('query: true');
   const line = `    ${name}: { ${fields.join(', ')} },\n`;

@@ -100,7 +100,7 @@ wait_for_kassa() {
     sleep 3
   done
   asleep=''
-  for service in order payment stock; do
+  for service in order payment stock webhooks; do
     kube -n kassa rollout status "deployment/$service" --timeout=5m
     [ -n "$dry_run" ] || [ "$(kubectl --context "$context" -n kassa get deployment "$service" \
       -o 'jsonpath={.spec.replicas}')" != 0 ] || asleep="$asleep $service"
@@ -118,7 +118,7 @@ show_addresses() { # scheme of the DB Console
 
 Kassa runs. Reach it from this machine, each command in a terminal of its own:
   kubectl --context $context -n traefik port-forward service/traefik 8000:80
-      the API: http://localhost:8000/orders, /payment, /stock
+      the API: http://localhost:8000/orders, /payment, /stock, /v1
   kubectl --context $context -n kassa port-forward service/kassa-cockroachdb-public 8080:8080
       the DB Console: $1://localhost:8080
 Load from inside the cluster: stress-test/kubernetes/README.md

@@ -1,4 +1,4 @@
-/** `bun run dev`: embedded PostgreSQL, migrations, and the three services on one port. */
+/** `bun run dev`: embedded PostgreSQL, migrations, and all services on one port. */
 import { createServer } from 'node:net';
 import type { StoreAddress } from '../../db/connection/address.ts';
 import type { Connection } from '../../db/connection/connection.ts';
@@ -30,9 +30,11 @@ import { describeStore } from '../runtime/store-url.ts';
 import type { Config } from '../runtime/variables.ts';
 import { initItems } from '../stock/commands.ts';
 import { stockRoutes } from '../stock/routes.ts';
+import { webhookRoutes } from '../webhooks/routes.ts';
+import { deliver } from '../webhooks/start.ts';
 import { connectOrSay, DEFAULT_DATA, refusedMigration } from './connect.ts';
 
-const HELP = `Starts order, payment and stock on one port, on an embedded PostgreSQL or on DATABASE_URL.
+const HELP = `Starts order, payment, stock and webhooks on one port, on an embedded PostgreSQL or on DATABASE_URL.
 
   bun run dev [options]
 
@@ -50,7 +52,11 @@ With DATABASE_URL set, that server is the store, and nothing is embedded.`;
  * A page in a browser on this machine must not reach dev under the page's own name (DNS rebinding),
  * so only names of this machine are allowed.
  */
-const DEV_DEFAULTS: Partial<Config> = { BATCH_INIT: 'on', ALLOWED_HOSTS: '.localhost' };
+const DEV_DEFAULTS: Partial<Config> = {
+  BATCH_INIT: 'on',
+  ALLOWED_HOSTS: '.localhost',
+  WEBHOOK_NETWORKS: '127.0.0.0/8,::1/128', // a receiver on this machine
+};
 const PORT_NAMES: PortNames = { ...PORT_VARIABLES, port: '--port' };
 const CREDENTIAL_FILES = [
   'DATABASE_PASSWORD_FILE',
@@ -137,18 +143,21 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
     storeOptions(config, database_url, 'migrate'),
     embedded !== undefined,
   );
-  const { server, store } = open('local', config, database_url, {
+  const opened = open('local', config, database_url, {
     order: [orderRoutes, bulkRoutes, eventRoutes],
     payment: [paymentRoutes],
     stock: [stockRoutes],
+    webhooks: [webhookRoutes],
   });
+  const { server, store } = opened;
   if (fresh && demo) await addDemoData(store);
   const has_demo = (await store.read.findUser('1')) !== undefined;
   const ports = listenOn(Bun.listen, config, server, PORT_NAMES);
   console.log(banner(config, embedded, has_demo));
+  const endDeliveries = deliver(opened, config);
   stopOnSignal(async () => {
     console.log('\nstopping …');
-    await stop(config, server, store, ports);
+    await stop(config, server, store, ports, endDeliveries());
     await embedded?.stop();
   });
 }

@@ -38,6 +38,36 @@ export const CALLS = {
   events: {
     list: { method: 'GET', path: '/v1/events', writes: false, query: true },
   },
+  webhooks: {
+    put: { method: 'PUT', path: '/v1/webhooks/{webhook_id}', writes: 'repeatable', body: true },
+    list: { method: 'GET', path: '/v1/webhooks', writes: false, query: true },
+    get: { method: 'GET', path: '/v1/webhooks/{webhook_id}', writes: false },
+    secret: { method: 'GET', path: '/v1/webhooks/{webhook_id}/secret', writes: false },
+    rotateSecret: {
+      method: 'POST',
+      path: '/v1/webhooks/{webhook_id}/secret',
+      writes: 'repeatable',
+    },
+    deliveries: {
+      method: 'GET',
+      path: '/v1/webhooks/{webhook_id}/deliveries',
+      writes: false,
+      query: true,
+    },
+    redeliver: {
+      method: 'POST',
+      path: '/v1/webhooks/{webhook_id}/redeliver',
+      writes: 'repeatable',
+      body: true,
+    },
+    replay: {
+      method: 'POST',
+      path: '/v1/webhooks/{webhook_id}/replay',
+      writes: 'repeatable',
+      body: true,
+    },
+    remove: { method: 'DELETE', path: '/v1/webhooks/{webhook_id}', writes: 'repeatable' },
+  },
   path_orders: {
     createOrder: { method: 'POST', path: '/orders/create/{user_id}', writes: true },
     findOrder: { method: 'GET', path: '/orders/find/{order_id}', writes: false },

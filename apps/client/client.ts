@@ -11,6 +11,7 @@ import type { itemCalls } from '../contract/v1/items.ts';
 import type { orderCalls } from '../contract/v1/orders.ts';
 import type { refundCalls } from '../contract/v1/refunds.ts';
 import type { userCalls } from '../contract/v1/users.ts';
+import type { webhookCalls } from '../contract/v1/webhooks.ts';
 import { attempt, type Failed, messageOf } from './attempt.ts';
 import { CALLS } from './calls.ts';
 import { KassaError } from './error.ts';
@@ -25,6 +26,7 @@ interface Contract {
   bulk: typeof bulkCalls;
   refunds: typeof refundCalls;
   events: typeof eventCalls;
+  webhooks: typeof webhookCalls;
   path_orders: typeof orderPaths;
   path_payment: typeof paymentPaths;
   path_stock: typeof stockPaths;
@@ -83,7 +85,7 @@ export interface CallOptions {
 }
 
 /**
- * Writes carry an idempotency key, so every call may be repeated, and is: after 408, 429, 503 and
+ * Writes carry an idempotency key, or may be done twice, so every call may be repeated, and is: after 408, 429, 503 and
  * lost answers, with growing random pauses, until the deadline.
  * @param base_url of the API, such as `https://shop.example`
  * @throws KassaError from each method of the client, for any answer but a success
@@ -100,13 +102,14 @@ export function openClient(base_url: string, options: ClientOptions = {}): Clien
         const { path, rest } = fill(`${tag}.${name}`, call.path, given);
         const body = 'body' in call ? JSON.stringify(rest) : undefined;
         const query = 'query' in call ? queryOf(rest) : '';
-        const key = call.writes ? (own.idempotency_key ?? crypto.randomUUID()) : undefined;
+        const key = call.writes === true ? (own.idempotency_key ?? crypto.randomUUID()) : undefined;
         const headers = new Headers(options.headers); // throws if a value cannot be sent
         if (key !== undefined) headers.set('idempotency-key', key);
         if (body !== undefined) headers.set('content-type', 'application/json');
         const { method } = call;
         const init: RequestInit = { method, headers, redirect: 'manual', ...(body && { body }) };
-        return repeat(origin + path + query, init, key, own.signal, options);
+        const reads = call.writes === false;
+        return repeat(origin + path + query, init, { key, reads }, own.signal, options);
       };
       return 'query' in call && tag !== 'events'
         ? [
@@ -153,7 +156,7 @@ const ATTEMPT_MIN_MS = 1000;
 async function repeat(
   url: string,
   init: RequestInit,
-  key: string | undefined,
+  { key, reads }: { key: string | undefined; reads: boolean },
   signal: AbortSignal | undefined,
   { deadline_ms = 30_000, attempt_ms = 15_000, fetch = globalThis.fetch }: ClientOptions,
 ): Promise<unknown> {
@@ -162,7 +165,7 @@ async function repeat(
   const errorOf = ({ code, detail, status, request_id, facts = {}, cause }: Failed) => {
     // A rule decided, and its refusal is recorded: no attempt before it took effect.
     const decided = status === 409 || /^(?:order|item|user|refund)_not_found$/.test(code);
-    const nothing = changed_nothing || decided || key === undefined; // without a key it reads
+    const nothing = changed_nothing || decided || reads;
     return new KassaError(code, detail, status, request_id, nothing, key, facts, { cause });
   };
   for (let pause_ms = PAUSE_FIRST_MS; ; pause_ms = Math.min(2 * pause_ms, PAUSE_MAX_MS)) {

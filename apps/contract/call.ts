@@ -53,9 +53,12 @@ export interface Call {
   /** Its success has an ETag, so a client that has it already gets 304. */
   tagged?: true;
   /** Rules that can refuse this call, and other codes that only this call has. */
-  refusals: readonly (Refusal | RequestCode | 'cursor_expired')[];
-  /** It takes an idempotency key, and its answer is recorded. */
-  writes: boolean;
+  refusals: readonly (Refusal | RequestCode | 'cursor_expired' | 'webhook_not_found')[];
+  /**
+   * True: it takes an idempotency key, and its answer is recorded. `repeatable`: it changes
+   * something, but takes no key, since doing it twice is as good as once.
+   */
+  writes: boolean | 'repeatable';
 }
 
 export interface Example {
@@ -70,6 +73,7 @@ type Tag =
   | 'refunds'
   | 'bulk'
   | 'events'
+  | 'webhooks'
   | 'path_orders'
   | 'path_payment'
   | 'path_stock'

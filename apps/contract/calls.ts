@@ -10,6 +10,7 @@ import { itemCalls } from './v1/items.ts';
 import { orderCalls } from './v1/orders.ts';
 import { refundCalls } from './v1/refunds.ts';
 import { userCalls } from './v1/users.ts';
+import { webhookCalls } from './v1/webhooks.ts';
 
 export const CALLS: readonly Call[] = [
   userCalls,
@@ -18,6 +19,7 @@ export const CALLS: readonly Call[] = [
   refundCalls,
   bulkCalls,
   eventCalls,
+  webhookCalls,
   orderPaths,
   paymentPaths,
   stockPaths,

@@ -11,6 +11,7 @@ export const TAGS = {
   items: 'Items, their price and stock',
   orders: 'Orders, and purchases in one call',
   events: 'What has happened, in order',
+  webhooks: 'Endpoints that events are sent to',
   refunds: 'Refunds of paid orders, whole or by line',
   bulk: 'Many writes in one call',
   path_orders: 'Path calls: orders and checkout',
@@ -56,6 +57,8 @@ const OF_WRITES: readonly Shared[] = [
   'UnavailableOrUnknown',
 ];
 
+const OF_REPEATABLE: readonly Shared[] = [...OF_READS, 'CrossSite'];
+
 /** Every code that a call can be answered. */
 export const codesOf = (call: Call): ProblemCode[] => [
   ...call.refusals,
@@ -63,7 +66,9 @@ export const codesOf = (call: Call): ProblemCode[] => [
 ];
 
 const sharedOf = ({ writes, body }: Call): readonly Shared[] =>
-  (writes ? OF_WRITES : OF_READS).map((name) => (body && WITH_BODY[name]) ?? name);
+  (writes === true ? OF_WRITES : writes ? OF_REPEATABLE : OF_READS).map(
+    (name) => (body && WITH_BODY[name]) ?? name,
+  );
 
 /** What takes the place of an answer if the call has a body. */
 const WITH_BODY: Partial<Record<Shared, Shared>> = {
@@ -107,7 +112,8 @@ again. A call with an \`Idempotency-Key\` may always be sent again: it takes eff
 
 function operation(call: Call, method: Method): Json {
   const { name, tag, summary, description, params, body, query, status = 200, answer } = call;
-  const { tagged = false, writes } = call;
+  const { tagged = false } = call;
+  const takes_key = call.writes === true;
   const first = method === call.methods[0];
   const parameters = [
     ...Object.entries(params).map(([param, type]) => parameter(param, 'path', type)),
@@ -115,7 +121,7 @@ function operation(call: Call, method: Method): Json {
       parameter(param, 'query', type as z.ZodType),
     ),
   ];
-  if (writes) parameters.push({ $ref: '#/components/parameters/Idempotency-Key' });
+  if (takes_key) parameters.push({ $ref: '#/components/parameters/Idempotency-Key' });
   if (tagged) parameters.push({ $ref: '#/components/parameters/If-None-Match' });
   return {
     operationId: `${tag}.${name}${first ? '' : `By${method[0]}${method.slice(1).toLowerCase()}`}`,
@@ -134,7 +140,7 @@ function operation(call: Call, method: Method): Json {
         description: 'Success.',
         headers: headersOf(
           'X-Request-Id',
-          ...(writes ? ['Idempotency-Replayed'] : []),
+          ...(takes_key ? ['Idempotency-Replayed'] : []),
           ...(status === 201 ? ['Location'] : []),
           ...(tagged ? ['ETag'] : []),
         ),

@@ -43,7 +43,7 @@ ${example && html`<p>${example.summary}</p>\n`}${parametersOf(params, true).map(
   ({ name, schema }) =>
     html`<label>${name} <input name="${name}" value="${schema.examples?.[0]}" required autocomplete="off"></label>\n`,
 )}${query.map(({ name, schema }) => html`<label>${name} ${choiceOf(name, schema)}</label>\n`)}${
-  writes &&
+  writes === true &&
   html`<label>Idempotency-Key <input name="key" autocomplete="off" placeholder="none"></label>\n`
 }${
   body &&

@@ -11,6 +11,8 @@ export interface Metrics {
   requested(method: string, route: string, status: number, ms: number, code?: string): void;
   /** Answers a scrape. @param gauges the present values of the store */
   scrape(c: Context, gauges: () => Gauges): Promise<Response>;
+  /** For the metrics of one service alone. */
+  registry: Registry;
 }
 
 /** A method as a label. Clients can invent methods, so unknown ones share a label. */
@@ -20,7 +22,7 @@ const LABELS = new Set('GET HEAD POST PUT DELETE PATCH OPTIONS'.split(' '));
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const COUNTS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
-/** @param service label of every metric: order, payment, stock, or local for all three */
+/** @param service label of every metric: order, payment, stock, webhooks, or local for all of them */
 export function collectMetrics(service: string, version: string): Metrics {
   const registry = new Registry();
   const registers = [registry];
@@ -50,6 +52,7 @@ export function collectMetrics(service: string, version: string): Metrics {
   storeGauges(registers, () => readGauges?.());
 
   return {
+    registry,
     meter: storeMeter(registers),
     requested(method, route, status, ms, code) {
       requests.observe({ method, route, status }, ms / 1000);

@@ -1,10 +1,11 @@
 /** Starts a service: configuration, store, routes, port, and a stop that loses nothing. */
 import type { Hono } from 'hono';
-import type { Service as Name } from '../../db/service.ts';
+import type { Log } from '../../db/log.ts';
+import type { Role as Name } from '../../db/service.ts';
 import { openStore, type Store } from '../../db/store.ts';
 import type { Env, Server } from '../http/exchange.ts';
 import type { Listen } from '../http/listen.ts';
-import { collectMetrics } from '../http/metrics.ts';
+import { collectMetrics, type Metrics } from '../http/metrics.ts';
 import { serveRoutes } from '../http/server.ts';
 import { readArguments } from './arguments.ts';
 import { environment, loadConfig, storeOptions } from './config.ts';
@@ -17,7 +18,23 @@ import { describeStore } from './store-url.ts';
 import { type Config, LEVELS, variables } from './variables.ts';
 
 /** The routes of a service, in parts that are served together. */
-export type Routes = readonly ((store: Store, options: { batch_init: boolean }) => Hono<Env>)[];
+export type Routes = readonly ((store: Store, options: RouteOptions) => Hono<Env>)[];
+
+interface RouteOptions {
+  batch_init: boolean;
+  webhook_networks: string;
+}
+
+/** What a process opens before it listens. */
+export interface Opened {
+  server: Server;
+  store: Store;
+  metrics: Metrics;
+  log: Log;
+}
+
+/** Starts what a service does beside its calls; the result stops it. */
+export type Begin = (opened: Opened, config: Config) => () => Promise<void>;
 
 /**
  * Starts one service on a port of its own. Without `listen` it returns what `deno serve` and
@@ -28,6 +45,7 @@ export function startService(
   default_port: number,
   routes: Routes,
   listen: Listen | undefined,
+  begin: Begin = () => async () => {},
 ): { fetch: Server['fetch'] } | undefined {
   try {
     readArguments(help(name, default_port), {});
@@ -38,10 +56,15 @@ export function startService(
         : ['METRICS_PORT needs Bun: here one port serves all']),
     ]);
     const { DATABASE_URL = '' } = config;
-    const { server, store } = open(name, config, DATABASE_URL, { [name]: routes });
+    const opened = open(name, config, DATABASE_URL, { [name]: routes });
+    const { server, store } = opened;
     const ports = listen && listenOn(listen, config, server);
     if (listen) announce(name, config, DATABASE_URL);
-    stopOnSignal(() => stop(config, server, store, ports));
+    const end = begin(opened, config);
+    stopOnSignal(async () => {
+      const ended = end();
+      await stop(config, server, store, ports, ended);
+    });
     return listen ? undefined : { fetch: server.fetch };
   } catch (error) {
     return exitWith(error);
@@ -70,17 +93,25 @@ export function open(
   config: Config,
   database_url: string,
   parts: Partial<Record<Name, Routes>>,
-): { server: Server; store: Store } {
+): Opened {
   const log_all = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
   const log = log_requests ? log_all : oneASecond(log_all);
   const metrics = collectMetrics(name, config.VERSION);
   const { meter } = metrics;
-  const services = Object.keys(parts) as Name[];
-  const store = openStore({ ...storeOptions(config, database_url, name), services, meter, log });
-  const batch_init = config.BATCH_INIT === 'on';
+  const roles = Object.keys(parts) as Name[];
+  const store = openStore({
+    ...storeOptions(config, database_url, name),
+    services: roles,
+    meter,
+    log,
+  });
+  const options = {
+    batch_init: config.BATCH_INIT === 'on',
+    webhook_networks: config.WEBHOOK_NETWORKS,
+  };
   const server = serveRoutes(
-    Object.values(parts).flatMap((routes) => routes.map((make) => make(store, { batch_init }))),
+    Object.values(parts).flatMap((routes) => routes.map((make) => make(store, options))),
     store,
     metrics,
     log,
@@ -91,7 +122,7 @@ export function open(
       origins: config.CORS_ORIGINS ?? [],
     },
   );
-  return { server, store };
+  return { server, store, metrics, log };
 }
 
 /** HOST is always an allowed name. */

@@ -9,17 +9,19 @@ import type { Config } from './variables.ts';
 /**
  * Becomes not ready. After DRAIN_DELAY_MS, when load balancers send no more requests, closes the
  * port and idle connections, answers the requests in flight, and closes the store, within DRAIN_MS.
+ * @param others what else must end before the store closes
  */
 export async function stop(
   config: Config,
   server: Server,
   store: Store,
   ports: Listening | undefined,
+  others: Promise<unknown> = Promise.resolve(),
 ): Promise<void> {
   server.startDraining();
   await sleep(config.DRAIN_DELAY_MS);
   const late = sleep(config.DRAIN_MS);
-  await Promise.race([late, Promise.all([ports?.stop(), server.idle()])]);
+  await Promise.race([late, Promise.all([ports?.stop(), server.idle(), others])]);
   await Promise.race([late, store.close()]);
 }
 

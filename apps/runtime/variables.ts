@@ -1,6 +1,7 @@
 /** The variables of the environment that configure Kassa: bounds, defaults and purposes. */
 import { z } from 'zod';
 import manifest from '../../package.json' with { type: 'json' };
+import { networks } from './networks.ts';
 import { origins } from './origins.ts';
 import { storeUrl } from './store-url.ts';
 
@@ -54,6 +55,9 @@ export const variables = z.object({
   CORS_ORIGINS: origins
     .optional()
     .describe('other origins whose pages may call /v1 from a browser'),
+  WEBHOOK_NETWORKS: networks
+    .default('')
+    .describe('networks beside the public internet to which webhooks may be sent, also by http'),
   BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
   LANES: z
     .string()

@@ -18,13 +18,13 @@ const WRITE_AGAIN_MS = 500;
  * Checks with one statement each time and a write now and then, so readiness recovers by itself. A
  * new reason for a failure is logged, since the bodies of probes are rarely read.
  * @param needs what the services do with each table; the store may grant more
- * @param service one of them, in whose operations table the check writes
+ * @param service one of them, in whose operations table the check writes; undefined if none has one
  * @returns a check that throws Failure not_ready or store_unavailable
  */
 export function readiness(
   pool: ReadPool,
   needs: Grants,
-  service: Service,
+  service: Service | undefined,
   log: Log,
 ): () => Promise<void> {
   const wanted = Object.entries(needs).flatMap(([relation, privileges]) =>
@@ -35,7 +35,7 @@ export function readiness(
     grantsQuery(pool, wanted, BY_NAME),
     migrationsQuery(pool),
   ];
-  const write = occasionalWrite(pool, service);
+  const write = service ? occasionalWrite(pool, service) : () => undefined;
   let logged = '';
   return async () => {
     try {

@@ -1,7 +1,7 @@
 /** The SQL roles of the services, each with exactly the privileges that its commands need. */
 import { UPSERTED } from '../connection/session.ts';
 import { assert } from '../failure.ts';
-import { operationsTable, type Service } from '../service.ts';
+import { operationsTable, type Role, type Service } from '../service.ts';
 
 type Privilege = 'select' | 'insert' | 'update' | 'delete';
 export type Grants = Readonly<Record<string, readonly Privilege[]>>;
@@ -67,7 +67,16 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     orders: ['select'], // the lines of paid orders are part of the statement
     order_lines: ['select'],
   },
-  /** `bun run audit`, and people: all business data, no recorded answers. */
+  /** It reads the log, and delivers events. Nobody else sees the secrets that sign them. */
+  kassa_webhooks: {
+    webhooks: ['select', 'insert', 'update', 'delete'],
+    webhook_secrets: ['select', 'insert', 'delete'],
+    webhook_deliveries: ['select', 'insert', 'update', 'delete'],
+    batches: ['select'],
+    streams: ['select'],
+    migrations: ['select'],
+  },
+  /** `bun run audit`, and people: all business data, no recorded answers, no secrets. */
   kassa_reader: {
     users: ['select'],
     items: ['select'],
@@ -82,6 +91,8 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     order_metadata: ['select'],
     batches: ['select'],
     streams: ['select'],
+    webhooks: ['select'],
+    webhook_deliveries: ['select'],
     migrations: ['select'],
   },
 };
@@ -99,7 +110,7 @@ export const withUpserts = (grants: Grants): Grants =>
   );
 
 /** What one role needs that serves all of these services. */
-export function needsOf(services: readonly Service[]): Grants {
+export function needsOf(services: readonly Role[]): Grants {
   const needs: Record<string, readonly Privilege[]> = {};
   for (const service of services) {
     const own = ROLES[`kassa_${service}`];

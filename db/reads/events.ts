@@ -122,7 +122,9 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
   }
 
   async function readOnce(cursor: Cursor, wanted: WantedEvents) {
-    const recent = follower.behind(cursor);
+    // Who does not wait must see what was committed before, which the follower may not have read.
+    const known = follower.behind(cursor);
+    const recent = wanted.wait_ms > 0 || known?.batches.length ? known : undefined;
     const { batches, cursor: renewed } = recent
       ? { batches: recent.batches, cursor: { ...cursor, given_s: recent.given_s } }
       : await readStore(cursor);

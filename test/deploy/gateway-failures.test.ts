@@ -31,6 +31,7 @@ beforeAll(async () => {
     order: [good.address],
     payment: [bad.address, good.address],
     stock: [`127.0.0.1:${await freePort()}`],
+    webhooks: [bad.address, good.address],
   };
   // The failing replica gets calls again and again.
   const inShort = (file: string) =>
@@ -140,10 +141,10 @@ async function tries(path: string, method: string, more = '') {
   return { lost, tries: bad.asked.length + good.asked.length - before };
 }
 
-check.each(['/payment/a', '/v1/users/a'])(
+check.each(['/payment/a', '/v1/users/a', '/v1/webhooks/a'])(
   'a call of %s that can have taken effect is sent again only if it bears that',
   async (path) => {
-    for (const method of ['POST', 'DELETE']) {
+    for (const method of ['POST', 'PUT', 'DELETE']) {
       const once = await tries(path, method);
       expect([method, once]).toEqual([method, { lost: expect.any(Number), tries: 8 }]);
       expect(once.lost).toBeGreaterThan(0);
@@ -163,5 +164,5 @@ test('limits too long to test: 20 s, 260 s for batch_init, idle below 120 s', as
   const seconds = (name: string) =>
     [...file.matchAll(new RegExp(`^\\s*${name} (\\d+)s;`, 'gm'))].map(([, value]) => Number(value));
   expect(seconds('proxy_read_timeout')).toEqual([20, 260]);
-  expect(seconds('keepalive_timeout')).toEqual([30, 30, 30, 75]);
+  expect(seconds('keepalive_timeout')).toEqual([30, 30, 30, 30, 75]);
 });

@@ -54,7 +54,7 @@ describe.skipIf(!nginx)('one client can make no replica look dead', () => {
     const replicas = await Promise.all([begin(), begin()]);
     const stock = replicas.map(({ port }) => `127.0.0.1:${port}`);
     const order = standIns.map(({ address }) => address);
-    gateway = await openGateway(stage, { order, payment: order, stock });
+    gateway = await openGateway(stage, { order, payment: order, stock, webhooks: order });
     const made = await fetch(`${gateway.origin}/stock/item/create/1`, { method: 'POST' });
     const { item_id } = (await made.json()) as { item_id: string };
     good = `/stock/find/${item_id}`;

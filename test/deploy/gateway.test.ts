@@ -1,4 +1,4 @@
-/** deploy/nginx.conf: a real nginx in front of the three services. */
+/** deploy/nginx.conf: a real nginx in front of the services. */
 
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { gunzipSync } from 'node:zlib';
@@ -46,10 +46,12 @@ const addressOf = (name: ServiceName) => `127.0.0.1:${running[name]?.port}`;
 if (nginx) {
   beforeAll(async () => {
     database = await newDatabase();
-    await Promise.all(SERVICES.map((name) => begin(name)));
+    await Promise.all([...SERVICES, 'webhooks' as const].map((name) => begin(name)));
     const at = (name: ServiceName) => [addressOf(name)];
-    const servers = { order: at('order'), payment: at('payment'), stock: at('stock') };
-    gateway = await openGateway(stage, servers);
+    gateway = await openGateway(stage, {
+      ...{ order: at('order'), payment: at('payment') },
+      ...{ stock: at('stock'), webhooks: at('webhooks') },
+    });
   });
   afterAll(async () => {
     await gateway?.close();
@@ -116,6 +118,7 @@ check('a page of a listed origin is told what it may call, and calls', async () 
     ['/v1/orders', 'GET, HEAD, POST'],
     ['/v1/users', 'GET, HEAD, POST'],
     ['/v1/items/a/stock', 'POST'],
+    ['/v1/webhooks/a', 'GET, HEAD, PUT, DELETE'],
     ['/openapi.json', 'GET, HEAD'],
   ] as const) {
     const told = await exchange(gateway.port, request('OPTIONS', path, asks));
@@ -174,6 +177,7 @@ check('large answers of /v1 are compressed on demand, those of the paths never',
 const SERVICE: Partial<Record<Call['tag'], ServiceName>> = {
   ...{ path_orders: 'order', path_payment: 'payment', path_stock: 'stock' },
   ...{ orders: 'order', bulk: 'order', events: 'order', users: 'payment', items: 'stock' },
+  webhooks: 'webhooks',
 };
 
 check('every call of the contract reaches its service and is answered what that says', async () => {

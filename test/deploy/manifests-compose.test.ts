@@ -66,6 +66,13 @@ test.each(services)('$name has ports of its own and time to drain', ({ name, por
   expect(upstream).toBe(`${name}:${port} resolve`);
 });
 
+test('the image shows the port of each service, and asks each whether it is ready', async () => {
+  const file = await text('deploy/Dockerfile');
+  const ports = services.map(({ port }) => port);
+  expect(file).toContain(`\nEXPOSE ${ports.join(' ')}\n`);
+  expect(file).toContain(`[PORT] : [${ports.join(', ')}];`);
+});
+
 test('migration and audit end by themselves, and only an operator starts an audit', () => {
   const once = { restart: 'no', healthcheck: { disable: true } };
   expectMatch(compose.services.migrate, once);

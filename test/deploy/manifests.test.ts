@@ -1,6 +1,7 @@
 /** The Kubernetes manifests are valid, and connect exactly the pods that have to be connected. */
 import { expect, test } from 'bun:test';
 import { variables } from '../../apps/runtime/variables.ts';
+import { refusalOf } from '../../apps/webhooks/target.ts';
 import { need } from '../support/need.ts';
 import {
   built,
@@ -12,7 +13,7 @@ import {
   services,
   tools,
 } from './manifests/all.ts';
-import { reachable } from './manifests/network.ts';
+import { isWithin, reachable } from './manifests/network.ts';
 import {
   find,
   type Manifest,
@@ -79,6 +80,7 @@ const connections = [
   ...[...parts, 'init', 'cockroachdb'].map((name) => `${name} → cockroachdb 26257`),
   ...[...parts, 'init', 'cockroachdb', 'stranger'].map((name) => `${name} → dns 53`),
   'prometheus → cockroachdb 8080',
+  ...['internet', 'internet6'].map((name) => `webhooks → ${name} 443`),
 ];
 
 test('the network policies allow exactly the connections that are needed', () => {
@@ -104,6 +106,19 @@ const ways: [policy: string, way: string, open: boolean, edit: Edit][] = [
   ['database', DATABASE, false, (of) => (of.podSelector.matchLabels.a = 'b')],
   ['database-clients', DATABASE, false, (of) => (of.egress[0].ports[0].port = 8080)],
   ['database-peers', 'init → cockroachdb 26257', false, (of) => (of.egress = [])],
+  [
+    'webhooks-internet',
+    'webhooks → metadata 443',
+    true,
+    (of) => delete of.egress[0].to[0].ipBlock.except,
+  ],
+  [
+    'webhooks-internet',
+    'webhooks → internet 5432',
+    true,
+    (of) => (of.egress[0].ports[0].port = 5432),
+  ],
+  ['webhooks-internet', 'order → internet 443', true, (of) => (of.podSelector = {})],
   ['dns', 'order → kube-system 443', false, (of) => delete of.egress[0].to[0].podSelector],
   ['dns', 'order → dns 53', false, (of) => (of.egress[0].to = [WORLD])],
 ];
@@ -115,6 +130,28 @@ test.each(ways)(
     expect(reachable(objects).includes(way)).toBe(open);
   },
 );
+
+test('webhooks reach only addresses to which the service would send', () => {
+  const { spec } = find(production, 'NetworkPolicy', 'webhooks-internet');
+  type Peer = { ipBlock: Parameters<typeof isWithin>[0] };
+  const isOpen = (address: string) =>
+    spec.egress[0].to.some(({ ipBlock }: Peer) => isWithin(ipBlock, address));
+  for (const address of [...PUBLIC, ...INSIDE]) {
+    const url = `https://${address.includes(':') ? `[${address}]` : address}/`;
+    const is_public = PUBLIC.includes(address);
+    const found = { address, open: isOpen(address), sent: refusalOf(url, []) === undefined };
+    expect(found).toEqual({ address, open: is_public, sent: is_public });
+  }
+});
+const PUBLIC = ['1.1.1.1', '9.255.255.255', '172.15.0.1', '172.32.0.1', '223.255.255.255'];
+PUBLIC.push('2001:200::1', '2606:4700::1111', '2a00:1450::8a');
+/** Both ends of each block that leads into a cluster, or to its machines. */
+const INSIDE = ['0.0.0.0', '10.0.0.0', '10.255.255.255', '100.64.0.0', '100.127.255.255'];
+INSIDE.push('127.0.0.1', '127.255.255.255', '169.254.0.0', '169.254.169.254', '169.254.255.255');
+INSIDE.push('172.16.0.0', '172.31.255.255', '192.168.0.0', '192.168.255.255', '192.0.0.192');
+INSIDE.push('198.18.0.0', '224.0.0.1', '240.0.0.1', '255.255.255.255');
+INSIDE.push('::', '::1', '::ffff:10.0.0.1', '64:ff9b::a00:1', 'fc00::1', 'fd00:ec2::254');
+INSIDE.push('fe80::1', 'fec0::1', 'ff02::1', '2001::a00:1', '2002:a00:1::1', '2001:db8::1');
 
 test('every variable of the configuration is set, or its omission is explained', async () => {
   const set = OVERLAYS.map(overlay).flatMap((objects) =>

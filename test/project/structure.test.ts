@@ -34,6 +34,8 @@ const imports: [path: string, code: string, rule: string][] = [
   ],
   ['apps/cli/audit.ts', `import './connect.ts';`, 'tools-start-fast'],
   ['apps/cli/connect.ts', `import 'hono';`, ''],
+  ['apps/webhooks/send.ts', `import 'pino';`, 'webhooks-read-the-log'],
+  ['apps/http/turns.ts', `import '../webhooks/send.ts';`, 'webhooks-above-services'],
   ['db/store.ts', `import './engine/lane.ts';`, ''],
   ['db/engine/lane.ts', `import type { L } from 'pino';`, 'db-below-apps'],
   ['db/engine/turn.ts', `import '../maintenance/audit.ts';`, 'rooms-are-apart'],

@@ -28,14 +28,19 @@ const kassa = openKassa();
 afterEach(() => stage.clear());
 afterAll(() => kassa.close());
 
-/** A deployment of all three. The test that stops them is the last to use it. */
+/** A deployment of all of them. The test that stops them is the last to use it. */
 const shared = openStage();
 const deployed = {} as Record<ServiceName, Running>;
 beforeAll(async () => {
   const begin = async (name: ServiceName, env = {}) => {
     deployed[name] = await startService(shared, name, env);
   };
-  await Promise.all([begin('order', { BATCH_INIT: 'on' }), begin('payment'), begin('stock')]);
+  await Promise.all([
+    begin('order', { BATCH_INIT: 'on' }),
+    begin('payment'),
+    begin('stock'),
+    begin('webhooks'),
+  ]);
 });
 afterAll(() => shared.clear());
 
@@ -44,6 +49,7 @@ const reads = {
   order: ['/orders/find/nobody', 'order_not_found', '/v1/orders/nobody'],
   payment: ['/payment/find_user/nobody', 'user_not_found', '/v1/users/nobody'],
   stock: ['/stock/find/nobody', 'item_not_found', '/v1/items/nobody'],
+  webhooks: ['/v1/webhooks/nobody', 'webhook_not_found', '/v1/webhooks/nobody/secret'],
 } as const;
 
 test.each(SERVICES)('%s serves its own paths and no others', async (name) => {

@@ -1,6 +1,7 @@
 /** Executes every SQL text of the product once on the server of the run, and names the refused. */
 import { afterAll, expect, test } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { startWorker } from '../../apps/webhooks/worker.ts';
 import { readLast } from '../../db/batches-table.ts';
 import { systemClock } from '../../db/clock.ts';
 import { openConnection } from '../../db/connection/connect.ts';
@@ -23,8 +24,10 @@ import { logSweeper } from '../../db/maintenance/sweep-log.ts';
 import { sourceTexts } from '../support/catalogue-sources.ts';
 import { expectCleanAudit, withConnection } from '../support/kassa.ts';
 import { isPostgresql, openUntil } from '../support/open.ts';
-import { answers, freePort, openStage } from '../support/process.ts';
-import { walk } from '../support/roles-walk.ts';
+import { answers, freePort, openStage, until } from '../support/process.ts';
+import { LOOPBACK, openReceiver } from '../support/receiver.ts';
+import { ROUND, walk } from '../support/roles-walk.ts';
+import { callsOfV1 } from '../support/v1.ts';
 
 /** The statements that only the other kind of server gets. */
 const ELSEWHERE = {
@@ -64,7 +67,7 @@ proxy.observe = (text, refused) => {
   executed++;
   if (!seen.has(text) || refused === undefined) seen.set(text, refused);
 };
-const kassa = open.kassa({ DATABASE_URL: proxy.database_url });
+const kassa = open.kassa({ DATABASE_URL: proxy.database_url, WEBHOOK_NETWORKS: LOOPBACK });
 const openThrough = () => open.connection(proxy.database_url);
 
 /** Disturbs the next statement that begins like this, once. */
@@ -100,9 +103,9 @@ const drives: Record<string, () => Promise<unknown>> = {
     await stage.clear();
   },
   async calls() {
-    const crew = { order: kassa, payment: kassa, stock: kassa };
+    const crew = { order: kassa, payment: kassa, stock: kassa, webhooks: kassa };
     expect((await kassa.get('/health/ready')).body).toEqual({ status: 'ready' });
-    for (const service of ['stock', 'payment', 'order'] as const) {
+    for (const service of ['stock', 'payment', 'order', 'webhooks'] as const) {
       const replies = await walk(crew, service);
       expect(replies.filter(({ status }) => status >= 300).map(({ body }) => body)).toEqual([]);
     }
@@ -190,6 +193,28 @@ const drives: Record<string, () => Promise<unknown>> = {
     const options = storeOptions(readConfig({}), proxy.database_url, 'test');
     const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
     expect(await logSweeper(pool, 72)(0)).toBeGreaterThan(3600);
+  },
+  async 'a worker of webhooks'() {
+    const receiver = open.closing(openReceiver());
+    const { leases } = kassa.store.webhooks;
+    const worker = startWorker(
+      kassa.store,
+      receiver.networks,
+      () => {},
+      () => {},
+    );
+    await callsOfV1(kassa).send('PUT', '/v1/webhooks/w', { url: receiver.url });
+    await kassa.newUser();
+    await until(() => receiver.accepted().length > 0, 'a delivery');
+    expect((await worker.state())?.leased).toBe(1);
+    await worker.stop();
+    const leased = await leases.acquire('w', 'me', 5000);
+    const lease = leased?.lease ?? { webhook_id: '', worker: '', version: 0 };
+    expect(await leases.renew(lease, 5000)).toBe(true);
+    expect(await leases.finish(lease, ROUND)).toBe(true);
+    expect((await leases.payloads(lease, ['a'])).size).toBe(1);
+    await leases.release(lease);
+    await callsOfV1(kassa).send('DELETE', '/v1/webhooks/w', undefined);
   },
   async 'a wait for locks'() {
     const set = setLockWait((await openThrough()).sql, 50);

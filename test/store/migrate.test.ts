@@ -12,13 +12,14 @@ import {
   readMigrations,
 } from '../../db/maintenance/migrate.ts';
 import * as schema from '../../db/schema.ts';
+import * as webhooks from '../../db/webhooks-schema.ts';
 import { openKassa, times } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { openStage, TOP } from '../support/process.ts';
 
 const migrations = await readMigrations();
 const statements = migrations.flatMap((migration) => migration.statements);
-const tables = Object.values(schema).flatMap((table) =>
+const tables = Object.values({ ...schema, ...webhooks }).flatMap((table) =>
   is(table, PgTable) ? [getTableConfig(table)] : [],
 );
 const MAX = 2n ** 53n - 1n;
@@ -132,12 +133,12 @@ test('a runner that has lost its lease stops before the next statement', async (
   expect(await trace()).toBe('a');
 });
 
-test('drizzle-kit finds no difference between db/schema.ts and the migrations', async () => {
+test('drizzle-kit finds no difference between the schemas and the migrations', async () => {
   const folder = await stage.folder();
   const copy = join(folder, 'migrations');
   await cp(join(TOP, 'migrations'), copy, { recursive: true });
   const files = (await readdir(copy, { recursive: true })).sort();
-  const args = ['generate', '--dialect', 'postgresql', '--schema', './db/schema.ts'];
+  const args = ['generate', '--dialect', 'postgresql', '--schema', './db/*schema.ts'];
   args.push('--out', relative(TOP, copy)); // drizzle-kit takes no absolute path here
   const kit = await stage.run(['node_modules/drizzle-kit/bin.cjs', ...args]);
   expect(kit.err).toBe('');
@@ -146,7 +147,7 @@ test('drizzle-kit finds no difference between db/schema.ts and the migrations', 
   expect((await readdir(copy, { recursive: true })).sort()).toEqual(files);
 });
 
-test('a migrated store has the columns, keys, checks and indexes of db/schema.ts', async () => {
+test('a migrated store has the columns, keys, checks and indexes of the schemas', async () => {
   await migrate(connection, migrations);
   const { sql } = connection;
   for (const { name, columns, primaryKeys, checks, indexes } of tables) {
@@ -203,7 +204,11 @@ const NO_AMOUNTS = [
   ...['orders.created_at', 'orders_of_user.created_at', 'order_events.at'],
   ...['credit_movements.at', 'stock_movements.at', 'write_gate.id', 'orders.changed_at'],
   ...['stream', 'position', 'at', 'writer'].map((name) => `batches.${name}`),
-  ...['streams.id', 'streams.opened_at'],
+  ...['streams.id', 'streams.opened_at', 'webhook_secrets.created_us'],
+  ...['version', 'failing_since_s', 'created_s'].map((name) => `webhooks.${name}`),
+  ...['seq', 'attempts', 'first_s', 'tried_s', 'next_s', 'dead_s'].map(
+    (name) => `webhook_deliveries.${name}`,
+  ),
 ];
 
 /** What no order may be. */

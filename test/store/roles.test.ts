@@ -6,13 +6,13 @@ import { tuneSession } from '../../db/connection/session.ts';
 import { grantRoles, makeRoles } from '../../db/maintenance/grant.ts';
 import { migrate, readMigrations } from '../../db/maintenance/migrate.ts';
 import { ROLES } from '../../db/maintenance/roles.ts';
-import { expectCleanAudit, expectProblem } from '../support/kassa.ts';
+import { expectCleanAudit, expectProblem, type Kassa } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { answers, call, freePort, openStage, until } from '../support/process.ts';
 import { openServer } from '../support/roles-server.ts';
-import { type Crew, type Service, walk } from '../support/roles-walk.ts';
+import { type Crew, type Role, walk } from '../support/roles-walk.ts';
 
-const services: Service[] = ['stock', 'payment', 'order']; // items and users come first
+const services: Role[] = ['stock', 'payment', 'order', 'webhooks']; // items and users come first
 const file = openUntil(afterAll);
 const open = openUntil(afterEach);
 const stage = file.closing(openStage());
@@ -22,10 +22,11 @@ await grantRoles(owner.sql, () => {});
 await letIn(...Object.keys(ROLES));
 const connectAs = (role: string) => open.connection(urlOf(role));
 /** Kassa under the role of one service. */
-const crewOf = (service: Service) =>
+const crewOf = (service: Role) =>
   file.kassa({ DATABASE_URL: urlOf(`kassa_${service}`) }, [service]);
-const crew: Crew = { order: crewOf('order'), payment: crewOf('payment'), stock: crewOf('stock') };
-const readinessOf = (service: Service) => crew[service].get('/health/ready');
+const [stock, payment, order, webhooks] = services.map(crewOf) as [Kassa, Kassa, Kassa, Kassa];
+const crew: Crew = { order, payment, stock, webhooks };
+const readinessOf = (service: Role) => crew[service].get('/health/ready');
 
 test('each role has exactly its privileges of roles.ts, on every table', async () => {
   const found = await owner.sql.unsafe(`
@@ -127,7 +128,7 @@ test('an owner, a superuser, and a member of the roles are ready too', async () 
     return () => kassa.get('/health/ready');
   });
   expect((await helper?.())?.body.detail).toContain('lacks select on migrations:');
-  await owner.sql`grant kassa_order, kassa_payment, kassa_stock to helper`;
+  await owner.sql`grant kassa_order, kassa_payment, kassa_stock, kassa_webhooks to helper`;
   for (const ready of [helper, superuser]) {
     expect((await ready?.())?.body).toEqual({ status: 'ready' });
   }
@@ -155,10 +156,21 @@ const forbidden: Record<string, string[]> = {
     'truncate orders',
     'drop table orders',
     ...forgeries('payment', 'stock'),
+    'select secret from webhook_secrets',
+    'select id from webhooks',
   ],
   kassa_payment: forgeries('order', 'stock'),
   kassa_stock: forgeries('order', 'payment'),
+  kassa_webhooks: [
+    'select id from users',
+    'insert into batches values (1, 1)',
+    'delete from batches',
+    'update batches set events = null',
+    'select answer from order_operations',
+  ],
   kassa_reader: [
+    'select secret from webhook_secrets',
+    'update webhooks set url = null',
     'update users set credit = 0',
     'delete from credit_movements',
     'select answer from order_operations',
@@ -167,7 +179,7 @@ const forbidden: Record<string, string[]> = {
     'begin; lock table write_gate in access share mode',
   ],
 };
-function forgeries(...others: Service[]): string[] {
+function forgeries(...others: string[]): string[] {
   return others.flatMap((other) => [
     `select key from ${other}_operations`,
     `select key from ${other}_operations for update`,

@@ -26,6 +26,7 @@ export interface Schema {
   required?: string[];
   items?: Schema;
   additionalProperties?: Schema | false;
+  examples?: unknown[];
 }
 
 /** A value that fits, with every optional field. */
@@ -35,8 +36,10 @@ export function fittingValue({
   minimum = 0,
   properties,
   items,
+  examples,
   ...more
 }: Schema): unknown {
+  if (examples) return examples[0];
   if (named) return named[0];
   if (type === 'integer') return Math.max(1, minimum);
   if (type === 'boolean') return false;

@@ -9,6 +9,7 @@ import { text } from '../deploy/manifests/read.ts';
 import { need } from './need.ts';
 import { answers, freePort, listen, type Stage } from './process.ts';
 import { parseHead } from './raw.ts';
+import type { ServiceName } from './services.ts';
 
 export const nginx = need('nginx', 'apt-get install nginx-light');
 
@@ -23,7 +24,7 @@ export type Gateway = Awaited<ReturnType<typeof openGateway>>;
 /** @param servers the addresses of each service's replicas, such as `127.0.0.1:8001` */
 export async function openGateway(
   stage: Stage,
-  servers: { order: string[]; payment: string[]; stock: string[] },
+  servers: Record<ServiceName, string[]>,
   edit = (configuration: string) => configuration,
 ) {
   const [folder, port] = [await stage.folder(), await freePort()];
@@ -55,11 +56,14 @@ export async function openGateway(
 
 /** One line for each replica, as nginx does for a name with several addresses. */
 const withReplicas = (template: string, servers: Record<string, string[]>): string =>
-  template.replaceAll(/^.*\$\{KASSA_(ORDER|PAYMENT|STOCK)\}.*\n/gm, (line, name: string) => {
-    if (line.trimStart().startsWith('#')) return line;
-    const addresses = servers[name.toLowerCase()] ?? [];
-    return addresses.map((address) => line.replace(/\$\{\w+\}/, address)).join('');
-  });
+  template.replaceAll(
+    /^.*\$\{KASSA_(ORDER|PAYMENT|STOCK|WEBHOOKS)\}.*\n/gm,
+    (line, name: string) => {
+      if (line.trimStart().startsWith('#')) return line;
+      const addresses = servers[name.toLowerCase()] ?? [];
+      return addresses.map((address) => line.replace(/\$\{\w+\}/, address)).join('');
+    },
+  );
 
 /**
  * Sends these bytes on a new connection, and reads until it ends. @throws Error without an answer

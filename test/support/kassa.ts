@@ -9,9 +9,10 @@ import { paymentRoutes } from '../../apps/payment/routes.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import type { Config } from '../../apps/runtime/variables.ts';
 import { stockRoutes } from '../../apps/stock/routes.ts';
+import { webhookRoutes } from '../../apps/webhooks/routes.ts';
 import type { Connection } from '../../db/connection/connection.ts';
 import { audit } from '../../db/maintenance/audit.ts';
-import type { Service } from '../../db/service.ts';
+import type { Role } from '../../db/service.ts';
 import { openStore } from '../../db/store.ts';
 import { assertContract } from './contract.ts';
 import { newDatabase, RUN, storeUrl, withConnection } from './databases.ts';
@@ -34,7 +35,7 @@ export type Kassa = ReturnType<typeof openKassa>;
  */
 export function openKassa(
   settings: Partial<Config> = {},
-  services: readonly Service[] = ['order', 'payment', 'stock'],
+  services: readonly Role[] = ['order', 'payment', 'stock', 'webhooks'],
 ) {
   const config = readConfig({}, fitting({ BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings }));
   const database_url = settings.DATABASE_URL ?? storeUrl();
@@ -43,10 +44,13 @@ export function openKassa(
   const metrics = collectMetrics('test', config.VERSION);
   const { meter } = metrics;
   const store = openStore({ ...storeOptions(config, database_url, RUN), services, meter, log });
-  const options = { batch_init: config.BATCH_INIT === 'on' };
-  const routes = [orderRoutes, bulkRoutes, eventRoutes, paymentRoutes, stockRoutes].map((make) =>
-    make(store, options),
-  );
+  const options = {
+    batch_init: config.BATCH_INIT === 'on',
+    webhook_networks: config.WEBHOOK_NETWORKS,
+  };
+  const routes = [
+    ...[orderRoutes, bulkRoutes, eventRoutes, paymentRoutes, stockRoutes, webhookRoutes],
+  ].map((make) => make(store, options));
   const { fetch } = serveRoutes(routes, store, metrics, log);
   return {
     store,

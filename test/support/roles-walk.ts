@@ -1,20 +1,21 @@
 /** Every kind of call of each service, under its SQL role, to reveal missing privileges. */
+import { expect } from 'bun:test';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { readPool } from '../../db/connection/pool.ts';
 import { sweeper } from '../../db/maintenance/sweep.ts';
-import type { Service } from '../../db/service.ts';
+import { isService, type Role, type Service } from '../../db/service.ts';
 import type { Kassa, Reply } from './kassa.ts';
 import { run } from './shop.ts';
 
-export type { Service };
-export type Crew = Record<Service, Kassa>;
+export type { Role };
+export type Crew = Record<Role, Kassa>;
 
 const bulk = (what: string, body: object): string =>
   `POST /v1/bulk ${JSON.stringify({ mode: 'all', calls: [{ method: 'POST', path: `/v1/${what}`, body }] })}`;
 
 /** Braces stand for an id that an earlier answer named. A service also needs calls of others. */
-const walks: Record<Service, string[]> = {
+const walks: Record<Role, string[]> = {
   order: [
     'POST /orders/create/0',
     'POST /orders/addItem/{order_id}/0',
@@ -81,19 +82,32 @@ const walks: Record<Service, string[]> = {
     'GET /v1/items/{id}/movements',
     'GET /v1/items?limit=3',
   ],
+  webhooks: [
+    'PUT /v1/webhooks/walk {"url":"https://shop.example/"}',
+    'GET /v1/webhooks',
+    'GET /v1/webhooks/walk',
+    'GET /v1/webhooks/walk/secret',
+    'POST /v1/webhooks/walk/secret',
+    'GET /v1/webhooks/walk/deliveries',
+    'POST /v1/webhooks/walk/redeliver {}',
+    'POST /v1/webhooks/walk/replay {"after":"oldest"}',
+    'DELETE /v1/webhooks/walk',
+  ],
 };
 
 /** By the beginning of a path. */
-const OWNERS: Record<string, Service> = {
+const OWNERS: Record<string, Role> = {
   ...{ orders: 'order', payment: 'payment', stock: 'stock' },
   ...{ 'v1/orders': 'order', 'v1/bulk': 'order', 'v1/users': 'payment', 'v1/items': 'stock' },
+  'v1/webhooks': 'webhooks',
 };
 
 /**
- * Makes every kind of call of the service, up to the first one that lacks a privilege, then sweeps.
- * @throws if the sweep fails
+ * Makes every kind of call of the service, up to the first one that lacks a privilege, then does what
+ * it does beside its calls.
+ * @throws if that fails
  */
-export async function walk(crew: Crew, service: Service): Promise<Reply[]> {
+export async function walk(crew: Crew, service: Role): Promise<Reply[]> {
   const ids: Record<string, string> = {};
   const replies: Reply[] = [];
   for (const call of walks[service]) {
@@ -105,8 +119,26 @@ export async function walk(crew: Crew, service: Service): Promise<Reply[]> {
     replies.push(reply);
     if (reply.body?.code === 'not_ready') return replies;
   }
-  await sweep(crew[service].database_url, service);
+  if (isService(service)) await sweep(crew[service].database_url, service);
+  else await lease(crew[service]);
   return replies;
+}
+
+const waiting = { event_id: 'a', key: 'a', seq: 1, type: 'a', attempts: 1, first_s: 1 };
+const one = { ...waiting, tried_s: 1, next_s: 1, error: null, dead_s: null, payload: '{}' };
+/** A round of a worker that has everything. */
+export const ROUND = {
+  ...{ cursor: '', failing_since_s: null, disabled: null },
+  ...{ kept: [one], changed: [one], delivered: ['b'] },
+};
+
+/** What the worker of webhooks does, for an endpoint that there is not. */
+async function lease({ store }: Kassa): Promise<void> {
+  const { leases } = store.webhooks;
+  const none = { webhook_id: 'none', worker: 'none', version: 1 };
+  expect(await leases.available('none')).toEqual([]);
+  expect(await leases.finish(none, ROUND)).toBe(false);
+  await leases.tidy(1);
 }
 
 /** The sweep that each service runs once a minute. */

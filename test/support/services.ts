@@ -5,7 +5,7 @@ import { type Kassa, openKassa, storeUrl } from './kassa.ts';
 import { answers, type Child, freePort, openStage, type Stage, TOP } from './process.ts';
 import { withPort } from './store-address.ts';
 
-export const SERVICES = ['order', 'payment', 'stock'] as const;
+export const SERVICES = ['order', 'payment', 'stock', 'webhooks'] as const;
 export type ServiceName = (typeof SERVICES)[number];
 
 export interface Running {

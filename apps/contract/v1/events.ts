@@ -76,17 +76,21 @@ const cursor = z
   .regex(/^[\w.-]{1,8000}$/)
   .describe('The `after` of what follows this event.');
 
+const WHEN = time.describe('When it happened. The times of the events of an order never go back.');
+
 const eventOf = <T extends EventType>(type: T) =>
   z.strictObject({
     id: id.describe('Unique, and the same whenever the event is read.'),
     type: z.literal(type),
-    created_at: time.describe(
-      'When it happened. The times of the events of an order never go back.',
-    ),
+    created_at: WHEN,
     request_id: z.string().optional().describe('The x-request-id of the call.'),
     cursor,
     data: DATA[type],
   });
+
+/** As webhooks send it: the time has the name that the Standard Webhooks give it. */
+const sentOf = <T extends EventType>(type: T) =>
+  eventOf(type).omit({ created_at: true }).extend({ timestamp: WHEN });
 
 const event = z.discriminatedUnion('type', [
   eventOf('order.created'),
@@ -104,6 +108,24 @@ const event = z.discriminatedUnion('type', [
   eventOf('item.created'),
   eventOf('item.price_changed'),
   eventOf('stock.changed'),
+]);
+
+export const sentEvent = z.discriminatedUnion('type', [
+  sentOf('order.created'),
+  sentOf('order.changed'),
+  sentOf('order.held'),
+  sentOf('order.released'),
+  sentOf('order.paid'),
+  sentOf('order.cancelled'),
+  sentOf('order.refunded'),
+  sentOf('order.payment_made'),
+  sentOf('order.payment_cancelled'),
+  sentOf('order.removed'),
+  sentOf('user.created'),
+  sentOf('credit.changed'),
+  sentOf('item.created'),
+  sentOf('item.price_changed'),
+  sentOf('stock.changed'),
 ]);
 
 const CURSOR = 'must be the `next` of an answer, the `cursor` of an event, or latest';

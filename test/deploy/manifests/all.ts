@@ -22,6 +22,7 @@ const PREFIXES = {
   order: ['/orders', '/v1/orders', '/v1/bulk', '/v1/events', '/docs', '/openapi.json'],
   payment: ['/payment', '/v1/users'],
   stock: ['/stock', '/v1/items'],
+  webhooks: ['/v1/webhooks'],
 };
 
 /** The services with their port and the prefixes of their paths. */

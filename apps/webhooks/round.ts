@@ -1,0 +1,52 @@
+/** What a round of deliveries leaves to write. Pure. */
+import type { Round, Waiting } from '../../db/webhooks/leases.ts';
+import { failed } from './plan.ts';
+import type { Sent } from './send.ts';
+
+/** An event that a round delivers. */
+export interface Sending extends Waiting {
+  payload: string;
+  /** It is among those that wait in the store already. */
+  stored: boolean;
+}
+
+interface Before {
+  waiting: readonly Waiting[];
+  failing_since_s: number | null;
+  /** Too many requests in a row have failed. */
+  away: boolean;
+  now_s: number;
+}
+
+/** @param outcomes by the id of the event, of those that were sent */
+export function roundOf(
+  sendings: readonly Sending[],
+  outcomes: ReadonlyMap<string, Sent>,
+  { waiting, failing_since_s: since_s, away, now_s }: Before,
+): Omit<Round, 'cursor'> {
+  const left = sendings.flatMap((one): Sending[] => {
+    const sent = outcomes.get(one.event_id);
+    if (sent === 'delivered') return [];
+    if (sent === undefined) return one.stored ? [] : [one]; // behind another, or not begun
+    const { error, retry_after_s } = sent === 'gone' ? { error: GONE, retry_after_s: 0 } : sent;
+    const { payload, stored } = one;
+    return [{ ...failed(one, error, now_s, retry_after_s), payload, stored }];
+  });
+  const delivered = sendings.filter(({ event_id }) => outcomes.get(event_id) === 'delivered');
+  const recovered = since_s !== null && delivered.length > 0 && !away;
+  const sent = new Set(sendings.map(({ event_id }) => event_id));
+  const others = waiting.filter(({ event_id }) => !sent.has(event_id));
+  return {
+    failing_since_s: away ? (since_s ?? now_s) : recovered ? null : since_s,
+    disabled: [...outcomes.values()].includes('gone') ? GONE : null,
+    kept: left.filter(({ stored }) => !stored),
+    changed: [
+      ...left.filter(({ stored }) => stored),
+      // All that waits for the end of an outage is due at its end.
+      ...(recovered ? others.map((one) => ({ ...one, next_s: now_s })) : []),
+    ],
+    delivered: delivered.filter(({ stored }) => stored).map(({ event_id }) => event_id),
+  };
+}
+
+const GONE = 'the receiver answered 410: it wants no more';

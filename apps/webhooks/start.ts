@@ -1,0 +1,18 @@
+/** What the service of webhooks does beside its calls. */
+import type { Registry } from 'prom-client';
+import type { Log } from '../../db/log.ts';
+import type { Store } from '../../db/store.ts';
+import { countRequests, watchWorker } from './metrics.ts';
+import { networksIn } from './target.ts';
+import { startWorker } from './worker.ts';
+
+/** Starts the worker of a process, with its metrics. */
+export function deliver(
+  { store, log, metrics }: { store: Store; log: Log; metrics: { registry: Registry } },
+  { WEBHOOK_NETWORKS }: { WEBHOOK_NETWORKS: string },
+): () => Promise<void> {
+  const report = countRequests(metrics.registry);
+  const worker = startWorker(store, networksIn(WEBHOOK_NETWORKS), log, report);
+  watchWorker(metrics.registry, worker.state);
+  return worker.stop;
+}

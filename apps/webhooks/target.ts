@@ -1,0 +1,56 @@
+/** Where webhooks may be sent: which URLs and which addresses. */
+
+import { lookup as lookUp } from 'node:dns';
+import type { LookupFunction } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+/** Networks that are allowed beside the public internet. `http` is allowed to these only. */
+export type Networks = readonly [ipaddr.IPv4 | ipaddr.IPv6, number][];
+
+/** @throws Error if it is not a list of networks such as `10.0.0.0/8`, with commas */
+export const networksIn = (text: string): Networks =>
+  text === '' ? [] : text.split(',').map((one) => ipaddr.parseCIDR(one));
+
+/** Why nothing may be sent to this URL, as far as it says; undefined if something may. */
+export function refusalOf(text: string, networks: Networks): string | undefined {
+  if (!URL.canParse(text)) return 'is not a URL';
+  const url = new URL(text);
+  if (url.username !== '' || url.password !== '') return 'must not have a user or a password';
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  if (ipaddr.isValid(host)) return refusalOfAddress(host, url.protocol, networks);
+  if (!/^(?=.{1,253}$)([\w-]{1,63}\.)*[\w-]{1,63}\.?$/.test(host)) return 'has no valid host name';
+  if (url.protocol === 'http:' && networks.length === 0) return 'must be https';
+  return undefined;
+}
+
+function refusalOfAddress(
+  address: string,
+  protocol: string,
+  networks: Networks,
+): string | undefined {
+  const parsed = ipaddr.process(address);
+  const is_allowed = networks.some(
+    ([network, bits]) => network.kind() === parsed.kind() && parsed.match(network, bits),
+  );
+  if (is_allowed) return undefined;
+  if (parsed.range() !== 'unicast')
+    return `must not lead to the ${parsed.range()} address ${parsed}`;
+  return protocol === 'https:' ? undefined : 'must be https';
+}
+
+/**
+ * Resolves a name for one connection, and refuses it if any of its addresses is not allowed: the
+ * connection is made to an address that was checked.
+ */
+export const lookupFor =
+  (protocol: string, networks: Networks): LookupFunction =>
+  (name, options, done) => {
+    lookUp(name, { ...options, all: true }, (error, addresses) => {
+      if (error) return done(error, []);
+      const [why] = addresses.flatMap(
+        ({ address }) => refusalOfAddress(address, protocol, networks) ?? [],
+      );
+      if (why) return done(new Error(`the host ${why}`), []);
+      done(null, addresses);
+    });
+  };

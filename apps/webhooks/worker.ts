@@ -1,0 +1,127 @@
+/** The worker of webhooks: leases endpoints, and runs a courier for each. */
+import { Failure } from '../../db/failure.ts';
+import type { Log } from '../../db/log.ts';
+import { type Cursor, parseCursor } from '../../db/reads/cursor.ts';
+import type { Store } from '../../db/store.ts';
+import type { Summary } from '../../db/webhooks/leases.ts';
+import { CONNECTIONS, Courier, type Report } from './courier.ts';
+import { hold, LEASE_MS } from './hold.ts';
+import { pause } from './pause.ts';
+import { senderTo } from './send.ts';
+import type { Networks } from './target.ts';
+
+/** How often a worker looks for endpoints without one. */
+const LOOK_EVERY_MS = 1000;
+const TIDY_EVERY_MS = 3_600_000;
+/** Given up deliveries are kept for a month. */
+const DEAD_FOR_S = 30 * 24 * 3600;
+/** How old the figures of a scrape may be. */
+const SUMMARY_MS = 5000;
+
+export interface Worker {
+  /** What is under way ends; endpoints are free for other workers then. */
+  stop(): Promise<void>;
+  /** For the metrics. Undefined while the store is away. */
+  state(): Promise<WorkerState | undefined>;
+}
+
+export interface WorkerState extends Summary {
+  /** Endpoints that this worker delivers to. */
+  leased: number;
+  /** The age of the oldest event of theirs that was neither delivered nor put aside. */
+  lag_s: number;
+}
+
+export function startWorker(
+  store: Pick<Store, 'events' | 'webhooks'>,
+  networks: Networks,
+  log: Log,
+  report: Report,
+): Worker {
+  const { leases } = store.webhooks;
+  const worker = crypto.randomUUID();
+  const stopping = new AbortController();
+  const running = new Map<string, { done: Promise<void>; courier?: Courier }>();
+  let tidied_at = Number.NEGATIVE_INFINITY;
+  let summary: { of: Promise<Summary | undefined>; at: number } | undefined;
+  const looking = look();
+
+  return {
+    async stop() {
+      stopping.abort();
+      await looking;
+      await Promise.all([...running.values()].map(({ done }) => done));
+    },
+    async state() {
+      if (!summary || performance.now() > summary.at + SUMMARY_MS) {
+        summary = { of: leases.summary().catch(() => undefined), at: performance.now() };
+      }
+      const known = await summary.of;
+      const oldest = [...running.values()].flatMap(({ courier }) => courier?.oldest_us ?? []);
+      const oldest_us = oldest.reduce((least, one) => Math.min(least, one), Infinity);
+      const lag_s = Math.max(0, Date.now() / 1000 - oldest_us / 1_000_000);
+      return known && { ...known, leased: running.size, lag_s };
+    },
+  };
+
+  async function look(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        for (const id of await leases.available(worker)) if (!running.has(id)) begin(id);
+        if (performance.now() > tidied_at + TIDY_EVERY_MS) {
+          tidied_at = performance.now();
+          await leases.tidy(DEAD_FOR_S);
+        }
+      } catch (error) {
+        log('warn', 'webhooks_not_read', { error });
+      }
+      await pause(LOOK_EVERY_MS, stopping.signal);
+    }
+  }
+
+  function begin(id: string): void {
+    const entry: { done: Promise<void>; courier?: Courier } = { done: Promise.resolve() };
+    running.set(id, entry);
+    entry.done = deliverTo(id, entry)
+      .catch(async (error) => {
+        log('warn', 'webhook_interrupted', { webhook_id: id, error });
+        await pause(LOOK_EVERY_MS, stopping.signal);
+      })
+      .finally(() => running.delete(id));
+  }
+
+  async function deliverTo(id: string, entry: { courier?: Courier }): Promise<void> {
+    const asked_at = performance.now();
+    const leased = await leases.acquire(id, worker, LEASE_MS);
+    if (!leased) return;
+    const held = hold(leases, leased.lease, asked_at);
+    const sender = senderTo(leased.url, leased.secrets, networks, CONNECTIONS);
+    try {
+      const cursor = storedCursor(leased.cursor);
+      const courier = new Courier(
+        ...([store, leased, cursor, sender, report, held, stopping.signal] as const),
+      );
+      entry.courier = courier;
+      await courier.run();
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== 'cursor_expired') throw error;
+      log('error', 'webhook_events_lost', { webhook_id: id, error });
+      await leases.finish(leased.lease, { ...UNCHANGED, ...leased, disabled: LOST });
+    } finally {
+      held.end();
+      sender.close();
+      await leases.release(leased.lease);
+    }
+  }
+}
+
+const LOST =
+  'events were deleted before they could be delivered: replay what is kept, and enable it again';
+const UNCHANGED = { kept: [], changed: [], delivered: [] };
+
+/** @throws Failure internal if the store has something else */
+function storedCursor(text: string): Cursor {
+  const cursor = parseCursor(text);
+  if (!cursor) throw new Failure('internal', 'the cursor of an endpoint is malformed');
+  return cursor;
+}

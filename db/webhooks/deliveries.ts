@@ -1,0 +1,67 @@
+/** Deliveries that wait or were given up, as calls see them and send them again. */
+import { textArray } from '../connection/arrays.ts';
+import type { ReadPool } from '../connection/pool.ts';
+
+export interface Delivery {
+  event_id: string;
+  type: string;
+  attempts: number;
+  /** The first time that it could not be delivered. */
+  first_s: number;
+  tried_s: number | null;
+  next_s: number;
+  error: string | null;
+  /** When it was given up; null while it waits. */
+  dead_s: number | null;
+  payload: string;
+}
+
+export interface Deliveries {
+  /** By the id of the event, behind `after`. @param dead undefined for both */
+  list(webhook_id: string, limit: number, after: string, dead?: boolean): Promise<Delivery[]>;
+  /**
+   * Makes them due now, those that were given up too.
+   * @param event_ids undefined for all of the endpoint
+   * @returns how many there are
+   */
+  redeliver(webhook_id: string, event_ids?: readonly string[]): Promise<number>;
+}
+
+export function deliveries(pool: ReadPool): Deliveries {
+  return {
+    async list(webhook_id, limit, after, dead) {
+      const rows = await pool.read(
+        (sql) => sql`
+          select event_id, type, attempts, first_s, tried_s, next_s, error, dead_s, payload
+          from webhook_deliveries
+          where webhook_id = ${webhook_id} and event_id > ${after}
+            and (${dead ?? null}::bool is null or (dead_s is not null) = ${dead ?? null}::bool)
+          order by event_id limit ${limit}::int8`,
+      );
+      return rows as unknown as Delivery[];
+    },
+    async redeliver(webhook_id, event_ids) {
+      const ids = event_ids === undefined ? null : textArray(event_ids);
+      // The version first: its worker then no longer writes what it knew of them.
+      const [endpoint] = await pool.read(
+        (sql) => sql`
+          update webhooks set version = version + 1
+          where id = ${webhook_id} and state <> 'deleted' returning id`,
+      );
+      if (!endpoint) return 0;
+      const again = await pool.read(
+        (sql) => sql`
+          update webhook_deliveries
+          set next_s = 0, dead_s = null,
+              first_s = case when dead_s is null then first_s else extract(epoch from now())::int8 end
+          where webhook_id = ${webhook_id}
+            and (${ids}::text[] is null or event_id = any(${ids}::text[]))
+          returning event_id`,
+      );
+      await pool.read(
+        (sql) => sql`update webhooks set version = version + 1 where id = ${webhook_id}`,
+      );
+      return again.length;
+    },
+  };
+}

@@ -1,0 +1,206 @@
+/** The endpoints of webhooks and their secrets, as calls see and change them. */
+import type { ReadPool } from '../connection/pool.ts';
+import { Failure } from '../failure.ts';
+
+/** What a caller says of an endpoint. */
+interface Wanted {
+  url: string;
+  /** With commas; null for all. */
+  types: string | null;
+  description: string | null;
+  state: 'enabled' | 'disabled';
+}
+
+export interface Endpoint extends Wanted {
+  id: string;
+  /** Why it is disabled, if no call has disabled it. */
+  reason: string | null;
+  /** Behind the last event that was delivered or put aside: the text of a cursor. */
+  cursor: string;
+  failing_since_s: number | null;
+  created_s: number;
+  /** Deliveries that wait, and those that were given up. */
+  waiting: number;
+  dead: number;
+}
+
+export interface Secret {
+  secret: string;
+  /** When it stops signing; null for the newest. */
+  until_s: number | null;
+}
+
+export interface Endpoints {
+  /**
+   * Makes an endpoint or replaces what is said of it. Repeating it changes nothing more.
+   * @param fresh what a new endpoint has: the first secret, and the cursor where it begins
+   * @throws Failure limit_exceeded
+   */
+  put(id: string, wanted: Wanted, fresh: { secret: string; cursor: string }): Promise<Endpoint>;
+  find(id: string): Promise<Endpoint | undefined>;
+  /** By id, behind `after`. */
+  list(limit: number, after: string): Promise<Endpoint[]>;
+  /** @returns false if there is no such endpoint */
+  remove(id: string): Promise<boolean>;
+  /** The newest first; only those that still sign. */
+  secrets(id: string): Promise<Secret[]>;
+  /**
+   * Adds a secret, which from now on is the newest.
+   * @throws Failure limit_exceeded if too many are valid
+   */
+  addSecret(id: string, secret: string): Promise<boolean>;
+  /** Goes on behind this cursor. @returns false if there is no such endpoint */
+  move(id: string, cursor: string): Promise<boolean>;
+}
+
+const ENDPOINTS_MAX = 1000;
+const SECRETS_MAX = 5;
+/** How long the secret before goes on signing. */
+const OVERLAP_S = 24 * 3600;
+
+export function endpoints(pool: ReadPool): Endpoints {
+  return {
+    async put(id, wanted, { secret, cursor }) {
+      await removeDeleted(pool, id);
+      await assertRoom(pool, id);
+      const { url, types, description, state } = wanted;
+      await pool.read(
+        (sql) => sql`
+          with made as (
+            insert into webhooks (id, url, types, description, state, cursor, version, created_s)
+            values (${id}, ${url}, ${types}::text, ${description}::text, ${state}, ${cursor},
+                    (extract(epoch from now()) * 1000000)::int8, extract(epoch from now())::int8)
+            on conflict (id) do update set
+              url = excluded.url, types = excluded.types, description = excluded.description,
+              state = excluded.state, version = webhooks.version + 1,
+              reason = case when excluded.state = webhooks.state then webhooks.reason end,
+              failing_since_s =
+                case when excluded.url = webhooks.url then webhooks.failing_since_s end
+            returning id)
+          insert into webhook_secrets (webhook_id, secret, created_us)
+          select id, ${secret}, (extract(epoch from now()) * 1000000)::int8 from made
+          where not exists (select 1 from webhook_secrets where webhook_id = ${id})`,
+      );
+      const made = await find(pool, id);
+      if (!made) throw new Failure('contention', 'the endpoint was removed at the same time');
+      return made;
+    },
+    find: (id) => find(pool, id),
+    async list(limit, after) {
+      const rows = await pool.read(
+        (sql) => sql`
+          select w.id, w.url, w.types, w.description, w.state, w.reason, w.cursor,
+                 w.failing_since_s, w.created_s, count(d.event_id) - count(d.dead_s) as waiting,
+                 count(d.dead_s) as dead
+          from webhooks w left join webhook_deliveries d on d.webhook_id = w.id
+          where w.id > ${after} and w.state <> 'deleted'
+          group by w.id order by w.id limit ${limit}::int8`,
+      );
+      return rows as unknown as Endpoint[];
+    },
+    remove: (id) => remove(pool, id),
+    secrets: (id) => secretsOf(pool, id),
+    async addSecret(id, secret) {
+      const found = await secretsOf(pool, id);
+      if (found.length === 0) return false;
+      if (found.length >= SECRETS_MAX) {
+        const detail = `${SECRETS_MAX} secrets of it are valid: wait until the oldest is not`;
+        throw new Failure('limit_exceeded', detail);
+      }
+      await pool.read(
+        (sql) => sql`
+          insert into webhook_secrets (webhook_id, secret, created_us)
+          select id, ${secret}, (extract(epoch from now()) * 1000000)::int8
+          from webhooks where id = ${id} and state <> 'deleted'
+          on conflict do nothing`,
+      );
+      return await touch(pool, id);
+    },
+    async move(id, cursor) {
+      const moved = await pool.read(
+        (sql) => sql`
+          update webhooks set cursor = ${cursor}, version = version + 1
+          where id = ${id} and state <> 'deleted' returning id`,
+      );
+      return moved.length > 0;
+    },
+  };
+}
+
+async function find(pool: ReadPool, id: string): Promise<Endpoint | undefined> {
+  const [row] = await pool.read(
+    (sql) => sql`
+      select w.id, w.url, w.types, w.description, w.state, w.reason, w.cursor, w.failing_since_s,
+             w.created_s, count(d.event_id) - count(d.dead_s) as waiting, count(d.dead_s) as dead
+      from webhooks w left join webhook_deliveries d on d.webhook_id = w.id
+      where w.id = ${id} and w.state <> 'deleted' group by w.id`,
+  );
+  return row as unknown as Endpoint | undefined;
+}
+
+/** Makes the worker read the endpoint anew. */
+async function touch(pool: ReadPool, id: string): Promise<boolean> {
+  const touched = await pool.read(
+    (sql) => sql`
+      update webhooks set version = version + 1
+      where id = ${id} and state <> 'deleted' returning id`,
+  );
+  return touched.length > 0;
+}
+
+/** In three statements: after the first no worker can add a delivery. */
+async function remove(pool: ReadPool, id: string): Promise<boolean> {
+  const marked = await pool.read(
+    (sql) => sql`
+      update webhooks set state = 'deleted', version = version + 1 where id = ${id}
+      and state <> 'deleted' returning id`,
+  );
+  await removeDeleted(pool, id);
+  return marked.length > 0;
+}
+
+/** What is left of an endpoint whose removal was cut short. */
+export async function removeDeleted(pool: ReadPool, id: string): Promise<void> {
+  const marked = await pool.read(
+    (sql) => sql`select id from webhooks where id = ${id} and state = 'deleted'`,
+  );
+  if (marked.length === 0) return;
+  await pool.read((sql) => sql`delete from webhook_deliveries where webhook_id = ${id}`);
+  await pool.read((sql) => sql`delete from webhook_secrets where webhook_id = ${id}`);
+  await pool.read((sql) => sql`delete from webhooks where id = ${id} and state = 'deleted'`);
+}
+
+async function assertRoom(pool: ReadPool, id: string): Promise<void> {
+  const [row] = await pool.read((sql) => sql`select count(*) as n from webhooks where id <> ${id}`);
+  if (Number(row?.n) < ENDPOINTS_MAX) return;
+  throw new Failure('limit_exceeded', `there are ${ENDPOINTS_MAX} endpoints: remove one first`);
+}
+
+/** Each older secret is valid until a day after the next one was made. */
+async function secretsOf(pool: ReadPool, id: string): Promise<Secret[]> {
+  const rows = await pool.read(
+    (sql) => sql`
+      select s.secret, s.created_us, extract(epoch from now())::int8 as now_s
+      from webhook_secrets s join webhooks w on w.id = s.webhook_id
+      where w.id = ${id} and w.state <> 'deleted' order by s.created_us desc, s.secret`,
+  );
+  return validOf(rows as unknown as SecretRow[]);
+}
+
+export interface SecretRow {
+  secret: string;
+  created_us: number;
+  now_s: number;
+}
+
+/** @param rows of one endpoint, the newest first */
+export function validOf(rows: readonly SecretRow[]): Secret[] {
+  const all = rows.map(({ secret, now_s }, i) => {
+    const newer = rows[i - 1];
+    const until_s = newer ? Math.floor(newer.created_us / 1_000_000) + OVERLAP_S : null;
+    return { secret, until_s, now_s };
+  });
+  return all
+    .filter(({ until_s, now_s }) => until_s === null || until_s > now_s)
+    .map(({ secret, until_s }) => ({ secret, until_s }));
+}

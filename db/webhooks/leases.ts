@@ -1,0 +1,275 @@
+/**
+ * What the worker of webhooks reads and writes. An endpoint is leased to one worker at a time, and
+ * nothing is written for an endpoint whose lease or version is another by now.
+ */
+import { int8Array, textArray } from '../connection/arrays.ts';
+import type { ReadPool } from '../connection/pool.ts';
+import { removeDeleted, type SecretRow, validOf } from './endpoints.ts';
+
+/** A lease of an endpoint, in the version that the worker has read. */
+export interface Lease {
+  webhook_id: string;
+  worker: string;
+  version: number;
+}
+
+export interface Leased {
+  lease: Lease;
+  url: string;
+  /** With commas; null for all. */
+  types: string | null;
+  cursor: string;
+  failing_since_s: number | null;
+  /** Those that sign, the newest first. */
+  secrets: readonly string[];
+  waiting: readonly Waiting[];
+  now_s: number;
+}
+
+/** An event that waits for its next try, or behind another one of its key. */
+export interface Waiting {
+  event_id: string;
+  /** The order, user or item that it concerns. */
+  key: string;
+  /** The order of an endpoint's events. */
+  seq: number;
+  type: string;
+  attempts: number;
+  /** Since when it waits. */
+  first_s: number;
+  tried_s: number | null;
+  next_s: number;
+  error: string | null;
+  dead_s: number | null;
+}
+
+/** How a round of deliveries ended. */
+export interface Round {
+  /** Behind all that was delivered or is kept here. */
+  cursor: string;
+  failing_since_s: number | null;
+  /** Why the endpoint is disabled from now on. */
+  disabled: string | null;
+  /** Events that wait from now on. */
+  kept: readonly (Waiting & { payload: string })[];
+  /** Events that waited before, as they are now. */
+  changed: readonly Waiting[];
+  /** Events that waited and were delivered. */
+  delivered: readonly string[];
+}
+
+export interface Leases {
+  /** Endpoints that this worker may lease. */
+  available(worker: string): Promise<string[]>;
+  /** @returns undefined if another worker has it, or it is not enabled */
+  acquire(webhook_id: string, worker: string, lease_ms: number): Promise<Leased | undefined>;
+  /** @returns whether lease and version are still the same */
+  renew(lease: Lease, lease_ms: number): Promise<boolean>;
+  /** The payloads of events that wait. */
+  payloads(lease: Lease, event_ids: readonly string[]): Promise<Map<string, string>>;
+  /** @returns whether it was written: false if lease or version are others by now */
+  finish(lease: Lease, round: Round): Promise<boolean>;
+  release(lease: Lease): Promise<void>;
+  /** Removes deliveries that were given up so long ago, and what is left of removed endpoints. */
+  tidy(dead_for_s: number): Promise<void>;
+  /** For gauges. */
+  summary(): Promise<Summary>;
+}
+
+export interface Summary {
+  enabled: number;
+  /** Of enabled endpoints. */
+  waiting: number;
+  /** For how long the oldest has waited; 0 if none waits. */
+  waiting_s: number;
+  dead: number;
+  /** Not by a call. */
+  disabled: number;
+  failing: number;
+}
+
+export function leases(pool: ReadPool): Leases {
+  return {
+    async available(worker) {
+      const rows = await pool.read(
+        (sql) => sql`
+          select id from webhooks
+          where state = 'enabled'
+            and (lease_worker is null or lease_worker = ${worker} or lease_until < now())
+          order by id`,
+      );
+      return rows.map(({ id }) => String(id));
+    },
+    async acquire(webhook_id, worker, lease_ms) {
+      const [row] = await pool.read(
+        (sql) => sql`
+          update webhooks
+          set lease_worker = ${worker}, lease_until = now() + ${lease_ms}::int8 * interval '1 millisecond'
+          where id = ${webhook_id} and state = 'enabled'
+            and (lease_worker is null or lease_worker = ${worker} or lease_until < now())
+          returning url, types, cursor, failing_since_s, version,
+                    extract(epoch from now())::int8 as now_s`,
+      );
+      if (!row) return undefined;
+      const { version, ...leased } = row as unknown as Omit<Leased, 'lease'> & { version: number };
+      const lease = { webhook_id, worker, version };
+      const secrets = await secretsOf(pool, webhook_id);
+      return { ...leased, lease, secrets, waiting: await waitingOf(pool, webhook_id) };
+    },
+    async renew({ webhook_id, worker, version }, lease_ms) {
+      const rows = await pool.read(
+        (sql) => sql`
+          update webhooks set lease_until = now() + ${lease_ms}::int8 * interval '1 millisecond'
+          where id = ${webhook_id} and lease_worker = ${worker} and version = ${version}::int8
+            and state = 'enabled'
+          returning id`,
+      );
+      return rows.length > 0;
+    },
+    async payloads({ webhook_id }, event_ids) {
+      const rows = await pool.read(
+        (sql) => sql`
+          select event_id, payload from webhook_deliveries
+          where webhook_id = ${webhook_id} and event_id = any(${textArray(event_ids)}::text[])`,
+      );
+      return new Map(rows.map(({ event_id, payload }) => [String(event_id), String(payload)]));
+    },
+    finish: (lease, round) => finish(pool, lease, round),
+    async release({ webhook_id, worker }) {
+      await pool.read(
+        (sql) => sql`
+          update webhooks set lease_worker = null, lease_until = null
+          where id = ${webhook_id} and lease_worker = ${worker}`,
+      );
+    },
+    async tidy(dead_for_s) {
+      const removed = await pool.read(
+        (sql) => sql`select id from webhooks where state = 'deleted'`,
+      );
+      for (const { id } of removed) await removeDeleted(pool, String(id));
+      await pool.read(
+        (sql) => sql`
+          delete from webhook_deliveries
+          where dead_s < extract(epoch from now())::int8 - ${dead_for_s}::int8
+             or not exists (select 1 from webhooks where id = webhook_id)`,
+      );
+      await pool.read(
+        (sql) => sql`
+          delete from webhook_secrets where not exists (select 1 from webhooks where id = webhook_id)`,
+      );
+    },
+    async summary() {
+      const [row] = await pool.read(
+        (sql) => sql`
+          select (select count(*) from webhook_deliveries d join webhooks w on w.id = d.webhook_id
+                  where d.dead_s is null and w.state = 'enabled') as waiting,
+                 (select coalesce(extract(epoch from now())::int8 - min(d.first_s), 0)
+                  from webhook_deliveries d join webhooks w on w.id = d.webhook_id
+                  where d.dead_s is null and w.state = 'enabled') as waiting_s,
+                 (select count(*) from webhooks where state = 'enabled') as enabled,
+                 (select count(*) from webhook_deliveries where dead_s is not null) as dead,
+                 (select count(*) from webhooks
+                  where state = 'disabled' and reason is not null) as disabled,
+                 (select count(*) from webhooks
+                  where state = 'enabled' and failing_since_s is not null) as failing`,
+      );
+      return row as unknown as Summary;
+    },
+  };
+}
+
+async function secretsOf(pool: ReadPool, webhook_id: string): Promise<string[]> {
+  const rows = await pool.read(
+    (sql) => sql`
+      select secret, created_us, extract(epoch from now())::int8 as now_s
+      from webhook_secrets where webhook_id = ${webhook_id} order by created_us desc, secret`,
+  );
+  return validOf(rows as unknown as SecretRow[]).map(({ secret }) => secret);
+}
+
+async function waitingOf(pool: ReadPool, webhook_id: string): Promise<Waiting[]> {
+  const rows = await pool.read(
+    (sql) => sql`
+      select event_id, key, seq, type, attempts, first_s, tried_s, next_s, error, dead_s
+      from webhook_deliveries where webhook_id = ${webhook_id} and dead_s is null order by seq`,
+  );
+  return rows as unknown as Waiting[];
+}
+
+/** Each statement may run twice, if the answer of the first time was lost. */
+async function finish(pool: ReadPool, lease: Lease, round: Round): Promise<boolean> {
+  const { webhook_id, worker, version } = lease;
+  const { cursor, failing_since_s, disabled, delivered } = round;
+  const kept = columnsOf(round.kept);
+  const payloads = textArray(round.kept.map(({ payload }) => payload));
+  const written = await pool.read(
+    (sql) => sql`
+      with mine as (
+        update webhooks
+        set cursor = ${cursor}, failing_since_s = ${failing_since_s}::int8,
+            state = case when ${disabled}::text is null then 'enabled' else 'disabled' end,
+            reason = ${disabled}::text
+        where id = ${webhook_id} and lease_worker = ${worker} and version = ${version}::int8
+          and state <> 'deleted'
+        returning id),
+      kept as (
+        insert into webhook_deliveries (webhook_id, event_id, key, seq, type, payload, attempts,
+                                        first_s, tried_s, next_s, error, dead_s)
+        select mine.id, k.event_id, k.key, k.seq, k.type, k.payload, k.attempts,
+               k.first_s, k.tried_s, k.next_s, k.error, null::int8
+        from mine cross join unnest(
+          ${kept.event_id}::text[], ${kept.key}::text[], ${kept.seq}::int8[], ${kept.type}::text[],
+          ${payloads}::text[], ${kept.attempts}::int8[], ${kept.first_s}::int8[],
+          ${kept.tried_s}::int8[], ${kept.next_s}::int8[], ${kept.error}::text[])
+          as k(event_id, key, seq, type, payload, attempts, first_s, tried_s, next_s, error)
+        on conflict (webhook_id, event_id) do update set
+          seq = excluded.seq, attempts = excluded.attempts, first_s = excluded.first_s,
+          tried_s = excluded.tried_s, next_s = excluded.next_s, error = excluded.error,
+          dead_s = null
+        returning event_id)
+      select id, (select count(*) from kept) as kept from mine`,
+  );
+  if (written.length === 0) return false;
+  if (round.changed.length > 0) await change(pool, lease, round.changed);
+  if (delivered.length > 0) await forget(pool, lease, delivered);
+  return true;
+}
+
+async function change(pool: ReadPool, lease: Lease, changed: readonly Waiting[]): Promise<void> {
+  const of = columnsOf(changed);
+  await pool.read(
+    (sql) => sql`
+      update webhook_deliveries as d
+      set attempts = k.attempts, tried_s = k.tried_s, next_s = k.next_s, error = k.error,
+          dead_s = k.dead_s
+      from unnest(${of.event_id}::text[], ${of.attempts}::int8[], ${of.tried_s}::int8[],
+                  ${of.next_s}::int8[], ${of.error}::text[], ${of.dead_s}::int8[])
+        as k(event_id, attempts, tried_s, next_s, error, dead_s)
+      where d.webhook_id = ${lease.webhook_id} and d.event_id = k.event_id
+        and exists (select 1 from webhooks where id = ${lease.webhook_id}
+                    and lease_worker = ${lease.worker} and version = ${lease.version}::int8)`,
+  );
+}
+
+async function forget(pool: ReadPool, lease: Lease, delivered: readonly string[]): Promise<void> {
+  await pool.read(
+    (sql) => sql`
+      delete from webhook_deliveries
+      where webhook_id = ${lease.webhook_id} and event_id = any(${textArray(delivered)}::text[])
+        and exists (select 1 from webhooks where id = ${lease.webhook_id}
+                    and lease_worker = ${lease.worker} and version = ${lease.version}::int8)`,
+  );
+}
+
+const columnsOf = (rows: readonly Waiting[]) => ({
+  event_id: textArray(rows.map((row) => row.event_id)),
+  key: textArray(rows.map((row) => row.key)),
+  seq: int8Array(rows.map((row) => row.seq)),
+  type: textArray(rows.map((row) => row.type)),
+  attempts: int8Array(rows.map((row) => row.attempts)),
+  first_s: int8Array(rows.map((row) => row.first_s)),
+  tried_s: int8Array(rows.map((row) => row.tried_s)),
+  next_s: int8Array(rows.map((row) => row.next_s)),
+  error: textArray(rows.map((row) => row.error)),
+  dead_s: int8Array(rows.map((row) => row.dead_s)),
+});

@@ -1,0 +1,192 @@
+/** The worker of webhooks: signatures, order, completeness, retries, and who may deliver. */
+import { afterAll, afterEach, expect, test } from 'bun:test';
+import { startWorker } from '../../apps/webhooks/worker.ts';
+import { withConnection } from '../support/kassa.ts';
+import { openUntil } from '../support/open.ts';
+import { until } from '../support/process.ts';
+import { LOOPBACK, openReceiver, verify } from '../support/receiver.ts';
+import { callsOfV1, lineOf, newId } from '../support/v1.ts';
+
+const file = openUntil(afterAll);
+const open = openUntil(afterEach);
+const database_url = await file.database();
+const kassa = file.kassa({ DATABASE_URL: database_url, WEBHOOK_NETWORKS: LOOPBACK });
+const { send, post, user, item, order } = callsOfV1(kassa);
+const [user_id, item_id] = [await user(1e9), await item(1e9)];
+
+/** An endpoint with its receiver and, until the end of the test, a worker. */
+async function openEndpoint(fields: object = {}) {
+  const receiver = open.closing(openReceiver());
+  const path = `/v1/webhooks/${newId()}`;
+  const put = async (more: object = {}) =>
+    (await send('PUT', path, { url: receiver.url, ...fields, ...more })).body;
+  const get = async (what = '') => (await kassa.get(path + what)).body;
+  await put();
+  open.closing({ close: () => kassa.call('DELETE', path) });
+  return { receiver, path, put, get, secret: (await get('/secret')).secret };
+}
+
+function startDelivering() {
+  const { networks } = openReceiver();
+  const worker = startWorker(
+    kassa.store,
+    networks,
+    () => {},
+    () => {},
+  );
+  open.closing({ close: () => worker.stop() });
+  return worker;
+}
+
+/** An order with five events, which are made in turns with those of other orders. */
+async function sell(): Promise<string> {
+  const { id } = (await order({ user_id, lines: [lineOf(item_id, 2)] })).body;
+  await send('PUT', `/v1/orders/${id}/lines`, { lines: [lineOf(item_id, 3)] });
+  await post(`/v1/orders/${id}/hold`, { ttl_s: 60 });
+  await kassa.post(`/v1/orders/${id}/checkout`);
+  await post(`/v1/orders/${id}/refunds`, {});
+  return id;
+}
+const STORY = ['created', 'changed', 'held', 'paid', 'refunded'].map((what) => `order.${what}`);
+
+/** Every event behind the cursor, as /v1/events has them. */
+async function eventsAfter(cursor: string) {
+  const found = [];
+  for (let after = cursor; ; ) {
+    const { data, next } = (await kassa.get(`/v1/events?limit=1000&after=${after}`)).body;
+    if (data.length === 0) return found;
+    found.push(...data);
+    after = next;
+  }
+}
+
+test('every event arrives signed, each order’s in their order, never two of one at once', async () => {
+  const { receiver, get, secret } = await openEndpoint();
+  const { cursor } = await get();
+  receiver.answer = () => Bun.sleep(Math.random() * 5).then(() => 200);
+  startDelivering();
+  const orders = await Promise.all(Array.from({ length: 20 }, sell));
+  const events = await eventsAfter(cursor);
+  await until(() => receiver.accepted().length >= events.length, 'all events');
+  for (const { created_at, ...event } of events) {
+    const came = receiver.accepted().find(({ id }) => id === event.id);
+    expect(came?.event).toEqual({ ...event, timestamp: created_at, cursor: expect.any(String) });
+  }
+  expect(receiver.taken.length).toBe(events.length);
+  for (const id of orders) {
+    const own = receiver.taken.filter(({ key }) => key === id);
+    expect(own.map(({ event }) => event.type as string)).toEqual(STORY);
+  }
+  expect(receiver.overlaps).toBe(0);
+  for (const one of receiver.taken) {
+    verify(one, secret);
+    expect(() => verify({ ...one, text: `${one.text} ` }, secret)).toThrow();
+    expect(one.headers.get('webhook-id')).toBe(one.id);
+  }
+});
+
+test('behind an event that fails those of its order wait, the others go on', async () => {
+  const { receiver, get } = await openEndpoint();
+  const ill = await sell();
+  let well = false;
+  receiver.answer = ({ key, event }) =>
+    key === ill && event.type === 'order.changed' && !well ? 500 : 200;
+  const after = (await get()).cursor;
+  startDelivering();
+  const other = await sell();
+  const of = (id: string) => receiver.accepted().filter(({ key }) => key === id);
+  await until(() => of(other).length === STORY.length, 'the other order');
+  await until(async () => (await get()).waiting === 4, 'four events that wait');
+  expect(of(ill).map(({ event }) => event.type as string)).toEqual(['order.created']);
+  const { data } = await get('/deliveries');
+  const failed = data.find((one: { attempts: number }) => one.attempts > 0);
+  expect(failed).toMatchObject({ type: 'order.changed', state: 'waiting' });
+  expect(failed.error).toBe('the receiver answered 500');
+  expect(failed.payload.id).toBe(failed.event_id);
+  well = true;
+  await until(() => of(ill).length === STORY.length, 'the rest of the order');
+  expect(of(ill).map(({ event }) => event.type as string)).toEqual(STORY);
+  await until(async () => (await get()).waiting === 0, 'nothing to wait');
+  expect((await get()).cursor).not.toBe(after);
+  expect(receiver.overlaps).toBe(0);
+});
+
+test('only wanted types come, and what happened while it was disabled comes later', async () => {
+  const { receiver, put } = await openEndpoint({ types: ['order.paid', 'order.refunded'] });
+  startDelivering();
+  await put({ state: 'disabled' });
+  const id = await sell();
+  await put({ state: 'enabled' });
+  await until(() => receiver.accepted().length >= 2, 'two events');
+  const came = receiver.accepted().filter(({ key }) => key === id);
+  expect(came.map(({ event }) => event.type)).toEqual(['order.paid', 'order.refunded']);
+});
+
+test('410 switches the endpoint off; once it is on again nothing is missing', async () => {
+  const { receiver, put, get } = await openEndpoint({ types: ['order.paid'] });
+  receiver.answer = () => 410;
+  startDelivering();
+  const id = await sell();
+  await until(async () => (await get()).state === 'disabled', 'the end');
+  expect((await get()).reason).toContain('410');
+  receiver.answer = () => 200;
+  expect(await put({ state: 'enabled' })).not.toHaveProperty('reason');
+  await until(() => receiver.accepted().some(({ key }) => key === id), 'the event');
+});
+
+test('after a rotation both secrets sign; a receiver may have either', async () => {
+  const { receiver, path, get, secret } = await openEndpoint({ types: ['order.paid'] });
+  const { secret: newer, previous } = (await kassa.post(`${path}/secret`)).body;
+  expect(previous).toEqual([{ secret, valid_until: expect.any(String) }]);
+  expect(await get('/secret')).toEqual({ secret: newer, previous });
+  startDelivering();
+  await sell();
+  await until(() => receiver.taken.length > 0, 'the event');
+  for (const one of receiver.taken) for (const each of [secret, newer]) verify(one, each);
+  for (const one of receiver.taken) {
+    expect(() => verify(one, `whsec_${btoa('x'.repeat(32))}`)).toThrow();
+  }
+});
+
+test('an event that failed for three days is given up, can be seen, and sent again', async () => {
+  const { receiver, path, get } = await openEndpoint({ types: ['order.paid', 'order.refunded'] });
+  receiver.answer = ({ event }) => (event.type === 'order.paid' ? 500 : 200);
+  startDelivering();
+  const id = await sell();
+  await until(async () => (await get()).waiting === 2, 'two events that wait');
+  await withConnection(
+    ({ sql }) => sql`
+      update webhook_deliveries set first_s = first_s - 260000, next_s = 1
+      where webhook_id = ${path.slice('/v1/webhooks/'.length)}`,
+    database_url,
+  );
+  expect((await post(`${path}/redeliver`, {})).body).toEqual({ events: 2 });
+  await until(async () => (await get()).dead === 1, 'a dead one');
+  await until(() => receiver.accepted().length === 1, 'the one behind it');
+  const { data } = await get('/deliveries?state=dead');
+  expect(data).toMatchObject([
+    { type: 'order.paid', state: 'dead', payload: { data: { order_id: id } } },
+  ]);
+  expect((await get('/deliveries?state=waiting')).data).toEqual([]);
+  receiver.answer = () => 200;
+  const event_ids = [data[0].event_id];
+  expect((await post(`${path}/redeliver`, { event_ids })).body).toEqual({ events: 1 });
+  await until(() => receiver.accepted().length === 2, 'the dead one');
+  await until(async () => (await get()).dead === 0, 'none dead');
+});
+
+test('a replay sends what is kept again, with the same ids', async () => {
+  const { receiver, path, get } = await openEndpoint({ types: ['order.paid'] });
+  startDelivering();
+  const id = await sell();
+  await until(() => receiver.taken.some(({ key }) => key === id), 'the event');
+  const { cursor } = await get();
+  await sell();
+  await until(() => receiver.accepted().length >= 2, 'the second');
+  const before = receiver.taken.length;
+  await post(`${path}/replay`, { after: cursor });
+  await until(() => receiver.taken.length > before, 'the second again');
+  expect(receiver.taken.at(-1)?.id).toBe(receiver.accepted().at(-1)?.id ?? '');
+  await post(`${path}/replay`, { after: 'oldest' });
+  await until(() => receiver.taken.filter(({ key }) => key === id).length > 1, 'the first again');
+});
