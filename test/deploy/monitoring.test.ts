@@ -55,6 +55,10 @@ test.each([
   ['kassa_retry_total', 'kassa_retry_total is not collected'],
   ['rate(kassa_queue_wait_seconds[1m])', 'kassa_queue_wait_seconds is not collected'],
   ['kassa_queue_length{lane="1"}', 'kassa_queue_length has no label lane'],
+  [
+    'kassa_webhook_attempts_total{outcome="dead"}',
+    'kassa_webhook_attempts_total is never of outcome dead',
+  ],
   ['kassa_build_info{service="orders"}', 'kassa_build_info is never of service orders'],
   ['sum by (code) (kassa_retries_total)', 'nothing can be grouped by code'],
 ])('the rule catches %s', (expr, said) => {

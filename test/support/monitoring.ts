@@ -1,5 +1,6 @@
 /** The alerts, the dashboards' panels, and the series that a service exposes. */
 import { collectMetrics } from '../../apps/http/metrics.ts';
+import { countRequests, watchWorker } from '../../apps/webhooks/metrics.ts';
 import { pathsOf, readOne, text } from '../deploy/manifests/read.ts';
 
 interface Alert {
@@ -61,7 +62,7 @@ type Series = Map<string, Map<string, Set<string>>>;
 /** The series of all services after every event has occurred once. */
 export async function collected(): Promise<Series> {
   const series: Series = new Map();
-  for (const service of ['order', 'payment', 'stock']) {
+  for (const service of ['order', 'payment', 'stock', 'webhooks']) {
     for (const line of (await scrape(service)).split('\n')) {
       const [, name = '', pairs] = line.match(/^(\w+)\{(.*)\} \S+$/) ?? [];
       if (pairs === undefined) continue;
@@ -86,6 +87,10 @@ async function scrape(service: string): Promise<string> {
   meter.commitAmbiguous();
   meter.laneReplaced();
   meter.readsBatched(1);
+  if (service === 'webhooks') {
+    countRequests(metrics.registry);
+    watchWorker(metrics.registry, async () => WORKER);
+  }
   const context = { body: (content: string) => new Response(content) };
   const gauges = { lanes: 1, queued: 0, set_aside: 0, event_listeners: 0, operations_overdue_s: 0 };
   const read_connections = { open: 1, busy: 0 };
@@ -93,10 +98,15 @@ async function scrape(service: string): Promise<string> {
   return response.text();
 }
 
+const WORKER = {
+  ...{ waiting: 1, waiting_s: 1, dead: 1, disabled: 1, failing: 1 },
+  ...{ leased: 1, lag_s: 1 },
+};
+
 /** Labels that Prometheus adds to every series. */
 export const ADDED = ['job', 'instance'];
 /** Labels with a fixed set of values. */
-const CLOSED = ['service', 'round_trip', 'truth', 'state'];
+const CLOSED = ['service', 'round_trip', 'truth', 'state', 'outcome'];
 
 /** Series, labels and values in an expression that no service exposes, one sentence each. */
 export function unknownIn(expr: string, series: Series): string[] {
