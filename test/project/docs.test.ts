@@ -78,7 +78,11 @@ test('every alert has its section in the runbook', () => {
   expect(links.filter(([, link = '']) => !leadsSomewhere('.', link))).toEqual([]);
 });
 
-const metrics = new Set(read('apps/http/metrics.ts').match(/\bkassa_\w+/g));
+const metrics = new Set(
+  ['http', 'webhooks'].flatMap(
+    (room) => read(`apps/${room}/metrics.ts`).match(/\bkassa_\w+/g) ?? [],
+  ),
+);
 const words = ['CHECK', 'COMMIT', 'CREATEROLE'];
 const others = ['COCKROACH', 'COCKROACH_LICENSE', 'COCKROACH_ORGANIZATION', 'PUBLISH'];
 const settings = new Set([...Object.keys(variables.shape), ...others, ...words]);
