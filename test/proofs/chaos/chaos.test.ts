@@ -29,7 +29,9 @@ test('the shortest run has every kind of kill: nothing is lost, nothing doubled'
   const args = ['--minutes', '0.05', '--every', '600', '--seed', '11', ...CALM];
   const child = await stage.run([MAIN, ...args], SEED);
   expect(child.out).toContain('Nothing was lost and nothing was doubled.');
-  const kills = ['all-in-one', 'order', 'payment', 'stock', 'store'].map((what) => `kill-${what}`);
+  const kills = ['all-in-one', 'order', 'payment', 'stock', 'store', 'webhooks'].map(
+    (what) => `kill-${what}`,
+  );
   expect([child.code, faultsOf(child.out).toSorted()]).toEqual([0, kills]);
   expect(Number(/(\d+) audits/.exec(child.out)?.[1])).toBeGreaterThan(0);
 });

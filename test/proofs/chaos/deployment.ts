@@ -13,6 +13,7 @@ import {
   signalProcess,
 } from '../../support/process.ts';
 import { startProxy } from '../../support/proxy.ts';
+import { LOOPBACK } from '../../support/receiver.ts';
 import { withParameter } from '../../support/store-address.ts';
 import { plant } from '../../support/stores.ts';
 import type { Teardown } from '../../support/teardown.ts';
@@ -66,6 +67,7 @@ export async function deploy(
       ...(password_file && { DATABASE_PASSWORD_FILE: password_file }),
       PORT: String(port),
       BATCH_INIT: 'on',
+      WEBHOOK_NETWORKS: LOOPBACK,
       LOG_LEVEL: 'error',
     };
     /** Like a supervisor, it starts a service again that found no store: it may be recovering. */
@@ -95,15 +97,17 @@ export async function deploy(
     };
   };
   const services: Awaited<ReturnType<typeof run>>[] = [];
-  for (const name of ['order', 'payment', 'stock']) {
+  for (const name of ['order', 'payment', 'stock', 'webhooks']) {
     services.push(await run(name, `apps/${name}/main.ts`));
   }
   services.push(await run('all', 'apps/cli/dev.ts'));
-  const [order, payment, stock, all] = services.map(({ origin }) => origin);
+  const [order, payment, stock, webhooks, all] = services.map(({ origin }) => origin);
   return {
     ...store,
     application_name,
     services,
+    /** The address of the service of webhooks. The process that serves all has a worker too. */
+    webhooks: String(webhooks),
     proxies: services.map(({ proxy }) => proxy),
     /** Addresses for openClient: the three services, and the process that serves all. */
     addresses: [`orders=${order},payment=${payment},stock=${stock}`, String(all)],

@@ -67,6 +67,7 @@ export const faults: Record<string, Fault> = {
   'kill-order': restart('order'),
   'kill-payment': restart('payment'),
   'kill-stock': restart('stock'),
+  'kill-webhooks': restart('webhooks'),
   'kill-all-in-one': restart('all'),
   'terminate-sessions': ({ database_url, application_name }) => {
     const terminate = async () => {

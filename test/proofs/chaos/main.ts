@@ -1,4 +1,5 @@
 /** `bun run chaos`: load from many clients, faults of every kind, then a check of the journal. */
+import type { KassaEvent } from '../../../apps/client/client.ts';
 import { Failure } from '../../../db/failure.ts';
 import { audit } from '../../../db/maintenance/audit.ts';
 import { assertAddress, assertAnswers, type Client, openClient } from '../../support/client.ts';
@@ -8,6 +9,7 @@ import { openTeardown } from '../../support/teardown.ts';
 import { checkChapters, recordChapters } from './chapters.ts';
 import { type Deployment, deploy } from './deployment.ts';
 import { TO_A_LIMIT, TO_OUR_SERVER } from './faults.ts';
+import { checkHooks, type Hooks, openHooks } from './hooks.ts';
 import { type Done, injectFaults } from './inject.ts';
 import { buy, type Load, prepare } from './load.ts';
 import { leaveOut, readOptions } from './options.ts';
@@ -43,6 +45,7 @@ async function main(): Promise<void> {
   const clients = await openClients();
   const [client] = clients;
   if (!client) throw new Error('there is no address');
+  const hooks = await (deployment && openHooks(deployment.webhooks, random, teardown));
   const load = await prepare(client).catch((error) => {
     throw new Failure('store_unavailable', `${client.origin}: ${error.message}`);
   });
@@ -72,6 +75,7 @@ async function main(): Promise<void> {
   violations.push(...torn, ...priced.violations, ...(await checkPrices(priced.items, client)));
   const told = deployment && (await checkEvents(readers, client, deployment.database_url));
   violations.push(...(told?.violations ?? []));
+  const requests = hooks && (await delivered(hooks, readers[0] ?? []));
   if (database_url) await auditNow(database_url, true);
   print(load, took_s, checked);
   if (!deployment) return;
@@ -79,6 +83,14 @@ async function main(): Promise<void> {
   const changes = priced.items.reduce((sum, item) => sum + item.sure - 1, 0);
   console.log(`${bulks} bulks took effect, ${changes} changes of prices among ${bought} purchases`);
   console.log(`${told?.events} events were read by each of ${readers.length} readers`);
+  console.log(`the receiver of webhooks got each of them, in ${requests} requests`);
+}
+
+/** @returns how many requests the receiver got */
+async function delivered(hooks: Hooks, events: readonly KassaEvent[]): Promise<number> {
+  const { violations: found, requests } = await checkHooks(hooks, events);
+  violations.push(...found);
+  return requests;
 }
 
 /** Clients of the given deployment, or of one that is started here. */
