@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CALLS } from '../../apps/contract/calls.ts';
 import { CODES } from '../../apps/contract/problems.ts';
+import { eventCalls } from '../../apps/contract/v1/events.ts';
 import { problem } from '../../apps/http/problem.ts';
 import { variables } from '../../apps/runtime/variables.ts';
 import { withTables } from '../../docs/configuration.ts';
@@ -78,16 +79,14 @@ test('every alert has its section in the runbook', () => {
   expect(links.filter(([, link = '']) => !leadsSomewhere('.', link))).toEqual([]);
 });
 
-const metrics = new Set(
-  ['http', 'webhooks'].flatMap(
-    (room) => read(`apps/${room}/metrics.ts`).match(/\bkassa_\w+/g) ?? [],
-  ),
-);
+const sources = ['apps/http/metrics.ts', 'apps/webhooks/metrics.ts'];
+const metrics = new Set(sources.flatMap((path) => read(path).match(/\bkassa_\w+/g) ?? []));
 const words = ['CHECK', 'COMMIT', 'CREATEROLE'];
 const others = ['COCKROACH', 'COCKROACH_LICENSE', 'COCKROACH_ORGANIZATION', 'PUBLISH'];
 const settings = new Set([...Object.keys(variables.shape), ...others, ...words]);
 const about_settings = /^(docs\/(configuration|running)|README)\.md$/;
-const metric = /`(kassa_\w+_(?:total|seconds|commands|length|connections|statement))\b/g;
+const metric =
+  /`(kassa_(?:webhook_\w+|\w+_(?:total|seconds|commands|length|connections|statement)))\b/g;
 const file =
   /`((?:apps|db|docs|migrations|test|deploy|k8s|helm-config|stress-test)\/[\w./-]+\.\w+)`/g;
 const names: [what: string, name: RegExp, exists: (name: string) => boolean, where?: RegExp][] = [
@@ -102,6 +101,25 @@ test.each(names)('every %s that a page names exists', (_, pattern, exists, where
   );
   expect(named.length).toBeGreaterThan(10);
   expect(named.filter((line) => !exists(line.split(': ')[1] ?? ''))).toEqual([]);
+});
+
+test('the page of metrics has every metric', () => {
+  const page = read('docs/metrics.md');
+  expect([...metrics].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+});
+
+test('the page of events has every type, with its data', () => {
+  const rows = [...read('docs/events.md').matchAll(/^\| `(\w+\.\w+)` \| .+ \| (.+) \|$/gm)];
+  const told = rows.map(([, type, data = '']) => [
+    type,
+    [...data.matchAll(/(?:^|, )`(\w+)`(\??)/g)].map(([, name, optional]) => `${name}${optional}`),
+  ]);
+  const events = eventCalls.list.answer.shape.data.element.options;
+  const known = events.map(({ shape: { type, data } }) => [
+    type.value,
+    Object.entries(data.shape).map(([name, field]) => (field.isOptional() ? `${name}?` : name)),
+  ]);
+  expect(told).toEqual(known);
 });
 
 test('the tables of the configuration page match the schema (else: bun run docs)', () => {
