@@ -100,7 +100,7 @@ async function scrape(service: string): Promise<string> {
 
 const WORKER = {
   ...{ waiting: 1, waiting_s: 1, dead: 1, disabled: 1, failing: 1 },
-  ...{ leased: 1, lag_s: 1 },
+  ...{ enabled: 1, leased: 1, lag_s: 1 },
 };
 
 /** Labels that Prometheus adds to every series. */
