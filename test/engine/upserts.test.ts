@@ -68,7 +68,8 @@ test('new rows are inserted on both stores, so that a duplicate id fails; the re
 test('UPSERT and UPDATE have the same effect: a seed has the same history with either', () => {
   const upserted = new Set<string | undefined>();
   const history = (seed: number, upserts: boolean) => {
-    const { trace, ...rest } = simulate(seed, true, upserts);
+    const { trace, violations, ...rest } = simulate(seed, true, upserts);
+    expect(violations).toEqual([]);
     for (const step of trace) {
       for (const [, table] of step.matchAll(/\bupsert (\w+)\(/g)) upserted.add(table);
     }

@@ -142,7 +142,7 @@ export const engineMutants = [
       'transaction.ts: ' +
       "[-if (connection.upserts && codeOf(error) === '42501') connection.destroy();-]",
     'UPSERT writes rows that are not locked':
-      'row-changes.ts: else if ([-!before-]{+false+}) changes.made.push(now);',
+      'row-changes.ts: else if (!before) changes.[-made-]{+changed+}.push(now);',
   }),
   ...killedBy(['lane-count'], {
     'lanes that add no throughput are kept': 'lane-count.ts: const GAIN = [-1.1-]{+0.9+};',
