@@ -34,12 +34,14 @@ function stage({ gated = false, serial = false, countLanes, limits }: StoreKind)
   const clock = schedule.clock();
   const open = new Set<Connection>();
   const events: string[] = [];
+  let commits = 0;
   const log = (_: string, event: string) => void events.push(event);
   const turn = new FifoLock(() => {});
   const connect = async () => {
     let last: Promise<unknown> = Promise.resolve();
     let leave = () => {};
     const work = async (text: string) => {
+      if (text === 'commit') commits++;
       if (serial && text.startsWith('begin')) leave = await turn.acquire();
       await schedule.pause(text.startsWith('lock') ? 0 : 9.5 + schedule.random());
       if (text === 'commit') leave();
@@ -76,7 +78,11 @@ function stage({ gated = false, serial = false, countLanes, limits }: StoreKind)
     await Promise.all([repeat(() => lanes.push(engine.lanes()), INTERVAL_MS), ...callers]);
     return lanes;
   };
-  return { schedule, engine, open, events, load };
+  /** Resolves while the transaction of this number commits. */
+  const committing = async (number: number) => {
+    while (commits < number) await schedule.pause(1);
+  };
+  return { schedule, engine, open, events, load, committing };
 }
 
 /** Runs a story to its end, in virtual time, and closes the engine. */
@@ -123,13 +129,19 @@ test('behind the gate of PostgreSQL a second lane is never tried', () =>
     expect(open.size).toBe(1);
   }));
 
-test('behind a commit goes a batch of as many commands, not a smaller one', () =>
-  play({ limits: { lanes: 1, lanes_interval_ms: 0, pipeline_min: 1 } }, async (at) => {
-    const batchOf = async (at_ms: number) => {
-      await at.schedule.pause(at_ms);
-      return (await at.engine.submit(command)).batch;
+test('behind a commit goes a batch of as many commands, not a smaller one', () => {
+  const limits = { lanes: 1, lanes_interval_ms: 0, pipeline_min: 1 };
+  return play({ limits }, async ({ engine, committing }) => {
+    const batches: Promise<number>[] = [];
+    /** @returns how many wait then */
+    const submit = (count: number): number => {
+      const batchOf = async () => (await engine.submit(command)).batch;
+      batches.push(...Array.from({ length: count }, batchOf));
+      return engine.queued();
     };
-    // The first commits from 20 to 30 ms, the four behind it from 50 to 60 ms.
-    const times = [0, 1, 1, 1, 1, 53, 53, 53, 55];
-    expect(await Promise.all(times.map(batchOf))).toEqual([1, 4, 4, 4, 4, 4, 4, 4, 4]);
-  }));
+    expect([submit(1), submit(4)]).toEqual([0, 4]);
+    await committing(2); // the four
+    expect([submit(3), submit(1)]).toEqual([3, 0]);
+    expect(await Promise.all(batches)).toEqual([1, 4, 4, 4, 4, 4, 4, 4, 4]);
+  });
+});
