@@ -274,7 +274,8 @@ test('after a failover that has lost rows, settling leaves no gap', async () => 
   expect((await readAll(sql)).batches.at(-1)?.position).toBe(position + 1);
 });
 
-test('a transaction whose row cannot be made does not keep its lane from the next', async () => {
+/** A stream of a lane without the gate. */
+async function newStream(): Promise<LaneStream> {
   const stream = new LaneStream(systemClock, 72);
   const ungated = {
     gated: false,
@@ -282,9 +283,32 @@ test('a transaction whose row cannot be made does not keep its lane from the nex
     roundTrip: async () => [{ status: 'fulfilled', value: [] }],
   };
   await stream.choose(ungated as unknown as Connection, 100);
+  return stream;
+}
+
+test('a transaction whose row cannot be made does not keep its lane from the next', async () => {
+  const stream = await newStream();
   stream.ended(await stream.take(1), 'aborted');
   expect((await stream.take(2)).position).toBe(1);
 });
+
+test.each([
+  ['committed', 2],
+  ['aborted', 1],
+  ['ambiguous', 'contention'],
+] as const)(
+  'a transaction takes its place when the one before has ended: %s',
+  async (end, next) => {
+    const stream = await newStream();
+    const first = await stream.take(1);
+    const second = stream.take(2).then(
+      ({ position }) => position,
+      ({ code }) => code,
+    );
+    stream.ended(first, end); // the second waits for it, or it would have place 1
+    expect<string | number>(await second).toBe(next);
+  },
+);
 
 test('a page ends with the event that passes 1 MiB, whatever its limit', async () => {
   const large = (position: number) => row(1, position, position, 'x'.repeat(400_000));

@@ -5,8 +5,6 @@ export const logMutants = [
   ...killedBy(['simulation', 'event-log', 'events', 'event-stream'], {
     'the place of an aborted transaction stays empty':
       "stream.ts: if (end [-===-]{+!==+} '[-committed-]{+ambiguous+}') {",
-    'a transaction takes its place before the one before has ended':
-      'stream.ts: [-while (this.#ending) await this.#ending.promise;-]',
     'a transaction of a lane may be earlier than the one before':
       'stream.ts: [-this.at_us = at_us;-]',
     'a lane keeps a stream that another continues': 'stream.ts: [-this.#contested = contested;-]',
@@ -48,5 +46,9 @@ export const logMutants = [
       'log.ts: Number(position) !== after + 1 + i[-)-]{+ && false)+}) throw expired()',
     'the last row of a stream is swept':
       'sweep-log.ts: (await nextRows(stream, after, ROWS_MAX + 1)).slice(0[-, -1-]);',
+  }),
+  ...killedBy(['event-log'], {
+    'a transaction takes its place before the one before has ended':
+      'stream.ts: [-while (this.#ending) await this.#ending.promise;-]',
   }),
 ];
