@@ -20,7 +20,7 @@ const truthOf = (attempt: Attempt) =>
   settle(direct, 'place' in attempt ? attempt.place : expect.unreachable(attempt.end), 5000);
 
 /** Appends a movement and locks nothing, so that only the log can prevent it. */
-function append(lane: Connection, user_id: string, before = () => {}) {
+function append(lane: Connection, user_id: string, before = () => {}, stream = newStream()) {
   const movement = { user_id, amount: 1, reason: 'test', order_id: null };
   const command: Command<Answer> = {
     keys: {},
@@ -30,8 +30,10 @@ function append(lane: Connection, user_id: string, before = () => {}) {
       return { outcome: { status: 200, body: '{}' }, changes };
     },
   };
-  return transact(lane, [{ command, keys: {} }], new LaneStream(systemClock, 72), BOUNDS);
+  return transact(lane, [{ command, keys: {} }], stream, BOUNDS);
 }
+
+const newStream = (idle_ms?: number) => new LaneStream(systemClock, 72, idle_ms);
 
 test.each([
   ['undone', 'late', 'insert into credit_movements', 0],
@@ -131,4 +133,15 @@ test('a lost connection stays lost', async () => {
     expect(lane.alive).toBe(false);
     await expect(lane.sql`select 1`.execute()).rejects.toThrow();
   }
+});
+
+test('a lane whose stream another lane continues leaves it, and goes on in another', async () => {
+  const connection = await open.connection(await open.database());
+  const ungated: Connection = Object.create(connection, { gated: { value: false } });
+  const [own, hasty] = [newStream(), newStream(0)]; // to the hasty one every stream is idle
+  const endIn = async (stream: LaneStream) => (await append(ungated, 'x', () => {}, stream)).end;
+  const ends = [await endIn(own), await endIn(hasty), await endIn(own), await endIn(own)];
+  expect(ends).toEqual(['committed', 'committed', 'aborted', 'committed']);
+  const rows = await connection.sql`select position from batches where stream <> 0`;
+  expect(rows.map(({ position }) => position).sort()).toEqual([1, 1, 2]);
 });

@@ -7,7 +7,6 @@ export const logMutants = [
       "stream.ts: if (end [-===-]{+!==+} '[-committed-]{+ambiguous+}') {",
     'a transaction of a lane may be earlier than the one before':
       'stream.ts: [-this.at_us = at_us;-]',
-    'a lane keeps a stream that another continues': 'stream.ts: [-this.#contested = contested;-]',
     'a stream has no row': 'batches-table.ts: if ([-!opens-]{+true+}) return [batch];',
     'a part of a stream is read, and later events of others before the rest':
       'log.ts: if ([-stream.is_cut && -]{+stream.is_cut && false && +}heads[first] === stream.own.length)',
@@ -50,5 +49,8 @@ export const logMutants = [
   ...killedBy(['event-log'], {
     'a transaction takes its place before the one before has ended':
       'stream.ts: [-while (this.#ending) await this.#ending.promise;-]',
+  }),
+  ...killedBy(['transaction'], {
+    'a lane keeps a stream that another continues': 'stream.ts: [-this.#contested = contested;-]',
   }),
 ];
