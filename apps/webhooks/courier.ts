@@ -58,6 +58,8 @@ export class Courier {
   #cursor: Cursor;
   #written_s: number;
   #peeked_s = 0;
+  /** The receiver has asked for no request before. */
+  #not_before_s = 0;
   #failing_since_s: number | null;
   #failures = 0;
   /** The time of the first event that is neither delivered nor put aside, in µs since 1970. */
@@ -115,8 +117,10 @@ export class Courier {
   async #retries(): Promise<Sending[]> {
     const now_s = this.#clock();
     const since_s = this.#failing_since_s;
-    const first = since_s === null ? undefined : probe(this.#waiting, since_s, now_s);
-    const chosen = since_s === null ? due(this.#waiting, now_s).flat() : first ? [first] : [];
+    const chosen =
+      since_s === null
+        ? due(this.#waiting, now_s).flat()
+        : probe(this.#waiting, since_s, now_s, this.#not_before_s);
     if (chosen.length === 0) return [];
     const some = chosen.slice(0, PAGE);
     const payloads = await this.#store.webhooks.leases.payloads(
@@ -131,7 +135,8 @@ export class Courier {
 
   /** The next events of the log, unless too many wait already. */
   async #read(busy: boolean): Promise<Page> {
-    const full = this.#failing_since_s !== null || this.#waiting.length > WAITING_MAX - PAGE;
+    const probes = this.#failing_since_s !== null && this.#waiting.length > 0;
+    const full = probes || this.#waiting.length > WAITING_MAX - PAGE;
     if (full) {
       if (!busy) await pause(FULL_MS, this.#ended);
       return { fresh: [], cursor: await this.#peek() };
@@ -206,6 +211,8 @@ export class Courier {
     );
     if (sent === 'delivered') this.#failures = 0;
     else this.#failures++;
+    const { retry_after_s = 0 } = typeof sent === 'string' ? {} : sent;
+    this.#not_before_s = Math.max(this.#not_before_s, this.#clock() + retry_after_s);
     this.#report(typeof sent === 'string' ? sent : 'failed', one.type);
     return sent;
   }

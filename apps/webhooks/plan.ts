@@ -24,12 +24,12 @@ export function failed(
   random = Math.random(),
 ): Waiting {
   const age_s = now_s - one.first_s;
-  const pause_s = Math.min(PAUSE_MAX_S, Math.max(PAUSE_MIN_S, age_s, retry_after_s));
+  const pause_s = Math.min(PAUSE_MAX_S, Math.max(PAUSE_MIN_S, age_s));
   return {
     ...one,
     attempts: one.attempts + 1,
     tried_s: now_s,
-    next_s: now_s + Math.ceil(pause_s * (0.9 + random / 5)),
+    next_s: now_s + Math.max(retry_after_s, Math.ceil(pause_s * (0.9 + random / 5))),
     error,
     dead_s: age_s >= GIVE_UP_S ? now_s : null,
   };
@@ -49,19 +49,21 @@ const [PROBE_MIN_S, PROBE_MAX_S] = [5, 3600];
 /**
  * While nothing can be delivered, one event is tried now and then: the one whose last try is longest
  * ago, so that an event that can never be delivered does not keep back the others.
- * @returns undefined until it is time
+ * @param not_before_s what the receiver has asked for
+ * @returns none until it is time
  */
 export function probe(
   waiting: readonly Waiting[],
   failing_since_s: number,
   now_s: number,
-): Waiting | undefined {
+  not_before_s = 0,
+): Waiting[] {
   const tried = waiting.flatMap(({ tried_s }) => tried_s ?? []);
   const last_s = tried.reduce((last, one) => Math.max(last, one), 0);
-  const outage_s = now_s - failing_since_s;
-  const pause_s = Math.min(PROBE_MAX_S, Math.max(PROBE_MIN_S, outage_s / 4));
+  const pause_s = Math.min(PROBE_MAX_S, Math.max(PROBE_MIN_S, (now_s - failing_since_s) / 4));
   const firsts = byKey(waiting).flatMap(([first]) => first ?? []);
   const asked = firsts.find(({ next_s }) => next_s === 0); // by a call
-  if (asked || now_s < last_s + pause_s) return asked;
-  return firsts.toSorted((a, b) => (a.tried_s ?? 0) - (b.tried_s ?? 0))[0];
+  if (asked) return [asked];
+  if (now_s < Math.max(last_s + pause_s, not_before_s)) return [];
+  return firsts.toSorted((a, b) => (a.tried_s ?? 0) - (b.tried_s ?? 0)).slice(0, 1);
 }

@@ -2,6 +2,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { Webhook } from 'standardwebhooks';
+import type { Secret } from '../../db/webhooks/endpoints.ts';
 import manifest from '../../package.json' with { type: 'json' };
 import { lookupFor, type Networks, refusalOf } from './target.ts';
 
@@ -39,10 +40,10 @@ const RETRY_AFTER_MAX_S = 24 * 3600;
 /** Of the answer's head. Its body is not read. */
 const HEAD_MAX_BYTES = 16 * 1024;
 
-/** @param secrets at least one; each signs */
+/** @param secrets at least one; each signs while it is valid */
 export function senderTo(
   url: string,
-  secrets: readonly string[],
+  secrets: readonly Secret[],
   networks: Networks,
   connections: number,
 ): Sender {
@@ -50,7 +51,15 @@ export function senderTo(
   const { request, Agent } = protocol === 'https:' ? https : http;
   const agent = new Agent({ keepAlive: true, maxSockets: connections, timeout: IDLE_MS });
   const lookup = lookupFor(protocol, networks);
-  const signers = secrets.map((secret) => new Webhook(secret));
+  const signers = secrets.map(({ secret, until_s }) => ({
+    webhook: new Webhook(secret),
+    until_ms: until_s === null ? Infinity : 1000 * until_s,
+  }));
+  const signaturesOf = (id: string, at: Date, payload: string) =>
+    signers
+      .filter(({ until_ms }) => until_ms > at.getTime())
+      .map(({ webhook }) => webhook.sign(id, at, payload))
+      .join(' ');
   return {
     async send({ id, payload }, signal) {
       const refused = refusalOf(url, networks);
@@ -62,7 +71,7 @@ export function senderTo(
         'user-agent': `Kassa/${manifest.version}`,
         'webhook-id': id,
         'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
-        'webhook-signature': signers.map((one) => one.sign(id, now, payload)).join(' '),
+        'webhook-signature': signaturesOf(id, now, payload),
       };
       const ended = new AbortController();
       const end = () => ended.abort();

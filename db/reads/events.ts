@@ -59,6 +59,8 @@ export interface LoggedEvent {
   cursor: Cursor;
 }
 
+/** How long a call searches for the first event that its filter wants. */
+const SEARCH_MS = 1000;
 /** Of an answer. */
 const BYTES_MAX = 1024 * 1024;
 /** Calls that wait, and streams, in one process. */
@@ -76,8 +78,7 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
   const readEnds = shared(async () => endsIn(await pool.read(ends)));
   const latest = async () => (await readEnds()).latest;
   const follower = new Follower(pool, kept_h, latest);
-  const inTurn = turnsOf(STORE_READS_MAX);
-  const reading = new Map<string, { reads: Promise<Portion>; begun_at: number }>();
+  const readStore = portions(pool, kept_h, latest);
   let listeners = 0;
 
   return {
@@ -112,10 +113,12 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
     wanted: WantedEvents,
     ends_at: number,
   ): Promise<ReadEvents> {
+    const searched_until = now() + SEARCH_MS;
     for (let cursor = from; ; ) {
       const { batches, ...read } = await readOnce(cursor, wanted);
       const waits = now() < ends_at && !follower.released && !wanted.signal?.aborted;
-      if (read.events.length > 0 || !waits) return read;
+      const searches = batches > 0 && now() < searched_until && !wanted.signal?.aborted;
+      if (read.events.length > 0 || !(waits || searches)) return read;
       cursor = read.cursor;
       if (batches === 0) await follower.wait(cursor, ends_at - now(), wanted.signal);
     }
@@ -127,12 +130,23 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
     const recent = wanted.wait_ms > 0 || known?.batches.length ? known : undefined;
     const { batches, cursor: renewed } = recent
       ? { batches: recent.batches, cursor: { ...cursor, given_s: recent.given_s } }
-      : await readStore(cursor);
+      : await readStore(cursor, wanted.wait_ms > 0);
     return { batches: batches.length, ...take(renewed, batches, wanted) };
   }
+}
 
-  /** Listeners at the same place share a read. */
-  async function readStore(cursor: Cursor): Promise<Portion> {
+/** Reads what follows a cursor from the store. */
+function portions(pool: ReadPool, kept_h: number, latest: () => Promise<Cursor>) {
+  const inTurn = turnsOf(STORE_READS_MAX);
+  const reading = new Map<string, { reads: Promise<Portion>; begun_at: number }>();
+  return readStore;
+
+  /** @param shared listeners at the same place share a read, which may have begun a while ago */
+  async function readStore(cursor: Cursor, shared: boolean): Promise<Portion> {
+    if (!shared) {
+      const { cursor: renewed, ...portion } = await inTurn(() => readPortion(cursor));
+      return { ...portion, cursor: { ...renewed, within: cursor.within } };
+    }
     const key = formatCursor({ ...cursor, given_s: 0, within: new Map() });
     const known = reading.get(key);
     const is_fresh = known && now() - known.begun_at < PORTION_MS;

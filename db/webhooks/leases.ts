@@ -4,7 +4,7 @@
  */
 import { int8Array, textArray } from '../connection/arrays.ts';
 import type { ReadPool } from '../connection/pool.ts';
-import { removeDeleted, type SecretRow, validOf } from './endpoints.ts';
+import { removeDeleted, type Secret, type SecretRow, validOf } from './endpoints.ts';
 
 /** A lease of an endpoint, in the version that the worker has read. */
 export interface Lease {
@@ -20,8 +20,8 @@ export interface Leased {
   types: string | null;
   cursor: string;
   failing_since_s: number | null;
-  /** Those that sign, the newest first. */
-  secrets: readonly string[];
+  /** The newest first. */
+  secrets: readonly Secret[];
   waiting: readonly Waiting[];
   now_s: number;
 }
@@ -178,13 +178,13 @@ export function leases(pool: ReadPool): Leases {
   };
 }
 
-async function secretsOf(pool: ReadPool, webhook_id: string): Promise<string[]> {
+async function secretsOf(pool: ReadPool, webhook_id: string): Promise<Secret[]> {
   const rows = await pool.read(
     (sql) => sql`
       select secret, created_us, extract(epoch from now())::int8 as now_s
       from webhook_secrets where webhook_id = ${webhook_id} order by created_us desc, secret`,
   );
-  return validOf(rows as unknown as SecretRow[]).map(({ secret }) => secret);
+  return validOf(rows as unknown as SecretRow[]);
 }
 
 async function waitingOf(pool: ReadPool, webhook_id: string): Promise<Waiting[]> {

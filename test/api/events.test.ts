@@ -86,6 +86,15 @@ test('filters leave out the rest, and the cursor goes on behind it', async () =>
   expect([data, placeOf(next)]).toEqual([[], placeOf(await latest())]);
 });
 
+test('a call that does not wait sees all that was committed before it', async () => {
+  const after = await latest();
+  for (let n = 0; n < 3; n++) {
+    const user_id = await user();
+    const { data } = await read({ after, user_id });
+    expect(data.map((event) => event.data.user_id)).toEqual([user_id]);
+  }
+});
+
 test('where there is nothing yet, a call waits for the first event, and no longer than asked', async () => {
   const from = await latest();
   const waiting = read({ after: from, wait_s: 15 });

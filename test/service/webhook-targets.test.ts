@@ -5,10 +5,10 @@ import { senderTo } from '../../apps/webhooks/send.ts';
 import { networksIn } from '../../apps/webhooks/target.ts';
 import { openUntil } from '../support/open.ts';
 import { freePort, listen } from '../support/process.ts';
-import { LOOPBACK, openReceiver } from '../support/receiver.ts';
+import { LOOPBACK, openReceiver, verify } from '../support/receiver.ts';
 
 const open = openUntil(afterEach);
-const SECRETS = [`whsec_${btoa('a'.repeat(32))}`];
+const SECRETS = [{ secret: `whsec_${btoa('a'.repeat(32))}`, until_s: null }];
 const MESSAGE = { id: '1-2-3', payload: '{"data":{}}' };
 const never = new AbortController().signal;
 
@@ -75,7 +75,7 @@ test('the variables for proxies of other programs do not lead requests elsewhere
   const code = `
     import { senderTo } from './apps/webhooks/send.ts';
     import { networksIn } from './apps/webhooks/target.ts';
-    const sender = senderTo('${url}', ['${SECRETS}'], networksIn('${LOOPBACK}'), 1);
+    const sender = senderTo('${url}', ${JSON.stringify(SECRETS)}, networksIn('${LOOPBACK}'), 1);
     console.log(await sender.send(${JSON.stringify(MESSAGE)}, new AbortController().signal));
     process.exit();`;
   const proxies = ['HTTP_PROXY', 'http_proxy', 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY'];
@@ -124,6 +124,23 @@ test('whoever asks for a later attempt is heard, up to a day', async () => {
   expect(await sendTo(asks('120').url)).toEqual({ error, retry_after_s: 120 });
   expect(await sendTo(asks('99999999').url)).toEqual({ error, retry_after_s: 86_400 });
   expect(await sendTo(asks('soon').url)).toEqual({ error });
+});
+
+test('a secret signs as long as it is valid', async () => {
+  const { url, taken } = receiver();
+  const now_s = Math.floor(Date.now() / 1000);
+  const [old, valid, newest] = ['b', 'c', 'd'].map((one) => `whsec_${btoa(one.repeat(32))}`);
+  const secrets = [
+    { secret: String(newest), until_s: null },
+    { secret: String(valid), until_s: now_s + 60 },
+    { secret: String(old), until_s: now_s },
+  ];
+  const sender = senderTo(url, secrets, networksIn(LOOPBACK), 1);
+  expect(await sender.send(MESSAGE, never)).toBe('delivered');
+  sender.close();
+  const [one] = taken;
+  expect(one?.headers.get('webhook-signature')?.split(' ')).toHaveLength(2);
+  for (const secret of [valid, newest]) if (one) verify(one, String(secret));
 });
 
 test('a worker that loses its lease cuts off what is under way', async () => {

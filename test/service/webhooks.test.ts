@@ -190,3 +190,36 @@ test('a replay sends what is kept again, with the same ids', async () => {
   await post(`${path}/replay`, { after: 'oldest' });
   await until(() => receiver.taken.filter(({ key }) => key === id).length > 1, 'the first again');
 });
+
+test('an outage in which all that waited was given up ends by itself', async () => {
+  const { receiver, path, get } = await openEndpoint({ types: ['order.paid'] });
+  receiver.answer = () => 503;
+  startDelivering();
+  await Promise.all(Array.from({ length: 6 }, sell));
+  await until(async () => (await get()).failing_since !== undefined, 'the outage');
+  const id = path.slice('/v1/webhooks/'.length);
+  await withConnection(async ({ sql }) => {
+    await sql`update webhook_deliveries set dead_s = 1 where webhook_id = ${id}`;
+    await sql`update webhooks set version = version + 1 where id = ${id}`;
+  }, database_url);
+  receiver.answer = () => 200;
+  const last = await sell();
+  await until(() => receiver.accepted().some(({ key }) => key === last), 'the next event');
+  await until(async () => (await get()).failing_since === undefined, 'the end of the outage');
+  expect(await get()).toMatchObject({ waiting: 0, dead: 6 });
+});
+
+test('while the receiver is away one event is tried now and then, and all at its return', async () => {
+  const { receiver, get } = await openEndpoint({ types: ['order.paid'] });
+  receiver.answer = () => 503;
+  startDelivering();
+  await Promise.all(Array.from({ length: 40 }, sell));
+  await until(async () => (await get()).failing_since !== undefined, 'the outage');
+  const tried = receiver.taken.length;
+  expect(tried).toBeLessThan(40);
+  await until(() => receiver.taken.length > tried, 'a try');
+  expect(receiver.taken.length).toBe(tried + 1);
+  receiver.answer = () => 200;
+  await until(() => receiver.accepted().length >= 40, 'all events');
+  expect(receiver.overlaps).toBe(0);
+});

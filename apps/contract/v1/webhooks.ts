@@ -68,7 +68,11 @@ const delivery = z.strictObject({
   error: z.string().optional().describe('Why the last attempt failed.'),
   first_failed_at: time.describe('When it first could not be delivered.'),
   tried_at: time.optional().describe('The last attempt.'),
-  next_attempt_at: time.optional().describe('The next attempt, or when it may first be made.'),
+  next_attempt_at: time
+    .optional()
+    .describe(
+      'The next attempt, unless it waits behind another event, the receiver is away, or it is due now.',
+    ),
   payload: sentEvent.describe('What is sent.'),
 });
 
@@ -166,7 +170,7 @@ export const webhookCalls = callsOf('webhooks', {
     ...one,
     methods: ['POST'],
     path: '/v1/webhooks/{webhook_id}/redeliver',
-    summary: 'Send events that wait or were given up again, now',
+    summary: 'Send events that wait or were given up again, within seconds',
     body: z.strictObject({
       event_ids: z
         .array(event_id, { error: 'must be a list of ids of events' })
