@@ -4,6 +4,7 @@ import { engineMutants } from './list/engine.ts';
 import { logMutants } from './list/log.ts';
 import { rulesMutants } from './list/rules.ts';
 import { storeMutants } from './list/store.ts';
+import { webhookMutants } from './list/webhooks.ts';
 import type { Mutant } from './mutant.ts';
 
 export const mutants: readonly Mutant[] = [
@@ -12,4 +13,5 @@ export const mutants: readonly Mutant[] = [
   ...engineMutants,
   ...logMutants,
   ...storeMutants,
+  ...webhookMutants,
 ];
