@@ -12,6 +12,7 @@ import type {
   users,
 } from './schema.ts';
 import type { Service } from './service.ts';
+import type { Trace } from './trace.ts';
 
 /** The engine records when rows change, so decisions need not. */
 export type User = Omit<typeof users.$inferSelect, 'changed_at'>;
@@ -37,6 +38,8 @@ export interface Event {
   at: number;
   /** Of the call. The engine adds it. */
   request_id?: string;
+  /** Of the call, if it is traced: W3C's header. */
+  traceparent?: string;
   [datum: string]: unknown;
 }
 
@@ -64,6 +67,8 @@ export interface Command<A = Outcome> {
   prefetch?: string;
   /** The request that asks for it, for its events. */
   request_id?: string;
+  /** Of that request, if it is traced. */
+  trace?: Trace | undefined;
   /** Pure: a retry calls it again, possibly on other rows. */
   decide(rows: Rows): Decision<A>;
 }

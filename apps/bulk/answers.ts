@@ -13,6 +13,7 @@ import {
   type Together,
   together,
 } from '../../db/together.ts';
+import type { Exchange } from '../http/exchange.ts';
 import { problem } from '../http/problem.ts';
 import type { Ready } from './calls.ts';
 
@@ -20,7 +21,7 @@ import type { Ready } from './calls.ts';
  * All calls as one command: it answers each of them, or with the first refusal.
  * @throws Failure limit_exceeded if they name too many rows
  */
-export function allOf(calls: readonly Ready[], request_id: string): Command<Answer> {
+export function allOf(calls: readonly Ready[], { request_id, trace }: Exchange): Command<Answer> {
   const command = together(
     calls.map(({ command }) => command),
     (body, index) => result(calls[index]?.call.status ?? 200, JSON.stringify(body)),
@@ -29,7 +30,7 @@ export function allOf(calls: readonly Ready[], request_id: string): Command<Answ
     const detail = `the calls name more than ${ROWS_TOGETHER_MAX} rows: send fewer calls`;
     throw new Failure('limit_exceeded', detail);
   }
-  return rendered({ ...command, request_id }, (outcome) => {
+  return rendered({ ...command, request_id, trace }, (outcome) => {
     if ('answers' in outcome) return { status: 200, body: resultsOf(outcome.answers) };
     const { index, refusal, detail, facts } = outcome;
     return problem(refusal, `calls[${index}]: ${detail}`, request_id, { index, ...facts });
@@ -39,9 +40,9 @@ export function allOf(calls: readonly Ready[], request_id: string): Command<Answ
 /** One call of a bulk in mode `each`. */
 export const oneOf = (
   { call: { status = 200 }, command }: Ready,
-  request_id: string,
+  { request_id, trace }: Exchange,
 ): Command<Answer> =>
-  rendered({ ...command, request_id }, (outcome: Outcome) =>
+  rendered({ ...command, request_id, trace }, (outcome: Outcome) =>
     'body' in outcome
       ? { status, body: JSON.stringify(outcome.body) }
       : problem(outcome.refusal, outcome.detail, undefined, outcome.facts),

@@ -25,7 +25,7 @@ export function bulkRoutes(store: Store): Hono<Env> {
       const ready = readCalls(given);
       const operation = operationFor(c, calls.run);
       if (mode === 'each') return submitEach(c, store, ready, operation);
-      return run(c, store, allOf(ready, c.env.request_id), operation);
+      return run(c, store, allOf(ready, c.env), operation);
     },
     assertRoom(store),
   );
@@ -49,12 +49,10 @@ async function submitEach(
   const submitted = await Promise.allSettled(
     ready.map(async (one, i) => {
       const part = operation && partOf(operation, i);
-      const { answer, replayed } = await store
-        .write(oneOf(one, c.env.request_id), part)
-        .catch((error) => ({
-          answer: failed(error),
-          replayed: false,
-        }));
+      const { answer, replayed } = await store.write(oneOf(one, c.env), part).catch((error) => ({
+        answer: failed(error),
+        replayed: false,
+      }));
       all_replayed &&= replayed;
       return resultOf(answer);
     }),

@@ -158,6 +158,7 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
   stopOnSignal(async () => {
     console.log('\nstopping …');
     await stop(config, server, store, ports, endDeliveries());
+    await opened.traces.stop();
     await embedded?.stop();
   });
 }

@@ -2,6 +2,7 @@
 import type { CodedError } from '../../db/failure.ts';
 import type { ProblemCode } from '../contract/problems.ts';
 import type { HeaderFields } from './message.ts';
+import type { RequestTrace } from './tracing.ts';
 
 /** What each request carries besides itself, from the edge to its route and back to the log. */
 export interface Exchange {
@@ -15,6 +16,8 @@ export interface Exchange {
   /** The failure that was thrown, if any. A refusal by a rule is the bytes in `problem` instead. */
   failure?: CodedError<ProblemCode>;
   problem?: string;
+  /** If the request is traced. */
+  trace?: RequestTrace | undefined;
   /** Of a write: how many commands its transaction had, and how many attempts that took. */
   batch?: number;
   attempt?: number;

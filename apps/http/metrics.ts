@@ -8,7 +8,14 @@ export interface Metrics {
   /** The store reports to it. */
   meter: Meter;
   /** A request was answered. `route` is a route's name or `none`; `code` is that of a problem. */
-  requested(method: string, route: string, status: number, ms: number, code?: string): void;
+  requested(
+    method: string,
+    route: string,
+    status: number,
+    ms: number,
+    code?: string,
+    trace_id?: string,
+  ): void;
   /** Answers a scrape. @param gauges the present values of the store */
   scrape(c: Context, gauges: () => Gauges): Promise<Response>;
   /** For the metrics of one service alone. */
@@ -22,9 +29,13 @@ const LABELS = new Set('GET HEAD POST PUT DELETE PATCH OPTIONS'.split(' '));
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const COUNTS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
-/** @param service label of every metric: order, payment, stock, webhooks, or local for all of them */
-export function collectMetrics(service: string, version: string): Metrics {
+/**
+ * @param service label of every metric: order, payment, stock, webhooks, or local for all of them
+ * @param exemplars in OpenMetrics' format, with the traces of some requests
+ */
+export function collectMetrics(service: string, version: string, exemplars = false): Metrics {
   const registry = new Registry();
+  if (exemplars) registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never); // its type is of a default
   const registers = [registry];
   registry.setDefaultLabels({ service });
   collectDefaultMetrics({ register: registry });
@@ -34,6 +45,7 @@ export function collectMetrics(service: string, version: string): Metrics {
     labelNames: ['method', 'route', 'status'] as const,
     buckets: SECONDS,
     registers,
+    enableExemplars: exemplars,
   });
   const problems = new Counter({
     name: 'kassa_problems_total',
@@ -54,8 +66,12 @@ export function collectMetrics(service: string, version: string): Metrics {
   return {
     registry,
     meter: storeMeter(registers),
-    requested(method, route, status, ms, code) {
-      requests.observe({ method, route, status }, ms / 1000);
+    requested(method, route, status, ms, code, trace_id) {
+      const labels = { method, route, status };
+      const value = ms / 1000;
+      const exemplar = trace_id === undefined ? {} : { exemplarLabels: { trace_id } as object };
+      if (exemplars) requests.observe({ labels, value, ...exemplar });
+      else requests.observe(labels, value);
       if (code !== undefined) problems.inc({ code });
     },
     async scrape(c, gauges) {

@@ -18,6 +18,7 @@ import { problem, RequestError } from './problem.ts';
 import { codeOf, logRequests } from './request-log.ts';
 import { FIXED_HEADERS, STREAM_TYPE } from './response-text.ts';
 import { on, routeName, withoutId } from './route.ts';
+import type { traceRequest } from './tracing.ts';
 
 export interface ServeOptions {
   /** Logs every request, not only failures. */
@@ -26,6 +27,8 @@ export interface ServeOptions {
   separate_metrics?: boolean;
   /** Allowed names of hosts, as `admission` takes them; any if it is not set. */
   hosts?: readonly string[];
+  /** Begins the trace of a request, if there are traces. */
+  tracing?: typeof traceRequest | undefined;
   /** Origins whose pages may call /v1, as `cors` takes them; none if it is not set. */
   origins?: readonly string[];
 }
@@ -87,7 +90,11 @@ export function serveRoutes(
     const routeOf = routeNames(router);
     const finish = (request: Incoming, response: Response, exchange: Exchange, ms: number) => {
       const route = exchange.route ?? routeOf(request.url);
-      metrics.requested(collectable(request.method), route, response.status, ms, codeOf(exchange));
+      const code = codeOf(exchange);
+      const { trace } = exchange;
+      const { status } = response;
+      metrics.requested(collectable(request.method), route, status, ms, code, trace?.trace_id);
+      trace?.end(request.method, route, status, exchange.request_id, code);
       logRequest(request, response, exchange, route, ms);
       return { response, request_id: exchange.request_id, last: draining };
     };
@@ -95,7 +102,9 @@ export function serveRoutes(
       async answer(request, body, whenGone) {
         in_flight++;
         const begun_at = performance.now();
-        const exchange: Exchange = { request_id: requestIdOf(request.headers), body, whenGone };
+        const trace = options.tracing?.(request);
+        const request_id = requestIdOf(request.headers);
+        const exchange: Exchange = { request_id, body, whenGone, trace };
         try {
           const response = await route(router, request, exchange, admit);
           pages.share(request, response);

@@ -105,10 +105,11 @@ function halfDone(rows: number, cause: unknown): Failure {
 
 /** Renders the answer inside the transaction, since its bytes are recorded there. */
 function answering(c: Context<Env>, command: Command, form: Form = PATHS): Command<Answer> {
-  const { request_id } = c.env;
+  const { request_id, trace } = c.env;
   return {
     ...command,
     request_id,
+    trace,
     decide(rows): Decision<Answer> {
       const decision = command.decide(rows);
       if ('lock' in decision) return decision;

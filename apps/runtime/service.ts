@@ -15,6 +15,7 @@ import { openLog } from './log.ts';
 import { oneASecond } from './log-rate.ts';
 import { stop, stopOnSignal } from './shutdown.ts';
 import { describeStore } from './store-url.ts';
+import { startTraces, type Traces } from './traces.ts';
 import { type Config, LEVELS, variables } from './variables.ts';
 
 /** The routes of a service, in parts that are served together. */
@@ -31,6 +32,7 @@ export interface Opened {
   store: Store;
   metrics: Metrics;
   log: Log;
+  traces: Traces;
 }
 
 /** Starts what a service does beside its calls; the result stops it. */
@@ -57,13 +59,14 @@ export function startService(
     ]);
     const { DATABASE_URL = '' } = config;
     const opened = open(name, config, DATABASE_URL, { [name]: routes });
-    const { server, store } = opened;
+    const { server, store, traces } = opened;
     const ports = listen && listenOn(listen, config, server);
     if (listen) announce(name, config, DATABASE_URL);
     const end = begin(opened, config);
     stopOnSignal(async () => {
       const ended = end();
       await stop(config, server, store, ports, ended);
+      await traces.stop();
     });
     return listen ? undefined : { fetch: server.fetch };
   } catch (error) {
@@ -97,7 +100,8 @@ export function open(
   const log_all = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
   const log = log_requests ? log_all : oneASecond(log_all);
-  const metrics = collectMetrics(name, config.VERSION);
+  const traces = startTraces(name, config);
+  const metrics = collectMetrics(name, config.VERSION, traces.request !== undefined);
   const { meter } = metrics;
   const roles = Object.keys(parts) as Name[];
   const store = openStore({
@@ -117,12 +121,13 @@ export function open(
     log,
     {
       log_requests,
+      tracing: traces.request,
       separate_metrics: hasMetricsPort(config),
       hosts: hostsOf(config),
       origins: config.CORS_ORIGINS ?? [],
     },
   );
-  return { server, store, metrics, log };
+  return { server, store, metrics, log, traces };
 }
 
 /** HOST is always an allowed name. */

@@ -6,6 +6,10 @@ import { origins } from './origins.ts';
 import { storeUrl } from './store-url.ts';
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+const SAMPLERS = [
+  ...(['always_on', 'always_off', 'traceidratio'] as const),
+  ...(['parentbased_always_on', 'parentbased_always_off', 'parentbased_traceidratio'] as const),
+] as const;
 export const FORMATS = ['auto', 'json', 'pretty'] as const;
 
 const whole = (low: number, high: number) => {
@@ -111,6 +115,20 @@ export const variables = z.object({
     'from not ready to closing the port: as long as load balancers take to react',
   ),
   DRAIN_MS: integer(1200, 600_000, 20_000).describe('for calls in flight at a stop'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z
+    .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
+    .optional()
+    .describe('collector to which traces are sent, by OTLP over HTTP; without it there are none'),
+  OTEL_TRACES_SAMPLER: oneOf(SAMPLERS, 'parentbased_always_on').describe(
+    'which requests are traced',
+  ),
+  OTEL_TRACES_SAMPLER_ARG: z
+    .string()
+    .regex(/^(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)$/, 'must be a number from 0 to 1')
+    .transform(Number)
+    .default(1)
+    .describe('the share of requests that a sampler with a ratio takes'),
+  OTEL_SDK_DISABLED: oneOf(['true', 'false'], 'false').describe('true: no traces in any case'),
   VERSION: z
     .string()
     .regex(/^[\w.+-]{1,64}$/, 'must be a version')

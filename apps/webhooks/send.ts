@@ -4,6 +4,7 @@ import https from 'node:https';
 import { Webhook } from 'standardwebhooks';
 import type { Secret } from '../../db/webhooks/endpoints.ts';
 import manifest from '../../package.json' with { type: 'json' };
+import { traceSending } from '../http/tracing.ts';
 import { lookupFor, type Networks, refusalOf } from './target.ts';
 
 interface Message {
@@ -47,7 +48,7 @@ export function senderTo(
   networks: Networks,
   connections: number,
 ): Sender {
-  const { protocol } = new URL(url);
+  const { protocol, hostname } = new URL(url);
   const { request, Agent } = protocol === 'https:' ? https : http;
   const agent = new Agent({ keepAlive: true, maxSockets: connections, timeout: IDLE_MS });
   const lookup = lookupFor(protocol, networks);
@@ -64,6 +65,7 @@ export function senderTo(
     async send({ id, payload }, signal) {
       const refused = refusalOf(url, networks);
       if (refused) return { error: `the URL ${refused}` };
+      const traced = traceSending(traceparentIn(payload), hostname);
       const now = new Date();
       const headers = {
         'content-type': 'application/json',
@@ -72,6 +74,7 @@ export function senderTo(
         'webhook-id': id,
         'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
         'webhook-signature': signaturesOf(id, now, payload),
+        ...(traced.traceparent && { traceparent: traced.traceparent }),
       };
       const ended = new AbortController();
       const end = () => ended.abort();
@@ -89,11 +92,16 @@ export function senderTo(
       });
       clearTimeout(timer);
       signal.removeEventListener('abort', end);
+      traced.end(typeof sent === 'string' ? undefined : sent.error);
       return sent;
     },
     close: () => agent.destroy(),
   };
 }
+
+/** Of the call that the event tells of. */
+const traceparentIn = (payload: string): string | undefined =>
+  payload.includes('"traceparent"') ? JSON.parse(payload).traceparent : undefined;
 
 /** A small rest is read, so that the connection can be used again. */
 const REST_MAX_BYTES = 16 * 1024;

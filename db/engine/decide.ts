@@ -58,7 +58,7 @@ function decide(
     const decision = command.decide(rows);
     if ('lock' in decision) return { lock: mergeKeys(keys, decision.lock) };
     const { outcome: answer, changes } = decision;
-    if (changes) rows.apply(changes, command.request_id);
+    if (changes) rows.apply(changes, command);
     if (operation) recorded.record(operation, answer);
     const wrote = changes !== undefined || operation !== undefined;
     return { answer, replayed: false, wrote };

@@ -174,7 +174,9 @@ class GroupCommit implements Engine {
       if (ready.length === 0) return;
       if (!lane.takes(ready.length)) continue;
       const batch = ready.splice(0, batchLength(ready, this.#limits));
-      this.#use.meter.batchTaken(batch.length, this.#clock.now() - (batch[0]?.arrived_at ?? 0));
+      const now = this.#clock.now();
+      this.#use.meter.batchTaken(batch.length, now - (batch[0]?.arrived_at ?? 0));
+      for (const { command, arrived_at } of batch) command.trace?.taken(now - arrived_at);
       void lane.run(batch);
     }
   }

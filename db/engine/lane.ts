@@ -9,16 +9,18 @@ import {
   isUnmigrated,
   notMigrated,
 } from '../failure.ts';
+import type { TransactionTrace } from '../trace.ts';
+import { answerAll, rejectAll } from './answer-all.ts';
 import { splitBlocked } from './blocked.ts';
 import { FifoLock } from './fifo-lock.ts';
-import { resolveInDoubt, type SettlingLane } from './in-doubt.ts';
+import { type Resolved, resolveInDoubt, type SettlingLane } from './in-doubt.ts';
 import { LaneConnection, type LaneConnectionDependencies } from './lane-connection.ts';
 import { failureOf, LaneTrouble } from './lane-trouble.ts';
 import type { EngineLimits } from './limits.ts';
 import type { RowName } from './row-name.ts';
 import { LaneStream } from './stream.ts';
-import { type Attempt, transact } from './transaction.ts';
-import { type Entry, expire, lastDeadline, type Result } from './work.ts';
+import { type Attempt, boundsOf, transact } from './transaction.ts';
+import { type Entry, expire, lastDeadline, traceOf } from './work.ts';
 
 export interface LaneDependencies extends LaneConnectionDependencies {
   /** Takes commands that need other rows locked, to the head of the queue. */
@@ -122,20 +124,20 @@ export class Lane {
       entries = this.#inTime(entries, trouble);
       if (entries.length === 0) return release();
 
-      const attempt = await this.#attempt(entries, release);
+      const traced = traceOf(entries, tries + 1);
+      const attempt = await this.#attempt(entries, release, traced);
       if (!attempt) {
+        traced?.end('not_begun');
         trouble = this.trouble ?? failureOf(undefined);
         if (this.#connection.away) return rejectAll(entries, trouble);
         continue;
       }
-      const end =
-        attempt.end === 'ambiguous'
-          ? await resolveInDoubt(this.#settling, attempt, entries)
-          : attempt;
+      const end = await this.#settled(attempt, entries, traced);
+      traced?.end(end?.end ?? 'unknown', 'error' in attempt ? codeOf(attempt.error) : undefined);
       if (!end) return;
       if (end.end === 'committed') {
         this.#trouble.clear();
-        return this.#answer(entries, end.results, tries + 1);
+        return answerAll(this.#deps, entries, end.results, tries + 1);
       }
       if (end.end === 'blocked') return this.#splitBlocked(entries, end.error);
       if (isUnmigrated(end.error) || isFull(end.error)) return this.#refuse(entries, end.error);
@@ -157,22 +159,32 @@ export class Lane {
   }
 
   /** @returns undefined if there is no connection. By then the lock is released in any case */
-  #attempt(entries: Entry[], release: () => void): Promise<Attempt | undefined> {
+  #attempt(
+    entries: Entry[],
+    release: () => void,
+    traced: TransactionTrace | undefined,
+  ): Promise<Attempt | undefined> {
     return this.#connection
       .use(async (connection) => {
         const { clock, meter } = this.#deps;
+        const measured = (name: 'lock' | 'commit', ms: number) => {
+          meter.roundTrip(name, ms);
+          traced?.roundTrip(name, ms);
+        };
         const begun_at = clock.now();
         let sent_at = 0;
         const commitSent = () => {
           sent_at = clock.now();
-          meter.roundTrip('lock', sent_at - begun_at);
+          measured('lock', sent_at - begun_at);
           this.#committing = entries;
           release();
         };
-        const bounds = this.#bounds(lastDeadline(entries) - begun_at);
+        const left_ms = lastDeadline(entries) - begun_at;
+        const bounds = boundsOf(this.#limits, this.#commit_ms, left_ms);
         const attempt = await transact(connection, entries, this.#stream, bounds, commitSent);
         if (this.#committing === entries) this.#committing = [];
-        if (sent_at > 0) meter.roundTrip('commit', clock.now() - sent_at);
+        if (sent_at > 0) measured('commit', clock.now() - sent_at);
+        else traced?.roundTrip('lock', clock.now() - begun_at);
         if ('error' in attempt && attempt.end !== 'ambiguous' && isRetried(attempt.error)) {
           this.#trouble.note('debug', 'batch_retried', attempt.error, entries.length);
           meter.retried(codeOf(attempt.error));
@@ -182,28 +194,17 @@ export class Lane {
       .finally(release);
   }
 
-  #bounds(left_ms: number) {
-    return {
-      begin_ms: this.#limits.response_timeout_ms,
-      // A server that still serves answers by the statement timeout, if only with an error.
-      lock_ms: Math.min(this.#commit_ms, Math.max(ATTEMPT_MIN_MS, left_ms)),
-      commit_ms: this.#commit_ms,
-      row_ms: this.#limits.lock_timeout_ms,
-      rows_max: this.#limits.batch_rows_max,
-    };
-  }
-
-  #answer(entries: readonly Entry[], results: readonly Result[], attempt: number): void {
-    const again: Entry[] = [];
-    for (const [i, entry] of entries.entries()) {
-      const result = results[i];
-      if (!result) entry.reject(new Failure('internal', 'a command got no result'));
-      else if ('answer' in result) entry.resolve({ ...result, batch: entries.length, attempt });
-      else if ('failure' in result) entry.reject(result.failure);
-      else if ('held' in result) this.#deps.setAside(entry, result.held);
-      else again.push(Object.assign(entry, 'lock' in result ? { keys: result.lock } : result));
-    }
-    if (again.length > 0) this.#deps.putBack(again);
+  /** @returns undefined if it stays unknown how the transaction ended */
+  async #settled(
+    attempt: Attempt,
+    entries: readonly Entry[],
+    traced: TransactionTrace | undefined,
+  ): Promise<Resolved | undefined> {
+    if (attempt.end !== 'ambiguous') return attempt;
+    const begun_at = this.#deps.clock.now();
+    const end = await resolveInDoubt(this.#settling, attempt, entries);
+    traced?.roundTrip('settle', this.#deps.clock.now() - begun_at);
+    return end;
   }
 
   /** Commands that cannot have caused the wait go on at once. */
@@ -242,11 +243,4 @@ const UNDER_WAY_MAX = 2;
 const FAULTS_MAX = 4;
 const FAULTS_MAX_ALONE = 20;
 
-/** Every attempt has this long, so that an imminent deadline does not look like a silent store. */
-const ATTEMPT_MIN_MS = 250;
-
 const isRetried = (error: unknown): boolean => isTransient(error) && !isFull(error);
-
-function rejectAll(entries: readonly Entry[], failure: Failure): void {
-  for (const entry of entries) entry.reject(failure);
-}

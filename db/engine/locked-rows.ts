@@ -2,6 +2,7 @@
 import type postgres from 'postgres';
 import {
   type Changes,
+  type Command,
   type CreditMovement,
   type Item,
   type Keys,
@@ -46,6 +47,8 @@ import {
 
 type RowMap<T> = Map<string, TrackedRow<T>>;
 type Dated = { changed_at: number | null };
+
+type Origin = Partial<Pick<Command, 'request_id' | 'trace'>>;
 
 export class LockedRows implements Rows {
   readonly #rows = {
@@ -148,7 +151,7 @@ export class LockedRows implements Rows {
    * Applies all changes of a decision. @throws Failure internal if one is invalid; applies none
    * then
    */
-  apply(changes: Changes, request_id?: string): void {
+  apply(changes: Changes, { request_id, trace }: Origin = {}): void {
     const { orders, users, items } = this.#rows;
     assertAmounts(changes);
     const events = changes.events ?? eventsOf(this.#before, changes, this.now_us);
@@ -161,6 +164,7 @@ export class LockedRows implements Rows {
       locked(orders, 'a locked order', id).now = undefined;
     for (const event of events) {
       if (request_id !== undefined) event.request_id = request_id;
+      if (trace) event.traceparent = trace.traceparent;
       const text = JSON.stringify(event);
       this.#events.push(text);
       this.events_bytes += text.length;

@@ -8,6 +8,7 @@ import { askTime, GATED_ROW_MS, limitLockWaits, takeGate } from '../connection/d
 import { lostConnection } from '../connection/link.ts';
 import { codeOf, Failure, isCertainAbort, isLockTimeout, leavesSession } from '../failure.ts';
 import { decideAll, LINES_ALONE_MAX, type Locked } from './decide.ts';
+import type { EngineLimits } from './limits.ts';
 import { LockedRows } from './locked-rows.ts';
 import { RecordedAnswers, readRecorded } from './recorded-answers.ts';
 import { type RowName, TABLES } from './row-name.ts';
@@ -39,6 +40,23 @@ export interface Bounds {
   /** Rows locked and lines read; a single command may need more. */
   rows_max: number;
 }
+
+/** Every attempt has this long, so that an imminent deadline does not look like a silent store. */
+const ATTEMPT_MIN_MS = 250;
+
+/** @param commit_ms for one round trip @param left_ms until the last deadline of the batch */
+export const boundsOf = (
+  limits: Pick<EngineLimits, 'response_timeout_ms' | 'lock_timeout_ms' | 'batch_rows_max'>,
+  commit_ms: number,
+  left_ms: number,
+): Bounds => ({
+  begin_ms: limits.response_timeout_ms,
+  // A server that still serves answers by the statement timeout, if only with an error.
+  lock_ms: Math.min(commit_ms, Math.max(ATTEMPT_MIN_MS, left_ms)),
+  commit_ms,
+  row_ms: limits.lock_timeout_ms,
+  rows_max: limits.batch_rows_max,
+});
 
 /**
  * Runs the batch in one serializable transaction. Writes its row of the log with the effects, so

@@ -1,6 +1,7 @@
 /** A command on its way through the engine, and the result that a transaction gives it. */
 import type { Answer, Command, Keys, Operation, Submitted } from '../command.ts';
 import { Failure } from '../failure.ts';
+import type { TransactionTrace } from '../trace.ts';
 import type { RowName } from './row-name.ts';
 
 /** What a transaction needs of a command. */
@@ -41,6 +42,14 @@ export type Result =
 export function expire(entry: Entry, trouble: Failure | undefined): void {
   const untried = 'waited in the queue past the deadline; nothing was tried';
   entry.reject(trouble ?? new Failure('overloaded', untried));
+}
+
+/** Begins the span of an attempt, if a request of these commands is traced. */
+export function traceOf(entries: readonly Entry[], attempt: number): TransactionTrace | undefined {
+  const first = entries.find(({ command }) => command.trace)?.command.trace;
+  if (!first) return undefined;
+  const traces = entries.flatMap(({ command }) => command.trace ?? []);
+  return first.transaction(traces, entries.length, attempt);
 }
 
 export const lastDeadline = (entries: readonly Entry[]): number =>

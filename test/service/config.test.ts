@@ -45,7 +45,9 @@ test('an empty environment gives every default', () => {
   const config = readConfig({});
   expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 8000, BATCH_INIT: 'off', LANES: 1 });
   expect(Object.keys(config).sort()).toEqual(
-    names.filter((name) => !/^(?:DATABASE_|METRICS_PORT$|CORS_ORIGINS$)/.test(name)).sort(),
+    names
+      .filter((name) => !/^(?:DATABASE_|METRICS_PORT$|CORS_ORIGINS$|OTEL_EXPORTER_)/.test(name))
+      .sort(),
   );
 });
 
@@ -78,7 +80,7 @@ test('every variable has a description, and times have their unit in the name', 
   for (const name of names) expect(variables.shape[name].description).toMatch(/^\S.{8,}/);
   expect(names.filter((name) => /(TIMEOUT|DEADLINE|DRAIN)$/.test(name))).toEqual([]);
   expect(numbers.length).toBeGreaterThan(8);
-  expect(choices.length).toBe(3);
+  expect(choices.length).toBe(5);
 });
 
 test.each(numbers)('$name accepts $low to $high only', ({ name, low, high, otherwise }) => {
@@ -100,7 +102,7 @@ test.each(numbers)('$name accepts $low to $high only', ({ name, low, high, other
 test.each(choices)('$name is one of its words', ({ name, values, otherwise }) => {
   for (const value of values) expect(readConfig({ [name]: String(value) })[name]).toBe(value);
   const said = `${name} must be one of ${values.join(', ')}`;
-  for (const value of ['loud', 'ON', 'true', ' ']) {
+  for (const value of ['loud', 'ON', 'TRUE', ' ']) {
     expect(complaintAbout({ [name]: value })).toContain(said);
   }
   expect(values).toContain(otherwise as string);
@@ -160,6 +162,18 @@ const wrong: [environment: Record<string, string>, said: string][] = [
   [{ DATABASE_CERT_FILE: '/nowhere' }, 'DATABASE_CERT_FILE is set without DATABASE_KEY_FILE'],
   [{ DATABASE_PASSWORD_FILE: '/nowhere' }, 'DATABASE_PASSWORD_FILE /nowhere cannot be read'],
   [{ HOST: 'a host' }, 'HOST must be a host name'],
+  ...['10.0.0.1', '10.0.0.0/33', '10.0.0.0/8, ::1/128', 'private', '10.0.0.0/8,'].map(
+    (text): [Record<string, string>, string] => [
+      { WEBHOOK_NETWORKS: text },
+      'WEBHOOK_NETWORKS must be networks with commas, such as 10.1.0.0/16,fd00::/8',
+    ],
+  ),
+  ...['collector:4318', 'grpc://collector:4317', '/v1/traces'].map(
+    (text): [Record<string, string>, string] => [
+      { OTEL_EXPORTER_OTLP_ENDPOINT: text },
+      'OTEL_EXPORTER_OTLP_ENDPOINT must be an http or https URL',
+    ],
+  ),
 ];
 test.each(wrong)('%j is refused with one sentence, without the password', (environment, said) => {
   const DATABASE_URL = 'postgres://kassa:secret@db/kassa';

@@ -84,6 +84,10 @@ const eventOf = <T extends EventType>(type: T) =>
     type: z.literal(type),
     created_at: WHEN,
     request_id: z.string().optional().describe('The x-request-id of the call.'),
+    traceparent: z
+      .string()
+      .optional()
+      .describe('The trace of the call, if it was traced (W3C Trace Context).'),
     cursor,
     data: DATA[type],
   });

@@ -85,7 +85,7 @@ export default {
       'http',
       '^apps/http/',
       ['^apps/(http|contract)/', '^db/', '^package\\.json$', '^(node:)?(buffer|crypto|http)$'],
-      'hono|prom-client|zod',
+      '@opentelemetry/api|hono|prom-client|zod',
     ),
     never('runtime-below-services', '^apps/(runtime|http)/', `^apps/(cli|${SERVICE})/`),
     never('http-below-runtime', '^apps/http/', '^apps/runtime/'),

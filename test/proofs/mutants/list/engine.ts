@@ -65,7 +65,7 @@ export const engineMutants = [
     'rows of answered commands count for ever':
       'group-commit.ts: .finally(() => (this.#rows [--= rows-]{+= this.#rows+}))',
     'a batch does not see its own effects':
-      'decide.ts: if (changes) {+queueMicrotask(() => +}rows.apply(changes, command.request_id){+)+};',
+      'decide.ts: if (changes) {+queueMicrotask(() => +}rows.apply(changes, command){+)+};',
     'a lost commit is settled at another place':
       'in-doubt.ts: [writeTombstone(sql, [-place-]{+{ ...place, position: place.position + 1 }+})]',
   }),
@@ -169,8 +169,8 @@ export const engineMutants = [
   }),
   ...killedBy(['requeue', ...engine], {
     'a command goes back to the queue without its new keys':
-      "lane.ts: [-'lock' in result ? { keys: result.lock } : -]result",
+      "answer-all.ts: [-'lock' in result ? { keys: result.lock } : -]result",
     'commands that must run again are lost':
-      'lane.ts: [-if (again.length > 0) this.#deps.putBack(again);-]',
+      'answer-all.ts: [-if (again.length > 0) lane.putBack(again);-]',
   }),
 ];

@@ -5,7 +5,7 @@ export const storeMutants = [
   ...killedBy(['hosts'], {
     'a silent host delays the next one': 'connect.ts: const NEXT_HOST_MS = [-500-]{+1e8+};',
     'a frozen server has until the deadline to lock rows':
-      'lane.ts: lock_ms: Math.min([-this.#commit_ms-]{+1e9+}, ',
+      'transaction.ts: lock_ms: Math.min([-commit_ms-]{+1e9+}, ',
   }),
   ...killedBy(['tls'], {
     'any issuer is trusted': 'tls.ts: rejectUnauthorized: [-tls.verify_issuer-]{+false+}',
