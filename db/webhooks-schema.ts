@@ -10,9 +10,10 @@ const int8 = () => bigint({ mode: 'number' });
 /**
  * Endpoints that events are sent to. `types` is a list of types with commas, null for all. `cursor`
  * is behind the last event that was delivered or stored in `webhook_deliveries`. `version` grows with
- * each change by a call, so that the worker notices; that of a new endpoint is the time. The worker whose `lease_worker` this is may send
- * to the endpoint until `lease_until`. `reason` says why the endpoint is disabled, if no call has
- * disabled it. Those whose state is `deleted` are about to be removed. Times in seconds since 1970.
+ * each change by a call, so that the worker notices; that of a new endpoint is the time. `round` counts
+ * what workers have written. The worker whose lease has the id `lease_id` may send to the endpoint
+ * until `lease_until`. `reason` says why Kassa has disabled the endpoint. Those whose state is
+ * `deleted` are about to be removed. Times are in seconds since 1970.
  */
 export const webhooks = pgTable(
   'webhooks',
@@ -25,9 +26,10 @@ export const webhooks = pgTable(
     reason: text(),
     cursor: text().notNull(),
     version: int8().notNull(),
+    round: int8().notNull().default(0),
     failing_since_s: int8(),
     created_s: int8().notNull(),
-    lease_worker: text(),
+    lease_id: text(),
     lease_until: timestamp({ withTimezone: true }),
   },
   (t) => [check('webhooks_state', sql`${t.state} in ('enabled', 'disabled', 'deleted')`)],

@@ -31,9 +31,10 @@ CREATE TABLE IF NOT EXISTS "webhooks" (
 	"reason" text,
 	"cursor" text NOT NULL,
 	"version" bigint NOT NULL,
+	"round" bigint DEFAULT 0 NOT NULL,
 	"failing_since_s" bigint,
 	"created_s" bigint NOT NULL,
-	"lease_worker" text,
+	"lease_id" text,
 	"lease_until" timestamp with time zone,
-	CONSTRAINT "webhooks_state" CHECK ("webhooks"."state" in ('enabled', 'disabled', 'deleted'))
+	CONSTRAINT "webhooks_state" CHECK ("state" in ('enabled', 'disabled', 'deleted'))
 );

@@ -56,7 +56,7 @@ export interface Call {
   refusals: readonly (Refusal | RequestCode | 'cursor_expired' | 'webhook_not_found')[];
   /**
    * True: it takes an idempotency key, and its answer is recorded. `repeatable`: it changes
-   * something, but takes no key, since doing it twice is as good as once.
+   * something, but takes no key, since doing it twice does no harm.
    */
   writes: boolean | 'repeatable';
 }

@@ -3,37 +3,41 @@
  * waited and are due, and the next ones of the log; then it writes how they ended, and only that
  * moves the cursor. A worker that dies in a round delivers its events again.
  */
-
 import type { Event } from '../../db/command.ts';
 import { type Cursor, formatCursor } from '../../db/reads/cursor.ts';
-import type { LoggedEvent } from '../../db/reads/events.ts';
 import type { Store } from '../../db/store.ts';
 import type { Lease, Leased, Waiting } from '../../db/webhooks/leases.ts';
 import type { Hold } from './hold.ts';
 import { pause } from './pause.ts';
-import { byKey, due, keyOf, probe } from './plan.ts';
+import { due, isTimeToProbe, keyOf, nextDue, probe } from './plan.ts';
 import { roundOf, type Sending } from './round.ts';
 import type { Sender, Sent } from './send.ts';
+import { type Report, Sendings } from './sendings.ts';
 import { sentOf } from './show.ts';
 
-/** Events of the log in one round. */
+/** Events of the log in one round, and the bytes of their texts. */
 const PAGE = 100;
+const PAGE_MAX_BYTES = 256 * 1024;
 /** Events that wait, for one endpoint: while there are as many, the log waits. */
 const WAITING_MAX = 1000;
-/** Events under way to one endpoint. Those of one order never overlap. */
-export const CONNECTIONS = 16;
 /** How long a round waits for the first event. */
 const IDLE_MS = 5000;
-/** Failures in a row after which the receiver counts as away. */
-const AWAY_AFTER = 5;
-/** Before it looks again whether there is room. */
+/** The same while requests of an earlier round are under way. */
+const LATE_MS = 250;
+/** While nothing can be sent: before it looks again, and how often it looks at the log. */
 const FULL_MS = 1000;
-const PEEK_EVERY_S = 10;
+const PEEK_EVERY_S = 60;
 /** A cursor is as old as the last event at most, or this. */
 const CURSOR_EVERY_S = 600;
 
-/** What became of each request, for the metrics. */
-export type Report = (outcome: 'delivered' | 'failed' | 'gone' | 'given_up', type: string) => void;
+interface Dependencies {
+  store: Pick<Store, 'events' | 'webhooks'>;
+  sender: Sender;
+  report: Report;
+  hold: Hold;
+  /** Aborted when the worker stops: what is under way ends, and nothing more begins. */
+  stopping: AbortSignal;
+}
 
 /** What a round reads of the log. */
 interface Page {
@@ -42,116 +46,143 @@ interface Page {
 }
 
 export class Courier {
-  readonly lease: Lease;
-  readonly #store: Pick<Store, 'events' | 'webhooks'>;
-  readonly #sender: Sender;
+  readonly #store: Dependencies['store'];
   readonly #report: Report;
   readonly #hold: Hold;
-  /** Aborted when the worker stops: what is under way ends, and nothing more begins. */
   readonly #stopping: AbortSignal;
-  /** Either of both. */
+  /** The lease is lost, or the worker stops. */
   readonly #ended: AbortSignal;
+  readonly #lease: Lease;
+  readonly #sendings: Sendings;
   readonly #matches: (event: Event) => boolean;
   readonly #clock: () => number;
   #waiting: readonly Waiting[];
   #last_seq: number;
+  #has_dead: boolean;
   #cursor: Cursor;
+  #round: number;
   #written_s: number;
   #peeked_s = 0;
-  /** The receiver has asked for no request before. */
-  #not_before_s = 0;
   #failing_since_s: number | null;
-  #failures = 0;
-  /** The time of the first event that is neither delivered nor put aside, in µs since 1970. */
+  /** It has gone on from the stored cursor. */
+  moved = false;
+  /** The time of the first event that is neither delivered nor waits, in µs since 1970. */
   oldest_us: number | undefined;
 
-  constructor(
-    store: Pick<Store, 'events' | 'webhooks'>,
-    leased: Leased,
-    cursor: Cursor,
-    sender: Sender,
-    report: Report,
-    hold: Hold,
-    stopping: AbortSignal,
-  ) {
+  constructor(leased: Leased, cursor: Cursor, { store, sender, ...deps }: Dependencies) {
+    const began_at = performance.now();
+    this.#clock = () => leased.now_s + Math.floor((performance.now() - began_at) / 1000);
     this.#store = store;
-    this.#sender = sender;
-    this.#report = report;
-    this.#hold = hold;
-    this.#stopping = stopping;
-    this.#ended = AbortSignal.any([hold.signal, stopping]);
-    this.lease = leased.lease;
+    this.#report = deps.report;
+    this.#hold = deps.hold;
+    this.#stopping = deps.stopping;
+    this.#ended = AbortSignal.any([deps.hold.signal, deps.stopping]);
+    this.#sendings = new Sendings(sender, deps.hold, deps.stopping, deps.report, this.#clock);
+    this.#lease = leased.lease;
     const types = leased.types === null ? undefined : new Set(leased.types.split(','));
     this.#matches = ({ type }) => types === undefined || types.has(type);
     this.#waiting = leased.waiting;
     this.#last_seq = leased.waiting.at(-1)?.seq ?? 0;
+    this.#has_dead = leased.has_dead;
     this.#cursor = cursor;
+    this.#round = leased.round;
     this.#failing_since_s = leased.failing_since_s;
-    const began_at = performance.now();
-    this.#clock = () => leased.now_s + Math.floor((performance.now() - began_at) / 1000);
     this.#written_s = leased.now_s;
   }
 
   /** Until the lease is lost, the worker stops, or the endpoint is disabled. */
   async run(): Promise<void> {
-    while (!this.#ends) {
-      if (this.#failing_since_s !== null) this.#failures = 0;
-      const retried = await this.#retries();
-      const page = await this.#read(retried.length > 0);
-      if (this.#hold.over) return;
-      if (retried.length === 0 && page.fresh.length === 0) {
-        this.#cursor = page.cursor;
-        if (this.#clock() < this.#written_s + CURSOR_EVERY_S) continue;
-      }
-      const sendings = [...retried, ...page.fresh];
-      const outcomes = await this.#sendAll(sendings);
-      if (this.#hold.over || (this.#ends && outcomes.size === 0)) return;
-      if (!(await this.#finish(page, sendings, outcomes))) return;
+    try {
+      while (!this.#ends && (await this.#goRound()));
+    } finally {
+      await this.#sendings.end();
     }
+  }
+
+  /** @returns whether to go on */
+  async #goRound(): Promise<boolean> {
+    if (this.#failing_since_s !== null) this.#sendings.failing_keys.clear();
+    const ended = this.#sendings.takeEnded();
+    const probes = this.#probes();
+    const retried = await this.#retries(ended, probes);
+    const page = await this.#read(retried.length > 0, probes);
+    if (this.#hold.over) return false;
+    if (retried.length === 0 && page.fresh.length === 0) {
+      this.#cursor = page.cursor;
+      if (this.#clock() < this.#written_s + CURSOR_EVERY_S) return true;
+    }
+    const blocked = new Set([...this.#waiting, ...retried].map(({ key }) => key));
+    const free = page.fresh.filter(({ key }) => !blocked.has(key));
+    const outcomes = await this.#sendings.sendAll(retried, free, ended);
+    if (this.#hold.over || (this.#ends && outcomes.size === 0)) return false;
+    return await this.#finish(page, [...retried, ...page.fresh], outcomes);
   }
 
   get #ends(): boolean {
     return this.#hold.over || this.#stopping.aborted || this.#store.events.released;
   }
 
-  async #retries(): Promise<Sending[]> {
+  /** While the receiver is away, whether to send now; otherwise undefined. */
+  #probes(): boolean | undefined {
+    if (this.#failing_since_s === null) return undefined;
+    const { last_s, not_before_s } = this.#sendings;
     const now_s = this.#clock();
-    const since_s = this.#failing_since_s;
+    const is_asked = probe(this.#waiting)?.next_s === 0 && now_s > last_s;
+    return is_asked || isTimeToProbe(last_s, this.#failing_since_s, now_s, not_before_s);
+  }
+
+  /** Of those that wait: the due ones, and those whose requests have ended since the last round. */
+  async #retries(ended: ReadonlyMap<string, Sent>, probes?: boolean): Promise<Sending[]> {
+    const over = this.#waiting.filter(({ event_id }) => ended.has(event_id));
+    const stored = over.map((one) => ({ ...one, payload: '', stored: true }));
+    const { late_keys } = this.#sendings;
+    const idle = this.#waiting.filter(({ key }) => !late_keys.has(key));
+    const rest = idle.filter(({ key }) => !over.some((one) => one.key === key));
     const chosen =
-      since_s === null
-        ? due(this.#waiting, now_s).flat()
-        : probe(this.#waiting, since_s, now_s, this.#not_before_s);
-    if (chosen.length === 0) return [];
-    const some = chosen.slice(0, PAGE);
-    const payloads = await this.#store.webhooks.leases.payloads(
-      this.lease,
-      some.map(({ event_id }) => event_id),
-    );
-    return some.flatMap((one) => {
+      probes === undefined
+        ? due(rest, this.#clock()).flat().slice(0, PAGE)
+        : [probes ? probe(rest) : undefined].filter((one) => one !== undefined);
+    if (chosen.length === 0) return stored;
+    const ids = chosen.map(({ event_id }) => event_id);
+    const { leases } = this.#store.webhooks;
+    const payloads = await leases.payloads(this.#lease, ids, PAGE_MAX_BYTES);
+    const found = chosen.flatMap((one) => {
       const payload = payloads.get(one.event_id);
       return payload === undefined ? [] : [{ ...one, payload, stored: true }];
     });
+    return [...stored, ...found];
   }
 
   /** The next events of the log, unless too many wait already. */
-  async #read(busy: boolean): Promise<Page> {
-    const probes = this.#failing_since_s !== null && this.#waiting.length > 0;
-    const full = probes || this.#waiting.length > WAITING_MAX - PAGE;
-    if (full) {
+  async #read(busy: boolean, probes: boolean | undefined): Promise<Page> {
+    const full = this.#waiting.length > WAITING_MAX - PAGE;
+    if (full || probes === false) {
       if (!busy) await pause(FULL_MS, this.#ended);
       return { fresh: [], cursor: await this.#peek() };
     }
-    const firsts = byKey(this.#waiting).flatMap(([first]) => first?.next_s ?? []);
-    const next_s = firsts.reduce((least, one) => Math.min(least, one), Infinity);
-    const wait_ms = busy ? 0 : Math.min(IDLE_MS, Math.max(0, 1000 * (next_s - this.#clock())));
     const { events, cursor } = await this.#store.events.read(this.#cursor, {
       limit: PAGE,
+      bytes_max: PAGE_MAX_BYTES,
       matches: this.#matches,
-      wait_ms,
+      wait_ms: busy || probes ? 0 : this.#patience_ms,
       signal: this.#ended,
     });
+    this.moved = true;
     this.oldest_us = events[0]?.event.at;
-    return { fresh: this.#numbered(events), cursor };
+    if (!busy && probes && events.length === 0) await pause(FULL_MS, this.#ended);
+    // One is enough to see whether the receiver is back.
+    const keys = new Set(this.#waiting.map(({ key }) => key));
+    const first = events.findIndex(({ event }) => !keys.has(keyOf(event)));
+    const some = probes && first !== -1 ? events.slice(0, first + 1) : events;
+    const after = some.length < events.length ? some.at(-1)?.cursor : undefined;
+    return { fresh: this.#numbered(some), cursor: after ?? cursor };
+  }
+
+  get #patience_ms(): number {
+    const { late_keys } = this.#sendings;
+    const next_s = nextDue(this.#waiting.filter(({ key }) => !late_keys.has(key)));
+    const until_ms = Math.max(0, 1000 * (next_s - this.#clock()));
+    return Math.min(late_keys.size > 0 ? LATE_MS : IDLE_MS, until_ms);
   }
 
   /**
@@ -161,15 +192,18 @@ export class Courier {
   async #peek(): Promise<Cursor> {
     if (this.#clock() < this.#peeked_s + PEEK_EVERY_S) return this.#cursor;
     this.#peeked_s = this.#clock();
-    const wanted = { limit: 1, matches: this.#matches, wait_ms: 0 };
+    const wanted = { limit: 1, matches: this.#matches, wait_ms: 1 };
     const { events, cursor } = await this.#store.events.read(this.#cursor, wanted);
     this.oldest_us = events[0]?.event.at;
     return events.length === 0 ? cursor : this.#cursor;
   }
 
-  #numbered(events: readonly LoggedEvent[]): Sending[] {
+  /** Without those that wait already, which come again after a replay. */
+  #numbered(events: readonly { id: string; event: Event; cursor: Cursor }[]): Sending[] {
     const now_s = this.#clock();
-    return events.map((logged) => {
+    const known = new Set(this.#waiting.map(({ event_id }) => event_id));
+    return events.flatMap((logged) => {
+      if (known.has(logged.id)) return [];
       this.#last_seq = Math.max(logged.event.at, this.#last_seq + 1);
       return {
         event_id: logged.id,
@@ -183,45 +217,6 @@ export class Courier {
     });
   }
 
-  /** Keys at the same time, the events of a key one after the other, up to the first failure. */
-  async #sendAll(sendings: readonly Sending[]): Promise<Map<string, Sent>> {
-    const outcomes = new Map<string, Sent>();
-    const stored = new Set(sendings.flatMap(({ stored, key }) => (stored ? [key] : [])));
-    const blocked = new Set(this.#waiting.map(({ key }) => key));
-    const free = (one: Sending) => one.stored || (!stored.has(one.key) && !blocked.has(one.key));
-    const groups = byKey(sendings.filter(free));
-    const next = async (): Promise<void> => {
-      for (let group = groups.shift(); group; group = groups.shift()) {
-        for (const one of group) {
-          if (this.#stopsSending(outcomes)) return;
-          const sent = await this.#send(one);
-          outcomes.set(one.event_id, sent);
-          if (sent !== 'delivered') break;
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: CONNECTIONS }, next));
-    return outcomes;
-  }
-
-  async #send(one: Sending): Promise<Sent> {
-    const sent = await this.#sender.send(
-      { id: one.event_id, payload: one.payload },
-      this.#hold.signal,
-    );
-    if (sent === 'delivered') this.#failures = 0;
-    else this.#failures++;
-    const { retry_after_s = 0 } = typeof sent === 'string' ? {} : sent;
-    this.#not_before_s = Math.max(this.#not_before_s, this.#clock() + retry_after_s);
-    this.#report(typeof sent === 'string' ? sent : 'failed', one.type);
-    return sent;
-  }
-
-  /** The lease is lost, the worker stops, the receiver is away, or wants no more. */
-  #stopsSending(outcomes: ReadonlyMap<string, Sent>): boolean {
-    return this.#ends || this.#failures >= AWAY_AFTER || [...outcomes.values()].includes('gone');
-  }
-
   async #finish(
     page: Page,
     sendings: readonly Sending[],
@@ -230,24 +225,27 @@ export class Courier {
     const round = roundOf(sendings, outcomes, {
       waiting: this.#waiting,
       failing_since_s: this.#failing_since_s,
-      away: this.#failures >= AWAY_AFTER,
+      away: this.#sendings.away,
+      has_dead: this.#has_dead,
       now_s: this.#clock(),
     });
-    for (const { type, dead_s } of round.changed)
-      if (dead_s !== null) this.#report('given_up', type);
-    const written = await this.#store.webhooks.leases.finish(this.lease, {
-      ...round,
-      cursor: formatCursor(page.cursor),
-    });
+    const { leases } = this.#store.webhooks;
+    const cursor = formatCursor(page.cursor);
+    const number = this.#round + 1;
+    const written = await leases.finish(this.#lease, { ...round, number, cursor });
     if (!written || round.disabled !== null) return false;
+    const dead = round.changed.filter(({ dead_s }) => dead_s !== null);
+    for (const { type } of dead) this.#report('given_up', type);
+    if (dead.length > 0) this.#has_dead = true;
+    this.#round = number;
     this.#cursor = page.cursor;
     if (page.fresh.length > 0) this.oldest_us = undefined;
     this.#written_s = this.#clock();
     this.#failing_since_s = round.failing_since_s;
-    const known = [...round.changed, ...round.kept].map(({ event_id }) => event_id);
+    const known = [...round.changed, ...round.added].map(({ event_id }) => event_id);
     const gone = new Set([...round.delivered, ...known]);
     const left = this.#waiting.filter(({ event_id }) => !gone.has(event_id));
-    this.#waiting = [...left, ...round.changed, ...round.kept]
+    this.#waiting = [...left, ...round.changed, ...round.added]
       .filter(({ dead_s }) => dead_s === null)
       .toSorted((a, b) => a.seq - b.seq);
     return true;

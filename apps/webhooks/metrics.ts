@@ -1,6 +1,6 @@
 /** The metrics of webhooks. */
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { Report } from './courier.ts';
+import type { Report } from './sendings.ts';
 import type { WorkerState } from './worker.ts';
 
 const OUTCOMES = ['delivered', 'failed', 'gone', 'given_up'] as const;

@@ -1,6 +1,6 @@
 /** What a round of deliveries leaves to write. Pure. */
 import type { Round, Waiting } from '../../db/webhooks/leases.ts';
-import { failed } from './plan.ts';
+import { dueAgain, failed } from './plan.ts';
 import type { Sent } from './send.ts';
 
 /** An event that a round delivers. */
@@ -13,24 +13,28 @@ export interface Sending extends Waiting {
 interface Before {
   waiting: readonly Waiting[];
   failing_since_s: number | null;
-  /** Too many requests in a row have failed. */
+  /** The receiver counts as away. */
   away: boolean;
+  /** Delivered events may be among those that were given up. */
+  has_dead: boolean;
   now_s: number;
 }
 
-/** @param outcomes by the id of the event, of those that were sent */
+/** @param outcomes by the id of the event, of those whose requests have ended */
 export function roundOf(
   sendings: readonly Sending[],
   outcomes: ReadonlyMap<string, Sent>,
-  { waiting, failing_since_s: since_s, away, now_s }: Before,
-): Omit<Round, 'cursor'> {
+  { waiting, failing_since_s: since_s, away, has_dead, now_s }: Before,
+): Omit<Round, 'cursor' | 'number'> {
+  const behind = (key: string) => waiting.filter((one) => one.key === key).length - 1;
   const left = sendings.flatMap((one): Sending[] => {
     const sent = outcomes.get(one.event_id);
     if (sent === 'delivered') return [];
-    if (sent === undefined) return one.stored ? [] : [one]; // behind another, or not begun
+    if (sent === undefined) return one.stored ? [] : [one]; // behind another, or not ended
     const { error, retry_after_s } = sent === 'gone' ? { error: GONE, retry_after_s: 0 } : sent;
+    const failure = { error, retry_after_s, now_s, behind: away ? 0 : behind(one.key) };
     const { payload, stored } = one;
-    return [{ ...failed(one, error, now_s, retry_after_s), payload, stored }];
+    return [{ ...failed(one, failure), payload, stored }];
   });
   const delivered = sendings.filter(({ event_id }) => outcomes.get(event_id) === 'delivered');
   const recovered = since_s !== null && delivered.length > 0 && !away;
@@ -39,13 +43,12 @@ export function roundOf(
   return {
     failing_since_s: away ? (since_s ?? now_s) : recovered ? null : since_s,
     disabled: [...outcomes.values()].includes('gone') ? GONE : null,
-    kept: left.filter(({ stored }) => !stored),
+    added: left.filter(({ stored }) => !stored),
     changed: [
       ...left.filter(({ stored }) => stored),
-      // All that waits for the end of an outage is due at its end.
-      ...(recovered ? others.map((one) => ({ ...one, next_s: now_s })) : []),
+      ...(recovered ? others.map((one) => dueAgain(one, now_s)) : []),
     ],
-    delivered: delivered.filter(({ stored }) => stored).map(({ event_id }) => event_id),
+    delivered: delivered.filter(({ stored }) => stored || has_dead).map(({ event_id }) => event_id),
   };
 }
 

@@ -29,7 +29,7 @@ export function webhookRoutes(store: Backend, options: { webhook_networks: strin
       url,
       types: types ? [...new Set(types)].sort().join() : null,
       description: description ?? null,
-      state: state ?? ('enabled' as const),
+      state: state ?? null,
     };
     const cursor = formatCursor(await store.events.latest());
     const made = await endpoints.put(webhook_id, wanted, { secret: newSecret(), cursor });

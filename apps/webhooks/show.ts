@@ -33,7 +33,7 @@ export function deliveryOf({ tried_s, next_s, dead_s, error, first_s, ...row }: 
   return {
     ...{ event_id, type, state: dead_s === null ? 'waiting' : 'dead', attempts },
     ...(error !== null && { error }),
-    first_failed_at: secondOf(first_s),
+    waiting_since: secondOf(first_s),
     ...(tried_s !== null && { tried_at: secondOf(tried_s) }),
     ...(dead_s === null && next_s > 0 && { next_attempt_at: secondOf(next_s) }),
     payload: JSON.parse(payload),

@@ -50,7 +50,10 @@ export const lookupFor =
       const [why] = addresses.flatMap(
         ({ address }) => refusalOfAddress(address, protocol, networks) ?? [],
       );
-      if (why) return done(new Error(`the host ${why}`), []);
+      if (why) return done(new NotPublic(why), []);
       done(null, addresses);
     });
   };
+
+/** A name leads to an address that is not allowed. */
+export class NotPublic extends Error {}

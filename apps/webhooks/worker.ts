@@ -4,10 +4,11 @@ import type { Log } from '../../db/log.ts';
 import { type Cursor, parseCursor } from '../../db/reads/cursor.ts';
 import type { Store } from '../../db/store.ts';
 import type { Summary } from '../../db/webhooks/leases.ts';
-import { CONNECTIONS, Courier, type Report } from './courier.ts';
-import { hold, LEASE_MS } from './hold.ts';
+import { Courier } from './courier.ts';
+import { Hold, LEASE_MS, now, renewing } from './hold.ts';
 import { pause } from './pause.ts';
 import { senderTo } from './send.ts';
+import { CONNECTIONS, type Report } from './sendings.ts';
 import type { Networks } from './target.ts';
 
 /** How often a worker looks for endpoints without one. */
@@ -39,9 +40,11 @@ export function startWorker(
   report: Report,
 ): Worker {
   const { leases } = store.webhooks;
-  const worker = crypto.randomUUID();
   const stopping = new AbortController();
-  const running = new Map<string, { done: Promise<void>; courier?: Courier }>();
+  const running = new Map<string, Running>();
+  const stopRenewing = renewing(leases, () =>
+    [...running.values()].flatMap(({ hold }) => hold ?? []),
+  );
   let tidied_at = Number.NEGATIVE_INFINITY;
   let summary: { of: Promise<Summary | undefined>; at: number } | undefined;
   const looking = look();
@@ -51,6 +54,7 @@ export function startWorker(
       stopping.abort();
       await looking;
       await Promise.all([...running.values()].map(({ done }) => done));
+      stopRenewing();
     },
     async state() {
       if (!summary || performance.now() > summary.at + SUMMARY_MS) {
@@ -67,7 +71,7 @@ export function startWorker(
   async function look(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        for (const id of await leases.available(worker)) if (!running.has(id)) begin(id);
+        for (const id of await leases.available()) if (!running.has(id)) begin(id);
         if (performance.now() > tidied_at + TIDY_EVERY_MS) {
           tidied_at = performance.now();
           await leases.tidy(DEAD_FOR_S);
@@ -80,7 +84,7 @@ export function startWorker(
   }
 
   function begin(id: string): void {
-    const entry: { done: Promise<void>; courier?: Courier } = { done: Promise.resolve() };
+    const entry: Running = { done: Promise.resolve() };
     running.set(id, entry);
     entry.done = deliverTo(id, entry)
       .catch(async (error) => {
@@ -90,34 +94,44 @@ export function startWorker(
       .finally(() => running.delete(id));
   }
 
-  async function deliverTo(id: string, entry: { courier?: Courier }): Promise<void> {
-    const asked_at = performance.now();
-    const leased = await leases.acquire(id, worker, LEASE_MS);
+  async function deliverTo(id: string, entry: Running): Promise<void> {
+    const asked = now();
+    const leased = await leases.acquire(id, LEASE_MS);
     if (!leased) return;
-    const held = hold(leases, leased.lease, asked_at);
+    const hold = new Hold(leased.lease, asked);
+    entry.hold = hold;
     const sender = senderTo(leased.url, leased.secrets, networks, CONNECTIONS);
+    const cursor = storedCursor(leased.cursor);
+    const deps = { store, sender, report, hold, stopping: stopping.signal };
+    const courier = new Courier(leased, cursor, deps);
+    entry.courier = courier;
     try {
-      const cursor = storedCursor(leased.cursor);
-      const courier = new Courier(
-        ...([store, leased, cursor, sender, report, held, stopping.signal] as const),
-      );
-      entry.courier = courier;
       await courier.run();
     } catch (error) {
-      if (!(error instanceof Failure) || error.code !== 'cursor_expired') throw error;
+      if (!isExpired(error) || courier.moved) throw error; // from the stored cursor it may go on
       log('error', 'webhook_events_lost', { webhook_id: id, error });
-      await leases.finish(leased.lease, { ...UNCHANGED, ...leased, disabled: LOST });
+      const number = leased.round + 1;
+      await leases.finish(leased.lease, { ...UNCHANGED, ...leased, number, disabled: LOST });
     } finally {
-      held.end();
+      hold.end();
       sender.close();
       await leases.release(leased.lease);
     }
   }
 }
 
+interface Running {
+  done: Promise<void>;
+  hold?: Hold;
+  courier?: Courier;
+}
+
+const isExpired = (error: unknown): boolean =>
+  error instanceof Failure && error.code === 'cursor_expired';
+
 const LOST =
-  'events were deleted before they could be delivered: replay what is kept, and enable it again';
-const UNCHANGED = { kept: [], changed: [], delivered: [] };
+  'events may have been deleted before they were delivered: replay what is kept, and enable it again';
+const UNCHANGED = { added: [], changed: [], delivered: [] };
 
 /** @throws Failure internal if the store has something else */
 function storedCursor(text: string): Cursor {

@@ -74,7 +74,7 @@ export class Follower {
     if (this.#isPast(cursor)) return; // it came while the store was being read
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = () => resolve();
-    const timer = setTimeout(wake, ms);
+    const timer = setTimeout(wake, Math.max(0, ms));
     this.#waiting.add(wake);
     signal?.addEventListener('abort', wake);
     await promise;

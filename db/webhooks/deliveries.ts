@@ -51,15 +51,14 @@ export function deliveries(pool: ReadPool): Deliveries {
       if (!endpoint) return 0;
       const again = await pool.read(
         (sql) => sql`
+          with endpoint as (
+            update webhooks set failing_since_s = null, version = version + 1
+            where id = ${webhook_id} returning id)
           update webhook_deliveries
-          set next_s = 0, dead_s = null,
-              first_s = case when dead_s is null then first_s else extract(epoch from now())::int8 end
-          where webhook_id = ${webhook_id}
+          set next_s = 0, dead_s = null, attempts = case when dead_s is null then attempts else 0 end
+          where webhook_id in (select id from endpoint)
             and (${ids}::text[] is null or event_id = any(${ids}::text[]))
           returning event_id`,
-      );
-      await pool.read(
-        (sql) => sql`update webhooks set version = version + 1 where id = ${webhook_id}`,
       );
       return again.length;
     },

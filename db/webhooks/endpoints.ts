@@ -8,11 +8,13 @@ interface Wanted {
   /** With commas; null for all. */
   types: string | null;
   description: string | null;
-  state: 'enabled' | 'disabled';
+  /** Null to leave it as it is; a new endpoint is enabled. */
+  state: 'enabled' | 'disabled' | null;
 }
 
 export interface Endpoint extends Wanted {
   id: string;
+  state: 'enabled' | 'disabled';
   /** Why it is disabled, if no call has disabled it. */
   reason: string | null;
   /** Behind the last event that was delivered or put aside: the text of a cursor. */
@@ -55,32 +57,17 @@ export interface Endpoints {
 
 const ENDPOINTS_MAX = 1000;
 const SECRETS_MAX = 5;
+const PUT_TRIES = 3;
 /** How long the secret before goes on signing. */
-const OVERLAP_S = 24 * 3600;
+export const OVERLAP_S = 24 * 3600;
 
 export function endpoints(pool: ReadPool): Endpoints {
   return {
-    async put(id, wanted, { secret, cursor }) {
-      await removeDeleted(pool, id);
-      await assertRoom(pool, id);
-      const { url, types, description, state } = wanted;
-      await pool.read(
-        (sql) => sql`
-          with made as (
-            insert into webhooks (id, url, types, description, state, cursor, version, created_s)
-            values (${id}, ${url}, ${types}::text, ${description}::text, ${state}, ${cursor},
-                    (extract(epoch from now()) * 1000000)::int8, extract(epoch from now())::int8)
-            on conflict (id) do update set
-              url = excluded.url, types = excluded.types, description = excluded.description,
-              state = excluded.state, version = webhooks.version + 1,
-              reason = case when excluded.state = webhooks.state then webhooks.reason end,
-              failing_since_s =
-                case when excluded.url = webhooks.url then webhooks.failing_since_s end
-            returning id)
-          insert into webhook_secrets (webhook_id, secret, created_us)
-          select id, ${secret}, (extract(epoch from now()) * 1000000)::int8 from made
-          where not exists (select 1 from webhook_secrets where webhook_id = ${id})`,
-      );
+    async put(id, wanted, fresh) {
+      for (let tries = 0; tries < PUT_TRIES; tries++) {
+        await removeDeleted(pool, id);
+        if (await putOnce(pool, id, wanted, fresh)) break;
+      }
       const made = await find(pool, id);
       if (!made) throw new Failure('contention', 'the endpoint was removed at the same time');
       return made;
@@ -119,7 +106,7 @@ export function endpoints(pool: ReadPool): Endpoints {
     async move(id, cursor) {
       const moved = await pool.read(
         (sql) => sql`
-          update webhooks set cursor = ${cursor}, version = version + 1
+          update webhooks set cursor = ${cursor}, failing_since_s = null, version = version + 1
           where id = ${id} and state <> 'deleted' returning id`,
       );
       return moved.length > 0;
@@ -136,6 +123,56 @@ async function find(pool: ReadPool, id: string): Promise<Endpoint | undefined> {
       where w.id = ${id} and w.state <> 'deleted' group by w.id`,
   );
   return row as unknown as Endpoint | undefined;
+}
+
+/**
+ * A removed endpoint may still be leased: its row stays until then, and is used again.
+ * @returns false if something of a removed endpoint is left
+ */
+async function putOnce(
+  pool: ReadPool,
+  id: string,
+  { url, types, description, state }: Wanted,
+  { secret, cursor }: { secret: string; cursor: string },
+): Promise<boolean> {
+  if (!(await find(pool, id))) await assertRoom(pool);
+  const made = await pool.read(
+    (sql) => sql`
+      with made as (
+        insert into webhooks (id, url, types, description, state, cursor, version, created_s)
+        values (${id}, ${url}, ${types}::text, ${description}::text,
+                coalesce(${state}::text, 'enabled'), ${cursor},
+                (extract(epoch from now()) * 1000000)::int8, extract(epoch from now())::int8)
+        on conflict (id) do update set
+          url = excluded.url, types = excluded.types, description = excluded.description,
+          state = case when webhooks.state = 'deleted' then excluded.state
+                       else coalesce(${state}::text, webhooks.state) end,
+          cursor = case when webhooks.state = 'deleted' then excluded.cursor else webhooks.cursor end,
+          created_s = case when webhooks.state = 'deleted' then excluded.created_s
+                           else webhooks.created_s end,
+          version = case when webhooks.state = 'deleted' then excluded.version
+                         when webhooks.url = excluded.url
+                          and webhooks.types is not distinct from excluded.types
+                          and webhooks.description is not distinct from excluded.description
+                          and webhooks.state = coalesce(${state}::text, webhooks.state)
+                         then webhooks.version else webhooks.version + 1 end,
+          reason = case when webhooks.state = coalesce(${state}::text, webhooks.state)
+                        then webhooks.reason end,
+          failing_since_s = case when webhooks.url = excluded.url
+                                  and webhooks.state = coalesce(${state}::text, webhooks.state)
+                                 then webhooks.failing_since_s end
+        where webhooks.state <> 'deleted'
+           or (not exists (select 1 from webhook_secrets where webhook_id = ${id})
+               and not exists (select 1 from webhook_deliveries where webhook_id = ${id}))
+        returning id, version),
+      first as (
+        insert into webhook_secrets (webhook_id, secret, created_us)
+        select id, ${secret}, version from made
+        where version = (extract(epoch from now()) * 1000000)::int8 -- it is new
+        returning secret)
+      select id, (select count(*) from first) as secrets from made`,
+  );
+  return made.length > 0;
 }
 
 /** Makes the worker read the endpoint anew. */
@@ -159,19 +196,31 @@ async function remove(pool: ReadPool, id: string): Promise<boolean> {
   return marked.length > 0;
 }
 
-/** What is left of an endpoint whose removal was cut short. */
+/** What is left of an endpoint whose removal was cut short, unless it has been made again since. */
 export async function removeDeleted(pool: ReadPool, id: string): Promise<void> {
   const marked = await pool.read(
     (sql) => sql`select id from webhooks where id = ${id} and state = 'deleted'`,
   );
   if (marked.length === 0) return;
-  await pool.read((sql) => sql`delete from webhook_deliveries where webhook_id = ${id}`);
-  await pool.read((sql) => sql`delete from webhook_secrets where webhook_id = ${id}`);
-  await pool.read((sql) => sql`delete from webhooks where id = ${id} and state = 'deleted'`);
+  await pool.read(
+    (sql) => sql`
+      delete from webhook_deliveries where webhook_id = ${id}
+      and exists (select 1 from webhooks where id = ${id} and state = 'deleted')`,
+  );
+  await pool.read(
+    (sql) => sql`
+      delete from webhook_secrets where webhook_id = ${id}
+      and exists (select 1 from webhooks where id = ${id} and state = 'deleted')`,
+  );
+  await pool.read(
+    (sql) => sql`
+      delete from webhooks where id = ${id} and state = 'deleted'
+      and (lease_until is null or lease_until < now())`,
+  );
 }
 
-async function assertRoom(pool: ReadPool, id: string): Promise<void> {
-  const [row] = await pool.read((sql) => sql`select count(*) as n from webhooks where id <> ${id}`);
+async function assertRoom(pool: ReadPool): Promise<void> {
+  const [row] = await pool.read((sql) => sql`select count(*) as n from webhooks`);
   if (Number(row?.n) < ENDPOINTS_MAX) return;
   throw new Failure('limit_exceeded', `there are ${ENDPOINTS_MAX} endpoints: remove one first`);
 }
@@ -202,5 +251,6 @@ export function validOf(rows: readonly SecretRow[]): Secret[] {
   });
   return all
     .filter(({ until_s, now_s }) => until_s === null || until_s > now_s)
+    .slice(0, SECRETS_MAX) // concurrent calls may have added more
     .map(({ secret, until_s }) => ({ secret, until_s }));
 }

@@ -3,13 +3,14 @@
  * nothing is written for an endpoint whose lease or version is another by now.
  */
 import { int8Array, textArray } from '../connection/arrays.ts';
+import type { Sql, Statement } from '../connection/connection.ts';
 import type { ReadPool } from '../connection/pool.ts';
-import { removeDeleted, type Secret, type SecretRow, validOf } from './endpoints.ts';
+import { OVERLAP_S, removeDeleted, type Secret, type SecretRow, validOf } from './endpoints.ts';
 
 /** A lease of an endpoint, in the version that the worker has read. */
 export interface Lease {
   webhook_id: string;
-  worker: string;
+  id: string;
   version: number;
 }
 
@@ -19,7 +20,11 @@ export interface Leased {
   /** With commas; null for all. */
   types: string | null;
   cursor: string;
+  /** The last one that was written. */
+  round: number;
   failing_since_s: number | null;
+  /** There are deliveries that were given up. */
+  has_dead: boolean;
   /** The newest first. */
   secrets: readonly Secret[];
   waiting: readonly Waiting[];
@@ -45,28 +50,34 @@ export interface Waiting {
 
 /** How a round of deliveries ended. */
 export interface Round {
+  /** One more than the round before. */
+  number: number;
   /** Behind all that was delivered or is kept here. */
   cursor: string;
   failing_since_s: number | null;
   /** Why the endpoint is disabled from now on. */
   disabled: string | null;
   /** Events that wait from now on. */
-  kept: readonly (Waiting & { payload: string })[];
+  added: readonly (Waiting & { payload: string })[];
   /** Events that waited before, as they are now. */
   changed: readonly Waiting[];
-  /** Events that waited and were delivered. */
+  /** Events that were delivered and may be stored. */
   delivered: readonly string[];
 }
 
 export interface Leases {
-  /** Endpoints that this worker may lease. */
-  available(worker: string): Promise<string[]>;
+  /** Endpoints that may be leased. */
+  available(): Promise<string[]>;
   /** @returns undefined if another worker has it, or it is not enabled */
-  acquire(webhook_id: string, worker: string, lease_ms: number): Promise<Leased | undefined>;
-  /** @returns whether lease and version are still the same */
-  renew(lease: Lease, lease_ms: number): Promise<boolean>;
-  /** The payloads of events that wait. */
-  payloads(lease: Lease, event_ids: readonly string[]): Promise<Map<string, string>>;
+  acquire(webhook_id: string, lease_ms: number): Promise<Leased | undefined>;
+  /** @returns those whose lease and version are still the same, which are renewed */
+  renew(leases: readonly Lease[], lease_ms: number): Promise<Set<Lease>>;
+  /** The payloads of events that wait, in their order, up to the one that passes these bytes. */
+  payloads(
+    lease: Lease,
+    event_ids: readonly string[],
+    bytes_max: number,
+  ): Promise<Map<string, string>>;
   /** @returns whether it was written: false if lease or version are others by now */
   finish(lease: Lease, round: Round): Promise<boolean>;
   release(lease: Lease): Promise<void>;
@@ -90,56 +101,68 @@ export interface Summary {
 
 export function leases(pool: ReadPool): Leases {
   return {
-    async available(worker) {
+    async available() {
       const rows = await pool.read(
         (sql) => sql`
           select id from webhooks
-          where state = 'enabled'
-            and (lease_worker is null or lease_worker = ${worker} or lease_until < now())
+          where state = 'enabled' and (lease_id is null or lease_until < now())
           order by id`,
       );
       return rows.map(({ id }) => String(id));
     },
-    async acquire(webhook_id, worker, lease_ms) {
+    async acquire(webhook_id, lease_ms) {
+      const id = crypto.randomUUID();
       const [row] = await pool.read(
         (sql) => sql`
           update webhooks
-          set lease_worker = ${worker}, lease_until = now() + ${lease_ms}::int8 * interval '1 millisecond'
+          set lease_id = ${id}, lease_until = now() + ${lease_ms}::int8 * interval '1 millisecond'
           where id = ${webhook_id} and state = 'enabled'
-            and (lease_worker is null or lease_worker = ${worker} or lease_until < now())
-          returning url, types, cursor, failing_since_s, version,
-                    extract(epoch from now())::int8 as now_s`,
+            and (lease_id is null or lease_id = ${id} or lease_until < now())
+          returning url, types, cursor, round, failing_since_s, version,
+                    extract(epoch from now())::int8 as now_s,
+                    exists (select 1 from webhook_deliveries
+                            where webhook_id = ${webhook_id} and dead_s is not null) as has_dead`,
       );
       if (!row) return undefined;
       const { version, ...leased } = row as unknown as Omit<Leased, 'lease'> & { version: number };
-      const lease = { webhook_id, worker, version };
+      const lease = { webhook_id, id, version };
       const secrets = await secretsOf(pool, webhook_id);
       return { ...leased, lease, secrets, waiting: await waitingOf(pool, webhook_id) };
     },
-    async renew({ webhook_id, worker, version }, lease_ms) {
+    async renew(all, lease_ms) {
       const rows = await pool.read(
         (sql) => sql`
-          update webhooks set lease_until = now() + ${lease_ms}::int8 * interval '1 millisecond'
-          where id = ${webhook_id} and lease_worker = ${worker} and version = ${version}::int8
-            and state = 'enabled'
-          returning id`,
+          update webhooks as w set lease_until = now() + ${lease_ms}::int8 * interval '1 millisecond'
+          from unnest(${textArray(all.map(({ webhook_id }) => webhook_id))}::text[],
+                      ${textArray(all.map(({ id }) => id))}::text[],
+                      ${int8Array(all.map(({ version }) => version))}::int8[])
+            as k(webhook_id, lease_id, version)
+          where w.id = k.webhook_id and w.lease_id = k.lease_id and w.version = k.version
+            and w.state = 'enabled'
+          returning w.lease_id`,
       );
-      return rows.length > 0;
+      const renewed = new Set(rows.map(({ lease_id }) => lease_id));
+      return new Set(all.filter(({ id }) => renewed.has(id)));
     },
-    async payloads({ webhook_id }, event_ids) {
+    async payloads({ webhook_id }, event_ids, bytes_max) {
       const rows = await pool.read(
         (sql) => sql`
-          select event_id, payload from webhook_deliveries
-          where webhook_id = ${webhook_id} and event_id = any(${textArray(event_ids)}::text[])`,
+          select event_id, payload from (
+            select event_id, payload, seq,
+                   sum(octet_length(payload)) over (order by seq, event_id)
+                     - octet_length(payload) as bytes_before
+            from webhook_deliveries
+            where webhook_id = ${webhook_id} and event_id = any(${textArray(event_ids)}::text[])) d
+          where bytes_before < ${bytes_max}::int8`,
       );
       return new Map(rows.map(({ event_id, payload }) => [String(event_id), String(payload)]));
     },
     finish: (lease, round) => finish(pool, lease, round),
-    async release({ webhook_id, worker }) {
+    async release({ webhook_id, id }) {
       await pool.read(
         (sql) => sql`
-          update webhooks set lease_worker = null, lease_until = null
-          where id = ${webhook_id} and lease_worker = ${worker}`,
+          update webhooks set lease_id = null, lease_until = null
+          where id = ${webhook_id} and lease_id = ${id}`,
       );
     },
     async tidy(dead_for_s) {
@@ -155,7 +178,11 @@ export function leases(pool: ReadPool): Leases {
       );
       await pool.read(
         (sql) => sql`
-          delete from webhook_secrets where not exists (select 1 from webhooks where id = webhook_id)`,
+          delete from webhook_secrets as s
+          where not exists (select 1 from webhooks where id = s.webhook_id)
+             or exists (select 1 from webhook_secrets n where n.webhook_id = s.webhook_id
+                        and n.created_us > s.created_us
+                        and n.created_us < (extract(epoch from now()) - ${2 * OVERLAP_S}::int8) * 1000000)`,
       );
     },
     async summary() {
@@ -198,19 +225,19 @@ async function waitingOf(pool: ReadPool, webhook_id: string): Promise<Waiting[]>
 
 /** Each statement may run twice, if the answer of the first time was lost. */
 async function finish(pool: ReadPool, lease: Lease, round: Round): Promise<boolean> {
-  const { webhook_id, worker, version } = lease;
-  const { cursor, failing_since_s, disabled, delivered } = round;
-  const kept = columnsOf(round.kept);
-  const payloads = textArray(round.kept.map(({ payload }) => payload));
+  const { webhook_id, id, version } = lease;
+  const { number, cursor, failing_since_s, disabled, delivered } = round;
+  const kept = columnsOf(round.added);
+  const payloads = textArray(round.added.map(({ payload }) => payload));
   const written = await pool.read(
     (sql) => sql`
       with mine as (
         update webhooks
-        set cursor = ${cursor}, failing_since_s = ${failing_since_s}::int8,
+        set cursor = ${cursor}, round = ${number}::int8, failing_since_s = ${failing_since_s}::int8,
             state = case when ${disabled}::text is null then 'enabled' else 'disabled' end,
             reason = ${disabled}::text
-        where id = ${webhook_id} and lease_worker = ${worker} and version = ${version}::int8
-          and state <> 'deleted'
+        where id = ${webhook_id} and lease_id = ${id} and version = ${version}::int8
+          and round in (${number - 1}::int8, ${number}::int8) and state <> 'deleted'
         returning id),
       kept as (
         insert into webhook_deliveries (webhook_id, event_id, key, seq, type, payload, attempts,
@@ -230,36 +257,40 @@ async function finish(pool: ReadPool, lease: Lease, round: Round): Promise<boole
       select id, (select count(*) from kept) as kept from mine`,
   );
   if (written.length === 0) return false;
-  if (round.changed.length > 0) await change(pool, lease, round.changed);
-  if (delivered.length > 0) await forget(pool, lease, delivered);
+  if (round.changed.length > 0) await change(pool, lease, round);
+  if (delivered.length > 0) await forget(pool, lease, round);
   return true;
 }
 
-async function change(pool: ReadPool, lease: Lease, changed: readonly Waiting[]): Promise<void> {
+async function change(pool: ReadPool, lease: Lease, { changed, number }: Round): Promise<void> {
   const of = columnsOf(changed);
   await pool.read(
     (sql) => sql`
       update webhook_deliveries as d
-      set attempts = k.attempts, tried_s = k.tried_s, next_s = k.next_s, error = k.error,
-          dead_s = k.dead_s
-      from unnest(${of.event_id}::text[], ${of.attempts}::int8[], ${of.tried_s}::int8[],
-                  ${of.next_s}::int8[], ${of.error}::text[], ${of.dead_s}::int8[])
-        as k(event_id, attempts, tried_s, next_s, error, dead_s)
+      set attempts = k.attempts, first_s = k.first_s, tried_s = k.tried_s, next_s = k.next_s,
+          error = k.error, dead_s = k.dead_s
+      from unnest(${of.event_id}::text[], ${of.attempts}::int8[], ${of.first_s}::int8[],
+                  ${of.tried_s}::int8[], ${of.next_s}::int8[], ${of.error}::text[],
+                  ${of.dead_s}::int8[])
+        as k(event_id, attempts, first_s, tried_s, next_s, error, dead_s)
       where d.webhook_id = ${lease.webhook_id} and d.event_id = k.event_id
-        and exists (select 1 from webhooks where id = ${lease.webhook_id}
-                    and lease_worker = ${lease.worker} and version = ${lease.version}::int8)`,
+        and exists (select 1 from webhooks where ${isMine(sql, lease, number)})`,
   );
 }
 
-async function forget(pool: ReadPool, lease: Lease, delivered: readonly string[]): Promise<void> {
+async function forget(pool: ReadPool, lease: Lease, { delivered, number }: Round): Promise<void> {
   await pool.read(
     (sql) => sql`
       delete from webhook_deliveries
       where webhook_id = ${lease.webhook_id} and event_id = any(${textArray(delivered)}::text[])
-        and exists (select 1 from webhooks where id = ${lease.webhook_id}
-                    and lease_worker = ${lease.worker} and version = ${lease.version}::int8)`,
+        and exists (select 1 from webhooks where ${isMine(sql, lease, number)})`,
   );
 }
+
+/** Nothing else has been written since this round. */
+const isMine = (sql: Sql, { webhook_id, id, version }: Lease, round: number): Statement =>
+  sql`id = ${webhook_id} and lease_id = ${id} and version = ${version}::int8
+      and round = ${round}::int8`;
 
 const columnsOf = (rows: readonly Waiting[]) => ({
   event_id: textArray(rows.map((row) => row.event_id)),

@@ -156,7 +156,8 @@ test('an event that failed for three days is given up, can be seen, and sent aga
   await until(async () => (await get()).waiting === 2, 'two events that wait');
   await withConnection(
     ({ sql }) => sql`
-      update webhook_deliveries set first_s = first_s - 260000, next_s = 1
+      update webhook_deliveries
+      set first_s = first_s - 260000, next_s = 1, attempts = 9
       where webhook_id = ${path.slice('/v1/webhooks/'.length)}`,
     database_url,
   );
@@ -222,4 +223,65 @@ test('while the receiver is away one event is tried now and then, and all at its
   receiver.answer = () => 200;
   await until(() => receiver.accepted().length >= 40, 'all events');
   expect(receiver.overlaps).toBe(0);
+});
+
+test('events that a receiver never takes keep back their own orders only', async () => {
+  const { receiver, get } = await openEndpoint({ types: ['order.paid'] });
+  const ill = new Set<string>();
+  receiver.answer = ({ key }) => (ill.has(key) ? 500 : 200);
+  startDelivering();
+  for (const id of await Promise.all(Array.from({ length: 8 }, sell))) ill.add(id);
+  await post(`/v1/webhooks/${(await get()).id}/replay`, { after: 'oldest' });
+  await until(async () => (await get()).waiting >= 5, 'those that wait');
+  for (let n = 0; n < 3; n++) {
+    const well = await sell();
+    await until(() => receiver.accepted().some(({ key }) => key === well), 'the next order');
+  }
+  expect((await get()).waiting).toBeWithin(1, 9);
+});
+
+test('answers that concern one event, such as 422, never count as an outage', async () => {
+  const { receiver, get } = await openEndpoint({ types: ['order.paid'] });
+  receiver.answer = () => 422;
+  startDelivering();
+  await Promise.all(Array.from({ length: 12 }, sell));
+  await until(async () => (await get()).waiting === 12, 'all to wait');
+  expect(receiver.taken.length).toBeGreaterThanOrEqual(12);
+  expect(await get()).not.toHaveProperty('failing_since');
+});
+
+test('a request that hangs does not hold up the others, and is not sent twice at once', async () => {
+  const { receiver, get } = await openEndpoint({ types: ['order.paid', 'order.refunded'] });
+  const answered = Promise.withResolvers<number>();
+  let hanging = '';
+  receiver.answer = ({ key, event }) => {
+    if (hanging === '' && event.type === 'order.paid') hanging = key;
+    return key === hanging && event.type === 'order.paid' ? answered.promise : 200;
+  };
+  startDelivering();
+  await Promise.all(Array.from({ length: 30 }, sell));
+  await until(() => receiver.accepted().length === 2 * 29, 'all others');
+  const last = await sell();
+  await until(() => receiver.accepted().some(({ key }) => key === last), 'one that came later');
+  expect((await get()).waiting).toBe(2);
+  answered.resolve(200);
+  await until(() => receiver.accepted().length === 2 * 31, 'the rest');
+  await until(async () => (await get()).waiting === 0, 'nothing to wait');
+  expect([receiver.taken.length, receiver.overlaps]).toEqual([2 * 31, 0]);
+});
+
+test('an endpoint whose events were deleted is disabled, says so, and goes on after a replay', async () => {
+  const { path, get, put, receiver } = await openEndpoint({ types: ['order.paid'] });
+  const id = path.slice('/v1/webhooks/'.length);
+  await withConnection(
+    ({ sql }) => sql`update webhooks set cursor = 'c1_0.1', version = version + 1 where id = ${id}`,
+    database_url,
+  );
+  startDelivering();
+  await until(async () => (await get()).state === 'disabled', 'the end');
+  expect((await get()).reason).toContain('may have been deleted');
+  await post(`${path}/replay`, { after: 'latest' });
+  await put({ state: 'enabled' });
+  const last = await sell();
+  await until(() => receiver.accepted().some(({ key }) => key === last), 'the next order');
 });

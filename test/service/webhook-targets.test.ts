@@ -42,19 +42,19 @@ test('a name that leads to this machine is refused when the connection is made',
   const named = url.replace('127.0.0.1', 'localhost').replace('http:', 'https:');
   for (const networks of ['', '10.0.0.0/8']) {
     expect(await sendTo(named, networks)).toMatchObject({
-      error: expect.stringContaining('loopback'),
+      error: expect.stringContaining('address'),
     });
   }
   // It is resolved, and refused, even if http to other networks is allowed.
   const http = await sendTo(url.replace('127.0.0.1', 'localhost'), '10.0.0.0/8');
-  expect(http).toMatchObject({ error: expect.stringContaining('loopback') });
+  expect(http).toMatchObject({ error: expect.stringContaining('address') });
   expect(taken).toEqual([]);
   expect(await sendTo(url.replace('127.0.0.1', 'localhost'))).toBe('delivered');
 });
 
 test('an address in the URL is checked at each request, so a stricter configuration holds at once', async () => {
   const { url, taken } = receiver();
-  expect(await sendTo(url, '')).toMatchObject({ error: expect.stringContaining('loopback') });
+  expect(await sendTo(url, '')).toMatchObject({ error: expect.stringContaining('address') });
   expect(taken).toEqual([]);
 });
 
@@ -98,6 +98,7 @@ test('nonsense, silence, a closed port and an end without an answer are failures
   const ports = [
     await openRaw('SSH-2.0-x\r\n'),
     await openRaw('HTTP/1.1 999 OK\r\n\r\n'),
+    await openRaw('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'),
     await freePort(),
   ];
   for (const port of ports) {
@@ -148,4 +149,17 @@ test('a worker that loses its lease cuts off what is under way', async () => {
   const lost = new AbortController();
   setTimeout(() => lost.abort(), 50);
   expect(await sendTo(url, LOOPBACK, lost.signal)).toEqual({ error: 'the worker stopped' });
+});
+
+test('without a valid secret nothing is sent', async () => {
+  const { url, taken } = receiver();
+  const sender = senderTo(
+    url,
+    [{ secret: SECRETS[0]?.secret ?? '', until_s: 1 }],
+    networksIn(LOOPBACK),
+    1,
+  );
+  expect(await sender.send(MESSAGE, never)).toEqual({ error: 'the endpoint has no secret' });
+  sender.close();
+  expect(taken).toEqual([]);
 });

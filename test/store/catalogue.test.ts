@@ -208,11 +208,12 @@ const drives: Record<string, () => Promise<unknown>> = {
     await until(() => receiver.accepted().length > 0, 'a delivery');
     expect((await worker.state())?.leased).toBe(1);
     await worker.stop();
-    const leased = await leases.acquire('w', 'me', 5000);
-    const lease = leased?.lease ?? { webhook_id: '', worker: '', version: 0 };
-    expect(await leases.renew(lease, 5000)).toBe(true);
-    expect(await leases.finish(lease, ROUND)).toBe(true);
-    expect((await leases.payloads(lease, ['a'])).size).toBe(1);
+    const leased = await leases.acquire('w', 5000);
+    const lease = leased?.lease ?? { webhook_id: '', id: '', version: 0 };
+    expect((await leases.renew([lease], 5000)).size).toBe(1);
+    const number = (leased?.round ?? 0) + 1;
+    expect(await leases.finish(lease, { ...ROUND, number })).toBe(true);
+    expect((await leases.payloads(lease, ['a'], 1000)).size).toBe(1);
     await leases.release(lease);
     await callsOfV1(kassa).send('DELETE', '/v1/webhooks/w', undefined);
   },

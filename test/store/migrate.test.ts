@@ -205,7 +205,7 @@ const NO_AMOUNTS = [
   ...['credit_movements.at', 'stock_movements.at', 'write_gate.id', 'orders.changed_at'],
   ...['stream', 'position', 'at', 'writer'].map((name) => `batches.${name}`),
   ...['streams.id', 'streams.opened_at', 'webhook_secrets.created_us'],
-  ...['version', 'failing_since_s', 'created_s'].map((name) => `webhooks.${name}`),
+  ...['version', 'round', 'failing_since_s', 'created_s'].map((name) => `webhooks.${name}`),
   ...['seq', 'attempts', 'first_s', 'tried_s', 'next_s', 'dead_s'].map(
     (name) => `webhook_deliveries.${name}`,
   ),

@@ -12,15 +12,15 @@ const { endpoints, leases, deliveries } = kassa.store.webhooks;
 const put = (id: string, description = 'x') =>
   callsOfV1(kassa).send('PUT', `/v1/webhooks/${id}`, { url: 'https://a.example', description });
 
-async function acquired(id: string, worker: string): Promise<Leased> {
-  const leased = await leases.acquire(id, worker, 60_000);
+async function acquired(id: string): Promise<Leased> {
+  const leased = await leases.acquire(id, 60_000);
   if (!leased) throw new Error('the endpoint has no lease for it');
   return leased;
 }
 
-const round = (cursor: string, event_id = newId()): Round => ({
-  ...{ cursor, failing_since_s: null, disabled: null, changed: [], delivered: [] },
-  kept: [
+const round = (number: number, cursor: string, event_id = newId()): Round => ({
+  ...{ number, cursor, failing_since_s: null, disabled: null, changed: [], delivered: [] },
+  added: [
     {
       ...{ event_id, key: 'order 1', seq: 1, type: 'order.paid', attempts: 1, first_s: 1 },
       ...{ tried_s: 1, next_s: 1, error: 'away "there"', dead_s: null, payload: '{"a":"{b}"}' },
@@ -28,27 +28,31 @@ const round = (cursor: string, event_id = newId()): Round => ({
   ],
 });
 
-test('one worker has an endpoint until its lease ends; then only the next one writes', async () => {
-  const id = newId();
-  await put(id);
-  const first = await acquired(id, 'first');
-  expect(await leases.acquire(id, 'second', 60_000)).toBeUndefined();
-  expect(await leases.available('second')).not.toContain(id);
-  expect(await leases.available('first')).toContain(id);
-  await withConnection(
+const expire = (id: string) =>
+  withConnection(
     ({ sql }) =>
       sql`update webhooks set lease_until = now() - interval '1 second' where id = ${id}`,
     database_url,
   );
-  expect(await leases.finish(first.lease, round('c1'))).toBe(true); // nobody else has it
-  const second = await acquired(id, 'second');
-  expect(await leases.renew(first.lease, 60_000)).toBe(false);
-  expect(await leases.finish(first.lease, round('c2'))).toBe(false);
+const renews = async ({ lease }: Leased) => (await leases.renew([lease], 60_000)).has(lease);
+
+test('one worker has an endpoint until its lease ends; then only the next one writes', async () => {
+  const id = newId();
+  await put(id);
+  const first = await acquired(id);
+  expect(await leases.acquire(id, 60_000)).toBeUndefined();
+  expect(await leases.available()).not.toContain(id);
+  await expire(id);
+  expect(await leases.available()).toContain(id);
+  expect(await leases.finish(first.lease, round(1, 'c1'))).toBe(true); // nobody else has it
+  const second = await acquired(id);
+  expect(await renews(first)).toBe(false);
+  expect(await leases.finish(first.lease, round(2, 'c2'))).toBe(false);
   await leases.release(first.lease);
-  expect(await leases.acquire(id, 'first', 60_000)).toBeUndefined();
-  expect(await leases.renew(second.lease, 60_000)).toBe(true);
+  expect(await leases.acquire(id, 60_000)).toBeUndefined();
+  expect(await renews(second)).toBe(true);
   await leases.release(second.lease);
-  expect((await acquired(id, 'first')).cursor).toBe('c1');
+  expect(await acquired(id)).toMatchObject({ cursor: 'c1', round: 1 });
 });
 
 type Change = (id: string) => Promise<unknown>;
@@ -62,37 +66,80 @@ test.each<[string, Change]>([
 ])('a worker writes nothing after %s', async (_, change) => {
   const id = newId();
   await put(id);
-  const { lease } = await acquired(id, 'first');
+  const leased = await acquired(id);
   await change(id);
   const before = await endpoints.find(id);
-  expect(await leases.renew(lease, 60_000)).toBe(false);
-  expect(await leases.finish(lease, { ...round('c1'), disabled: 'away' })).toBe(false);
+  expect(await renews(leased)).toBe(false);
+  expect(await leases.finish(leased.lease, { ...round(1, 'c1'), disabled: 'away' })).toBe(false);
   expect(await endpoints.find(id)).toEqual(before as NonNullable<typeof before>);
   expect(await deliveries.list(id, 10, '')).toEqual([]);
+});
+
+test('a PUT that changes nothing does not disturb the worker', async () => {
+  const id = newId();
+  await put(id);
+  const leased = await acquired(id);
+  await put(id);
+  expect(await renews(leased)).toBe(true);
+});
+
+test('while an endpoint that was removed may still be sent to, nobody sends to its successor', async () => {
+  const id = newId();
+  await put(id);
+  const { lease } = await acquired(id);
+  await endpoints.remove(id);
+  expect(await endpoints.find(id)).toBeUndefined();
+  await put(id);
+  expect(await leases.acquire(id, 60_000)).toBeUndefined();
+  await leases.release(lease);
+  expect(await acquired(id)).toMatchObject({ round: 0 });
 });
 
 test('a round that is written twice, since its answer was lost, is the same as once', async () => {
   const id = newId();
   await put(id);
-  const { lease } = await acquired(id, 'first');
-  const kept = round('c1', 'a');
-  for (const _ of [1, 2]) expect(await leases.finish(lease, kept)).toBe(true);
-  const [waiting] = (await acquired(id, 'first')).waiting;
-  expect(waiting).toMatchObject({ event_id: 'a', error: 'away "there"', attempts: 1 });
-  expect(await leases.payloads(lease, ['a', 'b'])).toEqual(new Map([['a', '{"a":"{b}"}']]));
-  const dead = { ...round('c2'), kept: [], changed: [{ ...kept.kept[0], dead_s: 5 }] } as Round;
+  const { lease } = await acquired(id);
+  const first = round(1, 'c1', 'a');
+  for (const _ of [1, 2]) expect(await leases.finish(lease, first)).toBe(true);
+  expect(await leases.payloads(lease, ['a', 'b'], 1000)).toEqual(new Map([['a', '{"a":"{b}"}']]));
+  const dead = {
+    ...round(2, 'c2'),
+    added: [],
+    changed: [{ ...first.added[0], dead_s: 5 }],
+  } as Round;
   for (const _ of [1, 2]) expect(await leases.finish(lease, dead)).toBe(true);
   expect(await endpoints.find(id)).toMatchObject({ waiting: 0, dead: 1, cursor: 'c2' });
-  const sent = { ...round('c3'), kept: [], delivered: ['a'] };
+  const sent = { ...round(3, 'c3'), added: [], delivered: ['a'] };
   for (const _ of [1, 2]) expect(await leases.finish(lease, sent)).toBe(true);
   expect(await endpoints.find(id)).toMatchObject({ waiting: 0, dead: 0, cursor: 'c3' });
+  expect(await leases.finish(lease, first)).toBe(false); // a late copy of the first
+  expect(await endpoints.find(id)).toMatchObject({ waiting: 0, cursor: 'c3' });
+});
+
+test('payloads are read up to a number of bytes, and what waits is told in its order', async () => {
+  const id = newId();
+  await put(id);
+  const { lease } = await acquired(id);
+  const [one] = round(1, 'c1').added;
+  const added = ['c', 'b', 'a'].map((event_id, seq) => ({ ...one, event_id, seq }) as never);
+  await leases.finish(lease, { ...round(1, 'c1'), added });
+  const size = '{"a":"{b}"}'.length;
+  const read = async (bytes: number) =>
+    [...(await leases.payloads(lease, ['a', 'b', 'c'], bytes)).keys()].sort();
+  expect(await read(size)).toEqual(['c']);
+  expect(await read(size + 1)).toEqual(['b', 'c']);
+  await leases.release(lease);
+  const { waiting } = await acquired(id);
+  expect(waiting.map(({ event_id }) => event_id)).toEqual(['c', 'b', 'a']);
+  expect(waiting[0]).toMatchObject({ error: 'away "there"', attempts: 1, dead_s: null });
 });
 
 test('what a removal has left behind is gone before the endpoint is made again', async () => {
   const id = newId();
   await put(id);
-  const { lease } = await acquired(id, 'first');
-  await leases.finish(lease, round('c1'));
+  const { lease } = await acquired(id);
+  await leases.finish(lease, round(1, 'c1'));
+  const { secret } = (await endpoints.secrets(id))[0] ?? {};
   await withConnection(
     ({ sql }) => sql`update webhooks set state = 'deleted' where id = ${id}`, // and died
     database_url,
@@ -100,4 +147,29 @@ test('what a removal has left behind is gone before the endpoint is made again',
   expect(await endpoints.find(id)).toBeUndefined();
   await put(id);
   expect(await endpoints.find(id)).toMatchObject({ state: 'enabled', waiting: 0 });
+  const [newer, ...others] = await endpoints.secrets(id);
+  expect([newer?.secret === secret, others]).toEqual([false, []]);
+});
+
+test('removals and PUTs of one name at the same time leave it whole or gone', async () => {
+  const id = newId();
+  for (let i = 0; i < 30; i++) {
+    await put(id, `${i}`);
+    const pause = Bun.sleep(Math.random() * 3);
+    const [, made] = await Promise.all([endpoints.remove(id), pause.then(() => put(id, 'new'))]);
+    const found = await endpoints.find(id);
+    const secrets = await endpoints.secrets(id);
+    expect([made.status, secrets.length]).toEqual([200, found ? 1 : 0]);
+  }
+});
+
+test('concurrent PUTs of a new name make one secret, and what was disabled stays so', async () => {
+  const id = newId();
+  await Promise.all(Array.from({ length: 10 }, () => put(id)));
+  expect(await endpoints.secrets(id)).toHaveLength(1);
+  const { send } = callsOfV1(kassa);
+  const path = `/v1/webhooks/${id}`;
+  await send('PUT', path, { url: 'https://a.example', state: 'disabled' });
+  const { body } = await send('PUT', path, { url: 'https://b.example' });
+  expect(body).toMatchObject({ url: 'https://b.example', state: 'disabled' });
 });

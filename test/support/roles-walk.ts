@@ -128,15 +128,15 @@ const waiting = { event_id: 'a', key: 'a', seq: 1, type: 'a', attempts: 1, first
 const one = { ...waiting, tried_s: 1, next_s: 1, error: null, dead_s: null, payload: '{}' };
 /** A round of a worker that has everything. */
 export const ROUND = {
-  ...{ cursor: '', failing_since_s: null, disabled: null },
-  ...{ kept: [one], changed: [one], delivered: ['b'] },
+  ...{ number: 1, cursor: '', failing_since_s: null, disabled: null },
+  ...{ added: [one], changed: [one], delivered: ['b'] },
 };
 
 /** What the worker of webhooks does, for an endpoint that there is not. */
 async function lease({ store }: Kassa): Promise<void> {
   const { leases } = store.webhooks;
-  const none = { webhook_id: 'none', worker: 'none', version: 1 };
-  expect(await leases.available('none')).toEqual([]);
+  const none = { webhook_id: 'none', id: 'none', version: 1 };
+  expect(await leases.available()).toEqual([]);
   expect(await leases.finish(none, ROUND)).toBe(false);
   await leases.tidy(1);
 }

@@ -8,7 +8,7 @@ import { EVENT_TYPES, sentEvent } from './events.ts';
 const URL_RULE = 'must be an https URL of at most 2,000 characters, without a user or a fragment';
 const url = z
   .string(present(URL_RULE))
-  .regex(/^https?:\/\/[^\s@#\\]{1,1990}$/i, URL_RULE)
+  .regex(/^https?:\/\/[^\s@#\\\p{C}]{1,1990}$/iu, URL_RULE)
   .meta({
     description: 'Where events are sent, with POST. Redirects are not followed.',
     examples: ['https://shop.example/hooks'],
@@ -66,7 +66,7 @@ const delivery = z.strictObject({
   state: z.enum(['waiting', 'dead']).describe('Whether it is tried again, or was given up.'),
   attempts: z.int().describe('Requests that were made.'),
   error: z.string().optional().describe('Why the last attempt failed.'),
-  first_failed_at: time.describe('When it first could not be delivered.'),
+  waiting_since: time.describe('Since when it waits; once it was tried, since the first attempt.'),
   tried_at: time.optional().describe('The last attempt.'),
   next_attempt_at: time
     .optional()
@@ -94,7 +94,11 @@ export const webhookCalls = callsOf('webhooks', {
       url,
       types: types.optional(),
       description: description.optional(),
-      state: state.optional().meta({ default: 'enabled' }).describe('Whether events are sent.'),
+      state: state
+        .optional()
+        .describe(
+          'Whether events are sent. Without it, it stays as it is; a new endpoint is enabled.',
+        ),
     }),
     examples: [
       {
