@@ -51,7 +51,7 @@ export function watchWorker(
   gauge('kassa_webhook_leased', 'Endpoints that this process delivers to', (one) => one.leased);
   gauge(
     'kassa_webhook_lag_seconds',
-    'The age of the oldest event that was neither delivered nor put aside, of the endpoints of this process',
+    'The age of the oldest event that was neither delivered nor waits, of the endpoints of this process',
     (one) => one.lag_s,
   );
 }

@@ -29,7 +29,7 @@ export interface Worker {
 export interface WorkerState extends Summary {
   /** Endpoints that this worker delivers to. */
   leased: number;
-  /** The age of the oldest event of theirs that was neither delivered nor put aside. */
+  /** The age of the oldest event of theirs that was neither delivered nor waits. */
   lag_s: number;
 }
 
