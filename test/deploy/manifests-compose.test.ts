@@ -73,6 +73,83 @@ test('the image shows the port of each service, and asks each whether it is read
   expect(file).toContain(`[PORT] : [${ports.join(', ')}];`);
 });
 
+test('traces go to Jaeger if an address is given, and Jaeger reaches no store and no gateway', async () => {
+  const { jaeger, prometheus, grafana } = compose.services;
+  const [head = ''] = (await text('compose.yaml')).split('\nname: ');
+  expect(head).toContain('OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318 docker compose');
+  for (const { name } of services) {
+    const { environment, networks, depends_on } = compose.services[name] ?? {};
+    for (const variable of ['ENDPOINT', 'SAMPLER', 'SAMPLER_ARG']) {
+      const its = `OTEL_${variable === 'ENDPOINT' ? 'EXPORTER_OTLP' : 'TRACES'}_${variable}`;
+      expect([its, environment[its]]).toEqual([its, `\${${its}:-}`]);
+    }
+    expect(configOf(environmentOf(name)).OTEL_EXPORTER_OTLP_ENDPOINT).toBeUndefined();
+    expect(networks).toContain('traces');
+    expect(Object.keys(depends_on)).not.toContain('jaeger');
+  }
+  expectMatch(jaeger, {
+    profiles: prometheus.profiles,
+    read_only: true,
+    cap_drop: ['ALL'],
+    security_opt: ['no-new-privileges:true'],
+    user: expect.stringMatching(/^[1-9]\d*:[1-9]\d*$/),
+    networks: ['traces', 'monitoring'],
+    ports: prometheus.ports.map((port: string) => port.replaceAll('9090', '16686')),
+  });
+  const inside = (network: string) =>
+    all.filter(([, { networks }]) => networks?.includes(network)).map(([name]) => name);
+  expect(inside('traces').sort()).toEqual(['jaeger', ...services.map(({ name }) => name)].sort());
+  expect(inside('monitoring').sort()).toEqual(['grafana', 'jaeger', 'prometheus']);
+  expectMatch(compose.networks, { traces: { internal: true } });
+  // On a read-only file system Grafana would lose each data source that it tries to update.
+  expectMatch(grafana, { read_only: true });
+  expect(grafana.environment.GF_PLUGINS_PREINSTALL_DISABLED).toBe('true');
+  expect(prometheus.command).toContain('--enable-feature=exemplar-storage');
+});
+
+test('Jaeger takes OTLP and shows a bounded number of traces, with its health where it is asked', async () => {
+  const config = await readOne<Jaeger>('deploy/jaeger.yml');
+  const { extensions, receivers, processors, exporters, service } = config;
+  const of_services = Number(new URL('http://jaeger:4318').port);
+  expect(Object.keys(receivers)).toEqual(['otlp']);
+  expect(receivers.otlp.protocols).toEqual({ http: { endpoint: `0.0.0.0:${of_services}` } });
+  const [, { memory }] = Object.entries(extensions.jaeger_storage.backends)[0] ?? ['', {}];
+  expect(memory?.max_traces).toBeWithin(1, 100_000);
+  const stores = Object.keys(extensions.jaeger_storage.backends);
+  expect(stores).toEqual([extensions.jaeger_query.storage.traces]);
+  expect(stores).toEqual([exporters.jaeger_storage_exporter.trace_storage]);
+  expect(extensions.jaeger_query.http.endpoint).toBe('0.0.0.0:16686');
+  const { jaeger } = compose.services;
+  const health = `http://${extensions.healthcheckv2.http.endpoint}/status`;
+  expect(jaeger.healthcheck.test.at(-1)).toBe(health);
+  const { limit_mib } = processors.memory_limiter;
+  const memory_mib = Number.parseInt(jaeger.deploy.resources.limits.memory, 10);
+  expect(limit_mib).toBeLessThan(memory_mib);
+  expect(Number.parseInt(jaeger.environment.GOMEMLIMIT, 10)).toBeWithin(limit_mib, memory_mib);
+  const { traces } = service.pipelines;
+  expect([...service.extensions].sort()).toEqual(Object.keys(extensions).sort());
+  expect(traces.receivers).toEqual(Object.keys(receivers));
+  expect(traces.processors).toEqual(Object.keys(processors));
+  expect(traces.exporters).toEqual(Object.keys(exporters));
+  expect(jaeger.command).toEqual(['--config', '/etc/jaeger/config.yml']);
+  expect(jaeger.volumes).toEqual(['./deploy/jaeger.yml:/etc/jaeger/config.yml:ro']);
+});
+
+interface Jaeger {
+  extensions: {
+    healthcheckv2: { http: { endpoint: string } };
+    jaeger_storage: { backends: Record<string, { memory?: { max_traces: number } }> };
+    jaeger_query: { storage: { traces: string }; http: { endpoint: string } };
+  };
+  receivers: { otlp: { protocols: object } };
+  processors: { memory_limiter: { limit_mib: number } };
+  exporters: { jaeger_storage_exporter: { trace_storage: string } };
+  service: {
+    extensions: string[];
+    pipelines: { traces: { receivers: string[]; processors: string[]; exporters: string[] } };
+  };
+}
+
 test('migration and audit end by themselves, and only an operator starts an audit', () => {
   const once = { restart: 'no', healthcheck: { disable: true } };
   expectMatch(compose.services.migrate, once);

@@ -10,6 +10,7 @@ import {
   misplaced,
   prometheus,
   type Source,
+  scrapeOf,
   targets,
   unknownIn,
 } from '../support/monitoring.ts';
@@ -131,11 +132,52 @@ test('the alert tests refer to existing alerts', async () => {
   expect(tried.filter(({ alertname }) => !names.includes(alertname))).toEqual([]);
 });
 
-test('the dashboards have unique ids, no overlaps, and known sources and variables', async () => {
-  type Sources = { datasources: { type: string; uid: string; jsonData: unknown }[] };
-  const provisioning = 'deploy/grafana/provisioning/datasources/prometheus.yaml';
-  const { datasources } = await readOne<Sources>(provisioning);
-  expect(datasources[0]?.jsonData).toMatchObject({ timeInterval: global.scrape_interval });
+interface Provisioned extends Source {
+  url: string;
+  jsonData?: {
+    timeInterval?: string;
+    exemplarTraceIdDestinations?: { name: string; datasourceUid: string }[];
+  };
+}
+const datasources = (
+  await Promise.all(
+    pathsOf('deploy/grafana/provisioning/datasources/*.yaml').map((path) =>
+      readOne<{ datasources: Provisioned[] }>(path),
+    ),
+  )
+).flatMap((file) => file.datasources);
+const sourceOf = (type: string) => datasources.find((one) => one.type === type);
+
+test('every data source is a service of compose that Grafana reaches and that is ready there', () => {
+  expect(datasources.map(({ uid }) => uid).sort()).toEqual(['jaeger', 'prometheus']);
+  const { networks } = compose.services.grafana ?? {};
+  for (const { url } of datasources) {
+    const { hostname, port } = new URL(url);
+    const service = compose.services[hostname];
+    expect([hostname, service?.profiles]).toEqual([hostname, compose.services.grafana?.profiles]);
+    expect(service.networks.filter((one: string) => networks.includes(one))).not.toEqual([]);
+    expect(service.ports.map((one: string) => one.split(':').at(-1))).toEqual([port]);
+    expect(service.healthcheck).toBeDefined();
+  }
+});
+
+test('an exemplar of the latency leads to its trace', async () => {
+  const [destination, ...more] =
+    sourceOf('prometheus')?.jsonData?.exemplarTraceIdDestinations ?? [];
+  expect(more).toEqual([]);
+  expect(destination).toMatchObject({ datasourceUid: sourceOf('jaeger')?.uid });
+  expect(await scrapeOf('payment', true)).toContain(`# {${destination?.name}="`);
+  const shown = targets.filter(({ exemplar }) => exemplar);
+  expect(shown.length).toBe(1);
+  expect(shown[0]?.expr).toContain('kassa_http_request_duration_seconds_bucket');
+});
+
+test('with traces the series are the same, in the other format', async () => {
+  expect(await collected(true)).toEqual(series);
+});
+
+test('the dashboards have unique ids, no overlaps, and known sources and variables', () => {
+  expect(sourceOf('prometheus')?.jsonData).toMatchObject({ timeInterval: global.scrape_interval });
   expect(dashboards.length).toBeGreaterThan(0);
   expect(new Set(dashboards.map(({ uid }) => uid)).size).toBe(dashboards.length);
   for (const { templating, panels } of dashboards) {

@@ -40,7 +40,7 @@ interface Panel {
   title: string;
   gridPos: { x: number; y: number; w: number; h: number };
   datasource?: Source;
-  targets?: { expr: string; legendFormat?: string; datasource?: Source }[];
+  targets?: { expr: string; legendFormat?: string; exemplar?: boolean; datasource?: Source }[];
 }
 export type Source = { type: string; uid: string };
 interface Dashboard {
@@ -59,12 +59,15 @@ export const targets = dashboards
 /** The labels of each series that a service exposes, with their values. */
 type Series = Map<string, Map<string, Set<string>>>;
 
-/** The series of all services after every event has occurred once. */
-export async function collected(): Promise<Series> {
+/**
+ * The series of all services after every event has occurred once.
+ * @param traced as a service that sends traces shows them
+ */
+export async function collected(traced = false): Promise<Series> {
   const series: Series = new Map();
   for (const service of ['order', 'payment', 'stock', 'webhooks']) {
-    for (const line of (await scrape(service)).split('\n')) {
-      const [, name = '', pairs] = line.match(/^(\w+)\{(.*)\} \S+$/) ?? [];
+    for (const line of (await scrapeOf(service, traced)).split('\n')) {
+      const [, name = '', pairs] = line.match(/^(\w+)\{(.*?)\} \S+(?: # .+)?$/) ?? [];
       if (pairs === undefined) continue;
       const labels = series.get(name) ?? new Map<string, Set<string>>();
       series.set(name, labels);
@@ -76,10 +79,10 @@ export async function collected(): Promise<Series> {
   return series;
 }
 
-async function scrape(service: string): Promise<string> {
-  const metrics = collectMetrics(service, '1');
+export async function scrapeOf(service: string, traced: boolean): Promise<string> {
+  const metrics = collectMetrics(service, '1', traced);
   const { meter } = metrics;
-  metrics.requested('GET', '/stock/find', 200, 1);
+  metrics.requested('GET', '/stock/find', 200, 1, undefined, traced ? TRACE : undefined);
   meter.batchTaken(1, 1);
   for (const kind of ['read_ahead', 'lock', 'commit', 'settle'] as const) meter.roundTrip(kind, 1);
   for (const truth of ['committed', 'undone', 'unknown'] as const) meter.commitSettled(truth);
@@ -98,6 +101,7 @@ async function scrape(service: string): Promise<string> {
   return response.text();
 }
 
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const WORKER = {
   ...{ waiting: 1, waiting_s: 1, dead: 1, disabled: 1, failing: 1 },
   ...{ enabled: 1, leased: 1, lag_s: 1 },
