@@ -33,6 +33,7 @@ const AROUND: Place[] = [
   place('stranger', 'kassa', { any: 80 }),
   place('traefik', 'traefik', { web: 8000 }),
   place('prometheus', 'monitoring', { web: 9090 }),
+  place('collector', 'observability', { otlp: 4318, grpc: 4317 }),
   place('elsewhere', 'elsewhere', { any: 80 }),
   place('dns', 'kube-system', { dns: 53 }, { 'k8s-app': 'kube-dns' }),
   place('kube-system', 'kube-system', { any: 443 }),
