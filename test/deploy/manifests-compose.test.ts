@@ -122,6 +122,9 @@ test('Jaeger takes OTLP and shows a bounded number of traces, with its health wh
   const { jaeger } = compose.services;
   const health = `http://${extensions.healthcheckv2.http.endpoint}/status`;
   expect(jaeger.healthcheck.test.at(-1)).toBe(health);
+  const page = await text('docs/tracing.md');
+  expect(page).toContain(` ${jaeger.image}\n`);
+  expect(page).toContain(` ${memory?.max_traces.toLocaleString('en')} in memory`);
   const { limit_mib } = processors.memory_limiter;
   const memory_mib = Number.parseInt(jaeger.deploy.resources.limits.memory, 10);
   expect(limit_mib).toBeLessThan(memory_mib);
