@@ -35,6 +35,8 @@ export interface Gauges {
   lanes: number;
   /** Commands that wait for a lane. */
   queued: number;
+  /** How long the oldest of them has waited. */
+  queue_age_ms: number;
   /** Commands that wait for a row held by another session of the store. */
   set_aside: number;
   /** Calls that wait for events. */

@@ -1,4 +1,6 @@
 /** The store's public interface: writes, reads, health. */
+
+import { systemClock } from './clock.ts';
 import type { StoreAddress } from './connection/address.ts';
 import { openConnection } from './connection/connect.ts';
 import { assertPatched } from './connection/driver.ts';
@@ -6,11 +8,13 @@ import { readPool } from './connection/pool.ts';
 import { type Engine, groupCommit } from './engine/group-commit.ts';
 import type { EngineLimits } from './engine/limits.ts';
 import type { Log } from './log.ts';
+import { audit, type Finding } from './maintenance/audit.ts';
 import { readiness } from './maintenance/readiness.ts';
 import { needsOf } from './maintenance/roles.ts';
 import { startSweeping } from './maintenance/sweep.ts';
 import { type Gauges, type Meter, silentMeter } from './meter.ts';
 import { type EventLog, eventLog } from './reads/events.ts';
+import { type HeldUnits, heldUnits } from './reads/held-units.ts';
 import { type Reads, reads } from './reads/reads.ts';
 import { isService, type Role } from './service.ts';
 import { type Webhooks, webhooks } from './webhooks/webhooks.ts';
@@ -21,6 +25,10 @@ export interface Store {
   read: Reads;
   events: EventLog;
   webhooks: Webhooks;
+  /** Units that are held now: reads every item with holds. */
+  heldUnits(): Promise<HeldUnits>;
+  /** Checks every invariant in one snapshot, on a connection of its own. It may take minutes. */
+  audit(): Promise<Finding[]>;
   gauges(): Gauges;
   /**
    * Resolves if the store answers, is migrated, and its role has the privileges that the services
@@ -68,9 +76,15 @@ export function openStore(options: StoreOptions): Store {
     read,
     events,
     webhooks: webhooks(pool),
+    heldUnits: () => heldUnits(pool, systemClock.now() + options.deadline_ms),
+    async audit() {
+      const connection = await openConnection(options, 'tools');
+      return await audit(connection).finally(connection.close);
+    },
     gauges: () => ({
       lanes: engine.lanes(),
       queued: engine.queued(),
+      queue_age_ms: engine.oldest_ms(),
       set_aside: engine.setAside(),
       event_listeners: events.listeners(),
       read_connections: pool.connections(),

@@ -8,6 +8,7 @@ import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { dueMigrations, migrate } from '../../db/maintenance/migrate.ts';
 import type { Store } from '../../db/store.ts';
 import { bulkRoutes } from '../bulk/routes.ts';
+import { consoleRoutes } from '../console/console.ts';
 import { eventRoutes } from '../events/routes.ts';
 import { idsUpTo } from '../http/submit.ts';
 import { orderRoutes } from '../order/routes.ts';
@@ -148,6 +149,7 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
     payment: [paymentRoutes],
     stock: [stockRoutes],
     webhooks: [webhookRoutes],
+    reader: [consoleRoutes],
   });
   const { server, store } = opened;
   if (fresh && demo) await addDemoData(store);

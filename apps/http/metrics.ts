@@ -18,6 +18,8 @@ export interface Metrics {
   ): void;
   /** Answers a scrape. @param gauges the present values of the store */
   scrape(c: Context, gauges: () => Gauges): Promise<Response>;
+  /** The text of a scrape. */
+  text(gauges: () => Gauges): Promise<string>;
   /** For the metrics of one service alone. */
   registry: Registry;
 }
@@ -75,8 +77,11 @@ export function collectMetrics(service: string, version: string, exemplars = fal
       if (code !== undefined) problems.inc({ code });
     },
     async scrape(c, gauges) {
+      return c.body(await this.text(gauges), 200, { 'content-type': registry.contentType });
+    },
+    text(gauges) {
       readGauges = gauges;
-      return c.body(await registry.metrics(), 200, { 'content-type': registry.contentType });
+      return registry.metrics();
     },
   };
 }
@@ -156,6 +161,11 @@ function storeGauges(registers: Registry[], read: () => Gauges | undefined): voi
       },
     });
   gauge('kassa_queue_length', 'Commands that wait for a lane', ({ queued }) => queued);
+  gauge(
+    'kassa_queue_age_seconds',
+    'How long the oldest of them has waited',
+    ({ queue_age_ms }) => queue_age_ms / 1000,
+  );
   gauge(
     'kassa_commands_set_aside',
     'Commands that wait for a row that another session of the store holds',

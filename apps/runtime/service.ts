@@ -1,7 +1,7 @@
 /** Starts a service: configuration, store, routes, port, and a stop that loses nothing. */
 import type { Hono } from 'hono';
 import type { Log } from '../../db/log.ts';
-import type { Role as Name } from '../../db/service.ts';
+import type { Role } from '../../db/service.ts';
 import { openStore, type Store } from '../../db/store.ts';
 import type { Env, Server } from '../http/exchange.ts';
 import type { Listen } from '../http/listen.ts';
@@ -24,6 +24,9 @@ export type Routes = readonly ((store: Store, options: RouteOptions) => Hono<Env
 interface RouteOptions {
   batch_init: boolean;
   webhook_networks: string;
+  console_targets: string;
+  metrics: Metrics;
+  log: Log;
 }
 
 /** What a process opens before it listens. */
@@ -43,11 +46,11 @@ export type Begin = (opened: Opened, config: Config) => () => Promise<void>;
  * similar platforms take as the module's default export.
  */
 export function startService(
-  name: Name,
+  name: string,
   default_port: number,
   routes: Routes,
   listen: Listen | undefined,
-  begin: Begin = () => async () => {},
+  { role = name as Role, begin = () => async () => {} }: { role?: Role; begin?: Begin } = {},
 ): { fetch: Server['fetch'] } | undefined {
   try {
     readArguments(help(name, default_port), {});
@@ -58,7 +61,7 @@ export function startService(
         : ['METRICS_PORT needs Bun: here one port serves all']),
     ]);
     const { DATABASE_URL = '' } = config;
-    const opened = open(name, config, DATABASE_URL, { [name]: routes });
+    const opened = open(name, config, DATABASE_URL, { [role]: routes });
     const { server, store, traces } = opened;
     const ports = listen && listenOn(listen, config, server);
     if (listen) announce(name, config, DATABASE_URL);
@@ -95,7 +98,7 @@ export function open(
   name: string,
   config: Config,
   database_url: string,
-  parts: Partial<Record<Name, Routes>>,
+  parts: Partial<Record<Role, Routes>>,
 ): Opened {
   const log_all = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
@@ -103,7 +106,7 @@ export function open(
   const traces = startTraces(name, config);
   const metrics = collectMetrics(name, config.VERSION, traces.request !== undefined);
   const { meter } = metrics;
-  const roles = Object.keys(parts) as Name[];
+  const roles = Object.keys(parts) as Role[];
   const store = openStore({
     ...storeOptions(config, database_url, name),
     services: roles,
@@ -113,6 +116,9 @@ export function open(
   const options = {
     batch_init: config.BATCH_INIT === 'on',
     webhook_networks: config.WEBHOOK_NETWORKS,
+    console_targets: config.CONSOLE_TARGETS,
+    metrics,
+    log,
   };
   const server = serveRoutes(
     Object.values(parts).flatMap((routes) => routes.map((make) => make(store, options))),

@@ -6,6 +6,7 @@ import { origins } from './origins.ts';
 import { storeUrl } from './store-url.ts';
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+const TARGETS = 'must be hosts and ports with commas, such as order:9000,payment:9000';
 const SAMPLERS = [
   ...(['always_on', 'always_off', 'traceidratio'] as const),
   ...(['parentbased_always_on', 'parentbased_always_off', 'parentbased_traceidratio'] as const),
@@ -62,6 +63,15 @@ export const variables = z.object({
   WEBHOOK_NETWORKS: networks
     .default('')
     .describe('networks beside the public internet to which webhooks may be sent, also by http'),
+  CONSOLE_TARGETS: z
+    .string()
+    .regex(
+      /^(?:[^\s,:]+|\[[0-9a-f:.]+\]):\d{1,5}(?:,(?:[^\s,:]+|\[[0-9a-f:.]+\]):\d{1,5})*$/i,
+      TARGETS,
+    )
+    .or(z.literal(''))
+    .default('')
+    .describe('where the console finds the metrics of all processes; itself if it is not set'),
   BATCH_INIT: oneOf(['on', 'off'], 'off').describe('whether batch_init is served'),
   LANES: z
     .string()

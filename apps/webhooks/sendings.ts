@@ -1,6 +1,7 @@
 /** The requests of a courier: several keys at the same time, the events of a key one after the other. */
+
+import { pause } from '../http/pause.ts';
 import type { Hold } from './hold.ts';
-import { pause } from './pause.ts';
 import { alternate, byKey } from './plan.ts';
 import type { Sending } from './round.ts';
 import type { Sender, Sent } from './send.ts';

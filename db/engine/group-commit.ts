@@ -12,7 +12,7 @@ import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
 import { batchLength, needRows } from './batch.ts';
-import { HeldRows } from './held-rows.ts';
+import { HeldRows, rejectHeld } from './held-rows.ts';
 import { Lane } from './lane.ts';
 import { type LaneUse, type LaneUseDependencies, laneUse } from './lane-use.ts';
 import type { EngineLimits } from './limits.ts';
@@ -36,6 +36,8 @@ export interface Engine {
   assertRoom(rows: number): void;
   /** The number of commands that wait, those that are set aside included. */
   queued(): number;
+  /** How long the oldest command has waited that is not set aside. */
+  oldest_ms(): number;
   /** The number of commands that wait for a row held by another session. */
   setAside(): number;
   /** The number of lanes that batches may use. */
@@ -213,6 +215,12 @@ class GroupCommit implements Engine {
     return this.#prefetch.waiting.length + this.#ready.length + this.#held.size;
   }
 
+  oldest_ms(): number {
+    const firsts = [this.#prefetch.waiting[0], this.#ready[0]].flatMap((one) => one ?? []);
+    const arrived = firsts.map(({ arrived_at }) => this.#clock.now() - arrived_at);
+    return Math.max(0, ...arrived);
+  }
+
   setAside(): number {
     return this.#held.size;
   }
@@ -253,13 +261,6 @@ class GroupCommit implements Engine {
 const SWEEP_MS = 100;
 
 const needsPrefetch = ({ command }: Entry): boolean => command.prefetch !== undefined;
-
-function rejectHeld(entry: Entry, row?: RowName): void {
-  const detail = row
-    ? `another session of the store holds ${row}; nothing changed`
-    : 'it waited for locks of other sessions for too long; nothing changed';
-  entry.reject(new Failure('contention', detail));
-}
 
 const refuse = (code: 'overloaded' | 'store_unavailable', detail: string): Promise<never> =>
   Promise.reject(new Failure(code, detail));

@@ -1,9 +1,11 @@
 /**
  * Rows that other sessions hold: commands that need one are set aside, so that the others go on.
  */
+
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { GATED_ROW_MS } from '../connection/dialect.ts';
+import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { heldOf } from './probe.ts';
 import { type RowName, rowNames } from './row-name.ts';
@@ -212,3 +214,11 @@ const PAUSE_MAX_MS = 250;
 
 /** Held rows that are remembered although no command waits for them. */
 const IDLE_ROWS_MAX = 1000;
+
+/** @param row that it waits for, if it is known */
+export function rejectHeld(entry: Entry, row?: RowName): void {
+  const detail = row
+    ? `another session of the store holds ${row}; nothing changed`
+    : 'it waited for locks of other sessions for too long; nothing changed';
+  entry.reject(new Failure('contention', detail));
+}

@@ -217,6 +217,9 @@ const drives: Record<string, () => Promise<unknown>> = {
     await leases.release(lease);
     await callsOfV1(kassa).send('DELETE', '/v1/webhooks/w', undefined);
   },
+  async 'held units'() {
+    expect((await kassa.store.heldUnits()).units).toBeGreaterThanOrEqual(0);
+  },
   async 'a wait for locks'() {
     const set = setLockWait((await openThrough()).sql, 50);
     await (is_postgresql ? set : set.catch(() => {}));

@@ -1,6 +1,7 @@
 /** Shared by the tests: Kassa on the run's store, and short functions for its calls. */
 import { expect } from 'bun:test';
 import { bulkRoutes } from '../../apps/bulk/routes.ts';
+import { consoleRoutes } from '../../apps/console/console.ts';
 import { eventRoutes } from '../../apps/events/routes.ts';
 import { collectMetrics } from '../../apps/http/metrics.ts';
 import { serveRoutes } from '../../apps/http/server.ts';
@@ -47,9 +48,13 @@ export function openKassa(
   const options = {
     batch_init: config.BATCH_INIT === 'on',
     webhook_networks: config.WEBHOOK_NETWORKS,
+    console_targets: config.CONSOLE_TARGETS,
+    metrics,
+    log,
   };
   const routes = [
     ...[orderRoutes, bulkRoutes, eventRoutes, paymentRoutes, stockRoutes, webhookRoutes],
+    consoleRoutes,
   ].map((make) => make(store, options));
   const { fetch } = serveRoutes(routes, store, metrics, log);
   return {

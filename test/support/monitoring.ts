@@ -95,7 +95,14 @@ export async function scrapeOf(service: string, traced: boolean): Promise<string
     watchWorker(metrics.registry, async () => WORKER);
   }
   const context = { body: (content: string) => new Response(content) };
-  const gauges = { lanes: 1, queued: 0, set_aside: 0, event_listeners: 0, operations_overdue_s: 0 };
+  const gauges = {
+    lanes: 1,
+    queued: 0,
+    queue_age_ms: 0,
+    set_aside: 0,
+    event_listeners: 0,
+    operations_overdue_s: 0,
+  };
   const read_connections = { open: 1, busy: 0 };
   const response = await metrics.scrape(context as never, () => ({ ...gauges, read_connections }));
   return response.text();

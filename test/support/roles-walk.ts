@@ -4,11 +4,11 @@ import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import { readPool } from '../../db/connection/pool.ts';
 import { sweeper } from '../../db/maintenance/sweep.ts';
-import { isService, type Role, type Service } from '../../db/service.ts';
+import { type Role as AnyRole, isService, type Service } from '../../db/service.ts';
 import type { Kassa, Reply } from './kassa.ts';
 import { run } from './shop.ts';
 
-export type { Role };
+export type Role = Exclude<AnyRole, 'reader'>;
 export type Crew = Record<Role, Kassa>;
 
 const bulk = (what: string, body: object): string =>

@@ -1,0 +1,58 @@
+/** Runs the audit in the background, within a budget: most of the time it rests. */
+import { Failure } from '../../db/failure.ts';
+import type { Store } from '../../db/store.ts';
+import { pause } from '../http/pause.ts';
+import type { Verdict } from './frame.ts';
+
+/** It rests for so many times as long as it took. */
+const REST = 19;
+const REST_MIN_MS = 30_000;
+
+type Ended = Exclude<Verdict, { state: 'none' | 'running' }>;
+
+export class Auditor {
+  readonly #store: Pick<Store, 'audit'>;
+  #ended: Ended | undefined;
+  #ended_at = 0;
+  #runs = false;
+
+  constructor(store: Pick<Store, 'audit'>) {
+    this.#store = store;
+  }
+
+  /** Until the signal aborts. A verdict is not repeated before its time. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const begun_at = performance.now();
+      this.#runs = true;
+      this.#ended = await this.#audit(begun_at);
+      this.#runs = false;
+      this.#ended_at = performance.now();
+      await pause(Math.max(REST_MIN_MS, REST * (this.#ended_at - begun_at)), signal);
+    }
+  }
+
+  async #audit(begun_at: number): Promise<Ended> {
+    try {
+      const findings = await this.#store.audit();
+      const violated = findings
+        .filter(({ violations }) => violations > 0)
+        .map(({ invariant, violations, examples }) => ({ invariant, violations, examples }));
+      return {
+        state: violated.length === 0 ? 'clean' : 'violated',
+        age_s: 0,
+        took_s: (performance.now() - begun_at) / 1000,
+        rows: findings.reduce((sum, { rows }) => sum + rows, 0),
+        violated,
+      };
+    } catch (error) {
+      const why = error instanceof Failure ? error.detail : 'it could not be run: see the log';
+      return { state: 'failed', age_s: 0, why };
+    }
+  }
+
+  get verdict(): Verdict {
+    if (!this.#ended) return { state: this.#runs ? 'running' : 'none' };
+    return { ...this.#ended, age_s: (performance.now() - this.#ended_at) / 1000 };
+  }
+}
