@@ -58,12 +58,14 @@ export class RequestTrace implements Trace {
   }
 
   transaction(all: readonly RequestTrace[], commands: number, attempt: number): TransactionTrace {
-    // In the trace of its first request, and linked to all.
-    const links = all.slice(0, LINKS_MAX).map((one) => ({ context: one.#span.spanContext() }));
+    // In the trace of its first request, and linked to all. A bulk may have many of the commands.
+    const requests = [...new Set(all)];
+    const links = requests.slice(0, LINKS_MAX).map((one) => ({ context: one.#span.spanContext() }));
     const attributes = { 'kassa.commands': commands, 'kassa.attempt': attempt };
     const options = { kind: SpanKind.CLIENT, attributes, links };
     const span = tracer.startSpan('transaction', options, this.#context);
-    for (const one of all) if (one !== this) one.#span.addLink({ context: span.spanContext() });
+    for (const one of requests)
+      if (one !== this) one.#span.addLink({ context: span.spanContext() });
     const own = trace.setSpan(this.#context, span);
     return {
       roundTrip: (name, ms) => finished(name, ms, own),

@@ -103,7 +103,7 @@ export function open(
   const log_all = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
   const log = log_requests ? log_all : oneASecond(log_all);
-  const traces = startTraces(name, config);
+  const traces = startTraces(name, config, log);
   const metrics = collectMetrics(name, config.VERSION, traces.request !== undefined);
   const { meter } = metrics;
   const roles = Object.keys(parts) as Role[];

@@ -2,8 +2,9 @@
  * OpenTelemetry's SDK. It is loaded only if OTEL_EXPORTER_OTLP_ENDPOINT is set. The SDK itself reads
  * further variables: OTEL_EXPORTER_OTLP_HEADERS, OTEL_RESOURCE_ATTRIBUTES and others.
  */
-import { propagation, trace } from '@opentelemetry/api';
+import { type DiagLogger, DiagLogLevel, diag, propagation, trace } from '@opentelemetry/api';
 import type { Sampler } from '@opentelemetry/sdk-trace';
+import type { Log } from '../../db/log.ts';
 import { traceRequest } from '../http/tracing.ts';
 import type { Config } from './variables.ts';
 
@@ -20,14 +21,22 @@ const EXPORT_EVERY_MS = 1000;
 const NONE: Traces = { request: undefined, stop: async () => {} };
 
 /** Requests that come before the SDK is loaded are not traced. @param service such as `order` */
-export function startTraces(service: string, config: Config): Traces {
+export function startTraces(service: string, config: Config, log: Log): Traces {
   if (config.OTEL_EXPORTER_OTLP_ENDPOINT === undefined || config.OTEL_SDK_DISABLED === 'true') {
     return NONE;
   }
+  diag.setLogger(loggerTo(log), DiagLogLevel.WARN);
   const loading = load(service, config);
   const shutDown = async () => (await loading).shutdown();
   const late = () => new Promise<void>((resolve) => setTimeout(resolve, STOP_MS));
   return { request: traceRequest, stop: () => Promise.race([shutDown(), late()]) };
+}
+
+/** The SDK tells of spans that it drops, and of a collector that does not take them. */
+function loggerTo(log: Log): DiagLogger {
+  const warn = (detail: string) => log('warn', 'traces_lost', { detail });
+  const quiet = () => {};
+  return { error: warn, warn, info: quiet, debug: quiet, verbose: quiet };
 }
 
 async function load(service: string, config: Config) {

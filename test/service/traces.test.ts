@@ -95,6 +95,20 @@ test('requests that share a transaction are all linked to it, and it to them', a
   }
 });
 
+test('a bulk is one trace, and linked once to each transaction of its calls', async () => {
+  const { port } = await startService(stage, 'order', TRACED);
+  const call = { method: 'POST', path: '/v1/users', body: { credit: 1 } };
+  const body = JSON.stringify({ mode: 'each', calls: Array.from({ length: 20 }, () => call) });
+  const trace_id = newTrace();
+  const init = { method: 'POST', headers: asked(trace_id), body };
+  expect((await fetch(`http://127.0.0.1:${port}/v1/bulk`, init)).status).toBe(200);
+  await until(() => collector.of(trace_id, 'POST /v1/bulk').length > 0, 'the request');
+  await until(() => collector.of(trace_id, 'queue').length === 20, 'all calls');
+  const [request] = collector.of(trace_id, 'POST /v1/bulk');
+  for (const { links } of collector.of(trace_id, 'transaction'))
+    expect(links).toEqual([String(request?.id)]);
+});
+
 test('each attempt is a span, with the SQLSTATE that ended it', async () => {
   const proxy = await open.proxy(database_url);
   const own = { ...TRACED, DATABASE_URL: proxy.database_url };
@@ -153,6 +167,7 @@ test('a collector that is away costs no call, and the service stops in time', as
   const away = { ...TRACED, OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' };
   const { child, port } = await startService(stage, 'payment', away);
   for (let i = 0; i < 20; i++) await newUser(port, asked(newTrace()));
+  await until(() => child.err.includes('traces_lost'), 'a line that says so');
   child.signal('SIGTERM');
   expect(await child.ended).toBe(0);
 });

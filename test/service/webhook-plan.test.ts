@@ -1,5 +1,6 @@
 /** When a failed event is tried again, and when it is given up. */
 import { expect, test } from 'bun:test';
+import { Hold, now } from '../../apps/webhooks/hold.ts';
 import {
   alternate,
   due,
@@ -9,6 +10,9 @@ import {
   nextDue,
   probe,
 } from '../../apps/webhooks/plan.ts';
+import { roundOf, type Sending } from '../../apps/webhooks/round.ts';
+import type { Sent } from '../../apps/webhooks/send.ts';
+import { Sendings } from '../../apps/webhooks/sendings.ts';
 import type { Waiting } from '../../db/webhooks/leases.ts';
 
 const HOUR = 3600;
@@ -99,4 +103,70 @@ test('after an outage all is due at once, but what has failed often within a min
 test('what waited and what is new take turns', () => {
   expect(alternate(['a', 'b', 'c'], ['1'])).toEqual(['a', '1', 'b', 'c']);
   expect(alternate([], ['1', '2'])).toEqual(['1', '2']);
+});
+
+const sending = (fields: Partial<Waiting>): Sending => ({
+  ...waiting(fields),
+  payload: '{}',
+  stored: false,
+});
+const BEFORE = { waiting: [], failing_since_s: null, away: false, has_dead: false, now_s: 100 };
+
+test('a round writes what failed, what waits behind it, and what was delivered at last', () => {
+  const [bad, behind] = [sending({ event_id: 'bad' }), sending({ event_id: 'behind', seq: 2 })];
+  const [well, late] = [
+    sending({ event_id: 'well', key: 'order 2' }),
+    { ...sending({ event_id: 'late', key: 'order 3' }), stored: true },
+  ];
+  const outcomes = new Map<string, Sent>([
+    ['bad', { error: 'away' }],
+    ['well', 'delivered'],
+    ['late', 'delivered'],
+  ]);
+  const round = roundOf([bad, behind, well, late], outcomes, BEFORE);
+  expect(round.added.map(({ event_id, attempts }) => [event_id, attempts])).toEqual([
+    ['bad', 1],
+    ['behind', 0],
+  ]);
+  expect([round.changed, round.delivered, round.disabled]).toEqual([[], ['late'], null]);
+  expect(roundOf([well], outcomes, { ...BEFORE, has_dead: true }).delivered).toEqual(['well']);
+});
+
+test('an outage ends with a delivery, and then all that waits is due', () => {
+  const others = [waiting({ event_id: 'other', key: 'order 9', next_s: HOUR })];
+  const before = { ...BEFORE, waiting: others, failing_since_s: 50 };
+  const well = sending({ event_id: 'well' });
+  const delivered = roundOf([well], new Map([['well', 'delivered' as const]]), before);
+  expect(delivered).toMatchObject({
+    failing_since_s: null,
+    changed: [{ event_id: 'other', next_s: 100 }],
+  });
+  const failed = roundOf([well], new Map([['well', { error: 'away' }]]), before);
+  expect(failed).toMatchObject({ failing_since_s: 50, changed: [] });
+  expect(roundOf([well], new Map(), { ...BEFORE, away: true }).failing_since_s).toBe(100);
+});
+
+test('an outage is five keys that fail in a row, not five failures, nor refusals of single events', async () => {
+  let answer: Sent = { error: 'away' };
+  const sender = { send: async () => answer, close: () => {} };
+  const hold = new Hold({ webhook_id: 'w', id: 'l', version: 1 }, now());
+  const never = new AbortController().signal;
+  const sendings = new Sendings(
+    sender,
+    hold,
+    never,
+    () => {},
+    () => 1,
+  );
+  const send = (key: string) => sendings.sendAll([], [sending({ key, event_id: key })], new Map());
+  for (let i = 0; i < 9; i++) await send('order 1');
+  for (const key of ['2', '3', '4']) await send(`order ${key}`);
+  expect(sendings.away).toBeFalse();
+  await send('order 5');
+  expect(sendings.away).toBeTrue();
+  sendings.failing_keys.clear();
+  answer = { error: 'the receiver answered 422', refused: true };
+  for (let i = 0; i < 9; i++) await send(`order ${i}`);
+  expect(sendings.away).toBeFalse();
+  hold.end();
 });

@@ -9,6 +9,9 @@ const open = openUntil(afterAll);
 const database_url = await open.database();
 const kassa = open.kassa({ DATABASE_URL: database_url });
 const { endpoints, leases, deliveries } = kassa.store.webhooks;
+const proxy = await open.proxy(database_url);
+/** Its statements may come late. */
+const slow = open.kassa({ DATABASE_URL: proxy.database_url });
 const put = (id: string, description = 'x') =>
   callsOfV1(kassa).send('PUT', `/v1/webhooks/${id}`, { url: 'https://a.example', description });
 
@@ -148,6 +151,7 @@ test('what a removal has left behind is gone before the endpoint is made again',
   await put(id);
   expect(await endpoints.find(id)).toMatchObject({ state: 'enabled', waiting: 0 });
   const [newer, ...others] = await endpoints.secrets(id);
+  expect(newer?.secret).toStartWith('whsec_');
   expect([newer?.secret === secret, others]).toEqual([false, []]);
 });
 
@@ -172,4 +176,33 @@ test('concurrent PUTs of a new name make one secret, and what was disabled stays
   await send('PUT', path, { url: 'https://a.example', state: 'disabled' });
   const { body } = await send('PUT', path, { url: 'https://b.example' });
   expect(body).toMatchObject({ url: 'https://b.example', state: 'disabled' });
+});
+
+test('a late copy of a removal takes nothing of the endpoint that was made since', async () => {
+  const id = newId();
+  await put(id);
+  let left = 1;
+  proxy.late_ms = 100;
+  proxy.disturb = (text) =>
+    text.startsWith('delete from webhook_secrets') && left-- > 0 ? 'late' : 'pass';
+  expect(await slow.store.webhooks.endpoints.remove(id)).toBe(true); // its answer was lost once
+  await put(id);
+  await Bun.sleep(300); // the copy has come by now
+  expect(await endpoints.secrets(id)).toHaveLength(1);
+});
+
+test('a PUT that comes while the endpoint is being removed does not revive it with what it had', async () => {
+  const id = newId();
+  await put(id);
+  const [old] = await endpoints.secrets(id);
+  const { sql } = await open.connection(database_url);
+  await sql`begin`;
+  await sql`update webhooks set state = 'deleted' where id = ${id}`;
+  const wanted = { url: 'https://b.example', types: null, description: null, state: null };
+  const made = endpoints.put(id, wanted, { secret: 'whsec_b', cursor: 'c1' });
+  await Bun.sleep(100); // it waits for the row
+  await sql`commit`;
+  expect(await made).toMatchObject({ url: 'https://b.example', cursor: 'c1' });
+  const secrets = await endpoints.secrets(id);
+  expect([secrets.length, secrets[0]?.secret === old?.secret]).toEqual([1, false]);
 });

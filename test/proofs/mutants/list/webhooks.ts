@@ -7,21 +7,12 @@ export const webhookMutants = [
       'courier.ts: const free = page.fresh[-.filter(({ key }) => !blocked.has(key))-];',
     'after a failure the next event of the order is sent':
       "sendings.ts: if (sent !== 'delivered') [-break-]{+continue+};",
-    'an event that failed is forgotten':
-      'round.ts: added: left.filter(({ stored }) => [-!stored-]{+false+}),',
-    'what was delivered waits on':
-      'round.ts: delivered: delivered.filter(({ stored }) => [-stored || has_dead-]{+false+}).map(',
     'the events of an order have no order':
       'plan.ts: if (order_id !== undefined) return [-`order ${order_id}`-]{+`order ${Math.random()}`+};',
     'the log is not read while the receiver is away':
       'courier.ts: if (full || probes === false[-)-]{+ || probes)+} {',
     'during an outage everything is sent':
       'courier.ts: probes && first !== -1 ? events.slice(0, [-first + 1-]{+events.length+}) : events;',
-    'after an outage what waits is not due': 'round.ts: ...([-recovered-]{+false+} ? others',
-    'an event of its own fault makes an outage':
-      'sendings.ts: if ([-!sent.refused-]{+true+}) this.failing_keys.add(one.key);',
-    'one event that fails makes an outage':
-      'sendings.ts: this.failing_keys.add([-one.key-]{+`${Math.random()}`+});',
     'a round waits for its slowest request': 'sendings.ts: const SLOW_MS = [-500-]{+60_000+};',
     'a request that is under way is sent again':
       'courier.ts: const idle = this.#waiting.filter(({ key }) => [-!late_keys.has(key)-]{+true+});',
@@ -55,6 +46,15 @@ export const webhookMutants = [
       "endpoints.ts: [-where webhooks.state <> 'deleted'\n           or (not exists (select 1 from webhook_secrets where webhook_id = ${id})\n               and not exists (select 1 from webhook_deliveries where webhook_id = ${id}))-]",
   }),
   ...killedBy(['webhook-plan'], {
+    'an event of its own fault makes an outage':
+      'sendings.ts: if ([-!sent.refused-]{+true+}) this.failing_keys.add(one.key);',
+    'one event that fails makes an outage':
+      'sendings.ts: this.failing_keys.add([-one.key-]{+`${Math.random()}`+});',
+    'after an outage what waits is not due': 'round.ts: ...([-recovered-]{+false+} ? others',
+    'what was delivered waits on':
+      'round.ts: delivered: delivered.filter(({ stored }) => [-stored || has_dead-]{+false+}).map(',
+    'an event that failed is forgotten':
+      'round.ts: added: left.filter(({ stored }) => [-!stored-]{+false+}),',
     'Retry-After is ignored': 'plan.ts: Math.max([-retry_after_s-]{+0+}, Math.ceil(',
     'pauses do not grow': 'plan.ts: Math.max(PAUSE_MIN_S, [-age_s-]{+0+})',
     'a dead event is tried on': 'plan.ts: dead_s: gives_up ? [-now_s-]{+null+} : null,',
