@@ -33,10 +33,18 @@ function refusalOfAddress(
     ([network, bits]) => network.kind() === parsed.kind() && parsed.match(network, bits),
   );
   if (is_allowed) return undefined;
-  if (parsed.range() !== 'unicast')
-    return `must not lead to the ${parsed.range()} address ${parsed}`;
+  const range = rangeOf(parsed);
+  if (range !== 'unicast') return `must not lead to the ${range} address ${parsed}`;
   return protocol === 'https:' ? undefined : 'must be https';
 }
+
+/** All that IANA has assigned to the public internet. Outside of it ipaddr.js still says `unicast`. */
+const PUBLIC_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3');
+
+const rangeOf = (address: ipaddr.IPv4 | ipaddr.IPv6): string =>
+  address instanceof ipaddr.IPv6 && address.range() === 'unicast' && !address.match(PUBLIC_IPV6)
+    ? 'reserved'
+    : address.range();
 
 /**
  * Resolves a name for one connection, and refuses it if any of its addresses is not allowed: the

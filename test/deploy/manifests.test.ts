@@ -142,6 +142,7 @@ INSIDE.push('172.16.0.0', '172.31.255.255', '192.168.0.0', '192.168.255.255', '1
 INSIDE.push('198.18.0.0', '224.0.0.1', '240.0.0.1', '255.255.255.255');
 INSIDE.push('::', '::1', '::ffff:10.0.0.1', '64:ff9b::a00:1', 'fc00::1', 'fd00:ec2::254');
 INSIDE.push('fe80::1', 'fec0::1', 'ff02::1', '2001::a00:1', '2002:a00:1::1', '2001:db8::1');
+INSIDE.push('::2', '::7f00:1', '1fff::1', '4000::1');
 
 test('every variable of the configuration is set, or its omission is explained', async () => {
   const set = OVERLAYS.map(overlay).flatMap((objects) =>

@@ -70,6 +70,8 @@ export const webhookMutants = [
       'target.ts: if (why) return done([-new NotPublic(why), []-]{+null, addresses+});',
     'addresses in URLs are not checked':
       'target.ts: if (ipaddr.isValid(host)) return [-refusalOfAddress(host, url.protocol, networks)-]{+undefined+};',
+    'all IPv6 is public but what has a name':
+      "target.ts: address.range() === 'unicast' && [-!address.match(PUBLIC_IPV6)-]{+false+}",
     'http is allowed everywhere':
       "target.ts: return protocol === 'https:' ? undefined : [-'must be https'-]{+undefined+};",
     'a request has no end': 'send.ts: const timer = setTimeout(late, [-SEND_MS-]{+600_000+});',
