@@ -85,8 +85,8 @@ export interface CallOptions {
 }
 
 /**
- * Writes carry an idempotency key, or may be done twice, so every call may be repeated, and is: after 408, 429, 503 and
- * lost answers, with growing random pauses, until the deadline.
+ * Writes carry an idempotency key or are safe to repeat, so every call may be repeated, and is: after
+ * 408, 429, 503 and lost answers, with growing random pauses, until the deadline.
  * @param base_url of the API, such as `https://shop.example`
  * @throws KassaError from each method of the client, for any answer but a success
  * @throws TypeError if `base_url` is not an http or https URL
@@ -163,9 +163,9 @@ async function repeat(
   const ends_at = performance.now() + deadline_ms;
   let changed_nothing = true;
   const errorOf = ({ code, detail, status, request_id, facts = {}, cause }: Failed) => {
-    // A rule decided, and its refusal is recorded: no attempt before it took effect.
     const decided = status === 409 || /^(?:order|item|user|refund)_not_found$/.test(code);
-    const nothing = changed_nothing || decided || reads;
+    // With a key the decision is recorded: no attempt before it took effect.
+    const nothing = changed_nothing || reads || (key !== undefined && decided);
     return new KassaError(code, detail, status, request_id, nothing, key, facts, { cause });
   };
   for (let pause_ms = PAUSE_FIRST_MS; ; pause_ms = Math.min(2 * pause_ms, PAUSE_MAX_MS)) {

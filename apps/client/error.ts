@@ -29,7 +29,7 @@ export class KassaError extends Error {
     readonly status: number | undefined,
     /** It leads to the line of the service's log. */
     readonly request_id: string | undefined,
-    /** False if the call may have taken effect. Then repeat it with its key. */
+    /** False if the call may have taken effect. Then repeat it, with its key if it has one. */
     readonly changed_nothing: boolean,
     readonly idempotency_key: string | undefined,
     /** The problem itself, for its further fields. */

@@ -125,6 +125,20 @@ test.each<
   },
 );
 
+test.each<[answers: (() => Response)[], code: string, nothing: boolean]>([
+  [[problem(409, 'limit_exceeded')], 'limit_exceeded', true],
+  [[gateway, problem(409, 'limit_exceeded')], 'limit_exceeded', false],
+])(
+  'a call without a key is not recorded, so a refusal speaks of the last attempt alone',
+  async (answers, code, nothing) => {
+    const { origin } = scripted(...answers);
+    const error = await openClient(origin)
+      .webhooks.rotateSecret({ webhook_id: 'w' })
+      .catch((cause) => cause);
+    expect([error.code, error.changed_nothing]).toEqual([code, nothing]);
+  },
+);
+
 test.each<[answer: (() => Response) | undefined, code: string, nothing: boolean]>([
   [problem(429, 'overloaded'), 'overloaded', true],
   [problem(503, 'store_unavailable'), 'store_unavailable', true],

@@ -12,6 +12,10 @@ export const edgeMutants = [
       'platform.ts: ' +
       "[-if (headers.get('idempotency-key')?.includes(SEPARATOR)) throw malformed(TWO_KEYS);-]",
   }),
+  ...killedBy(['client-failures'], {
+    'the client takes a refusal without a key for a recorded one':
+      'client.ts: ([-key !== undefined-]{+true+} && decided)',
+  }),
   ...killedBy(['client-ends'], {
     'the client takes a foreign page for a refusal':
       "client.ts: [-code !== 'not_kassa'-]{+true+} &&",
