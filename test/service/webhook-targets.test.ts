@@ -1,10 +1,13 @@
 /** Where webhooks are sent, and how far: addresses, redirects, time and size. */
 import { afterEach, expect, test } from 'bun:test';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { senderTo } from '../../apps/webhooks/send.ts';
 import { networksIn } from '../../apps/webhooks/target.ts';
+import { newAuthority } from '../support/certificates.ts';
 import { openUntil } from '../support/open.ts';
-import { freePort, listen } from '../support/process.ts';
+import { freePort, listen, openStage } from '../support/process.ts';
 import { LOOPBACK, openReceiver, verify } from '../support/receiver.ts';
 
 const open = openUntil(afterEach);
@@ -69,19 +72,25 @@ test('a redirect is a failure, and nobody follows it', async () => {
   expect(other.taken).toEqual([]);
 });
 
-test('the variables for proxies of other programs do not lead requests elsewhere', async () => {
-  const { url } = receiver();
-  const port = await freePort();
+/** Sends to it from a process with these variables, and resolves to what it says. */
+async function sendFromChild(url: string, variables: Record<string, string>): Promise<string> {
   const code = `
     import { senderTo } from './apps/webhooks/send.ts';
     import { networksIn } from './apps/webhooks/target.ts';
     const sender = senderTo('${url}', ${JSON.stringify(SECRETS)}, networksIn('${LOOPBACK}'), 1);
-    console.log(await sender.send(${JSON.stringify(MESSAGE)}, new AbortController().signal));
+    const sent = await sender.send(${JSON.stringify(MESSAGE)}, new AbortController().signal);
+    console.log(sent.error ?? sent);
     process.exit();`;
+  const child = Bun.spawn([process.execPath, '-e', code], { env: { ...Bun.env, ...variables } });
+  return (await new Response(child.stdout).text()).trim();
+}
+
+test('the variables for proxies of other programs do not lead requests elsewhere', async () => {
+  const { url } = receiver();
+  const port = await freePort();
   const proxies = ['HTTP_PROXY', 'http_proxy', 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY'];
-  const env = Object.fromEntries(proxies.map((name) => [name, `http://127.0.0.1:${port}`]));
-  const child = Bun.spawn([process.execPath, '-e', code], { env: { ...Bun.env, ...env } });
-  expect((await new Response(child.stdout).text()).trim()).toBe('delivered');
+  const variables = Object.fromEntries(proxies.map((name) => [name, `http://127.0.0.1:${port}`]));
+  expect(await sendFromChild(url, variables)).toBe('delivered');
 });
 
 test('an answer that never ends is not read, nor a head that never ends', async () => {
@@ -111,11 +120,19 @@ test('nonsense, silence, a closed port and an end without an answer are failures
   expect(performance.now() - began_at).toBeGreaterThan(9900);
 });
 
-test('a receiver without a valid certificate gets nothing', async () => {
-  const { url, taken } = receiver();
-  const reply = await sendTo(url.replace('http:', 'https:'));
-  expect(reply).toMatchObject({ error: expect.any(String) });
+test('events go only to a certificate of a trusted authority, for the name of the URL', async () => {
+  const authority = await newAuthority('authority of receivers');
+  const certificate = await authority.issue({ name: 'receiver', hosts: ['localhost'] });
+  const { url, taken } = open.closing(openReceiver(() => 200, certificate));
+  const other = url.replace('localhost', '127.0.0.1');
+  const error = 'the certificate is not valid for the host';
+  expect(await sendTo(url)).toEqual({ error });
+  const file = join(await open.closing(openStage()).folder(), 'authority.crt');
+  await writeFile(file, authority.cert);
+  const trusted = { NODE_EXTRA_CA_CERTS: file };
+  expect(await sendFromChild(other, trusted)).toBe(error);
   expect(taken).toEqual([]);
+  expect(await sendFromChild(url, trusted)).toBe('delivered');
 });
 
 test('whoever asks for a later attempt is heard, up to a day', async () => {

@@ -21,8 +21,14 @@ type Answer = (taken: Omit<Taken, 'status'>) => number | Response | Promise<numb
 /** For the variable of services that send to this machine. */
 export const LOOPBACK = '127.0.0.0/8,::1/128';
 
-/** @param answer to each request, unless a test replaces it: 200 */
-export function openReceiver(answer: Answer = () => 200) {
+/**
+ * @param answer to each request, unless a test replaces it: 200
+ * @param certificate for `localhost`, to be reached by https
+ */
+export function openReceiver(
+  answer: Answer = () => 200,
+  certificate?: { cert: string; key: string },
+) {
   /** All that came, in the order of the answers. */
   const taken: Taken[] = [];
   const attempts = new Map<string, number>();
@@ -32,6 +38,7 @@ export function openReceiver(answer: Answer = () => 200) {
     port: 0,
     hostname: '127.0.0.1',
     idleTimeout: 60,
+    ...(certificate && { tls: certificate }),
     async fetch(request) {
       const text = await request.text();
       const event = JSON.parse(text);
@@ -55,7 +62,7 @@ export function openReceiver(answer: Answer = () => 200) {
   });
   return Object.assign(receiver, {
     taken,
-    url: `http://127.0.0.1:${server.port}/hooks`,
+    url: `${certificate ? 'https://localhost' : 'http://127.0.0.1'}:${server.port}/hooks`,
     networks: networksIn(LOOPBACK),
     /** What it has accepted, each event once, in the order of the first time. */
     accepted(): Taken[] {

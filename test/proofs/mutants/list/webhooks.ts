@@ -74,6 +74,10 @@ export const webhookMutants = [
       "target.ts: address.range() === 'unicast' && [-!address.match(PUBLIC_IPV6)-]{+false+}",
     'http is allowed everywhere':
       "target.ts: return protocol === 'https:' ? undefined : [-'must be https'-]{+undefined+};",
+    'any authority is trusted':
+      "send.ts: const options = { method: 'POST',[--]{+ rejectUnauthorized: false,+} agent",
+    'a certificate may be for any name':
+      "send.ts: const options = { method: 'POST',[--]{+ checkServerIdentity: () => undefined,+} agent",
     'a request has no end': 'send.ts: const timer = setTimeout(late, [-SEND_MS-]{+600_000+});',
     'a lost lease does not end requests': "send.ts: [-signal.addEventListener('abort', stop);-]",
     'an answer 101 is no answer':
