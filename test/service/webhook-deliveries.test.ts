@@ -1,5 +1,6 @@
 /** The worker of webhooks: signatures, order, completeness, retries, and who may deliver. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
+import { networksIn } from '../../apps/webhooks/target.ts';
 import { startWorker } from '../../apps/webhooks/worker.ts';
 import { withConnection } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
@@ -27,10 +28,9 @@ async function openEndpoint(fields: object = {}) {
 }
 
 function startDelivering() {
-  const { networks } = openReceiver();
   const worker = startWorker(
     kassa.store,
-    networks,
+    networksIn(LOOPBACK),
     () => {},
     () => {},
   );
@@ -113,13 +113,21 @@ test('behind an event that fails those of its order wait, the others go on', asy
 
 test('only wanted types come, and what happened while it was disabled comes later', async () => {
   const { receiver, put } = await openEndpoint({ types: ['order.paid', 'order.refunded'] });
-  startDelivering();
+  const worker = startDelivering();
+  const leased = async () => (await worker.state())?.leased;
+  await until(async () => (await leased()) === 1, 'the lease');
   await put({ state: 'disabled' });
+  await until(async () => (await leased()) === 0, 'the end of the lease');
   const id = await sell();
+  // A worker takes another endpoint meanwhile, and delivers to it, but not to this one.
+  const other = await openEndpoint();
+  await sell();
+  await until(() => other.receiver.taken.length > 0, 'the other endpoint');
+  expect(receiver.taken).toEqual([]);
   await put({ state: 'enabled' });
-  await until(() => receiver.accepted().length >= 2, 'two events');
-  const came = receiver.accepted().filter(({ key }) => key === id);
-  expect(came.map(({ event }) => event.type)).toEqual(['order.paid', 'order.refunded']);
+  const came = () => receiver.accepted().filter(({ key }) => key === id);
+  await until(() => came().length >= 2, 'two events');
+  expect(came().map(({ event }) => event.type)).toEqual(['order.paid', 'order.refunded']);
 });
 
 test('410 switches the endpoint off; once it is on again nothing is missing', async () => {
