@@ -1,6 +1,8 @@
 /** Several workers of webhooks: one delivers to an endpoint at a time, and the death of one loses nothing. */
 import { afterAll, expect, test } from 'bun:test';
 import { LEASE_MS } from '../../apps/webhooks/hold.ts';
+import { CONNECTIONS } from '../../apps/webhooks/sendings.ts';
+import { openCollector } from '../support/collector.ts';
 import { openUntil } from '../support/open.ts';
 import { openStage, until } from '../support/process.ts';
 import { LOOPBACK, openReceiver } from '../support/receiver.ts';
@@ -13,50 +15,82 @@ const kassa = open.kassa({ DATABASE_URL: database_url, WEBHOOK_NETWORKS: LOOPBAC
 const stage = open.closing(openStage());
 const { send, user, item, order } = callsOfV1(kassa);
 
+const collector = open.closing(openCollector());
 const settings = { DATABASE_URL: database_url, WEBHOOK_NETWORKS: LOOPBACK };
-const start = async () => (await startService(stage, 'webhooks', settings)).child;
+const start = async (more: Record<string, string> = {}) =>
+  (await startService(stage, 'webhooks', { ...settings, ...more })).child;
+/** What it sends has a `traceparent`, so the receiver can tell it from another worker. */
+const startTracing = () => start({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
 
-/** Sells until it is stopped; resolves to how many orders were paid. */
-async function sellers(): Promise<() => Promise<number>> {
+/** Sells until it is stopped; `stop` resolves to how many orders were paid. */
+async function openSellers() {
   const [user_id, item_id] = [await user(1e9), await item(1e9)];
-  let [paid, stopped] = [0, false];
+  let stopped = false;
+  const sellers = { paid: 0, stop };
   const sell = async () => {
     while (!stopped) {
       const { status } = await order({ user_id, lines: [lineOf(item_id, 1)], checkout: true });
-      if (status === 201) paid++;
+      if (status === 201) sellers.paid++;
       await Bun.sleep(20);
     }
   };
   const selling = [sell(), sell()];
-  return async () => {
+  async function stop() {
     stopped = true;
     await Promise.all(selling);
-    return paid;
-  };
+    return sellers.paid;
+  }
+  return sellers;
+}
+
+/** Notes which worker sends, and holds its answers as long as a test wants. */
+function openWatch() {
+  const open = { first: 0, second: 0 };
+  const watch = { turns: [] as string[], overlaps: 0, open, answers: Promise.resolve() };
+  const receiver = openReceiver(async ({ headers }) => {
+    const [from, other] = headers.has('traceparent')
+      ? (['second', 'first'] as const)
+      : (['first', 'second'] as const);
+    if (watch.turns.at(-1) !== from) watch.turns.push(from);
+    if (open[other] > 0) watch.overlaps++;
+    open[from]++;
+    await Bun.sleep(5);
+    await watch.answers;
+    open[from]--;
+    return 200;
+  });
+  return { watch, receiver };
 }
 
 test('frozen, thawed and killed workers: each event arrives, in order, from one worker at a time', async () => {
-  const receiver = open.closing(openReceiver(() => Bun.sleep(5).then(() => 200)));
+  const { watch, receiver } = openWatch();
+  open.closing(receiver);
   const path = '/v1/webhooks/w';
   await send('PUT', path, { url: receiver.url, types: ['order.created', 'order.paid'] });
-  const stop = await sellers();
+  const sellers = await openSellers();
+  await until(() => sellers.paid >= 2 * CONNECTIONS, 'orders');
+  const { promise: answers, resolve: answer } = Promise.withResolvers<void>();
+  watch.answers = answers;
   const first = await start();
-  await until(() => receiver.taken.length > 20, 'the first worker');
-  const second = await start();
+  // It is frozen in the middle of its round, while it waits for answers on all of its connections.
+  await until(() => watch.open.first === CONNECTIONS, 'the first worker');
   first.signal('SIGSTOP');
-  const at_freeze = receiver.taken.length;
-  await until(() => receiver.taken.length > at_freeze + 200, 'the second worker', 4 * LEASE_MS);
+  answer();
+  const second = await startTracing();
+  await until(() => receiver.taken.length > 200, 'the second worker', 4 * LEASE_MS);
   const before = receiver.taken.length;
   first.signal('SIGCONT');
   await until(() => receiver.taken.length > before + 100, 'more of the second');
+  expect(watch.turns).toEqual(['first', 'second']);
   second.signal('SIGKILL');
   const at_kill = receiver.taken.length;
   await until(() => receiver.taken.length > at_kill + 200, 'the first again', 4 * LEASE_MS);
-  const paid = await stop();
+  const paid = await sellers.stop();
   await until(() => receiver.accepted().length >= 2 * paid, 'all events');
   first.signal('SIGTERM');
   expect(await first.ended).toBe(0);
 
+  expect(watch).toMatchObject({ turns: ['first', 'second', 'first'], overlaps: 0 });
   expect(receiver.accepted()).toHaveLength(2 * paid);
   const orders = Map.groupBy(receiver.accepted(), ({ key }) => key);
   for (const own of orders.values()) {
