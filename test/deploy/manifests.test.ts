@@ -9,6 +9,7 @@ import {
   OVERLAYS,
   overlay,
   parts,
+  published,
   services,
   tools,
 } from './manifests/all.ts';
@@ -65,7 +66,7 @@ test.each(wrong)('the schemas catch %s', async (_, edit, said) => {
 
 const names = services.map(({ name }) => name);
 const connections = [
-  ...services.map(({ name, port }) => `traefik → ${name} ${port}`),
+  ...published.map(({ name, port }) => `traefik → ${name} ${port}`),
   ...names.map((name) => `prometheus → ${name} ${config.METRICS_PORT}`),
   ...[...parts, 'init', 'cockroachdb'].map((name) => `${name} → cockroachdb 26257`),
   ...[...parts, 'init', 'cockroachdb', 'stranger'].map((name) => `${name} → dns 53`),
@@ -91,6 +92,8 @@ const ways: [policy: string, way: string, open: boolean, edit: Edit][] = [
   ['services', 'traefik → order 8001', false, (of) => (of.ingress[0].from = [{ podSelector: {} }])],
   ['services', 'traefik → cockroachdb 8080', true, (of) => (of.podSelector = {})],
   ['services', 'traefik → order 9000', true, (of) => (of.ingress[0].ports[0].port = 'metrics')],
+  ['services', 'traefik → webhooks 8004', true, (of) => (of.podSelector.matchExpressions = [])],
+  ['webhooks-metrics', 'prometheus → webhooks 9000', false, (of) => (of.ingress = [])],
   ['services', 'prometheus → order 9000', false, (of) => (of.ingress[1].ports = [])],
   ['database', 'traefik → cockroachdb 26257', true, (of) => (of.ingress[0].from = [ANY])],
   ['database', DATABASE, false, (of) => (of.podSelector.matchLabels.a = 'b')],

@@ -33,6 +33,9 @@ export const services = await Promise.all(
   }),
 );
 
+/** Those that a cluster's gateway leads to. Whoever calls /v1/webhooks reads secrets. */
+export const published = services.filter(({ name }) => name !== 'webhooks');
+
 /** The parts of the image, and its user. */
 export const parts = [...(await text('deploy/entry.ts')).matchAll(/^ {2}(\w+): \(\) =>/gm)].map(
   ([, part = '']) => part,
