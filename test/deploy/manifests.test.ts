@@ -161,8 +161,9 @@ test('every variable of the configuration is set, or its omission is explained',
 test('all pods at their most stay below 4 connections for each vCPU of the database', () => {
   const { replicas, resources } = values.statefulset;
   const cpus = Number(resources.limits.cpu) * replicas;
-  const most = ofKind(production, 'HorizontalPodAutoscaler').map(({ spec }) => spec.maxReplicas);
-  const pods = most.reduce((sum, replicas) => sum + replicas, 0);
+  const scaled = ofKind(production, 'HorizontalPodAutoscaler').map(({ spec }) => spec.maxReplicas);
+  const fixed = ofKind(production, 'Deployment').map(({ spec }) => spec.replicas ?? 0);
+  const pods = [...scaled, ...fixed].reduce((sum, replicas) => sum + replicas, 0);
   const each = Number(config.LANES) + config.READ_POOL_SIZE + 1; // while rows are held
   expect(pods * each).toBeLessThanOrEqual(4 * cpus);
 });

@@ -15,7 +15,7 @@ import {
 type Fields = Record<string, any>;
 
 const LISTS = ['labels', 'resources', 'components', 'configMapGenerator', 'images', 'patches'];
-const KNOWN = ['apiVersion', 'kind', 'namespace', ...LISTS];
+const KNOWN = ['apiVersion', 'kind', 'namespace', 'replicas', ...LISTS];
 
 /**
  * The objects of an overlay. Generated names stay without their hash.
@@ -37,6 +37,9 @@ export async function build(folder: string, around: Manifest[] = []): Promise<Ma
     objects = await build(join(folder, component), objects);
   }
   for (const patch of file.patches ?? []) objects = applyPatch(folder, patch, objects);
+  for (const { name, count } of file.replicas ?? []) {
+    find(objects, 'Deployment', name).spec.replicas = count;
+  }
   for (const object of objects) transform(file, object);
   return objects;
 }
