@@ -12,6 +12,7 @@ import { callsOfV1, lineOf } from '../support/v1.ts';
 const open = openUntil(afterAll);
 const database_url = await open.database();
 const kassa = open.kassa({ DATABASE_URL: database_url, WEBHOOK_NETWORKS: LOOPBACK });
+const { sql } = await open.connection(database_url);
 const stage = open.closing(openStage());
 const { send, user, item, order } = callsOfV1(kassa);
 
@@ -62,6 +63,12 @@ function openWatch() {
   return { watch, receiver };
 }
 
+/** Of the only endpoint, by the clock of the store. */
+async function leaseEnd(): Promise<number> {
+  const [row] = await sql`select lease_until from webhooks`;
+  return Number(row?.lease_until);
+}
+
 test('frozen, thawed and killed workers: each event arrives, in order, from one worker at a time', async () => {
   const { watch, receiver } = openWatch();
   open.closing(receiver);
@@ -78,6 +85,15 @@ test('frozen, thawed and killed workers: each event arrives, in order, from one 
   answer();
   const second = await startTracing();
   await until(() => receiver.taken.length > 200, 'the second worker', 4 * LEASE_MS);
+  const leased_until = await leaseEnd();
+  let renewed_until = leased_until;
+  const renewed = async () => {
+    renewed_until = await leaseEnd();
+    return renewed_until > leased_until;
+  };
+  await until(renewed, 'a renewal');
+  // Long before the end: a lease that ends, and is taken anew, is later by almost all of it.
+  expect(renewed_until - leased_until).toBeLessThan(LEASE_MS / 2);
   const before = receiver.taken.length;
   first.signal('SIGCONT');
   await until(() => receiver.taken.length > before + 100, 'more of the second');

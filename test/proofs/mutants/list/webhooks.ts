@@ -85,4 +85,8 @@ export const webhookMutants = [
     'an expired secret signs':
       'send.ts: signers.filter(({ until_ms }) => [-until_ms > now.getTime()-]{+true+});',
   }),
+  ...killedBy(['webhook-workers'], {
+    'a lease is not renewed':
+      'hold.ts: let timer = setTimeout(renew, [-RENEW_EVERY_MS-]{+600_000+});',
+  }),
 ];
