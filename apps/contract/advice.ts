@@ -33,7 +33,7 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
   item_not_found: ['There is no such item, or the order has no line for it.', CHECK_ID],
   user_not_found: ['There is no such user.', CHECK_ID],
   refund_not_found: ['The order has no such refund.', CHECK_ID],
-  webhook_not_found: ['There is no such endpoint of webhooks.', CHECK_ID],
+  webhook_not_found: ['There is no such webhook endpoint.', CHECK_ID],
   route_not_found: ['There is no such path.', 'Check the path.'],
   method_not_allowed: ['The path takes other methods.', 'Use one that Allow lists.'],
   request_timeout: ['The request did not arrive completely in time.', 'Send it again.'],
@@ -68,7 +68,7 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
   ],
   amount_mismatch: ['Another amount was paid.', 'Send that amount, or none.'],
   limit_exceeded: [
-    'A balance, stock or total would exceed 2^53-1; there would be more than 1,000 endpoints of webhooks, or more than five valid secrets of one; a path call would add the 1,001st line to an order; or the calls of a bulk in mode `all` name more than 12,000 users, items and orders, or work on more than 10,000 lines of orders, counted anew for each call. A body of /v1 with more than 1,000 lines or calls is 400, one of too many bytes 413.',
+    'A balance, stock or total would exceed 2^53-1; there would be more than 1,000 webhook endpoints, or more than five valid secrets of one; a path call would add the 1,001st line to an order; or the calls of a bulk in mode `all` name more than 12,000 users, items and orders, or work on more than 10,000 lines of orders, counted anew for each call. A body of /v1 with more than 1,000 lines or calls is 400, one of too many bytes 413.',
     'Send less at a time.',
   ],
   body_too_large: ['The body exceeds 64 KiB (/v1/bulk: 1 MiB).', 'Send less at a time.'],

@@ -31,7 +31,7 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   item_not_found: { status: 404, title: 'There is no such item' },
   user_not_found: { status: 404, title: 'There is no such user' },
   refund_not_found: { status: 404, title: 'The order has no such refund' },
-  webhook_not_found: { status: 404, title: 'There is no such endpoint of webhooks' },
+  webhook_not_found: { status: 404, title: 'There is no such webhook endpoint' },
   route_not_found: { status: 404, title: 'There is no such path' },
   method_not_allowed: { status: 405, title: 'This path takes other methods' },
   out_of_stock: { status: 409, title: 'There is not enough stock' },
