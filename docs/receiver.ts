@@ -21,7 +21,7 @@ function handle({ type, data }: Event) {
 createServer(async (request, response) => {
   const answer = (status: number) => response.writeHead(status).end();
   try {
-    const body = await text(request); // as it came: JSON written anew has another signature
+    const body = await text(request); // the raw bytes: serialized again, JSON no longer matches
     const event = webhook.verify(body, request.headers as Record<string, string>) as Event;
     if (!handled.has(event.id)) handle(event);
     handled.add(event.id);
