@@ -1,4 +1,4 @@
-/** The endpoints of webhooks and their secrets, as calls see and change them. */
+/** Webhook endpoints and their secrets, as calls see and change them. */
 import type { ReadPool } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 

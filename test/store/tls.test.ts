@@ -176,7 +176,7 @@ test('the proofs use the certificates and the password of the environment', asyn
   const consistency = await stage.run(['test/proofs/consistency/main.ts', ...few], env);
   expect([consistency.code, consistency.err]).toEqual([0, expect.not.stringContaining('ERR')]);
   const chaos = await stage.run(['-e', deployment(url)], env);
-  expect([chaos.err, chaos.out]).toEqual(['', 'ready\n'.repeat(4)]);
+  expect([chaos.err, chaos.out]).toEqual(['', 'ready\n'.repeat(5)]);
 });
 
 /** Starts what `bun run chaos` works on, and waits until each of its services is ready. */
