@@ -22,6 +22,16 @@ const isOver = (until_s: number, now_us: number): boolean => until_s * 1e6 <= no
 export const isHeld = ({ held_until }: Pick<Order, 'held_until'>, now_us: number): boolean =>
   held_until !== null && !isOver(held_until, now_us);
 
+/** The columns that decide the state of an order. */
+export type Stateful = Pick<Order, 'paid' | 'total_cost' | 'refunded' | 'held_until'>;
+
+/** @param now_us the store's time in microseconds since 1970 */
+export function stateOf(order: Stateful, now_us: number): 'open' | 'held' | 'paid' | 'refunded' {
+  const { paid, total_cost, refunded } = order;
+  if (paid) return refunded !== null && refunded === total_cost ? 'refunded' : 'paid';
+  return isHeld(order, now_us) ? 'held' : 'open';
+}
+
 /** The quantity of the item that orders hold now. */
 export function heldOf({ holds }: Pick<Item, 'holds'>, now_us: number): number {
   let held = 0;

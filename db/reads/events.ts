@@ -240,5 +240,6 @@ function take(
   return { events: taken, cursor };
 }
 
-const idOf = (...numbers: readonly number[]): string =>
+/** The id of an event: its stream, its position there, and its index in the transaction. */
+export const idOf = (...numbers: readonly number[]): string =>
   numbers.map((number) => number.toString(36)).join('-');

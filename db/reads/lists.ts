@@ -11,6 +11,7 @@ import { type ById, type ByTime, type Page, pageOf, type Wanted } from './page.t
 import { listRefunds, type RefundRecord, readRefund } from './refunds.ts';
 import type { Shown, ShownItem, ShownOrder } from './shown.ts';
 import { creditMovements, type Movement, stockMovements } from './statements.ts';
+import { type FoundTransaction, findTransactions } from './transactions.ts';
 import { turns } from './turns.ts';
 
 export interface Lists {
@@ -28,6 +29,8 @@ export interface Lists {
   stockMovements(item_id: string, wanted: Wanted<ByTime>): Promise<Page<Movement, ByTime>>;
   /** What has happened to an order, the oldest first. @throws Failure order_not_found */
   orderHistory(order_id: string, wanted: Wanted<ByTime>): ReturnType<typeof orderHistory>;
+  /** The transactions of what happened to an order at these times, as far as the log has them. */
+  transactions(order_id: string, times: readonly number[]): Promise<Map<number, FoundTransaction>>;
   /** The oldest first. @throws Failure order_not_found */
   refunds(order_id: string, wanted: Wanted<ByTime>): Promise<Page<RefundRecord, ByTime>>;
   /** @throws Failure order_not_found, refund_not_found */
@@ -75,6 +78,8 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
       readStatement(`item ${item_id}`, (trying) => stockMovements(pool, item_id, wanted, trying)),
     orderHistory: (order_id, wanted) =>
       paging((trying) => orderHistory(pool, order_id, wanted, trying)),
+    transactions: (order_id, times) =>
+      paging((trying) => findTransactions(pool, order_id, times, trying)),
     refunds: (order_id, wanted) => paging((trying) => listRefunds(pool, order_id, wanted, trying)),
     refund: (order_id, refund_id) =>
       paging((trying) => readRefund(pool, order_id, refund_id, trying)),

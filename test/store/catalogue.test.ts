@@ -194,6 +194,12 @@ const drives: Record<string, () => Promise<unknown>> = {
     const pool = open.closing(readPool(() => openConnection(options, 'reads'), options));
     expect(await logSweeper(pool, 72)(0)).toBeGreaterThan(3600);
   },
+  async 'the transactions of an order'() {
+    const id = await kassa.newOrder(await kassa.newUser());
+    const { created_at } = (await kassa.store.read.findOrder(id)) ?? {};
+    const found = await kassa.store.read.list.transactions(id, [created_at ?? 0]);
+    expect([...found.keys()]).toEqual([created_at ?? 0]);
+  },
   async 'a worker of webhooks'() {
     const receiver = open.closing(openReceiver());
     const { leases } = kassa.store.webhooks;

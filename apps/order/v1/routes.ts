@@ -2,6 +2,7 @@
 import type { Hono } from 'hono';
 import { type Order, timeOf } from '../../../db/command.ts';
 import { Failure } from '../../../db/failure.ts';
+import { type Stateful, stateOf } from '../../../db/holds.ts';
 import type { Store } from '../../../db/store.ts';
 import { orderCalls as calls } from '../../contract/v1/orders.ts';
 import { refundCalls } from '../../contract/v1/refunds.ts';
@@ -12,7 +13,6 @@ import { on } from '../../http/route.ts';
 import { routeWrites } from '../../http/writes.ts';
 import { refundOf } from './refunds.ts';
 import { orderOf } from './show.ts';
-import { type Stateful, stateOf } from './state.ts';
 import { orderWrites } from './writes.ts';
 
 export function v1Routes(app: Hono<Env>, store: Store): void {

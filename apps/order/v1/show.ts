@@ -1,6 +1,6 @@
 /** Orders, and their times, as /v1 shows them. */
 import { type Order, timeOf } from '../../../db/command.ts';
-import { stateOf } from './state.ts';
+import { stateOf } from '../../../db/holds.ts';
 
 /** An order as /v1 shows it. */
 export function orderOf(order: Order, now_us = 0, metadata?: Record<string, string>) {

@@ -147,9 +147,9 @@ export const rulesMutants = [
     'the metadata of a removed order stay':
       'engine/locked-rows.ts: [-...clearMetadata(target.sql, this.#cleared),-]',
     'a held order counts as held for ever':
-      'order/v1/state.ts: [-isHeld(order, now_us)-]{+order.held_until !== null+} ?',
+      'db/holds.ts: [-isHeld(order, now_us)-]{+order.held_until !== null+} ?',
     'an order that is partly refunded counts as refunded':
-      'order/v1/state.ts: [-refunded === total_cost-]{+true+} ?',
+      'db/holds.ts: [-refunded === total_cost-]{+true+} ?',
   }),
   ...killedBy(['statements'], {
     'a statement leaves out checkouts of paid orders':
