@@ -48,11 +48,11 @@ export const BY_ID: readonly [string] = [''];
 export const NEWEST_FIRST: readonly [number, string] = [Number.MAX_SAFE_INTEGER, ''];
 export const OLDEST_FIRST: readonly [number, string] = [-1, ''];
 
-const cursorOf = (list: string, position: Position): string =>
+export const cursorOf = (list: string, position: Position): string =>
   Buffer.from(JSON.stringify([list, ...position])).toString('base64url');
 
 /** @throws Failure invalid_parameter for a cursor that this list has not given */
-function positionIn<P extends Position>(after: string, list: string, start: P): P {
+export function positionIn<P extends Position>(after: string, list: string, start: P): P {
   const [, ...position] = partsOf(after);
   const fits = (part: unknown, i: number) =>
     typeof part === typeof start[i] &&
