@@ -1,5 +1,8 @@
 /** The SQL roles: each service can do all of its work with its own role, and nothing else. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
+import { searchRoutes } from '../../apps/console/search.ts';
+import { collectMetrics } from '../../apps/http/metrics.ts';
+import { serveRoutes } from '../../apps/http/server.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import type { Sql } from '../../db/connection/connection.ts';
 import { tuneSession } from '../../db/connection/session.ts';
@@ -249,4 +252,16 @@ test('a service that runs alone checks its own privileges, and its log names the
   await until(() => child.err !== '', 'the log');
   expect(child.err).toContain('store_not_ready');
   expect(child.err).toContain(detail);
+});
+
+test('the pages of the console need no more than the role of readers', async () => {
+  const { user_id } = (await payment.post('/payment/create_user')).body;
+  const { order_id } = (await order.post(`/orders/create/${user_id}`)).body;
+  const { item_id } = (await stock.post('/stock/item/create/5')).body;
+  const { store } = file.kassa({ DATABASE_URL: urlOf('kassa_reader') }, []);
+  const { fetch } = serveRoutes([searchRoutes(store)], store, collectMetrics('a', 'b'), () => {});
+  for (const path of [`orders/${order_id}`, `users/${user_id}`, `items/${item_id}`]) {
+    const { status } = await fetch(new Request(`http://kassa/console/${path}`));
+    expect([path, status]).toEqual([path, 200]);
+  }
 });
