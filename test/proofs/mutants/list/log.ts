@@ -53,4 +53,19 @@ export const logMutants = [
   ...killedBy(['transaction'], {
     'a lane keeps a stream that another continues': 'stream.ts: [-this.#contested = contested;-]',
   }),
+  ...killedBy(['console-search'], {
+    'a later time is searched before its place':
+      'transactions.ts: at === undefined || at [-<-]{+>+} one.at',
+    'a row that has expired ends the search':
+      'transactions.ts: if (at === undefined [-||-]{+&&+} at < one.at) one.low',
+    'a transaction before the time is taken for its own':
+      'transactions.ts: if ([-at > last_at || -]decided_at === undefined) continue;',
+    'an entry names the events of other calls in its transaction':
+      'transactions.ts: ({ event }) => event.at === decided_at[-)-]{+ || true)+};',
+    'a clock that stepped back hides a transaction': 'transactions.ts: [stream, low + [-1-]{+0+}],',
+    'a statement of the console that does not add up is called good':
+      'console/statement.ts: return before !== null && balance !== null[- && before + amount !== balance-]{+ && false+};',
+    'a page of the console shows what is internal':
+      "search-page.ts: code === 'internal' ? [-'the log says more'-]{+String(error)+} : detail;",
+  }),
 ];
