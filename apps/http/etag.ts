@@ -3,13 +3,15 @@ import { createHash } from 'node:crypto';
 import type { Context } from 'hono';
 import type { Env } from './exchange.ts';
 
+export const answerTagged = (c: Context<Env>, body: Record<string, unknown>): Response =>
+  answerText(c, JSON.stringify(body), 'application/json');
+
 /** The tag is weak, because gateways that compress answers change their bytes. */
-export function answerTagged(c: Context<Env>, body: Record<string, unknown>): Response {
-  const text = JSON.stringify(body);
+export function answerText(c: Context<Env>, text: string, type: string): Response {
   const tag = `"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"`;
   c.header('etag', `W/${tag}`);
   if (names(c.req.header('if-none-match'), tag)) return c.body(null, 304);
-  return c.body(text, 200, { 'content-type': 'application/json' });
+  return c.body(text, 200, { 'content-type': type });
 }
 
 /** Weak comparison: `W/` does not count. A malformed list is ignored. */

@@ -34,7 +34,8 @@ export const streamHead = (answer: Outgoing): string => `${headText(answer, true
 function headText({ response, request_id }: Outgoing, closes: boolean): string {
   const { status, headers } = response;
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
-  text += commonHeaders(Date.now(), headers.has(POLICY));
+  text += dateLine(Date.now());
+  text += isOrdinary(headers) ? FIXED : fixedBeside(headers);
   text += `x-request-id: ${request_id}\r\n`;
   headers.forEach((value, name) => {
     text += `${name}: ${value}\r\n`;
@@ -44,16 +45,19 @@ function headText({ response, request_id }: Outgoing, closes: boolean): string {
 
 const lineOf = ([name, value]: readonly [string, string]) => `${name}: ${value}\r\n`;
 const FIXED = FIXED_HEADERS.map(lineOf).join('');
-const FIXED_OF_PAGES = FIXED_HEADERS.filter(([name]) => name !== POLICY)
-  .map(lineOf)
-  .join('');
+const isOrdinary = (headers: Headers) => !headers.has(POLICY) && !headers.has('cache-control');
+/** Without those that the answer has of its own. */
+const fixedBeside = (headers: Headers): string =>
+  FIXED_HEADERS.filter(([name]) => !headers.has(name))
+    .map(lineOf)
+    .join('');
 let [second, date] = [0, ''];
 
 /** The date is formatted once a second. */
-function commonHeaders(now: number, has_policy: boolean): string {
+function dateLine(now: number): string {
   if (Math.trunc(now / 1000) !== second) {
     second = Math.trunc(now / 1000);
     date = `date: ${new Date(now).toUTCString()}\r\n`;
   }
-  return date + (has_policy ? FIXED_OF_PAGES : FIXED);
+  return date;
 }

@@ -1,0 +1,72 @@
+/** The script of the live page: takes a frame a second, and shows it. It needs uPlot, and nothing else. */
+import { PROBLEMS } from '../contract/problems.ts';
+import { CHARTS } from './script-charts.ts';
+import { FIGURES } from './script-figures.ts';
+import { WORDS } from './script-words.ts';
+
+const STREAM = `
+// Proxies and routers may let a connection die without a word.
+const SILENT_S = 4, AGAIN_S = 15, REFUSED_S = 3;
+const still = matchMedia('(prefers-reduced-motion: reduce)');
+let source, frame, taken = 0, held = false, was_silent = false;
+let last_at = performance.now(), opened_at = 0;
+
+function open() {
+  source?.close();
+  opened_at = performance.now();
+  source = new EventSource('/console/frames');
+  source.onmessage = ({ data }) => take(JSON.parse(data));
+}
+
+function take(next) {
+  frame = next;
+  last_at = performance.now();
+  remember(frame);
+  if (was_silent) tell('Frames come again.');
+  was_silent = false;
+  $('silent').hidden = true;
+  mark($('link'), 'ok', held ? 'held still' : 'live');
+  if (!held && !document.hidden) show();
+}
+
+function show() {
+  if (!frame) return;
+  showFigures(frame);
+  if (!still.matches || taken % 5 === 0) drawCharts();
+  taken++;
+}
+
+function watch() {
+  const silent_s = Math.floor((performance.now() - last_at) / 1000);
+  const open_s = (performance.now() - opened_at) / 1000;
+  const refused = source.readyState === EventSource.CLOSED;
+  if (open_s >= REFUSED_S && refused || silent_s >= AGAIN_S && open_s >= AGAIN_S) open();
+  if (silent_s < SILENT_S) return;
+  const old = frame ? ' What is shown is of ' + clock(Date.parse(frame.at) / 1000) + '.' : '';
+  say($('silent').querySelector('span'), 'No frame for ' + span(silent_s) + ': reconnecting.' + old);
+  $('silent').hidden = false;
+  mark($('link'), 'bad', 'reconnecting');
+  if (!was_silent) tell('No frames come: reconnecting.');
+  was_silent = true;
+}
+
+$('hold').addEventListener('click', () => {
+  held = !held;
+  $('hold').setAttribute('aria-pressed', held);
+  if (frame && !was_silent) mark($('link'), held ? 'none' : 'ok', held ? 'held still' : 'live');
+  if (!held) { taken = 0; show(); }
+});
+document.addEventListener('visibilitychange', () => {
+  if (!held && !document.hidden) { taken = 0; show(); }
+});
+setInterval(watch, 1000);
+open();`;
+
+export const SCRIPT = `(() => {
+'use strict';
+const TITLES = ${JSON.stringify(
+  Object.fromEntries(Object.entries(PROBLEMS).map(([code, { title }]) => [code, title])),
+)};
+${[WORDS, CHARTS, FIGURES, STREAM].join('\n')}
+})();
+`;
