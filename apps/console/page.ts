@@ -40,10 +40,10 @@ ${tile('purchases', 'Purchases', 'a second')}${tile('slow', 'Time to answer, p99
 `;
 
 const chart = (id: string, title: string, words: string) => html`<figure class="panel" id="${id}">
-<figcaption><h3>${title}</h3><p>${words}</p></figcaption>
+<figcaption><h3 id="${id}-title">${title}</h3><p>${words}</p></figcaption>
 <div class="plot" tabindex="0" role="group"
  aria-label="${title}, the last ten minutes. The arrow keys move through time."></div>
-<table class="legend"><caption class="unseen">${title}</caption>
+<table class="legend" aria-labelledby="${id}-title">
 <thead><tr></tr></thead><tbody></tbody></table>
 </figure>
 `;
@@ -66,20 +66,19 @@ const table = (
   empty: string,
   words = '',
 ) => html`
-<div class="panel" id="${id}" role="region" aria-labelledby="${id}-title">
+<div class="panel" id="${id}">
 <h3 id="${id}-title">${title}</h3>
 ${words && html`<p class="note">${words}</p>`}
-<table hidden><caption class="unseen">${title}</caption>
+<table aria-labelledby="${id}-title" hidden>
 <thead><tr>${heads.map((head) => html`<th scope="col">${head}`)}</tr></thead><tbody></tbody></table>
 <p class="empty">${empty}</p>
 </div>
 `;
 
 /** Terms with one figure each. */
-const list = (id: string, title: string) => html`<div class="panel" id="${id}" role="region"
- aria-labelledby="${id}-title">
+const list = (id: string, title: string) => html`<div class="panel" id="${id}">
 <h3 id="${id}-title">${title}</h3>
-<table class="facts"><caption class="unseen">${title}</caption><tbody></tbody></table>
+<table class="facts" aria-labelledby="${id}-title"><tbody></tbody></table>
 <p class="empty">No figures yet.</p>
 </div>
 `;

@@ -49,7 +49,7 @@ const ofPart = (name, label, color) =>
   line(label, color, (s) => s.parts_ms?.[name]?.p99 ?? null, { cells: (s) => pair(s.parts_ms?.[name]) });
 
 const charts = {
-  sold: { unit: rate, head: [], lines: () => [
+  sold: { unit: rate, head: ['rate'], lines: () => [
     line('paid', 1, (s) => s.purchases?.paid ?? null, { fill: true, cells: (s) => perS(s.purchases?.paid) }),
     ...codes.map((code, i) => line(code, i + 2, refusedAs(code), { cells: (s) => perS(refusedAs(code)(s)) })),
   ] },
@@ -58,7 +58,7 @@ const charts = {
     line('', 1, (s) => s.latency_ms?.p50 ?? null),
     ofPart('queue', 'in the queue', 2), ofPart('lock', 'to lock', 3), ofPart('commit', 'to commit', 4),
   ] },
-  waits: { unit: short, head: [], lines: () => [
+  waits: { unit: short, head: ['value'], lines: () => [
     line('waiting', 1, (s) => s.queue?.length ?? null, { fill: true, cells: (s) => tall(s.queue?.length) }),
     line('set aside', 2, (s) => s.queue?.set_aside ?? null, { cells: (s) => tall(s.queue?.set_aside) }),
     { label: 'age of the oldest', cells: (s) => [time(s.queue?.oldest_ms)] },
@@ -72,7 +72,8 @@ function build(id) {
   chart.plot?.destroy();
   chart.all = chart.lines();
   chart.drawn = chart.all.filter((one) => one.of);
-  const axis = { stroke: shade('--soft'), font: '12px system-ui, sans-serif', ticks: { show: false }, grid: { stroke: shade('--grid'), width: 1 } };
+  const px = 0.84 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const axis = { stroke: shade('--soft'), font: px + 'px system-ui, sans-serif', ticks: { show: false }, grid: { stroke: shade('--grid'), width: 1 } };
   const series = chart.drawn.map(({ color, dash, fill }) => ({
     stroke: shade('--c' + color), width: color === 1 ? 2 : 1.5, dash, spanGaps: false,
     points: { show: false }, ...(fill && { fill: shade('--c1') + '26' }),
@@ -86,8 +87,8 @@ function build(id) {
       y: { range: (_, __, max) => [0, Math.max(1, (max ?? 0) * 1.08)] },
     },
     axes: [
-      { ...axis, size: 26, space: 70, incrs: [60, 120, 300], values: (_, splits) => splits.map((s) => clock(s).slice(0, 5)) },
-      { ...axis, size: 60, space: 36, gap: 8, values: (_, splits) => splits.map((n) => (n === 0 ? '0' : chart.unit(n))) },
+      { ...axis, size: 2.2 * px, space: 6 * px, incrs: [60, 120, 300], values: (_, splits) => splits.map((s) => clock(s).slice(0, 5)) },
+      { ...axis, size: 5 * px, space: 3 * px, gap: 8, values: (_, splits) => splits.map((n) => (n === 0 ? '0' : chart.unit(n))) },
     ],
     series: [{}, ...series],
     ...(chart.band && { bands: [{ series: [1, 2], fill: shade('--c1') + '26' }] }),
@@ -103,8 +104,7 @@ function showLegend(id) {
   const sample = samples[index ?? samples.length - 1] ?? {};
   const when = index != null && sample.at ? clock(sample.at) : 'now';
   const table = $(id).querySelector('table');
-  const heads = head.length > 0 ? [when, ...head] : ['', when];
-  keep(table.tHead.rows[0], 'th', heads.map((text, key) => ({ key: String(key), text })), (cell, { text }) => {
+  keep(table.tHead.rows[0], 'th', [when, ...head].map((text, key) => ({ key: String(key), text })), (cell, { text }) => {
     cell.scope = 'col';
     say(cell, text);
   });

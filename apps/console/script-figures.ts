@@ -24,11 +24,11 @@ function concernsOf({ trouble, audit, processes, requests, latency_ms, queue, pu
   const violated = audit.violated?.length;
   add(violated, 'bad', 'violated', 'The audit found ' + some(violated, 'violated invariant', 'violated invariants'), '#audit');
   add(audit.state === 'failed', 'warn', 'audit', 'The audit could not be run', '#verdict');
-  add(requests.failed > 0, 'bad', 'failed', perSecond(requests.failed) + ' requests fail with 5xx', '#refused');
-  add(purchases.refused.overloaded > 0, 'bad', 'overloaded', perSecond(purchases.refused.overloaded) + ' refused because the queue is full', '#refused');
+  add(requests.failed > 0, 'bad', 'failed', rate(requests.failed) + ' requests a second fail with 5xx', '#refused');
+  add(purchases.refused.overloaded > 0, 'bad', 'overloaded', rate(purchases.refused.overloaded) + ' calls a second are refused, because the queue is full', '#refused');
   add(latency_ms?.p99 > SLOW_MS, 'warn', 'slow', 'p99 is above 1 s', '#took');
   add(queue.oldest_ms > SLOW_MS, 'warn', 'behind', 'The oldest command has waited ' + time(queue.oldest_ms), '#waits');
-  add(in_doubt > 0, 'warn', 'in doubt', perSecond(in_doubt) + ' commits in doubt, to be settled', '#retried');
+  add(in_doubt > 0, 'warn', 'in doubt', rate(in_doubt) + ' commits a second are in doubt', '#retried');
   const { failing = 0, dead = 0, disabled = 0, waiting_s = 0, lag_s = 0 } = webhooks ?? {};
   add(failing, 'warn', 'failing', some(failing, 'webhook fails', 'webhooks fail'), '#webhooks');
   add(dead, 'warn', 'dead', some(dead, 'event was given up', 'events were given up'), '#webhooks');
@@ -76,7 +76,7 @@ function showTiles({ purchases, requests, latency_ms, parts_ms, queue, batch, au
   const { paid, paid_total, refused } = purchases;
   const selling = paid > 0 ? ['ok', 'selling'] : ['none', sum(refused) > 0 ? 'only refusals' : 'nothing is bought'];
   tile('purchases', [rate(paid), 'a second'], selling,
-    short(paid_total) + ' of credit and ' + rate(sum(refused)) + ' refusals a second, in ' + perSecond(requests.rate) + ' requests');
+    rate(sum(refused)) + ' refusals and ' + rate(requests.rate) + ' requests a second; ' + short(paid_total) + ' of credit a second is paid');
   const slow = latency_ms?.p99 > SLOW_MS;
   tile('slow', latency_ms ? timeParts(latency_ms.p99) : ['–', ''],
     !latency_ms ? ['none', 'no writes'] : slow ? ['warn', 'slower than 1 s'] : ['ok', 'within 1 s'],

@@ -25,9 +25,11 @@ function take(next) {
   if (was_silent) tell('Frames come again.');
   was_silent = false;
   $('silent').hidden = true;
-  mark($('link'), 'ok', held ? 'held still' : 'live');
+  showLink();
   if (!held && !document.hidden) show();
 }
+
+const showLink = () => mark($('link'), held ? 'none' : 'ok', held ? 'paused' : 'live');
 
 function show() {
   if (!frame) return;
@@ -53,7 +55,7 @@ function watch() {
 $('hold').addEventListener('click', () => {
   held = !held;
   $('hold').setAttribute('aria-pressed', held);
-  if (frame && !was_silent) mark($('link'), held ? 'none' : 'ok', held ? 'held still' : 'live');
+  if (frame && !was_silent) showLink();
   if (!held) { taken = 0; show(); }
 });
 document.addEventListener('visibilitychange', () => {

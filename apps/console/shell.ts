@@ -2,7 +2,7 @@
 import { html, raw } from 'hono/html';
 import { POLICY } from '../http/response-text.ts';
 
-export type Html = ReturnType<typeof html>;
+type Html = ReturnType<typeof html>;
 
 export interface Page {
   title: string;

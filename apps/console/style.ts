@@ -54,7 +54,7 @@ main{padding:0 clamp(1rem,2.2vw,4rem) 4rem;margin:0 auto}
 .headline li{display:flex;align-items:center;gap:.4rem}
 .headline a{color:inherit;text-decoration-color:var(--soft)}
 
-.strip{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,15.5rem),1fr));
+.strip{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));
 background:var(--panel);border:1px solid var(--edge);border-radius:12px;overflow:hidden}
 .tile{padding:1.1rem 1.35rem 1.2rem;box-shadow:0 0 0 .5px var(--edge);display:flex;flex-direction:column}
 .tile[data-state=warn]{box-shadow:inset 0 3px var(--warn),0 0 0 .5px var(--edge)}
@@ -78,7 +78,7 @@ figcaption p{color:var(--soft);min-height:1.5em}
 .charts figure:first-child{grid-column:span 12}
 .charts figure:nth-child(2){grid-column:span 7}.charts figure:last-child{grid-column:span 5}}
 @media (min-width:70rem) and (max-width:119.99rem){.charts figure:first-child{display:grid;
-grid-template-columns:minmax(0,1fr) 17rem;column-gap:2rem}
+grid-template-columns:minmax(0,1fr) 21rem;column-gap:2rem}
 .charts figure:first-child figcaption{grid-column:1/-1}.charts figure:first-child .legend{align-self:center}}
 @media (min-width:120rem){.charts figure:first-child{grid-column:span 5}
 .charts figure:nth-child(2){grid-column:span 4}.charts figure:last-child{grid-column:span 3}}
@@ -91,12 +91,12 @@ small{display:block;color:var(--soft);font-size:.93em;line-height:1.35}
 td .icon{margin-right:.4em}
 .legend td,.legend thead th:not(:first-child),.facts td{text-align:right;white-space:nowrap}
 .legend th,.legend td{padding-block:.2rem;border:0}
-.legend td{min-width:5.5em}.legend th:first-child{width:99%}
+.legend td{min-width:5.5em}.legend th:first-child{width:99%}.legend tbody th{white-space:nowrap}
 .legend thead th{padding-bottom:.1rem;height:1.7em}
 .facts th{color:var(--soft)}.facts tr:first-child>*{border-top:0}
 .stroke{width:1.75rem;height:4px;margin-right:.7rem;vertical-align:.22em;stroke-width:2.5;overflow:hidden}
 
-.panels{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));align-items:start}
+.panels{display:grid;gap:1rem;grid-template-columns:minmax(0,1fr)}
 .panels h3{margin-bottom:.6rem}
 .empty{color:var(--soft)}
 #items td:nth-child(2),#items td:nth-child(3),#refused td:nth-child(2),#retried td:nth-child(2),#audit td:nth-child(2),#audit th:nth-child(2),
@@ -108,9 +108,11 @@ td .icon{margin-right:.4em}
 i{display:block;height:4px;margin-top:.3rem;border-radius:2px;background:var(--well);overflow:hidden}
 i b{display:block;height:100%;background:var(--c1);border-radius:2px}
 [data-state=warn] i b{background:var(--warn)}
-@media (min-width:60rem){#items{grid-column:span 2;grid-row:span 2}}
+@media (max-width:64rem){.strip{grid-template-columns:repeat(2,minmax(0,1fr))}}
+@media (min-width:42rem){.panels{grid-template-columns:repeat(2,minmax(0,1fr))}#items{grid-column:span 2}}
+@media (min-width:75rem){.panels{grid-template-columns:repeat(4,minmax(0,1fr))}}
 @media (prefers-reduced-motion:no-preference){i b{transition:width .4s}.skip{transition:top .15s}}
-@media (max-width:40rem){header{position:static}form{order:3;flex-basis:100%;max-width:none}
+@media (max-width:40rem){.strip{grid-template-columns:minmax(0,1fr)}header{position:static}form{order:3;flex-basis:100%;max-width:none}
 .tile{padding:.8rem 1.1rem .9rem;display:grid;grid-template-columns:1fr auto;align-items:baseline}
 .tile .verdict{grid-area:1/2}.tile>:nth-child(n+2):not(.verdict){grid-column:1/-1}.big{margin:0}.words{min-height:0;max-width:none}.panel{padding:.9rem 1.1rem 1rem}
 th,td{padding-right:.7rem}#items td:last-child,#refused td:last-child{min-width:5.2rem}}

@@ -19,6 +19,8 @@ const imports: [path: string, code: string, rule: string][] = [
   ['apps/stock/main.ts', `import '../bulk/routes.ts';`, 'bulk-above-services'],
   ['apps/events/routes.ts', `import '../../db/engine/lane.ts';`, 'events-read-the-log'],
   ['apps/payment/main.ts', `import '../events/routes.ts';`, 'events-above-services'],
+  ['apps/console/routes.ts', `import '../../db/engine/lane.ts';`, 'console-reads'],
+  ['apps/runtime/service.ts', `import '../console/routes.ts';`, 'console-above-services'],
   ['apps/http/server.ts', `await import('../order/routes.ts');`, 'runtime-below-services'],
   ['apps/order/v1/commands.ts', `import { Hono } from 'hono';`, 'decisions-are-pure'],
   ['apps/stock/v1/routes.ts', `import '../../../db/engine/lane.ts';`, 'routes-are-thin'],

@@ -75,6 +75,20 @@ export default {
     ),
     never('webhooks-above-services', '^apps/(?!webhooks/|cli/)', '^apps/webhooks/'),
 
+    // The page of operators. It reads.
+    sees(
+      'console-reads',
+      '^apps/console/',
+      [
+        '^apps/(console|http|contract)/',
+        '^apps/events/show\\.ts$',
+        '^db/(reads/)?[^/]+\\.ts$',
+        '^(node:)?timers(/promises)?$',
+      ],
+      'hono|uplot',
+    ),
+    never('console-above-services', '^apps/(?!console/|cli/)', '^apps/console/'),
+
     // The client of users: only its types come from the contract.
     sees('client', '^apps/client/', ['^apps/(client|contract)/'], 'zod'),
     never('client-for-users', '^(apps|db)/(?!client/)', '^apps/client/'),

@@ -1,0 +1,238 @@
+/** The page /console, in a browser, on frames of a made-up sale. */
+import { afterAll, afterEach, expect, test } from 'bun:test';
+import axe from 'axe-core';
+import type { BrowserContextOptions, Page } from 'playwright-core';
+import type { Frame } from '../../apps/console/frame.ts';
+import { consoleRoutes } from '../../apps/console/routes.ts';
+import { responseText } from '../../apps/http/response-text.ts';
+import { openBrowser } from '../support/browser.ts';
+import { fakeFrame, fakeFrames, TROUBLE } from '../support/fake-frames.ts';
+import { freePort, until } from '../support/process.ts';
+
+const BYTES_MAX = 150_000;
+const opened = await openBrowser();
+afterAll(() => opened?.close());
+const open: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of open.splice(0).toReversed()) await close();
+});
+
+/** A server whose frames are changed by what the test puts into `change`. */
+function serve(port = 0) {
+  const shown: { change: Partial<Frame>; silent: boolean } = { change: {}, silent: false };
+  let n = 0;
+  const next = () => (shown.silent ? undefined : { ...fakeFrame(n++), ...shown.change });
+  const app = consoleRoutes(fakeFrames(next, 200));
+  const server = Bun.serve({
+    port,
+    hostname: '127.0.0.1',
+    idleTimeout: 0,
+    fetch: (request) => app.fetch(request, { request_id: 'r' }),
+  });
+  const close = () => server.stop(true);
+  open.push(close);
+  return { shown, origin: server.url.origin, close };
+}
+
+async function visit(origin: string, options: BrowserContextOptions) {
+  const context = await opened?.newContext(options);
+  open.push(async () => context?.close());
+  const page = (await context?.newPage()) as Page;
+  const faults: string[] = [];
+  const asked: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() !== 'log') faults.push(message.text());
+  });
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('request', (request) => asked.push(request.url()));
+  await page.goto(`${origin}/console`);
+  await page.waitForSelector('#link[data-state=ok]');
+  return { page, faults, asked };
+}
+
+const DESKTOP = { width: 1440, height: 900 };
+const PHONE = { width: 390, height: 844 };
+const WIDTHS = '[document.documentElement.scrollWidth, innerWidth]';
+const DRAWN = `[...document.querySelectorAll('canvas')].map((one) => one.toDataURL())`;
+/** Not `waitForFunction`, whose `eval` the page's policy forbids. */
+const holds = (page: Page, expression: string) =>
+  until(() => page.evaluate(expression), expression);
+/** As it is shown. */
+const textOf = (page: Page, selector: string): Promise<string> =>
+  page.evaluate(`document.querySelector('${selector}').innerText`);
+
+test.skipIf(!opened)(
+  'it shows the figures of each frame, its charts move, and it asks nobody else',
+  async () => {
+    const server = serve();
+    const visited = await visit(server.origin, { viewport: DESKTOP, colorScheme: 'dark' });
+    const { page, faults, asked } = visited;
+    expect(await textOf(page, '#headline')).toBe('All in order');
+    expect(await textOf(page, '#verdict')).toContain('every row is explained');
+    expect(await textOf(page, '#items')).toContain('sneaker-44-black\t412 /s');
+    const before = (await page.evaluate(DRAWN)) as string[];
+    expect(before).toHaveLength(3);
+    const moved = async () => {
+      const now = (await page.evaluate(DRAWN)) as string[];
+      return now.every((one, i) => one !== before[i]);
+    };
+    await until(moved, 'the charts move');
+
+    server.shown.change = {
+      purchases: { paid: 4321.4, paid_total: 1, refused: { out_of_stock: 98_765 } },
+      latency_ms: { p50: 1.25, p99: 1234 },
+      queue: { length: 17, set_aside: 2, oldest_ms: 3 },
+      items: [],
+    };
+    await holds(page, `document.querySelector('#purchases b').innerText === '4,321'`);
+    expect(await textOf(page, '#slow')).toMatch(/1\.23\s+s\s+slower than 1 s/);
+    expect(await textOf(page, '#queue')).toMatch(/17\s+commands/);
+    expect(await textOf(page, '#refused')).toMatch(/There is not enough stock\s+98,765 \/s/);
+    expect(await textOf(page, '#sold .legend')).toContain('out_of_stock\t98,765 /s');
+    expect(await textOf(page, '#items')).toContain('Nothing is sold at the moment.');
+    expect(await textOf(page, '#attention')).toBe('p99 is above 1 s');
+    expect(faults).toEqual([]);
+    expect(asked.filter((url) => !url.startsWith(`${server.origin}/console`))).toEqual([]);
+  },
+);
+
+test.skipIf(!opened)(
+  'trouble is listed with a shape and words, is read out once, and what the store holds is no markup',
+  async () => {
+    const server = serve();
+    const visited = await visit(server.origin, { viewport: DESKTOP });
+    const { page, faults } = visited;
+    server.shown.change = TROUBLE;
+    await page.waitForSelector('#headline[data-state=bad]');
+    const listed = (await textOf(page, '#attention')).split('\n').filter((line) => line !== '');
+    expect(listed).toEqual([
+      'Process payment-1 does not answer',
+      'The audit found 1 violated invariant',
+      'The log cannot be read, so some figures may be old',
+      '0.6 commits a second are in doubt',
+    ]);
+    expect(await page.getAttribute('#headline use', 'href')).toBe('#i-bad');
+    await holds(page, `document.querySelector('#news').innerText !== ''`);
+    const news = await textOf(page, '#news');
+    expect(news).toContain('Needs attention: Process payment-1 does not answer.');
+    expect(await textOf(page, '#audit')).toContain('<img src=x onerror=alert(1)>');
+    expect(await textOf(page, '#processes')).toMatch(/payment\s+0\.1\.0\s+down/);
+    expect(await textOf(page, '#news')).toBe(news);
+    server.shown.change = {};
+    await page.waitForSelector('#headline[data-state=ok]');
+    expect(faults).toEqual([]);
+  },
+);
+
+test.skipIf(!opened)(
+  'it says that no frame comes, of when its figures are, and goes on when the server is back',
+  async () => {
+    const port = await freePort();
+    const server = serve(port);
+    const visited = await visit(server.origin, { viewport: PHONE });
+    const { page } = visited;
+    await server.close();
+    await page.waitForSelector('#silent:not([hidden])');
+    expect(await textOf(page, '#silent')).toMatch(
+      /^No frame for \d+ s: reconnecting\. What is shown is of \d\d:\d\d:\d\d\.$/,
+    );
+    expect(await textOf(page, '#link')).toBe('reconnecting');
+    const back = serve(port);
+    back.shown.change = { queue: { length: 7, set_aside: 0, oldest_ms: 1 } };
+    await holds(page, `document.querySelector('#queue b').innerText === '7'`);
+    expect([await textOf(page, '#link'), await page.isVisible('#silent')]).toEqual(['live', false]);
+  },
+);
+
+test.skipIf(!opened)(
+  'by keyboard: past the head, through time in a chart, and held still',
+  async () => {
+    const server = serve();
+    const visited = await visit(server.origin, {
+      viewport: DESKTOP,
+      reducedMotion: 'reduce',
+    });
+    const { page } = visited;
+    await holds(page, `document.querySelector('.legend tbody tr')`);
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate('document.activeElement.innerText')).toBe('Skip to the figures');
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Home');
+    await holds(page, `document.querySelector('#news').innerText.includes('paid')`);
+    expect(await textOf(page, '#sold thead')).toMatch(/\d\d:\d\d:\d\d/);
+    await page.keyboard.press('Escape');
+    expect((await textOf(page, '#sold thead')).trim()).toMatch(/^now\s/);
+    await page.focus('#hold');
+    await page.keyboard.press('Enter');
+    expect(await textOf(page, '#link')).toBe('paused');
+    const paid = await textOf(page, '#purchases b');
+    server.shown.change = { processes: [] };
+    await page.waitForTimeout(0);
+    expect(await textOf(page, '#purchases b')).toBe(paid);
+    await page.keyboard.press('Enter');
+    await holds(page, `!document.querySelector('#processes .empty').hidden`);
+  },
+);
+
+const AXE = `axe.run().then(({ violations }) => violations
+  .map(({ id, impact, nodes }) => [impact, id, ...nodes.map(({ html }) => html)]))`;
+
+test.skipIf(!opened).each(['dark', 'light'] as const)(
+  'on phone and desktop nothing is cut off, and axe has no complaint (%s)',
+  async (colorScheme) => {
+    const server = serve();
+    server.shown.change = TROUBLE;
+    for (const viewport of [{ width: 360, height: 640 }, PHONE, DESKTOP]) {
+      const visited = await visit(server.origin, { viewport, colorScheme });
+      const { page } = visited;
+      await page.waitForSelector('#headline[data-state=bad]');
+      const [wide, screen] = (await page.evaluate(WIDTHS)) as [number, number];
+      expect(wide).toBeLessThanOrEqual(screen);
+      const back = await page.evaluate(
+        'getComputedStyle(document.documentElement).backgroundColor',
+      );
+      expect(back).toBe(colorScheme === 'dark' ? 'rgb(13, 18, 22)' : 'rgb(244, 243, 239)');
+      await page.evaluate(axe.source);
+      expect(await page.evaluate(AXE)).toEqual([]);
+    }
+  },
+);
+
+const FILES = ['', '/uplot.js', '/app.js', '/style.css', '/icon.svg'].map(
+  (path) => `/console${path}`,
+);
+
+test('page and files are small, may load nothing from elsewhere, and are asked after by etag', async () => {
+  const server = serve();
+  let bytes = 0;
+  for (const path of FILES) {
+    const response = await fetch(server.origin + path);
+    bytes += (await response.arrayBuffer()).byteLength;
+    const etag = response.headers.get('etag');
+    if (path === '/console') {
+      const policy = response.headers.get('content-security-policy');
+      expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self';");
+      expect(policy).not.toContain('unsafe');
+      continue;
+    }
+    const again = await fetch(server.origin + path, { headers: { 'if-none-match': `${etag}` } });
+    expect([path, response.status, again.status]).toEqual([path, 200, 304]);
+    expect(response.headers.get('cache-control')).toBe('no-cache');
+  }
+  expect(bytes).toBeLessThan(BYTES_MAX);
+  const page = await (await fetch(`${server.origin}/console`)).text();
+  expect(/(?:src|href|action)="(?!\/console|#)|<script>|<style|\son\w+=/.test(page)).toBe(false);
+});
+
+test('an answer says once how it may be cached', async () => {
+  for (const [headers, expected] of [
+    [{}, 'no-store'],
+    [{ 'cache-control': 'no-cache' }, 'no-cache'],
+  ] as const) {
+    const response = new Response('', { headers });
+    const text = await responseText({ response, request_id: 'r', last: false }, false);
+    expect(text.match(/^cache-control: .*(?=\r$)/gm)).toEqual([`cache-control: ${expected}`]);
+    expect(text).toContain("content-security-policy: default-src 'none'");
+  }
+});
