@@ -16,10 +16,10 @@ const TOOLS = html`<div class="tools">
 <button id="hold" type="button" aria-pressed="false">${icon('hold')}Pause</button>
 </div>`;
 
-const tile = (id: string, title: string, unit: string) => html`<article class="tile" id="${id}"
+const tile = (id: string, title: string) => html`<article class="tile" id="${id}"
  data-state="wait" aria-labelledby="${id}-title">
 <h3 id="${id}-title">${title}</h3>
-<p class="big"><b>–</b> <span class="unit">${unit}</span></p>
+<p class="big"><b>–</b> <span class="unit"></span></p>
 <p class="verdict">${icon('wait')}<span>no figures yet</span></p>
 <p class="words"></p>
 </article>
@@ -36,7 +36,7 @@ sends. The same figures are in /metrics.</p></noscript>
 </section>
 <section class="strip" aria-labelledby="glance">
 <h2 class="unseen" id="glance">At a glance</h2>
-${tile('purchases', 'Purchases', 'a second')}${tile('slow', 'Time to answer, p99', 'ms')}${tile('queue', 'Queue', 'commands')}${tile('verdict', 'Audit', '')}</section>
+${tile('purchases', 'Purchases')}${tile('slow', 'Time to answer, p99')}${tile('queue', 'Queue')}${tile('verdict', 'Audit')}</section>
 `;
 
 const chart = (id: string, title: string, words: string) => html`<figure class="panel" id="${id}">
@@ -71,7 +71,7 @@ const table = (
 ${words && html`<p class="note">${words}</p>`}
 <table aria-labelledby="${id}-title" hidden>
 <thead><tr>${heads.map((head) => html`<th scope="col">${head}`)}</tr></thead><tbody></tbody></table>
-<p class="empty">${empty}</p>
+<p class="empty" data-known="${empty}">No figures yet.</p>
 </div>
 `;
 

@@ -75,16 +75,16 @@ function build(id) {
   const px = 0.84 * parseFloat(getComputedStyle(document.documentElement).fontSize);
   const axis = { stroke: shade('--soft'), font: px + 'px system-ui, sans-serif', ticks: { show: false }, grid: { stroke: shade('--grid'), width: 1 } };
   const series = chart.drawn.map(({ color, dash, fill }) => ({
-    stroke: shade('--c' + color), width: color === 1 ? 2 : 1.5, dash, spanGaps: false,
+    stroke: shade('--c' + color), width: (color === 1 ? 2 : 1.5) * Math.max(1, px / 12), dash, spanGaps: false,
     points: { show: false }, ...(fill && { fill: shade('--c1') + '26' }),
   }));
   chart.plot = new uPlot({
-    width: at.clientWidth || 300, height: at.clientHeight || 200, padding: [8, 4, 0, 0],
+    width: at.clientWidth || 300, height: at.clientHeight || 200, padding: [8, 1.5 * px, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 }, sync: { key: KEY } },
     scales: {
       x: { range: () => { const end = samples.at(-1)?.at ?? Date.now() / 1000; return [end - KEPT_S, end]; } },
-      y: { range: (_, __, max) => [0, Math.max(1, (max ?? 0) * 1.08)] },
+      y: { range: (_, __, max) => [0, Math.max(5, (max ?? 0) * 1.08)] },
     },
     axes: [
       { ...axis, size: 2.2 * px, space: 6 * px, incrs: [60, 120, 300], values: (_, splits) => splits.map((s) => clock(s).slice(0, 5)) },

@@ -80,8 +80,8 @@ function showTiles({ purchases, requests, latency_ms, parts_ms, queue, batch, au
   const slow = latency_ms?.p99 > SLOW_MS;
   tile('slow', latency_ms ? timeParts(latency_ms.p99) : ['–', ''],
     !latency_ms ? ['none', 'no writes'] : slow ? ['warn', 'slower than 1 s'] : ['ok', 'within 1 s'],
-    latency_ms ? 'Half within ' + time(latency_ms.p50) + '. Of p99, ' + time(parts_ms.queue?.p99) + ' in the queue, ' +
-      time(parts_ms.lock?.p99) + ' to lock, ' + time(parts_ms.commit?.p99) + ' to commit' : 'Nothing was written in the last seconds');
+    latency_ms ? 'Half within ' + time(latency_ms.p50) + '. p99 of the parts: queue ' + time(parts_ms.queue?.p99) +
+      ', lock ' + time(parts_ms.lock?.p99) + ', commit ' + time(parts_ms.commit?.p99) : 'Nothing was written in the last seconds');
   const behind = queue.oldest_ms > SLOW_MS;
   tile('queue', [short(queue.length), queue.length === 1 ? 'command' : 'commands'],
     behind ? ['warn', 'behind'] : ['ok', queue.length > 0 ? 'moving' : 'empty'],
@@ -144,7 +144,6 @@ const facts = (id, record) =>
   rows(id, Object.entries(record ?? {}).map(([key, text]) => ({ key, cells: [key, text] })));
 
 function showFigures(frame) {
-  showConcerns(frame);
   showTiles(frame);
   showTables(frame);
 }`;

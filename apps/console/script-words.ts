@@ -13,6 +13,7 @@ function rate(n) {
 }
 const perSecond = (n) => rate(n) + ' /s';
 function timeParts(ms) {
+  if (ms === 0) return ['0', 'ms'];
   if (ms < 9.95) return [tenth.format(ms), 'ms'];
   if (ms < 999.5) return [whole.format(ms), 'ms'];
   return ms < 59995 ? [hundredth.format(ms / 1000), 's'] : [span(ms / 1000), ''];
@@ -22,6 +23,7 @@ function span(s) {
   const [days, hours, minutes] = [s / 86400, (s % 86400) / 3600, (s % 3600) / 60].map(Math.floor);
   if (days > 0) return days + ' d ' + hours + ' h';
   if (hours > 0) return hours + ' h ' + minutes + ' min';
+  if (minutes > 9) return minutes + ' min';
   return minutes > 0 ? minutes + ' min ' + Math.floor(s % 60) + ' s' : Math.floor(s) + ' s';
 }
 const clock = (at) => new Date(at * 1000).toLocaleTimeString('en-GB');
@@ -73,7 +75,9 @@ function keep(parent, name, list, draw) {
 function rows(id, list) {
   const table = $(id).querySelector('table');
   table.hidden = list.length === 0;
-  $(id).querySelector('.empty').hidden = list.length > 0;
+  const empty = $(id).querySelector('.empty');
+  empty.hidden = list.length > 0;
+  if (empty.dataset.known) say(empty, empty.dataset.known);
   keep(table.tBodies[0], 'tr', list, drawRow);
 }
 function drawRow(row, { cells }) {

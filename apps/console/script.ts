@@ -26,7 +26,9 @@ function take(next) {
   was_silent = false;
   $('silent').hidden = true;
   showLink();
-  if (!held && !document.hidden) show();
+  if (held) return;
+  showConcerns(frame); // also in a tab behind others, whose title tells how many there are
+  if (!document.hidden) show();
 }
 
 const showLink = () => mark($('link'), held ? 'none' : 'ok', held ? 'paused' : 'live');
@@ -48,6 +50,7 @@ function watch() {
   say($('silent').querySelector('span'), 'No frame for ' + span(silent_s) + ': reconnecting.' + old);
   $('silent').hidden = false;
   mark($('link'), 'bad', 'reconnecting');
+  document.title = '(no frames) Kassa console';
   if (!was_silent) tell('No frames come: reconnecting.');
   was_silent = true;
 }
@@ -56,11 +59,15 @@ $('hold').addEventListener('click', () => {
   held = !held;
   $('hold').setAttribute('aria-pressed', held);
   if (frame && !was_silent) showLink();
-  if (!held) { taken = 0; show(); }
+  if (held || !frame) return;
+  taken = 0;
+  showConcerns(frame);
+  show();
 });
 document.addEventListener('visibilitychange', () => {
   if (!held && !document.hidden) { taken = 0; show(); }
 });
+drawCharts();
 setInterval(watch, 1000);
 open();`;
 

@@ -51,7 +51,7 @@ main{padding:0 clamp(1rem,2.2vw,4rem) 4rem;margin:0 auto}
 .headline{display:flex;flex-wrap:wrap;align-items:baseline;gap:.35rem 1.75rem;padding:1.1rem 0 1rem}
 .headline h2{margin:0;font-size:1.15rem;color:var(--text);display:flex;align-items:center;gap:.5rem}
 .headline ul{display:flex;flex-wrap:wrap;gap:.35rem 1.5rem;list-style:none}
-.headline li{display:flex;align-items:center;gap:.4rem}
+.headline li{display:flex;gap:.4rem}.headline li .icon{margin-top:.18em}
 .headline a{color:inherit;text-decoration-color:var(--soft)}
 
 .strip{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));
@@ -102,7 +102,7 @@ td .icon{margin-right:.4em}
 #items td:nth-child(2),#items td:nth-child(3),#refused td:nth-child(2),#retried td:nth-child(2),#audit td:nth-child(2),#audit th:nth-child(2),
 #items th:nth-child(2),#items th:nth-child(3),#refused thead th:nth-child(2),#retried thead th:nth-child(2){text-align:right;white-space:nowrap}
 #items td:last-child,#refused td:last-child{width:30%;min-width:6.5rem}
-#audit{grid-column:1/-1}#audit small{white-space:pre-line}
+#audit{grid-column:1/-1}#audit:has(table[hidden]){display:none}#audit small{white-space:pre-line}
 .note{color:var(--soft);margin:-.5rem 0 .7rem}
 #processes td:nth-child(2){white-space:nowrap}
 i{display:block;height:4px;margin-top:.3rem;border-radius:2px;background:var(--well);overflow:hidden}
@@ -113,7 +113,7 @@ i b{display:block;height:100%;background:var(--c1);border-radius:2px}
 @media (min-width:75rem){.panels{grid-template-columns:repeat(4,minmax(0,1fr))}}
 @media (prefers-reduced-motion:no-preference){i b{transition:width .4s}.skip{transition:top .15s}}
 @media (max-width:40rem){.strip{grid-template-columns:minmax(0,1fr)}header{position:static}form{order:3;flex-basis:100%;max-width:none}
-.tile{padding:.8rem 1.1rem .9rem;display:grid;grid-template-columns:1fr auto;align-items:baseline}
+.tile{padding:.8rem 1.1rem .9rem;display:grid;grid-template-columns:1fr auto;align-items:center}
 .tile .verdict{grid-area:1/2}.tile>:nth-child(n+2):not(.verdict){grid-column:1/-1}.big{margin:0}.words{min-height:0;max-width:none}.panel{padding:.9rem 1.1rem 1rem}
 th,td{padding-right:.7rem}#items td:last-child,#refused td:last-child{min-width:5.2rem}}
 @media (forced-colors:active){i b{background:Highlight}.tile,.panel{border:1px solid}}

@@ -59,6 +59,7 @@ export const FOR_PROGRAMS = {
 const FOR_PEOPLE: readonly Link[] = [
   { path: '/docs', text: 'Every call, with a form to try it.' },
   { path: '/openapi.json', text: 'The same for programs (OpenAPI 3.1).' },
+  { path: '/console', text: 'The sale as it happens, for operators.' },
   { path: '/health/live', text: 'The process runs.' },
   { path: '/health/ready', text: 'The store answers, and calls are served.' },
   { path: '/metrics', text: 'What happens here, as Prometheus reads it.' },
@@ -73,7 +74,7 @@ code{overflow-wrap:anywhere}`;
 function callsOf(routes: readonly Route[]): Route[] {
   const methods = new Map<string, Set<string>>();
   for (const { method, path } of routes) {
-    if (FOR_PEOPLE.some((link) => link.path === path)) continue;
+    if (path.startsWith('/console/') || FOR_PEOPLE.some((link) => link.path === path)) continue;
     const shown = path.replaceAll(/:(\w+)/g, '{$1}');
     methods.set(shown, (methods.get(shown) ?? new Set()).add(method));
   }

