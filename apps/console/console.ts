@@ -6,6 +6,7 @@ import type { Env } from '../http/exchange.ts';
 import type { Metrics } from '../http/metrics.ts';
 import { frameRoutes } from './frames.ts';
 import { Gatherer } from './gather.ts';
+import { pageRoutes } from './routes.ts';
 import { sourcesOf } from './targets.ts';
 
 /** @param options without targets it shows the process that it runs in */
@@ -14,6 +15,7 @@ export function consoleRoutes(store: Store, options: Options): Hono<Env> {
   const own = { name: 'local', scrape: () => metrics.text(store.gauges) };
   const sources = console_targets === '' ? async () => [own] : sourcesOf(console_targets);
   const app = new Hono<Env>();
+  app.route('/', pageRoutes());
   app.route('/', frameRoutes(new Gatherer(store, sources, log)));
   return app;
 }

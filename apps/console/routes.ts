@@ -17,8 +17,7 @@ const FILES: readonly [path: string, type: string, text: string][] = [
   ['/console/icon.svg', 'image/svg+xml', ICON],
 ];
 
-/** @param others the frames and the searches */
-export function consoleRoutes(...others: readonly Hono<Env>[]): Hono<Env> {
+export function pageRoutes(): Hono<Env> {
   const app = new Hono<Env>();
   app.get('/console', () => livePage());
   for (const [path, type, text] of FILES) {
@@ -27,6 +26,5 @@ export function consoleRoutes(...others: readonly Hono<Env>[]): Hono<Env> {
       return answerText(c, text, type);
     });
   }
-  for (const other of others) app.route('/', other);
   return app;
 }

@@ -3,7 +3,7 @@ import { afterAll, afterEach, expect, test } from 'bun:test';
 import axe from 'axe-core';
 import type { BrowserContextOptions, Page } from 'playwright-core';
 import type { Frame } from '../../apps/console/frame.ts';
-import { consoleRoutes } from '../../apps/console/routes.ts';
+import { pageRoutes } from '../../apps/console/routes.ts';
 import { responseText } from '../../apps/http/response-text.ts';
 import { openBrowser } from '../support/browser.ts';
 import { fakeFrame, fakeFrames, TROUBLE } from '../support/fake-frames.ts';
@@ -21,7 +21,7 @@ afterEach(async () => {
 function serve(port = 0) {
   const shown = { change: {} as Partial<Frame>, silent: false, sent: 0 };
   const next = () => (shown.silent ? undefined : { ...fakeFrame(shown.sent++), ...shown.change });
-  const app = consoleRoutes(fakeFrames(next, 200));
+  const app = pageRoutes().route('/', fakeFrames(next, 200));
   const server = Bun.serve({
     port,
     hostname: '127.0.0.1',

@@ -78,12 +78,12 @@ export default {
     // The page of operators. It reads.
     sees(
       'console-reads',
-      '^apps/console/',
+      '^apps/console/(?!main)',
       [
         '^apps/(console|http|contract)/',
         '^apps/events/show\\.ts$',
         '^db/(reads/)?[^/]+\\.ts$',
-        '^(node:)?timers(/promises)?$',
+        '^(node:)?(dns/promises|net|timers)$',
       ],
       'hono|uplot',
     ),
