@@ -7,6 +7,7 @@ import type { Metrics } from '../http/metrics.ts';
 import { frameRoutes } from './frames.ts';
 import { Gatherer } from './gather.ts';
 import { pageRoutes } from './routes.ts';
+import { searchRoutes } from './search.ts';
 import { sourcesOf } from './targets.ts';
 
 /** @param options without targets it shows the process that it runs in */
@@ -16,6 +17,7 @@ export function consoleRoutes(store: Store, options: Options): Hono<Env> {
   const sources = console_targets === '' ? async () => [own] : sourcesOf(console_targets);
   const app = new Hono<Env>();
   app.route('/', pageRoutes());
+  app.route('/', searchRoutes(store));
   app.route('/', frameRoutes(new Gatherer(store, sources, log)));
   return app;
 }

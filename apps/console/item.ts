@@ -29,5 +29,5 @@ ${metadataTable(metadataIn(item))}
 <h2>Statement</h2>
 ${statementOf(statement, 'stock', item.stock)}
 </section>`;
-  return answer(c, `Item ${id}`, content);
+  return answer(`Item ${id}`, content);
 }

@@ -58,7 +58,7 @@ ${nextPage('after', history.next && cursorOf(story, history.next), 'Later entrie
 ${given_back.rows.length === 0 ? html`<p>It has no refunds.</p>` : refundsOf(given_back.rows)}
 ${nextPage('refunds_after', given_back.next && cursorOf(refunds, given_back.next), 'Later refunds')}
 </section>`;
-  return answer(c, `Order ${id}`, content);
+  return answer(`Order ${id}`, content);
 }
 
 function factsOf(order: ShownOrder): Html {

@@ -1,55 +1,27 @@
 /** The frame of the pages on orders, users and items, failures included. It loads only the style. */
 import type { Context } from 'hono';
 import { html } from 'hono/html';
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { timeOf } from '../../db/command.ts';
 import { CodedError, Failure } from '../../db/failure.ts';
 import { PROBLEMS, type ProblemCode } from '../contract/problems.ts';
 import { id } from '../contract/values.ts';
 import type { Env } from '../http/exchange.ts';
 import { problem } from '../http/problem.ts';
-import { POLICY } from '../http/response-text.ts';
+import { type Page, pageOf } from './shell.ts';
 
 /** A part of a page, in which everything is escaped. */
 export type Html = ReturnType<typeof html>;
 
 /** @param asked what stands in the field of the search */
-export async function answer(
-  c: Context<Env>,
+export function answer(
   title: string,
   content: Html,
-  { asked = '', status = 200 }: { asked?: string; status?: number } = {},
+  { asked = '', ...rest }: { asked?: string } & Pick<Page, 'status' | 'headers'> = {},
 ): Promise<Response> {
-  const page = await html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>${title} - Kassa</title>
-<link rel="stylesheet" href="/console/style.css">
-</head>
-<body>
-<header>
-<nav aria-label="Console"><a href="/console">Console</a></nav>
-<form action="/console/search" role="search">
-<label for="q">Id of an order, a user or an item</label>
-<input id="q" name="q" type="search" value="${asked}" maxlength="64" required autocomplete="off" spellcheck="false">
-<button>Search</button>
-</form>
-</header>
-<main>
-<h1>${title}</h1>
-${content}
-</main>
-</body>
-</html>
-`;
-  const headers = { 'content-type': 'text/html; charset=utf-8', [POLICY]: ALLOWED };
-  return c.body(String(page), status as ContentfulStatusCode, headers);
+  const main = html`<h1>${title}</h1>
+${content}`;
+  return pageOf({ title: `${title} - Kassa`, q: asked, main, ...rest });
 }
-
-const ALLOWED =
-  "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /** A failure in words. What is internal is only logged. */
 export async function answerFailure(c: Context<Env>, error: unknown): Promise<Response> {
@@ -60,11 +32,10 @@ export async function answerFailure(c: Context<Env>, error: unknown): Promise<Re
   c.env.failure = failure;
   const { code, detail } = failure;
   const { status, headers } = problem(code, '', undefined);
-  if (headers['retry-after']) c.header('retry-after', headers['retry-after']);
   const shown = code === 'internal' ? 'the log says more' : detail;
   const content = html`<p class="bad">${shown}</p>
 <p class="muted">Code <code>${code}</code>, request <code>${c.env.request_id}</code></p>`;
-  return answer(c, PROBLEMS[code].title, content, { status });
+  return answer(PROBLEMS[code].title, content, { status, headers });
 }
 
 /** @throws Failure invalid_parameter */

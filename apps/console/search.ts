@@ -28,7 +28,7 @@ export function searchRoutes(store: Store): Hono<Env> {
 
 async function search(c: Context<Env>, store: Store): Promise<Response> {
   const asked = (c.req.query('q') ?? '').trim();
-  if (asked === '') return answer(c, 'Search', html`<p>Enter the id of what you look for.</p>`);
+  if (asked === '') return answer('Search', html`<p>Enter the id of what you look for.</p>`);
   const id = idIn('the id', asked);
   const { findOrder, findUser, findItem } = store.read;
   const [order, user, item] = await Promise.all([findOrder(id), findUser(id), findItem(id)]);
@@ -40,12 +40,12 @@ async function search(c: Context<Env>, store: Store): Promise<Response> {
   const [only, ...others] = found;
   if (!only) {
     const none = html`<p>There is no order, user or item <code>${id}</code>.</p>`;
-    return answer(c, 'Nothing found', none, { asked, status: 404 });
+    return answer('Nothing found', none, { asked, status: 404 });
   }
   if (others.length === 0) return c.redirect(`/console/${only.kind}/${id}`);
   const several = html`<ul>
 ${found.map(({ kind, text }) => html`<li>${text} ${linkTo(kind, id)}</li>\n`)}</ul>`;
-  return answer(c, `Several have the id ${id}`, several, { asked });
+  return answer(`Several have the id ${id}`, several, { asked });
 }
 
 /** @throws Failure invalid_parameter */

@@ -13,21 +13,24 @@ export interface Page {
   main: Html;
   /** Paths of scripts, in their order. */
   scripts?: readonly string[];
+  status?: number;
+  headers?: Readonly<Record<string, string>>;
 }
 
-/** A page may load what this server has below its own path, and nothing else. */
-const ALLOWED = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "form-action 'self'",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-].join('; ');
+/** A page may load what this server has, and nothing else; only one with scripts may run them. */
+const allowed = (has_scripts: boolean): string =>
+  [
+    "default-src 'none'",
+    "style-src 'self'",
+    "img-src 'self'",
+    ...(has_scripts ? ["script-src 'self'", "connect-src 'self'"] : []),
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ');
 
-export async function pageOf({ title, q = '', tools = '', main, scripts = [] }: Page) {
+export async function pageOf(page: Page): Promise<Response> {
+  const { title, q = '', tools = '', main, scripts = [], status = 200 } = page;
   const text = await html`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -38,7 +41,7 @@ export async function pageOf({ title, q = '', tools = '', main, scripts = [] }: 
 <link rel="stylesheet" href="/console/style.css">
 ${scripts.map((path) => html`<script src="${path}" defer></script>\n`)}<body>
 ${raw(ICONS)}
-<a class="skip" href="#main">Skip to the figures</a>
+<a class="skip" href="#main">Skip to the content</a>
 <header>
 <a class="brand" href="/console">${icon('mark')}Kassa <span>console</span></a>
 <form role="search" action="/console/search">
@@ -55,8 +58,12 @@ ${main}
 </body>
 </html>
 `;
-  const headers = { 'content-type': 'text/html; charset=utf-8', [POLICY]: ALLOWED };
-  return new Response(String(text), { headers });
+  const headers = {
+    ...page.headers,
+    'content-type': 'text/html; charset=utf-8',
+    [POLICY]: allowed(scripts.length > 0),
+  };
+  return new Response(String(text), { status, headers });
 }
 
 /** Of the sprite below. States have a shape of their own, so that nobody needs their colour. */

@@ -96,6 +96,15 @@ td .icon{margin-right:.4em}
 .facts th{color:var(--soft)}.facts tr:first-child>*{border-top:0}
 .stroke{width:1.75rem;height:4px;margin-right:.7rem;vertical-align:.22em;stroke-width:2.5;overflow:hidden}
 
+.card{background:var(--panel);border:1px solid var(--edge);border-radius:12px;padding:1rem 1.35rem 1.2rem;margin-top:1rem;overflow-x:auto}
+.card h2{margin:0 0 .75rem;color:var(--text)}.card>p{margin:.6rem 0}
+.good{color:var(--ok)}.bad{color:var(--bad)}.muted,.card time{color:var(--soft)}
+h1{font-size:1.35rem;font-weight:600;padding-top:1.2rem;overflow-wrap:anywhere}
+dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.3rem 1.75rem;margin:0}
+dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+caption{text-align:left;color:var(--soft);padding-bottom:.5rem}
+code{font:.93em/1.5 ui-monospace,monospace}
+.card svg:not(.icon){width:100%;height:auto;max-height:16rem}.card tbody th{white-space:nowrap}
 .panels{display:grid;gap:1rem;grid-template-columns:minmax(0,1fr)}
 .panels h3{margin-bottom:.6rem}
 .empty{color:var(--soft)}
@@ -116,5 +125,6 @@ i b{display:block;height:100%;background:var(--c1);border-radius:2px}
 .tile{padding:.8rem 1.1rem .9rem;display:grid;grid-template-columns:1fr auto;align-items:center}
 .tile .verdict{grid-area:1/2}.tile>:nth-child(n+2):not(.verdict){grid-column:1/-1}.big{margin:0}.words{min-height:0;max-width:none}.panel{padding:.9rem 1.1rem 1rem}
 th,td{padding-right:.7rem}#items td:last-child,#refused td:last-child{min-width:5.2rem}}
+@media (max-width:48rem){.card table{min-width:46rem}}
 @media (forced-colors:active){i b{background:Highlight}.tile,.panel{border:1px solid}}
 `;

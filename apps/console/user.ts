@@ -45,7 +45,7 @@ ${statementOf(statement, 'credit', user.credit)}
 ${orders.rows.length === 0 ? html`<p>There are none here.</p>` : ordersTable(orders.rows)}
 ${nextPage('orders_after', orders.next && cursorOf(name, orders.next), 'Earlier orders')}
 </section>`;
-  return answer(c, `User ${id}`, content);
+  return answer(`User ${id}`, content);
 }
 
 function ordersTable(orders: readonly ShownOrder[]): Html {

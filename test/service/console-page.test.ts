@@ -171,7 +171,7 @@ test.skipIf(!opened)(
     const { page } = visited;
     await holds(page, `document.querySelector('.legend tbody tr')`);
     await page.keyboard.press('Tab');
-    expect(await page.evaluate('document.activeElement.innerText')).toBe('Skip to the figures');
+    expect(await page.evaluate('document.activeElement.innerText')).toBe('Skip to the content');
     await page.keyboard.press('Enter');
     await page.keyboard.press('Tab');
     await page.keyboard.press('Home');
