@@ -233,6 +233,7 @@ function banner(config: Config, embedded: Embedded | undefined, demo: boolean) {
   return `
   Kassa    ${origin}/
   API      ${origin}/docs
+  console  ${origin}/console
   health   ${origin}/health/ready
   metrics  ${metrics}/metrics
   store    ${store}

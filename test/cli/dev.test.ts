@@ -41,7 +41,8 @@ test('a fresh store has users and items 0 to 9, so that the first call of the ba
 test('every address in the banner answers in a browser', async () => {
   await until(() => dev.child.out.includes('Ctrl-C'), 'the banner');
   const addresses = [...dev.child.out.matchAll(/^ +\w+ +(http:\S+)/gm)].map(([, url = '']) => url);
-  expect(addresses).toEqual([`${at}/`, `${at}/docs`, `${at}/health/ready`, `${at}/metrics`]);
+  const paths = ['/', '/docs', '/console', '/health/ready', '/metrics'];
+  expect(addresses).toEqual(paths.map((path) => at + path));
   for (const address of addresses) {
     const reply = await fetch(address, { headers: { accept: 'text/html' } });
     expect([address, reply.status]).toEqual([address, 200]);
