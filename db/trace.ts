@@ -11,7 +11,11 @@ export interface Trace {
    * A transaction for these commands begins, this one among them.
    * @param commands of the batch, traced or not
    */
-  transaction(all: readonly Trace[], commands: number, attempt: number): TransactionTrace;
+  transaction(
+    all: readonly Trace[],
+    commands: number,
+    attempt: number,
+  ): TransactionTrace | undefined;
 }
 
 /** One attempt at a transaction. */

@@ -1,9 +1,5 @@
 """A receiver to copy: WEBHOOK_SECRET=… python3 docs/receiver.py [PORT]. receiver.ts is its twin."""
-import hmac
-import json
-import os
-import sys
-import time
+import hmac, json, os, sys, time
 from base64 import b64decode, b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,6 +19,7 @@ def is_genuine(headers, body):
 
 
 class Receiver(BaseHTTPRequestHandler):
+    log_message = lambda *_: None
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         genuine = is_genuine(self.headers, body)
@@ -35,5 +32,6 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+ThreadingHTTPServer.request_queue_size = 128  # Kassa sends up to 16 at a time
 print(f"a receiver on http://127.0.0.1:{PORT}", flush=True)
 ThreadingHTTPServer(("127.0.0.1", PORT), Receiver).serve_forever()

@@ -14,22 +14,29 @@ export class Auditor {
   readonly #store: Pick<Store, 'audit'>;
   #ended: Ended | undefined;
   #ended_at = 0;
-  #runs = false;
+  #next_at = 0;
+  #running: Promise<void> | undefined;
 
   constructor(store: Pick<Store, 'audit'>) {
     this.#store = store;
   }
 
-  /** Until the signal aborts. A verdict is not repeated before its time. */
+  /** Until the signal aborts. It never audits twice at once, nor before the next one is due. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const begun_at = performance.now();
-      this.#runs = true;
-      this.#ended = await this.#audit(begun_at);
-      this.#runs = false;
-      this.#ended_at = performance.now();
-      await pause(Math.max(REST_MIN_MS, REST * (this.#ended_at - begun_at)), signal);
+      await pause(Math.max(0, this.#next_at - performance.now()), signal);
+      if (signal.aborted) return;
+      this.#running ??= this.#once();
+      await this.#running;
     }
+  }
+
+  async #once(): Promise<void> {
+    const begun_at = performance.now();
+    this.#ended = await this.#audit(begun_at);
+    this.#ended_at = performance.now();
+    this.#next_at = this.#ended_at + Math.max(REST_MIN_MS, REST * (this.#ended_at - begun_at));
+    this.#running = undefined;
   }
 
   async #audit(begun_at: number): Promise<Ended> {
@@ -52,7 +59,7 @@ export class Auditor {
   }
 
   get verdict(): Verdict {
-    if (!this.#ended) return { state: this.#runs ? 'running' : 'none' };
+    if (!this.#ended) return { state: this.#running ? 'running' : 'none' };
     return { ...this.#ended, age_s: (performance.now() - this.#ended_at) / 1000 };
   }
 }

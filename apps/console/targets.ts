@@ -1,7 +1,7 @@
 /** The processes whose metrics the console reads: every address of each target's name. */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import type { Source } from './gather.ts';
+import type { Source } from './processes.ts';
 
 const SCRAPE_MS = 2000;
 
@@ -15,14 +15,17 @@ export function sourcesOf(targets: string): () => Promise<Source[]> {
     const found = await Promise.all(
       named.map(async ({ host, port }) => {
         const addresses = await addressesOf(host);
-        return addresses.map((address) => sourceAt(address, port));
+        return addresses.length > 0
+          ? addresses.map((address) => sourceAt(address, port))
+          : [{ name: host, scrape: () => Promise.reject(new Error('the name has no address')) }];
       }),
     );
-    return found.flat();
+    // A name may be given twice, and two names may lead to one process.
+    return [...new Map(found.flat().map((source) => [source.name, source])).values()];
   };
 }
 
-/** A name that nothing has now is a service without replicas. */
+/** None for a name that nothing has now: it is shown as down. */
 const addressesOf = async (host: string): Promise<string[]> =>
   isIP(host)
     ? [host]

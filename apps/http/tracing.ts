@@ -25,8 +25,20 @@ const tracer = trace.getTracer('kassa');
 /** OpenTelemetry's default. */
 const LINKS_MAX = 128;
 
+/** No call may fail because of its trace: whatever the SDK throws counts as not traced. */
+function quietly<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
 /** @returns undefined if the request is not sampled */
-export function traceRequest({ method, url, headers }: Request): RequestTrace | undefined {
+export const traceRequest = (request: Request): RequestTrace | undefined =>
+  quietly(() => begin(request));
+
+function begin({ method, url, headers }: Request): RequestTrace | undefined {
   const parent = propagation.extract(ROOT_CONTEXT, headers, HEADERS);
   const path = url.slice(url.indexOf('/', 8)).replace(/\?.*/s, '');
   if (/^\/(?:health\/|metrics$)/.test(path)) return undefined;
@@ -54,10 +66,18 @@ export class RequestTrace implements Trace {
   }
 
   taken(waited_ms: number): void {
-    finished('queue', waited_ms, this.#context);
+    quietly(() => finished('queue', waited_ms, this.#context));
   }
 
-  transaction(all: readonly RequestTrace[], commands: number, attempt: number): TransactionTrace {
+  transaction(
+    all: readonly RequestTrace[],
+    commands: number,
+    attempt: number,
+  ): TransactionTrace | undefined {
+    return quietly(() => this.#transaction(all, commands, attempt));
+  }
+
+  #transaction(all: readonly RequestTrace[], commands: number, attempt: number): TransactionTrace {
     // In the trace of its first request, and linked to all. A bulk may have many of the commands.
     const requests = [...new Set(all)];
     const links = requests.slice(0, LINKS_MAX).map((one) => ({ context: one.#span.spanContext() }));
@@ -68,20 +88,23 @@ export class RequestTrace implements Trace {
       if (one !== this) one.#span.addLink({ context: span.spanContext() });
     const own = trace.setSpan(this.#context, span);
     return {
-      roundTrip: (name, ms) => finished(name, ms, own),
-      end(end, code) {
-        span.setAttribute('kassa.end', end);
-        if (code !== undefined) {
-          span.setAttribute('db.response.status_code', code);
-          span.setStatus({ code: SpanStatusCode.ERROR, message: code });
-        }
-        span.end();
-      },
+      roundTrip: (name, ms) => void quietly(() => finished(name, ms, own)),
+      end: (end, code) => void quietly(() => ends(span, end, code)),
     };
   }
 
   /** @param code of the problem that was answered */
   end(
+    method: string,
+    route: string,
+    status: number,
+    request_id: string,
+    code: string | undefined,
+  ): void {
+    quietly(() => this.#end(method, route, status, request_id, code));
+  }
+
+  #end(
     method: string,
     route: string,
     status: number,
@@ -106,19 +129,33 @@ export interface SentTrace {
   end(error?: string): void;
 }
 
-/** A request to a receiver of webhooks, in the trace of what it tells of. */
+/** A request to a receiver of webhooks, in the trace of what it tells of, if that was traced. */
 export function traceSending(traceparent: string | undefined, host: string): SentTrace {
+  const none = { traceparent, end: () => {} };
+  return (traceparent && quietly(() => beginSending(traceparent, host))) || none;
+}
+
+function beginSending(traceparent: string, host: string): SentTrace | undefined {
   const parent = propagation.extract(ROOT_CONTEXT, { traceparent });
   const attributes = { 'http.request.method': 'POST', 'server.address': host };
   const span = tracer.startSpan('POST', { kind: SpanKind.CLIENT, attributes }, parent);
-  if (!span.isRecording()) return { traceparent, end: () => {} };
+  if (!span.isRecording()) return undefined;
   return {
     traceparent: traceparentOf(trace.setSpan(parent, span)),
-    end(error) {
-      if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: error });
-      span.end();
-    },
+    end: (error) => void quietly(() => fails(span, error)),
   };
+}
+
+function ends(span: Span, end: string, code: string | undefined): void {
+  span.setAttribute('kassa.end', end);
+  if (code !== undefined) span.setAttribute('db.response.status_code', code);
+  fails(span, code);
+}
+
+/** @param why undefined if nothing failed */
+function fails(span: Span, why: string | undefined): void {
+  if (why !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: why });
+  span.end();
 }
 
 /** A span that ends now and began so long ago. */

@@ -26,8 +26,11 @@ export function startTraces(service: string, config: Config, log: Log): Traces {
     return NONE;
   }
   diag.setLogger(loggerTo(log), DiagLogLevel.WARN);
-  const loading = load(service, config);
-  const shutDown = async () => (await loading).shutdown();
+  const loading = load(service, config).catch((error) => {
+    log('error', 'traces_off', { error });
+    return undefined;
+  });
+  const shutDown = async () => (await loading)?.shutdown().catch(() => {});
   const late = () => new Promise<void>((resolve) => setTimeout(resolve, STOP_MS));
   return { request: traceRequest, stop: () => Promise.race([shutDown(), late()]) };
 }

@@ -8,7 +8,8 @@ export const CLOSED = 'the connection was closed before an answer';
 
 export function reasonOf(error: unknown): string {
   if (error === undefined) return CLOSED;
-  if (error instanceof NotPublic) return 'the host does not lead to a public address';
+  if (error instanceof NotPublic)
+    return 'the host leads to an address that is neither public nor in WEBHOOK_NETWORKS';
   const { code = '', message = '' } = error as { code?: string; message?: string };
   const known = REASONS.find(([pattern]) => pattern.test(code) || pattern.test(message));
   return known?.[1] ?? 'it could not be sent';

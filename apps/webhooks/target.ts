@@ -34,7 +34,8 @@ function refusalOfAddress(
   );
   if (is_allowed) return undefined;
   const range = rangeOf(parsed);
-  if (range !== 'unicast') return `must not lead to the ${range} address ${parsed}`;
+  if (range !== 'unicast')
+    return `must not lead to the ${range} address ${parsed}, unless WEBHOOK_NETWORKS lists it`;
   return protocol === 'https:' ? undefined : 'must be https';
 }
 

@@ -146,6 +146,20 @@ test('while the store is away a call that waits is 503, and the next one misses 
   expect((await read({ after: from, wait_s: 5 })).data).toMatchObject([{ data: { user_id: id } }]);
 });
 
+test('a type that there is not is refused, wherever it stands', async () => {
+  for (const type of [
+    'x',
+    'order.paid,x',
+    'x,order.paid',
+    'order.paid,',
+    ',order.paid',
+    'order.paid,,user.created',
+  ]) {
+    refused(await kassa.get(`/v1/events?type=${type}`), 400, 'invalid_parameter');
+  }
+  expect((await read({ type: 'order.paid,user.created' })).next).toStartWith('c');
+});
+
 test('what is no cursor is refused, and one that the log cannot continue is 410', async () => {
   for (const query of [
     'after=x',

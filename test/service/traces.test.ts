@@ -172,6 +172,31 @@ test('a collector that is away costs no call, and the service stops in time', as
   expect(await child.ended).toBe(0);
 });
 
+test('an SDK that throws costs no call its answer', async () => {
+  const code = `
+    import { trace } from '@opentelemetry/api';
+    import { traceRequest, traceSending } from './apps/http/tracing.ts';
+    let throws = true;
+    const boom = () => { throw new Error('boom'); };
+    const context = { traceId: '1'.repeat(32), spanId: '1'.repeat(16), traceFlags: 1 };
+    const span = { isRecording: () => true, spanContext: () => context };
+    for (const name of ['addLink', 'setAttribute', 'setAttributes', 'setStatus', 'updateName', 'end']) span[name] = boom;
+    trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan: () => (throws ? boom() : span) }) });
+    const request = { method: 'POST', url: 'http://a/v1/users', headers: new Headers() };
+    console.log(traceRequest(request), traceSending('00-' + '1'.repeat(32) + '-' + '1'.repeat(16) + '-01', 'a').end('x'));
+    throws = false;
+    const one = traceRequest(request);
+    one.taken(1);
+    const transaction = one.transaction([one, traceRequest(request)], 1, 1);
+    console.log(transaction);
+    one.transaction([one], 1, 1).roundTrip('lock', 1);
+    one.transaction([one], 1, 1).end('aborted', '40001');
+    one.end('POST', '/v1/users', 500, 'r', 'internal');
+    console.log('alive');`;
+  const child = await stage.run(['-e', code]);
+  expect([child.err, child.out]).toEqual(['', 'undefined undefined\nundefined\nalive\n']);
+});
+
 test('on Deno too', async () => {
   const { child, port } = await startOnDeno(stage, 'payment', TRACED);
   await until(

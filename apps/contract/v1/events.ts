@@ -134,6 +134,7 @@ export const sentEvent = z.discriminatedUnion('type', [
 
 const CURSOR = 'must be the `next` of an answer, the `cursor` of an event, or latest';
 const TYPES = `must be types of events, separated by commas: ${EVENT_TYPES.join(', ')}`;
+const ONE_TYPE = EVENT_TYPES.join('|').replaceAll('.', '\\.');
 /** For a cursor of the right form that is none. */
 export const wrongCursor = { path: 'after', message: CURSOR };
 
@@ -160,7 +161,7 @@ export const eventCalls = callsOf('events', {
       wait_s: whole(0, WAIT_MAX_S).default(0).describe('How long to wait for the first event.'),
       type: z
         .string()
-        .regex(new RegExp(`^(${EVENT_TYPES.join('|').replaceAll('.', '\\.')})(,(?!$)|$)`), TYPES)
+        .regex(new RegExp(`^(?:${ONE_TYPE})(?:,(?:${ONE_TYPE}))*$`), TYPES)
         .optional()
         .describe('Only events of these types, separated by commas.'),
       order_id: order_id.optional().describe('Only events of this order.'),
