@@ -49,12 +49,13 @@ export function senderTo(
   secrets: readonly Secret[],
   networks: Networks,
   connections: number,
+  version: string = manifest.version,
 ): Sender {
   const { protocol, hostname } = new URL(url);
   const { request, Agent } = protocol === 'https:' ? https : http;
   const agent = new Agent({ keepAlive: true, maxSockets: connections, timeout: IDLE_MS });
   const lookup = lookupFor(protocol, networks);
-  const headersOf = signing(secrets);
+  const headersOf = signing(secrets, version);
   const options = { method: 'POST', agent, lookup, maxHeaderSize: HEAD_MAX_BYTES };
   return {
     async send(message, signal) {
@@ -113,7 +114,7 @@ export function senderTo(
 }
 
 /** @returns the headers of a request; undefined if no secret is valid */
-function signing(secrets: readonly Secret[]) {
+function signing(secrets: readonly Secret[], version: string) {
   const signers = secrets.map(({ secret, until_s }) => ({
     webhook: new Webhook(secret),
     until_ms: until_s === null ? Infinity : 1000 * until_s,
@@ -125,7 +126,7 @@ function signing(secrets: readonly Secret[]) {
     return {
       'content-type': 'application/json',
       'content-length': String(Buffer.byteLength(payload)),
-      'user-agent': `Kassa/${manifest.version}`,
+      'user-agent': `Kassa/${version}`,
       'webhook-id': id,
       'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
       'webhook-signature': valid.map(({ webhook }) => webhook.sign(id, now, payload)).join(' '),

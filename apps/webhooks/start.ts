@@ -9,10 +9,10 @@ import { startWorker } from './worker.ts';
 /** Starts the worker of a process, with its metrics. */
 export function deliver(
   { store, log, metrics }: { store: Store; log: Log; metrics: { registry: Registry } },
-  { WEBHOOK_NETWORKS }: { WEBHOOK_NETWORKS: string },
+  { WEBHOOK_NETWORKS, VERSION }: { WEBHOOK_NETWORKS: string; VERSION: string },
 ): () => Promise<void> {
   const report = countRequests(metrics.registry);
-  const worker = startWorker(store, networksIn(WEBHOOK_NETWORKS), log, report);
+  const worker = startWorker(store, networksIn(WEBHOOK_NETWORKS), log, report, VERSION);
   watchWorker(metrics.registry, worker.state);
   return worker.stop;
 }

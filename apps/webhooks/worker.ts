@@ -38,6 +38,7 @@ export function startWorker(
   networks: Networks,
   log: Log,
   report: Report,
+  version?: string,
 ): Worker {
   const { leases } = store.webhooks;
   const stopping = new AbortController();
@@ -100,7 +101,7 @@ export function startWorker(
     if (!leased) return;
     const hold = new Hold(leased.lease, asked);
     entry.hold = hold;
-    const sender = senderTo(leased.url, leased.secrets, networks, CONNECTIONS);
+    const sender = senderTo(leased.url, leased.secrets, networks, CONNECTIONS, version);
     const cursor = storedCursor(leased.cursor);
     const deps = { store, sender, report, hold, stopping: stopping.signal };
     const courier = new Courier(leased, cursor, deps);

@@ -29,7 +29,7 @@ async function newUser(port: number, headers: Record<string, string>) {
   const init = { method: 'POST', headers, body: '{"credit":5}' };
   const answer = await fetch(`http://127.0.0.1:${port}/v1/users`, init);
   expect(answer.status).toBe(201);
-  return answer;
+  return Object.assign(answer, { id: ((await answer.json()) as { id: string }).id });
 }
 const parts = ({ name, parent_id }: Span) => ({ name, parent_id });
 
@@ -41,6 +41,7 @@ test('a call is one trace: caller, request, wait, transaction, log, exemplar, ev
   const body = JSON.stringify({ url: receiver.url });
   const put = { method: 'PUT', headers: JSON_TYPE, body };
   await fetch(`http://127.0.0.1:${hooks.port}/v1/webhooks/w`, put);
+  const untraced = await kassa.newUser();
   const trace_id = newTrace();
   const answer = await newUser(port, asked(trace_id));
   await until(() => collector.of(trace_id, 'POST').length > 0, 'the span of the delivery');
@@ -75,7 +76,11 @@ test('a call is one trace: caller, request, wait, transaction, log, exemplar, ev
   expect(data.at(-1)).toMatchObject({ type: 'user.created', traceparent });
   const [sent] = collector.of(trace_id, 'POST');
   expect(sent?.parent_id).toBe(String(request?.id));
-  expect(receiver.taken[0]?.headers.get('traceparent')).toBe(`00-${trace_id}-${sent?.id}-01`);
+  const [bare, traced] = [untraced, answer.id].map((id) =>
+    receiver.taken.find(({ key }) => key === id),
+  );
+  expect(bare?.headers.has('traceparent')).toBeFalse();
+  expect(traced?.headers.get('traceparent')).toBe(`00-${trace_id}-${sent?.id}-01`);
 });
 
 test('requests that share a transaction are all linked to it, and it to them', async () => {

@@ -2,7 +2,6 @@
 import { afterAll, expect, test } from 'bun:test';
 import { LEASE_MS } from '../../apps/webhooks/hold.ts';
 import { CONNECTIONS } from '../../apps/webhooks/sendings.ts';
-import { openCollector } from '../support/collector.ts';
 import { openUntil } from '../support/open.ts';
 import { openStage, until } from '../support/process.ts';
 import { LOOPBACK, openReceiver } from '../support/receiver.ts';
@@ -16,12 +15,11 @@ const { sql } = await open.connection(database_url);
 const stage = open.closing(openStage());
 const { send, user, item, order } = callsOfV1(kassa);
 
-const collector = open.closing(openCollector());
 const settings = { DATABASE_URL: database_url, WEBHOOK_NETWORKS: LOOPBACK };
 const start = async (more: Record<string, string> = {}) =>
   (await startService(stage, 'webhooks', { ...settings, ...more })).child;
-/** What it sends has a `traceparent`, so the receiver can tell it from another worker. */
-const startTracing = () => start({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+/** Its requests say so, so that the receiver can tell them from those of another worker. */
+const startSecond = () => start({ VERSION: 'second' });
 
 /** Sells until it is stopped; `stop` resolves to how many orders were paid. */
 async function openSellers() {
@@ -49,9 +47,10 @@ function openWatch() {
   const open = { first: 0, second: 0 };
   const watch = { turns: [] as string[], overlaps: 0, open, answers: Promise.resolve() };
   const receiver = openReceiver(async ({ headers }) => {
-    const [from, other] = headers.has('traceparent')
-      ? (['second', 'first'] as const)
-      : (['first', 'second'] as const);
+    const [from, other] =
+      headers.get('user-agent') === 'Kassa/second'
+        ? (['second', 'first'] as const)
+        : (['first', 'second'] as const);
     if (watch.turns.at(-1) !== from) watch.turns.push(from);
     if (open[other] > 0) watch.overlaps++;
     open[from]++;
@@ -83,7 +82,7 @@ test('frozen, thawed and killed workers: each event arrives, in order, from one 
   await until(() => watch.open.first === CONNECTIONS, 'the first worker');
   first.signal('SIGSTOP');
   answer();
-  const second = await startTracing();
+  const second = await startSecond();
   await until(() => receiver.taken.length > 200, 'the second worker', 4 * LEASE_MS);
   const leased_until = await leaseEnd();
   let renewed_until = leased_until;
