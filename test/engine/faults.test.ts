@@ -7,7 +7,7 @@ import type { Fault } from '../support/proxy.ts';
 
 const open = openUntil(afterAll);
 const proxy = await open.proxy();
-const kassa = open.kassa({ DATABASE_URL: proxy.database_url, DEADLINE_MS: 1500 });
+const kassa = open.kassa({ DATABASE_URL: proxy.database_url, DEADLINE_MS: 3000 });
 
 afterEach(async () => {
   proxy.disturb = () => 'pass';
