@@ -5,7 +5,6 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { variables } from '../../apps/runtime/variables.ts';
 import { commandOf } from '../../db/local/owner.ts';
 
@@ -151,12 +150,21 @@ export async function until(
   }
 }
 
-/** A port of 127.0.0.1 that nobody listened on a moment ago. */
+/** Below those that the system gives to `listen(0)`; other test processes begin elsewhere. */
+let next_port = 10_000 + 100 * (process.pid % 220);
+
+/** A port of 127.0.0.1 that nobody listens on, and that no other test gets meanwhile. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  await promisify(server.close.bind(server))();
-  return port;
+  for (;;) {
+    const port = next_port++;
+    const server = createServer().listen(port, '127.0.0.1');
+    const is_free = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    await new Promise((resolve) => server.close(resolve));
+    if (is_free) return port;
+  }
 }
 
 /** Listens on a free port of 127.0.0.1. @returns the port */
