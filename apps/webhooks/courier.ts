@@ -6,7 +6,8 @@
 import type { Event } from '../../db/command.ts';
 import { type Cursor, formatCursor } from '../../db/reads/cursor.ts';
 import type { Store } from '../../db/store.ts';
-import type { Lease, Leased, Waiting } from '../../db/webhooks/leases.ts';
+import type { Leased } from '../../db/webhooks/leases.ts';
+import type { Lease, Waiting } from '../../db/webhooks/rounds.ts';
 import { pause } from '../http/pause.ts';
 import type { Hold } from './hold.ts';
 import { due, isTimeToProbe, keyOf, nextDue, probe } from './plan.ts';
@@ -146,6 +147,8 @@ export class Courier {
     const ids = chosen.map(({ event_id }) => event_id);
     const { leases } = this.#store.webhooks;
     const payloads = await leases.payloads(this.#lease, ids, PAGE_MAX_BYTES);
+    // None of them is there: the endpoint is being removed, which ends the lease.
+    if (payloads.size === 0) await pause(FULL_MS, this.#ended);
     const found = chosen.flatMap((one) => {
       const payload = payloads.get(one.event_id);
       return payload === undefined ? [] : [{ ...one, payload, stored: true }];

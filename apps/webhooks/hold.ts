@@ -1,5 +1,6 @@
 /** Holds leases of endpoints: renews them together, and tells in time when one may be over. */
-import type { Lease, Leases } from '../../db/webhooks/leases.ts';
+import type { Leases } from '../../db/webhooks/leases.ts';
+import type { Lease } from '../../db/webhooks/rounds.ts';
 
 /** A worker that dies keeps its endpoints from others for so long. */
 export const LEASE_MS = 15_000;

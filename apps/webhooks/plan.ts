@@ -1,6 +1,6 @@
 /** Which events are due, in which order, and when a failed one is tried again. Pure. */
 import type { Event } from '../../db/command.ts';
-import type { Waiting } from '../../db/webhooks/leases.ts';
+import type { Waiting } from '../../db/webhooks/rounds.ts';
 
 /** The order, user or item that an event concerns: its events are delivered in their order. */
 export function keyOf({ order_id, user_id, item_id }: Event): string {

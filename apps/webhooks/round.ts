@@ -1,5 +1,5 @@
 /** What a round of deliveries leaves to write. Pure. */
-import type { Round, Waiting } from '../../db/webhooks/leases.ts';
+import type { Round, Waiting } from '../../db/webhooks/rounds.ts';
 import { dueAgain, failed } from './plan.ts';
 import type { Sent } from './send.ts';
 

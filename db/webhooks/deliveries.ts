@@ -1,18 +1,10 @@
 /** Deliveries that wait or were given up, as calls see them and send them again. */
 import { textArray } from '../connection/arrays.ts';
 import type { ReadPool } from '../connection/pool.ts';
+import { touch } from './endpoints.ts';
+import type { Waiting } from './rounds.ts';
 
-export interface Delivery {
-  event_id: string;
-  type: string;
-  attempts: number;
-  /** The first time that it could not be delivered. */
-  first_s: number;
-  tried_s: number | null;
-  next_s: number;
-  error: string | null;
-  /** When it was given up; null while it waits. */
-  dead_s: number | null;
+export interface Delivery extends Omit<Waiting, 'key' | 'seq'> {
   payload: string;
 }
 
@@ -43,12 +35,7 @@ export function deliveries(pool: ReadPool): Deliveries {
     async redeliver(webhook_id, event_ids) {
       const ids = event_ids === undefined ? null : textArray(event_ids);
       // The version first: its worker then no longer writes what it knew of them.
-      const [endpoint] = await pool.read(
-        (sql) => sql`
-          update webhooks set version = version + 1
-          where id = ${webhook_id} and state <> 'deleted' returning id`,
-      );
-      if (!endpoint) return 0;
+      if (!(await touch(pool, webhook_id))) return 0;
       const again = await pool.read(
         (sql) => sql`
           with endpoint as (

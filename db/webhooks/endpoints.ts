@@ -1,4 +1,5 @@
 /** Webhook endpoints and their secrets, as calls see and change them. */
+import type { Sql, Statement } from '../connection/connection.ts';
 import type { ReadPool } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 
@@ -17,7 +18,7 @@ export interface Endpoint extends Wanted {
   state: 'enabled' | 'disabled';
   /** Why it is disabled, if no call has disabled it. */
   reason: string | null;
-  /** Behind the last event that was delivered or put aside: the text of a cursor. */
+  /** Behind the last event that was delivered or waits: the text of a cursor. */
   cursor: string;
   failing_since_s: number | null;
   created_s: number;
@@ -66,25 +67,13 @@ export function endpoints(pool: ReadPool): Endpoints {
     async put(id, wanted, fresh) {
       for (let tries = 0; tries < PUT_TRIES; tries++) {
         await removeDeleted(pool, id);
-        if (await putOnce(pool, id, wanted, fresh)) break;
+        const made = await putOnce(pool, id, wanted, fresh);
+        if (made) return (await find(pool, id)) ?? made; // removed since
       }
-      const made = await find(pool, id);
-      if (!made) throw new Failure('contention', 'the endpoint was removed at the same time');
-      return made;
+      throw new Failure('contention', 'the endpoint was removed again and again; nothing changed');
     },
     find: (id) => find(pool, id),
-    async list(limit, after) {
-      const rows = await pool.read(
-        (sql) => sql`
-          select w.id, w.url, w.types, w.description, w.state, w.reason, w.cursor,
-                 w.failing_since_s, w.created_s, count(d.event_id) - count(d.dead_s) as waiting,
-                 count(d.dead_s) as dead
-          from webhooks w left join webhook_deliveries d on d.webhook_id = w.id
-          where w.id > ${after} and w.state <> 'deleted'
-          group by w.id order by w.id limit ${limit}::int8`,
-      );
-      return rows as unknown as Endpoint[];
-    },
+    list: (limit, after) => shown(pool, (sql) => sql`w.id > ${after}`, limit),
     remove: (id) => remove(pool, id),
     secrets: (id) => secretsOf(pool, id),
     async addSecret(id, secret) {
@@ -114,29 +103,38 @@ export function endpoints(pool: ReadPool): Endpoints {
   };
 }
 
-async function find(pool: ReadPool, id: string): Promise<Endpoint | undefined> {
-  const [row] = await pool.read(
+const find = async (pool: ReadPool, id: string): Promise<Endpoint | undefined> =>
+  (await shown(pool, (sql) => sql`w.id = ${id}`, 1))[0];
+
+/** By id. @param which a condition of `w` */
+async function shown(
+  pool: ReadPool,
+  which: (sql: Sql) => Statement,
+  limit: number,
+): Promise<Endpoint[]> {
+  const rows = await pool.read(
     (sql) => sql`
       select w.id, w.url, w.types, w.description, w.state, w.reason, w.cursor, w.failing_since_s,
              w.created_s, count(d.event_id) - count(d.dead_s) as waiting, count(d.dead_s) as dead
       from webhooks w left join webhook_deliveries d on d.webhook_id = w.id
-      where w.id = ${id} and w.state <> 'deleted' group by w.id`,
+      where ${which(sql)} and w.state <> 'deleted'
+      group by w.id order by w.id limit ${limit}::int8`,
   );
-  return row as unknown as Endpoint | undefined;
+  return rows as unknown as Endpoint[];
 }
 
 /**
  * A removed endpoint may still be leased: its row stays until then, and is used again.
- * @returns false if something of a removed endpoint is left
+ * @returns undefined if something of a removed endpoint is left
  */
 async function putOnce(
   pool: ReadPool,
   id: string,
   { url, types, description, state }: Wanted,
   { secret, cursor }: { secret: string; cursor: string },
-): Promise<boolean> {
+): Promise<Endpoint | undefined> {
   if (!(await find(pool, id))) await assertRoom(pool);
-  const made = await pool.read(
+  const [made] = await pool.read(
     (sql) => sql`
       with made as (
         insert into webhooks (id, url, types, description, state, cursor, version, created_s)
@@ -164,19 +162,22 @@ async function putOnce(
         where webhooks.state <> 'deleted'
            or (not exists (select 1 from webhook_secrets where webhook_id = ${id})
                and not exists (select 1 from webhook_deliveries where webhook_id = ${id}))
-        returning id, version),
+        returning id, url, types, description, state, reason, cursor, failing_since_s, created_s,
+                  version),
       first as (
         insert into webhook_secrets (webhook_id, secret, created_us)
         select id, ${secret}, version from made
         where version = (extract(epoch from now()) * 1000000)::int8 -- it is new
         returning secret)
-      select id, (select count(*) from first) as secrets from made`,
+      select id, url, types, description, state, reason, cursor, failing_since_s, created_s,
+             (select count(*) from first) as secrets
+      from made`,
   );
-  return made.length > 0;
+  return made && { ...(made as unknown as Endpoint), waiting: 0, dead: 0 };
 }
 
-/** Makes the worker read the endpoint anew. */
-async function touch(pool: ReadPool, id: string): Promise<boolean> {
+/** Makes the worker read the endpoint anew. @returns false if there is no such endpoint */
+export async function touch(pool: ReadPool, id: string): Promise<boolean> {
   const touched = await pool.read(
     (sql) => sql`
       update webhooks set version = version + 1
@@ -225,32 +226,27 @@ async function assertRoom(pool: ReadPool): Promise<void> {
   throw new Failure('limit_exceeded', `there are ${ENDPOINTS_MAX} endpoints: remove one first`);
 }
 
-/** Each older secret is valid until a day after the next one was made. */
-async function secretsOf(pool: ReadPool, id: string): Promise<Secret[]> {
+/** The newest first. Each older one is valid until a day after the next one was made. */
+export async function secretsOf(pool: ReadPool, id: string): Promise<Secret[]> {
   const rows = await pool.read(
     (sql) => sql`
       select s.secret, s.created_us, extract(epoch from now())::int8 as now_s
       from webhook_secrets s join webhooks w on w.id = s.webhook_id
       where w.id = ${id} and w.state <> 'deleted' order by s.created_us desc, s.secret`,
   );
-  return validOf(rows as unknown as SecretRow[]);
-}
-
-export interface SecretRow {
-  secret: string;
-  created_us: number;
-  now_s: number;
-}
-
-/** @param rows of one endpoint, the newest first */
-export function validOf(rows: readonly SecretRow[]): Secret[] {
-  const all = rows.map(({ secret, now_s }, i) => {
-    const newer = rows[i - 1];
-    const until_s = newer ? Math.floor(newer.created_us / 1_000_000) + OVERLAP_S : null;
-    return { secret, until_s, now_s };
-  });
-  return all
+  return (rows as unknown as SecretRow[])
+    .map(({ secret, now_s }, i, all) => {
+      const newer = all[i - 1];
+      const until_s = newer ? Math.floor(newer.created_us / 1_000_000) + OVERLAP_S : null;
+      return { secret, until_s, now_s };
+    })
     .filter(({ until_s, now_s }) => until_s === null || until_s > now_s)
     .slice(0, SECRETS_MAX) // concurrent calls may have added more
     .map(({ secret, until_s }) => ({ secret, until_s }));
+}
+
+interface SecretRow {
+  secret: string;
+  created_us: number;
+  now_s: number;
 }

@@ -1,18 +1,8 @@
-/**
- * What the worker of webhooks reads and writes. An endpoint is leased to one worker at a time, and
- * nothing is written for an endpoint whose lease or version is another by now.
- */
+/** What the worker of webhooks reads. An endpoint is leased to one worker at a time. */
 import { int8Array, textArray } from '../connection/arrays.ts';
-import type { Sql, Statement } from '../connection/connection.ts';
 import type { ReadPool } from '../connection/pool.ts';
-import { OVERLAP_S, removeDeleted, type Secret, type SecretRow, validOf } from './endpoints.ts';
-
-/** A lease of an endpoint, in the version that the worker has read. */
-export interface Lease {
-  webhook_id: string;
-  id: string;
-  version: number;
-}
+import { OVERLAP_S, removeDeleted, type Secret, secretsOf } from './endpoints.ts';
+import { finish, type Lease, type Round, type Waiting } from './rounds.ts';
 
 export interface Leased {
   lease: Lease;
@@ -29,40 +19,6 @@ export interface Leased {
   secrets: readonly Secret[];
   waiting: readonly Waiting[];
   now_s: number;
-}
-
-/** An event that waits for its next try, or behind another one of its key. */
-export interface Waiting {
-  event_id: string;
-  /** The order, user or item that it concerns. */
-  key: string;
-  /** The order of an endpoint's events. */
-  seq: number;
-  type: string;
-  attempts: number;
-  /** Since when it waits. */
-  first_s: number;
-  tried_s: number | null;
-  next_s: number;
-  error: string | null;
-  dead_s: number | null;
-}
-
-/** How a round of deliveries ended. */
-export interface Round {
-  /** One more than the round before. */
-  number: number;
-  /** Behind all that was delivered or is kept here. */
-  cursor: string;
-  failing_since_s: number | null;
-  /** Why the endpoint is disabled from now on. */
-  disabled: string | null;
-  /** Events that wait from now on. */
-  added: readonly (Waiting & { payload: string })[];
-  /** Events that waited before, as they are now. */
-  changed: readonly Waiting[];
-  /** Events that were delivered and may be stored. */
-  delivered: readonly string[];
 }
 
 export interface Leases {
@@ -205,15 +161,6 @@ export function leases(pool: ReadPool): Leases {
   };
 }
 
-async function secretsOf(pool: ReadPool, webhook_id: string): Promise<Secret[]> {
-  const rows = await pool.read(
-    (sql) => sql`
-      select secret, created_us, extract(epoch from now())::int8 as now_s
-      from webhook_secrets where webhook_id = ${webhook_id} order by created_us desc, secret`,
-  );
-  return validOf(rows as unknown as SecretRow[]);
-}
-
 async function waitingOf(pool: ReadPool, webhook_id: string): Promise<Waiting[]> {
   const rows = await pool.read(
     (sql) => sql`
@@ -222,85 +169,3 @@ async function waitingOf(pool: ReadPool, webhook_id: string): Promise<Waiting[]>
   );
   return rows as unknown as Waiting[];
 }
-
-/** Each statement may run twice, if the answer of the first time was lost. */
-async function finish(pool: ReadPool, lease: Lease, round: Round): Promise<boolean> {
-  const { webhook_id, id, version } = lease;
-  const { number, cursor, failing_since_s, disabled, delivered } = round;
-  const kept = columnsOf(round.added);
-  const payloads = textArray(round.added.map(({ payload }) => payload));
-  const written = await pool.read(
-    (sql) => sql`
-      with mine as (
-        update webhooks
-        set cursor = ${cursor}, round = ${number}::int8, failing_since_s = ${failing_since_s}::int8,
-            state = case when ${disabled}::text is null then 'enabled' else 'disabled' end,
-            reason = ${disabled}::text
-        where id = ${webhook_id} and lease_id = ${id} and version = ${version}::int8
-          and round in (${number - 1}::int8, ${number}::int8) and state <> 'deleted'
-        returning id),
-      kept as (
-        insert into webhook_deliveries (webhook_id, event_id, key, seq, type, payload, attempts,
-                                        first_s, tried_s, next_s, error, dead_s)
-        select mine.id, k.event_id, k.key, k.seq, k.type, k.payload, k.attempts,
-               k.first_s, k.tried_s, k.next_s, k.error, null::int8
-        from mine cross join unnest(
-          ${kept.event_id}::text[], ${kept.key}::text[], ${kept.seq}::int8[], ${kept.type}::text[],
-          ${payloads}::text[], ${kept.attempts}::int8[], ${kept.first_s}::int8[],
-          ${kept.tried_s}::int8[], ${kept.next_s}::int8[], ${kept.error}::text[])
-          as k(event_id, key, seq, type, payload, attempts, first_s, tried_s, next_s, error)
-        on conflict (webhook_id, event_id) do update set
-          seq = excluded.seq, attempts = excluded.attempts, first_s = excluded.first_s,
-          tried_s = excluded.tried_s, next_s = excluded.next_s, error = excluded.error,
-          dead_s = null
-        returning event_id)
-      select id, (select count(*) from kept) as kept from mine`,
-  );
-  if (written.length === 0) return false;
-  if (round.changed.length > 0) await change(pool, lease, round);
-  if (delivered.length > 0) await forget(pool, lease, round);
-  return true;
-}
-
-async function change(pool: ReadPool, lease: Lease, { changed, number }: Round): Promise<void> {
-  const of = columnsOf(changed);
-  await pool.read(
-    (sql) => sql`
-      update webhook_deliveries as d
-      set attempts = k.attempts, first_s = k.first_s, tried_s = k.tried_s, next_s = k.next_s,
-          error = k.error, dead_s = k.dead_s
-      from unnest(${of.event_id}::text[], ${of.attempts}::int8[], ${of.first_s}::int8[],
-                  ${of.tried_s}::int8[], ${of.next_s}::int8[], ${of.error}::text[],
-                  ${of.dead_s}::int8[])
-        as k(event_id, attempts, first_s, tried_s, next_s, error, dead_s)
-      where d.webhook_id = ${lease.webhook_id} and d.event_id = k.event_id
-        and exists (select 1 from webhooks where ${isMine(sql, lease, number)})`,
-  );
-}
-
-async function forget(pool: ReadPool, lease: Lease, { delivered, number }: Round): Promise<void> {
-  await pool.read(
-    (sql) => sql`
-      delete from webhook_deliveries
-      where webhook_id = ${lease.webhook_id} and event_id = any(${textArray(delivered)}::text[])
-        and exists (select 1 from webhooks where ${isMine(sql, lease, number)})`,
-  );
-}
-
-/** Nothing else has been written since this round. */
-const isMine = (sql: Sql, { webhook_id, id, version }: Lease, round: number): Statement =>
-  sql`id = ${webhook_id} and lease_id = ${id} and version = ${version}::int8
-      and round = ${round}::int8`;
-
-const columnsOf = (rows: readonly Waiting[]) => ({
-  event_id: textArray(rows.map((row) => row.event_id)),
-  key: textArray(rows.map((row) => row.key)),
-  seq: int8Array(rows.map((row) => row.seq)),
-  type: textArray(rows.map((row) => row.type)),
-  attempts: int8Array(rows.map((row) => row.attempts)),
-  first_s: int8Array(rows.map((row) => row.first_s)),
-  tried_s: int8Array(rows.map((row) => row.tried_s)),
-  next_s: int8Array(rows.map((row) => row.next_s)),
-  error: textArray(rows.map((row) => row.error)),
-  dead_s: int8Array(rows.map((row) => row.dead_s)),
-});

@@ -13,7 +13,7 @@ import {
 import { roundOf, type Sending } from '../../apps/webhooks/round.ts';
 import type { Sent } from '../../apps/webhooks/send.ts';
 import { Sendings } from '../../apps/webhooks/sendings.ts';
-import type { Waiting } from '../../db/webhooks/leases.ts';
+import type { Waiting } from '../../db/webhooks/rounds.ts';
 
 const HOUR = 3600;
 const waiting = (fields: Partial<Waiting> = {}): Waiting => ({

@@ -1,6 +1,7 @@
 /** Leases of endpoints: who may write what became of deliveries. */
 import { afterAll, expect, test } from 'bun:test';
-import type { Leased, Round } from '../../db/webhooks/leases.ts';
+import type { Leased } from '../../db/webhooks/leases.ts';
+import type { Round } from '../../db/webhooks/rounds.ts';
 import { withConnection } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { callsOfV1, newId } from '../support/v1.ts';
@@ -167,6 +168,25 @@ test('removals and PUTs of one name at the same time leave it whole or gone', as
   }
 });
 
+test('a PUT answers what it has made, though a removal comes before its answer', async () => {
+  const id = newId();
+  let [is_made, is_removed] = [false, false];
+  proxy.disturb = (text) => {
+    if (text.includes('insert into webhooks')) is_made = true;
+    if (!is_made || is_removed || !text.startsWith('select w.id')) return 'pass';
+    void endpoints.remove(id).then((removed) => {
+      is_removed ||= removed;
+    });
+    return 'cut';
+  };
+  const wanted = { url: 'https://a.example', types: null, description: 'x', state: null };
+  const fresh = { secret: 'whsec_a', cursor: 'c1' };
+  const made = await slow.store.webhooks.endpoints.put(id, wanted, fresh);
+  expect(is_removed).toBe(true);
+  expect(made).toMatchObject({ ...wanted, ...{ id, state: 'enabled', cursor: 'c1', waiting: 0 } });
+  expect(await endpoints.find(id)).toBeUndefined();
+});
+
 test('concurrent PUTs of a new name make one secret, and what was disabled stays so', async () => {
   const id = newId();
   await Promise.all(Array.from({ length: 10 }, () => put(id)));
@@ -205,4 +225,51 @@ test('a PUT that comes while the endpoint is being removed does not revive it wi
   expect(await made).toMatchObject({ url: 'https://b.example', cursor: 'c1' });
   const secrets = await endpoints.secrets(id);
   expect([secrets.length, secrets[0]?.secret === old?.secret]).toEqual([1, false]);
+});
+
+test.each([
+  ['a', 'b'],
+  ['b', 'a'],
+])(
+  'what is sent again while a worker writes that it failed is sent: %s is held, %s sent',
+  async (held, again) => {
+    const id = newId();
+    await put(id);
+    const { lease } = await acquired(id);
+    const added = ['a', 'b'].flatMap((event_id) => round(1, 'c1', event_id).added);
+    await leases.finish(lease, { ...round(1, 'c1'), added });
+    const { sql } = await open.connection(database_url);
+    await sql`begin`;
+    await sql`select 1 from webhook_deliveries where webhook_id = ${id} and event_id = ${held} for update`;
+    const changed = added.map((one) => ({ ...one, attempts: 9, next_s: 9, dead_s: 5 }));
+    const finished = leases.finish(lease, { ...round(2, 'c2'), added: [], changed });
+    await Bun.sleep(100); // it waits for the row that is held, and may have written the other one
+    const sent = deliveries.redeliver(id, [again]);
+    await Bun.sleep(100);
+    await sql`commit`;
+    expect([await finished, await sent]).toEqual([true, 1]);
+    const listed = await deliveries.list(id, 10, '');
+    expect(listed.find(({ event_id }) => event_id === again)).toMatchObject({
+      next_s: 0,
+      dead_s: null,
+    });
+  },
+);
+
+test('a late copy of what a worker wrote takes back nothing of what is sent again since', async () => {
+  const id = newId();
+  await put(id);
+  const { lease } = await acquired(id);
+  await leases.finish(lease, round(1, 'c1', 'a'));
+  const changed = round(1, 'c1', 'a').added.map((one) => ({ ...one, next_s: 9, dead_s: 5 }));
+  let left = 1;
+  proxy.late_ms = 500; // behind what is sent again
+  proxy.disturb = (text) =>
+    text.includes('update webhook_deliveries as d') && left-- > 0 ? 'late' : 'pass';
+  const failed = { ...round(2, 'c2'), added: [], changed };
+  expect(await slow.store.webhooks.leases.finish(lease, failed)).toBe(true);
+  expect(left).toBeLessThan(1); // its answer was lost once
+  expect(await deliveries.redeliver(id)).toBe(1);
+  await Bun.sleep(800); // the copy has come by now
+  expect(await deliveries.list(id, 10, '')).toMatchObject([{ next_s: 0, dead_s: null }]);
 });

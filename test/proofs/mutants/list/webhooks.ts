@@ -23,11 +23,15 @@ export const webhookMutants = [
   }),
   ...killedBy(['webhook-leases'], {
     'a worker writes over a change of the endpoint':
-      'leases.ts: where id = ${webhook_id} and lease_id = ${id}[- and version = ${version}::int8-]\n          and round',
+      'rounds.ts: where id = ${webhook_id} and lease_id = ${id}[- and version = ${version}::int8-]\n          and round',
     'a late copy of a round is written':
-      'leases.ts: [-and round in (${number - 1}::int8, ${number}::int8) -]and state',
+      'rounds.ts: [-and round in (${number - 1}::int8, ${number}::int8) -]and state',
     'a worker that has lost its lease writes':
-      'leases.ts: where id = ${webhook_id}[- and lease_id = ${id}-] and version = ${version}::int8\n          and round',
+      'rounds.ts: where id = ${webhook_id}[- and lease_id = ${id}-] and version = ${version}::int8\n          and round',
+    'what is sent again is put back by a worker that writes at the same time':
+      'rounds.ts: sql`[-update webhooks set round = round-]{+select id from webhooks+}\n      where id = ${webhook_id} and lease_id = ${id} and version = ${version}::int8\n        and round = ${round}::int8[-\n      returning id-]`;',
+    'what is sent again is put back by a late copy':
+      'rounds.ts: sql`update webhooks set round = round\n      where id = ${webhook_id} and lease_id = ${id}[- and version = ${version}::int8-]\n',
     'a worker renews the lease of what has changed':
       'leases.ts: where w.id = k.webhook_id and w.lease_id = k.lease_id[- and w.version = k.version-]',
     'a worker gives back the lease of another':
@@ -42,6 +46,8 @@ export const webhookMutants = [
       'endpoints.ts: then webhooks.version[- else webhooks.version + 1-]{+ + 1 else webhooks.version + 1+} end,',
     'the removal of an endpoint takes the secrets of the next one':
       "endpoints.ts: delete from webhook_secrets where webhook_id = ${id}\n      [-and exists (select 1 from webhooks where id = ${id} and state = 'deleted')-]",
+    'a PUT that was carried out is refused':
+      "endpoints.ts: return (await find(pool, id)) ?? [-made-]{+Promise.reject(new Failure('contention', ''))+};",
     'a PUT revives what is being removed':
       "endpoints.ts: [-where webhooks.state <> 'deleted'\n           or (not exists (select 1 from webhook_secrets where webhook_id = ${id})\n               and not exists (select 1 from webhook_deliveries where webhook_id = ${id}))-]",
   }),
