@@ -1,5 +1,6 @@
 /** Runs the audit in the background, within a budget: most of the time it rests. */
 import { Failure } from '../../db/failure.ts';
+import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
 import { pause } from '../http/pause.ts';
 import type { Verdict } from './frame.ts';
@@ -12,13 +13,15 @@ type Ended = Exclude<Verdict, { state: 'none' | 'running' }>;
 
 export class Auditor {
   readonly #store: Pick<Store, 'audit'>;
+  readonly #log: Log;
   #ended: Ended | undefined;
   #ended_at = 0;
   #next_at = 0;
   #running: Promise<void> | undefined;
 
-  constructor(store: Pick<Store, 'audit'>) {
+  constructor(store: Pick<Store, 'audit'>, log: Log) {
     this.#store = store;
+    this.#log = log;
   }
 
   /** Until the signal aborts. It never audits twice at once, nor before the next one is due. */
@@ -53,6 +56,7 @@ export class Auditor {
         violated,
       };
     } catch (error) {
+      this.#log('warn', 'console_trouble', { what: 'audit', error });
       const why = error instanceof Failure ? error.detail : 'it could not be run: see the log';
       return { state: 'failed', age_s: 0, why };
     }

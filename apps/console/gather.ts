@@ -32,7 +32,7 @@ export class Gatherer {
     this.#store = store;
     this.#sources = sources;
     this.#log = log;
-    this.#auditor = new Auditor(store);
+    this.#auditor = new Auditor(store, log);
   }
 
   /** @returns what ends it */

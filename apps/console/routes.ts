@@ -22,7 +22,7 @@ export function pageRoutes(): Hono<Env> {
   app.get('/console', () => livePage());
   for (const [path, type, text] of FILES) {
     app.get(path, (c) => {
-      c.header('cache-control', 'no-cache'); // kept, and asked after: a release shows at once
+      c.header('cache-control', 'no-cache'); // kept, but revalidated: a release shows at once
       return answerText(c, text, type);
     });
   }

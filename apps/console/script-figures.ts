@@ -25,12 +25,12 @@ function concernsOf({ trouble, audit, processes, requests, latency_ms, queue, pu
   add(violated, 'bad', 'violated', 'The audit found ' + some(violated, 'violated invariant', 'violated invariants'), '#audit');
   add(audit.state === 'failed', 'warn', 'audit', 'The audit could not be run', '#verdict');
   add(requests.failed > 0, 'bad', 'failed', rate(requests.failed) + ' requests a second fail with 5xx', '#refused');
-  add(purchases.refused.overloaded > 0, 'bad', 'overloaded', rate(purchases.refused.overloaded) + ' calls a second are refused, because the queue is full', '#refused');
+  add(purchases.refused.overloaded > 0, 'bad', 'overloaded', rate(purchases.refused.overloaded) + ' calls a second are refused, because there is too much to do', '#refused');
   add(latency_ms?.p99 > SLOW_MS, 'warn', 'slow', 'p99 is above 1 s', '#took');
   add(queue.oldest_ms > SLOW_MS, 'warn', 'behind', 'The oldest command has waited ' + time(queue.oldest_ms), '#waits');
   add(in_doubt > 0, 'warn', 'in doubt', rate(in_doubt) + ' commits a second are in doubt', '#retried');
   const { failing = 0, dead = 0, disabled = 0, waiting_s = 0, lag_s = 0 } = webhooks ?? {};
-  add(failing, 'warn', 'failing', some(failing, 'webhook fails', 'webhooks fail'), '#webhooks');
+  add(failing, 'warn', 'failing', some(failing, 'webhook is failing', 'webhooks are failing'), '#webhooks');
   add(dead, 'warn', 'dead', some(dead, 'event was given up', 'events were given up'), '#webhooks');
   add(disabled, 'warn', 'disabled', some(disabled, 'webhook is disabled', 'webhooks are disabled'), '#webhooks');
   add(waiting_s > WAITED_S, 'warn', 'waiting', 'An event has waited ' + span(waiting_s) + ' for its receiver', '#webhooks');
@@ -85,7 +85,7 @@ function showTiles({ purchases, requests, latency_ms, parts_ms, queue, batch, au
   const behind = queue.oldest_ms > SLOW_MS;
   tile('queue', [short(queue.length), queue.length === 1 ? 'command' : 'commands'],
     behind ? ['warn', 'behind'] : ['ok', queue.length > 0 ? 'moving' : 'empty'],
-    'The oldest for ' + time(queue.oldest_ms) + ', ' + short(queue.set_aside) + ' set aside' +
+    (queue.length > 0 ? 'The oldest has waited ' + time(queue.oldest_ms) : 'None waits') + '; ' + short(queue.set_aside) + ' set aside' +
       (batch ? '; ' + tenth.format(batch.mean) + ' share a transaction' : ''));
   tile('verdict', ...verdictOf(audit));
 }
@@ -117,7 +117,7 @@ function showTables({ items, purchases, retries, in_doubt, batch, holds, log, we
   const retried = Object.entries(retries).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1]);
   rows('retried', [
     ...retried.map(([code, n]) => ({ key: code, cells: [{ text: code, note: STATES[code] ?? '' }, perSecond(n)] })),
-    ...(in_doubt > 0 ? [{ key: 'in doubt', cells: [{ text: 'commits in doubt', note: 'The answer was lost; each is asked after' }, perSecond(in_doubt)] }] : []),
+    ...(in_doubt > 0 ? [{ key: 'in doubt', cells: [{ text: 'commits in doubt', note: 'The answer was lost; each is looked up' }, perSecond(in_doubt)] }] : []),
   ]);
   facts('holds', holds && {
     'Held': some(holds.units, 'unit', 'units'), 'Of': some(holds.items, 'item', 'items'),

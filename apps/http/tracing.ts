@@ -101,24 +101,16 @@ export class RequestTrace implements Trace {
     request_id: string,
     code: string | undefined,
   ): void {
-    quietly(() => this.#end(method, route, status, request_id, code));
-  }
-
-  #end(
-    method: string,
-    route: string,
-    status: number,
-    request_id: string,
-    code: string | undefined,
-  ): void {
-    this.#span.updateName(`${method} ${route}`);
-    this.#span.setAttributes({
-      ...{ 'http.route': route, 'http.response.status_code': status },
-      'kassa.request_id': request_id,
+    quietly(() => {
+      this.#span.updateName(`${method} ${route}`);
+      this.#span.setAttributes({
+        ...{ 'http.route': route, 'http.response.status_code': status },
+        'kassa.request_id': request_id,
+      });
+      if (code !== undefined) this.#span.setAttribute('error.type', code);
+      if (status >= 500) this.#span.setStatus({ code: SpanStatusCode.ERROR });
+      this.#span.end();
     });
-    if (code !== undefined) this.#span.setAttribute('error.type', code);
-    if (status >= 500) this.#span.setStatus({ code: SpanStatusCode.ERROR });
-    this.#span.end();
   }
 }
 

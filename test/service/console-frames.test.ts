@@ -145,7 +145,7 @@ test('visits that come and go do not repeat an audit, and a violated rule is sho
     audits++;
     return [finding];
   };
-  const auditor = new Auditor({ audit });
+  const auditor = new Auditor({ audit }, () => {});
   for (let visit = 0; visit < 3; visit++) {
     const gone = new AbortController();
     const running = auditor.run(gone.signal);
@@ -156,6 +156,20 @@ test('visits that come and go do not repeat an audit, and a violated rule is sho
   const { rows: _, ...violated } = finding;
   expect(auditor.verdict).toMatchObject({ rows: 5, violated: [violated] });
   expect(audits).toBe(1);
+});
+
+test('an audit that fails is told and logged', async () => {
+  const logged: unknown[] = [];
+  const broken = new Error('broken');
+  const audit = () => Promise.reject(broken);
+  const auditor = new Auditor({ audit }, (...line) => logged.push(line));
+  const gone = new AbortController();
+  const running = auditor.run(gone.signal);
+  await until(() => auditor.verdict.state === 'failed', 'the verdict');
+  gone.abort();
+  await running;
+  expect(auditor.verdict).toMatchObject({ why: 'it could not be run: see the log' });
+  expect(logged).toEqual([['warn', 'console_trouble', { what: 'audit', error: broken }]]);
 });
 
 test('while the store is away the frames go on, and say so', async () => {

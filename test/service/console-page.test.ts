@@ -218,7 +218,7 @@ const FILES = ['', '/uplot.js', '/app.js', '/style.css', '/icon.svg'].map(
   (path) => `/console${path}`,
 );
 
-test('page and files are small, may load nothing from elsewhere, and are asked after by etag', async () => {
+test('page and files are small, may load nothing from elsewhere, and are revalidated by etag', async () => {
   const server = serve();
   let bytes = 0;
   for (const path of FILES) {
