@@ -144,7 +144,7 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
     storeOptions(config, database_url, 'migrate'),
     embedded !== undefined,
   );
-  const opened = open('local', config, database_url, {
+  const opened = await open('local', config, database_url, {
     order: [orderRoutes, bulkRoutes, eventRoutes],
     payment: [paymentRoutes],
     stock: [stockRoutes],

@@ -3,4 +3,4 @@ import { startService } from '../runtime/service.ts';
 import { consoleRoutes } from './console.ts';
 
 const listen = typeof Bun === 'undefined' ? undefined : Bun.listen;
-export default startService('console', 8005, [consoleRoutes], listen, { role: 'reader' });
+export default await startService('console', 8005, [consoleRoutes], listen, { role: 'reader' });

@@ -5,4 +5,4 @@ import { startService } from '../runtime/service.ts';
 import { orderRoutes } from './routes.ts';
 
 const listen = typeof Bun === 'undefined' ? undefined : Bun.listen;
-export default startService('order', 8001, [orderRoutes, bulkRoutes, eventRoutes], listen);
+export default await startService('order', 8001, [orderRoutes, bulkRoutes, eventRoutes], listen);

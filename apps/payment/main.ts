@@ -3,4 +3,4 @@ import { startService } from '../runtime/service.ts';
 import { paymentRoutes } from './routes.ts';
 
 const listen = typeof Bun === 'undefined' ? undefined : Bun.listen;
-export default startService('payment', 8002, [paymentRoutes], listen);
+export default await startService('payment', 8002, [paymentRoutes], listen);

@@ -45,13 +45,13 @@ export type Begin = (opened: Opened, config: Config) => () => Promise<void>;
  * Starts one service on a port of its own. Without `listen` it returns what `deno serve` and
  * similar platforms take as the module's default export.
  */
-export function startService(
+export async function startService(
   name: string,
   default_port: number,
   routes: Routes,
   listen: Listen | undefined,
   { role = name as Role, begin = () => async () => {} }: { role?: Role; begin?: Begin } = {},
-): { fetch: Server['fetch'] } | undefined {
+): Promise<{ fetch: Server['fetch'] } | undefined> {
   try {
     readArguments(help(name, default_port), {});
     const config = loadConfig(environment(), { PORT: default_port }, (given) => [
@@ -61,7 +61,7 @@ export function startService(
         : ['METRICS_PORT needs Bun: here one port serves all']),
     ]);
     const { DATABASE_URL = '' } = config;
-    const opened = open(name, config, DATABASE_URL, { [role]: routes });
+    const opened = await open(name, config, DATABASE_URL, { [role]: routes });
     const { server, store, traces } = opened;
     const ports = listen && listenOn(listen, config, server);
     if (listen) announce(name, config, DATABASE_URL);
@@ -94,16 +94,16 @@ function announce(name: string, config: Config, database_url: string): void {
 }
 
 /** Opens store and server, without a port. @param parts the routes of each service it serves */
-export function open(
+export async function open(
   name: string,
   config: Config,
   database_url: string,
   parts: Partial<Record<Role, Routes>>,
-): Opened {
+): Promise<Opened> {
   const log_all = openLog(config.LOG_LEVEL, config.LOG_FORMAT, name);
   const log_requests = LEVELS.indexOf(config.LOG_LEVEL) <= LEVELS.indexOf('info');
   const log = log_requests ? log_all : oneASecond(log_all);
-  const traces = startTraces(name, config, log);
+  const traces = await startTraces(name, config, log);
   const metrics = collectMetrics(name, config.VERSION, traces.request !== undefined);
   const { meter } = metrics;
   const roles = Object.keys(parts) as Role[];

@@ -20,17 +20,20 @@ const STOP_MS = 2000;
 const EXPORT_EVERY_MS = 1000;
 const NONE: Traces = { request: undefined, stop: async () => {} };
 
-/** Requests that come before the SDK is loaded are not traced. @param service such as `order` */
-export function startTraces(service: string, config: Config, log: Log): Traces {
+/**
+ * Loads the SDK before the service listens, so that every request is traced. Without the SDK the
+ * service serves all the same. @param service such as `order`
+ */
+export async function startTraces(service: string, config: Config, log: Log): Promise<Traces> {
   if (config.OTEL_EXPORTER_OTLP_ENDPOINT === undefined || config.OTEL_SDK_DISABLED === 'true') {
     return NONE;
   }
   diag.setLogger(loggerTo(log), DiagLogLevel.WARN);
-  const loading = load(service, config).catch((error) => {
+  const provider = await load(service, config).catch((error) => {
     log('error', 'traces_off', { error });
-    return undefined;
   });
-  const shutDown = async () => (await loading)?.shutdown().catch(() => {});
+  if (!provider) return NONE;
+  const shutDown = () => provider.shutdown().catch(() => {});
   const late = () => new Promise<void>((resolve) => setTimeout(resolve, STOP_MS));
   return { request: traceRequest, stop: () => Promise.race([shutDown(), late()]) };
 }

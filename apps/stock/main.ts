@@ -3,4 +3,4 @@ import { startService } from '../runtime/service.ts';
 import { stockRoutes } from './routes.ts';
 
 const listen = typeof Bun === 'undefined' ? undefined : Bun.listen;
-export default startService('stock', 8003, [stockRoutes], listen);
+export default await startService('stock', 8003, [stockRoutes], listen);

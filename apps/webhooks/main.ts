@@ -4,4 +4,4 @@ import { webhookRoutes } from './routes.ts';
 import { deliver } from './start.ts';
 
 const listen = typeof Bun === 'undefined' ? undefined : Bun.listen;
-export default startService('webhooks', 8004, [webhookRoutes], listen, { begin: deliver });
+export default await startService('webhooks', 8004, [webhookRoutes], listen, { begin: deliver });

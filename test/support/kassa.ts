@@ -162,10 +162,10 @@ export function expectProblem(
   for (const id of named) expect(body.detail).toContain(id);
 }
 
-/** Expects a read and a write to be refused, since the store cannot serve, with this reason. */
-export async function expectUnavailable({ get, post }: Kassa, why: string): Promise<void> {
+/** Expects a read and a write to be refused, since the store cannot serve, with these words. */
+export async function expectUnavailable({ get, post }: Kassa, ...why: string[]): Promise<void> {
   for (const reply of [await get('/stock/find/1'), await post('/payment/create_user')]) {
-    expectProblem(reply, 503, 'store_unavailable', why);
+    expectProblem(reply, 503, 'store_unavailable', ...why);
   }
 }
 
