@@ -6,6 +6,7 @@ const parts: Record<string, () => Promise<unknown>> = {
   payment: () => import('../apps/payment/main.ts'),
   stock: () => import('../apps/stock/main.ts'),
   webhooks: () => import('../apps/webhooks/main.ts'),
+  console: () => import('../apps/console/main.ts'),
   migrate: () => once(() => import('../apps/cli/migrate.ts')),
   audit: () => once(() => import('../apps/cli/audit.ts')),
 };

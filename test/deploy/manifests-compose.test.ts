@@ -4,7 +4,17 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROLES } from '../../db/maintenance/roles.ts';
 import { TOP } from '../support/process.ts';
-import { configOf, expectMatch, PINNED, parts, roleOf, services, user } from './manifests/all.ts';
+import {
+  CONSOLE_PORT,
+  configOf,
+  expectMatch,
+  PINNED,
+  parts,
+  roleOf,
+  roles,
+  services,
+  user,
+} from './manifests/all.ts';
 import { type Compose, readOne, text } from './manifests/read.ts';
 import { production, violations } from './manifests/values.ts';
 
@@ -66,9 +76,24 @@ test.each(services)('$name has ports of its own and time to drain', ({ name, por
   expect(upstream).toBe(`${name}:${port} resolve`);
 });
 
+test('the console reads the metrics of each service, and no gateway leads to it', () => {
+  const config = configOf(environmentOf('console'));
+  expect(config.PORT).toBe(CONSOLE_PORT);
+  const port = configOf(environmentOf('order')).METRICS_PORT;
+  expect(config.CONSOLE_TARGETS).toBe(services.map(({ name }) => `${name}:${port}`).join());
+  const { networks, ports } = compose.services.console;
+  for (const { name } of services) expect(compose.services[name].networks).toContain(networks[0]);
+  expect([networks, ports.map(unset)]).toEqual([
+    ['store'],
+    [`127.0.0.1:${CONSOLE_PORT}:${CONSOLE_PORT}`],
+  ]);
+  expect(config.ALLOWED_HOSTS).toBe('.localhost');
+  expect(Object.values(environmentOf('gateway')).join(' ')).not.toContain('console');
+});
+
 test('the image shows the port of each service, and asks each whether it is ready', async () => {
   const file = await text('deploy/Dockerfile');
-  const ports = services.map(({ port }) => port);
+  const ports = [...services.map(({ port }) => port), CONSOLE_PORT];
   expect(file).toContain(`\nEXPOSE ${ports.join(' ')}\n`);
   expect(file).toContain(`[PORT] : [${ports.join(', ')}];`);
 });
@@ -164,9 +189,9 @@ test('migration and audit end by themselves, and only an operator starts an audi
 test('the init script creates each SQL user that connects', async () => {
   const script = await text('deploy/cockroach-init.sh');
   const made = [...script.matchAll(/^CREATE USER IF NOT EXISTS (\w+);$/gm)].map(([, name]) => name);
-  const roles = parts.filter((part) => part !== 'migrate').map(roleOf);
-  expect(made.sort()).toEqual(roles.sort());
-  expect(Object.keys(ROLES).sort()).toEqual(roles);
+  const that_connect = roles.filter((role) => role !== roleOf('migrate'));
+  expect(made.sort()).toEqual(that_connect);
+  expect(Object.keys(ROLES).sort()).toEqual(that_connect);
 });
 
 test('it runs the same CockroachDB as Kubernetes', () => {

@@ -1,6 +1,6 @@
 /** The values for the Helm charts: known to the charts, and consistent with the manifests. */
 import { expect, test } from 'bun:test';
-import { built, LOCUST, overlay, parts, roleOf, tools } from './manifests/all.ts';
+import { built, LOCUST, overlay, roles, tools } from './manifests/all.ts';
 import { find, pathsOf, podsOf, text } from './manifests/read.ts';
 import {
   charts,
@@ -54,7 +54,7 @@ test('one version of CockroachDB everywhere', () => {
 });
 
 test('the init job creates the database and each role that connects, none a superuser', () => {
-  const users = parts.map(roleOf).map((name) => ({ name, options: ['LOGIN'] }));
+  const users = roles.map((name) => ({ name, options: ['LOGIN'] }));
   for (const { init } of [development, production]) {
     const { provisioning } = init;
     expect(provisioning.users.toSorted(byName)).toEqual(users.toSorted(byName));

@@ -7,6 +7,7 @@ import type { Call } from '../../apps/contract/call.ts';
 import { CALLS } from '../../apps/contract/calls.ts';
 import {
   built,
+  CONSOLE_PORT,
   configOf,
   environmentOf,
   expectMatch,
@@ -150,13 +151,11 @@ const chosen = (objects: Manifest[], selector: object): string[] =>
     .map(({ name }) => name);
 
 const AUTOSCALER = 'HorizontalPodAutoscaler';
-const KINDS = ['Deployment', 'Service', 'PodDisruptionBudget'];
 /** Replicas without an autoscaler, in each overlay. */
 const FIXED = { webhooks: { minikube: 1, production: 2, 'production-gateway-api': 2 } };
 
 test.each(inEach(services))('$in: $name has one Service and budget, and its pods', (service) => {
   const { name, objects } = service;
-  for (const kind of KINDS) expect(ofKind(objects, kind).length).toBe(services.length);
   const matchLabels = find(objects, 'Service', name).spec.selector;
   expect(chosen(objects, { matchLabels })).toEqual([name]);
   const budget = find(objects, 'PodDisruptionBudget', name).spec;
@@ -171,6 +170,35 @@ test.each(inEach(services))('$in: $name has one Service and budget, and its pods
     expect(spec.minReplicas).toBeLessThanOrEqual(spec.maxReplicas);
   }
 });
+
+test.each(OVERLAYS)(
+  '%s: the console finds each pod of each service, and nothing leads to it',
+  (name) => {
+    const objects = overlay(name);
+    const { containers } = find(objects, 'Deployment', 'console').spec.template.spec;
+    const config = configOf(environmentOf(containers[0], objects));
+    expect([config.PORT, config.ALLOWED_HOSTS]).toEqual([CONSOLE_PORT, '.localhost']);
+    const found = config.CONSOLE_TARGETS.split(',').map((target) => {
+      const [host = '', port] = target.split(':');
+      const { clusterIP, publishNotReadyAddresses, selector, ports } = find(
+        objects,
+        'Service',
+        host,
+      ).spec;
+      expect([clusterIP, publishNotReadyAddresses]).toEqual(['None', true]); // so the name has the pods' addresses
+      expect([ports[0].targetPort, Number(port)]).toEqual(['metrics', config.METRICS_PORT]);
+      return chosen(objects, { matchLabels: selector });
+    });
+    expect(found).toEqual(services.map((service) => [service.name]));
+    const matchLabels = find(objects, 'Service', 'console').spec.selector;
+    expect(chosen(objects, { matchLabels })).toEqual(['console']);
+    expect(
+      ofKind(objects, 'Deployment')
+        .map(({ metadata }) => metadata.name)
+        .sort(),
+    ).toEqual(['console', ...services.map((service) => service.name)].sort());
+  },
+);
 
 test('paths lead to their service, by whatever controller the cluster has; none to webhooks', () => {
   const prefixes = published.flatMap((service) => service.prefixes);

@@ -27,11 +27,17 @@ const PREFIXES = {
 
 /** The services with their port and the prefixes of their paths. */
 export const services = await Promise.all(
-  Object.entries(PREFIXES).map(async ([name, prefixes]) => {
-    const main = await text(`apps/${name}/main.ts`);
-    return { name, port: Number(main.match(/startService\('\w+', (\d+)/)?.[1]), prefixes };
-  }),
+  Object.entries(PREFIXES).map(async ([name, prefixes]) => ({
+    ...{ name, prefixes, port: await portOf(name) },
+  })),
 );
+/** The console is no service of the API: no gateway leads to it. */
+export const CONSOLE_PORT = await portOf('console');
+
+async function portOf(name: string): Promise<number> {
+  const main = await text(`apps/${name}/main.ts`);
+  return Number(main.match(/startService\('\w+', (\d+)/)?.[1]);
+}
 
 /** Those that a cluster's gateway leads to. Whoever calls /v1/webhooks reads secrets. */
 export const published = services.filter(({ name }) => name !== 'webhooks');
@@ -42,8 +48,10 @@ export const parts = [...(await text('deploy/entry.ts')).matchAll(/^ {2}(\w+): \
 );
 export const user = Number((await text('deploy/Dockerfile')).match(/^USER (\d+)/m)?.[1]);
 
-/** The SQL role of a part of the image. The audit runs as the reader. */
-export const roleOf = (part: string): string => `kassa_${part === 'audit' ? 'reader' : part}`;
+/** The SQL role of a part of the image. The audit and the console only read. */
+export const roleOf = (part: string): string =>
+  `kassa_${['audit', 'console'].includes(part) ? 'reader' : part}`;
+export const roles: readonly string[] = [...new Set(parts.map(roleOf))].sort();
 
 /** An image with a tag other than `latest`, or with a digest. */
 export const PINNED = /(?::(?!latest(?:@|$))[\w.-]+|@sha256:[0-9a-f]{64})$/;
