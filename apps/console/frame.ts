@@ -32,7 +32,12 @@ export interface Frame {
   /** Why some of it may be old: the store or a process does not answer. */
   trouble: string[];
   /** Rates are per second, over the last few seconds. */
-  purchases: { paid: number; paid_total: number; refused: Record<string, number> };
+  purchases: {
+    /** Null until the log has been read, and so is `log`. */
+    paid: number | null;
+    paid_total: number | null;
+    refused: Record<string, number>;
+  };
   requests: { rate: number; failed: number };
   /** Of writes, from their arrival to their answer. */
   latency_ms: Quantiles | null;
@@ -45,7 +50,7 @@ export interface Frame {
   in_doubt: number;
   items: HotItem[];
   holds: { units: number; items: number; expiring_units: number; age_s: number } | null;
-  log: { events: number; lag_ms: number; listeners: number };
+  log: { events: number; lag_ms: number; listeners: number } | null;
   webhooks: {
     enabled: number;
     waiting: number;
@@ -54,6 +59,8 @@ export interface Frame {
     disabled: number;
     dead: number;
     lag_s: number;
+    /** Ids of some that fail or are disabled. */
+    in_trouble: string[];
   } | null;
   audit: Verdict;
   processes: { service: string; version: string; up: boolean }[];

@@ -14,6 +14,8 @@ type Watched = Pick<Store, 'events' | 'webhooks' | 'read' | 'audit' | 'heldUnits
 const EVERY_MS = 1000;
 const ITEMS_MAX = 10;
 const SUMMARY_EVERY_MS = 5000;
+/** Webhooks that are named. */
+const NAMED_MAX = 10;
 /** Reads all items with holds, so it rests for longer the longer it takes. */
 const [HOLDS_EVERY_MS, HOLDS_REST] = [15_000, 20];
 /** It goes on for so long after the last one has left: a page that is loaded again finds it warm. */
@@ -141,7 +143,10 @@ class Seen {
   }
 
   async #readWebhooks(): Promise<void> {
-    this.#webhooks = await this.#store.webhooks.leases.summary();
+    const { leases } = this.#store.webhooks;
+    const summary = await leases.summary();
+    const any = summary.failing + summary.disabled > 0;
+    this.#webhooks = { ...summary, in_trouble: any ? await leases.inTrouble(NAMED_MAX) : [] };
   }
 
   async #readHolds(): Promise<void> {
@@ -153,11 +158,15 @@ class Seen {
     const { grown, latest } = this.#processes.figures();
     const processes = this.#processes.list();
     const down = processes.filter(({ up }) => !up).map(({ service }) => `process ${service}`);
-    const { paid, paid_total, events } = this.#sales.rates();
+    const sales = this.#sales.known ? this.#sales.rates() : undefined;
     const highest = (name: string) => Math.max(0, ...valuesOf(latest, name));
     return {
       ...{ at: new Date().toISOString(), trouble: [...this.#trouble, ...down] },
-      purchases: { paid, paid_total, refused: sumsBy(grown, 'kassa_problems_total', 'code') },
+      purchases: {
+        paid: sales?.paid ?? null,
+        paid_total: sales?.paid_total ?? null,
+        refused: sumsBy(grown, 'kassa_problems_total', 'code'),
+      },
       ...ofRequests(grown),
       queue: {
         length: sumOf(latest, 'kassa_queue_length'),
@@ -169,11 +178,13 @@ class Seen {
         ...this.#holds,
         age_s: (performance.now() - this.#holds_at) / 1000,
       },
-      log: {
-        events,
-        lag_ms: this.#sales.lag_ms,
-        listeners: sumOf(latest, 'kassa_event_listeners'),
-      },
+      log: sales
+        ? {
+            events: sales.events,
+            lag_ms: this.#sales.lag_ms,
+            listeners: sumOf(latest, 'kassa_event_listeners'),
+          }
+        : null,
       webhooks: this.#webhooks && {
         ...this.#webhooks,
         lag_s: highest('kassa_webhook_lag_seconds'),

@@ -20,6 +20,8 @@ export class Sales {
   #seconds: Second[] = [];
   #cursor: Cursor | undefined;
   lag_ms = 0;
+  /** Whether the log was ever read. */
+  known = false;
 
   constructor(store: Pick<Store, 'events'>) {
     this.#store = store;
@@ -39,6 +41,7 @@ export class Sales {
         signal,
       });
       this.#cursor = cursor;
+      this.known = true;
       onRead();
       const now = Date.now();
       const last = events.at(-1)?.event.at;

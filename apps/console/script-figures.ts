@@ -74,9 +74,10 @@ function tile(id, [big, unit], [state, verdict], words) {
 }
 function showTiles({ purchases, requests, latency_ms, parts_ms, queue, batch, audit }) {
   const { paid, paid_total, refused } = purchases;
-  const selling = paid > 0 ? ['ok', 'selling'] : ['none', sum(refused) > 0 ? 'only refusals' : 'nothing is bought'];
-  tile('purchases', [rate(paid), 'a second'], selling,
-    rate(sum(refused)) + ' refusals and ' + rate(requests.rate) + ' requests a second; ' + short(paid_total) + ' of credit a second is paid');
+  const selling = paid === null ? ['none', 'no figures yet'] : paid > 0 ? ['ok', 'selling'] : ['none', sum(refused) > 0 ? 'only refusals' : 'nothing is bought'];
+  tile('purchases', paid === null ? ['–', ''] : [rate(paid), 'a second'], selling,
+    rate(sum(refused)) + ' refusals and ' + rate(requests.rate) + ' requests a second' +
+      (paid === null ? '' : '; ' + short(paid_total) + ' of credit a second is paid'));
   const slow = latency_ms?.p99 > SLOW_MS;
   tile('slow', latency_ms ? timeParts(latency_ms.p99) : ['–', ''],
     !latency_ms ? ['none', 'no writes'] : slow ? ['warn', 'slower than 1 s'] : ['ok', 'within 1 s'],
@@ -123,14 +124,14 @@ function showTables({ items, purchases, retries, in_doubt, batch, holds, log, we
     'Held': some(holds.units, 'unit', 'units'), 'Of': some(holds.items, 'item', 'items'),
     'Expire within a minute': some(holds.expiring_units, 'unit', 'units'), 'Read': span(holds.age_s) + ' ago',
   });
-  facts('log', {
+  facts('log', log && {
     'Transactions': batch ? perSecond(batch.transactions) : 'none', 'Commands in each': batch ? tenth.format(batch.mean) : '–',
     'Events': perSecond(log.events), 'Lag': time(log.lag_ms), 'Listeners': short(log.listeners),
   });
   facts('webhooks', webhooks && {
     'Enabled': short(webhooks.enabled), 'Lag': span(webhooks.lag_s), 'Events waiting': short(webhooks.waiting),
     'The longest for': span(webhooks.waiting_s), 'Failing': short(webhooks.failing), 'Disabled': short(webhooks.disabled),
-    'Events given up': short(webhooks.dead),
+    'Events given up': short(webhooks.dead), ...(webhooks.in_trouble.length > 0 && { 'In trouble': webhooks.in_trouble.join(', ') }),
   });
   rows('processes', processes.map(({ service, version, up }, i) => ({
     key: service + ' ' + i, cells: [service, version || '–', { text: up ? 'up' : 'down', state: up ? 'ok' : 'bad' }],

@@ -41,6 +41,8 @@ export interface Leases {
   tidy(dead_for_s: number): Promise<void>;
   /** For gauges. */
   summary(): Promise<Summary>;
+  /** Ids of endpoints that fail, or that Kassa has disabled: at most `limit`, in their order. */
+  inTrouble(limit: number): Promise<string[]>;
 }
 
 export interface Summary {
@@ -157,6 +159,16 @@ export function leases(pool: ReadPool): Leases {
                   where state = 'enabled' and failing_since_s is not null) as failing`,
       );
       return row as unknown as Summary;
+    },
+    async inTrouble(limit) {
+      const rows = await pool.read(
+        (sql) => sql`
+          select id from webhooks
+          where (state = 'enabled' and failing_since_s is not null)
+             or (state = 'disabled' and reason is not null)
+          order by id limit ${limit}::int8`,
+      );
+      return rows.map(({ id }) => String(id));
     },
   };
 }

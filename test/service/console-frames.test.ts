@@ -5,6 +5,7 @@ import type { Frame } from '../../apps/console/frame.ts';
 import { Gatherer } from '../../apps/console/gather.ts';
 import type { Source } from '../../apps/console/processes.ts';
 import { growth, quantilesOf, samplesIn, sumOf, sumsBy } from '../../apps/console/samples.ts';
+import type { Sql, Statement } from '../../db/connection/connection.ts';
 import { withConnection } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
@@ -14,7 +15,7 @@ const open = openUntil(afterAll);
 const database_url = await open.database();
 const proxy = await open.proxy(database_url);
 const kassa = open.kassa({ DATABASE_URL: proxy.database_url });
-const { post, user, item, order } = callsOfV1(kassa);
+const { send, post, user, item, order } = callsOfV1(kassa);
 
 /** Watches until the test ends. */
 async function watch() {
@@ -66,10 +67,13 @@ test('it shows what is sold, refused and held, the parts of the time, and the au
   const frame = await shows('purchases', (one) => {
     void buy();
     return (
-      one.purchases.paid > 1 && one.purchases.refused.out_of_stock && one.batch && one.items[0]
+      Number(one.purchases.paid) > 1 &&
+      one.purchases.refused.out_of_stock &&
+      one.batch &&
+      one.items[0]
     );
   });
-  expect(frame.purchases.paid_total).toBeCloseTo(10 * frame.purchases.paid, 5);
+  expect(frame.purchases.paid_total).toBeCloseTo(10 * Number(frame.purchases.paid), 5);
   expect(frame.items).toHaveLength(1);
   const [hot] = frame.items;
   expect(hot?.item_id).toBe(rare);
@@ -120,6 +124,28 @@ test('nothing that is slow holds up the frames', async () => {
   await until(() => frames.length >= 9, 'three frames for each');
   expect(frames.at(-1)).toMatchObject({ holds: null, audit: { state: 'running' } });
   expect(frames.at(-1)?.processes).toMatchObject([{ service: 'a', up: false }]);
+});
+
+test('what was never read has no figures, not zeros', async () => {
+  const latest = () => Promise.reject(new Error('away'));
+  const { shows } = gather({ events: { ...kassa.store.events, latest } });
+  const { purchases, log } = await shows('trouble', ({ trouble }) => trouble.includes('log'));
+  expect([purchases.paid, purchases.paid_total, log]).toEqual([null, null, null]);
+  const read = await gather().shows('the log', (one) => one.log !== null);
+  expect(read.purchases.paid).toBe(0);
+});
+
+test('webhooks in trouble are named', async () => {
+  for (const id of ['well', 'away', 'gone']) {
+    await send('PUT', `/v1/webhooks/${id}`, { url: 'https://shop.example/' });
+  }
+  const set = (statement: (sql: Sql) => Statement) =>
+    withConnection(({ sql }) => statement(sql), database_url);
+  await set((sql) => sql`update webhooks set failing_since_s = 1 where id = 'away'`);
+  await set((sql) => sql`update webhooks set state = 'disabled', reason = 'x' where id = 'gone'`);
+  const { webhooks } = await gather().shows('both', (one) => one.webhooks?.failing);
+  expect(webhooks).toMatchObject({ enabled: 2, failing: 1, disabled: 1 });
+  expect(webhooks?.in_trouble).toEqual(['away', 'gone']);
 });
 
 test('of a process that has gone nothing stays in sums, nor trouble of a name that is gone', async () => {

@@ -110,6 +110,8 @@ test.skipIf(!opened)(
       'The audit found 1 violated invariant',
       'The log cannot be read, so some figures may be old',
       '0.6 commits a second are in doubt',
+      '1 webhook is failing',
+      '1 webhook is disabled',
     ]);
     expect(await page.getAttribute('#headline use', 'href')).toBe('#i-bad');
     await holds(page, `document.querySelector('#news').innerText !== ''`);
@@ -117,6 +119,7 @@ test.skipIf(!opened)(
     expect(news).toContain('Needs attention: Process payment-1 does not answer.');
     expect(await textOf(page, '#audit')).toContain('<img src=x onerror=alert(1)>');
     expect(await textOf(page, '#processes')).toMatch(/payment\s+0\.1\.0\s+down/);
+    expect(await textOf(page, '#webhooks')).toMatch(/In trouble\s+crm, warehouse/);
     expect(await textOf(page, '#news')).toBe(news);
     server.shown.change = {};
     await page.waitForSelector('#headline[data-state=ok]');

@@ -214,6 +214,7 @@ const drives: Record<string, () => Promise<unknown>> = {
     await until(() => receiver.accepted().length > 0, 'a delivery');
     expect((await worker.state())?.leased).toBe(1);
     await worker.stop();
+    expect(await leases.inTrouble(10)).toEqual([]);
     const leased = await leases.acquire('w', 5000);
     const lease = leased?.lease ?? { webhook_id: '', id: '', version: 0 };
     expect((await leases.renew([lease], 5000)).size).toBe(1);

@@ -55,6 +55,7 @@ export function fakeFrame(n: number, at = Date.now()): Frame {
       disabled: 0,
       dead: 0,
       lag_s: 1,
+      in_trouble: [],
     },
     audit: { state: 'clean', age_s: n % 60, took_s: 3.24, rows: 1_284_031, violated: [] },
     processes: ['order', 'order', 'payment', 'stock', 'webhooks'].map((service) => ({
@@ -69,6 +70,10 @@ export function fakeFrame(n: number, at = Date.now()): Frame {
 export const TROUBLE: Partial<Frame> = {
   trouble: ['log', 'process payment-1'],
   in_doubt: 0.6,
+  webhooks: {
+    ...{ enabled: 12, waiting: 8000, waiting_s: 90, lag_s: 3, dead: 0 },
+    ...{ failing: 1, disabled: 1, in_trouble: ['crm', 'warehouse'] },
+  },
   audit: {
     state: 'violated',
     age_s: 12,
