@@ -2,7 +2,9 @@
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
 import { assertAddress, assertAnswers, openClient } from '../../support/client.ts';
-import { hasDatabase, storeUrl } from '../../support/kassa.ts';
+import { type PurchaseFault, startFaultyPurchases } from '../../support/faulty-purchases.ts';
+import { hasDatabase, openKassa, storeUrl } from '../../support/kassa.ts';
+import { openLosingProxy } from '../../support/losing-proxy.ts';
 import { freePort, openStage, processesOf, sentenceOf, until } from '../../support/process.ts';
 import { startProxy } from '../../support/proxy.ts';
 import { type Fault, startRacyServer } from '../../support/racy-server.ts';
@@ -105,6 +107,30 @@ test('the history of a small run is checked too: that of a correct server has a 
   const more = { ...few, users: 20, checkouts: 20 }; // so that the lies are in both histories
   const found = await figures(await racy('lies'), more);
   expect(found.histories.map(({ violations }) => violations.length > 0)).toEqual([true, true]);
+});
+
+const bad_purchases: [PurchaseFault, ...Figure[]][] = [
+  ['free of charge', 'bought_unpaired'],
+  ['not paid', 'bought_wrongly', 'bought_unpaired'],
+  ['left when refused', 'bought_left'],
+  ['repeated', 'bought_wrongly'],
+  ['done in part', 'bought_left', 'bought_unpaired'],
+];
+test.each(bad_purchases)('purchases in one call that are %s are caught', async (fault, ...by) => {
+  const { origin, stop } = startFaultyPurchases(fault);
+  cleanUp.push(stop);
+  const { broken } = await figures(origin, { users: 60, checkouts: 60 });
+  expect(broken).toEqual(expect.arrayContaining(by));
+});
+
+test('Kassa has only zeros when the first answer to each key is lost', async () => {
+  const kassa = openKassa();
+  const server = Bun.serve({ port: 0, fetch: kassa.fetch });
+  const proxy = await openLosingProxy(`http://127.0.0.1:${server.port}`);
+  cleanUp.push(kassa.close, () => server.stop(true), proxy.close);
+  const { broken, columns } = await figures(proxy.origin, { users: 60, checkouts: 60 });
+  const [, bought = 0, , baskets = 0] = columns.map(({ tally }) => tally.purchased);
+  expect([broken, bought + baskets > 0, proxy.lost() > 40]).toEqual([[], true, true]);
 });
 
 test('Kassa has only zeros, on its own store, and leaves nothing behind', async () => {

@@ -85,24 +85,41 @@ export interface HeldState {
   states: string[];
 }
 
-/** Whole purchases in one call, each sent twice at the same time, and the state after them. */
+/** Whole purchases in one call, and the state after them. */
 export interface Purchases {
   attempts: PurchaseAttempt[];
-  after: HeldState & { credits: number[] };
+  after: HeldState & {
+    credits: number[];
+    /** The ids of all orders of the users. */
+    orders: string[];
+    /** Units sold of an item that is too dear for everybody. */
+    dear_sold: number;
+  };
 }
 
+/** One call, sent several times under one key: a purchase, or two in a bulk of mode `all`. */
 export interface PurchaseAttempt {
-  /** The order of the plan whose user and lines it has. */
+  asked: Asked[];
+  told: Known[];
+  /** The orders in its answer, as the deployment shows them afterwards. */
+  made: (MadeOrder | undefined)[];
+}
+
+export interface Asked {
+  /** The order of the plan whose user it has. */
   order: number;
-  told: [Known, Known];
-  /** The order that it made, as the deployment shows it afterwards. */
-  made?: {
-    id: string;
-    user_id: string;
-    state: string;
-    total_cost: number;
-    lines: { item_id: string; quantity: number }[];
-  };
+  /** The items of the plan that it asks for. */
+  lines: Plan['orders'][number]['lines'];
+  /** The refusal that it cannot escape, if any. */
+  must?: 'item_not_found' | 'out_of_stock' | 'insufficient_credit' | undefined;
+}
+
+export interface MadeOrder {
+  id: string;
+  user_id: string;
+  state: string;
+  total_cost: number;
+  lines: { item_id: string; quantity: number }[];
 }
 
 /** Neither done nor refused: it may have taken effect and, without an answer, still may. */

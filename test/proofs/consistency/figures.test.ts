@@ -1,8 +1,9 @@
 /** The figures of invented runs: unknown answers widen the allowed range but hide no violation. */
 import { expect, test } from 'bun:test';
 import type { Known } from '../../support/client.ts';
-import type { Evidence, Sample } from './evidence.ts';
+import type { Asked, Evidence, MadeOrder, Purchases, Sample } from './evidence.ts';
 import { figuresOf } from './figures.ts';
+import { purchaseFigures } from './purchases.ts';
 
 const unanswered = (time: number) => ({
   order: 0,
@@ -99,36 +100,98 @@ test('held is what the lines of held orders say, and no more than there is', () 
   ]);
 });
 
+const lines = [{ item_id: 'i', quantity: 2 }];
+const made = { id: 'p', user_id: 'u', state: 'paid', total_cost: 6, lines };
+const bought: Known = { status: 201, body: made, replayed: false };
+const refusal = (code: string): Known => ({ status: 409, body: { code }, replayed: false });
+const [poor, short] = [refusal('insufficient_credit'), refusal('out_of_stock')];
+type Now = [credit: number, stock: number, held: number];
+
+/** The figures that one call of purchases breaks, whose user has these orders at the end. */
+function brokenBy(told: Known[], [credit, stock, held]: Now, changed: Partial<Changed> = {}) {
+  const { asked = [{ order: 0, lines: [[0, 2]] }], shown = {}, dear_sold = 0 } = changed;
+  const orders = changed.orders ?? (told.includes(bought) ? ['o', 'p'] : ['o']);
+  const attempts = [{ asked, told, made: [{ ...made, ...shown }] }];
+  const state = { items: [{ stock, held }], states: ['open'] };
+  const after = { ...state, credits: [credit], orders, dear_sold };
+  return brokenIn({ ...evidenceOf(10, 5, 0), purchases: { attempts, after } });
+}
+
+interface Changed extends Pick<Purchases['after'], 'orders' | 'dear_sold'> {
+  asked: Asked[];
+  shown: Partial<MadeOrder>;
+}
+
 test('a purchase in one call is one paid order, and all money and units that moved are in orders', () => {
-  const lines = [{ item_id: 'i', quantity: 2 }];
-  const made = { id: 'p', user_id: 'u', state: 'paid', total_cost: 6, lines };
-  const ok = { status: 201, body: made, replayed: false };
-  const refused = (code: string) => ({ status: 409, body: { code }, replayed: false });
-  const broken = (
-    told: [Known, Known],
-    [credit, stock, held]: [credit: number, stock: number, held: number],
-    shown: object = {},
-  ) => {
-    const order = { ...made, ...shown };
-    const attempts = [{ order: 0, told, ...(told.includes(ok) && { made: order }) }];
-    const after = { items: [{ stock, held }], states: ['open'], credits: [credit] };
-    return brokenIn({ ...evidenceOf(10, 5, 0), purchases: { attempts, after } });
-  };
-  const [poor, short] = [refused('insufficient_credit'), refused('out_of_stock')];
-  expect(broken([ok, ok], [4, 3, 0])).toEqual([]);
-  expect(broken([short, short], [10, 5, 4])).toEqual([]);
-  expect(broken([short, short], [10, 5, 0])).toEqual(['bought_wrongly']);
-  expect(broken([poor, poor], [10, 5, 0])).toEqual(['bought_wrongly']);
-  expect(broken([ok, short], [4, 3, 0])).toEqual(['bought_wrongly']);
-  expect(broken([poor, short], [0, 0, 0])).toContain('bought_wrongly');
-  expect(broken([ok, { ...ok, body: { ...made, id: 'q' } }], [4, 3, 0])).toEqual([
+  expect(brokenBy([bought, bought], [4, 3, 0])).toEqual([]);
+  expect(brokenBy([short, short], [10, 5, 4])).toEqual([]);
+  expect(brokenBy([short, short], [10, 5, 0])).toEqual(['bought_wrongly']);
+  expect(brokenBy([poor, poor], [10, 5, 0])).toEqual(['bought_wrongly']);
+  expect(brokenBy([bought, short], [4, 3, 0])).toEqual(['bought_wrongly']);
+  expect(brokenBy([poor, short], [0, 0, 0])).toContain('bought_wrongly');
+  expect(brokenBy([bought, bought], [4, 3, 0], { shown: { state: 'open' } })).toEqual([
     'bought_wrongly',
   ]);
-  expect(broken([ok, ok], [4, 3, 0], { state: 'open' })).toEqual(['bought_wrongly']);
-  expect(broken([ok, ok], [4, 3, 0], { lines: [] })).toEqual(['bought_wrongly']);
-  expect(broken([ok, ok], [10, 3, 0])).toEqual(['bought_unpaired']);
-  expect(broken([ok, ok], [4, 5, 0])).toEqual(['bought_unpaired']);
-  expect(broken([ok, ok], [4, 3, 4])).toEqual(['bought_beyond']);
+  expect(brokenBy([bought, bought], [4, 3, 0], { shown: { lines: [] } })).toEqual([
+    'bought_wrongly',
+  ]);
+  expect(brokenBy([bought, bought], [10, 3, 0])).toEqual(['bought_unpaired']);
+  expect(brokenBy([bought, bought], [4, 5, 0])).toEqual(['bought_unpaired']);
+  expect(brokenBy([bought, bought], [4, 3, 4])).toEqual(['bought_beyond']);
+});
+
+test('there is an order for each purchase that is done, and none of any that is refused', () => {
+  const other = { ...bought, body: { ...made, id: 'q' } };
+  const both = ['bought_wrongly', 'bought_left'];
+  expect(brokenBy([bought, other], [4, 3, 0])).toEqual(both);
+  expect(brokenBy([bought, bought], [4, 3, 0], { orders: ['o'] })).toEqual(['bought_left']);
+  expect(brokenBy([bought, bought], [4, 3, 0], { orders: ['o', 'p', 'q'] })).toEqual([
+    'bought_left',
+  ]);
+  const unknown: Asked = { order: 0, lines: [[0, 2]], must: 'item_not_found' };
+  const broken = (code: string, changed: Partial<Changed> = {}) =>
+    brokenBy([refusal(code)], [10, 5, 0], { asked: [unknown], ...changed });
+  expect(broken('item_not_found')).toEqual([]);
+  expect(broken('out_of_stock')).toEqual(['bought_wrongly']);
+  expect(broken('item_not_found', { orders: ['o', 'p'] })).toEqual(['bought_left']);
+  expect(broken('item_not_found', { dear_sold: 1 })).toEqual(['bought_unpaired']);
+  expect(brokenBy([bought], [4, 3, 0], { asked: [unknown] })).toEqual(['bought_wrongly']);
+});
+
+test('a free order that was refunded stays paid, but has no units', () => {
+  const { plan, rounds, ...rest } = evidenceOf(10, 3, 1);
+  const told: [Known, Known] = [{ ...bought, body: { amount: 0 } }, refusal('refund_exceeds')];
+  const refunds = { attempts: [{ order: 0, told }], after: rounds[1].after };
+  const state = { items: [{ stock: 5, held: 0 }], states: ['paid'] };
+  const after = { ...state, credits: [10], orders: ['o'], dear_sold: 0 };
+  const purchases = { attempts: [], after };
+  const free = { ...plan, items: [{ price: 0, stock: 5 }] };
+  const evidence = { ...rest, rounds, plan: free, purchases };
+  expect(purchaseFigures({ ...evidence, refunds }).bought_unpaired).toBe(0);
+  expect(purchaseFigures(evidence).bought_unpaired).toBe(2);
+});
+
+test('a bulk of purchases is done or refused as a whole', () => {
+  const fair: Asked = { order: 0, lines: [[0, 2]] };
+  const bulk = (...results: object[]): Known => ({
+    status: 200,
+    body: { results },
+    replayed: false,
+  });
+  const asked = [fair, fair];
+  expect(brokenBy([bulk(bought)], [4, 3, 0], { orders: ['o', 'p'] })).toEqual([]);
+  expect(brokenBy([bulk(bought)], [4, 3, 0], { asked, orders: ['o', 'p'] })).toContain(
+    'bought_wrongly',
+  );
+  // Each of the two could have been bought, but not both.
+  expect(brokenBy([short], [10, 3, 0], { asked })).toEqual(['bought_unpaired']);
+  expect(brokenBy([short], [10, 5, 0], { asked })).toEqual(['bought_wrongly']);
+  expect(brokenBy([poor], [10, 5, 0], { asked })).toEqual([]);
+  const refused = { asked: [fair, { ...fair, must: 'item_not_found' as const }] };
+  expect(brokenBy([refusal('item_not_found')], [10, 5, 0], refused)).toEqual([]);
+  expect(
+    brokenBy([refusal('item_not_found')], [4, 3, 0], { ...refused, orders: ['o', 'p'] }),
+  ).toEqual(['bought_left', 'bought_unpaired']);
 });
 
 test('a read shows nothing too early, nothing twice, and never an older state', () => {

@@ -31,6 +31,7 @@ export const FIGURES = {
   held_unpaired: 'units held, other than in held orders',
   held_beyond: 'units held beyond the stock',
   bought_wrongly: 'one-call purchases done or refused wrongly',
+  bought_left: 'orders left by purchases refused, or missing after those done',
   bought_unpaired: 'money and units that moved, but are in no paid order',
   bought_beyond: 'credit below 0, or units held beyond the stock, after those',
 } as const;
@@ -55,6 +56,7 @@ export function figuresOf(evidence: Evidence): [Figures, Figures] {
     held_unpaired: 0,
     held_beyond: 0,
     bought_wrongly: 0,
+    bought_left: 0,
     bought_unpaired: 0,
     bought_beyond: 0,
   })) as [Figures, Figures];

@@ -42,7 +42,9 @@ A run has two plans. In "singles", the course's plan, each order has one random 
 orders have several items and quantities; there is stock for half of them, and some users cannot
 pay. Each order is checked out twice ("again"). Finally, where the deployment has /v1, every third
 paid order is refunded, the orders left open compete for holds, and a third of all orders are
-bought again, each in one call.
+bought again, each in one call that is sent three times under one key. Every fifth of these calls
+is a bulk of two purchases. Half of all these calls must be refused, and leave nothing: they name
+an unknown item, ask for more units than there are, or cost more than the user has.
 Exit code 0: all figures are 0; 1: some are not; 2: the test could not run.`;
 
 /** Bun reads this limit once, at its start. */

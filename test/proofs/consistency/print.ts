@@ -15,7 +15,9 @@ const TALLY = {
   refunds: 'orders refunded (0: no such call)',
   holds: 'orders held (0: no such call)',
   purchases: 'one-call purchases (0: no such call)',
+  purchase_bulks: 'of these, bulks of two',
   purchased: 'one-call purchases done',
+  unpurchased: 'one-call purchases refused',
   took_ms: 'milliseconds',
 } as const;
 
@@ -49,6 +51,8 @@ export function columnsOf(evidence: Evidence): Column[] {
         i === 0 ? 0 : (evidence.holds?.held.states.filter((state) => state === 'held').length ?? 0),
       purchases: bought.length,
       purchased: bought.filter(({ told }) => told.some(isDone)).length,
+      unpurchased: bought.filter(({ told }) => told.every(isRefused)).length,
+      purchase_bulks: bought.filter(({ asked }) => asked.length > 1).length,
       took_ms: Math.round(ended - begun),
     };
     const name = i === 0 ? evidence.plan.name : 'again';
