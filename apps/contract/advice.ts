@@ -4,25 +4,32 @@ import type { ProblemCode } from './problems.ts';
 interface Advice {
   meaning: string;
   action: string;
+  /** Whether the call took effect. */
+  happened: 'no' | 'perhaps' | 'usually not';
 }
 
+const HAPPENED: Partial<Record<ProblemCode, Advice['happened']>> = {
+  internal: 'usually not',
+  outcome_unknown: 'perhaps',
+};
+
 const FIX = 'Correct the request.';
-const LATER = 'Send it again after Retry-After.';
+const LATER = 'Wait for Retry-After seconds, then send it again.';
 const CHECK_ID = 'Check the id.';
 
 const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]> = {
   malformed_request: ['The request is not valid HTTP/1.1.', 'Correct the client or the proxy.'],
   invalid_parameter: [
     'An id, a number, a query parameter or the Idempotency-Key is malformed or out of range.',
-    `${FIX} Under /v1, errors names each wrong id, number or query parameter.`,
+    `${FIX} Under /v1, \`errors\` names each wrong id, number or query parameter.`,
   ],
   malformed_body: [
-    'The body is not JSON in UTF-8, has a key twice, is nested too deep, or has too many values.',
+    'The body is not JSON in UTF-8, has a duplicate key, is nested too deeply, or has too many values.',
     FIX,
   ],
   invalid_body: [
     'Fields are missing, wrong or unknown, or an object has more than 100.',
-    `${FIX} errors names up to 20.`,
+    `${FIX} \`errors\` names up to 20 of them.`,
   ],
   batch_init_disabled: ['batch_init is switched off here.', 'Set BATCH_INIT=on, for tests only.'],
   cross_site_request: [
@@ -35,57 +42,69 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
   refund_not_found: ['The order has no such refund.', CHECK_ID],
   webhook_not_found: ['There is no such webhook endpoint.', CHECK_ID],
   route_not_found: ['There is no such path.', 'Check the path.'],
-  method_not_allowed: ['The path takes other methods.', 'Use one that Allow lists.'],
+  method_not_allowed: [
+    'The path does not take this method.',
+    'Use one that the `Allow` header lists.',
+  ],
   request_timeout: ['The request did not arrive completely in time.', 'Send it again.'],
   cursor_expired: [
-    'What follows the cursor has been deleted.',
-    'Ask for after=latest, read the rows anew, then the events from that cursor.',
+    'Events after this cursor have been deleted.',
+    'Get a cursor with `after=latest`, read the orders, users and items that you need, then read the events from that cursor.',
   ],
   already_exists: ['The id is taken.', 'Choose another id, or send none.'],
-  stock_changed: ['The stock is not expected_stock.', 'Decide again with the stock in the answer.'],
+  stock_changed: [
+    'The stock is not `expected_stock`.',
+    'Decide again, with the `stock` in the answer.',
+  ],
   out_of_stock: [
-    'There is less stock than asked for; `items` lists what is short.',
-    'Order less, or wait for stock or the end of holds.',
+    'Fewer units are available than asked for: others have bought or hold them. Under /v1, `items` lists what is short.',
+    'Order less, or wait for a delivery or for holds to end.',
   ],
   insufficient_credit: [
-    'The user lacks credit; `shortfall` says how much.',
+    'The user has too little credit. Under /v1, `shortfall` says how much is missing.',
     'Deposit the missing amount first.',
   ],
   order_empty: ['The order has no lines.', 'Add lines first.'],
   already_paid: [
-    'The order is checked out, or has a payment made with `pay`. The latter blocks only the removal of the order and a second payment: its lines can change, and it can be held and checked out.',
+    'The order is checked out, or has a payment made with `pay`. Such a payment blocks only the removal of the order and a second payment: the lines can still change, and the order can be held and checked out.',
     'Refund it, or cancel the payment.',
   ],
   order_held: ['The order is held, so its lines cannot change.', 'Release it first.'],
   already_refunded: ['The order has refunds, so it cannot be cancelled.', 'Refund what is left.'],
   not_paid: [
-    'Nothing has been paid for the order. Under /v1: the order is not checked out.',
-    'Refund only what is checked out; cancel a payment made with `pay`.',
+    'Nothing has been paid for the order; under /v1, it is not checked out.',
+    'Check the order out first. To undo a payment made with `pay`, cancel it.',
   ],
   refund_exceeds: [
-    'More was asked for than is left to refund; `items` says how much is left, and is empty if nothing is.',
+    'Less is left to refund than was asked for. `items` says how much; it is empty if nothing is left.',
     'Refund what is left.',
   ],
-  amount_mismatch: ['Another amount was paid.', 'Send that amount, or none.'],
+  amount_mismatch: ['A different amount was paid.', 'Send the amount that was paid, or none.'],
   limit_exceeded: [
-    'A balance, stock or total would exceed 2^53-1; there would be more than 1,000 webhook endpoints, or more than five valid secrets of one; a path call would add the 1,001st line to an order; or the calls of a bulk in mode `all` name more than 12,000 users, items and orders, or work on more than 10,000 lines of orders, counted anew for each call. A body of /v1 with more than 1,000 lines or calls is 400, one of too many bytes 413.',
+    'A balance, stock or total would exceed 2^53-1. Or there would be more than 1,000 webhook endpoints, or five valid secrets for one. Or a path call would add line 1,001 to an order. Or the calls of a bulk in mode `all` name more than 12,000 users, items and orders, or touch more than 10,000 order lines (counted for each call). A /v1 body with more than 1,000 lines or calls is 400; one that is too large is 413.',
     'Send less at a time.',
   ],
   body_too_large: ['The body exceeds 64 KiB (/v1/bulk: 1 MiB).', 'Send less at a time.'],
-  unsupported_body: ['This call takes no body.', 'Send none, or {}.'],
-  unsupported_type: ['The body is not application/json in UTF-8.', 'Set Content-Type.'],
+  unsupported_body: ['This call takes no body.', 'Send none, or `{}`.'],
+  unsupported_type: [
+    'The body is not application/json in UTF-8.',
+    'Send `Content-Type: application/json`.',
+  ],
   host_not_allowed: ['The service does not answer for this Host.', 'Check ALLOWED_HOSTS.'],
   idempotency_key_reused: [
-    'The key was used with another method, path or body. Users, items, and orders with bulk each have keys of their own.',
-    'Use a new key for a new call; repeat a call with the same bytes of the body.',
+    'The key was used before with a different method, path or body.',
+    'Use a new key for a new call. To repeat a call, send exactly the same bytes.',
   ],
-  contention: ['Conflicts with other calls lasted until the deadline.', LATER],
-  overloaded: ['The service has too much to do.', LATER],
-  head_too_large: ['URL and headers exceed 16 KiB.', 'Send less.'],
-  internal: ['A bug, or a fault of the store.', 'Report the request_id.'],
-  method_not_implemented: ['Kassa does not know the method.', FIX],
+  contention: ['The call conflicted with others until its deadline.', LATER],
+  overloaded: ['The service is overloaded.', LATER],
+  head_too_large: ['The URL and headers together exceed 16 KiB.', 'Send less.'],
+  internal: [
+    'A bug in Kassa, or a fault of the database.',
+    'Report the `request_id`. With an Idempotency-Key, the call may be sent again.',
+  ],
+  method_not_implemented: ['Kassa does not know this HTTP method.', FIX],
   store_unavailable: ['The database cannot be reached or takes no writes.', LATER],
-  not_ready: ['The service is starting, stopping, or waits for a migration.', LATER],
+  not_ready: ['The service is starting, stopping or waiting for a migration.', LATER],
   outcome_unknown: [
     'The call may have taken effect: the answer of the database was lost.',
     'Send it again with the same Idempotency-Key.',
@@ -94,5 +113,5 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
 
 export function adviceOn(code: ProblemCode): Advice {
   const [meaning, action] = ADVICE_OF[code];
-  return { meaning, action };
+  return { meaning, action, happened: HAPPENED[code] ?? 'no' };
 }

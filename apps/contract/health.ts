@@ -6,7 +6,7 @@ export const healthCalls = callsOf('health', {
   live: {
     methods: ['GET'],
     path: '/health/live',
-    summary: 'Whether the process runs',
+    summary: 'See whether the process runs',
     params: {},
     answer: z.strictObject({ status: z.literal('live').describe('The process runs.') }),
     refusals: [],
@@ -16,7 +16,7 @@ export const healthCalls = callsOf('health', {
   ready: {
     methods: ['GET'],
     path: '/health/ready',
-    summary: 'Whether calls are served: the store answers and takes writes',
+    summary: 'See whether calls are served: the store answers and takes writes',
     params: {},
     answer: z.strictObject({ status: z.literal('ready').describe('Calls are served.') }),
     refusals: [],

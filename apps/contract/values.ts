@@ -15,9 +15,9 @@ export const refund_id = id.describe('The id of a refund.');
 /** In the body of a call that creates something. */
 export const newId = id
   .optional()
-  .describe('An id of your choice. Kassa makes one if you send none.');
+  .describe('An id of your choice. If you send none, Kassa makes one.');
 
-/** Ids in examples. The docs page replaces them by the ids of earlier answers. */
+/** Ids in examples. The docs page replaces them with the ids of earlier answers. */
 export const EXAMPLE_IDS = { user_id: 'ada', item_id: 'tea' } as const;
 
 /** A whole number as a segment of a path, or in a query. */
@@ -37,7 +37,7 @@ export const startingValue = parameter(0, PARAMETER_MAX);
 export const rowCount = parameter(1, ROWS_MAX);
 /** What people should know before they send the form of a batch_init. */
 export const warning = (rows: string): string =>
-  `Warning: it replaces the ${rows} 0 … n-1 of this store, so 0 to 9 with the n = 10 of the form on /docs.`;
+  `Warning: this replaces the ${rows} 0 … n-1 of this store; the form on /docs has n = 10, so it replaces 0 to 9.`;
 
 /** A whole number in a JSON body. @param more what it must be beside that */
 export function wholeNumber(low: number, high: number, more = '') {
@@ -73,15 +73,20 @@ export const balance = z.int().min(0).max(AMOUNT_MAX);
 export const quantity = z.int().min(1).max(AMOUNT_MAX);
 
 const [KEYS_MAX, VALUE_MAX] = [50, 500];
-const KEY = 'must be named with 1-40 of the characters A-Z a-z 0-9 . _ -';
+const NAME = '1-40 of the characters A-Z a-z 0-9 . _ -';
+const KEY = `must be named with ${NAME}`;
 const VALUE = `must be text of at most ${VALUE_MAX} characters`;
 /** Data of the caller, stored with a row. */
 export const metadata = z
-  .record(z.string().regex(/^[\w.-]{1,40}$/), z.string(VALUE).max(VALUE_MAX, VALUE), {
-    error: ({ code }) => (code === 'invalid_key' ? KEY : 'must be a JSON object'),
-  })
+  .record(
+    z.string().regex(/^[\w.-]{1,40}$/, `must be ${NAME}`),
+    z.string(VALUE).max(VALUE_MAX, VALUE),
+    {
+      error: ({ code }) => (code === 'invalid_key' ? KEY : 'must be a JSON object'),
+    },
+  )
   .refine((data) => Object.keys(data).length <= KEYS_MAX, `must have at most ${KEYS_MAX} entries`)
   .meta({ maxProperties: KEYS_MAX })
   .describe(
-    'Your own data: text values by name. Set on creation; it cannot be changed. Only the answers of create, get and list have it.',
+    'Your own data: names with text values. It is set on creation and cannot be changed. Only the create, get and list calls return it.',
   );

@@ -2,15 +2,22 @@
 import { html } from 'hono/html';
 import type { z } from 'zod';
 import type { Call, Example } from '../contract/call.ts';
-import { schemaOf } from '../contract/components.ts';
+import { CALLS } from '../contract/calls.ts';
 import { PROBLEMS, type ProblemCode } from '../contract/problems.ts';
-import { type Field, fieldsOf, prose, type Schema, shapeOf, tableOf } from './docs-fields.ts';
+import {
+  type Field,
+  fieldsOf,
+  prose,
+  type Schema,
+  schemaOf,
+  shapeOf,
+  tableOf,
+} from './docs-fields.ts';
 
 export function callSection(call: Call) {
-  const { tag, name, methods, path, summary, description, body, answer, status = 200 } = call;
+  const { tag, name, methods, path, summary, description, body } = call;
   const [first, ...others] = methods;
   const sent = { required: 'required', optional: 'optional' };
-  const answered = { required: '', optional: 'may be missing' };
   return html`<details id="${tag}-${name}">
 <summary><b>${first}</b> <code>${path}</code> ${summary}</summary>
 ${description && html`<p>${prose(description)}</p>\n`}${
@@ -21,12 +28,38 @@ ${description && html`<p>${prose(description)}</p>\n`}${
   sent,
 )}${body && tableOf('In the body, as application/json', fieldsOf(body, 'input'), sent)}${(
   call.examples ?? [undefined]
-).map((example) => formOf(call, example))}<details>
-<summary>${status}: <code>${shapeOf(answer)}</code></summary>
-${tableOf('In the answer, as application/json', fieldsOf(answer), answered)}</details>
-${refusalsOf(call.refusals)}</details>
+).map((example) => formOf(call, example))}${answerOf(call)}${refusalsOf(call.refusals)}</details>
 `;
 }
+
+/** What the page has told of an answer before is a link. */
+function answerOf(call: Call) {
+  const { tag, name, answer, status = 200 } = call;
+  const first = CALLS.find((one) => [one.answer, entryOf(one)].includes(entryOf(call))) ?? call;
+  const told = first !== call;
+  const only_entries = told && isPage(call) && !isPage(first);
+  const fields = fieldsOf(answer).filter(
+    (field) => !told || (only_entries && !field.name.startsWith('data[]')),
+  );
+  const presence = { required: '', optional: 'may be missing' };
+  return html`<details id="${tag}-${name}-answer">
+<summary>${status}: <code>${shapeOf(answer)}</code></summary>
+${tableOf('In the answer, as application/json', fields, presence)}${
+  told &&
+  html`<p>${only_entries ? 'Each entry' : 'It'} has the fields of the answer to <a
+href="#${first.tag}-${first.name}-answer">${first.methods[0]} ${first.path}</a>.</p>
+`
+}</details>
+`;
+}
+
+/** What one entry of a page is, or the answer. */
+const entryOf = ({ answer }: Call): z.ZodType =>
+  (answer as Partial<Page>).shape?.data?.element ?? answer;
+
+const isPage = (call: Call): boolean => entryOf(call) !== call.answer;
+
+type Page = z.ZodObject<{ data: z.ZodArray<z.ZodType> }>;
 
 const parametersOf = (types: Readonly<Record<string, z.ZodType>>, required: boolean): Field[] =>
   Object.entries(types).map(([name, type]) => ({ name, schema: schemaOf(type), required }));

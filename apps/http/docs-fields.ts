@@ -1,7 +1,6 @@
 /** Fields on the docs page: a row for each, from the same schemas as in the OpenAPI document. */
 import { html } from 'hono/html';
-import type { z } from 'zod';
-import { schemaOf } from '../contract/components.ts';
+import { z } from 'zod';
 import { AMOUNT_MAX } from '../contract/values.ts';
 
 export interface Schema {
@@ -13,6 +12,8 @@ export interface Schema {
   description?: string;
   format?: string;
   pattern?: string;
+  /** What a text must be, in words. */
+  rule?: string;
   minimum?: number;
   maximum?: number;
   maxLength?: number;
@@ -24,6 +25,7 @@ export interface Schema {
   propertyNames?: Schema;
   additionalProperties?: Schema | false;
   items?: Schema;
+  oneOf?: Schema[];
   prefixItems?: Schema[];
 }
 
@@ -33,14 +35,30 @@ export interface Field {
   required: boolean;
 }
 
+/** The schema of OpenAPI, with the rules for texts in the words of their refusals. */
+export function schemaOf(type: z.ZodType, io: 'input' | 'output' = 'output'): Schema {
+  return z.toJSONSchema(type, {
+    io,
+    override({ zodSchema, jsonSchema }) {
+      const checks = (zodSchema._zod.def as unknown as { checks?: Check[] }).checks ?? [];
+      const said = checks.map(({ _zod }) => _zod.def.pattern && _zod.def.error?.({ input: '' }));
+      const rule = said.find((one) => typeof one === 'string');
+      if (rule) Object.assign(jsonSchema, { rule: rule.replace(/^must be /, '') });
+    },
+  }) as Schema;
+}
+
+interface Check {
+  _zod: { def: { pattern?: RegExp; error?: (issue: { input: unknown }) => unknown } };
+}
+
 /** The fields of an object, each followed by those within it: `lines`, `lines[].item_id`. */
 export const fieldsOf = (type: z.ZodType, io: 'input' | 'output' = 'output'): Field[] =>
-  fieldsIn(schemaOf(type, io));
+  within(schemaOf(type, io), '');
 
-export const fieldsIn = (schema: Schema): Field[] => within(schema, '');
-
-const within = ({ properties = {}, required = [] }: Schema, before: string): Field[] =>
-  Object.entries(properties).flatMap(([key, schema]): Field[] => {
+const within = (object: Schema, before: string): Field[] => {
+  const { properties = {}, required = [] } = object.oneOf ? common(object.oneOf) : object;
+  return Object.entries(properties).flatMap(([key, schema]): Field[] => {
     const name = before + key;
     return [
       { name, schema, required: required.includes(key) },
@@ -48,6 +66,20 @@ const within = ({ properties = {}, required = [] }: Schema, before: string): Fie
       ...within(schema.items ?? {}, `${name}[].`),
     ];
   });
+};
+
+/** One object for several that differ by the value of a field, as events do by their type. */
+function common([first = {}, ...others]: readonly Schema[]): Schema {
+  const fields = Object.entries(first.properties ?? {}).map(([name, field]) => {
+    const all = [field, ...others.map(({ properties }) => properties?.[name] ?? {})];
+    const same = all.every((one) => JSON.stringify(one) === JSON.stringify(field));
+    const { type = 'any', description = '' } = field;
+    if (same) return [name, field];
+    if ('const' in field) return [name, { type, description, enum: all.map((one) => one.const) }];
+    return [name, { type, description: 'Its fields depend on the type: see "Types of events".' }];
+  });
+  return { ...first, properties: Object.fromEntries(fields) };
+}
 
 /** @param which says of a field whether it must be there */
 export function tableOf(
@@ -73,15 +105,19 @@ ${fields.map(({ name, schema, required }) => {
 export const prose = (text: string) =>
   text.split('`').map((part, i) => (i % 2 === 0 ? part : html`<code>${part}</code>`));
 
-function typeOf({ type = 'any', items, additionalProperties }: Schema): string {
-  if (items) return items.type === 'object' ? 'list of objects' : `list of ${typeOf(items)}`;
+function typeOf({ type = 'any', items, oneOf, additionalProperties }: Schema): string {
+  if (items) {
+    const one = typeOf(items);
+    return one === 'array' ? 'list of lists' : `list of ${one}s`;
+  }
+  if (oneOf) return 'object';
   return additionalProperties && type === 'object' && additionalProperties.type
     ? `{string: ${additionalProperties.type}}`
     : type;
 }
 
 function limitsOf(schema: Schema) {
-  const { minimum, maximum, minItems = 0, maxItems, maxProperties, pattern, format } = schema;
+  const { minimum, maximum, minItems = 0, maxItems, maxProperties, pattern, rule, format } = schema;
   const { enum: named, propertyNames, additionalProperties } = schema;
   const code = (value: unknown) => html`<code>${value}</code>`;
   const value_max = additionalProperties ? additionalProperties.maxLength : undefined;
@@ -93,9 +129,15 @@ function limitsOf(schema: Schema) {
       : []),
     ...(maxItems !== undefined ? [`${minItems} to ${maxItems} entries`] : []),
     ...(maxProperties !== undefined ? [`at most ${maxProperties} entries`] : []),
-    ...(propertyNames?.pattern ? [html`names ${code(propertyNames.pattern)}`] : []),
-    ...(value_max !== undefined ? [`values of at most ${value_max} characters`] : []),
-    ...(format === 'date-time' ? ['RFC 3339, UTC'] : pattern ? [code(pattern)] : []),
+    ...(propertyNames?.rule ? [`names: ${propertyNames.rule}`] : []),
+    ...(value_max !== undefined ? [`values: at most ${value_max} characters`] : []),
+    ...(format === 'date-time'
+      ? ['RFC 3339, UTC']
+      : rule
+        ? [prose(rule)]
+        : pattern
+          ? [code(pattern)]
+          : []),
     ...('default' in schema ? [html`default ${code(JSON.stringify(schema.default))}`] : []),
   ];
 }
@@ -109,8 +151,11 @@ function short(bound: number): string {
 export const shapeOf = (type: z.ZodType): string => shape(schemaOf(type));
 
 function shape(schema: Schema): string {
+  if (schema.oneOf) return shape(common(schema.oneOf));
   if ('const' in schema) return JSON.stringify(schema.const);
-  if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(' | ');
+  if (schema.enum && schema.enum.length < 9) {
+    return schema.enum.map((one) => JSON.stringify(one)).join(' | ');
+  }
   if (schema.prefixItems) return `[${schema.prefixItems.map(shape).join(', ')}]`;
   if (schema.items) return `[${shape(schema.items)}, …]`;
   if (schema.type !== 'object' || !schema.properties) return typeOf(schema);

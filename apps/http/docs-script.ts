@@ -16,7 +16,10 @@ table{border-collapse:collapse;width:100%;margin:.5rem 0;font-size:.9rem}
 caption{text-align:left;font-weight:bold}
 td,th{border-top:1px solid #8884;padding:.2rem .6rem .2rem 0;text-align:left;vertical-align:top}
 td:first-child{width:27%}td:nth-child(2){width:36%}
-code,td{overflow-wrap:anywhere}`;
+.codes td:nth-child(2){width:11%}
+code,td,p{overflow-wrap:anywhere}
+@media(max-width:40rem){th{display:none}td{display:block;border:0;padding:0}td:first-child{border-top:1px solid #8884;padding-top:.3rem}
+table td:nth-child(n){width:auto}.codes td:nth-child(2)::before{content:'Did it happen? '}}`;
 
 /**
  * Sends a form as it stands, and shows the call as a curl command. The ids of an answer go into
@@ -25,11 +28,13 @@ code,td{overflow-wrap:anywhere}`;
  * order that the other forms work on.
  */
 export const SCRIPT = `const EXAMPLES = ${JSON.stringify(EXAMPLE_IDS)};
+const HINT = ': only an example. First send the forms of POST /v1/users and POST /v1/items, or write your own ids.';
 const known = {};
 const fields = [...document.querySelectorAll('form input[required], form textarea')];
 const removes = ({ dataset }) => dataset.method === 'DELETE' && dataset.path.endsWith('/{order_id}');
-const program = document.querySelector('#client ~ pre');
-program.textContent = program.textContent.replace('http://127.0.0.1:8000', location.origin);
+for (const program of document.querySelectorAll('#start ~ pre')) {
+  program.textContent = program.textContent.replace('http://127.0.0.1:8000', location.origin);
+}
 addEventListener('input', ({ target }) => { target.mine = target.value !== ''; });
 function learn(path, answer, sent) {
   if (path.endsWith('/bulk')) {
@@ -83,7 +88,11 @@ for (const form of document.forms) form.addEventListener('submit', async (event)
     const text = await answer.text();
     const again = answer.headers.has('idempotency-replayed') ? ' (replayed)' : '';
     shown.textContent += '\\n' + answer.status + again + '\\n' + show(text);
-    if (!answer.ok) return;
+    if (!answer.ok) {
+      const made_up = Object.values(EXAMPLES).filter((id) => RegExp('\\\\b' + id + '\\\\b').test(body));
+      if (answer.status === 404 && made_up.length > 0) shown.textContent += '\\n\\n' + made_up.join(', ') + HINT;
+      return;
+    }
     if (removes(form)) forget(sent.order_id);
     else learn(path, JSON.parse(text), path.endsWith('/bulk') ? JSON.parse(body) : sent);
   } catch (error) {
@@ -91,7 +100,9 @@ for (const form of document.forms) form.addEventListener('submit', async (event)
   }
 });
 function reveal() {
-  document.getElementById(location.hash.slice(1))?.closest('details')?.setAttribute('open', '');
+  const found = document.getElementById(location.hash.slice(1));
+  for (let at = found; at; at = at.parentElement) if (at.tagName === 'DETAILS') at.open = true;
+  found?.scrollIntoView();
 }
 addEventListener('hashchange', reveal);
 reveal();`;

@@ -16,7 +16,7 @@ import {
 const lines = z
   .array(z.tuple([item_id, quantity.describe('How many units.')]))
   .describe('Pairs of item_id and quantity, sorted by item_id.');
-const total_cost = balance.describe('The sum over all lines of quantity times price.');
+const total_cost = balance.describe('The sum of quantity times price over all lines.');
 const basket = z.strictObject({ order_id, items: lines, total_cost });
 const add = {
   methods: ['POST'],
@@ -56,7 +56,7 @@ export const orderPaths = callsOf('path_orders', {
     params: { order_id },
     answer: z.strictObject({
       order_id,
-      paid: z.boolean().describe('True after a checkout, not after a payment.'),
+      paid: z.boolean().describe('True after a checkout; a payment alone does not count.'),
       items: lines,
       user_id,
       total_cost,
@@ -68,7 +68,7 @@ export const orderPaths = callsOf('path_orders', {
   addItem: {
     ...add,
     path: '/orders/addItem/{order_id}/{item_id}/{quantity}',
-    summary: 'Add to the line of an item',
+    summary: 'Add units of an item',
     description: PRICE,
     params: { order_id, item_id, quantity: amount('How many units to add.', 2) },
   },
@@ -94,9 +94,9 @@ export const orderPaths = callsOf('path_orders', {
   checkout: {
     methods: ['POST'],
     path: '/orders/checkout/{order_id}',
-    summary: 'Take the stock and the money, and mark the order as paid, or change nothing',
-    description: `One transaction. A payment that was made towards the order counts towards the total. Checking out a
-paid order again gives the same answer and changes nothing.`,
+    summary: 'Check out an order: take the stock and the money, or change nothing',
+    description: `It is one transaction. A payment made towards the order counts towards the total. Checking out a
+paid order again changes nothing and gives the same answer.`,
     params: { order_id },
     answer: z.strictObject({
       order_id,

@@ -9,18 +9,16 @@ const payment = z.strictObject({ user_id, order_id, credit });
 const cancel = {
   methods: ['POST'],
   description:
-    'After a checkout the stock returns too, and the order is open again. An order with refunds cannot be cancelled.',
+    'If the order was checked out, its units return to the stock and it is open again. An order with refunds cannot be cancelled.',
   answer: payment,
   writes: true,
 } as const;
 const status = {
   path: '/payment/status/{user_id}/{order_id}',
-  summary: 'Whether the order is paid for, by a payment or a checkout',
+  summary: 'See whether an order is paid for, by a payment or a checkout',
   params: { user_id, order_id },
   answer: z.strictObject({
-    paid: z
-      .boolean()
-      .describe('Whether a payment for the order exists, of any amount, or it is checked out.'),
+    paid: z.boolean().describe('True if the order is checked out, or has a payment of any amount.'),
   }),
 } as const;
 
@@ -83,7 +81,8 @@ export const paymentPaths = callsOf('path_payment', {
     methods: ['POST'],
     path: '/payment/pay/{user_id}/{order_id}/{amount}',
     summary: 'Pay towards an order',
-    description: 'The checkout counts it towards the total. Until then it can be cancelled.',
+    description:
+      'The checkout counts the payment towards the total. Until then the payment can be cancelled.',
     params: { user_id, order_id, amount: amount('What to pay.', 5) },
     answer: payment,
     refusals: ['user_not_found', 'order_not_found', 'insufficient_credit', 'already_paid'],
@@ -115,7 +114,7 @@ export const paymentPaths = callsOf('path_payment', {
   recordedStatus: {
     ...status,
     methods: ['POST'],
-    description: 'With an Idempotency-Key it repeats the status that the first call found.',
+    description: 'With an Idempotency-Key it repeats the answer of the first call.',
     refusals: ['order_not_found', 'user_not_found'],
     writes: true,
   },

@@ -31,7 +31,7 @@ const call = z.strictObject({
   body: z.unknown().optional().meta({
     type: 'object',
     description:
-      'The body of the call, if it takes one. If it takes none, `null` and `{}` are ignored.',
+      'The body of the call, if it takes one. Otherwise leave it out, or send `null` or `{}`.',
   }),
 });
 
@@ -39,14 +39,14 @@ const { user_id, item_id } = EXAMPLE_IDS;
 const deposit = { method: 'POST', path: `/v1/users/${user_id}/deposits`, body: { amount: 100 } };
 const EXAMPLES = [
   {
-    summary: 'each: two calls that do not depend on each other',
+    summary: 'each: two independent calls',
     body: {
       mode: 'each',
       calls: [deposit, { method: 'POST', path: `/v1/items/${item_id}/stock`, body: { delta: 10 } }],
     },
   },
   {
-    summary: 'all: two calls that both take effect, or neither',
+    summary: 'all: either both calls take effect, or neither does',
     body: {
       mode: 'all',
       calls: [
@@ -67,17 +67,17 @@ export const bulkCalls = callsOf('bulk', {
     path: '/v1/bulk',
     summary: 'Make up to 1,000 writes of /v1 in one call',
     description:
-      "If one call is malformed, the whole bulk is refused. each: every call is made by itself, in any order, and has its own answer. all: the calls are made in their order, in one transaction; if one is refused, nothing changes, and the answer is that call's refusal, with its `index` (from 0).",
+      "If one call is malformed, the whole bulk is refused. With `each`, every call is made by itself, in any order, and has its own answer. With `all`, the calls are made in the given order, in one transaction: if one is refused, nothing changes, and the answer is that call's refusal with its `index`, counted from 0. One `Idempotency-Key` covers the whole bulk.",
     params: {},
     body: z.strictObject({
       mode: z
         .enum(['each', 'all'], present(MODE))
-        .describe('`each`: every call by itself. `all`: all of them, or nothing.'),
+        .describe('`each`: every call by itself. `all`: all of them or none.'),
       calls: z
         .array(call, present('must be a list of calls'))
         .min(1, 'must have at least one call')
         .max(CALLS_MAX, `must have at most ${CALLS_MAX} calls`)
-        .describe('The calls.'),
+        .describe('The calls to make.'),
     }),
     examples: EXAMPLES,
     body_max_bytes: 1024 * 1024,
@@ -90,11 +90,11 @@ export const bulkCalls = callsOf('bulk', {
               .looseObject({})
               .optional()
               .describe(
-                'What the call would have answered by itself. Left out if the whole answer would exceed 4 MiB: read the order instead.',
+                'The answer or the problem that the call would have given by itself. Left out if the whole answer would exceed 4 MiB: read the order instead.',
               ),
           }),
         )
-        .describe('One for each call, in their order.'),
+        .describe('One result for each call, in the order of the calls.'),
     }),
     refusals: [...new Set(BULK_WRITES.flatMap(({ refusals }) => refusals))],
     writes: true,

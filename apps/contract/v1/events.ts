@@ -19,75 +19,97 @@ const lines = z.array(line).describe('The lines of the order.');
 const ids = { order_id, user_id };
 const amount = balance.describe('In the smallest unit.');
 const change = z.int().min(-AMOUNT_MAX).max(AMOUNT_MAX);
-const reason = z.string().describe('That of the movement: see the statement.');
+const reason = z.string().describe('The reason of the movement in the statement.');
 
-/** What has happened, with what the event says of it. */
+/** What has happened, and the data of its event. */
 const DATA = {
-  'order.created': z.strictObject({ ...ids, total_cost: amount, lines }),
-  'order.changed': z.strictObject({
-    ...ids,
-    total_cost: amount,
-    lines: z
-      .array(line.extend({ quantity: balance }))
-      .describe('The lines that changed; a line that was removed has the quantity 0.'),
-  }),
-  'order.held': z.strictObject({
-    ...ids,
-    held_until: time.describe('When the hold expires by itself. That is no event.'),
-    lines,
-  }),
-  'order.released': z.strictObject({ ...ids, lines }),
-  'order.paid': z.strictObject({
-    ...ids,
-    amount: amount.describe(
-      'The total, which left the credit; the units of the lines left the stock.',
+  'order.created': z
+    .strictObject({ ...ids, total_cost: amount, lines })
+    .describe('An order was created.'),
+  'order.changed': z
+    .strictObject({
+      ...ids,
+      total_cost: amount,
+      lines: z
+        .array(line.extend({ quantity: balance }))
+        .describe('The lines that changed; a line that was removed has the quantity 0.'),
+    })
+    .describe('Its lines changed. `lines` has only those; a removed line has the quantity 0.'),
+  'order.held': z
+    .strictObject({
+      ...ids,
+      held_until: time.describe('When the hold expires by itself. The expiry has no event.'),
+      lines,
+    })
+    .describe('Its units were reserved until `held_until`. The expiry of a hold has no event.'),
+  'order.released': z.strictObject({ ...ids, lines }).describe('A call ended its hold.'),
+  'order.paid': z
+    .strictObject({
+      ...ids,
+      amount: amount.describe('The total, which left the credit.'),
+      taken_in: amount.optional().describe('The part that an earlier payment had already covered.'),
+      lines,
+    })
+    .describe(
+      'It was checked out: `amount`, the total, left the credit, and the units left the stock. `taken_in` is the part that an earlier `pay` had already covered.',
     ),
-    taken_in: amount.optional().describe('The part that an earlier payment had paid already.'),
-    lines,
-  }),
-  'order.cancelled': z.strictObject({
-    ...ids,
-    amount: amount.describe('What was given back. The units of the lines returned to the stock.'),
-    lines,
-  }),
-  'order.refunded': z.strictObject({
-    ...ids,
-    id: refund_id,
-    amount,
-    lines: z.array(z.strictObject({ item_id, quantity })).describe('What was refunded.'),
-    restock: z.boolean().describe('Whether these units returned to the stock.'),
-    reason: z.string().optional(),
-  }),
-  'order.payment_made': z.strictObject({ ...ids, amount }),
-  'order.payment_cancelled': z.strictObject({ ...ids, amount }),
-  'order.removed': z.strictObject(ids),
-  'user.created': z.strictObject({ user_id, credit: balance }),
-  'credit.changed': z.strictObject({ user_id, amount: change, credit: balance, reason }),
-  'item.created': z.strictObject({ item_id, price: balance, stock: balance }),
-  'item.price_changed': z.strictObject({ item_id, price: balance }),
-  'stock.changed': z.strictObject({ item_id, amount: change, stock: balance, reason }),
+  'order.cancelled': z
+    .strictObject({ ...ids, amount: amount.describe('What was given back.'), lines })
+    .describe('Its checkout was undone: money and units returned, and it is open again.'),
+  'order.refunded': z
+    .strictObject({
+      ...ids,
+      id: refund_id,
+      amount,
+      lines: z.array(z.strictObject({ item_id, quantity })).describe('What was refunded.'),
+      restock: z.boolean().describe('Whether these units returned to the stock.'),
+      reason: z.string().optional(),
+    })
+    .describe('A refund, `id`, gave back `amount` for `lines`.'),
+  'order.payment_made': z
+    .strictObject({ ...ids, amount })
+    .describe('The path call `pay` paid `amount` towards it.'),
+  'order.payment_cancelled': z
+    .strictObject({ ...ids, amount })
+    .describe('That payment was given back.'),
+  'order.removed': z.strictObject(ids).describe('It was removed.'),
+  'user.created': z.strictObject({ user_id, credit: balance }).describe('A user was created.'),
+  'credit.changed': z
+    .strictObject({ user_id, amount: change, credit: balance, reason })
+    .describe('Credit changed by `amount` to `credit`, without an order.'),
+  'item.created': z
+    .strictObject({ item_id, price: balance, stock: balance })
+    .describe('An item was created.'),
+  'item.price_changed': z
+    .strictObject({ item_id, price: balance })
+    .describe('The price of an item changed.'),
+  'stock.changed': z
+    .strictObject({ item_id, amount: change, stock: balance, reason })
+    .describe('Stock changed by `amount` to `stock`, without an order.'),
 } as const;
 
 type EventType = keyof typeof DATA;
+/** For the docs: each type with its data. */
+export const EVENT_DATA: Readonly<Record<string, z.ZodType>> = DATA;
 export const EVENT_TYPES = Object.keys(DATA) as EventType[];
 
 const cursor = z
   .string()
   .regex(/^[\w.-]{1,8000}$/)
-  .describe('The `after` of what follows this event.');
+  .describe('Send it as `after` to get what follows.');
 
-const WHEN = time.describe('When it happened. The times of the events of an order never go back.');
+const WHEN = time.describe('When it happened. For one order these times never go back.');
 
 const eventOf = <T extends EventType>(type: T) =>
   z.strictObject({
-    id: id.describe('Unique, and the same whenever the event is read.'),
-    type: z.literal(type),
+    id: id.describe('Unique, and the same each time the event is read.'),
+    type: z.literal(type).describe('What has happened.'),
     created_at: WHEN,
-    request_id: z.string().optional().describe('The x-request-id of the call.'),
+    request_id: z.string().optional().describe('The X-Request-Id of the call that caused it.'),
     traceparent: z
       .string()
       .optional()
-      .describe('The trace of the call, if it was traced (W3C Trace Context).'),
+      .describe('The trace of that call, if it was traced (W3C Trace Context).'),
     cursor,
     data: DATA[type],
   });
@@ -145,9 +167,9 @@ export const eventCalls = callsOf('events', {
   list: {
     methods: ['GET'],
     path: '/v1/events',
-    summary: 'Read what has happened, in order',
+    summary: 'Read events in order',
     description:
-      'Behind a cursor every committed event appears exactly once, and nothing that did not happen. Events are kept for a while (72 hours, unless the operator has changed that). Where there are none, the call waits up to `wait_s` for the first. With `Accept: text/event-stream` the answer is a stream of server-sent events that goes on, each with its `cursor` as id, so `EventSource` resumes by itself (`Last-Event-ID`).',
+      'After a cursor, every committed event appears exactly once, and nothing that was rolled back ever appears. Events are kept for 72 hours, unless the operator has changed that. If there are none yet, the call waits up to `wait_s` for the first. With `Accept: text/event-stream` the answer is an endless stream of server-sent events. Each has its `cursor` as id, so `EventSource` resumes by itself (`Last-Event-ID`); listen to each type by its name, such as `order.paid`.',
     params: {},
     query: z.strictObject({
       after: z
@@ -155,22 +177,26 @@ export const eventCalls = callsOf('events', {
         .regex(/^[\w.-]{1,8000}$/, CURSOR)
         .optional()
         .describe(
-          'The `next` of the answer before, or the `cursor` of an event. Without it reading begins with the oldest event that is kept, with `latest` behind the last one.',
+          'The `next` of the previous answer, or the `cursor` of an event. Leave it out to start with the oldest event that is kept; send `latest` to start after the newest.',
         ),
-      limit: whole(1, 1000).default(100).describe('The maximum number of events in an answer.'),
-      wait_s: whole(0, WAIT_MAX_S).default(0).describe('How long to wait for the first event.'),
+      limit: whole(1, 1000).default(100).describe('The maximum number of events in the answer.'),
+      wait_s: whole(0, WAIT_MAX_S)
+        .default(0)
+        .describe('How many seconds to wait for the first event.'),
       type: z
         .string()
         .regex(new RegExp(`^(?:${ONE_TYPE})(?:,(?:${ONE_TYPE}))*$`), TYPES)
         .optional()
         .describe('Only events of these types, separated by commas.'),
       order_id: order_id.optional().describe('Only events of this order.'),
-      user_id: user_id.optional().describe('Only events of this user and its orders.'),
-      item_id: item_id.optional().describe('Only events of this item and of orders with it.'),
+      user_id: user_id.optional().describe('Only events of this user and their orders.'),
+      item_id: item_id
+        .optional()
+        .describe('Only events of this item and of orders that contain it.'),
     }),
     answer: z.strictObject({
-      data: z.array(event).describe('The events, the oldest first.'),
-      next: cursor.describe('The `after` of the next call, even if there are no events yet.'),
+      data: z.array(event).describe('The events, oldest first.'),
+      next: cursor.describe('Send it as `after` in the next call, even if `data` is empty.'),
     }),
     refusals: ['cursor_expired'],
     writes: false,

@@ -19,7 +19,7 @@ const changeable = {
   price: balance.describe('The price of one unit.'),
   stock: balance.describe('All units in stock, including held ones.'),
   held: balance.describe('The units that orders hold now.'),
-  available: balance.describe('The units that can be bought or held: stock less held.'),
+  available: balance.describe('The units that can be bought or held: `stock` minus `held`.'),
 };
 /** What changes answer: they do not read the metadata. */
 const changed = z.strictObject(changeable);
@@ -71,7 +71,7 @@ export const itemCalls = callsOf('items', {
   movements: {
     methods: ['GET'],
     path: '/v1/items/{item_id}/movements',
-    summary: "Read an item's statement: every change of the stock, the newest first",
+    summary: "Read an item's statement: every change to the stock, newest first",
     description: `Checkouts are included. ${ADDS_UP}`,
     params: { item_id },
     query: z.strictObject(page),
@@ -84,7 +84,7 @@ export const itemCalls = callsOf('items', {
     methods: ['PATCH'],
     path: '/v1/items/{item_id}',
     summary: "Change an item's price",
-    description: 'Orders keep the price that the item had when its line was added.',
+    description: 'Existing order lines keep the price that the item had when they were added.',
     params: { item_id },
     body: z.strictObject({ price }),
     examples: [{ summary: 'A new price', body: { price: 12 } }],
@@ -98,12 +98,12 @@ export const itemCalls = callsOf('items', {
     path: '/v1/items/{item_id}/stock',
     summary: "Add to an item's stock, or take from it",
     description:
-      'Units that orders hold cannot be taken. With expected_stock the stock changes only if it is exactly that.',
+      'Units that orders hold cannot be taken. With `expected_stock`, the stock changes only if it is exactly that number.',
     params: { item_id },
     body: z.strictObject({
       delta: delta
         .refine((units) => units !== 0, 'must not be 0')
-        .describe('The units to add; negative to take units away. Not 0.'),
+        .describe('How many units to add; negative to take units away. Not 0.'),
       expected_stock: amountOf(0)
         .optional()
         .describe('The stock that you last read. If it has changed since, the call is refused.'),

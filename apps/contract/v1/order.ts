@@ -19,7 +19,7 @@ const LINES_MAX = 1000;
 export const wanted = z
   .array(
     z.strictObject({
-      item_id: item_id.describe('The id of an item. Each item may appear in one line only.'),
+      item_id: item_id.describe('The id of an item. An item may appear in only one line.'),
       quantity: amountOf(1).describe('How many units.'),
     }),
     present('must be a list of lines'),
@@ -44,29 +44,29 @@ const fields = {
   id: order_id,
   user_id: user_id.describe('Who pays.'),
   state: state.describe(
-    '`open`: the lines can change. `held`: its units are reserved. `paid`: checked out. `refunded`: the whole total was given back; an order that cost nothing stays `paid`.',
+    '`open`: its lines can change. `held`: its units are reserved. `paid`: checked out, perhaps refunded in part. `refunded`: the whole total was given back; a free order stays `paid`.',
   ),
-  held_until: time.optional().describe('When the hold ends. Only while the order is held.'),
+  held_until: time.optional().describe('When the hold ends. Present only while the order is held.'),
   lines: z
     .array(
       z.strictObject({
         item_id,
         quantity: quantity.describe('How many units.'),
         unit_price: balance.describe('The price of the item when the line was added.'),
-        total: balance.describe('quantity times unit_price.'),
-        refunded: balance.describe('How many of the units were refunded.'),
+        total: balance.describe('`quantity` times `unit_price`.'),
+        refunded: balance.describe('How many of these units have been refunded.'),
       }),
     )
     .describe('One line for each item, sorted by item_id.'),
   total_cost: balance.describe('The sum of the lines.'),
-  refunded: balance.describe('The amount that was given back.'),
+  refunded: balance.describe('The amount refunded so far.'),
   created_at: time
     .optional()
     .describe('When it was created. Missing if that was before Kassa recorded times.'),
   paid_at: time
     .optional()
     .describe(
-      'When it was checked out. Missing if it is unpaid, or that was before Kassa recorded times.',
+      'When it was checked out. Missing if it is unpaid, or was paid before Kassa recorded times.',
     ),
 };
 /** What changes answer: they do not read the metadata. */
@@ -79,10 +79,9 @@ export const EVENTS = {
   held: 'Its units were reserved, until `held_until`.',
   released: 'The hold was released. A hold that expires leaves no entry.',
   payment: 'The path call `pay` paid `amount` towards it.',
-  paid: 'It was checked out, for `amount`.',
+  paid: 'It was checked out for `amount`.',
   cancelled: 'The path call `cancel` gave back `amount`.',
-  refunded:
-    'A refund gave back `amount` for `lines`; the entry has the other fields of the refund too.',
+  refunded: 'A refund gave back `amount` for `lines`. The entry has all fields of the refund.',
 } as const;
 
 /** An entry of a history, with further fields by its type. */
@@ -93,6 +92,6 @@ export const event = z.looseObject({
   type: z
     .string()
     .describe(
-      `${Object.keys(EVENTS).join(', ')}. There may be more: ignore types you do not know.`,
+      `${Object.keys(EVENTS).join(', ')}. Ignore types that you do not know: there may be more later.`,
     ),
 });

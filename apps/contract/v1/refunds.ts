@@ -17,22 +17,24 @@ import { wanted } from './order.ts';
 const refund = z.strictObject({
   id: refund_id,
   order_id,
-  amount: balance.describe('What the user got back: for each line its quantity times its price.'),
+  amount: balance.describe(
+    'What the user got back: the sum over `lines` of quantity times unit price.',
+  ),
   lines: z
     .array(z.strictObject({ item_id, quantity: quantity.describe('The units refunded.') }))
     .describe('What was refunded, sorted by item_id.'),
   restock: z.boolean().describe('Whether the units returned to the stock.'),
-  reason: reason.optional().describe('Why, if the caller said so.'),
-  created_at: time.describe('The time of the refund.'),
+  reason: reason.optional().describe('The reason that the caller gave.'),
+  created_at: time.describe('When it was made.'),
 });
 
 export const refundCalls = callsOf('refunds', {
   create: {
     methods: ['POST'],
     path: '/v1/orders/{order_id}/refunds',
-    summary: 'Refund a paid order, whole or by line: money and stock in one transaction',
+    summary: 'Refund a paid order, in full or by line: money and stock in one transaction',
     description:
-      'The body {} refunds everything that is left. No line is refunded beyond the quantity that was bought.',
+      'Careful: the body `{}` refunds everything that is left, at once. No line is ever refunded beyond the quantity that was bought.',
     params: { order_id },
     body: z.strictObject({
       lines: wanted
@@ -73,8 +75,8 @@ export const refundCalls = callsOf('refunds', {
   list: {
     methods: ['GET'],
     path: '/v1/orders/{order_id}/refunds',
-    summary: 'List the refunds of an order, the oldest first',
-    description: 'A page ends early once it has passed 1 MiB.',
+    summary: 'List the refunds of an order, oldest first',
+    description: 'A page ends early once it exceeds 1 MiB.',
     params: { order_id },
     query: z.strictObject(page),
     answer: pageOf(refund),

@@ -66,7 +66,7 @@ export const userCalls = callsOf('users', {
   movements: {
     methods: ['GET'],
     path: '/v1/users/{user_id}/movements',
-    summary: "Read a user's statement: every change of the credit, the newest first",
+    summary: "Read a user's statement: every change to the credit, newest first",
     description: `Checkouts are included. ${ADDS_UP}`,
     params: { user_id },
     query: z.strictObject(page),

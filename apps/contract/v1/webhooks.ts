@@ -10,7 +10,7 @@ const url = z
   .string(present(URL_RULE))
   .regex(/^https?:\/\/[^\s@#\\\p{C}]{1,1990}$/iu, URL_RULE)
   .meta({
-    description: 'Where events are sent, with POST. Redirects are not followed.',
+    description: 'The URL that events are sent to, with POST. Redirects are not followed.',
     examples: ['https://shop.example/hooks'],
   });
 const types = z
@@ -19,12 +19,15 @@ const types = z
   })
   .min(1, 'must name at least one type')
   .max(EVENT_TYPES.length, `must name at most ${EVENT_TYPES.length} types`)
-  .describe('Only events of these types; without it, all of them.');
+  .describe(
+    'Send only events of these types (see "Types of events" on /docs). Without it, all events are sent.',
+  );
 const DESCRIPTION = 'must be 1-200 characters, without control characters';
 const description = z
   .string(DESCRIPTION)
   .regex(/^[^\p{C}]{1,200}$/u, DESCRIPTION)
-  .describe('For people.');
+  .describe('A note for people.');
+const count = z.int().min(0);
 const state = z.enum(['enabled', 'disabled'], { error: 'must be enabled or disabled' });
 
 const webhook_id = id.meta({ description: 'The id of an endpoint.', examples: ['shipping'] });
@@ -36,44 +39,50 @@ const endpoint = z.strictObject({
   types: types.optional(),
   description: description.optional(),
   state: state.describe(
-    'A disabled endpoint gets nothing. What happens meanwhile is delivered once it is enabled, if the events are still kept.',
+    'A disabled endpoint gets nothing. Events from that time are delivered once it is enabled, if they are still kept.',
   ),
-  reason: z.string().optional().describe('Why Kassa has disabled it, if no call did.'),
-  failing_since: time.optional().describe('Since when nothing could be delivered.'),
-  waiting: z
-    .int()
-    .describe('Events that could not be delivered yet and are tried again, or wait behind those.'),
-  dead: z.int().describe('Events that were given up: see the deliveries.'),
+  reason: z.string().optional().describe('Why Kassa disabled it. Missing if a call did.'),
+  failing_since: time
+    .optional()
+    .describe('When deliveries began to fail, if none has succeeded since.'),
+  waiting: count.describe(
+    'How many events could not be delivered yet: they will be tried again, or wait behind one that will.',
+  ),
+  dead: count.describe('How many events Kassa has given up on: see the deliveries.'),
   created_at: time.describe('When it was created.'),
-  cursor: z.string().describe('Behind the last event that was delivered or waits.'),
+  cursor: z
+    .string()
+    .describe('The place in the log up to which events have been delivered or are waiting.'),
 });
 
 const secrets = z.strictObject({
-  secret: z.string().describe('Signs what is sent. Keep it where the receiver finds it.'),
+  secret: z.string().describe('The key that signs deliveries. Give it to the receiver.'),
   previous: z
     .array(
       z.strictObject({
-        secret: z.string().describe('It signs too.'),
-        valid_until: time.describe('From then on it no longer signs.'),
+        secret: z.string().describe('An earlier secret.'),
+        valid_until: time.describe('Until when it still signs.'),
       }),
     )
-    .describe('Earlier secrets, which sign too until then.'),
+    .describe('Earlier secrets that still sign deliveries too.'),
 });
 
 const delivery = z.strictObject({
   event_id,
-  type: z.string().describe('Of the event.'),
-  state: z.enum(['waiting', 'dead']).describe('Whether it is tried again, or was given up.'),
-  attempts: z.int().describe('Requests that were made.'),
+  type: z.string().describe('The type of the event.'),
+  state: z
+    .enum(['waiting', 'dead'])
+    .describe('`waiting`: it will be tried again. `dead`: Kassa has given up on it.'),
+  attempts: count.describe('How many requests have been made.'),
   error: z.string().optional().describe('Why the last attempt failed.'),
-  waiting_since: time.describe('Since when it waits; once it was tried, since the first attempt.'),
-  tried_at: time.optional().describe('The last attempt.'),
+  waiting_since: time.describe('When it began to wait, or when it was first tried.'),
+  tried_at: time.optional().describe('When it was last tried.'),
   next_attempt_at: time
     .optional()
     .describe(
-      'The next attempt, unless it waits behind another event, the receiver is away, or it is due now.',
+      'When it will be tried next. Missing if it is due now, waits behind another event, or the receiver is away.',
     ),
-  payload: sentEvent.describe('What is sent.'),
+  payload: sentEvent.describe('The body that is sent.'),
 });
 
 const CURSOR = 'must be the `cursor` of an event, oldest or latest';
@@ -88,7 +97,7 @@ export const webhookCalls = callsOf('webhooks', {
     path: '/v1/webhooks/{webhook_id}',
     summary: 'Create an endpoint, or change it',
     description:
-      'A new endpoint gets what happens from now on. Events of one order come in order. Each may come more than once, with the same `webhook-id`. After a failure an event is tried again for three days, at growing distances.',
+      'A new endpoint gets what happens from now on. Events of one order arrive in order. An event may arrive more than once, with the same `webhook-id`. After a failure it is tried again for three days, at growing intervals. To verify a delivery, see "Verify a webhook" on /docs.',
     params: { webhook_id },
     body: z.strictObject({
       url,
@@ -97,7 +106,7 @@ export const webhookCalls = callsOf('webhooks', {
       state: state
         .optional()
         .describe(
-          'Whether events are sent. Without it, it stays as it is; a new endpoint is enabled.',
+          'Whether events are sent. Without it, nothing changes; a new endpoint is enabled.',
         ),
     }),
     examples: [
@@ -146,7 +155,7 @@ export const webhookCalls = callsOf('webhooks', {
     path: '/v1/webhooks/{webhook_id}/secret',
     summary: 'Give an endpoint a new secret',
     description:
-      'The secret before signs too for another 24 hours, so that receivers can change over. At most five are valid at once.',
+      'The previous secret stays valid for another 24 hours, so that receivers can switch. At most five are valid at once.',
     answer: secrets,
     refusals: ['webhook_not_found', 'limit_exceeded'],
     writes: 'repeatable',
@@ -160,11 +169,11 @@ export const webhookCalls = callsOf('webhooks', {
     params: { webhook_id },
     query: z.strictObject({
       ...page,
-      limit: whole(1, 100).default(20).describe('The maximum number of entries in a page.'),
+      limit: whole(1, 100).default(20).describe('The maximum number of entries on a page.'),
       state: z
         .enum(['waiting', 'dead'], { error: 'must be waiting or dead' })
         .optional()
-        .describe('Only those that are tried again, or were given up.'),
+        .describe('Only deliveries in this state.'),
     }),
     answer: pageOf(delivery),
     writes: false,
@@ -174,17 +183,17 @@ export const webhookCalls = callsOf('webhooks', {
     ...one,
     methods: ['POST'],
     path: '/v1/webhooks/{webhook_id}/redeliver',
-    summary: 'Send events that wait or were given up again, within seconds',
+    summary: 'Retry events that are waiting or dead, within seconds',
     body: z.strictObject({
       event_ids: z
         .array(event_id, { error: 'must be a list of ids of events' })
         .min(1, 'must name at least one event')
         .max(1000, 'must name at most 1,000 events')
         .optional()
-        .describe('Only these; without it, all of the endpoint.'),
+        .describe('Only these events. Without it, all events of the endpoint.'),
     }),
     examples: [{ summary: 'All of them', body: {} }],
-    answer: z.strictObject({ events: z.int().describe('How many are sent again.') }),
+    answer: z.strictObject({ events: count.describe('How many will be sent again.') }),
     writes: 'repeatable',
   },
 
@@ -192,14 +201,14 @@ export const webhookCalls = callsOf('webhooks', {
     ...one,
     methods: ['POST'],
     path: '/v1/webhooks/{webhook_id}/replay',
-    summary: 'Send what has happened behind a cursor again',
+    summary: 'Send all events after a cursor again',
     body: z.strictObject({
       after: z
         .string(present(CURSOR))
         .regex(/^[\w.-]{1,8000}$/, CURSOR)
         .meta({
           description:
-            'The `cursor` of an event; `oldest` for all that is kept, `latest` to leave out what has not been sent.',
+            'The `cursor` of an event, `oldest` for all events that are kept, or `latest` to skip whatever has not been sent.',
           examples: ['oldest'],
         }),
     }),
@@ -213,7 +222,7 @@ export const webhookCalls = callsOf('webhooks', {
     ...one,
     methods: ['DELETE'],
     path: '/v1/webhooks/{webhook_id}',
-    summary: 'Remove an endpoint with what waits for it',
+    summary: 'Remove an endpoint and everything that waits for it',
     answer: z.strictObject({ id: webhook_id }),
     writes: 'repeatable',
   },
