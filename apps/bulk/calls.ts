@@ -63,8 +63,9 @@ function unescapedSegment(segment: string): string {
   }
 }
 
-const NO_WRITE = 'must be the path of a write of /v1 that takes this method, and not /v1/bulk';
-const QUERY = 'must be the path of a write of /v1, without a query';
+const NO_WRITE =
+  'must be the path of a write under /v1/users, /v1/items or /v1/orders that takes this method';
+const QUERY = 'must have no query';
 
 function read(
   { call, commandFor }: Write,

@@ -18,10 +18,15 @@ const creditOf = async (id: string) => (await kassa.get(`/v1/users/${id}`)).body
 
 test.each<[what: string, call: unknown, path: string, message: RegExp]>([
   ['a read', { method: 'GET', path: '/v1/users/a' }, 'calls[1].method', /^must be POST, PUT/],
-  ['a read with POST', { method: 'POST', path: '/v1/users/a' }, 'calls[1].path', /write of \/v1/],
-  ['itself', { method: 'POST', path: '/v1/bulk' }, 'calls[1].path', /write of \/v1/],
-  ['a path call', { method: 'POST', path: '/payment/create_user' }, 'calls[1].path', /write of/],
-  ['a query', { method: 'POST', path: '/v1/users?a' }, 'calls[1].path', /write of \/v1/],
+  [
+    'a read with POST',
+    { method: 'POST', path: '/v1/users/a' },
+    'calls[1].path',
+    /write under \/v1/,
+  ],
+  ['itself', { method: 'POST', path: '/v1/bulk' }, 'calls[1].path', /write under \/v1/],
+  ['a path call', { method: 'POST', path: '/payment/create_user' }, 'calls[1].path', /write under/],
+  ['a query', { method: 'POST', path: '/v1/users?a' }, 'calls[1].path', /must have no query/],
   ['no object', 5, 'calls[1]', /^must be a JSON object$/],
   ['null', null, 'calls[1]', /^must be a JSON object$/],
   [
@@ -46,7 +51,7 @@ test.each<[what: string, call: unknown, path: string, message: RegExp]>([
     'an escaped slash',
     { method: 'POST', path: '/v1/users/u%2Fdeposits', body: { amount: 1 } },
     'calls[1].path',
-    /write of \/v1/,
+    /write under \/v1/,
   ],
   [
     'a path of a mebibyte',
@@ -65,7 +70,7 @@ test.each<[what: string, call: unknown, path: string, message: RegExp]>([
     'a query',
     { method: 'POST', path: '/v1/users?a=1', body: {} },
     'calls[1].path',
-    /without a query$/,
+    /must have no query$/,
   ],
   [
     'a key of its own',

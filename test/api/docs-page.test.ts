@@ -154,6 +154,26 @@ test('it says of every code whether the call happened, what it means and what to
   for (const list of refused) expect(list.split(', ').toSorted().join(', ')).toBe(list);
 });
 
+test('its shop in four calls works as it stands', async () => {
+  const fresh = await openAlone();
+  const { text } = await fresh.get('/docs');
+  const [, shop = ''] = /<h2 id="start">.*?<pre>(.*?)<\/pre>/s.exec(text) ?? [];
+  const calls = [...shop.matchAll(/curl \$kassa(\S+) (?:.|\\\n)*?-d '(.+)'/g)];
+  const answers = [];
+  for (const [, path = '', body = ''] of calls) {
+    const headers = { 'content-type': 'application/json' };
+    const { status, body: answer } = await fresh.call('POST', path, headers, body);
+    answers.push([status, answer.state ?? answer.amount ?? answer.id]);
+  }
+  await fresh.close();
+  expect(answers).toEqual([
+    [201, 'ada'],
+    [201, 'tea'],
+    [201, 'paid'],
+    [201, 500],
+  ]);
+});
+
 test('its problem is the one that the service answers', async () => {
   const headers = { 'content-type': 'application/json', 'x-request-id': 'c3f1' };
   const { status, body } = await kassa.call('POST', '/v1/items', headers, '{}');

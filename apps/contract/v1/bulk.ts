@@ -26,7 +26,9 @@ const call = z.strictObject({
   path: z
     .string(present('must be a path'))
     .max(PATH_MAX, `must have at most ${PATH_MAX} characters`)
-    .describe('The path of a write of /v1, without a query, such as `/v1/users/7/deposits`.'),
+    .describe(
+      'The path of a write under /v1/users, /v1/items or /v1/orders, such as `/v1/users/7/deposits`.',
+    ),
   // Checked later, against the type of its call.
   body: z.unknown().optional().meta({
     type: 'object',
@@ -67,7 +69,7 @@ export const bulkCalls = callsOf('bulk', {
     path: '/v1/bulk',
     summary: 'Make up to 1,000 writes of /v1 in one call',
     description:
-      "If one call is malformed, the whole bulk is refused. With `each`, every call is made by itself, in any order, and has its own answer. With `all`, the calls are made in the given order, in one transaction: if one is refused, nothing changes, and the answer is that call's refusal with its `index`, counted from 0. One `Idempotency-Key` covers the whole bulk.",
+      "If one call is malformed, the whole bulk is refused. With `each`, every call is made by itself, in any order, and has its own answer. With `all`, the calls are made in the given order, in one transaction: if one is refused, nothing changes, and the answer is that call's refusal with its `index`, counted from 0; a call may use an id that you chose in an earlier one. One `Idempotency-Key` covers the whole bulk.",
     params: {},
     body: z.strictObject({
       mode: z

@@ -95,7 +95,7 @@ export const EVENT_TYPES = Object.keys(DATA) as EventType[];
 
 const cursor = z
   .string()
-  .regex(/^[\w.-]{1,8000}$/)
+  .regex(/^[\w.-]{1,8000}$/, 'must be 1-8,000 of the characters A-Z a-z 0-9 _ . -')
   .describe('Send it as `after` to get what follows.');
 
 const WHEN = time.describe('When it happened. For one order these times never go back.');

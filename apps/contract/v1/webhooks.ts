@@ -10,7 +10,8 @@ const url = z
   .string(present(URL_RULE))
   .regex(/^https?:\/\/[^\s@#\\\p{C}]{1,1990}$/iu, URL_RULE)
   .meta({
-    description: 'The URL that events are sent to, with POST. Redirects are not followed.',
+    description:
+      'The URL that events are sent to, with POST. Redirects are not followed. Local addresses, and http, work only in networks that the operator allows (`WEBHOOK_NETWORKS`; `bun run dev` allows this machine).',
     examples: ['https://shop.example/hooks'],
   });
 const types = z
