@@ -15,11 +15,9 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#8882;padding:.5rem}
 table{border-collapse:collapse;width:100%;margin:.5rem 0;font-size:.9rem}
 caption{text-align:left;font-weight:bold}
 td,th{border-top:1px solid #8884;padding:.2rem .6rem .2rem 0;text-align:left;vertical-align:top}
-td:first-child{width:27%}td:nth-child(2){width:36%}
-.codes td:nth-child(2){width:11%}
 code,td,p{overflow-wrap:anywhere}
-@media(max-width:40rem){th{display:none}td{display:block;border:0;padding:0}td:first-child{border-top:1px solid #8884;padding-top:.3rem}
-table td:nth-child(n){width:auto}.codes td:nth-child(2)::before{content:'Did it happen? '}}`;
+@media(min-width:40.01rem){td:first-child{width:27%}td:nth-child(2){width:36%}.codes td:nth-child(2){width:11%}.codes td:nth-child(3){width:35%}}
+@media(max-width:40rem){th{display:none}td{display:block;border:0;padding:0}td:first-child{border-top:1px solid #8884;padding-top:.3rem}.codes td:nth-child(2)::before{content:'Did it happen? '}}`;
 
 /**
  * Sends a form as it stands, and shows the call as a curl command. The ids of an answer go into
