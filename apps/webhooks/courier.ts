@@ -11,7 +11,7 @@ import type { Lease, Waiting } from '../../db/webhooks/rounds.ts';
 import { pause } from '../http/pause.ts';
 import type { Hold } from './hold.ts';
 import { due, isTimeToProbe, keyOf, nextDue, probe } from './plan.ts';
-import { roundOf, type Sending } from './round.ts';
+import { roundOf, type Sending, waitingAfter } from './round.ts';
 import type { Sender, Sent } from './send.ts';
 import { type Report, Sendings } from './sendings.ts';
 import { sentOf } from './show.ts';
@@ -44,6 +44,8 @@ interface Dependencies {
 interface Page {
   fresh: readonly Sending[];
   cursor: Cursor;
+  /** The time of the first event behind the cursor, if it was read too. */
+  next_us?: number | undefined;
 }
 
 export class Courier {
@@ -178,7 +180,8 @@ export class Courier {
     const first = events.findIndex(({ event }) => !keys.has(keyOf(event)));
     const some = probes && first !== -1 ? events.slice(0, first + 1) : events;
     const after = some.length < events.length ? some.at(-1)?.cursor : undefined;
-    return { fresh: this.#numbered(some), cursor: after ?? cursor };
+    const next_us = events[some.length]?.event.at;
+    return { fresh: this.#numbered(some), cursor: after ?? cursor, next_us };
   }
 
   get #patience_ms(): number {
@@ -242,15 +245,13 @@ export class Courier {
     if (dead.length > 0) this.#has_dead = true;
     this.#round = number;
     this.#cursor = page.cursor;
-    if (page.fresh.length > 0) this.oldest_us = undefined;
+    if (page.fresh.length > 0) {
+      this.oldest_us = page.next_us;
+      this.#peeked_s = 0; // what follows may wait from now on
+    }
     this.#written_s = this.#clock();
     this.#failing_since_s = round.failing_since_s;
-    const known = [...round.changed, ...round.added].map(({ event_id }) => event_id);
-    const gone = new Set([...round.delivered, ...known]);
-    const left = this.#waiting.filter(({ event_id }) => !gone.has(event_id));
-    this.#waiting = [...left, ...round.changed, ...round.added]
-      .filter(({ dead_s }) => dead_s === null)
-      .toSorted((a, b) => a.seq - b.seq);
+    this.#waiting = waitingAfter(this.#waiting, round);
     return true;
   }
 }

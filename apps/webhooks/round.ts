@@ -52,4 +52,17 @@ export function roundOf(
   };
 }
 
+/** What waits after a round, in order. */
+export function waitingAfter(
+  waiting: readonly Waiting[],
+  { delivered, changed, added }: Pick<Round, 'delivered' | 'changed' | 'added'>,
+): Waiting[] {
+  const known = [...changed, ...added].map(({ event_id }) => event_id);
+  const gone = new Set([...delivered, ...known]);
+  const left = waiting.filter(({ event_id }) => !gone.has(event_id));
+  return [...left, ...changed, ...added]
+    .filter(({ dead_s }) => dead_s === null)
+    .toSorted((a, b) => a.seq - b.seq);
+}
+
 const GONE = 'the receiver answered 410: it wants no more';

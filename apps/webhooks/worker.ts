@@ -18,11 +18,13 @@ const TIDY_EVERY_MS = 3_600_000;
 const DEAD_FOR_S = 30 * 24 * 3600;
 /** How old the figures of a scrape may be. */
 const SUMMARY_MS = 5000;
+/** A scrape does not wait longer for a store that is silent: it has other figures too. */
+const SCRAPE_MS = 500;
 
 export interface Worker {
   /** What is under way ends; endpoints are free for other workers then. */
   stop(): Promise<void>;
-  /** For the metrics. Undefined while the store is away. */
+  /** For the metrics. Undefined while the store does not answer. */
   state(): Promise<WorkerState | undefined>;
 }
 
@@ -61,11 +63,11 @@ export function startWorker(
       if (!summary || performance.now() > summary.at + SUMMARY_MS) {
         summary = { of: leases.summary().catch(() => undefined), at: performance.now() };
       }
-      const known = await summary.of;
+      const known = await Promise.race([summary.of, pause(SCRAPE_MS, stopping.signal)]);
       const oldest = [...running.values()].flatMap(({ courier }) => courier?.oldest_us ?? []);
       const oldest_us = oldest.reduce((least, one) => Math.min(least, one), Infinity);
       const lag_s = Math.max(0, Date.now() / 1000 - oldest_us / 1_000_000);
-      return known && { ...known, leased: running.size, lag_s };
+      return known ? { ...known, leased: running.size, lag_s } : undefined;
     },
   };
 

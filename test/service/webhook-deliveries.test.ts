@@ -235,6 +235,28 @@ test('while the receiver is away one event is tried now and then, and all at its
   expect(receiver.overlaps).toBe(0);
 });
 
+test('while the receiver is away the lag never falls, whatever is tried', async () => {
+  const { receiver, get } = await openEndpoint({ types: ['order.paid'] });
+  receiver.answer = () => 503;
+  const worker = startDelivering();
+  await Promise.all(Array.from({ length: 20 }, sell));
+  await until(async () => (await get()).failing_since !== undefined, 'the outage');
+  await Promise.all(Array.from({ length: 20 }, sell));
+  const lag = async () => (await worker.state())?.lag_s ?? 0;
+  await until(async () => (await lag()) > 0, 'a lag');
+  const tried = receiver.taken.length;
+  const lags: number[] = [];
+  const watched = async () => lags.push(await lag()) > 0 && receiver.taken.length >= tried + 2;
+  await until(watched, 'a try');
+  for (let i = 0; i < 20; i++) {
+    lags.push(await lag());
+    await Bun.sleep(50);
+  }
+  expect(Math.min(...lags)).toBeGreaterThan(0);
+  receiver.answer = () => 200;
+  await until(async () => (await lag()) === 0, 'its end');
+});
+
 test('events that a receiver never takes keep back their own orders only', async () => {
   const { receiver, get } = await openEndpoint({ types: ['order.paid'] });
   const ill = new Set<string>();
