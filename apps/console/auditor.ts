@@ -9,19 +9,23 @@ import type { Verdict } from './frame.ts';
 const REST = 19;
 const REST_MIN_MS = 30_000;
 
-type Ended = Exclude<Verdict, { state: 'none' | 'running' }>;
+type Found = Omit<Extract<Verdict, { rows: number }>, 'age_s' | 'failed'>;
 
 export class Auditor {
   readonly #store: Pick<Store, 'audit'>;
   readonly #log: Log;
-  #ended: Ended | undefined;
-  #ended_at = 0;
+  readonly #rest_min_ms: number;
+  /** The last verdict. */
+  #found: (Found & { at: number }) | undefined;
+  /** Why there has been none since. */
+  #failed: { why: string; at: number } | undefined;
   #next_at = 0;
   #running: Promise<void> | undefined;
 
-  constructor(store: Pick<Store, 'audit'>, log: Log) {
+  constructor(store: Pick<Store, 'audit'>, log: Log, rest_min_ms = REST_MIN_MS) {
     this.#store = store;
     this.#log = log;
+    this.#rest_min_ms = rest_min_ms;
   }
 
   /** Until the signal aborts. It never audits twice at once, nor before the next one is due. */
@@ -36,34 +40,42 @@ export class Auditor {
 
   async #once(): Promise<void> {
     const begun_at = performance.now();
-    this.#ended = await this.#audit(begun_at);
-    this.#ended_at = performance.now();
-    this.#next_at = this.#ended_at + Math.max(REST_MIN_MS, REST * (this.#ended_at - begun_at));
+    await this.#audit(begun_at);
+    const ended_at = performance.now();
+    this.#next_at = ended_at + Math.max(this.#rest_min_ms, REST * (ended_at - begun_at));
     this.#running = undefined;
   }
 
-  async #audit(begun_at: number): Promise<Ended> {
+  async #audit(begun_at: number): Promise<void> {
     try {
       const findings = await this.#store.audit();
       const violated = findings
         .filter(({ violations }) => violations > 0)
         .map(({ invariant, violations, examples }) => ({ invariant, violations, examples }));
-      return {
+      const at = performance.now();
+      this.#found = {
         state: violated.length === 0 ? 'clean' : 'violated',
-        age_s: 0,
-        took_s: (performance.now() - begun_at) / 1000,
+        took_s: (at - begun_at) / 1000,
         rows: findings.reduce((sum, { rows }) => sum + rows, 0),
-        violated,
+        ...{ violated, at },
       };
+      this.#failed = undefined;
     } catch (error) {
       this.#log('warn', 'console_trouble', { what: 'audit', error });
       const why = error instanceof Failure ? error.detail : 'it could not be run: see the log';
-      return { state: 'failed', age_s: 0, why };
+      this.#failed = { why, at: performance.now() };
     }
   }
 
   get verdict(): Verdict {
-    if (!this.#ended) return { state: this.#running ? 'running' : 'none' };
-    return { ...this.#ended, age_s: (performance.now() - this.#ended_at) / 1000 };
+    const failed = this.#failed && aged(this.#failed);
+    if (this.#found) return { ...aged(this.#found), failed: failed ?? null };
+    if (failed) return { state: 'failed', ...failed };
+    return { state: this.#running ? 'running' : 'none' };
   }
 }
+
+const aged = <T extends { at: number }>({ at, ...rest }: T) => ({
+  ...rest,
+  age_s: (performance.now() - at) / 1000,
+});

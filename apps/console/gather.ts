@@ -4,15 +4,20 @@ import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
 import { pause } from '../http/pause.ts';
 import { Auditor } from './auditor.ts';
-import type { Frame, HotItem } from './frame.ts';
+import { figuresOf } from './figures.ts';
+import type { EndedItem, Frame, HotItem } from './frame.ts';
 import { Processes, type Source } from './processes.ts';
+import { Readings } from './readings.ts';
 import { Sales } from './sales.ts';
-import { quantilesOf, type Sample, sumOf, sumsBy } from './samples.ts';
 
 type Watched = Pick<Store, 'events' | 'webhooks' | 'read' | 'audit' | 'heldUnits'>;
 
 const EVERY_MS = 1000;
 const ITEMS_MAX = 10;
+/** Below it an item counts as almost sold out. */
+const FEW = 10;
+/** What is sold no more is looked at in every so many reads. */
+const ENDED_EVERY = 5;
 const SUMMARY_EVERY_MS = 5000;
 /** Webhooks that are named. */
 const NAMED_MAX = 10;
@@ -74,10 +79,11 @@ class Seen {
   readonly #store: Watched;
   readonly #processes: Processes;
   readonly #auditor: Auditor;
-  readonly #log: Log;
+  readonly #readings: Readings;
   readonly #sales: Sales;
-  readonly #trouble = new Set<string>();
   #items: HotItem[] = [];
+  #ended: EndedItem[] = [];
+  #item_reads = 0;
   #webhooks: Omit<NonNullable<Frame['webhooks']>, 'lag_s'> | null = null;
   #holds: Omit<NonNullable<Frame['holds']>, 'age_s'> | null = null;
   #holds_at = 0;
@@ -86,60 +92,49 @@ class Seen {
     this.#store = store;
     this.#processes = processes;
     this.#auditor = auditor;
-    this.#log = log;
+    this.#readings = new Readings(log);
     this.#sales = new Sales(store);
   }
 
   begin(signal: AbortSignal): void {
-    const read = () => void this.#trouble.delete('log');
-    void this.#repeat('log', () => this.#sales.follow(signal, read), signal);
-    void this.#repeat('processes', () => this.#processes.scrape(), signal);
-    void this.#repeat('items', () => this.#readItems(), signal);
-    void this.#repeat(
-      'webhooks',
-      () => this.#readWebhooks(),
-      signal,
-      () => SUMMARY_EVERY_MS,
-    );
+    const repeat = (...of: Parameters<Readings['repeat']>) => void this.#readings.repeat(...of);
+    const read = () => this.#readings.answered('log');
+    repeat('log', signal, () => this.#sales.follow(signal, read));
+    repeat('processes', signal, () => this.#processes.scrape());
+    // Which item does not matter: it tells soon whether the store answers at all.
+    repeat('store', signal, async () => void (await this.#store.read.findItem('-')));
+    repeat('items', signal, () => this.#readItems());
+    const webhooks = () => this.#readWebhooks();
+    repeat('webhooks', signal, webhooks, () => SUMMARY_EVERY_MS);
     const rest = (took_ms: number) => Math.max(HOLDS_EVERY_MS, HOLDS_REST * took_ms);
-    void this.#repeat('holds', () => this.#readHolds(), signal, rest);
+    repeat('holds', signal, () => this.#readHolds(), rest);
     void this.#auditor.run(signal);
-  }
-
-  /** @param rest for how long, after it took so long */
-  async #repeat(
-    what: string,
-    work: () => Promise<void>,
-    signal: AbortSignal,
-    rest: (took_ms: number) => number = () => EVERY_MS,
-  ): Promise<void> {
-    while (!signal.aborted) {
-      const begun_at = performance.now();
-      let failed = false;
-      try {
-        await work();
-        this.#trouble.delete(what);
-      } catch (error) {
-        failed = true;
-        if (!this.#trouble.has(what)) this.#log('warn', 'console_trouble', { what, error });
-        this.#trouble.add(what);
-      }
-      await pause(failed ? EVERY_MS : rest(performance.now() - begun_at), signal);
-    }
   }
 
   async #readItems(): Promise<void> {
     const hottest = this.#sales.rates().units.slice(0, ITEMS_MAX);
-    const items = await Promise.all(
-      hottest.map(async ([item_id, sold_per_s]) => {
-        const item = await this.#store.read.showItem(item_id);
-        if (!item) return [];
-        const available = availableOf(item, item.now_us);
-        const sold_out_in_s = sold_per_s > 0 ? available / sold_per_s : null;
-        return [{ item_id, sold_per_s, available, sold_out_in_s }];
-      }),
-    );
-    this.#items = items.flat();
+    const items = hottest.map(async ([item_id, sold_per_s]) => {
+      const available = await this.#availableOf(item_id);
+      if (available === undefined) return [];
+      const sold_out_in_s = sold_per_s > 0 ? available / sold_per_s : null;
+      return [{ item_id, sold_per_s, available, sold_out_in_s }];
+    });
+    this.#items = (await Promise.all(items)).flat();
+    if (this.#item_reads++ % ENDED_EVERY === 0) await this.#readEnded();
+  }
+
+  async #readEnded(): Promise<void> {
+    const ended = this.#sales.recent().map(async ({ item_id, at }) => {
+      const available = (await this.#availableOf(item_id)) ?? Infinity;
+      if (available >= FEW) return [];
+      return [{ item_id, available, last_sold_at: new Date(at).toISOString() }];
+    });
+    this.#ended = (await Promise.all(ended)).flat();
+  }
+
+  async #availableOf(item_id: string): Promise<number | undefined> {
+    const item = await this.#store.read.findItem(item_id);
+    return item && availableOf(item, item.now_us);
   }
 
   async #readWebhooks(): Promise<void> {
@@ -155,79 +150,25 @@ class Seen {
   }
 
   frame(): Frame {
-    const { grown, latest } = this.#processes.figures();
-    const processes = this.#processes.list();
-    const down = processes.filter(({ up }) => !up).map(({ service }) => `process ${service}`);
+    const { refused, listeners, lag_s, ...figures } = figuresOf(this.#processes.figures());
+    const trouble = this.#readings.trouble();
     const sales = this.#sales.known ? this.#sales.rates() : undefined;
-    const highest = (name: string) => Math.max(0, ...valuesOf(latest, name));
+    const sold = trouble.log === undefined ? sales : undefined;
+    const hot = new Set(this.#items.map(({ item_id }) => item_id));
+    const { events } = sales ?? {};
     return {
-      ...{ at: new Date().toISOString(), trouble: [...this.#trouble, ...down] },
-      purchases: {
-        paid: sales?.paid ?? null,
-        paid_total: sales?.paid_total ?? null,
-        refused: sumsBy(grown, 'kassa_problems_total', 'code'),
-      },
-      ...ofRequests(grown),
-      queue: {
-        length: sumOf(latest, 'kassa_queue_length'),
-        set_aside: sumOf(latest, 'kassa_commands_set_aside'),
-        oldest_ms: 1000 * highest('kassa_queue_age_seconds'),
-      },
+      ...{ at: new Date().toISOString(), trouble, ...figures },
+      purchases: { paid: sold?.paid ?? null, paid_total: sold?.paid_total ?? null, refused },
       items: this.#items,
+      ended: this.#ended.filter(({ item_id }) => !hot.has(item_id)).slice(0, ITEMS_MAX),
       holds: this.#holds && {
         ...this.#holds,
         age_s: (performance.now() - this.#holds_at) / 1000,
       },
-      log: sales
-        ? {
-            events: sales.events,
-            lag_ms: this.#sales.lag_ms,
-            listeners: sumOf(latest, 'kassa_event_listeners'),
-          }
-        : null,
-      webhooks: this.#webhooks && {
-        ...this.#webhooks,
-        lag_s: highest('kassa_webhook_lag_seconds'),
-      },
+      log: events === undefined ? null : { events, lag_ms: this.#sales.lag_ms, listeners },
+      webhooks: this.#webhooks && { ...this.#webhooks, lag_s },
       audit: this.#auditor.verdict,
-      processes,
+      processes: this.#processes.list(),
     };
   }
 }
-
-const [REQUESTS, ROUND_TRIPS] = [
-  'kassa_http_request_duration_seconds',
-  'kassa_round_trip_duration_seconds',
-];
-const READS = ['GET', 'HEAD', 'OPTIONS'];
-const QUIET = ['/health/live', '/health/ready', '/metrics'];
-
-/** @param grown in a second */
-function ofRequests(grown: readonly Sample[]) {
-  const asked = ({ route = '' }: Sample['labels']) => !QUIET.includes(route);
-  const writes = (labels: Sample['labels']) => !READS.includes(labels.method ?? '');
-  const failed = (labels: Sample['labels']) => asked(labels) && Number(labels.status) >= 500;
-  const of = (kind: string) => (labels: Sample['labels']) => labels.round_trip === kind;
-  const transactions = sumOf(grown, 'kassa_batch_commands_count');
-  return {
-    requests: {
-      rate: sumOf(grown, `${REQUESTS}_count`, asked),
-      failed: sumOf(grown, `${REQUESTS}_count`, failed),
-    },
-    latency_ms: quantilesOf(grown, REQUESTS, writes),
-    parts_ms: {
-      queue: quantilesOf(grown, 'kassa_queue_wait_seconds'),
-      lock: quantilesOf(grown, ROUND_TRIPS, of('lock')),
-      commit: quantilesOf(grown, ROUND_TRIPS, of('commit')),
-    },
-    batch:
-      transactions === 0
-        ? null
-        : { mean: sumOf(grown, 'kassa_batch_commands_sum') / transactions, transactions },
-    retries: sumsBy(grown, 'kassa_retries_total', 'sqlstate'),
-    in_doubt: sumOf(grown, 'kassa_commits_ambiguous_total'),
-  };
-}
-
-const valuesOf = (samples: readonly Sample[], name: string): number[] =>
-  samples.flatMap((sample) => (sample.name === name ? [sample.value] : []));

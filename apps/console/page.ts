@@ -1,4 +1,4 @@
-/** `/console`: the sale as it happens. The script fills it, a frame a second. */
+/** `/console`: the sale as it happens. The script fills it once a second. */
 import { html } from 'hono/html';
 import { icon, pageOf } from './shell.ts';
 
@@ -27,11 +27,11 @@ const tile = (id: string, title: string) => html`<article class="tile" id="${id}
 
 const OVERVIEW = html`<h1 class="unseen">The sale as it happens</h1>
 <p id="news" class="unseen" role="status"></p>
-<noscript><p class="notice" data-state="bad">This page needs its script: it draws what the server
+<noscript><p class="notice" data-state="bad">This page needs JavaScript: its script draws what the server
 sends. The same figures are in /metrics.</p></noscript>
 <p id="silent" class="notice" data-state="bad" hidden>${icon('bad')}<span></span></p>
 <section aria-labelledby="headline" class="headline">
-<h2 id="headline" data-state="wait">${icon('wait')}<span>Waiting for the first frame</span></h2>
+<h2 id="headline" data-state="wait">${icon('wait')}<span>Waiting for the first figures</span></h2>
 <ul id="attention"></ul>
 </section>
 <section class="strip" aria-labelledby="glance">
@@ -49,9 +49,9 @@ const chart = (id: string, title: string, words: string) => html`<figure class="
 `;
 
 const CHARTS = html`<section aria-labelledby="minutes">
-<h2 id="minutes">The last ten minutes</h2>
+<h2 id="minutes">The last ten minutes, in local time</h2>
 <div class="charts">
-${chart('sold', 'Purchases and refusals', 'A second, by outcome.')}${chart(
+${chart('sold', 'Purchases and refusals', 'Per second, by outcome.')}${chart(
   'took',
   'Where the time goes',
   'Of writes, from arrival to answer: the band is p50 to p99. Lines are p99 of the parts.',
@@ -84,13 +84,13 @@ const list = (id: string, title: string) => html`<div class="panel" id="${id}">
 `;
 
 const TABLES = html`<section aria-labelledby="goods">
-<h2 id="goods">What is sold, and what is refused</h2>
+<h2 id="goods">Sales and refusals</h2>
 <div class="panels">
-${table('items', 'Hottest items', ['Item', 'Sold', 'Available', 'Sold out in'], 'Nothing is sold at the moment.', 'At the rate of the last seconds. A full bar is ten minutes or more.')}${table('refused', 'Refusals', ['Code', 'Rate', 'Share'], 'Nothing is refused.')}${list('holds', 'Holds')}</div>
+${table('items', 'Hottest items', ['Item', 'Sold', 'Available', 'Sold out in'], 'No sales at the moment.', 'At the rate of the last 5 s. A full bar is ten minutes or more. What was sold in the last ten minutes and is sold out stays below.')}${table('refused', 'Refusals', ['Code', 'Rate', 'Share'], 'No refusals.')}${list('holds', 'Holds')}</div>
 </section>
 <section aria-labelledby="machine">
 <h2 id="machine">The machine</h2>
 <div class="panels">
-${table('retried', 'Retries and commits in doubt', ['SQLSTATE', 'Rate'], 'No transaction is tried again, and no commit is in doubt.')}${list('log', 'Transactions and log')}${list('webhooks', 'Webhooks')}${table('processes', 'Processes', ['Service', 'Version', 'State'], 'No process is known.')}${table('audit', 'Violated invariants', ['Invariant, with examples', 'Violated in'], 'None is known.')}</div>
+${table('retried', 'Retries and commits in doubt', ['SQLSTATE', 'Rate'], 'No retries, and no commits in doubt.')}${list('log', 'Transactions and log')}${list('webhooks', 'Webhooks')}${table('processes', 'Processes', ['Service', 'Version', 'State'], 'No process is known.')}${table('audit', 'Violated invariants', ['Invariant, with examples', 'Violated in'], 'None is known.')}</div>
 </section>
 `;

@@ -13,6 +13,18 @@ const WINDOW_MS = 5500;
 /** A process that has not answered for so long is down. */
 const DOWN_MS = 3500;
 
+/** What the processes that answer have measured. */
+export interface Measured {
+  /** The growth of counters in a second. */
+  grown: Sample[];
+  /** The same over the window. */
+  counted: Sample[];
+  /** 0 if nothing is known yet, or no process answers. */
+  window_s: number;
+  /** The latest values. */
+  latest: Sample[];
+}
+
 interface Known {
   service: string;
   version: string;
@@ -69,18 +81,21 @@ export class Processes {
       .toSorted((a, b) => (a.service < b.service ? -1 : 1));
   }
 
-  /** Of those that answer: the growth of counters in a second, and the latest values. */
-  figures(): { grown: Sample[]; latest: Sample[] } {
+  /** Of those that answer. */
+  figures(): Measured {
     const all = [...this.#known.values()].map(this.#recent);
-    const grown = all.flatMap((scrapes) => {
+    const pairs = all.flatMap((scrapes) => {
       const [first, last] = [scrapes[0], scrapes.at(-1)];
       if (!first || !last || first === last) return [];
-      const seconds = (last.at - first.at) / 1000;
-      return growth(first.samples, last.samples).map((sample) => ({
-        ...sample,
-        value: sample.value / seconds,
-      }));
+      return [{ grown: growth(first.samples, last.samples), seconds: (last.at - first.at) / 1000 }];
     });
-    return { grown, latest: all.flatMap((scrapes) => scrapes.at(-1)?.samples ?? []) };
+    return {
+      grown: pairs.flatMap(({ grown, seconds }) =>
+        grown.map((sample) => ({ ...sample, value: sample.value / seconds })),
+      ),
+      counted: pairs.flatMap(({ grown }) => grown),
+      window_s: Math.max(0, ...pairs.map(({ seconds }) => seconds)),
+      latest: all.flatMap((scrapes) => scrapes.at(-1)?.samples ?? []),
+    };
   }
 }

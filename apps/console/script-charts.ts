@@ -26,10 +26,10 @@ function remember({ at, purchases, latency_ms, parts_ms, queue }) {
 const DASHES = [[], [6, 3], [2, 3], [10, 3, 2, 3], [14, 4], [4, 4]];
 const line = (label, color, of, more = {}) => ({ label, color, of, dash: DASHES[color - 1], ...more });
 let codes = [];
-const quiet = (code) => !samples.some(({ purchases }) => purchases?.refused[code] > 0);
+const quiet = (code) => !samples.some(({ purchases }) => purchases?.refused?.[code] > 0);
 function findCodes() {
   const totals = {};
-  for (const { purchases } of samples) for (const code in purchases?.refused) {
+  for (const { purchases } of samples) for (const code in purchases?.refused ?? {}) {
     totals[code] = (totals[code] ?? 0) + purchases.refused[code];
   }
   const found = Object.keys(totals).filter((code) => totals[code] > 0);
@@ -38,13 +38,13 @@ function findCodes() {
   if (missing && found.length > codes.length) codes.push('other codes');
 }
 const refusedAs = (code) => ({ purchases }) => {
-  if (!purchases) return null;
+  if (!purchases?.refused) return null;
   if (code !== 'other codes') return purchases.refused[code] ?? 0;
   return sum(purchases.refused) - codes.reduce((all, one) => all + (purchases.refused[one] ?? 0), 0);
 };
 const perS = (value) => [value == null ? '–' : perSecond(value)];
 const tall = (value) => [value == null ? '–' : count(value)];
-const pair = (quantiles) => [time(quantiles?.p50), time(quantiles?.p99)];
+const pair = (quantiles) => [quantile(quantiles?.p50), quantile(quantiles?.p99)];
 const ofPart = (name, label, color) =>
   line(label, color, (s) => s.parts_ms?.[name]?.p99 ?? null, { cells: (s) => pair(s.parts_ms?.[name]) });
 
@@ -72,7 +72,8 @@ function build(id) {
   chart.plot?.destroy();
   chart.all = chart.lines();
   chart.drawn = chart.all.filter((one) => one.of);
-  const px = 0.84 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+  // uPlot enlarges only whole numbers for dense screens.
+  const px = Math.round(0.84 * parseFloat(getComputedStyle(document.documentElement).fontSize));
   const axis = { stroke: shade('--soft'), font: px + 'px system-ui, sans-serif', ticks: { show: false }, grid: { stroke: shade('--grid'), width: 1 } };
   const series = chart.drawn.map(({ color, dash, fill }) => ({
     stroke: shade('--c' + color), width: (color === 1 ? 2 : 1.5) * Math.max(1, px / 12), dash, spanGaps: false,

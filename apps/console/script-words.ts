@@ -18,6 +18,14 @@ function timeParts(ms) {
   if (ms < 999.5) return [whole.format(ms), 'ms'];
   return ms < 59995 ? [hundredth.format(ms / 1000), 's'] : [span(ms / 1000), ''];
 }
+/** Of a quantile. Above a second buckets are wide: more is not known than their bounds. */
+function quantileParts(ms) {
+  if (ms == null) return ['–', ''];
+  if (ms <= 1000) return timeParts(ms);
+  const above = EDGES_S.findIndex((edge) => edge > ms / 1000);
+  return [above === -1 ? '>' + EDGES_S.at(-1) : EDGES_S[above - 1] + '–' + EDGES_S[above], 's'];
+}
+const quantile = (ms) => quantileParts(ms).join(' ').trim();
 const time = (ms) => (ms == null ? '–' : timeParts(ms).join(' ').trim());
 function span(s) {
   const [days, hours, minutes] = [s / 86400, (s % 86400) / 3600, (s % 3600) / 60].map(Math.floor);
@@ -26,8 +34,13 @@ function span(s) {
   if (minutes > 9) return minutes + ' min';
   return minutes > 0 ? minutes + ' min ' + Math.floor(s % 60) + ' s' : Math.floor(s) + ' s';
 }
+const long = (s) => (s > 7 * 86400 ? 'more than a week' : span(s));
 const clock = (at) => new Date(at * 1000).toLocaleTimeString('en-GB');
 const some = (n, one, many) => short(n) + ' ' + (n === 1 ? one : many);
+
+/** What is rare is counted, not made a rate. @param n in a second */
+const often = (n, window_s, one, many) => n >= 1 ? rate(n) + ' ' + many + ' per second' : counted(Math.max(1, Math.round(n * window_s)), window_s, one, many);
+const counted = (n, window_s, one, many) => some(n, one, many) + ' in the last ' + Math.max(1, Math.round(window_s)) + ' s';
 
 function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -71,13 +84,22 @@ function keep(parent, name, list, draw) {
   for (const child of old.values()) child.remove();
 }
 
-/** @param list a row each: a key, and cells, which are texts or have parts */
-function rows(id, list) {
+/** Dims what was not read for some time, and says for how long. */
+function dim(id, age_s) {
+  const panel = $(id);
+  if (age_s == null) delete panel.dataset.old;
+  else panel.dataset.old = '';
+  const note = panel.querySelector('h3 small') ?? (age_s == null ? null : part(panel.querySelector('h3'), 'small'));
+  if (note) say(note, age_s == null ? '' : ' ' + span(age_s) + ' old');
+}
+
+/** @param list a row each: a key, and cells, which are texts or have parts. @param none where nothing is known */
+function rows(id, list, none) {
   const table = $(id).querySelector('table');
   table.hidden = list.length === 0;
   const empty = $(id).querySelector('.empty');
   empty.hidden = list.length > 0;
-  if (empty.dataset.known) say(empty, empty.dataset.known);
+  if (none ?? empty.dataset.known) say(empty, none ?? empty.dataset.known);
   keep(table.tBodies[0], 'tr', list, drawRow);
 }
 function drawRow(row, { cells }) {

@@ -1,5 +1,6 @@
-/** The script of the live page: takes a frame a second, and shows it. It needs uPlot, and nothing else. */
+/** The script of the live page: takes a frame a second and shows it. It needs uPlot, and nothing else. */
 import { PROBLEMS } from '../contract/problems.ts';
+import { SECONDS } from '../http/metrics.ts';
 import { CHARTS } from './script-charts.ts';
 import { FIGURES } from './script-figures.ts';
 import { WORDS } from './script-words.ts';
@@ -22,9 +23,10 @@ function take(next) {
   frame = next;
   last_at = performance.now();
   remember(frame);
-  if (was_silent) tell('Frames come again.');
+  if (was_silent) tell('Connected again.');
   was_silent = false;
   $('silent').hidden = true;
+  delete $('main').dataset.old;
   showLink();
   if (held) return;
   showConcerns(frame); // also in a tab behind others, whose title tells how many there are
@@ -46,12 +48,13 @@ function watch() {
   const refused = source.readyState === EventSource.CLOSED;
   if (open_s >= REFUSED_S && refused || silent_s >= AGAIN_S && open_s >= AGAIN_S) open();
   if (silent_s < SILENT_S) return;
-  const old = frame ? ' What is shown is of ' + clock(Date.parse(frame.at) / 1000) + '.' : '';
-  say($('silent').querySelector('span'), 'No frame for ' + span(silent_s) + ': reconnecting.' + old);
+  const old = frame ? ' What you see is from ' + clock(Date.parse(frame.at) / 1000) + ', and will be updated by itself.' : '';
+  say($('silent').querySelector('span'), 'No connection for ' + span(silent_s) + '.' + old);
   $('silent').hidden = false;
+  if (frame) $('main').dataset.old = '';
   mark($('link'), 'bad', 'reconnecting');
-  document.title = '(no frames) Kassa console';
-  if (!was_silent) tell('No frames come: reconnecting.');
+  document.title = '(no connection) Kassa console';
+  if (!was_silent) tell('The connection is lost. It is tried again.');
   was_silent = true;
 }
 
@@ -73,6 +76,7 @@ open();`;
 
 export const SCRIPT = `(() => {
 'use strict';
+const EDGES_S = ${JSON.stringify(SECONDS)};
 const TITLES = ${JSON.stringify(
   Object.fromEntries(Object.entries(PROBLEMS).map(([code, { title }]) => [code, title])),
 )};

@@ -106,7 +106,8 @@ caption{text-align:left;color:var(--soft);padding-bottom:.5rem}
 code{font:.93em/1.5 ui-monospace,monospace}
 .card svg:not(.icon){width:100%;height:auto;max-height:16rem}.card tbody th{white-space:nowrap}
 .panels{display:grid;gap:1rem;grid-template-columns:minmax(0,1fr)}
-.panels h3{margin-bottom:.6rem}
+.panels h3{margin-bottom:.6rem}h3 small{display:inline;font-weight:400}
+[data-old] :is(td,th,b,a,.verdict,.words,li,h2){color:var(--soft)}[data-old] :is(.icon,i,canvas){opacity:.45}
 .empty{color:var(--soft)}
 #items td:nth-child(2),#items td:nth-child(3),#refused td:nth-child(2),#retried td:nth-child(2),#audit td:nth-child(2),#audit th:nth-child(2),
 #items th:nth-child(2),#items th:nth-child(3),#refused thead th:nth-child(2),#retried thead th:nth-child(2){text-align:right;white-space:nowrap}

@@ -28,7 +28,10 @@ export interface Metrics {
 export const collectable = (method: string): string => (LABELS.has(method) ? method : 'other');
 const LABELS = new Set('GET HEAD POST PUT DELETE PATCH OPTIONS'.split(' '));
 
-const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/** The upper bounds of the buckets of durations. */
+export const SECONDS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
 const COUNTS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
 /**

@@ -6,7 +6,7 @@ import type { Frame } from '../../apps/console/frame.ts';
 import { pageRoutes } from '../../apps/console/routes.ts';
 import { responseText } from '../../apps/http/response-text.ts';
 import { openBrowser } from '../support/browser.ts';
-import { fakeFrame, fakeFrames, TROUBLE } from '../support/fake-frames.ts';
+import { fakeFrame, fakeFrames, SILENCE, TROUBLE } from '../support/fake-frames.ts';
 import { freePort, until } from '../support/process.ts';
 
 const BYTES_MAX = 150_000;
@@ -83,13 +83,14 @@ test.skipIf(!opened)(
       latency_ms: { p50: 1.25, p99: 1234 },
       queue: { length: 17, set_aside: 2, oldest_ms: 3 },
       items: [],
+      ended: [],
     };
     await holds(page, `document.querySelector('#purchases b').innerText === '4,321'`);
-    expect(await textOf(page, '#slow')).toMatch(/1\.23\s+s\s+slower than 1 s/);
+    expect(await textOf(page, '#slow')).toMatch(/1–2\.5\s+s\s+slower than 1 s/);
     expect(await textOf(page, '#queue')).toMatch(/17\s+commands/);
     expect(await textOf(page, '#refused')).toMatch(/There is not enough stock\s+98,765 \/s/);
     expect(await textOf(page, '#sold .legend')).toContain('out_of_stock\t98,765 /s');
-    expect(await textOf(page, '#items')).toContain('Nothing is sold at the moment.');
+    expect(await textOf(page, '#items')).toContain('No sales at the moment.');
     expect(await textOf(page, '#attention')).toBe('p99 is above 1 s');
     expect(faults).toEqual([]);
     expect(asked.filter((url) => !url.startsWith(`${server.origin}/console`))).toEqual([]);
@@ -106,17 +107,17 @@ test.skipIf(!opened)(
     await page.waitForSelector('#headline[data-state=bad]');
     const listed = (await textOf(page, '#attention')).split('\n').filter((line) => line !== '');
     expect(listed).toEqual([
-      'Process payment-1 does not answer',
+      'Process payment does not answer',
       'The audit found 1 violated invariant',
-      'The log cannot be read, so some figures may be old',
-      '0.6 commits a second are in doubt',
+      'The log has not been read for 4 s',
+      '3 commits in doubt in the last 5 s',
       '1 webhook is failing',
       '1 webhook is disabled',
     ]);
     expect(await page.getAttribute('#headline use', 'href')).toBe('#i-bad');
     await holds(page, `document.querySelector('#news').innerText !== ''`);
     const news = await textOf(page, '#news');
-    expect(news).toContain('Needs attention: Process payment-1 does not answer.');
+    expect(news).toContain('Needs attention: Process payment does not answer.');
     expect(await textOf(page, '#audit')).toContain('<img src=x onerror=alert(1)>');
     expect(await textOf(page, '#processes')).toMatch(/payment\s+0\.1\.0\s+down/);
     expect(await textOf(page, '#webhooks')).toMatch(/In trouble\s+crm, warehouse/);
@@ -128,7 +129,7 @@ test.skipIf(!opened)(
 );
 
 test.skipIf(!opened)(
-  'it says that no frame comes, of when its figures are, and goes on when the server is back',
+  'it says that the connection is lost, of when its figures are, and goes on when the server is back',
   async () => {
     const port = await freePort();
     const server = serve(port);
@@ -137,16 +138,105 @@ test.skipIf(!opened)(
     await server.close();
     await page.waitForSelector('#silent:not([hidden])');
     expect(await textOf(page, '#silent')).toMatch(
-      /^No frame for \d+ s: reconnecting\. What is shown is of \d\d:\d\d:\d\d\.$/,
+      /^No connection for \d+ s\. What you see is from \d\d:\d\d:\d\d, and will be updated by itself\.$/,
     );
     expect(await textOf(page, '#link')).toBe('reconnecting');
-    expect(await page.title()).toBe('(no frames) Kassa console');
+    expect(await page.title()).toBe('(no connection) Kassa console');
     const back = serve(port);
     back.shown.change = { queue: { length: 7, set_aside: 0, oldest_ms: 1 } };
     await holds(page, `document.querySelector('#queue b').innerText === '7'`);
     expect([await textOf(page, '#link'), await page.isVisible('#silent')]).toEqual(['live', false]);
   },
 );
+
+test.skipIf(!opened)(
+  'a silent store is one line, what is unknown is a dash, and tables are dimmed with their age',
+  async () => {
+    const server = serve();
+    server.shown.change = { trouble: { log: 3, items: 3 } };
+    const { page } = await visit(server.origin, { viewport: DESKTOP });
+    await holds(page, `document.querySelectorAll('#attention li').length === 2`);
+    server.shown.change = SILENCE;
+    await holds(page, `document.querySelector('#attention').innerText.includes('store')`);
+    const listed = (await textOf(page, '#attention')).split('\n').filter((line) => line !== '');
+    expect(listed).toEqual([
+      'The store has not answered for 12 s',
+      'Process order does not answer',
+    ]);
+    for (const id of ['purchases', 'slow', 'queue']) {
+      expect(await textOf(page, `#${id}`)).toMatch(/–\s+no figures/);
+    }
+    expect(await textOf(page, 'main')).not.toMatch(
+      /empty|[Nn]o (purchases|writes|refusals|retries)/,
+    );
+    expect(await textOf(page, '#holds')).toContain('Holds 20 s old');
+    expect(await textOf(page, '#items')).toContain('sneaker-44-black');
+    const color = (selector: string) =>
+      page.evaluate<string>(`getComputedStyle(document.querySelector('${selector}')).color`);
+    expect(await color('#items a')).toBe(await color('.words'));
+    server.shown.change = {};
+    await holds(page, `document.querySelector('#holds h3').innerText.trim() === 'Holds'`);
+  },
+);
+
+test.skipIf(!opened)('tiles and list say the same, also of what has just ended', async () => {
+  const server = serve();
+  const late = { length: 5, set_aside: 0, oldest_ms: 2690 };
+  server.shown.change = { queue: late };
+  const { page } = await visit(server.origin, { viewport: DESKTOP });
+  await holds(page, `document.querySelector('#queue .verdict').innerText === 'behind'`);
+  expect(await textOf(page, '#attention')).toBe('The oldest command has waited 2.69 s');
+  server.shown.change = { queue: { ...late, oldest_ms: 584 } };
+  await holds(page, `document.querySelector('#queue .words').innerText.includes('584 ms')`);
+  const both = `[document.querySelector('#attention'), document.querySelector('#queue .verdict')]
+    .map((one) => one.innerText)`;
+  const [listed, told] = await page.evaluate<string[]>(both);
+  expect(listed).toMatch(/^The oldest command has waited 2\.69 s \(until \d s ago\)$/);
+  expect(told).toMatch(/^behind until \d s ago$/);
+  await holds(page, `document.querySelector('#queue .verdict').innerText === 'moving'`);
+  expect(await textOf(page, '#headline')).toBe('All in order');
+});
+
+test.skipIf(!opened)(
+  'sold-out items stay, a failed audit keeps the verdict, and what is rare is counted',
+  async () => {
+    const server = serve();
+    server.shown.change = {
+      audit: {
+        ...{ state: 'clean', age_s: 90, took_s: 3, rows: 5, violated: [] },
+        failed: { age_s: 20, why: 'the store is away' },
+      },
+      requests: { rate: 5, failed: 0.4 },
+    };
+    const { page } = await visit(server.origin, { viewport: DESKTOP });
+    await holds(page, `document.querySelector('#attention').innerText !== ''`);
+    const attention = await textOf(page, '#attention');
+    expect(attention).toContain('The last audit failed');
+    expect(attention).toContain('2 requests failed with 5xx in the last 5 s');
+    expect(await textOf(page, '#verdict')).toMatch(
+      /Clean\s+the last try failed\s+1 min 30 s ago: 5 rows in 3\.00 s\. The last try failed 20 s ago: the store is away/,
+    );
+    const items = await textOf(page, '#items');
+    expect(items).toMatch(/concert-2027-vip\s+–\s+0\s+sold out\s+last sold at \d\d:\d\d:\d\d/);
+    expect(items).toMatch(/cap\s+–\s+2\s+almost sold out/);
+  },
+);
+
+test.skipIf(!opened)('the text of charts is as large on a dense screen as elsewhere', async () => {
+  const server = serve();
+  const context = await opened?.newContext({ viewport: PHONE, deviceScaleFactor: 3 });
+  open.push(async () => context?.close());
+  const page = (await context?.newPage()) as Page;
+  await page.addInitScript(`const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function (...given) {
+      document.documentElement.dataset.font = this.font;
+      return fillText.apply(this, given);
+    };`);
+  await page.goto(`${server.origin}/console`);
+  await holds(page, 'document.documentElement.dataset.font');
+  const font = await page.evaluate<string>('document.documentElement.dataset.font');
+  expect(Number.parseFloat(font)).toBeGreaterThanOrEqual(33);
+});
 
 test.skipIf(!opened)('before the first frame it claims nothing', async () => {
   const server = serve();
@@ -157,8 +247,8 @@ test.skipIf(!opened)('before the first frame it claims nothing', async () => {
   await page.goto(`${server.origin}/console`);
   await page.waitForSelector('#silent:not([hidden])');
   const text = await textOf(page, 'main');
-  expect(text).toMatch(/No frame for \d+ s: reconnecting\.\s+Waiting for the first frame/);
-  expect(text).not.toMatch(/\d \/s|in order|othing|selling|empty/);
+  expect(text).toMatch(/No connection for \d+ s\.\s+Waiting for the first figures/);
+  expect(text).not.toMatch(/\d \/s|in order|[Nn]o (?!conn|figures)|selling|empty/);
   server.shown.silent = false;
   await page.waitForSelector('#headline[data-state=ok]');
 });

@@ -17,7 +17,8 @@ export function fakeFrame(n: number, at = Date.now()): Frame {
   const busy = wave(n, 140, 0.4, 1) + wave(n, 17, 0, 0.12) + wave(n, 7, 0, 0.06);
   return {
     at: new Date(at).toISOString(),
-    trouble: [],
+    trouble: {},
+    window_s: 5,
     purchases: {
       paid: 2600 * busy,
       paid_total: 91_000 * busy,
@@ -45,6 +46,14 @@ export function fakeFrame(n: number, at = Date.now()): Frame {
       { item_id: 'poster', sold_per_s: 3.2, available: 0, sold_out_in_s: 0 },
       { item_id: 'gift-card', sold_per_s: 0, available: 5000, sold_out_in_s: null },
     ],
+    ended: [
+      {
+        item_id: 'concert-2027-vip',
+        available: 0,
+        last_sold_at: new Date(at - 90_000).toISOString(),
+      },
+      { item_id: 'cap', available: 2, last_sold_at: new Date(at - 200_000).toISOString() },
+    ],
     holds: { units: 18_240, items: 31, expiring_units: 420, age_s: n % 15 },
     log: { events: 7400 * busy, lag_ms: 14, listeners: 6 },
     webhooks: {
@@ -57,7 +66,11 @@ export function fakeFrame(n: number, at = Date.now()): Frame {
       lag_s: 1,
       in_trouble: [],
     },
-    audit: { state: 'clean', age_s: n % 60, took_s: 3.24, rows: 1_284_031, violated: [] },
+    audit: {
+      ...{ state: 'clean', age_s: n % 60, took_s: 3.24, rows: 1_284_031 },
+      violated: [],
+      failed: null,
+    },
     processes: ['order', 'order', 'payment', 'stock', 'webhooks'].map((service) => ({
       service,
       version: '0.1.0',
@@ -68,8 +81,8 @@ export function fakeFrame(n: number, at = Date.now()): Frame {
 
 /** What no frame of a sale that goes well has. */
 export const TROUBLE: Partial<Frame> = {
-  trouble: ['log', 'process payment-1'],
-  in_doubt: 0.6,
+  trouble: { log: 4.2 },
+  in_doubt: 3,
   webhooks: {
     ...{ enabled: 12, waiting: 8000, waiting_s: 90, lag_s: 3, dead: 0 },
     ...{ failing: 1, disabled: 1, in_trouble: ['crm', 'warehouse'] },
@@ -79,6 +92,7 @@ export const TROUBLE: Partial<Frame> = {
     age_s: 12,
     took_s: 3.4,
     rows: 1_284_031,
+    failed: null,
     violated: [
       {
         invariant: 'the stock of an item is what its movements add up to',
@@ -91,6 +105,16 @@ export const TROUBLE: Partial<Frame> = {
     { service: 'order', version: '0.1.0', up: true },
     { service: 'payment', version: '0.1.0', up: false },
   ],
+};
+
+/** What a frame has while the store is silent and no process answers. */
+export const SILENCE: Partial<Frame> = {
+  trouble: { store: 12.3, log: 12.3, items: 11.9, holds: 20, webhooks: 14 },
+  window_s: 0,
+  purchases: { paid: null, paid_total: null, refused: null },
+  ...{ requests: null, latency_ms: null, queue: null, batch: null, retries: null, in_doubt: null },
+  parts_ms: { queue: null, lock: null, commit: null },
+  processes: [{ service: 'order', version: '0.1.0', up: false }],
 };
 
 /** Streams what `next` makes, every so often. */
