@@ -6,7 +6,7 @@ import { availableOf, heldOf } from '../../db/holds.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from '../http/exchange.ts';
 import { metadataIn } from '../http/lists.ts';
-import { answer, facts, metadataTable } from './search-page.ts';
+import { answer, facts, metadataTable, number } from './search-page.ts';
 import { readStatement, statementOf } from './statement.ts';
 
 export async function itemPage(c: Context<Env>, store: Store, id: string): Promise<Response> {
@@ -18,10 +18,10 @@ export async function itemPage(c: Context<Env>, store: Store, id: string): Promi
   if (!item) throw new Failure('item_not_found', `no item ${id}`);
   const content = html`<section class="card" aria-label="Now">
 ${facts([
-  ['Price', item.price],
-  ['Stock', item.stock],
-  ['Held', heldOf(item, item.now_us)],
-  ['Available', availableOf(item, item.now_us)],
+  ['Price', number(item.price)],
+  ['Stock', number(item.stock)],
+  ['Held', number(heldOf(item, item.now_us))],
+  ['Available', number(availableOf(item, item.now_us))],
 ])}
 ${metadataTable(metadataIn(item))}
 </section>
@@ -29,5 +29,5 @@ ${metadataTable(metadataIn(item))}
 <h2>Statement</h2>
 ${statementOf(statement, 'stock', item.stock)}
 </section>`;
-  return answer(`Item ${id}`, content);
+  return answer(`Item ${id}`, content, { has_times: true });
 }

@@ -18,6 +18,7 @@ import {
   linkTo,
   metadataTable,
   nextPage,
+  number,
   table,
   time,
 } from './search-page.ts';
@@ -58,7 +59,7 @@ ${nextPage('after', history.next && cursorOf(story, history.next), 'Later entrie
 ${given_back.rows.length === 0 ? html`<p>It has no refunds.</p>` : refundsOf(given_back.rows)}
 ${nextPage('refunds_after', given_back.next && cursorOf(refunds, given_back.next), 'Later refunds')}
 </section>`;
-  return answer(`Order ${id}`, content);
+  return answer(`Order ${id}`, content, { has_times: true });
 }
 
 function factsOf(order: ShownOrder): Html {
@@ -68,9 +69,9 @@ function factsOf(order: ShownOrder): Html {
   return facts([
     ['State', state === 'paid' ? html`<span class="good">paid</span>` : state],
     ['User', linkTo('users', order.user_id)],
-    ['Total', total_cost],
-    ['Refunded', refunded ?? 0],
-    ...(payment === null ? [] : [['Paid ahead of the checkout', payment] as const]),
+    ['Total', number(total_cost)],
+    ['Refunded', number(refunded ?? 0)],
+    ...(payment === null ? [] : [['Paid ahead of the checkout', number(payment)] as const]),
     ['Created', time(created_at)],
     ...(order.paid ? [['Paid', time(paid_at)] as const] : []),
     ...(state === 'held' ? [['Held until', time(until)] as const] : []),
@@ -79,12 +80,12 @@ function factsOf(order: ShownOrder): Html {
 
 const linesOf = ({ lines, total_cost }: ShownOrder): Html => {
   const cells = ({ item_id, quantity, unit_price, refunded }: Line) => [
-    ...[linkTo('items', item_id), quantity, unit_price, quantity * unit_price],
-    refunded ?? 0,
+    linkTo('items', item_id),
+    ...[quantity, unit_price, quantity * unit_price, refunded ?? 0].map(number),
   ];
   const columns = ['Item', 'Quantity', 'Price of one', 'Total', 'Quantity refunded'];
   const rows = lines.toSorted((a, b) => (a.item_id < b.item_id ? -1 : 1)).map(cells);
-  return table(`Lines, in all ${total_cost}`, columns, rows);
+  return table(`The lines add up to ${number(total_cost)}`, columns, rows);
 };
 
 function storyOf(
@@ -129,10 +130,10 @@ function refundsOf(records: readonly RefundRecord[]): Html {
   const rows = records.map(({ at, data }) => {
     const { id, amount, lines, restock, reason = '' } = JSON.parse(data) as Refund;
     const items = lines.map(
-      ({ item_id, quantity }) => html`<div>${quantity} × ${linkTo('items', item_id)}</div>`,
+      ({ item_id, quantity }) => html`<div>${number(quantity)} × ${linkTo('items', item_id)}</div>`,
     );
     const where = restock ? 'yes' : 'no';
-    return [html`<code>${id}</code>`, time(at), amount, items, where, reason];
+    return [html`<code>${id}</code>`, time(at), number(amount), items, where, reason];
   });
   const columns = ['Refund', 'Time', 'Amount', 'Lines', 'Back in stock', 'Reason'];
   return table('Refunds, the oldest first', columns, rows);

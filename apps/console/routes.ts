@@ -20,6 +20,7 @@ const FILES: readonly [path: string, type: string, text: string][] = [
 export function pageRoutes(): Hono<Env> {
   const app = new Hono<Env>();
   app.get('/console', () => livePage());
+  app.get('/console/', (c) => c.redirect('/console'));
   for (const [path, type, text] of FILES) {
     app.get(path, (c) => {
       c.header('cache-control', 'no-cache'); // kept, but revalidated: a release shows at once

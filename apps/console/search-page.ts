@@ -12,14 +12,19 @@ import { type Page, pageOf } from './shell.ts';
 /** A part of a page, in which everything is escaped. */
 export type Html = ReturnType<typeof html>;
 
-/** @param asked what stands in the field of the search */
+interface Shown extends Pick<Page, 'status' | 'headers'> {
+  /** What stands in the field of the search. */
+  asked?: string;
+  has_times?: boolean;
+}
+
 export function answer(
   title: string,
   content: Html,
-  { asked = '', ...rest }: { asked?: string } & Pick<Page, 'status' | 'headers'> = {},
+  { asked = '', has_times = false, ...rest }: Shown = {},
 ): Promise<Response> {
   const main = html`<h1>${title}</h1>
-${content}`;
+${has_times ? html`<p class="muted">Times are in UTC.</p>\n` : ''}${content}`;
   return pageOf({ title: `${title} - Kassa`, q: asked, main, ...rest });
 }
 
@@ -51,9 +56,17 @@ export const linkTo = (kind: 'orders' | 'users' | 'items', id: string): Html =>
 /** @param at in microseconds since 1970; 0 or null if it is unknown */
 export function time(at: number | null): Html {
   if (!at) return html`<span class="muted">unknown</span>`;
-  const text = timeOf(at);
-  return html`<time datetime="${text}">${text}</time>`;
+  return html`<time datetime="${timeOf(at)}">${shortTime(at)}</time>`;
 }
+
+/** To the millisecond, in UTC; the page says so. */
+export const shortTime = (at: number): string => timeOf(at).replace('T', ' ').slice(0, -4);
+
+/** With separators of thousands. */
+export const number = (n: number): string => NUMBERS.format(n);
+const NUMBERS = new Intl.NumberFormat('en');
+/** What changes an amount has a sign. */
+export const change = (n: number): string => (n > 0 ? `+${number(n)}` : number(n));
 
 /** What is known of a row: names and values. */
 export const facts = (named: readonly (readonly [name: string, value: unknown])[]): Html =>

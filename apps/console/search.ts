@@ -28,24 +28,35 @@ export function searchRoutes(store: Store): Hono<Env> {
 
 async function search(c: Context<Env>, store: Store): Promise<Response> {
   const asked = (c.req.query('q') ?? '').trim();
-  if (asked === '') return answer('Search', html`<p>Enter the id of what you look for.</p>`);
-  const id = idIn('the id', asked);
-  const { findOrder, findUser, findItem } = store.read;
-  const [order, user, item] = await Promise.all([findOrder(id), findUser(id), findItem(id)]);
-  const found = [
-    ...(order ? [{ kind: 'orders', text: 'The order' } as const] : []),
-    ...(user ? [{ kind: 'users', text: 'The user' } as const] : []),
-    ...(item ? [{ kind: 'items', text: 'The item' } as const] : []),
-  ];
+  if (asked === '')
+    return answer('Search', html`<p>Enter the id of an order, a user or an item.</p>`);
+  const given = idIn('the id', asked);
+  const small = given.toLowerCase();
+  const same = await find(store, given);
+  // Generated ids are in lower case, and may have been copied otherwise.
+  const [id, found] =
+    same.length > 0 || small === given ? [given, same] : [small, await find(store, small)];
   const [only, ...others] = found;
   if (!only) {
-    const none = html`<p>There is no order, user or item <code>${id}</code>.</p>`;
+    const none = html`<p>No order, user or item has the id “<code>${given}</code>”.</p>`;
     return answer('Nothing found', none, { asked, status: 404 });
   }
   if (others.length === 0) return c.redirect(`/console/${only.kind}/${id}`);
   const several = html`<ul>
 ${found.map(({ kind, text }) => html`<li>${text} ${linkTo(kind, id)}</li>\n`)}</ul>`;
-  return answer(`Several have the id ${id}`, several, { asked });
+  return answer(`More than one thing has the id “${id}”`, several, { asked });
+}
+
+async function find({ read }: Store, id: string) {
+  const [order, user, item] = await Promise.all([
+    ...[read.findOrder(id), read.findUser(id)],
+    read.findItem(id),
+  ]);
+  return [
+    ...(order ? [{ kind: 'orders', text: 'The order' } as const] : []),
+    ...(user ? [{ kind: 'users', text: 'The user' } as const] : []),
+    ...(item ? [{ kind: 'items', text: 'The item' } as const] : []),
+  ];
 }
 
 /** @throws Failure invalid_parameter */

@@ -5,7 +5,7 @@ import type { ByTime, Page, Wanted } from '../../db/reads/page.ts';
 import type { Movement } from '../../db/reads/statements.ts';
 import type { Env } from '../http/exchange.ts';
 import { cursorOf, NEWEST_FIRST, positionIn } from '../http/lists.ts';
-import { type Html, linkTo, nextPage, table, time } from './search-page.ts';
+import { change, type Html, linkTo, nextPage, number, table, time } from './search-page.ts';
 import { stepChart } from './step-chart.ts';
 
 const LIMIT = 100;
@@ -42,12 +42,13 @@ export function statementOf(statement: Statement, what: string, now: number): Ht
     return html`<p>Nothing has changed the ${what} ${is_first ? 'yet' : 'before'}.</p>`;
   const balances = rows.flatMap(({ at, balance }) => (balance === null ? [] : [{ at, balance }]));
   const cells = ({ at, amount, reason, order_id, balance }: Movement) => [
-    ...[time(at), amount > 0 ? `+${amount}` : amount, reason],
+    ...[time(at), change(amount)],
+    balance === null ? html`<span class="muted">beyond the largest amount</span>` : number(balance),
+    reason,
     order_id === null ? '' : linkTo('orders', order_id),
-    balance ?? html`<span class="muted">beyond the largest amount</span>`,
   ];
   const caption = `Changes of the ${what}, the newest first`;
-  const columns = ['Time', 'Amount', 'Reason', 'Order', 'Balance after it'];
+  const columns = ['Time', 'Amount', 'Balance after it', 'Reason', 'Order'];
   const is_other = is_first && rows[0]?.balance !== now;
   return html`${verdict(statement)}
 ${is_other ? html`<p class="muted">The ${what} changed while this page was read.</p>` : ''}
@@ -65,11 +66,11 @@ function verdict({ rows, earlier }: Statement): Html {
   });
   if (wrong) {
     return html`<p class="bad">This page does not add up: the balance before the entry of
-${time(wrong.at)}, plus its amount ${wrong.amount}, is not ${wrong.balance}.</p>`;
+${time(wrong.at)}, plus its amount ${number(wrong.amount)}, is not ${number(wrong.balance ?? 0)}.</p>`;
   }
   const skipped = rows.filter(({ balance }) => balance === null).length;
   const start = earlier ? '' : ', and the first of all began at 0';
   const but = skipped === 0 ? '' : `, but ${skipped} of them are beyond the largest amount`;
   return html`<p class="good">This page adds up: each balance plus the next amount is the next
-balance${start}. Entries: ${rows.length}${but}.</p>`;
+balance${start}. Entries: ${number(rows.length)}${but}.</p>`;
 }

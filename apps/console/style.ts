@@ -126,6 +126,6 @@ i b{display:block;height:100%;background:var(--c1);border-radius:2px}
 .tile{padding:.8rem 1.1rem .9rem;display:grid;grid-template-columns:1fr auto;align-items:center}
 .tile .verdict{grid-area:1/2}.tile>:nth-child(n+2):not(.verdict){grid-column:1/-1}.big{margin:0}.words{min-height:0;max-width:none}.panel{padding:.9rem 1.1rem 1rem}
 th,td{padding-right:.7rem}#items td:last-child,#refused td:last-child{min-width:5.2rem}}
-@media (max-width:48rem){.card table{min-width:46rem}}
+@media (max-width:48rem){.card{padding-inline:.9rem}.card tbody th{white-space:normal;min-width:5.6em}.card th,.card td{padding-right:.6rem}.card code{overflow-wrap:anywhere}}
 @media (forced-colors:active){i b{background:Highlight}.tile,.panel{border:1px solid}}
 `;

@@ -14,6 +14,7 @@ import {
   linkTo,
   metadataTable,
   nextPage,
+  number,
   table,
   time,
 } from './search-page.ts';
@@ -33,7 +34,7 @@ export async function userPage(c: Context<Env>, store: Store, id: string): Promi
   ]);
   if (!user) throw new Failure('user_not_found', `no user ${id}`);
   const content = html`<section class="card" aria-label="Now">
-${facts([['Credit', user.credit]])}
+${facts([['Credit', number(user.credit)]])}
 ${metadataTable(metadataIn(user))}
 </section>
 <section class="card">
@@ -42,16 +43,16 @@ ${statementOf(statement, 'credit', user.credit)}
 </section>
 <section class="card">
 <h2>Orders</h2>
-${orders.rows.length === 0 ? html`<p>There are none here.</p>` : ordersTable(orders.rows)}
+${orders.rows.length === 0 ? html`<p>There are no orders here.</p>` : ordersTable(orders.rows)}
 ${nextPage('orders_after', orders.next && cursorOf(name, orders.next), 'Earlier orders')}
 </section>`;
-  return answer(`User ${id}`, content);
+  return answer(`User ${id}`, content, { has_times: true });
 }
 
 function ordersTable(orders: readonly ShownOrder[]): Html {
   const cells = (order: ShownOrder) => [
     ...[linkTo('orders', order.id), time(order.created_at), stateOf(order, order.now_us)],
-    ...[order.lines.length, order.total_cost, order.refunded ?? 0],
+    ...[...[order.lines.length, order.total_cost, order.refunded ?? 0].map(number)],
   ];
   const columns = ['Order', 'Created', 'State', 'Lines', 'Total', 'Refunded'];
   return table('Orders, the newest first', columns, orders.map(cells));

@@ -329,6 +329,8 @@ test('page and files are small, may load nothing from elsewhere, and are revalid
     expect(response.headers.get('cache-control')).toBe('no-cache');
   }
   expect(bytes).toBeLessThan(BYTES_MAX);
+  const redirected = await fetch(`${server.origin}/console/`);
+  expect([redirected.status, new URL(redirected.url).pathname]).toEqual([200, '/console']);
   const page = await (await fetch(`${server.origin}/console`)).text();
   expect(/(?:src|href|action)="(?!\/console|#)|<script>|<style|\son\w+=/.test(page)).toBe(false);
 });
