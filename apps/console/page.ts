@@ -54,8 +54,8 @@ const CHARTS = html`<section aria-labelledby="minutes">
 ${chart('sold', 'Purchases and refusals', 'Per second, by outcome.')}${chart(
   'took',
   'Where the time goes',
-  'Of writes, from arrival to answer: the band is p50 to p99. Lines are p99 of the parts.',
-)}${chart('waits', 'Queue', 'Commands that wait for a transaction.')}</div>
+  'Writes, from arrival to answer. The band is p50 to p99; the lines are p99 of the parts.',
+)}${chart('waits', 'Queue', 'Commands waiting for a transaction.')}</div>
 </section>
 `;
 
@@ -89,7 +89,7 @@ const TABLES = html`<section aria-labelledby="goods">
 ${table('items', 'Hottest items', ['Item', 'Sold', 'Available', 'Sold out in'], 'No sales at the moment.', 'At the rate of the last 5 s. A full bar is ten minutes or more. What was sold in the last ten minutes and is sold out stays below.')}${table('refused', 'Refusals', ['Code', 'Rate', 'Share'], 'No refusals.')}${list('holds', 'Holds')}</div>
 </section>
 <section aria-labelledby="machine">
-<h2 id="machine">The machine</h2>
+<h2 id="machine">System</h2>
 <div class="panels">
 ${table('retried', 'Retries and commits in doubt', ['SQLSTATE', 'Rate'], 'No retries, and no commits in doubt.')}${list('log', 'Transactions and log')}${list('webhooks', 'Webhooks')}${table('processes', 'Processes', ['Service', 'Version', 'State'], 'No process is known.')}${table('audit', 'Violated invariants', ['Invariant, with examples', 'Violated in'], 'None is known.')}</div>
 </section>

@@ -54,7 +54,7 @@ const charts = {
     ...codes.map((code, i) => line(code, i + 2, refusedAs(code), { cells: (s) => perS(refusedAs(code)(s)) })),
   ] },
   took: { unit: time, head: ['p50', 'p99'], band: true, lines: () => [
-    line('whole', 1, (s) => s.latency_ms?.p99 ?? null, { cells: (s) => pair(s.latency_ms) }),
+    line('total', 1, (s) => s.latency_ms?.p99 ?? null, { cells: (s) => pair(s.latency_ms) }),
     line('', 1, (s) => s.latency_ms?.p50 ?? null),
     ofPart('queue', 'in the queue', 2), ofPart('lock', 'to lock', 3), ofPart('commit', 'to commit', 4),
   ] },

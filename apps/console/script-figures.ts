@@ -4,8 +4,8 @@ export const FIGURES = String.raw`
 const SLOW_MS = 1000, WAITED_S = 3600, LAG_S = 60, SOON_S = 60, LINGER_MS = 5000;
 const READ = { log: 'The log has', items: 'Items have', holds: 'Holds have', webhooks: 'Webhooks have', processes: 'The list of processes has' };
 const STATES = {
-  40001: 'Conflicts with other transactions', '40P01': 'Deadlocks', '55P03': 'Rows that others hold',
-  '57014': 'Statements that took too long', '57P01': 'The store shut a connection', '08006': 'Connections broke',
+  40001: 'Conflicts with other transactions', '40P01': 'Deadlocks', '55P03': 'Rows locked by others',
+  '57014': 'Statements that took too long', '57P01': 'The store closed a connection', '08006': 'Lost connections',
 };
 
 function concernsOf({ trouble, audit, processes, requests, latency_ms, queue, purchases, in_doubt, webhooks, window_s }) {
@@ -106,7 +106,7 @@ function queueOf({ queue, batch }, without) {
   }
   return [[short(queue.length), queue.length === 1 ? 'command' : 'commands'],
     told('behind', 'behind', without(['ok', queue.length > 0 ? 'moving' : 'empty'])),
-    (queue.length > 0 ? 'The oldest has waited ' + time(queue.oldest_ms) : 'None waits') + '; ' + short(queue.set_aside) + ' set aside' +
+    (queue.length > 0 ? 'The oldest has waited ' + time(queue.oldest_ms) : 'None waiting') + '; ' + short(queue.set_aside) + ' set aside' +
       (batch ? '; ' + tenth.format(batch.mean) + ' commands per transaction' : '')];
 }
 function verdictOf({ state, age_s, took_s, rows, violated, why, failed }) {

@@ -56,7 +56,8 @@ export const linkTo = (kind: 'orders' | 'users' | 'items', id: string): Html =>
 /** @param at in microseconds since 1970; 0 or null if it is unknown */
 export function time(at: number | null): Html {
   if (!at) return html`<span class="muted">unknown</span>`;
-  return html`<time datetime="${timeOf(at)}">${shortTime(at)}</time>`;
+  const [date, clock] = shortTime(at).split(' ');
+  return html`<time datetime="${timeOf(at)}"><span>${date}</span> <span>${clock}</span></time>`;
 }
 
 /** To the millisecond, in UTC; the page says so. */

@@ -44,11 +44,11 @@ export function statementOf(statement: Statement, what: string, now: number): Ht
   const cells = ({ at, amount, reason, order_id, balance }: Movement) => [
     ...[time(at), change(amount)],
     balance === null ? html`<span class="muted">beyond the largest amount</span>` : number(balance),
-    reason,
     order_id === null ? '' : linkTo('orders', order_id),
+    reason,
   ];
   const caption = `Changes of the ${what}, the newest first`;
-  const columns = ['Time', 'Amount', 'Balance after it', 'Reason', 'Order'];
+  const columns = ['Time', 'Amount', 'Balance', 'Order', 'Reason'];
   const is_other = is_first && rows[0]?.balance !== now;
   return html`${verdict(statement)}
 ${is_other ? html`<p class="muted">The ${what} changed while this page was read.</p>` : ''}

@@ -102,6 +102,7 @@ td .icon{margin-right:.4em}
 h1{font-size:1.35rem;font-weight:600;padding-top:1.2rem;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.3rem 1.75rem;margin:0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+time span{white-space:nowrap}figure+table{margin-top:1rem}
 caption{text-align:left;color:var(--soft);padding-bottom:.5rem}
 code{font:.93em/1.5 ui-monospace,monospace}
 .card svg:not(.icon){width:100%;height:auto;max-height:16rem}.card tbody th{white-space:nowrap}
@@ -126,6 +127,6 @@ i b{display:block;height:100%;background:var(--c1);border-radius:2px}
 .tile{padding:.8rem 1.1rem .9rem;display:grid;grid-template-columns:1fr auto;align-items:center}
 .tile .verdict{grid-area:1/2}.tile>:nth-child(n+2):not(.verdict){grid-column:1/-1}.big{margin:0}.words{min-height:0;max-width:none}.panel{padding:.9rem 1.1rem 1rem}
 th,td{padding-right:.7rem}#items td:last-child,#refused td:last-child{min-width:5.2rem}}
-@media (max-width:48rem){.card{padding-inline:.9rem}.card tbody th{white-space:normal;min-width:5.6em}.card th,.card td{padding-right:.6rem}.card code{overflow-wrap:anywhere}}
+@media (max-width:48rem){.card{padding-inline:.9rem}.card tbody th{white-space:normal}.card :is(td,th) a{display:inline-block;min-width:6.8em}.card td{overflow-wrap:break-word}.card th,.card td{padding-right:.6rem}.card code{overflow-wrap:anywhere}}
 @media (forced-colors:active){i b{background:Highlight}.tile,.panel{border:1px solid}}
 `;

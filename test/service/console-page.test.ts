@@ -207,6 +207,7 @@ test.skipIf(!opened)(
         failed: { age_s: 20, why: 'the store is away' },
       },
       requests: { rate: 5, failed: 0.4 },
+      items: [{ item_id: 'cable', sold_per_s: 0.1, available: 1e9, sold_out_in_s: 1e10 }],
     };
     const { page } = await visit(server.origin, { viewport: DESKTOP });
     await holds(page, `document.querySelector('#attention').innerText !== ''`);
@@ -218,6 +219,7 @@ test.skipIf(!opened)(
     );
     const items = await textOf(page, '#items');
     expect(items).toMatch(/concert-2027-vip\s+–\s+0\s+sold out\s+last sold at \d\d:\d\d:\d\d/);
+    expect(items).toMatch(/cable\s+0\.1 \/s\s+1B\s+more than a week/);
     expect(items).toMatch(/cap\s+–\s+2\s+almost sold out/);
   },
 );
