@@ -141,11 +141,15 @@ test.skipIf(!opened)(
       /^No connection for \d+ s\. What you see is from \d\d:\d\d:\d\d, and will be updated by itself\.$/,
     );
     expect(await textOf(page, '#link')).toBe('reconnecting');
+    const [figure, soft] = await page.evaluate<string[]>(`['#purchases b', '.words']
+      .map((one) => getComputedStyle(document.querySelector(one)).color)`);
+    expect(figure).toBe(`${soft}`);
     expect(await page.title()).toBe('(no connection) Kassa console');
     const back = serve(port);
     back.shown.change = { queue: { length: 7, set_aside: 0, oldest_ms: 1 } };
     await holds(page, `document.querySelector('#queue b').innerText === '7'`);
     expect([await textOf(page, '#link'), await page.isVisible('#silent')]).toEqual(['live', false]);
+    expect(await page.getAttribute('main', 'data-old')).toBeNull();
   },
 );
 

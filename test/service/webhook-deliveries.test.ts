@@ -257,6 +257,20 @@ test('while the receiver is away the lag never falls, whatever is tried', async 
   await until(async () => (await lag()) === 0, 'its end');
 });
 
+test('a store that is silent does not hold up a scrape', async () => {
+  const summary = () => new Promise<never>(() => {});
+  const { events, webhooks } = kassa.store;
+  const store = { events, webhooks: { ...webhooks, leases: { ...webhooks.leases, summary } } };
+  const worker = startWorker(
+    store,
+    networksIn(LOOPBACK),
+    () => {},
+    () => {},
+  );
+  open.closing({ close: () => worker.stop() });
+  expect(await Promise.race([worker.state(), Bun.sleep(3000).then(() => 'late')])).toBeUndefined();
+});
+
 test('events that a receiver never takes keep back their own orders only', async () => {
   const { receiver, get } = await openEndpoint({ types: ['order.paid'] });
   const ill = new Set<string>();
