@@ -21,8 +21,8 @@ export type Line = Omit<typeof order_lines.$inferSelect, 'order_id'>;
 /** An order is read, locked and written together with its lines. */
 export type Order = Omit<typeof orders.$inferSelect, 'changed_at'> & { lines: readonly Line[] };
 /** `at` is the time of the decision, unless the movement records an earlier change. */
-export type CreditMovement = Omit<typeof credit_movements.$inferSelect, Stamped> & { at?: Time };
-export type StockMovement = Omit<typeof stock_movements.$inferSelect, Stamped> & { at?: Time };
+export type CreditMovement = Omit<typeof credit_movements.$inferSelect, Stamped> & Recorded;
+export type StockMovement = Omit<typeof stock_movements.$inferSelect, Stamped> & Recorded;
 /** Something that has happened to an order. The engine adds the time, unless it is given. */
 export type OrderEvent = Pick<typeof order_events.$inferSelect, 'order_id' | 'type'> & {
   data: Record<string, unknown>;
@@ -38,6 +38,8 @@ export interface Event {
   at: number;
   /** Of the call. The engine adds it. */
   request_id?: string;
+  /** Who made the call, where authentication is on. */
+  principal?: string;
   /** Of the call, if it is traced: W3C's header. */
   traceparent?: string;
   [datum: string]: unknown;
@@ -56,8 +58,10 @@ export interface Metadata {
   id: string;
   data: string;
 }
-type Stamped = 'id' | 'created_at' | 'at';
+type Stamped = 'id' | 'created_at' | 'at' | 'principal';
 type Time = number | null;
+/** The engine adds who made the call. */
+type Recorded = { at?: Time; principal?: string };
 
 export interface Command<A = Outcome> {
   keys: Keys;
@@ -65,6 +69,8 @@ export interface Command<A = Outcome> {
    * The id of an order whose user and items the command needs too: the engine prefetches their ids.
    */
   prefetch?: string;
+  /** The name of who asks for it, for its events. Batches take from them in turn. */
+  principal?: string;
   /** The request that asks for it, for its events. */
   request_id?: string;
   /** Of that request, if it is traced. */

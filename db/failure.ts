@@ -26,6 +26,7 @@ export type Code =
   | 'idempotency_key_reused'
   | 'cursor_expired'
   | 'webhook_not_found'
+  | 'key_not_found'
   | 'contention'
   | 'overloaded'
   | 'store_unavailable'

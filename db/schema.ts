@@ -131,6 +131,7 @@ export const credit_movements = pgTable(
     order_id: text(),
     created_at: timestamp({ withTimezone: true }).notNull().default(sql`now()`),
     at: int8(),
+    principal: text(),
   },
   (t) => [
     primaryKey({ name: 'credit_movements_pkey', columns: [t.user_id, t.id] }),
@@ -149,6 +150,7 @@ export const stock_movements = pgTable(
     order_id: text(),
     created_at: timestamp({ withTimezone: true }).notNull().default(sql`now()`),
     at: int8(),
+    principal: text(),
   },
   (t) => [
     primaryKey({ name: 'stock_movements_pkey', columns: [t.item_id, t.id] }),

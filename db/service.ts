@@ -7,4 +7,6 @@ export type Role = Service | 'webhooks' | 'reader';
 export const isService = (role: Role): role is Service =>
   (SERVICES as readonly string[]).includes(role);
 
+export const isReader = (role: Role): boolean => role === 'reader';
+
 export const operationsTable = (service: Service) => `${service}_operations` as const;

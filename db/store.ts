@@ -7,6 +7,7 @@ import { assertPatched } from './connection/driver.ts';
 import { readPool } from './connection/pool.ts';
 import { type Engine, groupCommit } from './engine/group-commit.ts';
 import type { EngineLimits } from './engine/limits.ts';
+import { type Keys, keys } from './keys/keys.ts';
 import type { Log } from './log.ts';
 import { audit, type Finding } from './maintenance/audit.ts';
 import { readiness } from './maintenance/readiness.ts';
@@ -16,7 +17,7 @@ import { type Gauges, type Meter, silentMeter } from './meter.ts';
 import { type EventLog, eventLog } from './reads/events.ts';
 import { type HeldUnits, heldUnits } from './reads/held-units.ts';
 import { type Reads, reads } from './reads/reads.ts';
-import { isService, type Role } from './service.ts';
+import { isReader, isService, type Role } from './service.ts';
 import { type Webhooks, webhooks } from './webhooks/webhooks.ts';
 
 export interface Store {
@@ -25,6 +26,7 @@ export interface Store {
   read: Reads;
   events: EventLog;
   webhooks: Webhooks;
+  keys: Keys;
   /** Units that are held now: reads every item with holds. */
   heldUnits(): Promise<HeldUnits>;
   /** Checks every invariant in one snapshot, on a connection of its own. It may take minutes. */
@@ -72,10 +74,12 @@ export function openStore(options: StoreOptions): Store {
   const sweeping = startSweeping(pool, writing, options.log_kept_h, log);
   return {
     write: (command, operation) => engine.submit(command, operation),
-    assertRoom: (rows) => engine.assertRoom(rows),
+    assertRoom: (rows, principal) => engine.assertRoom(rows, principal),
     read,
     events,
     webhooks: webhooks(pool),
+    // A reader writes nothing, so uses of keys in its process are not noted.
+    keys: { ...keys(pool), ...(services.every(isReader) && { noteUses: async () => {} }) },
     heldUnits: () => heldUnits(pool, systemClock.now() + options.deadline_ms),
     async audit() {
       const connection = await openConnection(options, 'tools');

@@ -9,6 +9,7 @@ const parts: Record<string, () => Promise<unknown>> = {
   console: () => import('../apps/console/main.ts'),
   migrate: () => once(() => import('../apps/cli/migrate.ts')),
   audit: () => once(() => import('../apps/cli/audit.ts')),
+  keys: () => once(() => import('../apps/cli/keys.ts')),
 };
 
 // The part reads its own arguments, so its name is removed from them.

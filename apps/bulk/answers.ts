@@ -14,6 +14,7 @@ import {
   together,
 } from '../../db/together.ts';
 import type { Exchange } from '../http/exchange.ts';
+import { askedBy, owned } from '../http/owned.ts';
 import { problem } from '../http/problem.ts';
 import type { Ready } from './calls.ts';
 
@@ -21,16 +22,17 @@ import type { Ready } from './calls.ts';
  * All calls as one command: it answers each of them, or with the first refusal.
  * @throws Failure limit_exceeded if they name too many rows
  */
-export function allOf(calls: readonly Ready[], { request_id, trace }: Exchange): Command<Answer> {
+export function allOf(calls: readonly Ready[], exchange: Exchange): Command<Answer> {
+  const { request_id } = exchange;
   const command = together(
-    calls.map(({ command }) => command),
+    calls.map(({ command }) => owned(command, exchange)),
     (body, index) => result(calls[index]?.call.status ?? 200, JSON.stringify(body)),
   );
   if (countKeys(command.keys) > ROWS_TOGETHER_MAX) {
     const detail = `the calls name more than ${ROWS_TOGETHER_MAX} rows: send fewer calls`;
     throw new Failure('limit_exceeded', detail);
   }
-  return rendered({ ...command, request_id, trace }, (outcome) => {
+  return rendered({ ...command, ...askedBy(exchange) }, (outcome) => {
     if ('answers' in outcome) return { status: 200, body: resultsOf(outcome.answers) };
     const { index, refusal, detail, facts } = outcome;
     return problem(refusal, `calls[${index}]: ${detail}`, request_id, { index, ...facts });
@@ -40,9 +42,9 @@ export function allOf(calls: readonly Ready[], { request_id, trace }: Exchange):
 /** One call of a bulk in mode `each`. */
 export const oneOf = (
   { call: { status = 200 }, command }: Ready,
-  { request_id, trace }: Exchange,
+  exchange: Exchange,
 ): Command<Answer> =>
-  rendered({ ...command, request_id, trace }, (outcome: Outcome) =>
+  rendered({ ...owned(command, exchange), ...askedBy(exchange) }, (outcome: Outcome) =>
     'body' in outcome
       ? { status, body: JSON.stringify(outcome.body) }
       : problem(outcome.refusal, outcome.detail, undefined, outcome.facts),

@@ -4,8 +4,12 @@ import type { Context } from 'hono';
 import { Hono } from 'hono';
 import type { Answer, Command, Operation } from '../../db/command.ts';
 import type { Store } from '../../db/store.ts';
+import { scopeOf } from '../contract/call.ts';
+import type { Scope } from '../contract/scopes.ts';
 import { bulkCalls as calls } from '../contract/v1/bulk.ts';
-import type { Env } from '../http/exchange.ts';
+import type { Env, Principal } from '../http/exchange.ts';
+import { assertScope } from '../http/guard.ts';
+import { askedBy } from '../http/owned.ts';
 import { on } from '../http/route.ts';
 import { assertRoom, operationFor, partOf, run, send } from '../http/submit.ts';
 import { orderWrites } from '../order/v1/writes.ts';
@@ -23,6 +27,7 @@ export function bulkRoutes(store: Store): Hono<Env> {
     calls.run,
     (c, _, { mode, calls: given }) => {
       const ready = readCalls(given);
+      if (c.env.principal) assertScopes(c.env.principal, ready);
       const operation = operationFor(c, calls.run);
       if (mode === 'each') return submitEach(c, store, ready, operation);
       return run(c, store, allOf(ready, c.env), operation);
@@ -30,6 +35,11 @@ export function bulkRoutes(store: Store): Hono<Env> {
     assertRoom(store),
   );
   return app;
+}
+
+/** @throws RequestError forbidden: then none of the calls is made */
+function assertScopes(principal: Principal, ready: readonly Ready[]): void {
+  for (const { call } of ready) assertScope(principal, scopeOf(call) as Scope);
 }
 
 /**
@@ -43,7 +53,7 @@ async function submitEach(
   operation: Operation | undefined,
 ): Promise<Response> {
   // First: if another request has used the key, none of these calls may take effect.
-  if (operation) await store.write(BEGUN, operation);
+  if (operation) await store.write({ ...BEGUN, ...askedBy(c.env) }, operation);
   const resultOf = resultKeeper();
   let all_replayed = true;
   const submitted = await Promise.allSettled(

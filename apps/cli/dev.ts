@@ -7,6 +7,7 @@ import { readRunningCluster, urlOf } from '../../db/local/cluster.ts';
 import { type Embedded, startEmbedded } from '../../db/local/embedded.ts';
 import { dueMigrations, migrate } from '../../db/maintenance/migrate.ts';
 import type { Store } from '../../db/store.ts';
+import { keyRoutes } from '../auth/routes.ts';
 import { bulkRoutes } from '../bulk/routes.ts';
 import { consoleRoutes } from '../console/console.ts';
 import { eventRoutes } from '../events/routes.ts';
@@ -148,7 +149,7 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
     order: [orderRoutes, bulkRoutes, eventRoutes],
     payment: [paymentRoutes],
     stock: [stockRoutes],
-    webhooks: [webhookRoutes],
+    webhooks: [webhookRoutes, keyRoutes],
     reader: [consoleRoutes],
   });
   const { server, store } = opened;
@@ -159,7 +160,7 @@ async function run(config: Config, embedded: Embedded | undefined, demo: boolean
   const endDeliveries = deliver(opened, config);
   stopOnSignal(async () => {
     console.log('\nstopping …');
-    await stop(config, server, store, ports, endDeliveries());
+    await stop(config, server, store, ports, endDeliveries(), opened.auth);
     await opened.traces.stop();
     await embedded?.stop();
   });
@@ -224,12 +225,17 @@ async function assertFree({ HOST: host, PORT, METRICS_PORT = PORT }: Config): Pr
 }
 
 function banner(config: Config, embedded: Embedded | undefined, demo: boolean) {
-  const { HOST, PORT, METRICS_PORT = PORT, DATABASE_URL } = config;
+  const { AUTH, HOST, PORT, METRICS_PORT = PORT, DATABASE_URL } = config;
   const origin = originOf(HOST, PORT);
   const metrics = originOf(HOST, hasMetricsPort(config) ? METRICS_PORT : PORT);
   const store = DATABASE_URL
     ? describeStore(DATABASE_URL)
     : `embedded PostgreSQL, data in ${embedded?.directory}`;
+  const [keys, shown] =
+    AUTH === 'on'
+      ? ['  keys     bun run keys create --scopes admin\n', '-H "Authorization: Bearer $KEY" ']
+      : ['', ''];
+  const path = demo ? 'orders/create/1' : 'payment/create_user';
   return `
   Kassa    ${origin}/
   API      ${origin}/docs
@@ -237,7 +243,7 @@ function banner(config: Config, embedded: Embedded | undefined, demo: boolean) {
   health   ${origin}/health/ready
   metrics  ${metrics}/metrics
   store    ${store}
-  try      ${`curl -X POST ${origin}/${demo ? 'orders/create/1' : 'payment/create_user'}`}
+${keys}  try      curl ${shown}-X POST ${origin}/${path}
   Ctrl-C stops everything.
 `;
 }

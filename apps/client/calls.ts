@@ -68,6 +68,12 @@ export const CALLS = {
     },
     remove: { method: 'DELETE', path: '/v1/webhooks/{webhook_id}', writes: 'repeatable' },
   },
+  keys: {
+    create: { method: 'POST', path: '/v1/keys', writes: 'repeatable', body: true },
+    get: { method: 'GET', path: '/v1/keys/{key_id}', writes: false },
+    list: { method: 'GET', path: '/v1/keys', writes: false, query: true },
+    revoke: { method: 'DELETE', path: '/v1/keys/{key_id}', writes: 'repeatable' },
+  },
   path_orders: {
     createOrder: { method: 'POST', path: '/orders/create/{user_id}', writes: true },
     findOrder: { method: 'GET', path: '/orders/find/{order_id}', writes: false },

@@ -8,6 +8,7 @@ import type { stockPaths } from '../contract/paths/stock.ts';
 import type { bulkCalls } from '../contract/v1/bulk.ts';
 import type { eventCalls } from '../contract/v1/events.ts';
 import type { itemCalls } from '../contract/v1/items.ts';
+import type { keyCalls } from '../contract/v1/keys.ts';
 import type { orderCalls } from '../contract/v1/orders.ts';
 import type { refundCalls } from '../contract/v1/refunds.ts';
 import type { userCalls } from '../contract/v1/users.ts';
@@ -27,6 +28,7 @@ interface Contract {
   refunds: typeof refundCalls;
   events: typeof eventCalls;
   webhooks: typeof webhookCalls;
+  keys: typeof keyCalls;
   path_orders: typeof orderPaths;
   path_payment: typeof paymentPaths;
   path_stock: typeof stockPaths;
@@ -71,6 +73,11 @@ export interface ClientOptions {
   deadline_ms?: number;
   /** How long one attempt waits for its answer, in ms (15,000). */
   attempt_ms?: number;
+  /**
+   * An API key, or a function that returns a key or a token: it is asked before each attempt, and a
+   * call that is answered 401 is tried once more.
+   */
+  key?: string | (() => string | Promise<string>);
   /** Sent with every call. */
   headers?: Readonly<Record<string, string>>;
   /** Sends the requests, if not the global `fetch`. */
@@ -107,7 +114,8 @@ export function openClient(base_url: string, options: ClientOptions = {}): Clien
         if (key !== undefined) headers.set('idempotency-key', key);
         if (body !== undefined) headers.set('content-type', 'application/json');
         const { method } = call;
-        const init: RequestInit = { method, headers, redirect: 'manual', ...(body && { body }) };
+        const redirect = 'manual' as const;
+        const init = { method, headers, redirect, ...(body && { body }) };
         const reads = call.writes === false;
         return repeat(origin + path + query, init, { key, reads }, own.signal, options);
       };
@@ -155,11 +163,14 @@ const ATTEMPT_MIN_MS = 1000;
 
 async function repeat(
   url: string,
-  init: RequestInit,
+  init: RequestInit & { headers: Headers },
   { key, reads }: { key: string | undefined; reads: boolean },
   signal: AbortSignal | undefined,
-  { deadline_ms = 30_000, attempt_ms = 15_000, fetch = globalThis.fetch }: ClientOptions,
+  options: ClientOptions,
 ): Promise<unknown> {
+  const { deadline_ms = 30_000, attempt_ms = 15_000, fetch = globalThis.fetch } = options;
+  const { key: credentials } = options;
+  let may_renew = typeof credentials === 'function';
   const ends_at = performance.now() + deadline_ms;
   let changed_nothing = true;
   const errorOf = ({ code, detail, status, request_id, facts = {}, cause }: Failed) => {
@@ -174,14 +185,18 @@ async function repeat(
       throw errorOf({ code: 'aborted', detail: messageOf(cause), cause });
     }
     const left_ms = Math.max(ATTEMPT_MIN_MS, Math.min(attempt_ms, ends_at - performance.now()));
+    const shown = typeof credentials === 'function' ? await credentials() : credentials;
+    if (shown !== undefined) init.headers.set('authorization', `Bearer ${shown}`);
     const answer = await attempt((signal) => fetch(url, { ...init, signal }), left_ms, signal);
     if ('body' in answer) return answer.body;
     if (answer.code === 'not_kassa') answer.detail = `${url} answered ${answer.detail}`;
     changed_nothing &&= isCertain(answer);
     const { retry_after_ms = 0 } = answer;
     const wait_ms = retry_after_ms + pause_ms * (0.5 + Math.random() / 2);
+    const renews = may_renew && answer.status === 401;
+    may_renew &&= !renews;
     const is_late = performance.now() + wait_ms >= ends_at && !signal?.aborted;
-    if (is_late || !isWorthRepeating(answer)) throw errorOf(answer);
+    if (is_late || !(renews || isWorthRepeating(answer))) throw errorOf(answer);
     await pause(wait_ms, signal);
   }
 }

@@ -6,6 +6,7 @@ import type { Env } from '../http/exchange.ts';
 import type { Metrics } from '../http/metrics.ts';
 import { frameRoutes } from './frames.ts';
 import { Gatherer } from './gather.ts';
+import { login } from './login.ts';
 import { pageRoutes } from './routes.ts';
 import { searchRoutes } from './search.ts';
 import { sourcesOf } from './targets.ts';
@@ -16,6 +17,7 @@ export function consoleRoutes(store: Store, options: Options): Hono<Env> {
   const own = { name: 'local', scrape: () => metrics.text(store.gauges) };
   const sources = console_targets === '' ? async () => [own] : sourcesOf(console_targets);
   const app = new Hono<Env>();
+  app.use('/console/*', login);
   app.route('/', pageRoutes());
   app.route('/', searchRoutes(store));
   app.route('/', frameRoutes(new Gatherer(store, sources, log)));

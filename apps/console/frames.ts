@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Env } from '../http/exchange.ts';
+import { stillHolds } from '../http/guard.ts';
 import type { Frame } from './frame.ts';
 import type { Gatherer } from './gather.ts';
 
@@ -18,7 +19,11 @@ export function frameRoutes(gatherer: Pick<Gatherer, 'watch'>): Hono<Env> {
     watchers++;
     const encoder = new TextEncoder();
     let unwatch = () => {};
+    const holds = stillHolds(c);
+    let gone = false;
     const leave = () => {
+      if (gone) return;
+      gone = true;
       unwatch();
       watchers--;
     };
@@ -27,6 +32,12 @@ export function frameRoutes(gatherer: Pick<Gatherer, 'watch'>): Hono<Env> {
         start(controller) {
           controller.enqueue(encoder.encode(`retry: ${RETRY_MS}\n\n`));
           unwatch = gatherer.watch((frame: Frame) => {
+            void holds().then((may) => {
+              if (may || gone) return;
+              leave();
+              controller.close();
+            });
+            if (gone) return;
             // Who does not read gets the frame that is new when it reads again.
             if ((controller.desiredSize ?? 0) <= 0) return;
             controller.enqueue(encoder.encode(`data: ${JSON.stringify(frame)}\n\n`));

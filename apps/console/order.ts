@@ -110,11 +110,11 @@ const details = (data: Record<string, unknown>): Html[] =>
 function transactionOf(found: FoundTransaction | undefined): Html {
   if (!found) return html`<span class="muted">no longer in the log</span>`;
   const { stream, position, events, own } = found;
-  const { request_id, traceparent } = own[0]?.event ?? {};
+  const { request_id, principal, traceparent } = own[0]?.event ?? {};
   const count = events === 1 ? '1 event' : `${events} events`;
   return html`<div>stream <code>${stream}</code>, position <code>${position}</code>, ${count}</div>
 ${own.map(({ id, event }) => html`<div>event <code>${id}</code> ${event.type}</div>\n`)}
-${request_id === undefined ? '' : html`<div>request <code>${request_id}</code></div>`}
+${request_id === undefined ? '' : html`<div>request <code>${request_id}</code></div>`}${principal === undefined ? '' : html`<div>by <code>${principal}</code></div>`}
 ${traceparent === undefined ? '' : html`<div>traceparent <code>${traceparent}</code></div>`}`;
 }
 

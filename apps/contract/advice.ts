@@ -31,6 +31,15 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
     'Fields are missing, wrong or unknown, or an object has more than 100.',
     `${FIX} \`errors\` names up to 20 of them.`,
   ],
+  unauthenticated: [
+    'Credentials are missing, invalid or expired.',
+    'Send `Authorization: Bearer` with a valid key or token.',
+  ],
+  forbidden: [
+    'The credentials are valid, but do not allow this call.',
+    'Use credentials with the scope that `detail` names.',
+  ],
+  rate_limited: ['The caller makes more calls than its credentials allow.', LATER],
   batch_init_disabled: ['batch_init is switched off here.', 'Set BATCH_INIT=on, for tests only.'],
   cross_site_request: [
     'A web page of another site sent the call.',
@@ -41,6 +50,7 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
   user_not_found: ['There is no such user.', CHECK_ID],
   refund_not_found: ['The order has no such refund.', CHECK_ID],
   webhook_not_found: ['There is no such webhook endpoint.', CHECK_ID],
+  key_not_found: ['There is no such key.', CHECK_ID],
   route_not_found: ['There is no such path.', 'Check the path.'],
   method_not_allowed: [
     'The path does not take this method.',
@@ -104,7 +114,10 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
   ],
   method_not_implemented: ['Kassa does not know this HTTP method.', FIX],
   store_unavailable: ['The database cannot be reached or takes no writes.', LATER],
-  not_ready: ['The service is starting, stopping or waiting for a migration.', LATER],
+  not_ready: [
+    'The service is starting, stopping, waiting for a migration, or cannot read the keys of the issuer.',
+    LATER,
+  ],
   outcome_unknown: [
     'The call may have taken effect: the answer of the database was lost.',
     'Send it again with the same Idempotency-Key.',

@@ -4,6 +4,7 @@
 import type { z } from 'zod';
 import type { Refusal } from '../../db/failure.ts';
 import type { RequestCode } from './problems.ts';
+import type { Scope } from './scopes.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -53,12 +54,20 @@ export interface Call {
   /** Its success has an ETag, so a client that has it already gets 304. */
   tagged?: true;
   /** Rules that can refuse this call, and other codes that only this call has. */
-  refusals: readonly (Refusal | RequestCode | 'cursor_expired' | 'webhook_not_found')[];
+  refusals: readonly (
+    | Refusal
+    | RequestCode
+    | 'cursor_expired'
+    | 'webhook_not_found'
+    | 'key_not_found'
+  )[];
   /**
    * True: it takes an idempotency key, and its answer is recorded. `repeatable`: it changes
    * something, but takes no key, since doing it twice does no harm.
    */
   writes: boolean | 'repeatable';
+  /** If the call needs another scope than those of its resource: see scopes.ts. */
+  scope?: Scope;
 }
 
 export interface Example {
@@ -74,6 +83,7 @@ type Tag =
   | 'bulk'
   | 'events'
   | 'webhooks'
+  | 'keys'
   | 'path_orders'
   | 'path_payment'
   | 'path_stock'
@@ -102,4 +112,30 @@ export function callsOf<const All extends Readonly<Record<string, Described>>>(
     return [name, { ...call, name, tag }];
   });
   return Object.fromEntries(named);
+}
+
+type Resource = 'orders' | 'wallets' | 'stock' | 'events';
+
+const RESOURCES: Readonly<Record<Exclude<Tag, 'bulk' | 'keys' | 'health'>, Resource>> = {
+  orders: 'orders',
+  refunds: 'orders',
+  path_orders: 'orders',
+  users: 'wallets',
+  path_payment: 'wallets',
+  items: 'stock',
+  path_stock: 'stock',
+  events: 'events',
+  webhooks: 'events',
+};
+
+/**
+ * The scope that a call needs: of its resource, to read or to write; or its own.
+ * @returns `each` for a bulk, whose calls need theirs; undefined for a call that everybody may make
+ */
+export function scopeOf({ tag, writes, scope }: Call): Scope | 'each' | undefined {
+  if (scope) return scope;
+  if (tag === 'health') return undefined;
+  if (tag === 'bulk') return 'each';
+  if (tag === 'keys') return 'admin';
+  return `${RESOURCES[tag]}:${writes ? 'write' : 'read'}`;
 }

@@ -7,6 +7,7 @@ import { stockPaths } from './paths/stock.ts';
 import { bulkCalls } from './v1/bulk.ts';
 import { eventCalls } from './v1/events.ts';
 import { itemCalls } from './v1/items.ts';
+import { keyCalls } from './v1/keys.ts';
 import { orderCalls } from './v1/orders.ts';
 import { refundCalls } from './v1/refunds.ts';
 import { userCalls } from './v1/users.ts';
@@ -20,6 +21,7 @@ export const CALLS: readonly Call[] = [
   bulkCalls,
   eventCalls,
   webhookCalls,
+  keyCalls,
   orderPaths,
   paymentPaths,
   stockPaths,

@@ -1,7 +1,7 @@
 /** The contract as an OpenAPI 3.1 document. */
 import type { z } from 'zod';
 import { adviceOn } from './advice.ts';
-import type { Call, Method } from './call.ts';
+import { type Call, type Method, scopeOf } from './call.ts';
 import { CALLS } from './calls.ts';
 import { HEADERS, type Json, PARAMETERS, Problem, schemaOf } from './components.ts';
 import { PROBLEM_TYPE, PROBLEMS, type ProblemCode, RETRY_LATER } from './problems.ts';
@@ -14,6 +14,7 @@ export const TAGS = {
   bulk: 'Bulk: many writes in one call',
   events: 'Events: what has happened, in order',
   webhooks: 'Webhooks: events sent to your URLs',
+  keys: 'Keys: who may call',
   path_orders: 'Path calls: orders and checkout',
   path_payment: 'Path calls: users, their credit, and payments',
   path_stock: 'Path calls: items, their price and stock',
@@ -29,11 +30,13 @@ const SHARED = {
   UnsupportedType: ['unsupported_type'],
   BadBody: ['malformed_request', 'invalid_parameter', 'malformed_body', 'invalid_body'],
   HostNotAllowed: ['host_not_allowed'],
-  Busy: ['overloaded', 'contention'],
+  Unauthenticated: ['unauthenticated'],
+  Forbidden: ['forbidden'],
+  Busy: ['overloaded', 'contention', 'rate_limited'],
   HeadTooLarge: ['head_too_large'],
   Internal: ['internal'],
   Unavailable: ['store_unavailable', 'not_ready'],
-  CrossSite: ['cross_site_request'],
+  CrossSite: ['cross_site_request', 'forbidden'],
   KeyReused: ['idempotency_key_reused'],
   UnavailableOrUnknown: ['store_unavailable', 'not_ready', 'outcome_unknown'],
 } as const satisfies Record<string, readonly ProblemCode[]>;
@@ -44,6 +47,8 @@ const OF_READS: readonly Shared[] = [
   'RequestTimeout',
   'BodyTooLarge',
   'UnsupportedBody',
+  'Unauthenticated',
+  'Forbidden',
   'HostNotAllowed',
   'Busy',
   'HeadTooLarge',
@@ -51,13 +56,16 @@ const OF_READS: readonly Shared[] = [
   'Unavailable',
 ];
 const OF_WRITES: readonly Shared[] = [
-  ...OF_READS.filter((name) => name !== 'Unavailable'),
+  ...OF_READS.filter((name) => name !== 'Unavailable' && name !== 'Forbidden'),
   'CrossSite',
   'KeyReused',
   'UnavailableOrUnknown',
 ];
 
-const OF_REPEATABLE: readonly Shared[] = [...OF_READS, 'CrossSite'];
+const OF_REPEATABLE: readonly Shared[] = [
+  ...OF_READS.filter((name) => name !== 'Forbidden'),
+  'CrossSite',
+];
 
 /** Every code that a call can be answered. */
 export const codesOf = (call: Call): ProblemCode[] => [
@@ -65,10 +73,16 @@ export const codesOf = (call: Call): ProblemCode[] => [
   ...sharedOf(call).flatMap((name) => SHARED[name]),
 ];
 
-const sharedOf = ({ writes, body }: Call): readonly Shared[] =>
-  (writes === true ? OF_WRITES : writes ? OF_REPEATABLE : OF_READS).map(
-    (name) => (body && WITH_BODY[name]) ?? name,
-  );
+function sharedOf(call: Call): readonly Shared[] {
+  const { writes, body } = call;
+  const open = scopeOf(call) === undefined;
+  return (writes === true ? OF_WRITES : writes ? OF_REPEATABLE : OF_READS)
+    .filter((name) => !open || !OF_GUARD.includes(name))
+    .map((name) => (body && WITH_BODY[name]) ?? name);
+}
+
+/** Where authentication is on. */
+const OF_GUARD: readonly Shared[] = ['Unauthenticated', 'Forbidden'];
 
 /** What takes the place of an answer if the call has a body. */
 const WITH_BODY: Partial<Record<Shared, Shared>> = {
@@ -94,7 +108,8 @@ export function openApi(version: string): Json {
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: '/' }],
-    security: [],
+    // Where authentication is on; the calls of `health` need none.
+    security: [{ bearer: [] }, {}],
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths,
     components: {
@@ -102,6 +117,13 @@ export function openApi(version: string): Json {
       responses: RESPONSES,
       parameters: PARAMETERS,
       headers: HEADERS,
+      securitySchemes: {
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'An API key or a token, where authentication is on.',
+        },
+      },
     },
   };
 }
@@ -114,6 +136,7 @@ function operation(call: Call, method: Method): Json {
   const { name, tag, summary, description, params, body, query, status = 200, answer } = call;
   const { tagged = false } = call;
   const takes_key = call.writes === true;
+  const scope = scopeOf(call);
   const first = method === call.methods[0];
   const parameters = [
     ...Object.entries(params).map(([param, type]) => parameter(param, 'path', type)),
@@ -127,6 +150,7 @@ function operation(call: Call, method: Method): Json {
     operationId: `${tag}.${name}${first ? '' : `By${method[0]}${method.slice(1).toLowerCase()}`}`,
     tags: [tag],
     summary,
+    security: scope ? [{ bearer: scope === 'each' ? [] : [scope] }, {}] : [],
     ...(description && { description }),
     ...(parameters.length > 0 && { parameters }),
     ...(body && {

@@ -16,7 +16,10 @@ export type RequestCode =
   | 'unsupported_body'
   | 'malformed_body'
   | 'invalid_body'
-  | 'unsupported_type';
+  | 'unsupported_type'
+  | 'unauthenticated'
+  | 'forbidden'
+  | 'rate_limited';
 
 export type ProblemCode = Code | RequestCode;
 
@@ -25,6 +28,8 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   invalid_parameter: { status: 400, title: 'A parameter is malformed or out of range' },
   malformed_body: { status: 400, title: 'The body is not JSON, or has a duplicate key' },
   invalid_body: { status: 400, title: 'The body does not fit the call' },
+  unauthenticated: { status: 401, title: 'The call has no valid credentials' },
+  forbidden: { status: 403, title: 'The credentials do not allow this call' },
   batch_init_disabled: { status: 403, title: 'batch_init is switched off here' },
   cross_site_request: { status: 403, title: 'The call came from a page of another site' },
   order_not_found: { status: 404, title: 'There is no such order' },
@@ -32,6 +37,7 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   user_not_found: { status: 404, title: 'There is no such user' },
   refund_not_found: { status: 404, title: 'The order has no such refund' },
   webhook_not_found: { status: 404, title: 'There is no such webhook endpoint' },
+  key_not_found: { status: 404, title: 'There is no such key' },
   route_not_found: { status: 404, title: 'There is no such path' },
   method_not_allowed: { status: 405, title: 'This path takes other methods' },
   out_of_stock: { status: 409, title: 'There is not enough stock' },
@@ -54,6 +60,7 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   unsupported_type: { status: 415, title: 'This call takes a body of another type' },
   host_not_allowed: { status: 421, title: 'This service does not answer for that host' },
   idempotency_key_reused: { status: 422, title: 'The idempotency key was used for another call' },
+  rate_limited: { status: 429, title: 'The caller has used up a limit of its own' },
   contention: { status: 429, title: 'Conflicts with other calls lasted too long' },
   overloaded: { status: 429, title: 'The service has too much to do' },
   internal: { status: 500, title: 'Internal error' },
@@ -71,6 +78,7 @@ export const PROBLEM_TYPE = 'application/problem+json';
 export const RETRY_LATER = new Set<ProblemCode>([
   'contention',
   'overloaded',
+  'rate_limited',
   'store_unavailable',
   'outcome_unknown',
   'not_ready',

@@ -5,6 +5,8 @@ import { type Cursor, formatCursor, parseCursor } from '../../db/reads/cursor.ts
 import type { Store } from '../../db/store.ts';
 import { eventCalls as calls, EVENT_TYPES, wrongCursor } from '../contract/v1/events.ts';
 import type { Env } from '../http/exchange.ts';
+import { stillHolds } from '../http/guard.ts';
+import { RequestError } from '../http/problem.ts';
 import { wrongParameters } from '../http/query.ts';
 import { on } from '../http/route.ts';
 import { eventOf } from './show.ts';
@@ -22,12 +24,16 @@ export function eventRoutes(store: Store): Hono<Env> {
     const gone = new AbortController();
     c.env.whenGone?.(() => gone.abort());
     const wanted = { limit, matches, wait_ms: 1000 * wait_s, signal: gone.signal };
-    const leave = wait_s > 0 ? store.events.join() : () => {};
+    const leave = wait_s > 0 ? store.events.join(c.env.principal?.name) : () => {};
+    const holds = stillHolds(c);
     const read = await store.events.read(from, wanted).finally(leave);
+    if (!(await holds())) throw new RequestError('unauthenticated', ENDED);
     return c.json({ data: read.events.map(eventOf), next: formatCursor(read.cursor) });
   });
   return app;
 }
+
+const ENDED = 'the credentials were revoked, or have expired, while the call waited';
 
 const acceptsStream = (accept: string): boolean =>
   accept.split(',').some((part) => {

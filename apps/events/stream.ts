@@ -9,6 +9,7 @@ import { type Cursor, formatCursor } from '../../db/reads/cursor.ts';
 import type { ReadEvents, WantedEvents } from '../../db/reads/events.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from '../http/exchange.ts';
+import { stillHolds } from '../http/guard.ts';
 import { eventOf } from './show.ts';
 
 /** Something is sent after this long without an event: proxies close what is silent for longer. */
@@ -21,7 +22,10 @@ const AGAIN_MS = 1000;
 /** For the client, before it connects again. */
 const RETRY_MS = 1000;
 
-/** The stream ends when the service stops; the client then connects again, and resumes. */
+/**
+ * The stream ends when the service stops, and when the credentials are no longer valid. The client
+ * then connects again, and resumes if it may.
+ */
 export async function streamEvents(
   c: Context<Env>,
   { events }: Pick<Store, 'events'>,
@@ -46,7 +50,8 @@ export async function streamEvents(
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       return textOf({ events: [], cursor });
     });
-  const leave = events.join();
+  const holds = stillHolds(c);
+  const leave = events.join(c.env.principal?.name);
   signal.addEventListener('abort', leave);
   await myTurn();
   // Before the head is sent, so that an expired cursor is a 410, which ends EventSource.
@@ -59,6 +64,7 @@ export async function streamEvents(
     {
       async pull(controller) {
         if (text === '') text = await next().catch(() => '');
+        if (!(await holds())) text = '';
         if (signal.aborted) return;
         if (text !== '') controller.enqueue(encoder.encode(text));
         if (text === '' || events.released) {

@@ -1,7 +1,7 @@
 /** One connection: its requests in order, each answered before the next is read. */
 import { Buffer } from 'node:buffer';
 import { Failure } from '../../db/failure.ts';
-import type { Outgoing, Responder } from './exchange.ts';
+import type { Outgoing, Peer, Responder } from './exchange.ts';
 import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS } from './message.ts';
 import { RequestReader, type WholeRequest } from './request-reader.ts';
 import { responseText, STREAM_TYPE, streamHead } from './response-text.ts';
@@ -24,7 +24,7 @@ const EMPTY = Buffer.alloc(0);
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 
 /** The part of a socket of `Bun.listen` that is used. */
-export interface Socket {
+export interface Socket extends Peer {
   /** @returns how many bytes were taken; the rest can be sent after `drain` */
   write(data: string | Uint8Array): number;
   /** Sends no more, but still receives. */
@@ -155,7 +155,7 @@ export class Connection {
     this.#until = Number.POSITIVE_INFINITY;
     const { method, target, headers, last } = head;
     // The path is taken from the request line alone, so the host is always the same.
-    const request = { method, url: `http://kassa${target}`, headers };
+    const request = { method, url: `http://kassa${target}`, headers, peer: this.socket };
     this.#giveUp = () => {};
     const answer = await this.responder.answer(request, body, this.#whenGone);
     await this.#write(answer, last || this.#stopping);

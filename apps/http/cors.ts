@@ -19,7 +19,8 @@ export const UNLISTED = 'pages of other sites may call /v1 if CORS_ORIGINS lists
 /** Headers that a page may send, beside those that browsers always allow. */
 const SENT = 'authorization, content-type, idempotency-key, if-none-match, x-request-id';
 /** Headers that a page may read, beside those that browsers always allow. */
-const READ = 'location, etag, idempotency-replayed, retry-after, x-request-id';
+const READ =
+  'location, etag, idempotency-replayed, retry-after, ratelimit, ratelimit-policy, x-request-id';
 /**
  * Seconds for which a browser may cache the answer to a preflight; Chromium caches no longer. An
  * origin that leaves the list is still refused at once, since every request is checked.

@@ -1,7 +1,7 @@
 /** A call on the docs page: its forms, its fields, its answer and its refusals. */
 import { html } from 'hono/html';
 import type { z } from 'zod';
-import type { Call, Example } from '../contract/call.ts';
+import { type Call, type Example, scopeOf } from '../contract/call.ts';
 import { CALLS } from '../contract/calls.ts';
 import { PROBLEMS, type ProblemCode } from '../contract/problems.ts';
 import {
@@ -22,7 +22,7 @@ export function callSection(call: Call) {
 <summary><b>${first}</b> <code>${path}</code> ${summary}</summary>
 ${description && html`<p>${prose(description)}</p>\n`}${
   others.length > 0 && html`<p>${others.join(', ')} does the same.</p>\n`
-}${tableOf('In the path', parametersOf(call.params, true), sent)}${tableOf(
+}${scopeText(scopeOf(call))}${tableOf('In the path', parametersOf(call.params, true), sent)}${tableOf(
   'In the query',
   queryOf(call),
   sent,
@@ -31,6 +31,10 @@ ${description && html`<p>${prose(description)}</p>\n`}${
 ).map((example) => formOf(call, example))}${answerOf(call)}${refusalsOf(call.refusals)}</details>
 `;
 }
+
+const scopeText = (scope: ReturnType<typeof scopeOf>) =>
+  scope &&
+  html`<p>Scope: ${scope === 'each' ? 'those of its calls' : html`<code>${scope}</code>`}</p>\n`;
 
 /** What the page has told of an answer before is a link. */
 function answerOf(call: Call) {

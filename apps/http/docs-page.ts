@@ -40,6 +40,7 @@ ${Object.entries(TAGS).map(([tag, title]) => html`<li><a href="#${tag}">${title}
 <li><a href="#client">The client for TypeScript</a>
 </ul>
 ${raw(BASICS)}
+<p><label>API key or token for the forms <input id="credential" type="password" autocomplete="off"></label></p>
 ${Object.entries(TAGS).map(
   ([tag, title]) => html`<h2 id="${tag}">${title}</h2>
 ${CALLS.filter((call) => call.tag === tag).map(callSection)}`,

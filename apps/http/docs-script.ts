@@ -38,9 +38,9 @@ function learn(path, answer, sent) {
   if (path.endsWith('/bulk')) {
     return answer.results.forEach(({ body }, i) => body && learn(sent.calls[i].path, body, {}));
   }
-  const own = path.match(/(user|item|order|refund)s(?!.*refunds)/)?.[1] + '_id';
+  const own = path.match(/(user|item|order|refund|key)s(?!.*refunds)/)?.[1] + '_id';
   const told = { ...sent, ...answer, ...(answer.id && { [own]: answer.id }) };
-  const ids = ['user_id', 'item_id', 'order_id', 'refund_id'].filter((name) => told[name]);
+  const ids = ['user_id', 'item_id', 'order_id', 'refund_id', 'key_id'].filter((name) => told[name]);
   for (const name of ids) known[name] = told[name];
   const unpaid = /open|held/.test(answer.state) || path.startsWith('/orders/create');
   for (const field of fields) {
@@ -74,14 +74,17 @@ for (const form of document.forms) form.addEventListener('submit', async (event)
   const body = form.elements.body?.value;
   const headers = key ? { 'Idempotency-Key': key } : {};
   if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const credential = document.getElementById('credential').value.trim();
   const curl = ['curl', ...(method === 'GET' ? [] : ['-X', method])];
   const quoted = (text) => "'" + text.replaceAll("'", "'\\\\''") + "'";
+  if (credential) curl.push('-H', '"Authorization: Bearer $KEY"');
   for (const [name, value] of Object.entries(headers)) curl.push('-H', quoted(name + ': ' + value));
   if (body !== undefined) curl.push('-d', quoted(body));
   const shown = form.querySelector('pre');
   shown.hidden = false;
   shown.textContent = curl.join(' ') + ' ' + (query ? quoted(url) : url) + '\\n';
   try {
+    if (credential) headers.Authorization = 'Bearer ' + credential;
     const answer = await fetch(url, { method, headers, body });
     const text = await answer.text();
     const again = answer.headers.has('idempotency-replayed') ? ' (replayed)' : '';

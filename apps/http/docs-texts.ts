@@ -24,7 +24,8 @@ the order with <code>"hold_s"</code> instead of <code>"checkout"</code>, and lat
 <a href="#orders-checkout">check it out</a>.</p>
 <h2 id="basics">What holds for every call</h2>
 <ul>
-<li>Calls need no credentials: let only your own programs reach this server.</li>
+<li>Where authentication is on (<code>AUTH=on</code>), send <code>Authorization: Bearer</code> with an API
+key or a token that has the scope of the call. Where it is off, let only your own programs reach this server.</li>
 <li>A body is a JSON object of at most 64 KiB (/v1/bulk: 1 MiB), sent as
 <code>Content-Type: application/json</code>. Unknown fields are refused. Calls without a table of body
 fields take no body.</li>

@@ -1,6 +1,8 @@
 /** The types of the edge: a request, its answer, and what a request carries through its route. */
 import type { CodedError } from '../../db/failure.ts';
+import type { Call, scopeOf } from '../contract/call.ts';
 import type { ProblemCode } from '../contract/problems.ts';
+import type { Scope } from '../contract/scopes.ts';
 import type { HeaderFields } from './message.ts';
 import type { RequestTrace } from './tracing.ts';
 
@@ -16,11 +18,53 @@ export interface Exchange {
   /** The failure that was thrown, if any. A refusal by a rule is the bytes in `problem` instead. */
   failure?: CodedError<ProblemCode>;
   problem?: string;
+  /** Decides who may call; undefined if authentication is off. */
+  guard?: Guard | undefined;
+  principal?: Principal;
+  /** If the principal has limits. */
+  limited?: Limited | undefined;
   /** If the request is traced. */
   trace?: RequestTrace | undefined;
   /** Of a write: how many commands its transaction had, and how many attempts that took. */
   batch?: number;
   attempt?: number;
+}
+
+/** Whoever has shown credentials. */
+export interface Principal {
+  /** Such as `key:shop`. It stands in records and logs, and is no secret. */
+  name: string;
+  scopes: ReadonlySet<Scope>;
+  /** The only user whose wallet and orders it may see and change. */
+  user_id?: string | undefined;
+  /** Of its own, in each process; above 0. */
+  limits?: { per_s?: number | undefined; in_flight?: number | undefined };
+}
+
+/** A call of a principal that has limits. */
+export interface Limited {
+  /** For its answer. */
+  headers: Readonly<Record<string, string>>;
+  /** The call is no longer in flight. */
+  release(): void;
+}
+
+/** Where authentication is on. */
+export interface Guard {
+  /**
+   * Notes the principal of a request in its exchange.
+   * @throws RequestError unauthenticated, rate_limited, forbidden
+   */
+  admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>): Promise<void>;
+  /** Whether the credentials of an answer that goes on are still valid, as far as is known. */
+  holds(request: Incoming): Promise<boolean>;
+  /**
+   * Keeps a call that is no command to one user: what is not theirs is answered as if it were not
+   * there. Commands are kept to it where they decide: see `ownedBy`.
+   * @returns the query, kept to that user
+   * @throws Failure order_not_found, user_not_found; RequestError forbidden
+   */
+  keepTo<I>(own: string, call: Call, params: Record<string, unknown>, query: I): Promise<I>;
 }
 
 /** For Hono: the exchange is `c.env`. */
@@ -32,6 +76,13 @@ export interface Incoming {
   /** Path and query are those of the request line; origin and host mean nothing. */
   url: string;
   headers: Pick<Headers, 'get'> | HeaderFields;
+  /** Where that is known. */
+  peer?: Peer;
+}
+
+/** Who sends requests: a gateway, if there is one. */
+export interface Peer {
+  readonly remoteAddress?: string;
 }
 
 /** An answer. It is sent with the headers of `FIXED_HEADERS` in addition. */

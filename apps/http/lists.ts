@@ -34,11 +34,12 @@ export const metadataIn = ({ metadata }: { metadata: string | null }) =>
   metadata === null ? undefined : (JSON.parse(metadata) as Record<string, string>);
 
 /** An entry of a statement, as /v1 shows it. */
-export const movementOf = ({ at, amount, reason, order_id, balance }: Movement) => ({
+export const movementOf = ({ at, amount, reason, order_id, principal, balance }: Movement) => ({
   ...(at > 0 && { at: timeOf(at) }),
   amount,
   reason,
   ...(order_id !== null && { order_id }),
+  ...(principal !== null && { principal }),
   ...(balance !== null && { balance }),
 });
 

@@ -9,7 +9,10 @@ import {
   typeOf,
 } from '../contract/problems.ts';
 
-export class RequestError extends CodedError<RequestCode> {}
+export class RequestError extends CodedError<RequestCode> {
+  /** Of the answer, in addition. */
+  headers: Readonly<Record<string, string>> = {};
+}
 
 export interface Problem {
   status: number;
@@ -20,12 +23,14 @@ export interface Problem {
 /**
  * @param detail for people: it names the ids concerned, and never SQL, stacks or hosts
  * @param facts further fields, for programs
+ * @param headers take the place of those that the code has
  */
 export function problem(
   code: ProblemCode,
   detail: string,
   request_id: string | undefined,
   facts?: Record<string, unknown>,
+  headers?: Readonly<Record<string, string>>,
 ): Problem {
   const { status, title } = PROBLEMS[code];
   const type = typeOf(code);
@@ -35,6 +40,8 @@ export function problem(
     headers: {
       'content-type': PROBLEM_TYPE,
       ...(RETRY_LATER.has(code) ? { 'retry-after': '1' } : {}),
+      ...(code === 'unauthenticated' ? { 'www-authenticate': 'Bearer' } : {}),
+      ...headers,
     },
   };
 }

@@ -20,12 +20,13 @@ export function logRequests(log: Log, all: boolean): RequestLog {
     const failed = status >= 500 && status !== 501; // an unknown method is the client's error
     if (!failed && !all) return;
     if (status !== 500 && QUIET.includes(route)) return;
-    const { request_id, failure, batch, attempt = 1, trace } = exchange;
+    const { request_id, failure, batch, attempt = 1, trace, principal } = exchange;
     const code = codeOf(exchange);
     const level = status === 500 ? 'error' : failed ? 'warn' : 'info';
     log(level, failed ? 'request_failed' : 'request', {
       request_id,
       ...(trace && { trace_id: trace.trace_id }),
+      ...(principal && { principal: principal.name }),
       method: request.method,
       route,
       path: pathOf(request.url),

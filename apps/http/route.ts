@@ -1,7 +1,7 @@
 /** Binds a call of the contract to what answers it. */
 import type { Context, Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
-import type { Call, Input, Params, Parsed } from '../contract/call.ts';
+import { type Call, type Input, type Params, type Parsed, scopeOf } from '../contract/call.ts';
 import { assertNoBody, readBody } from './bodies.ts';
 import type { FieldError } from './errors.ts';
 import type { Env } from './exchange.ts';
@@ -25,8 +25,8 @@ export function on<C extends Call>(
   const { body, query } = call;
   const route = routeName(path);
   const is_v1 = call.path.startsWith('/v1/');
-  app.on([...call.methods], path, (c) => {
-    c.env.route = route;
+  const scope = scopeOf(call);
+  const work = (c: Context<Env>): Response | Promise<Response> => {
     if (!body) assertNoBody(c.env);
     admit?.(c);
     const parsed = parse(params, c, is_v1) as Parsed<C['params']>;
@@ -34,7 +34,18 @@ export function on<C extends Call>(
     const input = body
       ? readBody(body, call, c.req.raw.headers, c.env)
       : query && readQuery(query, c.req.raw.url);
-    return answer(c, parsed, input as Input<C>);
+    const { guard, principal } = c.env;
+    if (!guard || principal?.user_id === undefined || call.writes === true) {
+      return answer(c, parsed, input as Input<C>);
+    }
+    return guard
+      .keepTo(principal.user_id, call, parsed, input as Input<C>)
+      .then((kept) => answer(c, parsed, kept));
+  };
+  app.on([...call.methods], path, (c: Context<Env>): Response | Promise<Response> => {
+    c.env.route = route;
+    const { guard } = c.env;
+    return guard ? guard.admit(c.req.raw, c.env, scope).then(() => work(c)) : work(c);
   });
 }
 

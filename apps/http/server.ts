@@ -10,8 +10,10 @@ import type { ProblemCode } from '../contract/problems.ts';
 import { type Admission, admission } from './admission.ts';
 import { type Cors, cors, isPreflight, UNLISTED } from './cors.ts';
 import { serveDocuments } from './documents.ts';
-import type { Env, Exchange, Incoming, Outgoing, Responder, Server } from './exchange.ts';
+import type { Env, Exchange, Guard, Incoming, Outgoing, Responder, Server } from './exchange.ts';
 import { asksForPage, FOR_PROGRAMS, frontPage } from './front-page.ts';
+import { only } from './guard.ts';
+import { answerWithin } from './limits.ts';
 import { collectable, type Metrics } from './metrics.ts';
 import { readPlatformRequest } from './platform.ts';
 import { problem, RequestError } from './problem.ts';
@@ -23,12 +25,14 @@ import type { traceRequest } from './tracing.ts';
 export interface ServeOptions {
   /** Logs every request, not only failures. */
   log_requests?: boolean;
-  /** Serves /metrics by a responder of its own. */
+  /** Serves /metrics by a responder of its own, without the guard: the network keeps others out. */
   separate_metrics?: boolean;
   /** Allowed names of hosts, as `admission` takes them; any if it is not set. */
   hosts?: readonly string[];
   /** Begins the trace of a request, if there are traces. */
   tracing?: typeof traceRequest | undefined;
+  /** Who may call, if not everybody. */
+  guard?: Guard | undefined;
   /** Origins whose pages may call /v1, as `cors` takes them; none if it is not set. */
   origins?: readonly string[];
 }
@@ -56,7 +60,9 @@ export function serveRoutes(
     await store.check();
     return c.json({ status: 'ready' });
   });
-  scrapes.get('/metrics', (c) => metrics.scrape(c, store.gauges));
+  const scrape = (c: Context<Env>) => metrics.scrape(c, store.gauges);
+  if (options.separate_metrics) scrapes.get('/metrics', scrape);
+  else app.get('/metrics', only('metrics:read'), scrape);
   for (const part of routes) app.route('/', part);
   serveDocuments(app);
   const logRequest = logRequests(log, options.log_requests === true);
@@ -104,9 +110,10 @@ export function serveRoutes(
         const begun_at = performance.now();
         const trace = options.tracing?.(request);
         const request_id = requestIdOf(request.headers);
-        const exchange: Exchange = { request_id, body, whenGone, trace };
+        const exchange: Exchange = { request_id, body, whenGone, trace, guard: options.guard };
         try {
-          const response = await route(router, request, exchange, admit);
+          const made = await route(router, request, exchange, admit);
+          const response = answerWithin(exchange.limited, made);
           pages.share(request, response);
           return finish(request, response, exchange, performance.now() - begun_at);
         } finally {
@@ -185,8 +192,9 @@ async function route(
 }
 
 /** Answers HEAD as GET without the body, but with its length, which Hono leaves out. */
-async function head(app: Hono<Env>, { url, headers }: Incoming, exchange: Exchange) {
-  const request: Incoming = { method: 'GET', url, headers };
+async function head(app: Hono<Env>, asked: Incoming, exchange: Exchange) {
+  const { url, headers, peer } = asked;
+  const request: Incoming = { method: 'GET', url, headers, ...(peer && { peer }) };
   const full = await app.fetch(request as Request, exchange);
   if (full.headers.get('content-type') === STREAM_TYPE) {
     await full.body?.cancel(); // it has no length, and no end
@@ -241,5 +249,6 @@ function failed(error: unknown, exchange: Exchange) {
   exchange.failure = failure;
   const shown =
     code === 'internal' ? 'the request id leads to the log line that says more' : detail;
-  return problem(code, shown, exchange.request_id, failure.facts);
+  const headers = failure instanceof RequestError ? failure.headers : undefined;
+  return problem(code, shown, exchange.request_id, failure.facts, headers);
 }

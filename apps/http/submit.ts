@@ -8,7 +8,8 @@ import type { Service } from '../../db/service.ts';
 import type { Store } from '../../db/store.ts';
 import type { Call } from '../contract/call.ts';
 import { PROBLEM_TYPE } from '../contract/problems.ts';
-import type { Env } from './exchange.ts';
+import type { Env, Exchange } from './exchange.ts';
+import { askedBy, owned } from './owned.ts';
 import { problem, RequestError } from './problem.ts';
 
 /** Runs a command. With an Idempotency-Key the answer is recorded, or the recorded one is sent. */
@@ -105,13 +106,13 @@ function halfDone(rows: number, cause: unknown): Failure {
 
 /** Renders the answer inside the transaction, since its bytes are recorded there. */
 function answering(c: Context<Env>, command: Command, form: Form = PATHS): Command<Answer> {
-  const { request_id, trace } = c.env;
+  const { request_id } = c.env;
+  const own = owned(command, c.env);
   return {
     ...command,
-    request_id,
-    trace,
+    ...askedBy(c.env),
     decide(rows): Decision<Answer> {
-      const decision = command.decide(rows);
+      const decision = own.decide(rows);
       if ('lock' in decision) return decision;
       return { ...decision, outcome: form(decision.outcome, request_id) };
     },
@@ -142,8 +143,12 @@ function operationOf(c: Context<Env>): Operation | undefined {
   const [, first = '', second = ''] = c.req.path.split('/');
   const service = SERVICE_OF[first === 'v1' ? `v1/${second}` : first];
   assert(service, 'a path of a service', c.req.path);
-  return { service, key, fingerprint: `${c.req.method} ${c.req.path}` };
+  return { service, key: keyOf(c.env, key), fingerprint: `${c.req.method} ${c.req.path}` };
 }
+
+/** A key is its caller's own. Keys of clients are printable, so no two callers have one in common. */
+const keyOf = ({ principal }: Exchange, key: string): string =>
+  principal ? `${principal.name}\u0002${principal.user_id ?? ''}\u0002${key}` : key;
 
 /** By the beginning of the path. */
 const SERVICE_OF: Readonly<Record<string, Service>> = {
@@ -174,7 +179,7 @@ const BYTES_A_ROW = 64;
 export const assertRoom =
   (store: Store) =>
   (c: Context<Env>): void =>
-    store.assertRoom(Math.ceil((c.env.body?.length ?? 0) / BYTES_A_ROW));
+    store.assertRoom(Math.ceil((c.env.body?.length ?? 0) / BYTES_A_ROW), c.env.principal?.name);
 
 /** batch_init is for load tests: on in development, elsewhere only where it is configured. */
 export const assertBatchInit = (on: boolean) => (): void => {

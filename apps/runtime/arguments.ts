@@ -3,7 +3,15 @@ import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 import { Failure } from '../../db/failure.ts';
 
 /** Parses `process.argv`; prints `help` and exits 0 if asked to. @throws Failure */
-export function readArguments<const T extends ParseArgsOptionsConfig>(help: string, options: T) {
+export const readArguments = <const T extends ParseArgsOptionsConfig>(help: string, options: T) =>
+  readCommand(help, options, false).values;
+
+/** The same, with the words beside the flags: a command and what it is for. @throws Failure */
+export function readCommand<const T extends ParseArgsOptionsConfig>(
+  help: string,
+  options: T,
+  allowPositionals = true,
+) {
   const given = process.argv.slice(2);
   if (given.includes('--help') || given.includes('-h')) {
     console.log(help);
@@ -15,12 +23,12 @@ export function readArguments<const T extends ParseArgsOptionsConfig>(help: stri
       args,
       options,
       strict: true,
-      allowPositionals: false,
+      allowPositionals,
       tokens: true,
     });
     const empty = parsed.tokens.find((token) => token.kind === 'option' && token.value === '');
     if (empty?.kind === 'option') throw new Error(`${empty.rawName} must not be empty`);
-    return parsed.values;
+    return { values: parsed.values, words: parsed.positionals };
   } catch (error) {
     const [why] = (error as Error).message.split(/[.,]?\s*\n|\. /);
     throw new Failure('invalid_parameter', `${why}; --help lists all flags`);

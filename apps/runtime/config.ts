@@ -49,8 +49,15 @@ function parse(environment: Environment, defaults: Partial<Config>) {
     else if (data !== undefined) valid[name] = data;
   }
   const config = valid as Partial<Config>;
-  return { config, errors: [...errors, ...misfits(config)] };
+  const is_set = (name: keyof Config) => Boolean(environment[name] || defaults[name]);
+  return { config, errors: [...errors, ...misfits(config), ...missingForTokens(is_set)] };
 }
+
+/** Without them any token of that issuer would count, whoever it was meant for. */
+const missingForTokens = (is_set: (name: keyof Config) => boolean): string[] =>
+  (['AUTH_ISSUER', 'AUTH_AUDIENCE'] as const)
+    .filter((name) => is_set('AUTH_JWKS') && !is_set(name))
+    .map((name) => `AUTH_JWKS needs ${name}`);
 
 function assertNone(errors: readonly string[]): void {
   if (errors.length === 0) return;

@@ -3,6 +3,7 @@ import type { Hono } from 'hono';
 import type { Log } from '../../db/log.ts';
 import type { Role } from '../../db/service.ts';
 import { openStore, type Store } from '../../db/store.ts';
+import { type Authentication, openAuthentication } from '../auth/open.ts';
 import type { Env, Server } from '../http/exchange.ts';
 import type { Listen } from '../http/listen.ts';
 import { collectMetrics, type Metrics } from '../http/metrics.ts';
@@ -25,6 +26,7 @@ interface RouteOptions {
   batch_init: boolean;
   webhook_networks: string;
   console_targets: string;
+  auth: boolean;
   metrics: Metrics;
   log: Log;
 }
@@ -36,6 +38,8 @@ export interface Opened {
   metrics: Metrics;
   log: Log;
   traces: Traces;
+  /** Undefined where everybody may call. */
+  auth: Authentication | undefined;
 }
 
 /** Starts what a service does beside its calls; the result stops it. */
@@ -62,13 +66,13 @@ export async function startService(
     ]);
     const { DATABASE_URL = '' } = config;
     const opened = await open(name, config, DATABASE_URL, { [role]: routes });
-    const { server, store, traces } = opened;
+    const { server, store, traces, auth } = opened;
     const ports = listen && listenOn(listen, config, server);
     if (listen) announce(name, config, DATABASE_URL);
     const end = begin(opened, config);
     stopOnSignal(async () => {
       const ended = end();
-      await stop(config, server, store, ports, ended);
+      await stop(config, server, store, ports, ended, auth);
       await traces.stop();
     });
     return listen ? undefined : { fetch: server.fetch };
@@ -117,9 +121,12 @@ export async function open(
     batch_init: config.BATCH_INIT === 'on',
     webhook_networks: config.WEBHOOK_NETWORKS,
     console_targets: config.CONSOLE_TARGETS,
+    auth: config.AUTH === 'on',
     metrics,
     log,
   };
+  const auth = config.AUTH === 'on' ? openAuthentication(store, config, log) : undefined;
+  if (config.AUTH === undefined && !isLoopback(config.HOST)) log('warn', 'auth_unset', OPEN_TO_ALL);
   const server = serveRoutes(
     Object.values(parts).flatMap((routes) => routes.map((make) => make(store, options))),
     store,
@@ -129,12 +136,19 @@ export async function open(
       log_requests,
       tracing: traces.request,
       separate_metrics: hasMetricsPort(config),
+      guard: auth?.guard,
       hosts: hostsOf(config),
       origins: config.CORS_ORIGINS ?? [],
     },
   );
-  return { server, store, metrics, log, traces };
+  return { server, store, metrics, log, traces, auth };
 }
+
+const OPEN_TO_ALL = {
+  detail:
+    'whoever reaches this port may call everything: set AUTH=on, or AUTH=off if that is intended',
+};
+const isLoopback = (host: string): boolean => /^(?:localhost|127\..*|::1|\[::1\])$/.test(host);
 
 /** HOST is always an allowed name. */
 const hostsOf = ({ ALLOWED_HOSTS, HOST }: Config): string[] => [...ALLOWED_HOSTS.split(','), HOST];

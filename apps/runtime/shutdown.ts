@@ -10,6 +10,7 @@ import type { Config } from './variables.ts';
  * Becomes not ready. After DRAIN_DELAY_MS, when load balancers send no more requests, closes the
  * port and idle connections, answers the requests in flight, and closes the store, within DRAIN_MS.
  * @param others what else must end before the store closes
+ * @param auth closed after the last request
  */
 export async function stop(
   config: Config,
@@ -17,11 +18,13 @@ export async function stop(
   store: Store,
   ports: Listening | undefined,
   others: Promise<unknown> = Promise.resolve(),
+  auth?: { close(): Promise<void> } | undefined,
 ): Promise<void> {
   server.startDraining();
   await sleep(config.DRAIN_DELAY_MS);
   const late = sleep(config.DRAIN_MS);
   await Promise.race([late, Promise.all([ports?.stop(), server.idle(), others])]);
+  await Promise.race([late, auth?.close()]);
   await Promise.race([late, store.close()]);
 }
 

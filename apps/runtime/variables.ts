@@ -11,6 +11,7 @@ const SAMPLERS = [
   ...(['always_on', 'always_off', 'traceidratio'] as const),
   ...(['parentbased_always_on', 'parentbased_always_off', 'parentbased_traceidratio'] as const),
 ] as const;
+const ALGORITHMS = /^(?:RS256|PS256|ES256|EdDSA)(?:,(?:RS256|PS256|ES256|EdDSA))*$/;
 export const FORMATS = ['auto', 'json', 'pretty'] as const;
 
 const whole = (low: number, high: number) => {
@@ -60,6 +61,41 @@ export const variables = z.object({
   CORS_ORIGINS: origins
     .optional()
     .describe('other origins whose pages may call /v1 from a browser'),
+  AUTH: z
+    .enum(['on', 'off'], { error: 'must be one of on, off' })
+    .optional()
+    .describe('on: only callers with a key or a token may call; off if it is not set'),
+  AUTH_JWKS: z
+    .string()
+    .regex(/^(?:https?:\/\/\S+|\/\S.*)$/, 'must be an http or https URL, or the path of a file')
+    .optional()
+    .describe(
+      'the keys of whoever issues tokens (JWKS): URL or file; without it only API keys count',
+    ),
+  AUTH_ISSUER: z
+    .string()
+    .regex(/^\S+$/, 'must be one word')
+    .optional()
+    .describe('the `iss` of tokens'),
+  AUTH_AUDIENCE: z
+    .string()
+    .regex(/^\S+$/, 'must be one word')
+    .optional()
+    .describe('the `aud` of tokens'),
+  AUTH_TOKEN_PER_S: whole(1, 1_000_000)
+    .optional()
+    .describe(
+      'calls a second of the bearer of a token, in each process; no limit if it is not set',
+    ),
+  AUTH_TOKEN_IN_FLIGHT: whole(1, 100_000)
+    .optional()
+    .describe('calls at the same time of the bearer of a token, in each process'),
+  AUTH_ALGORITHMS: z
+    .string()
+    .regex(ALGORITHMS, 'must be some of RS256, PS256, ES256, EdDSA, with commas')
+    .default('RS256,PS256,ES256,EdDSA')
+    .transform((text) => text.split(','))
+    .describe('algorithms by which tokens may be signed'),
   WEBHOOK_NETWORKS: networks
     .default('')
     .describe('networks beside the public internet to which webhooks may be sent, also by http'),

@@ -22,16 +22,24 @@ const appendMovements = (
   owner: Statement,
   owners: readonly string[],
   movements: readonly (CreditMovement | StockMovement)[],
-): Statement =>
-  sql`insert into ${table} (${owner}, id, amount, reason, order_id, at)
-      select n.${owner}, n.id, n.amount, n.reason, n.order_id, n.at
+): Statement => {
+  const known = movements.some(({ principal }) => principal !== undefined);
+  // Where authentication is off, the column costs nothing.
+  const by = known ? sql`, principal` : sql``;
+  const names = known
+    ? sql`, ${textArray(movements.map((m) => m.principal ?? null))}::text[]`
+    : sql``;
+  return sql`
+      insert into ${table} (${owner}, id, amount, reason, order_id, at${by})
+      select n.${owner}, n.id, n.amount, n.reason, n.order_id, n.at${known ? sql`, n.principal` : sql``}
       from unnest(${textArray(owners)}::text[],
                   ${textArray(movements.map(movementId))}::text[],
                   ${int8Array(movements.map((m) => m.amount))}::int8[],
                   ${textArray(movements.map((m) => m.reason))}::text[],
                   ${textArray(movements.map((m) => m.order_id))}::text[],
-                  ${int8Array(movements.map((m) => m.at ?? null))}::int8[])
-        as n(${owner}, id, amount, reason, order_id, at)`;
+                  ${int8Array(movements.map((m) => m.at ?? null))}::int8[]${names})
+        as n(${owner}, id, amount, reason, order_id, at${by})`;
+};
 
 /**
  * The checkout of an order that is cancelled becomes a movement at the same moment. In a statement

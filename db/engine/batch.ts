@@ -1,31 +1,30 @@
-/** The size of batches: how many queued commands fit into one transaction. */
-import { countKeys } from '../command.ts';
+/** The size of batches: which queued commands share the next transaction. */
+import type { FairQueue } from './fair-queue.ts';
 import type { EngineLimits } from './limits.ts';
-import type { Entry } from './work.ts';
+import { type Entry, rowsNeeded } from './work.ts';
 
-/** The number of commands at the head of the queue that form the next batch. */
-export function batchLength(
-  queue: readonly Entry[],
-  { batch_max, batch_rows_max }: EngineLimits,
-): number {
+/** Takes the next batch from the queue. A command that is too large for any goes alone. */
+export function takeBatch(queue: FairQueue, { batch_max, batch_rows_max }: EngineLimits): Entry[] {
+  let first: Entry | undefined;
   let rows = 0;
-  const end = queue.findIndex((entry, i) => {
-    rows += rowsOf(entry);
-    const is_full = rows > batch_rows_max || entry.group !== queue[0]?.group;
-    return i === batch_max || (i > 0 && is_full);
-  });
-  return end === -1 ? queue.length : end;
-}
-
-/** Whether these commands need at least so many rows. */
-export function needRows(entries: readonly Entry[], rows: number): boolean {
-  let sum = 0;
-  return entries.some((entry) => {
-    sum += rowsOf(entry);
-    return sum >= rows;
+  return queue.take(batch_max, (entry) => {
+    first ??= entry;
+    const sum = rows + rowsNeeded(entry);
+    const fits = entry === first || (sum <= batch_rows_max && entry.group === first.group);
+    if (fits) rows = sum;
+    return fits;
   });
 }
 
-/** Rows that the command locks and lines that it reads, as far as they are known. */
-const rowsOf = ({ keys, lines }: Entry): number =>
-  countKeys(keys) + Math.max(lines, keys.items?.length ?? 0);
+/**
+ * Whether this principal has less in the queue than its share of the next two batches. However many
+ * principals there are, no more is read ahead than three batches need.
+ */
+export function hasRoom(
+  queue: FairQueue,
+  principal: string | undefined,
+  { batch_rows_max }: EngineLimits,
+): boolean {
+  const share = (2 * batch_rows_max) / Math.max(1, queue.principals);
+  return queue.prefetched_rows < 3 * batch_rows_max && queue.rowsOf(principal) < share;
+}

@@ -11,12 +11,14 @@ import type { Connection } from '../connection/connection.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
-import { batchLength, needRows } from './batch.ts';
+import { hasRoom, takeBatch } from './batch.ts';
+import { FairQueue } from './fair-queue.ts';
 import { HeldRows, rejectHeld } from './held-rows.ts';
 import { Lane } from './lane.ts';
 import { type LaneUse, type LaneUseDependencies, laneUse } from './lane-use.ts';
 import type { EngineLimits } from './limits.ts';
 import { Prefetch, type PrefetchOrders } from './prefetch.ts';
+import { Room } from './room.ts';
 import type { RowName } from './row-name.ts';
 import { type Entry, expire } from './work.ts';
 
@@ -33,7 +35,7 @@ export interface Engine {
    * For a caller with much work to do before it can submit a command of this many rows.
    * @throws Failure overloaded, if `submit` would
    */
-  assertRoom(rows: number): void;
+  assertRoom(rows: number, principal?: string): void;
   /** The number of commands that wait, those that are set aside included. */
   queued(): number;
   /** How long the oldest command has waited that is not set aside. */
@@ -64,16 +66,15 @@ export function groupCommit(deps: EngineDependencies, limits: EngineLimits): Eng
 }
 
 class GroupCommit implements Engine {
-  /** Commands whose keys are known, in order of arrival. */
-  readonly #ready: Entry[] = [];
+  /** Commands whose keys are known. */
+  readonly #ready = new FairQueue();
   readonly #prefetch: Prefetch;
   readonly #held: HeldRows;
   readonly #lanes: readonly Lane[];
   readonly #use: LaneUse;
   readonly #clock: Clock;
   readonly #limits: EngineLimits;
-  /** Rows that unanswered commands name themselves. */
-  #rows = 0;
+  readonly #room: Room;
   #closing = false;
   #closed = false;
 
@@ -81,6 +82,7 @@ class GroupCommit implements Engine {
     const { connect, prefetch, log, clock } = deps;
     this.#clock = clock;
     this.#limits = limits;
+    this.#room = new Room(limits);
     this.#use = laneUse(() => this.#lanes, limits, deps);
     const { meter } = this.#use;
     const lane_deps = {
@@ -99,7 +101,7 @@ class GroupCommit implements Engine {
         clock,
         meter,
         onRead: (entries) => this.#onPrefetched(entries),
-        isQueueFull: () => needRows(this.#ready, 2 * limits.batch_rows_max),
+        hasRoom: (principal) => hasRoom(this.#ready, principal, limits),
         hasIdleLane: () => this.#use.used().some((lane) => lane.idle),
       },
       limits,
@@ -119,27 +121,24 @@ class GroupCommit implements Engine {
 
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted> {
     if (this.#closing) return refuse('store_unavailable', 'the service is stopping');
-    const rows = countKeys(command.keys);
-    const full = this.#whyFull(rows);
+    const { principal, keys } = command;
+    const rows = countKeys(keys);
+    const full = this.#whyFull(rows, principal);
     if (full) return refuse('overloaded', full);
-    this.#rows += rows;
-    return this.#answerTo(command, operation).finally(() => (this.#rows -= rows));
+    this.#room.add(rows, principal);
+    const answered = () => this.#room.add(-rows, principal);
+    return this.#answerTo(command, operation).finally(answered);
   }
 
-  assertRoom(rows: number): void {
-    const full = this.#whyFull(rows);
+  assertRoom(rows: number, principal?: string): void {
+    const full = this.#whyFull(rows, principal);
     if (full) throw new Failure('overloaded', full);
   }
 
-  /** Why a command that names this many rows is refused, if it is. */
-  #whyFull(rows: number): string | undefined {
-    if (this.queued() >= this.#limits.queue_max) {
-      return 'the queue of this service is full; nothing was tried';
-    }
-    if (this.#rows > 0 && this.#rows + rows > this.#limits.queue_rows_max) {
-      return 'the commands that wait name too many rows; nothing was tried';
-    }
-    return undefined;
+  #whyFull(rows: number, principal: string | undefined): string | undefined {
+    const { waiting } = this.#prefetch;
+    const own = waiting.commandsOf(principal) + this.#ready.commandsOf(principal);
+    return this.#room.whyFull(rows, principal, { queued: this.queued(), own });
   }
 
   #answerTo(command: Command<Answer>, operation: Operation | undefined): Promise<Submitted> {
@@ -167,17 +166,18 @@ class GroupCommit implements Engine {
   }
 
   /**
-   * A free lane takes what waits, in order of arrival. There is no timer: no command waits for
-   * others.
+   * A free lane takes what waits, of each principal in turn. There is no timer: no command waits
+   * for others.
    */
   #depart(): void {
     const ready = this.#ready;
     for (const lane of this.#use.used()) {
       if (ready.length === 0) return;
       if (!lane.takes(ready.length)) continue;
-      const batch = ready.splice(0, batchLength(ready, this.#limits));
+      const batch = takeBatch(ready, this.#limits);
       const now = this.#clock.now();
-      this.#use.meter.batchTaken(batch.length, now - (batch[0]?.arrived_at ?? 0));
+      const first = Math.min(...batch.map(({ arrived_at }) => arrived_at));
+      this.#use.meter.batchTaken(batch.length, now - first);
       for (const { command, arrived_at } of batch) command.trace?.taken(now - arrived_at);
       void lane.run(batch);
     }
@@ -189,12 +189,12 @@ class GroupCommit implements Engine {
   }
 
   #onPrefetched(entries: Entry[]): void {
-    this.#ready.push(...this.#withoutHeld(entries));
+    for (const entry of this.#withoutHeld(entries)) this.#ready.push(entry);
     this.#depart();
   }
 
   #putBack(entries: Entry[]): void {
-    this.#ready.unshift(...this.#withoutHeld(entries));
+    this.#ready.putBack(this.#withoutHeld(entries));
   }
 
   #withoutHeld(entries: Entry[]): Entry[] {
@@ -205,7 +205,7 @@ class GroupCommit implements Engine {
    * Commands that were set aside have only their own keys left, so the others are prefetched again.
    */
   #release(entries: Entry[]): void {
-    this.#prefetch.waiting.unshift(...entries.filter(needsPrefetch));
+    this.#prefetch.waiting.putBack(entries.filter(needsPrefetch));
     this.#putBack(entries.filter((entry) => !needsPrefetch(entry)));
     this.#depart();
     this.#prefetch.poll();
@@ -216,9 +216,9 @@ class GroupCommit implements Engine {
   }
 
   oldest_ms(): number {
-    const firsts = [this.#prefetch.waiting[0], this.#ready[0]].flatMap((one) => one ?? []);
-    const arrived = firsts.map(({ arrived_at }) => this.#clock.now() - arrived_at);
-    return Math.max(0, ...arrived);
+    const now = this.#clock.now();
+    const first = Math.min(this.#prefetch.waiting.oldest() ?? now, this.#ready.oldest() ?? now);
+    return now - first;
   }
 
   setAside(): number {
@@ -235,13 +235,10 @@ class GroupCommit implements Engine {
    */
   async #sweep(): Promise<void> {
     for (; !this.#closed; await this.#clock.pause(SWEEP_MS)) {
-      const { waiting, reading } = this.#prefetch;
-      for (const queue of [waiting, reading, this.#ready]) {
-        const expired_at = this.#clock.now() - SWEEP_MS / 2;
-        const first = queue.findIndex((entry) => entry.deadline_at > expired_at);
-        const count = first === -1 ? queue.length : first;
-        const trouble = this.#use.used().find((lane) => lane.trouble)?.trouble;
-        for (const entry of queue.splice(0, count)) expire(entry, trouble);
+      const now = this.#clock.now() - SWEEP_MS / 2;
+      const trouble = this.#use.used().find((lane) => lane.trouble)?.trouble;
+      for (const queue of [this.#prefetch, this.#ready]) {
+        for (const entry of queue.takeExpired(now)) expire(entry, trouble);
       }
       this.#held.rejectExpired();
     }

@@ -48,7 +48,7 @@ import {
 type RowMap<T> = Map<string, TrackedRow<T>>;
 type Dated = { changed_at: number | null };
 
-type Origin = Partial<Pick<Command, 'request_id' | 'trace'>>;
+type Origin = Partial<Pick<Command, 'request_id' | 'principal' | 'trace'>>;
 
 export class LockedRows implements Rows {
   readonly #rows = {
@@ -151,19 +151,20 @@ export class LockedRows implements Rows {
    * Applies all changes of a decision. @throws Failure internal if one is invalid; applies none
    * then
    */
-  apply(changes: Changes, { request_id, trace }: Origin = {}): void {
+  apply(changes: Changes, { request_id, principal, trace }: Origin = {}): void {
     const { orders, users, items } = this.#rows;
     assertAmounts(changes);
     const events = changes.events ?? eventsOf(this.#before, changes, this.now_us);
     for (const id of changes.removed_orders ?? []) locked(orders, 'a locked order', id);
     for (const order of changes.orders ?? []) change(orders, order);
-    this.#append(changes);
+    this.#append(changes, principal);
     for (const user of changes.users ?? []) change(users, user);
     for (const item of changes.items ?? []) change(items, item);
     for (const id of changes.removed_orders ?? [])
       locked(orders, 'a locked order', id).now = undefined;
     for (const event of events) {
       if (request_id !== undefined) event.request_id = request_id;
+      if (principal !== undefined) event.principal = principal;
       if (trace) event.traceparent = trace.traceparent;
       const text = JSON.stringify(event);
       this.#events.push(text);
@@ -182,19 +183,21 @@ export class LockedRows implements Rows {
     return this.#events.length === 0 ? null : `[${this.#events.join(',')}]`;
   }
 
-  #append(changes: Changes): void {
+  #append(changes: Changes, principal: string | undefined): void {
     const stamped = stamp(changes, this.now_us);
     this.now_us = stamped.next_us;
-    if (!stamped.is_empty) this.#appendStamped(stamped);
+    if (!stamped.is_empty) this.#appendStamped(stamped, principal);
     const { metadata = [], cleared_metadata: cleared = [] } = changes;
     if (metadata.length + cleared.length === 0) return;
     this.#cleared.push(...cleared);
     this.#metadata = keptMetadata(this.#metadata, cleared).concat(metadata);
   }
 
-  #appendStamped(stamped: Stamped): void {
-    this.#credit_movements.push(...stamped.credit_movements);
-    this.#stock_movements.push(...stamped.stock_movements);
+  #appendStamped(stamped: Stamped, principal: string | undefined): void {
+    const by = <T>(movements: T[]): T[] =>
+      principal === undefined ? movements : movements.map((one) => ({ ...one, principal }));
+    this.#credit_movements.push(...by(stamped.credit_movements));
+    this.#stock_movements.push(...by(stamped.stock_movements));
     this.#order_events.push(...stamped.order_events);
   }
 

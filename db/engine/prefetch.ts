@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import { joinKeys, type Keys } from '../command.ts';
 import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
+import { FairQueue } from './fair-queue.ts';
 import type { EngineLimits } from './limits.ts';
 import type { Entry } from './work.ts';
 
@@ -16,8 +17,8 @@ export interface PrefetchDependencies {
   prefetch: PrefetchOrders;
   /** Takes commands whose keys were read, or could not be read. */
   onRead(entries: Entry[]): void;
-  /** The queue already has enough rows for the next two batches. */
-  isQueueFull(): boolean;
+  /** Whether the queue may take more of this principal: it has less than two batches need. */
+  hasRoom(principal: string | undefined): boolean;
   hasIdleLane(): boolean;
   log: Log;
   clock: Clock;
@@ -30,10 +31,9 @@ export interface PrefetchDependencies {
  * because the keys of large orders take memory.
  */
 export class Prefetch {
-  /** In order of arrival. */
-  readonly waiting: Entry[] = [];
+  readonly waiting = new FairQueue();
   /** Those of the read under way. Only what is left here when it ends goes on. */
-  readonly reading: Entry[] = [];
+  readonly #reading: Entry[] = [];
   /** A read is under way. */
   running = false;
   readonly #deps: PrefetchDependencies;
@@ -56,21 +56,29 @@ export class Prefetch {
 
   /** Starts a read for the commands that wait: a lane has become free. */
   flush(): void {
-    if (this.running || this.waiting.length === 0 || this.#deps.isQueueFull()) return;
-    void this.#run();
+    if (!this.running && this.waiting.hasNext(this.#hasRoom)) void this.#run();
+  }
+
+  /** Removes and returns the commands whose deadline has passed, however long the read takes. */
+  takeExpired(now: number): Entry[] {
+    const { expired = [], left = [] } = Object.groupBy(this.#reading, ({ deadline_at }) =>
+      deadline_at <= now ? 'expired' : 'left',
+    );
+    if (expired.length > 0) this.#reading.splice(0, this.#reading.length, ...left);
+    return [...this.waiting.takeExpired(now), ...expired];
   }
 
   #isDue(): boolean {
-    const { isQueueFull, hasIdleLane } = this.#deps;
-    if (isQueueFull()) return false;
-    if (this.waiting.length >= this.#limits.pipeline_min) return true;
-    return this.waiting.length > 0 && hasIdleLane();
+    if (!this.waiting.hasNext(this.#hasRoom)) return false;
+    return this.waiting.length >= this.#limits.pipeline_min || this.#deps.hasIdleLane();
   }
+
+  readonly #hasRoom = ({ command }: Entry): boolean => this.#deps.hasRoom(command.principal);
 
   async #run(): Promise<void> {
     this.running = true;
     do {
-      this.reading.push(...this.waiting.splice(0, this.#limits.batch_max));
+      this.#reading.push(...this.waiting.take(this.#limits.batch_max, this.#hasRoom));
       this.#deps.onRead(await this.#read());
     } while (this.#isDue());
     this.running = false;
@@ -80,18 +88,18 @@ export class Prefetch {
   async #read(): Promise<Entry[]> {
     const { prefetch, clock, meter, log } = this.#deps;
     const sent_at = clock.now();
-    const found = await prefetch(this.reading.map(orderOf)).catch((error) => {
+    const found = await prefetch(this.#reading.map(orderOf)).catch((error) => {
       // Without these keys a command locks its order, finds out the rest, and is queued again.
       log('warn', 'read_ahead_failed', { error });
     });
-    const entries = this.reading.splice(0);
+    const entries = this.#reading.splice(0);
     if (!found) return entries;
     meter.roundTrip('read_ahead', clock.now() - sent_at);
     // If it reached no order at all, asking again would not help.
     const { reached = [], left = [] } = Object.groupBy(entries, (entry) =>
       found.size === 0 || found.has(orderOf(entry)) ? 'reached' : 'left',
     );
-    this.waiting.unshift(...left);
+    this.waiting.putBack(left);
     for (const entry of reached) {
       entry.keys = joinKeys(entry.keys, found.get(orderOf(entry)) ?? {});
     }

@@ -1,5 +1,12 @@
 /** A command on its way through the engine, and the result that a transaction gives it. */
-import type { Answer, Command, Keys, Operation, Submitted } from '../command.ts';
+import {
+  type Answer,
+  type Command,
+  countKeys,
+  type Keys,
+  type Operation,
+  type Submitted,
+} from '../command.ts';
 import { Failure } from '../failure.ts';
 import type { TransactionTrace } from '../trace.ts';
 import type { RowName } from './row-name.ts';
@@ -37,6 +44,10 @@ export type Result =
   | { lock: Keys }
   | { held: RowName }
   | { lines: number };
+
+/** Rows that the command locks and lines that it reads, as far as they are known. */
+export const rowsNeeded = ({ keys, lines }: Entry): number =>
+  countKeys(keys) + Math.max(lines, keys.items?.length ?? 0);
 
 /** Rejects a command whose deadline has passed: nothing of it was done, or all of it was undone. */
 export function expire(entry: Entry, trouble: Failure | undefined): void {

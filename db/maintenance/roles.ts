@@ -20,6 +20,12 @@ const engineOf = (service: Service): Grants => ({
   write_gate: ['update'], // PostgreSQL requires it to lock the table, which has no rows
 });
 
+/** Every service checks keys, and notes that they were used. Only that of webhooks changes them. */
+const KEYS: Grants = {
+  api_keys: ['select'],
+  api_key_uses: ['select', 'insert', 'update'],
+};
+
 /**
  * By role, then table. Both databases require UPDATE to lock a row (`select … for update`), and
  * SELECT to update one. Movements and events are append-only: no service changes or deletes them.
@@ -28,6 +34,7 @@ const engineOf = (service: Service): Grants => ({
 export const ROLES: Readonly<Record<string, Grants>> = {
   kassa_order: {
     ...engineOf('order'),
+    ...KEYS,
     orders: ['select', 'insert', 'update', 'delete'],
     orders_of_user: ['select', 'insert', 'delete'],
     order_lines: ['select', 'insert', 'update', 'delete'],
@@ -49,6 +56,7 @@ export const ROLES: Readonly<Record<string, Grants>> = {
   },
   kassa_payment: {
     ...engineOf('payment'),
+    ...KEYS,
     users: ['select', 'insert', 'update'],
     user_metadata: ['select', 'insert'],
     credit_movements: ['select', 'insert'],
@@ -61,14 +69,20 @@ export const ROLES: Readonly<Record<string, Grants>> = {
   },
   kassa_stock: {
     ...engineOf('stock'),
+    ...KEYS,
     items: ['select', 'insert', 'update'],
     item_metadata: ['select', 'insert'],
     stock_movements: ['select', 'insert'],
     orders: ['select'], // the lines of paid orders are part of the statement
     order_lines: ['select'],
   },
-  /** It reads the log, and delivers events. Nobody else sees the secrets that sign them. */
+  /**
+   * It reads the log, and delivers events. Nobody else sees the secrets that sign them. On Kubernetes
+   * no route leads to it, and compose's gateway does on loopback only, so it also makes and revokes keys.
+   */
   kassa_webhooks: {
+    ...KEYS,
+    api_keys: ['select', 'insert', 'update'],
     webhooks: ['select', 'insert', 'update', 'delete'],
     webhook_secrets: ['select', 'insert', 'delete'],
     webhook_deliveries: ['select', 'insert', 'update', 'delete'],
@@ -93,6 +107,8 @@ export const ROLES: Readonly<Record<string, Grants>> = {
     streams: ['select'],
     webhooks: ['select'],
     webhook_deliveries: ['select'],
+    api_keys: ['select'],
+    api_key_uses: ['select'],
     migrations: ['select'],
   },
 };

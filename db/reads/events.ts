@@ -23,9 +23,10 @@ export interface EventLog {
   oldest(): Promise<Cursor>;
   /**
    * Counts a call that may wait, or a stream, until it calls what is returned.
+   * @param principal the name of who listens, where that is known
    * @throws Failure overloaded
    */
-  join(): () => void;
+  join(principal?: string): () => void;
   /** The calls that may wait, and the streams. */
   listeners(): number;
   /** Ends all waits, from now on: the service stops. */
@@ -80,6 +81,8 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
   const follower = new Follower(pool, kept_h, latest);
   const readStore = portions(pool, kept_h, latest);
   let listeners = 0;
+  /** By the name of who listens: a named one has at most as many places as are free. */
+  const of_principals = new Map<string | undefined, number>();
 
   return {
     async read(from, wanted) {
@@ -88,14 +91,22 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
       }
       return await readFrom(from, wanted, now() + wanted.wait_ms);
     },
-    join() {
-      if (listeners >= LISTENERS_MAX) {
+    join(principal) {
+      const own = of_principals.get(principal) ?? 0;
+      const most = principal === undefined ? LISTENERS_MAX : LISTENERS_MAX - listeners;
+      if (listeners >= LISTENERS_MAX || own >= most) {
         throw new Failure('overloaded', 'too many calls wait for events');
       }
-      listeners++;
+      const count = (change: number) => {
+        listeners += change;
+        const now_own = (of_principals.get(principal) ?? 0) + change;
+        if (now_own > 0) of_principals.set(principal, now_own);
+        else of_principals.delete(principal);
+      };
+      count(1);
       let joined = true;
       return () => {
-        if (joined) listeners--;
+        if (joined) count(-1);
         joined = false;
       };
     },

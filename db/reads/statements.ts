@@ -14,6 +14,8 @@ export interface Movement {
   amount: number;
   reason: string;
   order_id: string | null;
+  /** Who made it, if that is known; the row of an order's checkout does not say. */
+  principal: string | null;
   /** The credit or the stock after it; null if no amount can be as large, or as far below 0. */
   balance: number | null;
 }
@@ -29,15 +31,15 @@ export async function creditMovements(
     (sql) => sql`
       with moves as (
         select ${timeOfMovement(sql)} as at,
-               m.id, m.amount, m.reason, m.order_id
+               m.id, m.amount, m.reason, m.order_id, m.principal
         from credit_movements m where m.user_id = ${user_id}
         union all
-        select coalesce(o.paid_at, o.created_at, 0), o.id, -o.total_cost, 'checkout', o.id
+        select coalesce(o.paid_at, o.created_at, 0), o.id, -o.total_cost, 'checkout', o.id, null::text
         from orders_of_user l join orders o on o.id = l.order_id
         where l.user_id = ${user_id} and o.user_id = ${user_id} and o.paid
           and coalesce(o.created_at, 0) = l.created_at
       ), summed as (${summed(sql)})
-      select s.at, s.id, s.amount, s.reason, s.order_id, ${balance(sql, sql`u.credit`)}
+      select s.at, s.id, s.amount, s.reason, s.order_id, s.principal, ${balance(sql, sql`u.credit`)}
       from users u
       left join summed s on (s.at, s.id) < (${at}::int8, ${id}::text)
       where u.id = ${user_id} order by s.at desc, s.id desc limit ${limit + 1}`,
@@ -57,14 +59,14 @@ export async function stockMovements(
     (sql) => sql`
       with moves as (
         select ${timeOfMovement(sql)} as at,
-               m.id, m.amount, m.reason, m.order_id
+               m.id, m.amount, m.reason, m.order_id, m.principal
         from stock_movements m where m.item_id = ${item_id}
         union all
-        select coalesce(o.paid_at, o.created_at, 0), o.id, -l.quantity, 'checkout', o.id
+        select coalesce(o.paid_at, o.created_at, 0), o.id, -l.quantity, 'checkout', o.id, null::text
         from order_lines l join orders o on o.id = l.order_id
         where l.item_id = ${item_id} and o.paid
       ), summed as (${summed(sql)})
-      select s.at, s.id, s.amount, s.reason, s.order_id, ${balance(sql, sql`i.stock`)}
+      select s.at, s.id, s.amount, s.reason, s.order_id, s.principal, ${balance(sql, sql`i.stock`)}
       from items i
       left join summed s on (s.at, s.id) < (${at}::int8, ${id}::text)
       where i.id = ${item_id} order by s.at desc, s.id desc limit ${limit + 1}`,
@@ -80,7 +82,7 @@ export const timeOfMovement = (sql: Sql): Statement =>
 
 /** Each of the `moves` with the sum of those after it. */
 const summed = (sql: Sql): Statement => sql`
-  select at, id, amount, reason, order_id,
+  select at, id, amount, reason, order_id, principal,
          coalesce(sum(amount) over (order by at desc, id desc rows between unbounded preceding
                                     and 1 preceding), 0) as later
   from moves`;

@@ -60,15 +60,21 @@ export interface Requests {
   send(path: string, json: string): string;
 }
 
-/** @param host the `host` header @param prefix of every path, such as '' or '/shop' */
-export function requests(host: string, prefix: string): Requests {
-  const bare = ` HTTP/1.1\r\nhost: ${host}\r\n\r\n`;
-  const empty = ` HTTP/1.1\r\nhost: ${host}\r\ncontent-length: 0\r\n\r\n`;
+/**
+ * @param host the `host` header
+ * @param prefix of every path, such as '' or '/shop'
+ * @param key shown with each call
+ */
+export function requests(host: string, prefix: string, key?: string): Requests {
+  const shown = key === undefined ? '' : `authorization: Bearer ${key}\r\n`;
+  const head = ` HTTP/1.1\r\nhost: ${host}\r\n${shown}`;
+  const bare = `${head}\r\n`;
+  const empty = `${head}content-length: 0\r\n\r\n`;
   return {
     get: (path) => `GET ${prefix}${path}${bare}`,
     post: (path) => `POST ${prefix}${path}${empty}`,
     remove: (path) => `DELETE ${prefix}${path}${empty}`,
     send: (path, json) =>
-      `POST ${prefix}${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${json.length}\r\n\r\n${json}`,
+      `POST ${prefix}${path}${head}content-type: application/json\r\ncontent-length: ${json.length}\r\n\r\n${json}`,
   };
 }

@@ -3,7 +3,7 @@ import { warnIgnored } from '../../apps/runtime/arguments.ts';
 import type { Given } from './rows.ts';
 import type { WorkloadName } from './workloads.ts';
 
-type Flags = Given & { insecure: boolean; 'self-test': boolean };
+type Flags = Given & { key?: string; insecure: boolean; 'self-test': boolean };
 type Names = readonly (keyof Flags)[];
 
 const ROWS: Names = ['prepare', 'prepared', 'orders', 'users', 'items'];
@@ -16,7 +16,7 @@ export function sayIgnored(given: Flags, name: WorkloadName, protocol: string): 
 
 function withoutEffect(given: Flags, name: WorkloadName, protocol: string): [Names, string][] {
   if (given['self-test']) {
-    return [[[...ROWS, 'lines', 'theta', 'insecure'], '--self-test calls an empty handler']];
+    return [[[...ROWS, 'lines', 'theta', 'key', 'insecure'], '--self-test calls an empty handler']];
   }
   const plain: [Names, string][] =
     protocol === 'http:' ? [[['insecure'], 'the address is not https']] : [];

@@ -22,10 +22,10 @@ await print(result);
 process.exit(result.counts.error + result.counts.broken > 0 ? 1 : 0);
 
 async function load(o: Options): Promise<LoadResult> {
-  await assertAnswers(o.address, { insecure: o.target.insecure });
+  await assertAnswers(o.address, { insecure: o.target.insecure, key: o.key });
   const random = seeded(o.seed);
   const rows = await prepare(o, random, line, (sentence) => console.error(sentence));
-  const workload = openWorkload(o.workload, rows, requests(o.host, o.prefix), random);
+  const workload = openWorkload(o.workload, rows, requests(o.host, o.prefix, o.key), random);
   const run = new Run({ ...o, name: o.workload, workload, random }, line);
   let asked_at = 0;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {

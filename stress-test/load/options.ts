@@ -1,6 +1,7 @@
 /** Reads the command line of `bun run load`. */
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { readKey } from '../../test/support/key.ts';
 import { flags, numberFlag, usage } from '../../test/support/report.ts';
 import type { Target } from './connection.ts';
 import { HELP } from './help.ts';
@@ -25,6 +26,8 @@ export interface Options {
   json: boolean;
   html: string | undefined;
   self_test: boolean;
+  /** Shown with every call. */
+  key: string | undefined;
   rows: RowOptions;
 }
 
@@ -45,6 +48,7 @@ const FLAGS = {
   items: { type: 'string' },
   lines: { type: 'string' },
   theta: { type: 'string' },
+  key: { type: 'string' },
   insecure: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   html: { type: 'string' },
@@ -85,6 +89,7 @@ export function readOptions(): Options {
     json: given.json,
     html,
     self_test: given['self-test'],
+    key: readKey(given.key),
     rows: readRows(given, workload, demandOf(loop, seconds + warmup_s)),
   };
 }

@@ -1,4 +1,5 @@
 /** Creates the rows for a workload, through the API. */
+import { headersFor } from '../../test/support/key.ts';
 import type { Live } from '../../test/support/report.ts';
 import type { Ids, Rows } from './calls.ts';
 import type { Options } from './options.ts';
@@ -12,7 +13,8 @@ const STOCK = 1_000_000_000;
 const CREDIT = 1_000_000_000;
 const PRICE = 1;
 
-export type Plan = Pick<Options, 'address' | 'target' | 'workload' | 'rows'>;
+export type Plan = Pick<Options, 'address' | 'target' | 'workload' | 'rows'> &
+  Partial<Pick<Options, 'key'>>;
 
 /** One call of the API during preparation. @throws Error with a sentence unless it succeeds */
 type Ask = (method: 'GET' | 'POST', path: string) => Promise<Record<string, unknown>>;
@@ -191,12 +193,13 @@ function bar(share: number): string {
 }
 
 /** Repeats a call that had no effect (429, 503), for half a minute. */
-function asker({ address, target }: Plan): Ask {
+function asker({ address, target, key }: Plan): Ask {
   return async (method, path) => {
     const until = performance.now() + 30_000;
     for (;;) {
       const response = await fetch(address + path, {
         method,
+        headers: headersFor(key),
         tls: { rejectUnauthorized: !target.insecure },
         ...(path.includes('batch_init') ? { timeout: false } : {}),
       }).catch((error) => {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import re
 import sys
 import time
 import urllib.error
@@ -33,6 +35,16 @@ class Refused(Exception):
     """A call that did not succeed; its text is for people."""
 
 
+def headers_for(key: str) -> dict[str, str]:
+    """What every call sends, where Kassa runs with AUTH=on: an API key or a token, if there is one."""
+    if key and not re.fullmatch(r"[\w.~+/=-]+", key, re.ASCII):
+        sys.exit("KASSA_KEY must be an API key or a token: letters, digits and -._~+/= only")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+HEADERS = headers_for(os.environ.get("KASSA_KEY", "").strip())
+
+
 def address_of(path: str, host: str | None = None) -> str:
     """The whole address of a path: at host if there is one, else at its service in urls.json."""
     return (host or URL_OF_PREFIX[path.split("/")[1]]).rstrip("/") + path
@@ -41,11 +53,13 @@ def address_of(path: str, host: str | None = None) -> str:
 def request(method: str, address: str, timeout_s: float = TIMEOUT_S) -> dict:
     """One call, its JSON. Raises Refused if it is not answered with 2xx and an object."""
     try:
-        call = urllib.request.Request(address, method=method)
+        call = urllib.request.Request(address, method=method, headers=HEADERS)
         with direct.open(call, timeout=timeout_s) as answer:
             body = json.loads(answer.read())
     except urllib.error.HTTPError as error:
-        raise Refused(f"{method} {address}: {error.code} {reason_of(error.read())}") from None
+        hint = " (set KASSA_KEY)" if error.code == 401 and not HEADERS else ""
+        reason = reason_of(error.read())
+        raise Refused(f"{method} {address}: {error.code} {reason}{hint}") from None
     except json.JSONDecodeError:
         raise Refused(f"{method} {address}: the answer is not JSON") from None
     except (OSError, ValueError) as error:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from init_orders import URLS, address_of
+from init_orders import HEADERS, URLS, address_of
 from locust import FastHttpUser, events
 
 REFUSED = " [refused]"
@@ -39,7 +39,8 @@ class Answer:
         """Without ids and times, so that Locust counts what is alike in one line."""
         if self.status == 0:
             return f"no answer: {type(self.error).__name__}"
-        return f"{self.status} {self.code}".rstrip()
+        hint = " (set KASSA_KEY)" if self.status == 401 and not HEADERS else ""
+        return f"{self.status} {self.code}".rstrip() + hint
 
 
 class Unexpected(Exception):
@@ -98,7 +99,8 @@ class KassaUser(FastHttpUser):
     ) -> dict[str, Any] | None:
         """One call, counted under its name and the judge's suffix. None if it was a failure."""
         address = address_of(path, host_of(self.environment))
-        with self.client.request(method, address, name=name, catch_response=True) as response:
+        shown = {"headers": HEADERS, "name": name, "catch_response": True}
+        with self.client.request(method, address, **shown) as response:
             answer = read_answer(response)
             try:
                 response.request_meta["name"] = name + judge(answer)

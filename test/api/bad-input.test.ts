@@ -25,7 +25,14 @@ import { callsOfV1, JSON_TYPE, lineOf, refused } from '../support/v1.ts';
 
 const kassa = await openAlone();
 const { post, user, item, order } = callsOfV1(kassa);
-const ids = { user_id: '', item_id: '', order_id: '', refund_id: '', webhook_id: 'hook' };
+const ids = {
+  user_id: '',
+  item_id: '',
+  order_id: '',
+  refund_id: '',
+  webhook_id: 'hook',
+  key_id: 'key',
+};
 let before: Awaited<ReturnType<typeof rows>>;
 let cases = 0;
 
@@ -36,13 +43,15 @@ beforeAll(async () => {
   const refund = await post(`/v1/orders/${order_id}/refunds`, { lines: [lineOf(item_id, 1)] });
   Object.assign(ids, { user_id, item_id, order_id, refund_id: refund.body.id });
   await send('PUT', '/v1/webhooks/hook', JSON_TYPE, '{"url":"https://shop.example/"}');
+  await send('POST', '/v1/keys', JSON_TYPE, '{"id":"key","scopes":["admin"]}');
   before = await rows();
 });
 afterAll(() => kassa.close());
 
 const TABLES = `users items orders order_lines order_events orders_of_user user_metadata
   item_metadata order_metadata credit_movements stock_movements order_operations
-  payment_operations stock_operations webhooks webhook_secrets webhook_deliveries`.split(/\s+/);
+  payment_operations stock_operations webhooks webhook_secrets webhook_deliveries
+  api_keys`.split(/\s+/);
 
 /** Every row, and so every transaction, since each writes a marker. */
 const rows = () =>

@@ -193,3 +193,37 @@ test('an error has the facts of its refusal', async () => {
   const short = await kassa.users.withdraw({ user_id, amount: 7 }).catch((cause) => cause);
   expect([short.code, short.facts.shortfall]).toEqual(['insufficient_credit', 2]);
 });
+
+/** A client whose server knows one token. */
+function guarded(token: string, options: ClientOptions) {
+  const shown: (string | null)[] = [];
+  const fetch: ClientOptions['fetch'] = async (_, { headers }) => {
+    const given = new Headers(headers).get('authorization');
+    shown.push(given);
+    return given === `Bearer ${token}` ? ok() : problem(401, 'unauthenticated')();
+  };
+  return { client: openClient(ORIGIN, { ...options, fetch }), shown };
+}
+
+test('a key goes with each call, and one that is not valid ends it', async () => {
+  const good = guarded('kassa_1', { key: 'kassa_1' });
+  await good.client.path_payment.createUser();
+  expect(good.shown).toEqual(['Bearer kassa_1']);
+  const bad = guarded('kassa_1', { key: 'kassa_2' });
+  const error = await bad.client.path_payment.createUser().catch((cause) => cause);
+  expect([error.code, error.changed_nothing, bad.shown.length]).toEqual([
+    'unauthenticated',
+    true,
+    1,
+  ]);
+});
+
+test('a token that has expired is asked for once more', async () => {
+  let calls = 0;
+  const { client, shown } = guarded('t2', { key: async () => `t${++calls}` });
+  await client.path_payment.createUser();
+  expect(shown).toEqual(['Bearer t1', 'Bearer t2']);
+  const never = guarded('none', { key: () => 'old' });
+  const error = await never.client.path_payment.createUser().catch((cause) => cause);
+  expect([error.code, never.shown.length]).toEqual(['unauthenticated', 2]);
+});

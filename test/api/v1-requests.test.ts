@@ -144,7 +144,8 @@ const ofV1 = CALLS.filter(({ path }) => path.startsWith('/v1/'));
 const bare = ofV1.filter(({ body, writes }) => writes && !body);
 test.each(bare)('$methods.0 $path takes no body', async ({ methods: [method = ''], path }) => {
   refused(await send(method, filled(path, 'nobody'), { a: 1 }), 415, 'unsupported_body');
-  const code = path.startsWith('/v1/webhooks') ? 'webhook_not_found' : 'order_not_found';
+  const [, kind = ''] = path.match(/^\/v1\/(webhook|key)s/) ?? [];
+  const code = `${kind || 'order'}_not_found`;
   refused(await send(method, filled(path, 'nobody'), {}), 404, code);
 });
 

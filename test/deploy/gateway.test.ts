@@ -177,7 +177,7 @@ check('large answers of /v1 are compressed on demand, those of the paths never',
 const SERVICE: Partial<Record<Call['tag'], ServiceName>> = {
   ...{ path_orders: 'order', path_payment: 'payment', path_stock: 'stock' },
   ...{ orders: 'order', bulk: 'order', events: 'order', users: 'payment', items: 'stock' },
-  webhooks: 'webhooks',
+  ...{ webhooks: 'webhooks', keys: 'webhooks' },
 };
 
 check('every call of the contract reaches its service and is answered what that says', async () => {

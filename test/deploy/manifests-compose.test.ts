@@ -57,11 +57,39 @@ test.each(parts)('%s runs under its name, as its role, with a valid configuratio
   const role = part === 'migrate' ? 'root' : roleOf(part);
   expectMatch(compose.services[part], {
     image: 'kassa:local',
-    command: [part],
+    ...(part === 'keys' ? { entrypoint: [...ENTRY, 'keys'] } : { command: [part] }),
     user: `${user}:${user}`,
   });
   const config = configOf(environmentOf(part));
   expect(config.DATABASE_URL).toBe(`postgres://${role}@haproxy:26257/kassa?sslmode=disable`);
+});
+
+/** The image's. `docker compose run --rm keys …` replaces the command, so its entry point names it. */
+const [, entry = '[]'] = (await text('deploy/Dockerfile')).match(/^ENTRYPOINT (.+)$/m) ?? [];
+const ENTRY: string[] = JSON.parse(entry);
+
+test('services and console let everybody in unless AUTH is set, which warns of nothing', () => {
+  for (const name of [...services.map(({ name }) => name), 'console']) {
+    const { environment } = compose.services[name] ?? {};
+    expect([name, environment.AUTH]).toEqual([name, `\${AUTH:-off}`]);
+    expect(configOf(environmentOf(name)).AUTH).toBe('off');
+    for (const variable of ['AUTH_JWKS', 'AUTH_ISSUER', 'AUTH_AUDIENCE']) {
+      expect([variable, environment[variable]]).toEqual([variable, `\${${variable}:-}`]);
+    }
+  }
+});
+
+test('a command that the pages name makes a key, which no log keeps', async () => {
+  const { command, logging, profiles, restart } = compose.services.keys;
+  expect([command, logging, profiles, restart]).toEqual([
+    undefined,
+    { driver: 'none' },
+    ['tools'],
+    'no',
+  ]);
+  for (const page of ['compose.yaml', 'docs/running.md', 'docs/authentication.md']) {
+    expect(await text(page)).toContain('docker compose run --rm keys create --scopes admin');
+  }
 });
 
 test.each(services)('$name has ports of its own and time to drain', ({ name, port }) => {
@@ -181,7 +209,9 @@ interface Jaeger {
 test('migration and audit end by themselves, and only an operator starts an audit', () => {
   const once = { restart: 'no', healthcheck: { disable: true } };
   expectMatch(compose.services.migrate, once);
-  expectMatch(compose.services.audit, { ...once, profiles: ['tools'] });
+  for (const name of ['audit', 'keys']) {
+    expectMatch(compose.services[name], { ...once, profiles: ['tools'] });
+  }
   const ours = all.filter(([, { image }]) => image.startsWith('kassa:')).map(([name]) => name);
   expect(ours.sort()).toEqual(parts.toSorted());
 });

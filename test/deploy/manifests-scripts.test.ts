@@ -165,6 +165,14 @@ test('a failed migration ends with its log, and missing roles with a second try'
   expect(second.calls.filter((call) => call.includes('--install kassa')).length).toBe(2);
 });
 
+test('cluster: says at the end how to make the first key', async () => {
+  const { code, out } = await script(YES);
+  expect(code).toBe(0);
+  expect(out).toMatch(
+    /makes the first one.*\n {2}kubectl --context somewhere -n kassa exec deployment\/webhooks -- \\\n.* keys create --id ops --scopes admin\n/,
+  );
+});
+
 test('cluster: without monitoring in the overlay no operator is needed', async () => {
   const { code, err } = await script(YES, { NO_CRD: NO_OPERATOR });
   expect([code, err]).toEqual([0, '']);

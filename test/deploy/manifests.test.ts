@@ -5,10 +5,10 @@ import { refusalOf } from '../../apps/webhooks/target.ts';
 import {
   built,
   configOf,
+  deployed,
   environmentOf,
   OVERLAYS,
   overlay,
-  parts,
   published,
   services,
   tools,
@@ -69,8 +69,8 @@ const connections = [
   ...published.map(({ name, port }) => `traefik → ${name} ${port}`),
   ...names.map((name) => `prometheus → ${name} ${config.METRICS_PORT}`),
   ...names.map((name) => `console → ${name} ${config.METRICS_PORT}`),
-  ...[...parts, 'init', 'cockroachdb'].map((name) => `${name} → cockroachdb 26257`),
-  ...[...parts, 'init', 'cockroachdb', 'stranger'].map((name) => `${name} → dns 53`),
+  ...[...deployed, 'init', 'cockroachdb'].map((name) => `${name} → cockroachdb 26257`),
+  ...[...deployed, 'init', 'cockroachdb', 'stranger'].map((name) => `${name} → dns 53`),
   'prometheus → cockroachdb 8080',
   ...['internet', 'internet6'].map((name) => `webhooks → ${name} 443`),
 ];

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CALLS } from '../../apps/contract/calls.ts';
 import { CODES } from '../../apps/contract/problems.ts';
+import { NOT_FOR_USERS, SCOPES } from '../../apps/contract/scopes.ts';
 import { eventCalls } from '../../apps/contract/v1/events.ts';
 import { problem } from '../../apps/http/problem.ts';
 import { variables } from '../../apps/runtime/variables.ts';
@@ -106,6 +107,15 @@ test.each(names)('every %s that a page names exists', (_, pattern, exists, where
 test('the page of metrics has every metric', () => {
   const page = read('docs/metrics.md');
   expect([...metrics].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+});
+
+test('the page of authentication has every scope, and those that no key of a user has', () => {
+  const [, page = ''] = /^## API keys$(.+?)^## /ms.exec(read('docs/authentication.md')) ?? [];
+  const rows = [...page.matchAll(/^\| `(\w+(?::\w+)?)` \| .+ \|$/gm)].map(([, scope]) => scope);
+  expect(rows).toEqual([...SCOPES]);
+  const [, of_users = ''] = page.match(/Such a key cannot have the scopes ([^.]+), which/) ?? [];
+  const named = [...of_users.matchAll(/`([^`]+)`/g)].map(([, scope]) => scope);
+  expect(named).toEqual([...NOT_FOR_USERS]);
 });
 
 test('the page of events has every type, with its data', () => {

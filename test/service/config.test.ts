@@ -47,6 +47,7 @@ test('an empty environment gives every default', () => {
   expect(Object.keys(config).sort()).toEqual(
     names
       .filter((name) => !/^(?:DATABASE_|METRICS_PORT$|CORS_ORIGINS$|OTEL_EXPORTER_)/.test(name))
+      .filter((name) => !/^AUTH(?:_JWKS|_ISSUER|_AUDIENCE|_TOKEN_\w+)?$/.test(name))
       .sort(),
   );
 });
@@ -80,7 +81,7 @@ test('every variable has a description, and times have their unit in the name', 
   for (const name of names) expect(variables.shape[name].description).toMatch(/^\S.{8,}/);
   expect(names.filter((name) => /(TIMEOUT|DEADLINE|DRAIN)$/.test(name))).toEqual([]);
   expect(numbers.length).toBeGreaterThan(8);
-  expect(choices.length).toBe(5);
+  expect(choices.length).toBe(6);
 });
 
 test.each(numbers)('$name accepts $low to $high only', ({ name, low, high, otherwise }) => {
@@ -105,7 +106,26 @@ test.each(choices)('$name is one of its words', ({ name, values, otherwise }) =>
   for (const value of ['loud', 'ON', 'TRUE', ' ']) {
     expect(complaintAbout({ [name]: value })).toContain(said);
   }
-  expect(values).toContain(otherwise as string);
+  expect([...values, undefined]).toContain(otherwise as string);
+});
+
+test('the keys of an issuer need its name and an audience, or any token of it would count', () => {
+  const [AUTH_JWKS, AUTH_ISSUER, AUTH_AUDIENCE] = ['/keys.json', 'https://id.example', 'kassa'];
+  const complaint = complaintAbout({ AUTH_JWKS, PORT: '0' });
+  expect(complaint).toContain('PORT must be');
+  expect(complaint).toEndWith('AUTH_JWKS needs AUTH_ISSUER; AUTH_JWKS needs AUTH_AUDIENCE');
+  const without_audience = { AUTH_JWKS, AUTH_ISSUER, AUTH_AUDIENCE: '' };
+  expect(complaintAbout(without_audience)).toBe('configuration: AUTH_JWKS needs AUTH_AUDIENCE');
+  const wrong = { AUTH_JWKS, AUTH_ISSUER: 'two words', AUTH_AUDIENCE };
+  expect(complaintAbout(wrong)).toBe('configuration: AUTH_ISSUER must be one word');
+  expect(readConfig({ AUTH_JWKS, AUTH_ISSUER, AUTH_AUDIENCE })).toMatchObject({ AUTH_JWKS });
+});
+
+test('tokens are never signed by a shared secret, or not at all', () => {
+  for (const AUTH_ALGORITHMS of ['none', 'HS256', 'RS256,HS256', 'RS256,none', 'RS256,', 'rs256']) {
+    expect(complaintAbout({ AUTH_ALGORITHMS })).toStartWith('configuration: AUTH_ALGORITHMS must');
+  }
+  expect(readConfig({ AUTH_ALGORITHMS: 'ES256' }).AUTH_ALGORITHMS).toEqual(['ES256']);
 });
 
 test.each([

@@ -32,7 +32,8 @@ const asking = (origin: string, method = 'POST') => ({
 const sharedWith = (origin: string | null) => ({
   'access-control-allow-origin': origin,
   'access-control-expose-headers':
-    origin && 'location, etag, idempotency-replayed, retry-after, x-request-id',
+    origin &&
+    'location, etag, idempotency-replayed, retry-after, ratelimit, ratelimit-policy, x-request-id',
   'access-control-allow-credentials': null, // there are no cookies
 });
 const pick = (headers: Headers, like: object) =>

@@ -1,6 +1,8 @@
 /** Executes every SQL text of the product once on the server of the run, and names the refused. */
 import { afterAll, expect, test } from 'bun:test';
+import { addFunds } from '../../apps/payment/commands.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { addStock } from '../../apps/stock/commands.ts';
 import { startWorker } from '../../apps/webhooks/worker.ts';
 import { readLast } from '../../db/batches-table.ts';
 import { systemClock } from '../../db/clock.ts';
@@ -119,6 +121,16 @@ const drives: Record<string, () => Promise<unknown>> = {
     const { sql } = await open.connection(database_url);
     await sql`update payment_operations set expires_at = now() - interval '1 hour'`;
     expect((await kassa.post(path, key)).body.credit).toBe(2);
+  },
+  async 'calls of somebody who is known'() {
+    const [user_id, item_id] = [await kassa.newUser(), await kassa.newItem(1)];
+    for (const command of [addFunds(user_id, 1), addStock(item_id, 1)]) {
+      const { answer } = await kassa.store.write({
+        ...{ ...command, principal: 'key:a' },
+        decide: (rows) => ({ ...command.decide(rows), outcome: { status: 200, body: '' } }),
+      });
+      expect(answer.status).toBe(200);
+    }
   },
   async 'a conflict, and a lost commit'() {
     const path = `/payment/add_funds/${await kassa.newUser()}/1`;

@@ -5,6 +5,7 @@ import { join, relative } from 'node:path';
 import { is } from 'drizzle-orm';
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core';
 import type { Connection } from '../../db/connection/connection.ts';
+import * as keys from '../../db/keys-schema.ts';
 import {
   isContraction,
   type Migration,
@@ -19,7 +20,7 @@ import { openStage, TOP } from '../support/process.ts';
 
 const migrations = await readMigrations();
 const statements = migrations.flatMap((migration) => migration.statements);
-const tables = Object.values({ ...schema, ...webhooks }).flatMap((table) =>
+const tables = Object.values({ ...schema, ...webhooks, ...keys }).flatMap((table) =>
   is(table, PgTable) ? [getTableConfig(table)] : [],
 );
 const MAX = 2n ** 53n - 1n;
@@ -205,6 +206,10 @@ const NO_AMOUNTS = [
   ...['credit_movements.at', 'stock_movements.at', 'write_gate.id', 'orders.changed_at'],
   ...['stream', 'position', 'at', 'writer'].map((name) => `batches.${name}`),
   ...['streams.id', 'streams.opened_at', 'webhook_secrets.created_us'],
+  ...['per_s', 'in_flight', 'created_s', 'expires_s', 'revoked_s'].map(
+    (name) => `api_keys.${name}`,
+  ),
+  'api_key_uses.used_s',
   ...['version', 'round', 'failing_since_s', 'created_s'].map((name) => `webhooks.${name}`),
   ...['seq', 'attempts', 'first_s', 'tried_s', 'next_s', 'dead_s'].map(
     (name) => `webhook_deliveries.${name}`,

@@ -148,6 +148,14 @@ test('a missing table is reported as a missing migration, not as a missing privi
   expect((await readinessOf('stock')).status).toBe(200);
 });
 
+/** And giving a key back its life, or more scopes. */
+const MAKING_KEYS = [
+  `insert into api_keys (id, hash, scopes, created_s) values ('mine', 'mine', 'admin', 1)`,
+  'update api_keys set revoked_s = null',
+  `update api_keys set scopes = 'admin'`,
+  'delete from api_keys',
+];
+
 /**
  * What each role may not do. No service reads, forges, changes or deletes the records of another.
  */
@@ -161,17 +169,23 @@ const forbidden: Record<string, string[]> = {
     ...forgeries('payment', 'stock'),
     'select secret from webhook_secrets',
     'select id from webhooks',
+    ...MAKING_KEYS,
   ],
-  kassa_payment: forgeries('order', 'stock'),
-  kassa_stock: forgeries('order', 'payment'),
+  kassa_payment: [...forgeries('order', 'stock'), ...MAKING_KEYS],
+  kassa_stock: [...forgeries('order', 'payment'), ...MAKING_KEYS],
   kassa_webhooks: [
     'select id from users',
     'insert into batches values (1, 1)',
     'delete from batches',
     'update batches set events = null',
     'select answer from order_operations',
+    'delete from api_keys',
+    'delete from api_key_uses',
   ],
   kassa_reader: [
+    ...MAKING_KEYS,
+    `insert into api_key_uses values ('mine', 1)`,
+    'update api_key_uses set used_s = 1',
     'select secret from webhook_secrets',
     'update webhooks set url = null',
     'update users set credit = 0',

@@ -3,6 +3,7 @@
  */
 import { doesNotAnswer } from '../../apps/runtime/exit.ts';
 import { Failure } from '../../db/failure.ts';
+import { headersFor } from './key.ts';
 
 export interface Answered {
   status: number;
@@ -29,8 +30,9 @@ export type Client = ReturnType<typeof openClient>;
 /**
  * @param address one origin for all three services, or three, one each:
  *   `http://127.0.0.1:8000` or `orders=http://…,payment=http://…,stock=http://…`
+ * @param key shown with each call
  */
-export function openClient(address: string, timeout_ms = 30_000) {
+export function openClient(address: string, timeout_ms = 30_000, key?: string) {
   const origins = originsOf(address);
   /** Where the service that has this path serves it. */
   const urlOf = (path: string): string => {
@@ -49,7 +51,7 @@ export function openClient(address: string, timeout_ms = 30_000) {
       const signal = AbortSignal.timeout(timeout_ms);
       const init = {
         method,
-        headers: { ...headers, ...type },
+        headers: { ...headersFor(key), ...headers, ...type },
         signal,
         ...(sent && { body: JSON.stringify(sent) }),
       };
@@ -63,6 +65,7 @@ export function openClient(address: string, timeout_ms = 30_000) {
   };
   return {
     origin: address,
+    key,
     urlOf,
     call,
     post: (path: string, headers?: Record<string, string>) => call('POST', path, headers),
@@ -83,22 +86,39 @@ export function assertAddress(address: string): void {
 
 /**
  * Asks each origin of a deployment for anything: any answer will do, since other servers of this
- * API have no health check.
- * @throws Failure that names the first origin that does not answer
+ * API have no health check. Then a read tells whether it lets us in.
+ * @throws Failure that names the first origin that does not answer, or refuses the key
  */
 export async function assertAnswers(
   address: string,
-  { insecure = false, timeout_ms = 5000 } = {},
+  { insecure = false, timeout_ms = 5000, key = undefined as string | undefined } = {},
 ): Promise<void> {
-  for (const { url } of originsOf(address)) {
-    await fetch(`${url}/health/live`, {
-      signal: AbortSignal.timeout(timeout_ms),
-      tls: { rejectUnauthorized: !insecure },
-    }).catch((cause) => {
+  const tls = { rejectUnauthorized: !insecure };
+  for (const { service = 'orders', url } of originsOf(address)) {
+    const signal = () => AbortSignal.timeout(timeout_ms);
+    await fetch(`${url}/health/live`, { signal: signal(), tls }).catch((cause) => {
       const hint = /CERT|certificate/.test(`${cause.code} ${cause.message}`);
       throw doesNotAnswer(url, cause, hint ? '--insecure accepts any certificate' : '');
     });
+    const init = { signal: signal(), tls, headers: headersFor(key) };
+    const answer = await fetch(url + PROBES[service], init).catch(() => undefined);
+    if (answer) await assertAdmitted(url, key, answer);
   }
+}
+
+/** Reads, which change nothing. */
+const PROBES: Record<string, string> = {
+  orders: '/orders/find/0',
+  payment: '/payment/find_user/0',
+  stock: '/stock/find/0',
+};
+
+async function assertAdmitted(url: string, key: string | undefined, answer: Response) {
+  const { status } = answer;
+  const body = parse(await answer.text()) as { detail?: unknown } | undefined;
+  if (status !== 401 && status !== 403) return;
+  const why = key === undefined ? 'set KASSA_KEY' : (body?.detail ?? 'it refuses the key');
+  throw new Failure('invalid_parameter', `${url} answered ${status}: ${why}`);
 }
 
 /** Whether the deployment has /v1, with refunds and holds. One of the course alone does not. */

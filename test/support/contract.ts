@@ -15,6 +15,12 @@ const known = CALLS.map((call) => ({
   pattern: new RegExp(`^${call.path.replaceAll(/\{\w+\}/g, '[^/]+')}$`),
 }));
 /** Of requests for which there is no call. */
+const OF_ALL: ProblemCode[] = [
+  'host_not_allowed',
+  'cross_site_request',
+  'unauthenticated',
+  'forbidden',
+];
 const STRAY: readonly ProblemCode[] = [
   'route_not_found',
   'method_not_allowed',
@@ -40,7 +46,7 @@ export function assertContract(method: string, path: string, { status, text, hea
   if (expected?.status !== status || said !== status) throw wrong('its status is another');
   if (type !== typeOf(code) || title !== expected.title)
     throw wrong('its type or title is another');
-  const codes = call ? codesOf(call) : [...STRAY, 'host_not_allowed', 'cross_site_request'];
+  const codes = call ? codesOf(call) : [...STRAY, ...OF_ALL];
   if (!codes.includes(code)) throw wrong('its code is not among those of the call');
 }
 

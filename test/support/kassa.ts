@@ -1,8 +1,10 @@
 /** Shared by the tests: Kassa on the run's store, and short functions for its calls. */
 import { expect } from 'bun:test';
+import { keyRoutes } from '../../apps/auth/routes.ts';
 import { bulkRoutes } from '../../apps/bulk/routes.ts';
 import { consoleRoutes } from '../../apps/console/console.ts';
 import { eventRoutes } from '../../apps/events/routes.ts';
+import { type Authenticate, ScopeGuard } from '../../apps/http/guard.ts';
 import { collectMetrics } from '../../apps/http/metrics.ts';
 import { serveRoutes } from '../../apps/http/server.ts';
 import { orderRoutes } from '../../apps/order/routes.ts';
@@ -33,10 +35,12 @@ export type Kassa = ReturnType<typeof openKassa>;
 /**
  * The three services on one store, without a port. Close it in afterAll.
  * @param services readiness needs the privileges of these
+ * @param authenticate says who calls; everybody may, if it is not given
  */
 export function openKassa(
   settings: Partial<Config> = {},
   services: readonly Role[] = ['order', 'payment', 'stock', 'webhooks'],
+  authenticate?: Authenticate,
 ) {
   const config = readConfig({}, fitting({ BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings }));
   const database_url = settings.DATABASE_URL ?? storeUrl();
@@ -49,14 +53,16 @@ export function openKassa(
     batch_init: config.BATCH_INIT === 'on',
     webhook_networks: config.WEBHOOK_NETWORKS,
     console_targets: config.CONSOLE_TARGETS,
+    auth: true, // so that keys can be made
     metrics,
     log,
   };
   const routes = [
     ...[orderRoutes, bulkRoutes, eventRoutes, paymentRoutes, stockRoutes, webhookRoutes],
-    consoleRoutes,
+    ...[keyRoutes, consoleRoutes],
   ].map((make) => make(store, options));
-  const { fetch } = serveRoutes(routes, store, metrics, log);
+  const guard = authenticate && new ScopeGuard(authenticate, store.read);
+  const { fetch } = serveRoutes(routes, store, metrics, log, { guard });
   return {
     store,
     database_url,

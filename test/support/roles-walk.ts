@@ -92,6 +92,10 @@ const walks: Record<Role, string[]> = {
     'POST /v1/webhooks/walk/redeliver {}',
     'POST /v1/webhooks/walk/replay {"after":"oldest"}',
     'DELETE /v1/webhooks/walk',
+    'POST /v1/keys {"scopes":["orders:read"]}',
+    'GET /v1/keys',
+    'GET /v1/keys/{id}',
+    'DELETE /v1/keys/{id}',
   ],
 };
 
@@ -99,7 +103,7 @@ const walks: Record<Role, string[]> = {
 const OWNERS: Record<string, Role> = {
   ...{ orders: 'order', payment: 'payment', stock: 'stock' },
   ...{ 'v1/orders': 'order', 'v1/bulk': 'order', 'v1/users': 'payment', 'v1/items': 'stock' },
-  'v1/webhooks': 'webhooks',
+  ...{ 'v1/webhooks': 'webhooks', 'v1/keys': 'webhooks' },
 };
 
 /**
@@ -119,6 +123,7 @@ export async function walk(crew: Crew, service: Role): Promise<Reply[]> {
     replies.push(reply);
     if (reply.body?.code === 'not_ready') return replies;
   }
+  await checkKeys(crew[service]);
   if (isService(service)) await sweep(crew[service].database_url, service);
   else await lease(crew[service]);
   return replies;
@@ -131,6 +136,13 @@ export const ROUND = {
   ...{ number: 1, cursor: '', failing_since_s: null, disabled: null },
   ...{ added: [one], changed: [one], delivered: ['b'] },
 };
+
+/** What every process does where authentication is on. */
+async function checkKeys({ store }: Kassa): Promise<void> {
+  const deadline_at = performance.now() + 5000;
+  await store.keys.live(deadline_at);
+  await store.keys.noteUses(['walk'], deadline_at);
+}
 
 /** What the worker of webhooks does, for an endpoint that there is not. */
 async function lease({ store }: Kassa): Promise<void> {

@@ -131,5 +131,6 @@ paid order again changes nothing and gives the same answer.`,
     answer: z.strictObject({ msg: z.string().describe('What was done, for people.') }),
     refusals: ['batch_init_disabled'],
     writes: true,
+    scope: 'admin',
   },
 });

@@ -131,5 +131,6 @@ export const paymentPaths = callsOf('path_payment', {
     answer: z.strictObject({ msg: z.string().describe('What was done, for people.') }),
     refusals: ['batch_init_disabled'],
     writes: true,
+    scope: 'admin',
   },
 });

@@ -64,5 +64,6 @@ export const stockPaths = callsOf('path_stock', {
     answer: z.strictObject({ msg: z.string().describe('What was done, for people.') }),
     refusals: ['batch_init_disabled', 'out_of_stock'],
     writes: true,
+    scope: 'admin',
   },
 });

@@ -106,6 +106,10 @@ const eventOf = <T extends EventType>(type: T) =>
     type: z.literal(type).describe('What has happened.'),
     created_at: WHEN,
     request_id: z.string().optional().describe('The X-Request-Id of the call that caused it.'),
+    principal: z
+      .string()
+      .optional()
+      .describe('Who made that call, where authentication is on, such as `key:shop`.'),
     traceparent: z
       .string()
       .optional()

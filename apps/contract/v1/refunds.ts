@@ -70,6 +70,7 @@ export const refundCalls = callsOf('refunds', {
       'limit_exceeded',
     ],
     writes: true,
+    scope: 'wallets:write', // it gives money back, so it is not for the buyer
   },
 
   list: {

@@ -148,6 +148,7 @@ export const webhookCalls = callsOf('webhooks', {
     summary: 'Read the secret of an endpoint',
     answer: secrets,
     writes: false,
+    scope: 'events:write',
   },
 
   rotateSecret: {

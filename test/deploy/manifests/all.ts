@@ -22,7 +22,7 @@ const PREFIXES = {
   order: ['/orders', '/v1/orders', '/v1/bulk', '/v1/events', '/docs', '/openapi.json'],
   payment: ['/payment', '/v1/users'],
   stock: ['/stock', '/v1/items'],
-  webhooks: ['/v1/webhooks'],
+  webhooks: ['/v1/webhooks', '/v1/keys'],
 };
 
 /** The services with their port and the prefixes of their paths. */
@@ -39,7 +39,7 @@ async function portOf(name: string): Promise<number> {
   return Number(main.match(/startService\('\w+', (\d+)/)?.[1]);
 }
 
-/** Those that a cluster's gateway leads to. Whoever calls /v1/webhooks reads secrets. */
+/** Those that a cluster's gateway leads to. Whoever calls /v1/webhooks and /v1/keys reads secrets. */
 export const published = services.filter(({ name }) => name !== 'webhooks');
 
 /** The parts of the image, and its user. */
@@ -48,9 +48,12 @@ export const parts = [...(await text('deploy/entry.ts')).matchAll(/^ {2}(\w+): \
 );
 export const user = Number((await text('deploy/Dockerfile')).match(/^USER (\d+)/m)?.[1]);
 
+/** Those that have pods of their own on Kubernetes. Keys are made in a pod of webhooks. */
+export const deployed = parts.filter((part) => part !== 'keys');
+
+const OF_OTHERS: Record<string, string> = { audit: 'reader', console: 'reader', keys: 'webhooks' };
 /** The SQL role of a part of the image. The audit and the console only read. */
-export const roleOf = (part: string): string =>
-  `kassa_${['audit', 'console'].includes(part) ? 'reader' : part}`;
+export const roleOf = (part: string): string => `kassa_${OF_OTHERS[part] ?? part}`;
 export const roles: readonly string[] = [...new Set(parts.map(roleOf))].sort();
 
 /** An image with a tag other than `latest`, or with a digest. */
@@ -74,6 +77,7 @@ export function environmentOf({ env = [], envFrom = [] }: IContainer, objects: M
   const all: Record<string, string> = {};
   for (const { configMapRef } of envFrom) Object.assign(all, dataOf(configMapRef?.name));
   for (const { name, value, valueFrom } of env) {
+    if (valueFrom?.secretKeyRef?.optional) continue;
     const from = valueFrom?.configMapKeyRef;
     const its = from ? dataOf(from.name)[from.key] : value;
     if (its === undefined) throw new Error(`${name} has no value`);

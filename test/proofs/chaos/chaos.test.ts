@@ -36,6 +36,14 @@ test('the shortest run has every kind of kill: nothing is lost, nothing doubled'
   expect(Number(/(\d+) audits/.exec(child.out)?.[1])).toBeGreaterThan(0);
 });
 
+test('with --auth its services ask for a key, and every client of the run shows one', async () => {
+  const args = ['--auth', '--faults', 'none', '--minutes', '0.05', '--seed', '11', ...CALM];
+  const child = await stage.run([MAIN, ...args], SEED);
+  expect([child.code, child.out.includes('unauthenticated')]).toEqual([0, false]);
+  expect(child.out).toMatch(/[1-9]\d* events were read by each of 3 readers/);
+  expect(child.out).toContain('the receiver of webhooks got each of them');
+});
+
 test('a run without faults has another verdict, and exits with 0 only with --faults none', async () => {
   const origin = await startDev(stage, OURS);
   const args = ['--address', origin, '--minutes', '0.05', ...CALM];

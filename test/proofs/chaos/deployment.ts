@@ -1,6 +1,9 @@
 /** The deployment under test: a store, a process for each service, and one that serves all. */
 import { existsSync, readFileSync } from 'node:fs';
+import { newKeyText } from '../../../apps/auth/key-text.ts';
+import { wantedOf } from '../../../apps/auth/wanted.ts';
 import type { CredentialFiles } from '../../../db/connection/credentials.ts';
+import { keys } from '../../../db/keys/keys.ts';
 import { startEmbedded } from '../../../db/local/embedded.ts';
 import { migrate, readMigrations } from '../../../db/maintenance/migrate.ts';
 import { connectStore, newOwnDatabase, storeLine } from '../../support/own-database.ts';
@@ -41,11 +44,13 @@ export type Deployment = Awaited<ReturnType<typeof deploy>>;
 /**
  * Starts everything on free ports, on a new database of the server at `server_url` or, without one,
  * on an embedded store. The teardown stops it and removes the data, even after a failed start.
+ * @param auth whether callers must send a key
  */
 export async function deploy(
   server_url: string | undefined,
   teardown: Teardown,
   report: (line: string) => void,
+  auth = false,
 ) {
   const store: Store = server_url
     ? await newOwnDatabase('chaos', server_url, teardown)
@@ -55,6 +60,7 @@ export async function deploy(
   const application_name = `kassa-chaos-${crypto.randomUUID().slice(0, 8)}`;
   const named = withParameter(store.database_url, 'application_name', application_name);
   const password_file = store.files?.password_file;
+  const key = auth ? await makeKey(store.database_url) : undefined;
   const stage = openStage();
   teardown.add(stage.close);
 
@@ -66,6 +72,7 @@ export async function deploy(
       DATABASE_URL: proxy.database_url,
       ...(password_file && { DATABASE_PASSWORD_FILE: password_file }),
       PORT: String(port),
+      AUTH: auth ? 'on' : 'off',
       BATCH_INIT: 'on',
       WEBHOOK_NETWORKS: LOOPBACK,
       LOG_LEVEL: 'error',
@@ -106,12 +113,25 @@ export async function deploy(
     ...store,
     application_name,
     services,
+    /** Of its callers; undefined if they need none. */
+    key,
     /** The address of the service of webhooks. The process that serves all has a worker too. */
     webhooks: String(webhooks),
     proxies: services.map(({ proxy }) => proxy),
     /** Addresses for openClient: the three services, and the process that serves all. */
     addresses: [`orders=${order},payment=${payment},stock=${stock}`, String(all)],
   };
+}
+
+/** A key for everything, as `bun run keys create --scopes admin` makes it. @returns its text */
+async function makeKey(database_url: string): Promise<string> {
+  const { text, hash } = newKeyText();
+  const { sql, whileAlive, close } = await connectStore(database_url);
+  const read: Parameters<typeof keys>[0]['read'] = async (of) => whileAlive(of(sql));
+  await keys({ read })
+    .create(wantedOf({ id: 'chaos', scopes: ['admin'] }), hash)
+    .finally(close);
+  return text;
 }
 
 async function openEmbedded(teardown: Teardown, report: (line: string) => void): Promise<Store> {

@@ -3,8 +3,10 @@
  * readers of the events have it, none that they lack, and those of an order in their order.
  */
 import type { KassaEvent } from '../../../apps/client/client.ts';
+import { headersFor } from '../../support/key.ts';
 import { openReceiver } from '../../support/receiver.ts';
 import type { Teardown } from '../../support/teardown.ts';
+import type { Deployment } from './deployment.ts';
 import type { Random } from './send.ts';
 import type { Violation } from './verify.ts';
 
@@ -20,8 +22,12 @@ const PATIENCE_MS = 300_000;
 
 export type Hooks = Awaited<ReturnType<typeof openHooks>>;
 
-/** @param origin of the service of webhooks */
-export async function openHooks(origin: string, random: Random, teardown: Teardown) {
+/** @param deployment the address of its service of webhooks, and the key that it wants */
+export async function openHooks(
+  { webhooks, key }: Pick<Deployment, 'webhooks' | 'key'>,
+  random: Random,
+  teardown: Teardown,
+) {
   const receiver = openReceiver(() => {
     let left = random() * 1000;
     for (const [of_1000, fail] of FAILURES) {
@@ -32,8 +38,9 @@ export async function openHooks(origin: string, random: Random, teardown: Teardo
   });
   teardown.add(() => receiver.close());
   const call = async (method: string, path: string, body?: object) => {
-    const init = body && { headers: JSON_TYPE, body: JSON.stringify(body) };
-    const answer = await fetch(origin + path, { method, ...init });
+    const headers = { ...headersFor(key), ...(body && JSON_TYPE) };
+    const init = { method, headers, ...(body && { body: JSON.stringify(body) }) };
+    const answer = await fetch(webhooks + path, init);
     if (!answer.ok) throw new Error(`${method} ${path}: ${await answer.text()}`);
     return (await answer.json()) as { waiting: number; dead: number; state: string };
   };
@@ -70,9 +77,11 @@ export async function checkHooks(
       violations.push({ where, what: `has got ${id}, which did not happen` });
       continue;
     }
-    const before = last.get(key) ?? -1;
-    if (known.i < before) violations.push({ where, what: `got ${id} of ${key} too late` });
-    last.set(key, Math.max(before, known.i));
+    const [field = ''] = ['order_id', 'user_id'].filter((name) => name in event.data);
+    const subject = `${field || 'item_id'} ${key}`; // a user and an item may have the same id
+    const before = last.get(subject) ?? -1;
+    if (known.i < before) violations.push({ where, what: `got ${id} of ${subject} too late` });
+    last.set(subject, Math.max(before, known.i));
   }
   return { violations, requests: receiver.taken.length };
 }

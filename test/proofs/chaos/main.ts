@@ -45,7 +45,7 @@ async function main(): Promise<void> {
   const clients = await openClients();
   const [client] = clients;
   if (!client) throw new Error('there is no address');
-  const hooks = await (deployment && openHooks(deployment.webhooks, random, teardown));
+  const hooks = await (deployment && openHooks(deployment, random, teardown));
   const load = await prepare(client).catch((error) => {
     throw new Failure('store_unavailable', `${client.origin}: ${error.message}`);
   });
@@ -95,21 +95,21 @@ async function delivered(hooks: Hooks, events: readonly KassaEvent[]): Promise<n
 
 /** Clients of the given deployment, or of one that is started here. */
 async function openClients(): Promise<Client[]> {
-  const { address, seed } = options;
+  const { address, key, seed, auth } = options;
   if (address) assertAddress(address);
   const server_url = foreignStore();
   const where = hostOf(server_url ?? '');
   if (address) leaveOut(options, options.faults, `the deployment at ${address} is not ours`);
   else if (server_url) leaveOut(options, TO_OUR_SERVER, `the store at ${where} is not ours`);
   console.log(`seed ${seed}`);
-  if (address) await assertAnswers(address);
-  else deployment = await deploy(server_url, teardown, console.error);
+  if (address) await assertAnswers(address, { key });
+  else deployment = await deploy(server_url, teardown, console.error, auth);
   database_url = deployment?.database_url ?? server_url;
   const version = deployment?.postgresql ?? Number.POSITIVE_INFINITY;
   const no_limit = `PostgreSQL ${version} has no limit on a transaction`;
   if (version < 17) leaveOut(options, TO_A_LIMIT, no_limit);
   const addresses = deployment?.addresses ?? [address ?? ''];
-  return addresses.map((one) => openClient(one, 15_000));
+  return addresses.map((one) => openClient(one, 15_000, deployment?.key ?? key));
 }
 
 /** Injects faults until the time is up, unless the deployment is foreign. */

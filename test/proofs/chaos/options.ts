@@ -1,6 +1,7 @@
 /** The command line of the chaos test, and which faults are possible where. */
 import { warnIgnored } from '../../../apps/runtime/arguments.ts';
 import { Failure } from '../../../db/failure.ts';
+import { readKey } from '../../support/key.ts';
 import { flags, numberFlag, usage, wholeFlag } from '../../support/report.ts';
 import { faults, TO_A_LIMIT, TO_OUR_SERVER } from './faults.ts';
 
@@ -23,6 +24,9 @@ unknown outcome is one or the other. Every kind of kill comes first, however sho
                     ${names.slice(14).join(', ')}; or none
   --address A       test this deployment instead: load and journal, without faults of its own
                     (http://host:port, or orders=http://…,payment=http://…,stock=http://…)
+  --key KEY         an API key or a token for --address, where it has AUTH=on; better in the variable
+                    KASSA_KEY, which other users of the machine do not see
+  --auth            run its own services with AUTH=on, and send a key with every call
   --help            this text
 
 The store is an embedded PostgreSQL or, with DATABASE_URL set, a new database on that server, which
@@ -44,12 +48,16 @@ export function readOptions() {
     every: { type: 'string' },
     faults: { type: 'string' },
     address: { type: 'string' },
+    key: { type: 'string' },
+    auth: { type: 'boolean', default: false },
   });
   const none = given.faults === 'none';
   const chosen = none ? [] : (given.faults?.split(',') ?? names);
   const unknown = chosen.find((name) => !names.includes(name));
   const idle = given.address ? 'the deployment at --address is not ours' : '--faults is none';
   if (given.every && (given.address || none)) warnIgnored('--every', idle);
+  if (given.auth && given.address) warnIgnored('--auth', idle);
+  if (given.key && !given.address) warnIgnored('--key', 'the services are its own');
   if (unknown !== undefined) usage(`--faults: there is no ${unknown}; --help lists them`);
   return {
     minutes: numberFlag('minutes', given.minutes, 0.05, 600),
@@ -62,6 +70,8 @@ export function readOptions() {
     none,
     /** Undefined to start a deployment. */
     address: given.address,
+    key: given.address ? readKey(given.key) : undefined,
+    auth: given.auth,
   };
 }
 

@@ -36,11 +36,14 @@ export const transfer = (
   );
 
 /** The product's client, whose attempts each go to one of the replicas. */
-export const apiOf = (clients: readonly Client[], random: Random): Api =>
-  openClient(ANY, {
+export function apiOf(clients: readonly Client[], random: Random): Api {
+  const key = clients[0]?.key;
+  return openClient(ANY, {
     deadline_ms: GIVE_UP_MS,
+    ...(key !== undefined && { key }),
     fetch: (url, init) => fetch(pick(clients, random).urlOf(url.slice(ANY.length)), init),
   });
+}
 
 const ANY = 'http://kassa';
 

@@ -57,6 +57,8 @@ export async function reconcile(load: Load, client: Client): Promise<Violation[]
   }
   const bugs = load.tries.get('internal') ?? 0;
   if (bugs > 0) say('the services', `${bugs} answers of 500`);
+  const shut_out = load.tries.get('unauthenticated') ?? 0;
+  if (shut_out > 0) say('the services', `${shut_out} answers of 401 to a key that is live`);
   return violations;
 }
 

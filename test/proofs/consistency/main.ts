@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { warnIgnored } from '../../../apps/runtime/arguments.ts';
 import { assertAddress, assertAnswers, openClient } from '../../support/client.ts';
+import { readKey } from '../../support/key.ts';
 import { foreignStore, newOwnDatabase, storeLine } from '../../support/own-database.ts';
 import { openStage, startDev } from '../../support/process.ts';
 import {
@@ -27,6 +28,8 @@ const HELP = `Sends many concurrent checkouts, then compares the answers with th
   --address URL    the deployment: one origin, or orders=URL,payment=URL,stock=URL
                    (without it, the test starts its own services on an embedded store or, with
                    DATABASE_URL set, on a new database of that server; both are removed afterwards)
+  --key KEY        an API key or a token, where the deployment has AUTH=on; better in the variable
+                   KASSA_KEY, which other users of the machine do not see
   --hot            every order wants the same item, with a stock of 100
   --items N        items (100)            --stock N      of each item (1)
   --price N        of each item (1)       --users N      users (1000)
@@ -55,6 +58,7 @@ const HISTORY_OPERATIONS = 5000;
 
 const asked = flags(HELP, {
   address: { type: 'string' },
+  key: { type: 'string' },
   hot: { type: 'boolean', default: false },
   items: { type: 'string' },
   stock: { type: 'string' },
@@ -80,6 +84,7 @@ const settings: Settings = {
 const width = wholeFlag('width', asked.width, 1, 60_000);
 const rounds = wholeFlag('rounds', asked.rounds, 1, 1000);
 const seed = wholeFlag('seed', asked.seed, 0, 2 ** 32 - 1);
+const key = asked.address ? readKey(asked.key) : undefined;
 const operations_max = historyFlag(asked.history);
 if (width + READERS > CONNECTIONS_MAX && !process.env[CONNECTIONS]) {
   const env = { ...process.env, [CONNECTIONS]: '65000' };
@@ -88,6 +93,7 @@ if (width + READERS > CONNECTIONS_MAX && !process.env[CONNECTIONS]) {
 if (asked.address && process.env.DATABASE_URL) {
   warnIgnored('DATABASE_URL', '--address names the deployment');
 }
+if (asked.key && !asked.address) warnIgnored('--key', 'the services are its own');
 if (asked.hot && asked.items) warnIgnored('--items', '--hot has one item');
 const teardown = openTeardown();
 const line = live();
@@ -115,8 +121,8 @@ verdict(violations, 'The state of the store matches the answers.');
 async function main(): Promise<Outcome> {
   if (asked.address) assertAddress(asked.address);
   const address = asked.address ?? (await startOwn());
-  await assertAnswers(address);
-  const [client, random] = [openClient(address), seeded(seed)];
+  await assertAnswers(address, { key });
+  const [client, random] = [openClient(address, undefined, key), seeded(seed)];
   const { show } = line;
   const options = { ...settings, client, rounds, width, operations_max, random, show };
   const outcome = await runRounds(options);

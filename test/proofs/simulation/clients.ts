@@ -20,6 +20,7 @@ export interface ClientContext extends Scene {
   services: Service[]; // those that have not begun to stop
   old_keys: string[]; // their recorded answers have expired
   orders: string[]; // they exist or existed
+  principal: string | undefined; // shared by some clients
   calm_at: number; // from then on nothing fails, so every repeated call must learn its outcome
 }
 
@@ -119,6 +120,7 @@ async function submitOnce(
   } catch (error) {
     oracle.failed(submission, error);
     if (String(error).includes('queue of this service is full')) store.count('queue full');
+    if (String(error).includes('their share of the queue')) store.count('share of the queue full');
   }
   process.waiting--;
   trace(() => `← ${name}: ${submission.ending}`);
@@ -143,9 +145,13 @@ function commandOf(call: Task, times_us: number[] = []): Command<Outcome | Toget
 }
 
 /** The command; the oracle sees its decisions. */
-function watched({ oracle, store }: ClientContext, submission: Submission): Command<Answer> {
+function watched(
+  { oracle, store, principal }: ClientContext,
+  submission: Submission,
+): Command<Answer> {
   return {
     ...commandOf(submission.call),
+    ...(principal && { principal }),
     decide(rows) {
       const times_us = [rows.now_us];
       const command = commandOf(submission.call, times_us);

@@ -109,8 +109,9 @@ async function runClients(scene: Scene, services: Service[], calm_at: number): P
   const old_keys = ['old-0', 'old-1', 'old-2'];
   const context = { ...scene, services, calm_at, old_keys, orders: ['o0', 'o1', 'o2'] };
   const pause_ms = schedule.pick([0, 1, 10, 100]) * faults.latency_ms;
+  const names = schedule.chance(0.5) ? ['a', 'b', 'c'] : [undefined];
   const all = Array.from({ length: 2 + schedule.below(6) }, () =>
-    client(context, 2 + schedule.below(4), pause_ms),
+    client({ ...context, principal: schedule.pick(names) }, 2 + schedule.below(4), pause_ms),
   );
   const stop = async (service: Service): Promise<void> => {
     await service.engine.close();

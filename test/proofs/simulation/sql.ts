@@ -122,9 +122,12 @@ function knowWrites(table: string, { types, key, checks }: Shape): void {
     return `from unnest(${arrays}) as n(${listed.map(([name]) => name).join(', ')})`;
   };
   const value = (name: string) => (name === 'changed_at' ? '$::int8' : `n.${name}`);
+  const anonymous = names.filter((column) => column !== 'principal');
   for (const how of ['insert', 'upsert'] as const) {
-    const into = `into ${table} (${names.join(', ')}) select ${names.map(value).join(', ')}`;
-    performers.set(`${how} ${into} ${unnested(names)}`, write(how, names));
+    for (const given of [names, anonymous]) {
+      const into = `into ${table} (${given.join(', ')}) select ${given.map(value).join(', ')}`;
+      performers.set(`${how} ${into} ${unnested(given)}`, write(how, given));
+    }
   }
   const where = key.map((column) => `${table}.${column} = n.${column}`).join(' and ');
   const rest = names.filter((column) => !key.includes(column));

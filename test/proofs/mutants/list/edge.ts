@@ -7,6 +7,24 @@ export const edgeMutants = [
     'an incomplete request delays a stop':
       'connection.ts: [-Math.min(this.#until, performance.now() + STOP_MS)-]{+this.#until+}',
   }),
+  ...killedBy(['call-limits'], {
+    'a caller saves up calls without end':
+      'limits.ts: [-Math.max(now, caller.spread_until)-]{+caller.spread_until+} + ms_each;',
+    'a caller may be ahead by a call more': 'limits.ts: (burstOf(per_s)[- - 1-]) * ms_each',
+    'a call that was answered stays in flight': 'limits.ts: [-  release();\n-]  return response;',
+    'an open stream is not in flight':
+      'limits.ts: if ([-streams && response.body-]{+false+}) return new Response(',
+    'a stream whose reader has left stays in flight':
+      'limits.ts: cancel(reason) {\n[-        ended();\n-]',
+    'callers are remembered for ever':
+      'limits.ts: [-    if (now >= this.#forget_at) this.#forgetIdle(now);\n-]',
+    'a caller with a call in flight is forgotten':
+      'limits.ts: if ([-in_flight === 0 && -]spread_until <= now)',
+    'a call that is released twice counts twice':
+      'limits.ts: if ([-held-]{+true+}) caller.in_flight--;',
+    'Retry-After is always a second':
+      'server.ts: problem(code, shown, exchange.request_id, failure.facts[-, headers-])',
+  }),
   ...killedBy(['idempotency'], {
     'two keys that a platform joins count as one':
       'platform.ts: ' +

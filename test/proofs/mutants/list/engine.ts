@@ -58,12 +58,11 @@ export const engineMutants = [
       '    +}if (first[- && entries.length === 1-]) {',
     'halving forgets the second half':
       'lane.ts: [-    await this.#commit(entries.slice(entries.length >> 1));\n-]',
-    'the queue has no limit':
-      'group-commit.ts: if ([-this.queued() >= this.#limits.queue_max-]{+false+}) {',
+    'the queue has no limit': 'room.ts: if ([-places <= 0-]{+false+}) return',
     'commands that wait name any number of rows':
-      'group-commit.ts: this.#rows > 0 && [-this.#rows + rows > this.#limits.queue_rows_max-]{+false+}',
+      'room.ts: this.#rows > 0 && [-rows > free_rows-]{+false+}',
     'rows of answered commands count for ever':
-      'group-commit.ts: .finally(() => (this.#rows [--= rows-]{+= this.#rows+}))',
+      'group-commit.ts: const answered = () => [-this.#room.add(-rows, principal)-]{+{}+};',
     'a batch does not see its own effects':
       'decide.ts: if (changes) {+queueMicrotask(() => +}rows.apply(changes, command){+)+};',
     'a lost commit is settled at another place':
@@ -71,8 +70,7 @@ export const engineMutants = [
   }),
   ...killedBy(['requeue'], {
     'a command whose prefetch hangs has no deadline':
-      'group-commit.ts: {+void reading;\n      +}for (const queue of [waiting, ' +
-      '[-reading, -]this.#ready]) {',
+      "prefetch.ts: deadline_at <= now ? [-'expired'-]{+'left'+} : 'left',",
     'a batch reads all lines of its orders':
       'transaction.ts: [-works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max-]{+10_000_000+}',
     'a held row looks missing to commands that did not name it':
@@ -143,6 +141,29 @@ export const engineMutants = [
       "[-if (connection.upserts && codeOf(error) === '42501') connection.destroy();-]",
     'UPSERT writes rows that are not locked':
       'row-changes.ts: else if (!before) changes.[-made-]{+changed+}.push(now);',
+  }),
+  ...killedBy(['fair-queue'], {
+    'a principal gives all its commands before others give one':
+      'fair-queue.ts: if (line.taken < line.entries.length) this.#turns.[-push-]{+unshift+}(line);',
+    'commands that do not fit into a batch are lost':
+      'fair-queue.ts: [-    this.#turns.unshift(...passed);\n-]',
+    'a principal whose command does not fit goes to the end':
+      'fair-queue.ts: this.#turns.[-unshift-]{+push+}(...passed);',
+    'commands that are put back come behind those that arrived later':
+      'fair-queue.ts: line.entries.[-unshift-]{+push+}(...own);',
+    'commands that are put back wait for the turns of others':
+      'fair-queue.ts: [-    this.#turns = [...first.keys(), ...this.#turns.filter((line) => !first.has(line))];\n-]',
+    'commands of a stalled batch go with others':
+      'batch.ts: sum <= batch_rows_max[- && entry.group === first.group-]',
+    "rows of a principal's answered commands count for ever":
+      'room.ts: [-    else this.#own_rows.delete(principal);\n-]',
+    'one principal may name all rows':
+      'room.ts: own_rows > 0 && [-own_rows + rows-]{+rows+} > free_rows',
+  }),
+  ...killedBy(['fairness'], {
+    'one caller may fill the queue': 'room.ts: if ([-waiting.own >= places-]{+false+}) {',
+    'the rows of one caller delay the prefetches of another':
+      'batch.ts: queue.rowsOf([-principal-]{+"flood"+}) <',
   }),
   ...killedBy(['lane-count'], {
     'lanes that add no throughput are kept': 'lane-count.ts: const GAIN = [-1.1-]{+0.9+};',

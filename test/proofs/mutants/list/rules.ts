@@ -122,7 +122,7 @@ export const rulesMutants = [
     'a bulk that is repeated with its key happens twice':
       'routes.ts: const part = [-operation && partOf(operation, i)-]{+undefined+};',
     'a key of a bulk is for any calls':
-      'routes.ts: [-if (operation) await store.write(BEGUN, operation);-]',
+      'routes.ts: [-if (operation) await store.write({ ...BEGUN, ...askedBy(c.env) }, operation);-]',
   }),
   ...killedBy(['bulk-requests'], {
     'an order counts once in a bulk of all, however often it is used':

@@ -1,0 +1,104 @@
+/** Who calls, and whether they may, where authentication is on. */
+import type { Context } from 'hono';
+import type { Order } from '../../db/command.ts';
+import { Failure } from '../../db/failure.ts';
+import type { Call, scopeOf } from '../contract/call.ts';
+import { allows, NOT_FOR_USERS, type Scope } from '../contract/scopes.ts';
+import type { Env, Exchange, Guard, Incoming, Principal } from './exchange.ts';
+import { CallLimits } from './limits.ts';
+import { RequestError } from './problem.ts';
+
+/** @throws RequestError unauthenticated */
+export type Authenticate = (request: Incoming) => Principal | Promise<Principal>;
+
+interface Orders {
+  findOrder(id: string): Promise<Order | undefined>;
+}
+
+export class ScopeGuard implements Guard {
+  readonly #authenticate: Authenticate;
+  readonly #orders: Orders;
+  readonly #limits: CallLimits;
+
+  constructor(authenticate: Authenticate, orders: Orders, limits = new CallLimits()) {
+    this.#authenticate = authenticate;
+    this.#orders = orders;
+    this.#limits = limits;
+  }
+
+  async admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>) {
+    if (wanted === undefined) return;
+    const principal = await this.#authenticate(request);
+    exchange.principal = principal;
+    exchange.limited = this.#limits.admit(principal); // calls without the scope count too
+    if (wanted !== 'each') assertScope(principal, wanted);
+  }
+
+  async holds(request: Incoming): Promise<boolean> {
+    try {
+      await this.#authenticate(request);
+      return true;
+    } catch (error) {
+      return !(error instanceof RequestError);
+    }
+  }
+
+  async keepTo<I>(own: string, call: Call, params: Record<string, unknown>, query: I): Promise<I> {
+    const { user_id, order_id } = params;
+    if (user_id !== undefined && user_id !== own) {
+      const tells_users = call.refusals.includes('user_not_found');
+      throw tells_users ? noUser(String(user_id)) : noOrder(String(order_id));
+    }
+    if (order_id !== undefined) {
+      const order = await this.#orders.findOrder(String(order_id));
+      if (order?.user_id !== own) throw noOrder(String(order_id));
+    }
+    if (call.query && 'user_id' in call.query.shape) {
+      const { user_id: asked = own } = query as { user_id?: string };
+      if (asked !== own) throw forbidden(`these credentials are for the user ${own} only`);
+      return { ...query, user_id: own };
+    }
+    const of_all = user_id === undefined && order_id === undefined;
+    if (of_all && !OF_EVERYBODY.includes(`${call.tag}.${call.name}`)) {
+      throw forbidden(`these credentials are for the user ${own} only`);
+    }
+    return query;
+  }
+}
+
+/** @throws RequestError forbidden */
+export function assertScope({ scopes, user_id }: Principal, wanted: Scope): void {
+  const granted =
+    user_id === undefined
+      ? allows(scopes, wanted)
+      : scopes.has(wanted) && !NOT_FOR_USERS.includes(wanted);
+  if (!granted) throw forbidden(`these credentials lack the scope ${wanted}`);
+}
+
+/** Calls that tell nothing of any user. */
+const OF_EVERYBODY = ['items.get', 'items.list', 'path_stock.findItem'];
+
+const forbidden = (detail: string) => new RequestError('forbidden', detail);
+const noUser = (id: string) => new Failure('user_not_found', `no user ${id}`);
+const noOrder = (id: string) => new Failure('order_not_found', `no order ${id}`);
+
+/** For what is no call of the contract, by its route: a path can be spelt in several ways. */
+export const only = (scope: Scope) => async (c: Context<Env>, next: () => Promise<void>) => {
+  await c.env.guard?.admit(c.req.raw, c.env, scope);
+  await next();
+};
+
+/** How long an answer may go on before its credentials are looked at again. */
+const LOOK_EVERY_MS = 2000;
+
+/** For an answer that goes on: whether its credentials are still valid, looked at now and then. */
+export function stillHolds(c: Context<Env>): () => Promise<boolean> {
+  const { guard } = c.env;
+  const request = c.req.raw;
+  let look_at = performance.now() + LOOK_EVERY_MS;
+  return async () => {
+    if (!guard || performance.now() < look_at) return true;
+    look_at = performance.now() + LOOK_EVERY_MS;
+    return guard.holds(request);
+  };
+}

@@ -1,0 +1,55 @@
+/** Who may queue another command, so that one principal leaves room for the others. */
+import type { EngineLimits } from './limits.ts';
+
+interface Waiting {
+  /** Commands that wait, of everybody. */
+  queued: number;
+  /** Those of the principal that asks. */
+  own: number;
+}
+
+/**
+ * A principal may have as many commands in the queue as there are free places: alone it uses half
+ * of them, of two each uses a third, and the next finds as many again. The same goes for rows. A
+ * principal without a name, which there is where authentication is off, may use all.
+ */
+export class Room {
+  /** Rows that unanswered commands name themselves. */
+  #rows = 0;
+  /** Those of each principal that has a name. */
+  readonly #own_rows = new Map<string, number>();
+  readonly #limits: EngineLimits;
+
+  constructor(limits: EngineLimits) {
+    this.#limits = limits;
+  }
+
+  /** Why a command that names this many rows is refused, if it is. */
+  whyFull(rows: number, principal: string | undefined, waiting: Waiting): string | undefined {
+    const { queue_max, queue_rows_max } = this.#limits;
+    const places = queue_max - waiting.queued;
+    const free_rows = queue_rows_max - this.#rows;
+    if (places <= 0) return 'the queue of this service is full; nothing was tried';
+    if (this.#rows > 0 && rows > free_rows) {
+      return 'the commands that wait name too many rows; nothing was tried';
+    }
+    if (principal === undefined) return undefined;
+    if (waiting.own >= places) {
+      return 'your commands fill their share of the queue of this service; nothing was tried';
+    }
+    const own_rows = this.#own_rows.get(principal) ?? 0;
+    if (own_rows > 0 && own_rows + rows > free_rows) {
+      return 'your commands that wait name too many rows; nothing was tried';
+    }
+    return undefined;
+  }
+
+  /** @param rows negative once the command is answered */
+  add(rows: number, principal: string | undefined): void {
+    this.#rows += rows;
+    if (principal === undefined) return;
+    const own = (this.#own_rows.get(principal) ?? 0) + rows;
+    if (own > 0) this.#own_rows.set(principal, own);
+    else this.#own_rows.delete(principal);
+  }
+}

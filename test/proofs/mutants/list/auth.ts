@@ -1,0 +1,47 @@
+/** Mutants of authentication: who calls, and what they may do. */
+import { killedBy } from '../mutant.ts';
+
+export const authMutants = [
+  ...killedBy(['scopes'], {
+    'a call needs no credentials':
+      'guard.ts: if ([-wanted === undefined-]{+true+}) return;\n    const principal',
+    'any scope will do': 'guard.ts: if ([-!granted-]{+false+}) throw forbidden(',
+    'reading is allowed to whoever writes, and writing to whoever reads':
+      "call.ts: return `${RESOURCES[tag]}:${[-writes ? 'write' : 'read'-]{+'read'+}}`;",
+    'credentials of one user may be for everything':
+      'guard.ts: scopes.has(wanted) && [-!NOT_FOR_USERS.includes(wanted)-]{+true+};',
+    "commands change another user's orders":
+      'owned.ts: if (!order || [-order.user_id === user_id-]{+true+} || isTaken(decision)) continue;',
+    "commands change another user's wallet": 'owned.ts: if ([-id !== user_id-]{+false+}) {',
+    "another user's orders can be read":
+      'guard.ts: if ([-order?.user_id !== own-]{+false+}) throw noOrder(',
+    "another user's wallet can be read":
+      'guard.ts: if (user_id !== undefined && [-user_id !== own-]{+false+}) {',
+    'lists are those of everybody': 'guard.ts: return { ...query[-, user_id: own-] };',
+    'one user lists all users': 'guard.ts: if ([-of_all-]{+false+} && !OF_EVERYBODY',
+    'a bulk needs no scopes of its calls':
+      'routes.ts: if (c.env.principal[-)-]{+ && !c.env.principal)+} assertScopes(c.env.principal, ready);',
+    'the console is open': "login.ts: const asAdmin = only([-'admin'-]{+'metrics:read'+});",
+  }),
+  ...killedBy(['authenticate'], {
+    'what comes behind a key does not count':
+      'authenticate.ts: ([\\w.~+/=-]+) *[-$-]/.exec(header)',
+    'a stream outlives its key': "stream.ts: if ([-!(await holds())-]{+false+}) text = '';",
+    'a call that waits outlives its key':
+      "routes.ts: if ([-!(await holds())-]{+false+}) throw new RequestError('unauthenticated', ENDED);",
+    'a key that replaces another is another caller': 'keys.ts: name: `key:${[-name-]{+id+}}`,',
+    'the password of the console is for every call':
+      "authenticate.ts: if ([-!/^\\/console(?:[/?]|$)/.test(url.slice(url.indexOf('/', 8)))-]{+false+}) break;",
+    'where authentication is off, calls make keys for later':
+      "routes.ts: if ([-!options.auth-]{+false+}) throw new RequestError('forbidden', NOT_YET);",
+    'a caller takes all places of those who listen':
+      'events.ts: const most = principal === undefined ? LISTENERS_MAX : LISTENERS_MAX[- - listeners-];',
+    'an idempotency key belongs to everybody':
+      'submit.ts: principal ? `${[-principal.name-]{+1+}}\\u0002${principal.user_id',
+    'each failure makes a line':
+      'failures.ts: if ([-now() - seen.logged_at >= LOG_EVERY_MS-]{+true+}) {',
+    'failures are told at once': 'failures.ts: if ([-delay_ms <= 0-]{+true+} || waiting',
+    'nobody is told that everybody may call':
+      'service.ts: if ([-config.AUTH === undefined-]{+false+} && !isLoopback',
+  }),
+];
