@@ -11,9 +11,12 @@ import { on } from '../http/route.ts';
 import { newKeyText } from './key-text.ts';
 import { keyOf, wantedOf } from './wanted.ts';
 
-/** @param options where authentication is off, whoever reaches the port would make keys for later */
+/** @param options where authentication is off, whoever reaches the port could make keys for later, or revoke them */
 export function keyRoutes({ keys }: Pick<Store, 'keys'>, options: { auth: boolean }): Hono<Env> {
   const app = new Hono<Env>();
+  const admit = () => {
+    if (!options.auth) throw new RequestError('forbidden', NOT_YET);
+  };
 
   on(
     app,
@@ -23,9 +26,7 @@ export function keyRoutes({ keys }: Pick<Store, 'keys'>, options: { auth: boolea
       const made = await keys.create(wantedOf(wish), hash);
       return c.json({ ...keyOf(made), secret: text }, 201);
     },
-    () => {
-      if (!options.auth) throw new RequestError('forbidden', NOT_YET);
-    },
+    admit,
   );
 
   on(app, calls.list, (c, _, page) =>
@@ -43,8 +44,11 @@ export function keyRoutes({ keys }: Pick<Store, 'keys'>, options: { auth: boolea
     c.json(keyOf((await keys.find(key_id)) ?? notFound(key_id))),
   );
 
-  on(app, calls.revoke, async (c, { key_id }) =>
-    c.json(keyOf((await keys.revoke(key_id)) ?? notFound(key_id))),
+  on(
+    app,
+    calls.revoke,
+    async (c, { key_id }) => c.json(keyOf((await keys.revoke(key_id)) ?? notFound(key_id))),
+    admit,
   );
 
   return app;
@@ -55,4 +59,4 @@ function notFound(key_id: string): never {
 }
 
 const NOT_YET =
-  'authentication is off here, so anybody could make a key for later: use bun run keys, or set AUTH=on';
+  'authentication is off here, so anybody could make or revoke keys: use bun run keys, or set AUTH=on';

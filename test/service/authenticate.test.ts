@@ -233,7 +233,7 @@ test('what goes on ends soon after its key is revoked: a stream of events, and a
   expect(told).not.toContain('user.created');
 });
 
-test('where authentication is off, no call makes a key for later', async () => {
+test('where authentication is off, no call makes a key for later, or revokes one', async () => {
   const stage = open.closing(openStage());
   const { port } = await startService(stage, 'webhooks', { DATABASE_URL: database_url });
   const init = {
@@ -246,6 +246,8 @@ test('where authentication is off, no call makes a key for later', async () => {
     403,
     'forbidden',
   ]);
+  const revoked = await fetch(`http://127.0.0.1:${port}/v1/keys/ops`, { method: 'DELETE' });
+  expect(revoked.status).toBe(403);
   expect((await fetch(`http://127.0.0.1:${port}/v1/keys`)).status).toBe(200);
 });
 

@@ -1,5 +1,7 @@
 /** Where AUTH=on, tools pass with a key, and say what is missing without one. */
+
 import { afterAll, expect, test } from 'bun:test';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { need } from '../support/need.ts';
 import { openUntil } from '../support/open.ts';
@@ -32,12 +34,17 @@ const tools: [name: string, ...args: string[]][] = [
   ],
 ];
 
-test.each(tools)('%s passes with a key, as a flag and as a variable', async (_, ...args) => {
-  const [flag, variable] = await Promise.all([
+test.each(tools)('%s passes with a key, as a flag, a variable and a file', async (_, ...args) => {
+  const KASSA_KEY_FILE = join(await stage.folder(), 'key');
+  await writeFile(KASSA_KEY_FILE, `${admin}\n`);
+  const [flag, variable, file, none] = await Promise.all([
     stage.run([...args, '--key', admin]),
     stage.run(args, { KASSA_KEY: admin }),
+    stage.run(args, { KASSA_KEY_FILE }),
+    stage.run(args, { KASSA_KEY_FILE: `${KASSA_KEY_FILE}-none` }),
   ]);
-  for (const { code, out, err } of [flag, variable]) {
+  expect([none.code, none.err.includes('KASSA_KEY_FILE: ENOENT')]).toEqual([2, true]);
+  for (const { code, out, err } of [flag, variable, file]) {
     expect([code, code === 0 ? '' : out + err]).toEqual([0, '']);
     expect((out + err).includes(admin)).toBe(false);
   }

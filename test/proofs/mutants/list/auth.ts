@@ -32,7 +32,7 @@ export const authMutants = [
     'a key that replaces another is another caller': 'keys.ts: name: `key:${[-name-]{+id+}}`,',
     'the password of the console is for every call':
       "authenticate.ts: if ([-!/^\\/console(?:[/?]|$)/.test(url.slice(url.indexOf('/', 8)))-]{+false+}) break;",
-    'where authentication is off, calls make keys for later':
+    'where authentication is off, calls make and revoke keys':
       "routes.ts: if ([-!options.auth-]{+false+}) throw new RequestError('forbidden', NOT_YET);",
     'a caller takes all places of those who listen':
       'events.ts: const most = principal === undefined ? LISTENERS_MAX : LISTENERS_MAX[- - listeners-];',
