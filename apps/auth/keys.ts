@@ -85,7 +85,7 @@ export class KeyRing {
    * Who holds this key. The lookup is by the hash of a text that nobody can choose towards a stored
    * hash, so how long it takes tells nothing of use about the keys that there are.
    * @returns undefined for what is no live key
-   * @throws Failure store_unavailable, not_ready while that cannot be known
+   * @throws Failure store_unavailable, not_ready, overloaded while that cannot be known
    */
   async find(token: string): Promise<Principal | undefined> {
     if (!isKeyText(token)) return undefined;

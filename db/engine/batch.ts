@@ -7,24 +7,32 @@ import { type Entry, rowsNeeded } from './work.ts';
 export function takeBatch(queue: FairQueue, { batch_max, batch_rows_max }: EngineLimits): Entry[] {
   let first: Entry | undefined;
   let rows = 0;
-  return queue.take(batch_max, (entry) => {
+  const fits = (entry: Entry) => {
     first ??= entry;
     const sum = rows + rowsNeeded(entry);
-    const fits = entry === first || (sum <= batch_rows_max && entry.group === first.group);
-    if (fits) rows = sum;
-    return fits;
-  });
+    const does = entry === first || (sum <= batch_rows_max && entry.group === first.group);
+    if (does) rows = sum;
+    return does;
+  };
+  return queue.take(batch_max, fits, MISFITS_MAX);
 }
+
+/** A batch that is full of rows must not ask ten thousand principals: that takes 10 ms. */
+const MISFITS_MAX = 1000;
+
+/** Whether enough is read ahead for three batches, of however many principals. */
+export const isFull = (queue: FairQueue, { batch_rows_max }: EngineLimits): boolean =>
+  queue.prefetched_rows >= 3 * batch_rows_max;
 
 /**
  * Whether this principal has less in the queue than its share of the next two batches. However many
- * principals there are, no more is read ahead than three batches need.
+ * principals there are, no more is read ahead once the queue is full.
  */
 export function hasRoom(
   queue: FairQueue,
   principal: string | undefined,
-  { batch_rows_max }: EngineLimits,
+  limits: EngineLimits,
 ): boolean {
-  const share = (2 * batch_rows_max) / Math.max(1, queue.principals);
-  return queue.prefetched_rows < 3 * batch_rows_max && queue.rowsOf(principal) < share;
+  const share = (2 * limits.batch_rows_max) / Math.max(1, queue.principals);
+  return !isFull(queue, limits) && queue.rowsOf(principal) < share;
 }

@@ -13,9 +13,6 @@ interface Line {
   taken: number;
 }
 
-/** A batch asks no more principals whose next command does not fit: then it is full. */
-const MISFITS_MAX = 64;
-
 /**
  * Each principal gives one command a round. So a command waits for as many rounds as its principal
  * has commands before it, however many the others have. Where authentication is off all commands
@@ -80,12 +77,13 @@ export class FairQueue {
    * Takes commands in turn. A principal whose next command does not fit gives no more of them this
    * time, and is the first to give one the next time.
    * @param fits is asked once for each command, in the order in which they are taken
+   * @param misfits_max after so many principals whose next command does not fit, no more are asked
    */
-  take(max: number, fits: (entry: Entry) => boolean): Entry[] {
+  take(max: number, fits: (entry: Entry) => boolean, misfits_max = Infinity): Entry[] {
     const taken: Entry[] = [];
     const passed: Line[] = [];
     const givers: Line[] = [];
-    while (taken.length < max && passed.length < MISFITS_MAX) {
+    while (taken.length < max && passed.length < misfits_max) {
       const line = this.#turns.shift();
       const next = line?.entries[line.taken];
       if (!line || !next) break;

@@ -11,7 +11,7 @@ import type { Connection } from '../connection/connection.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
-import { hasRoom, takeBatch } from './batch.ts';
+import { hasRoom, isFull, takeBatch } from './batch.ts';
 import { FairQueue } from './fair-queue.ts';
 import { HeldRows, rejectHeld } from './held-rows.ts';
 import { Lane } from './lane.ts';
@@ -102,6 +102,7 @@ class GroupCommit implements Engine {
         meter,
         onRead: (entries) => this.#onPrefetched(entries),
         hasRoom: (principal) => hasRoom(this.#ready, principal, limits),
+        isFull: () => isFull(this.#ready, limits),
         hasIdleLane: () => this.#use.used().some((lane) => lane.idle),
       },
       limits,

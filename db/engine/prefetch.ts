@@ -19,6 +19,8 @@ export interface PrefetchDependencies {
   onRead(entries: Entry[]): void;
   /** Whether the queue may take more of this principal: it has less than two batches need. */
   hasRoom(principal: string | undefined): boolean;
+  /** Nobody has room. */
+  isFull(): boolean;
   hasIdleLane(): boolean;
   log: Log;
   clock: Clock;
@@ -56,7 +58,7 @@ export class Prefetch {
 
   /** Starts a read for the commands that wait: a lane has become free. */
   flush(): void {
-    if (!this.running && this.waiting.hasNext(this.#hasRoom)) void this.#run();
+    if (!this.running && this.#hasNext()) void this.#run();
   }
 
   /** Removes and returns the commands whose deadline has passed, however long the read takes. */
@@ -69,9 +71,12 @@ export class Prefetch {
   }
 
   #isDue(): boolean {
-    if (!this.waiting.hasNext(this.#hasRoom)) return false;
+    if (!this.#hasNext()) return false;
     return this.waiting.length >= this.#limits.pipeline_min || this.#deps.hasIdleLane();
   }
+
+  /** Does not ask every principal where none has room. */
+  #hasNext = (): boolean => !this.#deps.isFull() && this.waiting.hasNext(this.#hasRoom);
 
   readonly #hasRoom = ({ command }: Entry): boolean => this.#deps.hasRoom(command.principal);
 

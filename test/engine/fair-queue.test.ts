@@ -212,10 +212,27 @@ test('however many principals there are, no more is read ahead than three batche
   expect(hasRoom(queue, 'next', usual)).toBe(true);
 });
 
-test('a batch that is full asks few more principals', () => {
-  const large = Array.from({ length: 5000 }, (_, i) => entry({ principal: `p${i}`, rows: 6000 }));
+test('a batch that is full does not ask all the others', () => {
+  const large = Array.from({ length: 1500 }, (_, i) => entry({ principal: `p${i}`, rows: 6000 }));
   const queue = filled(large);
-  let asked = 0;
-  const taken = queue.take(512, () => asked++ === 0);
-  expect([taken.length, asked, queue.length]).toEqual([1, 65, 4999]);
+  const asked = new Set<Entry>();
+  for (const one of large) {
+    const { keys } = one;
+    const get = () => {
+      asked.add(one);
+      return keys;
+    };
+    Object.defineProperty(one, 'keys', { get });
+  }
+  expect(takeBatch(queue, usual)).toHaveLength(1);
+  expect([asked.size, queue.length]).toEqual([1001, 1499]);
+});
+
+test('principals without room do not hide the one behind them that has some', () => {
+  const waiting = filled([
+    ...Array.from({ length: 2000 }, (_, i) => entry({ principal: `full${i}` })),
+    entry({ principal: 'one' }),
+  ]);
+  const taken = waiting.take(512, (one) => principalOf(one) === 'one');
+  expect(taken.map(principalOf)).toEqual(['one']);
 });
