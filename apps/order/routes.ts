@@ -1,6 +1,8 @@
 /** The paths of the order service, under /orders: baskets and checkout. */
+
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
+import { newId } from '../../db/new-id.ts';
 import type { Store } from '../../db/store.ts';
 import { orderPaths as calls } from '../contract/paths/order.ts';
 import type { Env } from '../http/exchange.ts';
@@ -21,9 +23,7 @@ import { v1Routes } from './v1/routes.ts';
 export function orderRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
   const app = new Hono<Env>();
 
-  on(app, calls.createOrder, (c, { user_id }) =>
-    submit(c, store, createOrder(crypto.randomUUID(), user_id)),
-  );
+  on(app, calls.createOrder, (c, { user_id }) => submit(c, store, createOrder(newId(), user_id)));
 
   on(app, calls.findOrder, async (c, { order_id }) => {
     const order = await store.read.findOrder(order_id);

@@ -1,6 +1,8 @@
 /** The paths of the payment service, under /payment: users, credit, and payments for orders. */
+
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
+import { newId } from '../../db/new-id.ts';
 import type { Store } from '../../db/store.ts';
 import { paymentPaths as calls } from '../contract/paths/payment.ts';
 import type { Env } from '../http/exchange.ts';
@@ -21,7 +23,7 @@ import { v1Routes } from './v1/routes.ts';
 export function paymentRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
   const app = new Hono<Env>();
 
-  on(app, calls.createUser, (c) => submit(c, store, createUser(crypto.randomUUID())));
+  on(app, calls.createUser, (c) => submit(c, store, createUser(newId())));
 
   on(app, calls.findUser, async (c, { user_id }) => {
     const user = await store.read.findUser(user_id);

@@ -1,6 +1,8 @@
 /** The paths of the stock service, under /stock: items, their price and stock. */
+
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
+import { newId } from '../../db/new-id.ts';
 import type { Store } from '../../db/store.ts';
 import { stockPaths as calls } from '../contract/paths/stock.ts';
 import type { Env } from '../http/exchange.ts';
@@ -12,9 +14,7 @@ import { v1Routes } from './v1/routes.ts';
 export function stockRoutes(store: Store, options: { batch_init: boolean }): Hono<Env> {
   const app = new Hono<Env>();
 
-  on(app, calls.createItem, (c, { price }) =>
-    submit(c, store, createItem(crypto.randomUUID(), price)),
-  );
+  on(app, calls.createItem, (c, { price }) => submit(c, store, createItem(newId(), price)));
 
   on(app, calls.findItem, async (c, { item_id }) => {
     const item = await store.read.findItem(item_id);

@@ -1,4 +1,5 @@
 /** The writes under /v1/orders, and the command that each becomes. */
+import { newId } from '../../../db/new-id.ts';
 import { orderCalls as calls } from '../../contract/v1/orders.ts';
 import { refundCalls } from '../../contract/v1/refunds.ts';
 import { type Write, write } from '../../http/writes.ts';
@@ -10,7 +11,7 @@ import { orderOf } from './show.ts';
 
 export const orderWrites: readonly Write[] = [
   write(calls.create, (_, { id, user_id, lines = [], checkout = false, hold_s, metadata }) => {
-    const made = { id: id ?? crypto.randomUUID(), chosen: id !== undefined };
+    const made = { id: id ?? newId(), chosen: id !== undefined };
     return createOrder({ ...made, user_id, lines, checkout, hold_s, metadata });
   }),
   write(calls.setLines, ({ order_id }, { lines }) => setLines(order_id, lines)),
@@ -19,6 +20,6 @@ export const orderWrites: readonly Write[] = [
   write(calls.checkout, ({ order_id }) => checkout(order_id, orderOf)),
   write(calls.remove, ({ order_id }) => removeOrder(order_id, (id) => ({ id }))),
   write(refundCalls.create, ({ order_id }, { restock = true, ...rest }) =>
-    refund({ id: crypto.randomUUID(), order_id, restock, ...rest }),
+    refund({ id: newId(), order_id, restock, ...rest }),
   ),
 ];
