@@ -60,8 +60,8 @@ export interface Metadata {
 }
 type Stamped = 'id' | 'created_at' | 'at' | 'principal';
 type Time = number | null;
-/** The engine adds who made the call. */
-type Recorded = { at?: Time; principal?: string };
+/** The engine adds who made the call, unless it records an earlier one, perhaps of nobody known. */
+type Recorded = { at?: Time; principal?: string | null };
 
 export interface Command<A = Outcome> {
   keys: Keys;
@@ -99,6 +99,8 @@ export interface Rows {
    * change of the locked rows, and than that of each decision before.
    */
   readonly now_us: number;
+  /** Who asks for this decision, where that is known. */
+  readonly principal?: string | undefined;
   /** Services of versions without holds and refunds can no longer write: see session.ts. */
   readonly fenced: boolean;
 }
@@ -170,6 +172,7 @@ export const emptyOrder = (id: string, user_id: string, now_us: number): Order =
   held_until: null,
   refunded: null,
   created_at: now_us,
+  paid_by: null,
   lines: [],
 });
 

@@ -57,7 +57,8 @@ export const items = pgTable(
  * passed, the order is open again, though the column keeps it until the next change.
  * `refunded` is the amount that was given back after the checkout, null for none. `created_at` is
  * in microseconds too, and null in orders from before there was this column. `changed_at` is that
- * of `users`; it is null in orders that have not changed since there is this column.
+ * of `users`; it is null in orders that have not changed since there is this column. `paid_by` names
+ * who made the checkout; it is null where that is not known, and while the order is not paid.
  */
 export const orders = pgTable(
   'orders',
@@ -72,6 +73,7 @@ export const orders = pgTable(
     refunded: int8(),
     created_at: int8(),
     changed_at: int8(),
+    paid_by: text(),
   },
   (t) => [
     between('orders_total_cost', t.total_cost, 0),

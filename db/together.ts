@@ -119,6 +119,10 @@ class Overlay implements Rows {
       items: items.filter((id) => !this.#items.has(id)),
     });
 
+  get principal(): string | undefined {
+    return this.locked.principal;
+  }
+
   get fenced(): boolean {
     return this.locked.fenced;
   }

@@ -149,10 +149,11 @@ export function payFor(rows: Rows, order: Order, show: Show): Decision {
     items.push({ ...item, stock: item.stock - quantity });
   }
   if (short.length > 0) return outOfStock(short);
-  return charge(order, user, items, rows.now_us, show);
+  return charge(rows, order, user, items, show);
 }
 
-function charge(order: Order, user: User, items: Item[], now_us: number, show: Show): Decision {
+function charge(rows: Rows, order: Order, user: User, items: Item[], show: Show): Decision {
+  const { now_us, principal: paid_by = null } = rows;
   const { id: order_id, user_id, total_cost, payment } = order;
   const credit = user.credit - total_cost + (payment ?? 0);
   if (credit < 0) {
@@ -160,7 +161,7 @@ function charge(order: Order, user: User, items: Item[], now_us: number, show: S
     return refuse('insufficient_credit', detail, { shortfall: -credit });
   }
   if (passesLimit(credit)) return refuse('limit_exceeded', `user ${user_id} has too much credit`);
-  const paid = { ...order, paid: true, payment: null, paid_at: now_us, held_until: null };
+  const paid = { ...order, paid: true, payment: null, paid_at: now_us, paid_by, held_until: null };
   const changes: Changes = { orders: [paid], users: [{ ...user, credit }], items };
   if (payment === null) return accept(show(paid), changes);
   // Before the checkout, or a balance of the statement would be below zero.

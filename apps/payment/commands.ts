@@ -94,7 +94,7 @@ export const cancelPayment = (
     return accept(
       { user_id, order_id, credit },
       {
-        orders: [{ ...order, paid: false, payment: null, paid_at: null }],
+        orders: [{ ...order, paid: false, payment: null, paid_at: null, paid_by: null }],
         users: [{ ...user, credit }],
         items,
         order_events: [{ order_id, type: 'cancelled', data: { amount: paid } }],
@@ -183,14 +183,15 @@ const undoneCheckout = ({
   user_id,
   total_cost,
   paid_at: at,
+  paid_by: principal,
   lines,
 }: Order): Changes => ({
   credit_movements: [
-    { user_id, amount: -total_cost, reason: 'checkout', order_id, at },
+    { user_id, amount: -total_cost, reason: 'checkout', order_id, at, principal },
     { user_id, amount: total_cost, reason: 'cancel', order_id },
   ],
   stock_movements: lines.flatMap(({ item_id, quantity }) => [
-    { item_id, amount: -quantity, reason: 'checkout', order_id, at },
+    { item_id, amount: -quantity, reason: 'checkout', order_id, at, principal },
     { item_id, amount: quantity, reason: 'cancel', order_id },
   ]),
 });

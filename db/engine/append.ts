@@ -23,7 +23,7 @@ const appendMovements = (
   owners: readonly string[],
   movements: readonly (CreditMovement | StockMovement)[],
 ): Statement => {
-  const known = movements.some(({ principal }) => principal !== undefined);
+  const known = movements.some(({ principal }) => typeof principal === 'string');
   // Where authentication is off, the column costs nothing.
   const by = known ? sql`, principal` : sql``;
   const names = known

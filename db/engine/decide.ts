@@ -55,6 +55,7 @@ function decide(
   recorded: RecordedAnswers,
 ): Result {
   try {
+    rows.principal = command.principal;
     const decision = command.decide(rows);
     if ('lock' in decision) return { lock: mergeKeys(keys, decision.lock) };
     const { outcome: answer, changes } = decision;

@@ -27,11 +27,11 @@ import {
   writeMetadata,
 } from './append.ts';
 import {
-  changesPaymentOnly,
   changesStockOnly,
   lineChanges,
   listings,
   type OrderLine,
+  orderChanges,
   rowChanges,
   type TrackedRow,
 } from './row-changes.ts';
@@ -65,6 +65,7 @@ export class LockedRows implements Rows {
   readonly #events: string[] = [];
   events_bytes = 0;
   now_us: number;
+  principal: string | undefined;
   /** Orders whose lines were all read; undefined if that is true of every order. */
   #whole: Set<string> | undefined;
   /** The mean number of lines among the orders that were read. */
@@ -184,28 +185,26 @@ export class LockedRows implements Rows {
   }
 
   #append(changes: Changes, principal: string | undefined): void {
-    const stamped = stamp(changes, this.now_us);
+    const stamped = stamp(changes, this.now_us, principal);
     this.now_us = stamped.next_us;
-    if (!stamped.is_empty) this.#appendStamped(stamped, principal);
+    if (!stamped.is_empty) this.#appendStamped(stamped);
     const { metadata = [], cleared_metadata: cleared = [] } = changes;
     if (metadata.length + cleared.length === 0) return;
     this.#cleared.push(...cleared);
     this.#metadata = keptMetadata(this.#metadata, cleared).concat(metadata);
   }
 
-  #appendStamped(stamped: Stamped, principal: string | undefined): void {
-    const by = <T>(movements: T[]): T[] =>
-      principal === undefined ? movements : movements.map((one) => ({ ...one, principal }));
-    this.#credit_movements.push(...by(stamped.credit_movements));
-    this.#stock_movements.push(...by(stamped.stock_movements));
-    this.#order_events.push(...stamped.order_events);
+  #appendStamped({ credit_movements, stock_movements, order_events }: Stamped): void {
+    this.#credit_movements.push(...credit_movements);
+    this.#stock_movements.push(...stock_movements);
+    this.#order_events.push(...order_events);
   }
 
   /** Writes the final values of changed rows: one statement for each table and kind of change. */
   writes(target: Target): Statement[] {
     const { orders, users, items } = this.#rows;
     return [
-      ...writeOrders(target, rowChanges(orders.values(), changesPaymentOnly), this.now_us),
+      ...writeOrders(target, orderChanges(orders), this.now_us),
       ...writeListings(target.sql, listings(orders.values())),
       ...writeLines(target.sql, lineChanges(orders.values())),
       ...writeUsers(target, rowChanges(users.values()), this.now_us),

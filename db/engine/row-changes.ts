@@ -52,7 +52,7 @@ export function rowChanges<T extends { id: string }>(
  * A checkout of an order that holds nothing changes no other column. The compiler refuses a list
  * that lacks one.
  */
-const ORDER_STAYS: Columns<Order, 'paid' | 'payment' | 'paid_at' | 'lines'> = {
+const ORDER_STAYS: Columns<Order, 'paid' | 'payment' | 'paid_at' | 'paid_by' | 'lines'> = {
   id: true,
   user_id: true,
   total_cost: true,
@@ -69,11 +69,23 @@ const areSame = <T extends object>(columns: object) => {
   return (before: T, now: T): boolean => names.every((name) => before[name] === now[name]);
 };
 
-/** Nothing but `paid`, `payment` and `paid_at` differs, apart from the lines. */
-export const changesPaymentOnly = areSame<Order>(ORDER_STAYS);
+/** Nothing but `paid`, `payment`, `paid_at` and `paid_by` differs, apart from the lines. */
+const changesPaymentOnly = areSame<Order>(ORDER_STAYS);
 
 /** Nothing but `stock` differs. */
 export const changesStockOnly = areSame<Item>(ITEM_STAYS);
+
+export type OrderChanges = RowChanges<Order> & {
+  /** Some have another `paid_by` than before: where authentication is off, none ever has. */
+  has_payers: boolean;
+};
+
+export const orderChanges = (rows: ReadonlyMap<string, TrackedRow<Order>>): OrderChanges => ({
+  ...rowChanges(rows.values(), changesPaymentOnly),
+  has_payers: rows
+    .values()
+    .some(({ before, now }) => (before?.paid_by ?? null) !== (now?.paid_by ?? null)),
+});
 
 /** A replaced order changes its place in the lists. */
 export function listings(orders: Iterable<TrackedRow<Order>>): Listings {

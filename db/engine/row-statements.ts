@@ -19,7 +19,7 @@ export function lockStatements(sql: Sql, keys: Required<Keys>, options: LockOpti
     const ids = textArray(keys.orders);
     statements.push(
       sql`select id, user_id, paid, total_cost, payment, paid_at, held_until, refunded, created_at,
-                 changed_at
+                 changed_at, paid_by
           from orders where id = any(${ids}::text[]) order by id ${how}`,
       // One line more than allowed shows that some are missing.
       sql`select order_id, item_id, quantity, unit_price, refunded from order_lines

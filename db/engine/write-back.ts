@@ -7,17 +7,18 @@
 import type { Item, Order, User } from '../command.ts';
 import { boolArray, int8Array, textArray } from '../connection/arrays.ts';
 import type { Connection, Sql, Statement } from '../connection/connection.ts';
-import type { LineChanges, Listings, OrderLine, RowChanges } from './row-changes.ts';
+import type { LineChanges, Listings, OrderChanges, OrderLine, RowChanges } from './row-changes.ts';
 
 /** The parts of a connection on which the statements depend. */
 export type Target = Pick<Connection, 'sql' | 'upserts'>;
 
 export function writeOrders(
   { sql, upserts }: Target,
-  { made, changed, removed, checkout_only }: RowChanges<Order>,
+  { made, changed, removed, checkout_only, has_payers }: OrderChanges,
   changed_at: number,
 ): Statement[] {
-  const columns = (orders: Order[]) =>
+  const payers = payersIn(sql, has_payers);
+  const columns = (orders: Order[], by = payers) =>
     sql`unnest(${textArray(orders.map((o) => o.id))}::text[],
                ${textArray(orders.map((o) => o.user_id))}::text[],
                ${boolArray(orders.map((o) => o.paid))}::bool[],
@@ -26,25 +27,26 @@ export function writeOrders(
                ${int8Array(orders.map((o) => o.paid_at))}::int8[],
                ${int8Array(orders.map((o) => o.held_until))}::int8[],
                ${int8Array(orders.map((o) => o.refunded))}::int8[],
-               ${int8Array(orders.map((o) => o.created_at))}::int8[])
-        as n(id, user_id, paid, total_cost, payment, paid_at, held_until, refunded, created_at)`;
-  const into = (orders: Order[]) =>
+               ${int8Array(orders.map((o) => o.created_at))}::int8[]${by.values(orders)})
+        as n(id, user_id, paid, total_cost, payment, paid_at, held_until, refunded,
+             created_at${by.column})`;
+  const into = (orders: Order[], by = payers) =>
     sql`into orders (id, user_id, paid, total_cost, payment, paid_at, held_until, refunded,
-                     created_at, changed_at)
+                     created_at, changed_at${by.column})
         select n.id, n.user_id, n.paid, n.total_cost, n.payment, n.paid_at, n.held_until, n.refunded,
-               n.created_at, ${changed_at}::int8
-        from ${columns(orders)}`;
+               n.created_at, ${changed_at}::int8${by.chosen}
+        from ${columns(orders, by)}`;
   const statements: Statement[] = [];
   if (made.length > 0) statements.push(sql`insert ${into(made)}`);
   if (changed.length > 0) {
-    if (upserts) statements.push(sql`upsert ${into(changed)}`);
-    else if (checkout_only) statements.push(updatePayments(sql, changed, changed_at));
+    if (upserts) statements.push(sql`upsert ${into(changed, payersIn(sql, true))}`);
+    else if (checkout_only) statements.push(updatePayments(sql, changed, payers, changed_at));
     else {
       statements.push(
         sql`update orders
             set user_id = n.user_id, paid = n.paid, total_cost = n.total_cost, payment = n.payment,
                 paid_at = n.paid_at, held_until = n.held_until, refunded = n.refunded,
-                created_at = n.created_at, changed_at = ${changed_at}::int8
+                created_at = n.created_at, changed_at = ${changed_at}::int8${payers.set}
             from ${columns(changed)} where orders.id = n.id`,
       );
     }
@@ -56,15 +58,36 @@ export function writeOrders(
 }
 
 /** Leaves out the columns that a checkout does not change: most of an order. */
-const updatePayments = (sql: Sql, orders: readonly Order[], changed_at: number): Statement =>
+const updatePayments = (
+  sql: Sql,
+  orders: readonly Order[],
+  by: Payers,
+  changed_at: number,
+): Statement =>
   sql`update orders set paid = n.paid, payment = n.payment, paid_at = n.paid_at,
-                        changed_at = ${changed_at}::int8
+                        changed_at = ${changed_at}::int8${by.set}
       from unnest(${textArray(orders.map((o) => o.id))}::text[],
                   ${boolArray(orders.map((o) => o.paid))}::bool[],
                   ${int8Array(orders.map((o) => o.payment))}::int8[],
-                  ${int8Array(orders.map((o) => o.paid_at))}::int8[])
-        as n(id, paid, payment, paid_at)
+                  ${int8Array(orders.map((o) => o.paid_at))}::int8[]${by.values(orders)})
+        as n(id, paid, payment, paid_at${by.column})
       where orders.id = n.id`;
+
+type Payers = ReturnType<typeof payersIn>;
+
+/**
+ * The column `paid_by`, where it stands in a statement. An upsert names every column. Other
+ * statements leave it out if no row has a new value, so it costs nothing without authentication.
+ */
+function payersIn(sql: Sql, are_written: boolean) {
+  if (!are_written) return { column: sql``, chosen: sql``, set: sql``, values: () => sql`` };
+  return {
+    column: sql`, paid_by`,
+    chosen: sql`, n.paid_by`,
+    set: sql`, paid_by = n.paid_by`,
+    values: (orders: readonly Order[]) => sql`, ${textArray(orders.map((o) => o.paid_by))}::text[]`,
+  };
+}
 
 /** The entries of new and removed orders in the lists of their users. */
 export function writeListings(sql: Sql, { made, removed }: Listings): Statement[] {

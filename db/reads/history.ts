@@ -12,6 +12,8 @@ export interface Happening {
   type: string;
   /** The text of a JSON object. */
   data: string;
+  /** Who did it, if that is known and `data` does not say. */
+  principal: string | null;
 }
 
 /**
@@ -27,32 +29,35 @@ export async function orderHistory(
   const rows = await pool.read(
     (sql) => sql`
       with own as (
-        select id, user_id, paid, total_cost, paid_at, coalesce(created_at, 0) as made_at
+        select id, user_id, paid, total_cost, paid_at, paid_by,
+               coalesce(created_at, 0) as made_at
         from orders where id = ${order_id}
       ), happened as (
-        select o.made_at as at, ''::text as id, 'created'::text as type, '{}'::text as data from own o
+        select o.made_at as at, ''::text as id, 'created'::text as type, '{}'::text as data,
+               null::text as principal
+        from own o
         union all
         select coalesce(o.paid_at, o.made_at), 'paid', 'paid',
-               concat('{"amount":', o.total_cost::text, '}')
+               concat('{"amount":', o.total_cost::text, '}'), o.paid_by
         from own o where o.paid
         union all
-        select e.at, 'event', e.type, e.data
+        select e.at, 'event', e.type, e.data, null::text
         from own o join order_events e on e.order_id = o.id
         where e.at >= o.made_at and e.type <> 'replaced'
         union all
         select ${timeOfMovement(sql)}, m.id,
                case m.reason when 'pay' then 'payment' when 'checkout' then 'paid' else 'cancelled' end,
-               concat('{"amount":', abs(m.amount)::text, '}')
+               concat('{"amount":', abs(m.amount)::text, '}'), m.principal
         from own o join credit_movements m on m.user_id = o.user_id and m.order_id = o.id
         where ${timeOfMovement(sql)} >= o.made_at
           and (m.reason in ('pay', 'checkout') or (m.reason = 'cancel' and m.at is null))
       )
-      select h.at, h.id, h.type, h.data, h.found
+      select h.at, h.id, h.type, h.data, h.principal, h.found
       from own o
-      left join (select at, id, type, data, found
-                 from (select at, id, type, data, count(*) over () as found,
+      left join (select at, id, type, data, principal, found
+                 from (select at, id, type, data, principal, count(*) over () as found,
                               sum(length(data)) over (order by at, id) - length(data) as bytes_before
-                       from (select at, id, type, data from happened
+                       from (select at, id, type, data, principal from happened
                              where (at, id) > (${at}::int8, ${id}::text)
                              order by at, id limit ${limit + 1}) wanted) sized
                  where bytes_before < ${PAGE_MAX_BYTES}::int8) h on true

@@ -20,7 +20,7 @@ export async function* findOrders(
 ): AsyncGenerator<Seen<Order>[]> {
   const select = (sql: Sql, ids: string) =>
     sql`select o.id, o.user_id, o.paid, o.total_cost, o.payment, o.paid_at, o.held_until, o.refunded,
-               o.created_at, ${nowIf(sql, sql`o.held_until is not null`, sql`0`)},
+               o.created_at, o.paid_by, ${nowIf(sql, sql`o.held_until is not null`, sql`0`)},
                l.item_id, l.quantity, l.unit_price, l.refunded as line_refunded
         from orders o left join order_lines l on l.order_id = o.id
         where o.id = any(${ids}::text[]) order by o.id limit ${LINES_MAX + 1}`;

@@ -14,7 +14,7 @@ export interface Movement {
   amount: number;
   reason: string;
   order_id: string | null;
-  /** Who made it, if that is known; the row of an order's checkout does not say. */
+  /** Who made it, if that is known. */
   principal: string | null;
   /** The credit or the stock after it; null if no amount can be as large, or as far below 0. */
   balance: number | null;
@@ -34,7 +34,7 @@ export async function creditMovements(
                m.id, m.amount, m.reason, m.order_id, m.principal
         from credit_movements m where m.user_id = ${user_id}
         union all
-        select coalesce(o.paid_at, o.created_at, 0), o.id, -o.total_cost, 'checkout', o.id, null::text
+        select coalesce(o.paid_at, o.created_at, 0), o.id, -o.total_cost, 'checkout', o.id, o.paid_by
         from orders_of_user l join orders o on o.id = l.order_id
         where l.user_id = ${user_id} and o.user_id = ${user_id} and o.paid
           and coalesce(o.created_at, 0) = l.created_at
@@ -62,7 +62,7 @@ export async function stockMovements(
                m.id, m.amount, m.reason, m.order_id, m.principal
         from stock_movements m where m.item_id = ${item_id}
         union all
-        select coalesce(o.paid_at, o.created_at, 0), o.id, -l.quantity, 'checkout', o.id, null::text
+        select coalesce(o.paid_at, o.created_at, 0), o.id, -l.quantity, 'checkout', o.id, o.paid_by
         from order_lines l join orders o on o.id = l.order_id
         where l.item_id = ${item_id} and o.paid
       ), summed as (${summed(sql)})

@@ -10,7 +10,7 @@ import { emptyOrder, type Item, type Order, type User } from '../../db/command.t
 import type { Sql } from '../../db/connection/connection.ts';
 import { connectionOn } from '../../db/connection/link.ts';
 import { UPSERTED } from '../../db/connection/session.ts';
-import type { OrderLine } from '../../db/engine/row-changes.ts';
+import { type OrderLine, orderChanges } from '../../db/engine/row-changes.ts';
 import { LaneStream } from '../../db/engine/stream.ts';
 import { transact } from '../../db/engine/transaction.ts';
 import { writeItems, writeLines, writeOrders, writeUsers } from '../../db/engine/write-back.ts';
@@ -29,11 +29,11 @@ const user: User = { id: 'u', credit: 1 };
 const item: Item = { id: 'i', price: 3, stock: 1, holds: null };
 
 /** The statements for new, changed and removed rows of every table. */
-const writeBack = (upserts: boolean, checkout_only = false): string[] => {
+const writeBack = (upserts: boolean, checkout_only = false, has_payers = false): string[] => {
   const changes = <T>(row: T) => ({ made: [row], changed: [row], removed: [], checkout_only });
   const target = { sql, upserts };
   return textsOf([
-    ...writeOrders(target, { ...changes(order), removed: ['gone'] }, 5),
+    ...writeOrders(target, { ...changes(order), removed: ['gone'], has_payers }, 5),
     ...writeLines(sql, { ...changes(line), removed: [line] }),
     ...writeUsers(target, changes(user), 5),
     ...writeItems(target, changes(item), 5),
@@ -63,6 +63,23 @@ test('new rows are inserted on both stores, so that a duplicate id fails; the re
   const others = (texts: string[]) => texts.filter((text) => !/^(upsert|update)/.test(text));
   expect(others(upserted)).toEqual(others(updated));
   expect(others(upserted).filter((text) => text.startsWith('insert')).length).toBe(4);
+});
+
+test('who has paid is written if somebody is known, or no longer; elsewhere it costs nothing', () => {
+  const named = (texts: string[]) =>
+    texts.filter((text) => text.includes('paid_by')).map((text) => text.slice(0, 13));
+  for (const checkout_only of [false, true]) {
+    expect(named(writeBack(false, checkout_only))).toEqual([]);
+    const both = ['insert into o', 'update orders'];
+    expect(named(writeBack(false, checkout_only, true))).toEqual(both);
+  }
+  const hasPayers = (before: Order | undefined, now: Order | undefined) =>
+    orderChanges(new Map([['o', { before, now }]])).has_payers;
+  const paid = { ...order, paid_by: 'key:a' };
+  for (const changed of [undefined, order, { ...paid, paid_by: 'key:b' }]) {
+    expect([hasPayers(changed, paid), hasPayers(paid, changed)]).toEqual([true, true]);
+  }
+  expect([hasPayers(order, { ...order }), hasPayers(paid, { ...paid })]).toEqual([false, false]);
 });
 
 test('UPSERT and UPDATE have the same effect: a seed has the same history with either', () => {

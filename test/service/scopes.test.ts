@@ -192,17 +192,6 @@ test('a shopper buys with their own wallet, and sees it', async () => {
   expect(await rows()).toEqual(before);
 });
 
-test('statements say who made each change, events too, and checkouts are told by their order', async () => {
-  const { send } = callsOfV1(kassa);
-  const path = `/v1/users/${own.user_id}`;
-  await send('POST', `${path}/deposits`, { amount: 1 }, as('wallets:write'));
-  const { body } = await kassa.call('GET', `${path}/movements?limit=1000`, as('wallets:read'));
-  type Entry = { reason: string; principal?: string };
-  const by = Map.groupBy(body.data as Entry[], ({ reason }) => reason);
-  expect(by.get('deposit')?.map(({ principal }) => principal)).toEqual(['test:all']);
-  expect(by.get('checkout')?.every(({ principal }) => principal === undefined)).toBe(true);
-});
-
 test('an idempotency key of one caller is not that of another', async () => {
   const sent = JSON.stringify({ user_id: own.user_id });
   const create = (who: string, body = sent) =>

@@ -1,11 +1,14 @@
 /** Executes every SQL text of the product once on the server of the run, and names the refused. */
 import { afterAll, expect, test } from 'bun:test';
+import { checkout } from '../../apps/order/commands.ts';
+import { createOrder } from '../../apps/order/v1/commands.ts';
 import { addFunds } from '../../apps/payment/commands.ts';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { addStock } from '../../apps/stock/commands.ts';
 import { startWorker } from '../../apps/webhooks/worker.ts';
 import { readLast } from '../../db/batches-table.ts';
 import { systemClock } from '../../db/clock.ts';
+import type { Outcome } from '../../db/command.ts';
 import { openConnection } from '../../db/connection/connect.ts';
 import type { Connection } from '../../db/connection/connection.ts';
 import { STORE_STREAM, setLockWait } from '../../db/connection/dialect.ts';
@@ -29,7 +32,7 @@ import { isPostgresql, openUntil } from '../support/open.ts';
 import { answers, freePort, openStage, until } from '../support/process.ts';
 import { LOOPBACK, openReceiver } from '../support/receiver.ts';
 import { ROUND, walk } from '../support/roles-walk.ts';
-import { callsOfV1 } from '../support/v1.ts';
+import { callsOfV1, lineOf, newId } from '../support/v1.ts';
 
 /** The statements that only the other kind of server gets. */
 const ELSEWHERE = {
@@ -71,6 +74,11 @@ proxy.observe = (text, refused) => {
 };
 const kassa = open.kassa({ DATABASE_URL: proxy.database_url, WEBHOOK_NETWORKS: LOOPBACK });
 const openThrough = () => open.connection(proxy.database_url);
+
+const answered = ({ outcome }: { outcome: Outcome }) => ({
+  status: 200,
+  body: 'refusal' in outcome ? outcome.refusal : '',
+});
 
 /** Disturbs the next statement that begins like this, once. */
 function disturbOnce(start: string, fault: 'cut_after' | { error: string }): void {
@@ -124,12 +132,20 @@ const drives: Record<string, () => Promise<unknown>> = {
   },
   async 'calls of somebody who is known'() {
     const [user_id, item_id] = [await kassa.newUser(), await kassa.newItem(1)];
-    for (const command of [addFunds(user_id, 1), addStock(item_id, 1)]) {
+    const order = { id: newId(), chosen: false, user_id, lines: [lineOf(item_id, 1)] };
+    const basket = await kassa.newOrder(user_id, [[item_id, 1]]);
+    for (const command of [
+      ...[addFunds(user_id, 2), addStock(item_id, 2), checkout(basket)],
+      createOrder({ ...order, checkout: true }),
+    ]) {
       const { answer } = await kassa.store.write({
         ...{ ...command, principal: 'key:a' },
-        decide: (rows) => ({ ...command.decide(rows), outcome: { status: 200, body: '' } }),
+        decide(rows) {
+          const decision = command.decide(rows);
+          return 'lock' in decision ? decision : { ...decision, outcome: answered(decision) };
+        },
       });
-      expect(answer.status).toBe(200);
+      expect(answer).toEqual({ status: 200, body: '' });
     }
   },
   async 'a conflict, and a lost commit'() {

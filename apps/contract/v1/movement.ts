@@ -44,10 +44,7 @@ export const movement = z
         `With an order_id: ${Object.keys(ORDER_REASONS).join(', ')}. Otherwise the caller's text, or one of Kassa's own: see "Reasons in statements" on /docs.`,
       ),
     order_id: order_id.optional().describe('The order that caused it, if one did.'),
-    principal: z
-      .string()
-      .optional()
-      .describe('Who made the call, where authentication is on. Missing for a checkout.'),
+    principal: z.string().optional().describe('Who made the call, where authentication is on.'),
     balance: change
       .optional()
       .describe(

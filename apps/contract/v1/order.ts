@@ -94,4 +94,8 @@ export const event = z.looseObject({
     .describe(
       `${Object.keys(EVENTS).join(', ')}. Ignore types that you do not know: there may be more later.`,
     ),
+  principal: z
+    .string()
+    .optional()
+    .describe('Who made the call, where authentication is on. Missing for `created`.'),
 });

@@ -70,8 +70,16 @@ function refundRoutes(app: Hono<Env>, store: Store): void {
 const shown = (order: Order & { metadata: string | null; now_us: number }) =>
   orderOf(order, order.now_us, metadataIn(order));
 
-const eventOf = ({ at, type, data }: { at: number; type: string; data: string }) => ({
+interface Happening {
+  at: number;
+  type: string;
+  data: string;
+  principal: string | null;
+}
+
+const eventOf = ({ at, type, data, principal }: Happening) => ({
   ...(at > 0 && { at: timeOf(at) }),
   type,
+  ...(principal !== null && { principal }),
   ...JSON.parse(data),
 });

@@ -15,6 +15,8 @@ export class LogOracle {
   readonly #committed: string[] = [];
   readonly #last = new Map<number, number>();
   readonly #replayed = emptyWorld();
+  /** Of each order that is paid: who has paid, if that is known. */
+  readonly #payers = new Map<unknown, string>();
   readonly #readers: Reader[] = [];
 
   constructor(
@@ -39,8 +41,16 @@ export class LogOracle {
       for (const [i, event] of events.entries()) {
         this.#committed.push(nameOf(stream, position, i));
         replayEvent(this.#replayed, event);
+        this.#notePayer(event);
       }
     }
+  }
+
+  #notePayer({ type, order_id, principal }: Event): void {
+    if (type === 'order.cancelled' || type === 'order.removed') this.#payers.delete(order_id);
+    if (type !== 'order.paid' || principal === undefined) return;
+    this.#payers.set(order_id, principal);
+    this.store.count('an order that says who has paid');
   }
 
   /** Nobody can tell the world of the events from the world of the calls. */
@@ -60,6 +70,8 @@ export class LogOracle {
       same(`user of ${id}`, found?.user, user);
       same(`paid of ${id}`, found?.paid, paid);
       same(`payment of ${id}`, found?.payment, payment);
+      const { paid_by = null } = this.store.row(`orders/${id}`) ?? {};
+      same(`payer of ${id}`, paid_by, this.#payers.get(id) ?? null);
       same(`lines of ${id}`, textOf(found?.lines ?? new Map()), textOf(lines));
     }
   }

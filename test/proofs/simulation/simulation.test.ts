@@ -17,7 +17,7 @@ const RARE = [
   ...['answered', 'replayed', 'contention', 'store_unavailable', 'overloaded'].map(ended),
   ...['outcome_unknown', 'idempotency_key_reused'].map(ended),
   ...['requeue', 'halving', 'poison: internal', 'queue full', 'repeated after an unknown outcome'],
-  'share of the queue full',
+  ...['share of the queue full', 'an order that says who has paid'],
   ...['lock wait', 'lock timeout', 'statement timeout', 'idle transaction ended by the server'],
   ...['rows held by a foreign session', 'a held row: skip', 'a held row: nowait'],
   ...['serialization failure at a lock', 'a snapshot that moved on', 'injected 40003'],

@@ -69,7 +69,7 @@ const dialect = new PgDialect();
 
 /** Columns that a checkout changes. If no others change, an update writes only these. */
 const BY_CHECKOUT: Record<string, readonly string[]> = {
-  orders: ['paid', 'payment', 'paid_at', 'changed_at'],
+  orders: ['paid', 'payment', 'paid_at', 'changed_at', 'paid_by'],
   items: ['stock', 'changed_at'],
 };
 
@@ -99,6 +99,7 @@ interface Shape {
 
 function knowWrites(table: string, { types, key, checks }: Shape): void {
   const names = Object.keys(types);
+  const empty = Object.fromEntries(names.map((name) => [name, null]));
   const write = (how: 'insert' | 'update' | 'upsert', written: readonly string[]): Perform => {
     // All rows of a statement have the same time of their change: it comes before their columns.
     const is_dated = written.includes('changed_at');
@@ -108,7 +109,7 @@ function knowWrites(table: string, { types, key, checks }: Shape): void {
       for (const given of rowsOf(listed, is_dated ? args.slice(1) : args)) {
         const name = `${table}/${key.map((column) => given[column]).join(' ')}`;
         const before = how === 'update' ? transaction.read(name) : undefined;
-        const row: Row = { ...before, ...given, ...dated };
+        const row: Row = { ...(before ?? empty), ...given, ...dated };
         const holds = checks.every((check) => check(row));
         if (!holds) throw serverError('23514', `a CHECK of ${table}`);
         if (how === 'upsert') assertLocked(transaction, table, row);
@@ -122,7 +123,8 @@ function knowWrites(table: string, { types, key, checks }: Shape): void {
     return `from unnest(${arrays}) as n(${listed.map(([name]) => name).join(', ')})`;
   };
   const value = (name: string) => (name === 'changed_at' ? '$::int8' : `n.${name}`);
-  const anonymous = names.filter((column) => column !== 'principal');
+  const isAnonymous = (column: string) => column !== 'principal' && column !== 'paid_by';
+  const anonymous = names.filter(isAnonymous);
   for (const how of ['insert', 'upsert'] as const) {
     for (const given of [names, anonymous]) {
       const into = `into ${table} (${given.join(', ')}) select ${given.map(value).join(', ')}`;
@@ -131,7 +133,8 @@ function knowWrites(table: string, { types, key, checks }: Shape): void {
   }
   const where = key.map((column) => `${table}.${column} = n.${column}`).join(' and ');
   const rest = names.filter((column) => !key.includes(column));
-  for (const changed of [rest, BY_CHECKOUT[table] ?? rest]) {
+  const of_checkout = BY_CHECKOUT[table] ?? rest;
+  for (const changed of [rest, of_checkout].flatMap((all) => [all, all.filter(isAnonymous)])) {
     const set = changed.map((column) => `${column} = ${value(column)}`).join(', ');
     const written = [...key, ...changed];
     const text = `update ${table} set ${set} ${unnested(written)} where ${where}`;

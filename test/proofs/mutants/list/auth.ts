@@ -23,6 +23,26 @@ export const authMutants = [
       'routes.ts: if (c.env.principal[-)-]{+ && !c.env.principal)+} assertScopes(c.env.principal, ready);',
     'the console is open': "login.ts: const asAdmin = only([-'admin'-]{+'metrics:read'+});",
   }),
+  ...killedBy(['principals'], {
+    'a checkout does not say who made it':
+      'order/commands.ts: const { now_us, principal: paid_by = null } = [-rows-]{+{ now_us: rows.now_us, principal: undefined }+};',
+    'a cancelled checkout is that of whoever cancels it':
+      "payment/commands.ts: { user_id, amount: -total_cost, reason: 'checkout', order_id, at[-, principal-] },",
+    'a cancelled checkout of nobody is that of whoever cancels it':
+      'stamp.ts: ...by, // a movement of an earlier change says whose that was\n    ...one,{+ ...("principal" in one && one.principal === null ? by : {}),+}',
+    'in a bulk of all or nothing nobody is named':
+      'together.ts: return [-this.locked.principal-]{+undefined+};',
+    'the history of an order does not say who did it':
+      'stamp.ts: data: { ...event.data[-, ...by-] },',
+  }),
+  ...killedBy(['simulation'], {
+    'a command decides in the name of the one before':
+      'decide.ts: [-rows.principal = command.principal;-]{+rows.principal ??= command.principal;+}',
+    'a name stays when nobody known pays again':
+      'row-changes.ts: [-(before?.paid_by ?? null)-]{+null+} !== (now?.paid_by',
+    'an order whose checkout is cancelled names who had made it':
+      'payment/commands.ts: paid_at: null[-, paid_by: null-] }',
+  }),
   ...killedBy(['authenticate'], {
     'what comes behind a key does not count':
       'authenticate.ts: ([\\w.~+/=-]+) *[-$-]/.exec(header)',

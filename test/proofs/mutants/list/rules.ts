@@ -11,7 +11,7 @@ export const rulesMutants = [
     'checkout charges nothing': 'order/commands.ts: users: [[-{ ...user, credit }-]],',
     'checkout takes no stock': 'order/commands.ts: users: [{ ...user, credit }], items{+: []+} };',
     'checkout does not mark the order':
-      'order/commands.ts: const paid = [-{ ...order, paid: true, payment: null, paid_at: now_us, held_until: null }-]{+order+};',
+      'order/commands.ts: const paid = [-{ ...order, paid: true, payment: null, paid_at: now_us, paid_by, held_until: null }-]{+order+};',
     'checkout forgets a standing payment': 'order/commands.ts: [- + (payment ?? 0)-]',
     'checkout uses a payment without a movement':
       'order/commands.ts: credit_movements: [[-taken_in-]]',
@@ -35,7 +35,7 @@ export const rulesMutants = [
     'cancel gives money but not stock':
       'payment/commands.ts: items{+: never[]+} = [-order.paid ? restock(rows, order) : -][];',
     'cancel leaves the order paid':
-      'payment/commands.ts: orders: [[-{ ...order, paid: false, payment: null, paid_at: null }-]]',
+      'payment/commands.ts: orders: [[-{ ...order, paid: false, payment: null, paid_at: null, paid_by: null }-]]',
     'cancel for another user':
       'payment/commands.ts: if ([-order?.user_id !== user_id-]{+!order+}) {',
     'cancel ignores the amount':
@@ -158,9 +158,10 @@ export const rulesMutants = [
       'statements.ts: where l.item_id = ${item_id}[- and o.paid-]',
     'a cancelled checkout is shown on two pages':
       'append.ts: [-`${order_id}~${crypto.randomUUID()}`-]{+crypto.randomUUID()+};',
-    'changes of one transaction have one time': 'stamp.ts: { ...one, at: [-++-]last_us }',
+    'changes of one transaction have one time':
+      'stamp.ts: at: one.at === undefined ? [-++-]last_us : one.at,',
     'a cancelled checkout stands at the time of its cancel':
-      "payment/commands.ts: { user_id, amount: -total_cost, reason: 'checkout', order_id[-, at-] },",
+      "payment/commands.ts: { user_id, amount: -total_cost, reason: 'checkout', order_id[-, at-], principal },",
   }),
   ...killedBy(['lists-upgrade'], {
     'a list has an order twice that was removed and made again':
