@@ -2,9 +2,11 @@
 import { afterAll, expect, test } from 'bun:test';
 import { hashOf, isKeyText, newKeyText } from '../../apps/auth/key-text.ts';
 import { NOT_FOR_USERS } from '../../apps/contract/scopes.ts';
-import type { WantedKey } from '../../db/keys/keys.ts';
+import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { openConnection } from '../../db/connection/connect.ts';
+import { keys as keysOf, type WantedKey } from '../../db/keys/keys.ts';
 import { expectProblem, times } from '../support/kassa.ts';
-import { openUntil } from '../support/open.ts';
+import { isPostgresql, openUntil } from '../support/open.ts';
 import { callsOfV1, newId } from '../support/v1.ts';
 
 const open = openUntil(afterAll);
@@ -148,6 +150,43 @@ test('calls make, show, list and revoke keys', async () => {
   const taken = await post('/v1/keys', { id: secret, scopes: ['orders:read'] });
   expect(taken.body.errors[0].path).toBe('id');
 });
+
+interface Explained {
+  Plan: { 'Shared Hit Blocks': number; 'Shared Read Blocks': number };
+}
+
+test.skipIf(!(await isPostgresql()))(
+  'the live keys among 100,000 revoked and expired ones are found without reading those',
+  async () => {
+    const alone = await open.database();
+    const { sql } = await open.connection(alone);
+    const add = (id: string, n: number, revoked_s: number | null, expires_s: number | null) => sql`
+      insert into api_keys (id, principal, hash, scopes, created_s, revoked_s, expires_s)
+      select ${id} || n::text, 'p', n::text, 'admin', 1, ${revoked_s}::int8, ${expires_s}::int8
+      from generate_series(1, ${n}::int8) as g(n)`;
+    await add('revoked-', 90_000, 5, null);
+    await add('expired-', 10_000, null, 5);
+    await add('live-', 20, null, null);
+    await add('ending-', 20, null, 2 ** 40);
+    const { store } = open.kassa({ DATABASE_URL: alone });
+    expect(await store.keys.live(soon())).toHaveLength(40);
+    // The plan of a service's session, without statistics and with them.
+    const options = storeOptions(readConfig({}), alone, 'test');
+    const session = open.closing(await openConnection(options, 'reads'));
+    for (const analyze of ['select 1', 'analyze api_keys']) {
+      await sql.unsafe(analyze);
+      const explained = keysOf({
+        read: async (statement) => session.sql`
+          explain (analyze, buffers, format json) ${statement(session.sql)}`,
+      });
+      const [row] = (await explained.live(soon())) as unknown as Record<string, Explained[]>[];
+      const plan = row?.['QUERY PLAN']?.[0]?.Plan;
+      expect(JSON.stringify(plan)).toContain('api_keys_live');
+      const blocks = (plan?.['Shared Hit Blocks'] ?? 1e9) + (plan?.['Shared Read Blocks'] ?? 0);
+      expect(blocks).toBeLessThan(50); // the table has more than a thousand
+    }
+  },
+);
 
 test('there is a limit for live keys; others do not count', async () => {
   await sql`

@@ -5,7 +5,7 @@ export const keyMutants = [
   ...killedBy(['keys-ring'], {
     'a key that is revoked stays known':
       'keys.ts: this.#known = new Map([-rows.map-]{+[...this.#known, ...rows.map+}((row) => [row.hash, knownOf(row, begun_at)])[--]{+]+});',
-    'a revoked key counts as live': 'keys.ts: where [-revoked_s is null-]{+true+}\n            and',
+    'a revoked key counts as live': 'keys.ts: [-revoked_s is null-]{+true+} and (expires_s',
     'keys are read only once':
       'keys.ts: this.#wakeAt(this.#begun_at + (this.#next ? early_ms : [-read_every_ms-]{+1e9+}));',
     'a key outlives its expiry':
@@ -25,6 +25,8 @@ export const keyMutants = [
     'each use is written': 'keys.ts: this.#note_at = now() + [-this.#times.note_every_ms-]{+0+};',
   }),
   ...killedBy(['keys'], {
+    'live keys are found by reading all of them':
+      'keys.ts: [-revoked_s is null-]{+coalesce(revoked_s, 0) = 0+} and (expires_s',
     'the key itself is stored':
       "key-text.ts: [-createHash('sha256').update(text).digest('base64url')-]{+text+};",
     'a creation that is tried again finds its own key taken':
