@@ -142,8 +142,13 @@ export interface Answer {
 export interface Operation {
   /** Keys are scoped to a service. */
   service: Service;
-  /** The client's idempotency key: 1-255 printable characters. */
+  /** The client's idempotency key, 1-255 printable characters, and whose it is if that is known. */
   key: string;
+  /**
+   * The same key without its owner. What was recorded under it while nobody was known is neither
+   * repeated, since it may be another caller's, nor done again.
+   */
+  unowned_key?: string;
   /**
    * Method, path and, on /v1, a digest of the body. A key that is reused for another is refused.
    */

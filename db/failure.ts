@@ -24,6 +24,7 @@ export type Code =
   | Refusal
   | 'invalid_parameter'
   | 'idempotency_key_reused'
+  | 'idempotency_key_unowned'
   | 'cursor_expired'
   | 'webhook_not_found'
   | 'key_not_found'

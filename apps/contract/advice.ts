@@ -105,6 +105,10 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
     'The key was used before with a different method, path or body.',
     'Use a new key for a new call. To repeat a call, send exactly the same bytes.',
   ],
+  idempotency_key_unowned: [
+    'The same call was answered under this key before authentication was switched on. Nobody can tell whether it was yours, so nothing was done now.',
+    'Look whether it took effect then. If not, send it with a new key.',
+  ],
   contention: ['The call conflicted with others until its deadline.', LATER],
   overloaded: ['The service is overloaded.', LATER],
   head_too_large: ['The URL and headers together exceed 16 KiB.', 'Send less.'],

@@ -37,7 +37,7 @@ const SHARED = {
   Internal: ['internal'],
   Unavailable: ['store_unavailable', 'not_ready'],
   CrossSite: ['cross_site_request', 'forbidden'],
-  KeyReused: ['idempotency_key_reused'],
+  KeyReused: ['idempotency_key_reused', 'idempotency_key_unowned'],
   UnavailableOrUnknown: ['store_unavailable', 'not_ready', 'outcome_unknown'],
 } as const satisfies Record<string, readonly ProblemCode[]>;
 type Shared = keyof typeof SHARED;

@@ -60,6 +60,10 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   unsupported_type: { status: 415, title: 'This call takes a body of another type' },
   host_not_allowed: { status: 421, title: 'This service does not answer for that host' },
   idempotency_key_reused: { status: 422, title: 'The idempotency key was used for another call' },
+  idempotency_key_unowned: {
+    status: 422,
+    title: 'The idempotency key was used by an unknown caller',
+  },
   rate_limited: { status: 429, title: 'The caller has used up a limit of its own' },
   contention: { status: 429, title: 'Conflicts with other calls lasted too long' },
   overloaded: { status: 429, title: 'The service has too much to do' },

@@ -88,9 +88,9 @@ const chunkOf = (operation: Operation | undefined, from: number): Operation | un
   operation && from > 0 ? partOf(operation, from) : operation;
 
 /** Keys of clients are printable, so a key with a control character never equals one. */
-export const partOf = (operation: Operation, part: number): Operation => ({
-  ...operation,
-  key: `${operation.key}\u0001${part}`,
+export const partOf = ({ key, unowned_key, ...operation }: Operation, part: number): Operation => ({
+  ...{ ...operation, key: `${key}\u0001${part}` },
+  ...(unowned_key !== undefined && { unowned_key: `${unowned_key}\u0001${part}` }),
 });
 
 /** Once a chunk has committed, an error no longer means that nothing was done. */
@@ -143,12 +143,15 @@ function operationOf(c: Context<Env>): Operation | undefined {
   const [, first = '', second = ''] = c.req.path.split('/');
   const service = SERVICE_OF[first === 'v1' ? `v1/${second}` : first];
   assert(service, 'a path of a service', c.req.path);
-  return { service, key: keyOf(c.env, key), fingerprint: `${c.req.method} ${c.req.path}` };
+  return { service, ...keyOf(c.env, key), fingerprint: `${c.req.method} ${c.req.path}` };
 }
 
 /** A key is its caller's own. Keys of clients are printable, so no two callers have one in common. */
-const keyOf = ({ principal }: Exchange, key: string): string =>
-  principal ? `${principal.name}\u0002${principal.user_id ?? ''}\u0002${key}` : key;
+const keyOf = ({ principal }: Exchange, key: string): Pick<Operation, 'key' | 'unowned_key'> => {
+  if (!principal) return { key };
+  const owned = `${principal.name}\u0002${principal.user_id ?? ''}\u0002${key}`;
+  return { key: owned, unowned_key: key };
+};
 
 /** By the beginning of the path. */
 const SERVICE_OF: Readonly<Record<string, Service>> = {

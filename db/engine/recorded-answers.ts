@@ -16,7 +16,9 @@ import type { Result } from './work.ts';
  */
 export function readRecorded(sql: Sql, operations: readonly Operation[]): Statement[] {
   return servicesOf(operations).map((service) => {
-    const keys = operations.filter((one) => one.service === service).map(({ key }) => key);
+    const keys = operations
+      .filter((one) => one.service === service)
+      .flatMap(({ key, unowned_key }) => (unowned_key === undefined ? key : [key, unowned_key]));
     return sql`
       select key, fingerprint, status, answer, expires_at > now() as live
       from ${tableOf(service)(sql)}
@@ -69,6 +71,9 @@ interface RecordedRow {
   live: boolean;
 }
 
+const UNOWNED =
+  'this call was answered under this key before authentication was switched on, perhaps to you; nothing was done now';
+
 /** Method and path, without the digest of a body. */
 const callOf = (fingerprint: string): string => fingerprint.split(' ', 2).join(' ');
 
@@ -86,9 +91,9 @@ class ServiceAnswers {
     }
   }
 
-  find({ key, fingerprint }: Operation): Result | undefined {
+  find({ key, fingerprint, unowned_key }: Operation): Result | undefined {
     const row = this.#live.get(operationKey(key));
-    if (!row) return undefined;
+    if (!row) return this.#refuse(unowned_key, fingerprint);
     if (row.fingerprint !== fingerprint) {
       const what = callOf(row.fingerprint) === callOf(fingerprint) ? 'body' : 'method or path';
       const detail = `this idempotency key was used for another ${what}`;
@@ -96,6 +101,13 @@ class ServiceAnswers {
     }
     const wrote = this.#added.includes(row); // in this very transaction
     return { answer: { status: row.status, body: row.answer }, replayed: true, wrote };
+  }
+
+  /** Another call under that key is no repeat of this one: owners have keys of their own. */
+  #refuse(unowned_key: string | undefined, fingerprint: string): Result | undefined {
+    if (unowned_key === undefined) return undefined;
+    if (this.#live.get(operationKey(unowned_key))?.fingerprint !== fingerprint) return undefined;
+    return { failure: new Failure('idempotency_key_unowned', UNOWNED) };
   }
 
   record({ key, fingerprint }: Operation, { status, body }: Answer): void {

@@ -23,6 +23,12 @@ export const authMutants = [
       'routes.ts: if (c.env.principal[-)-]{+ && !c.env.principal)+} assertScopes(c.env.principal, ready);',
     'the console is open': "login.ts: const asAdmin = only([-'admin'-]{+'metrics:read'+});",
   }),
+  ...killedBy(['authentication-switch'], {
+    'what was done before authentication was switched on is done again':
+      'recorded-answers.ts: if (!row) return [-this.#refuse(unowned_key, fingerprint)-]{+undefined+};',
+    'a key of somebody unknown is refused for other calls too':
+      'recorded-answers.ts: ?.fingerprint [-!== fingerprint-]{+=== undefined+}) return undefined;',
+  }),
   ...killedBy(['principals'], {
     'a checkout does not say who made it':
       'order/commands.ts: const { now_us, principal: paid_by = null } = [-rows-]{+{ now_us: rows.now_us, principal: undefined }+};',
@@ -57,7 +63,7 @@ export const authMutants = [
     'a caller takes all places of those who listen':
       'events.ts: const most = principal === undefined ? LISTENERS_MAX : LISTENERS_MAX[- - listeners-];',
     'an idempotency key belongs to everybody':
-      'submit.ts: principal ? `${[-principal.name-]{+1+}}\\u0002${principal.user_id',
+      'submit.ts: const owned = `${[-principal.name-]{+1+}}\\u0002${principal.user_id',
     'each failure makes a line':
       'failures.ts: if ([-now() - seen.logged_at >= LOG_EVERY_MS-]{+true+}) {',
     'failures are told at once': 'failures.ts: if ([-delay_ms <= 0-]{+true+} || waiting',

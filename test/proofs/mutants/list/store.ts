@@ -67,7 +67,8 @@ export const storeMutants = [
       'blocked-reads.ts: [-if (arrived.length > 0) release(arrived)-]{+arrived.length = 0+};',
   }),
   ...killedBy(['idempotency'], {
-    'recorded answers are not found': 'recorded-answers.ts: [-if (!row) -]return undefined;',
+    'recorded answers are not found':
+      'recorded-answers.ts: [-if (!row) -]return this.#refuse(unowned_key, fingerprint);',
     'answers are not recorded': 'decide.ts: [-if (operation) recorded.record(operation, answer);-]',
     'the fingerprint is not compared':
       'recorded-answers.ts: if ([-row.fingerprint !== fingerprint-]{+false+}) {',
