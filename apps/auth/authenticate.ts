@@ -53,12 +53,15 @@ function credentialsIn(header: string | null, url: string): string {
       return word;
     case 'basic':
       // Of a browser that shows the console: it must not send them along with other calls.
-      if (!/^\/console(?:[/?]|$)/.test(url.slice(url.indexOf('/', 8)))) break;
+      if (!isOfConsole(url)) break;
       return Buffer.from(word, 'base64')
         .toString('utf8')
         .replace(/^[^:]*:/, '');
   }
   throw unauthenticated('Authorization must be Bearer and one API key or token');
 }
+
+export const isOfConsole = (url: string): boolean =>
+  /^\/console(?:[/?]|$)/.test(url.slice(url.indexOf('/', 8)));
 
 const unauthenticated = (detail: string) => new RequestError('unauthenticated', detail);

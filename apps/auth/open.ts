@@ -3,9 +3,11 @@ import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
 import type { Guard } from '../http/exchange.ts';
 import { ScopeGuard } from '../http/guard.ts';
+import type { CredentialsOutcome } from '../http/metrics.ts';
 import { authenticator } from './authenticate.ts';
 import { failureCounter } from './failures.ts';
 import { KeyRing } from './keys.ts';
+import { Observer } from './observer.ts';
 import { type TokenConfig, tokenReader } from './tokens.ts';
 
 export interface Authentication {
@@ -14,14 +16,21 @@ export interface Authentication {
   close(): Promise<void>;
 }
 
+/** @param observed counts what credentials are worth, and nobody is refused */
 export function openAuthentication(
   store: Pick<Store, 'keys' | 'read'>,
   config: TokenConfig,
   log: Log,
+  observed?: (outcome: CredentialsOutcome) => void,
 ): Authentication {
   const ring = new KeyRing(store.keys, log);
-  const findKey = (key: string) => ring.find(key);
-  const readToken = config.AUTH_JWKS === undefined ? undefined : tokenReader(config, log);
-  const authenticate = authenticator({ findKey, readToken, failures: failureCounter(log) });
-  return { guard: new ScopeGuard(authenticate, store.read), close: () => ring.close() };
+  const authenticate = authenticator({
+    findKey: (key) => ring.find(key),
+    readToken: config.AUTH_JWKS === undefined ? undefined : tokenReader(config, log),
+    failures: observed ? { note: async () => {} } : failureCounter(log),
+  });
+  const guard = observed
+    ? new Observer(authenticate, observed, log)
+    : new ScopeGuard(authenticate, store.read);
+  return { guard, close: () => ring.close() };
 }

@@ -59,4 +59,4 @@ function notFound(key_id: string): never {
 }
 
 const NOT_YET =
-  'authentication is off here, so anybody could make or revoke keys: use bun run keys, or set AUTH=on';
+  'authentication is not on here, so anybody could make or revoke keys: use bun run keys, or set AUTH=on';

@@ -153,6 +153,21 @@ function storeMeter(registers: Registry[]): Meter {
 const histogram = (name: string, help: string, buckets: number[], registers: Registry[]) =>
   new Histogram({ name, help, buckets, registers });
 
+const OUTCOMES = ['valid', 'missing', 'wrong', 'lacks_scope', 'unknown'] as const;
+export type CredentialsOutcome = (typeof OUTCOMES)[number];
+
+/** For services that look at credentials and refuse nobody. */
+export function credentialsCounter(registry: Registry): (outcome: CredentialsOutcome) => void {
+  const calls = new Counter({
+    name: 'kassa_credentials_observed_total',
+    help: 'Calls while AUTH=observe, by what their credentials are worth',
+    labelNames: ['outcome'] as const,
+    registers: [registry],
+  });
+  for (const outcome of OUTCOMES) calls.inc({ outcome }, 0);
+  return (outcome) => calls.inc({ outcome });
+}
+
 /** Read from the store at each scrape. */
 function storeGauges(registers: Registry[], read: () => Gauges | undefined): void {
   const gauge = (name: string, help: string, pick: (gauges: Gauges) => number) =>

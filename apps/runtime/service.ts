@@ -6,7 +6,7 @@ import { openStore, type Store } from '../../db/store.ts';
 import { type Authentication, openAuthentication } from '../auth/open.ts';
 import type { Env, Server } from '../http/exchange.ts';
 import type { Listen } from '../http/listen.ts';
-import { collectMetrics, type Metrics } from '../http/metrics.ts';
+import { collectMetrics, credentialsCounter, type Metrics } from '../http/metrics.ts';
 import { serveRoutes } from '../http/server.ts';
 import { readArguments } from './arguments.ts';
 import { environment, loadConfig, storeOptions } from './config.ts';
@@ -125,7 +125,9 @@ export async function open(
     metrics,
     log,
   };
-  const auth = config.AUTH === 'on' ? openAuthentication(store, config, log) : undefined;
+  const observed = config.AUTH === 'observe' ? credentialsCounter(metrics.registry) : undefined;
+  const looks = config.AUTH === 'on' || observed !== undefined;
+  const auth = looks ? openAuthentication(store, config, log, observed) : undefined;
   if (config.AUTH === undefined && !isLoopback(config.HOST)) log('warn', 'auth_unset', OPEN_TO_ALL);
   const server = serveRoutes(
     Object.values(parts).flatMap((routes) => routes.map((make) => make(store, options))),

@@ -62,9 +62,11 @@ export const variables = z.object({
     .optional()
     .describe('other origins whose pages may call /v1 from a browser'),
   AUTH: z
-    .enum(['on', 'off'], { error: 'must be one of on, off' })
+    .enum(['on', 'observe', 'off'], { error: 'must be one of on, observe, off' })
     .optional()
-    .describe('on: only callers with a key or a token may call; off if it is not set'),
+    .describe(
+      'on: only callers with a key or a token may call; observe: everybody may, and who would be refused is counted; off if it is not set',
+    ),
   AUTH_JWKS: z
     .string()
     .regex(/^(?:https?:\/\/\S+|\/\S.*)$/, 'must be an http or https URL, or the path of a file')

@@ -29,6 +29,16 @@ export const authMutants = [
     'a key of somebody unknown is refused for other calls too':
       'recorded-answers.ts: ?.fingerprint [-!== fingerprint-]{+=== undefined+}) return undefined;',
   }),
+  ...killedBy(['observe'], {
+    'a caller is refused though nobody is yet':
+      'observer.ts: [-void-]{+await+} this.#look(request, wanted)',
+    'a caller without the scope counts as valid':
+      "observer.ts: if ([-wanted !== 'each'-]{+false+}) assertScope(principal, wanted);",
+    'whoever sends no credentials counts as wrong':
+      "observer.ts: return [[-is_missing ? 'missing' : 'wrong'-]{+'wrong'+}, detail];",
+    'a store that is away looks like a wrong key':
+      "observer.ts: return [[-'unknown'-]{+'wrong'+}]; // the store",
+  }),
   ...killedBy(['principals'], {
     'a checkout does not say who made it':
       'order/commands.ts: const { now_us, principal: paid_by = null } = [-rows-]{+{ now_us: rows.now_us, principal: undefined }+};',
@@ -57,7 +67,7 @@ export const authMutants = [
       "routes.ts: if ([-!(await holds())-]{+false+}) throw new RequestError('unauthenticated', ENDED);",
     'a key that replaces another is another caller': 'keys.ts: name: `key:${[-name-]{+id+}}`,',
     'the password of the console is for every call':
-      "authenticate.ts: if ([-!/^\\/console(?:[/?]|$)/.test(url.slice(url.indexOf('/', 8)))-]{+false+}) break;",
+      'authenticate.ts: if ([-!isOfConsole(url)-]{+false+}) break;',
     'where authentication is off, calls make and revoke keys':
       "routes.ts: if ([-!options.auth-]{+false+}) throw new RequestError('forbidden', NOT_YET);",
     'a caller takes all places of those who listen':
