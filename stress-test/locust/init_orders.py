@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Mapping
 
 NUMBER_OF_ITEMS = 100_000
 ITEM_STARTING_STOCK = 1_000_000
@@ -35,14 +36,24 @@ class Refused(Exception):
     """A call that did not succeed; its text is for people."""
 
 
-def headers_for(key: str) -> dict[str, str]:
+def headers_from(env: Mapping[str, str]) -> dict[str, str]:
     """What every call sends, where Kassa runs with AUTH=on: an API key or a token, if there is one."""
-    if key and not re.fullmatch(r"[\w.~+/=-]+", key, re.ASCII):
-        sys.exit("KASSA_KEY must be an API key or a token: letters, digits and -._~+/= only")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    source, key = "KASSA_KEY", env.get("KASSA_KEY", "").strip()
+    path = env.get("KASSA_KEY_FILE")
+    if not key and path:
+        source = "the file in KASSA_KEY_FILE"
+        try:
+            key = Path(path).read_text("ascii").strip()
+        except (OSError, UnicodeError) as error:
+            sys.exit(f"KASSA_KEY_FILE: {getattr(error, 'strerror', None) or 'it is not ASCII'}: {path}")
+    if not key and not path:
+        return {}
+    if not re.fullmatch(r"[\w.~+/=-]+", key, re.ASCII):
+        sys.exit(f"{source} must be an API key or a token: letters, digits and -._~+/= only")
+    return {"Authorization": f"Bearer {key}"}
 
 
-HEADERS = headers_for(os.environ.get("KASSA_KEY", "").strip())
+HEADERS = headers_from(os.environ)
 
 
 def address_of(path: str, host: str | None = None) -> str:

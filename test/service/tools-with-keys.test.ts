@@ -95,7 +95,7 @@ const python = need('python3');
 const locust = need('locust', 'apt-get install python3-locust');
 const FOLDER = join(TOP, 'stress-test/locust');
 
-test.skipIf(!python)('init_orders.py sends the key in KASSA_KEY', async () => {
+test.skipIf(!python)('init_orders.py sends the key in KASSA_KEY or KASSA_KEY_FILE', async () => {
   const size = ['--orders', '5', '--items', '5', '--users', '5'];
   const run = (env: Record<string, string>) =>
     stage.run(
@@ -113,6 +113,20 @@ test.skipIf(!python)('init_orders.py sends the key in KASSA_KEY', async () => {
   expect(bad.err).toStartWith('KASSA_KEY must be an API key or a token');
   expect(weak.err).toMatch(/403 forbidden: .* admin\n$/);
   expect((await run({ KASSA_KEY: admin })).code).toBe(0);
+  const KASSA_KEY_FILE = join(await stage.folder(), 'key');
+  const absent = await run({ KASSA_KEY_FILE });
+  expect(absent.err).toBe(`KASSA_KEY_FILE: No such file or directory: ${KASSA_KEY_FILE}\n`);
+  await writeFile(KASSA_KEY_FILE, `${admin}\n`);
+  expect((await run({ KASSA_KEY_FILE })).code).toBe(0);
+  expect((await run({ KASSA_KEY_FILE, KASSA_KEY: lame })).err).toContain('403 forbidden');
+  for (const text of ['', 'a b', 'é']) {
+    await writeFile(KASSA_KEY_FILE, text);
+    const unfit = await run({ KASSA_KEY_FILE });
+    expect([unfit.code, unfit.out]).toEqual([1, '']);
+    expect(unfit.err).toMatch(
+      /^(the file in KASSA_KEY_FILE must be|KASSA_KEY_FILE: it is not ASCII).*\n$/,
+    );
+  }
 });
 
 test.skipIf(!locust)('Locust sends the key in KASSA_KEY', async () => {
