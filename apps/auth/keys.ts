@@ -1,5 +1,5 @@
 /** The API keys that are live, in the memory of each process. */
-import { systemClock } from '../../db/clock.ts';
+import { type Clock, systemClock } from '../../db/clock.ts';
 import { Failure } from '../../db/failure.ts';
 import type { Keys, LiveKey } from '../../db/keys/keys.ts';
 import type { Log } from '../../db/log.ts';
@@ -10,47 +10,49 @@ import { hashOf, isKeyText } from './key-text.ts';
 interface Known {
   id: string;
   principal: Principal;
-  /** By `systemClock`. */
+  /** By the clock of the ring. */
   expires_at: number;
 }
 
-export interface KeyTimes {
-  /** From the beginning of one read of the keys to that of the next. */
-  read_every_ms: number;
-  /** The same, if somebody waits for the next one: a key may have been made since. */
-  early_ms: number;
-  /** For one read; whoever waits for it is then told that the store does not answer. */
-  read_ms: number;
-  /** How old keys may be that are still believed. */
-  trusted_ms: number;
-  /** From one note of uses to the next. */
-  note_every_ms: number;
-}
-
-const TIMES: KeyTimes = {
-  read_every_ms: 2000,
-  early_ms: 500,
-  read_ms: 2000,
-  trusted_ms: 30_000,
-  note_every_ms: 60_000,
-};
+/** From the beginning of one read of the keys to that of the next. */
+const READ_EVERY_MS = 2000;
+/** The same, if somebody waits for the next one: a key may have been made since. */
+const EARLY_MS = 500;
+/** For one read; whoever waits for it is then told that the store does not answer. */
+const READ_MS = 2000;
+/** How old keys may be that are still believed. */
+const TRUSTED_MS = 30_000;
+/** From one note of uses to the next. */
+const NOTE_EVERY_MS = 60_000;
 /** Callers with unknown keys that may wait for the next read. */
 const WAITING_MAX = 1000;
 /** At the end of the process. */
 const LAST_NOTE_MS = 1000;
 
-const { now } = systemClock;
+/** Tests supply their own. */
+export interface KeyClock extends Pick<Clock, 'now' | 'after'> {
+  /** Unlike `after` it is never late because the process is busy. @returns a function that cancels */
+  timer(ms: number, run: () => void): () => void;
+}
+
+const CLOCK: KeyClock = {
+  ...systemClock,
+  timer(ms, run) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+};
 
 /**
  * Reads all live keys at once, again and again: a call costs no read, and a flood of wrong keys
  * costs the store two reads a second at most. A revoked key stops with the next read. While the
- * store does not answer, keys that were read within `trusted_ms` go on; then every key is answered
+ * store does not answer, keys that were read within `TRUSTED_MS` go on; then every key is answered
  * 503, because it might have been revoked. Ages count from the beginning of the read.
  */
 export class KeyRing {
   readonly #keys: Pick<Keys, 'live' | 'noteUses'>;
   readonly #log: Log;
-  readonly #times: KeyTimes;
+  readonly #clock: KeyClock;
   /** By hash. */
   #known: ReadonlyMap<string, Known> = new Map();
   /** When the read began that has found them. */
@@ -63,20 +65,20 @@ export class KeyRing {
   /** The end of the next read, which has not begun. */
   #next: PromiseWithResolvers<void> | undefined;
   #waiting = 0;
-  /** A read has begun more than `read_ms` ago, and is not answered. */
+  /** A read has begun more than `READ_MS` ago, and is not answered. */
   #late = false;
   #wake = (): void => {};
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #cancelTimer = (): void => {};
   #closed = false;
   /** Ids that were used since the last note. */
   #used = new Set<string>();
   #note_at = Number.NEGATIVE_INFINITY;
   #noting: Promise<void> = Promise.resolve();
 
-  constructor(keys: Pick<Keys, 'live' | 'noteUses'>, log: Log, times: Partial<KeyTimes> = {}) {
+  constructor(keys: Pick<Keys, 'live' | 'noteUses'>, log: Log, clock = CLOCK) {
     this.#keys = keys;
     this.#log = log;
-    this.#times = { ...TIMES, ...times };
+    this.#clock = clock;
     this.#first = this.#nextRead();
     void this.#keepReading();
   }
@@ -109,7 +111,7 @@ export class KeyRing {
   /** Stops reading, and notes the last uses. The store must still be open. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     this.#wake();
     this.#next?.resolve();
     await this.#noting;
@@ -120,11 +122,11 @@ export class KeyRing {
 
   #liveKey(hash: string): Known | undefined {
     const known = this.#known.get(hash);
-    return known && known.expires_at > now() ? known : undefined;
+    return known && known.expires_at > this.#clock.now() ? known : undefined;
   }
 
   #isOld(): boolean {
-    return now() - this.#known_at > this.#times.trusted_ms;
+    return this.#clock.now() - this.#known_at > TRUSTED_MS;
   }
 
   /** The end of a read that begins from now on, soon: the answer knows all that was made before. */
@@ -132,7 +134,7 @@ export class KeyRing {
     if (this.#closed || this.#late) return Promise.resolve();
     if (!this.#next) {
       this.#next = Promise.withResolvers();
-      this.#wakeAt(this.#begun_at + this.#times.early_ms);
+      this.#wakeAt(this.#begun_at + EARLY_MS);
     }
     return this.#next.promise;
   }
@@ -141,30 +143,28 @@ export class KeyRing {
     while (!this.#closed) {
       await this.#read();
       this.#first = undefined;
-      this.#noteUses(this.#times.read_ms);
+      this.#noteUses(READ_MS);
       if (this.#closed) return;
-      const { early_ms, read_every_ms } = this.#times;
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
-      this.#wakeAt(this.#begun_at + (this.#next ? early_ms : read_every_ms));
+      this.#wakeAt(this.#begun_at + (this.#next ? EARLY_MS : READ_EVERY_MS));
       await promise;
     }
   }
 
   #wakeAt(at: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#wake(), Math.max(0, at - now()));
+    this.#cancelTimer();
+    this.#cancelTimer = this.#clock.timer(Math.max(0, at - this.#clock.now()), () => this.#wake());
   }
 
   /** Never rejects. */
   async #read(): Promise<void> {
-    const begun_at = now();
-    const { read_ms } = this.#times;
+    const begun_at = this.#clock.now();
     const waited_for = this.#next;
     const level = this.#trouble ? 'debug' : 'warn'; // warned once
     this.#begun_at = begun_at;
     this.#next = undefined;
-    const cancel = systemClock.after(read_ms, () => {
+    const cancel = this.#clock.after(READ_MS, () => {
       this.#late = true;
       this.#trouble = noAnswer();
       waited_for?.resolve();
@@ -172,7 +172,7 @@ export class KeyRing {
       this.#next = undefined;
     });
     try {
-      const rows = await this.#keys.live(begun_at + read_ms);
+      const rows = await this.#keys.live(begun_at + READ_MS);
       this.#known = new Map(rows.map((row) => [row.hash, knownOf(row, begun_at)]));
       this.#known_at = begun_at;
       this.#trouble = undefined;
@@ -186,11 +186,11 @@ export class KeyRing {
   }
 
   #noteUses(within_ms: number): void {
-    if (this.#used.size === 0 || now() < this.#note_at) return;
+    if (this.#used.size === 0 || this.#clock.now() < this.#note_at) return;
     const ids = [...this.#used];
     this.#used = new Set();
-    this.#note_at = now() + this.#times.note_every_ms;
-    this.#noting = this.#keys.noteUses(ids, now() + within_ms).catch((error) => {
+    this.#note_at = this.#clock.now() + NOTE_EVERY_MS;
+    this.#noting = this.#keys.noteUses(ids, this.#clock.now() + within_ms).catch((error) => {
       for (const id of ids) this.#used.add(id);
       this.#log('warn', 'key_uses_not_noted', { error });
     });

@@ -1,9 +1,10 @@
 /** The ring of keys: who is known, for how long without the store, and what strangers cost it. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
 import { hashOf, newKeyText } from '../../apps/auth/key-text.ts';
-import { KeyRing, type KeyTimes } from '../../apps/auth/keys.ts';
+import { KeyRing } from '../../apps/auth/keys.ts';
 import { Failure } from '../../db/failure.ts';
 import type { LiveKey } from '../../db/keys/keys.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
 import { callsOfV1, newId } from '../support/v1.ts';
@@ -24,11 +25,10 @@ async function create(more: object = {}): Promise<{ id: string; secret: string }
   return body;
 }
 const revoke = (id: string) => kassa.call('DELETE', `/v1/keys/${id}`);
-const ringOf = ({ store }: typeof kassa, times?: Partial<KeyTimes>) =>
-  open.closing(new KeyRing(store.keys, silent, times));
+const ringOf = ({ store }: typeof kassa) => open.closing(new KeyRing(store.keys, silent));
 
 /** A store that answers as it is told, and counts. */
-function fakeStore() {
+function fakeStore(left_ms: number | null = null) {
   const texts: string[] = [];
   const store = {
     texts,
@@ -43,9 +43,12 @@ function fakeStore() {
       store.notes.push([...ids]);
     },
   };
-  const row = { scopes: 'orders:read', user_id: null, per_s: null, in_flight: null, left_ms: null };
+  const row = { scopes: 'orders:read', user_id: null, per_s: null, in_flight: null };
   const rows = () =>
-    texts.map((text, i) => ({ ...row, id: `key-${i}`, principal: `key-${i}`, hash: hashOf(text) }));
+    texts.map((text, i) => {
+      const id = `key-${i}`;
+      return { ...row, id, principal: id, hash: hashOf(text), left_ms };
+    });
   const add = () => {
     const { text } = newKeyText();
     texts.push(text);
@@ -53,13 +56,27 @@ function fakeStore() {
   };
   return Object.assign(store, { rows, add });
 }
-const fakeRing = (store: ReturnType<typeof fakeStore>, times?: Partial<KeyTimes>) =>
-  open.closing(new KeyRing(store, silent, times));
-const codeFor = (ring: KeyRing, text: string) =>
+
+/** A ring whose time is that of its clock, on a store that has one key. */
+function fakeRing(left_ms?: number) {
+  const [store, clock] = [fakeStore(left_ms), new FakeClock()];
+  const known = store.add();
+  const ring = open.closing(new KeyRing(store, silent, clock));
+  /** What `find` comes to, as soon as that is known. */
+  const ask = (text: string): { code?: string } => {
+    const asked: { code?: string } = {};
+    void codeFor(ring, text).then((code) => Object.assign(asked, { code }));
+    clock.advance(0);
+    return asked;
+  };
+  return { store, clock, known, ring, ask };
+}
+const codeFor = (ring: KeyRing, text: string): Promise<string> =>
   ring.find(text).then(
     (found) => found?.name ?? 'unknown',
     ({ code }) => code,
   );
+const KNOWN = { code: 'key:key-0' };
 
 test('a holder has the scopes, the user and the limits of the key', async () => {
   const ring = ringOf(other);
@@ -83,15 +100,26 @@ test('a key of a user never has scopes that concern others, whatever its row say
   expect([...(found?.scopes ?? [])]).toEqual(['orders:read', 'wallets:read']);
 });
 
-test('another process refuses a revoked key within 5 seconds', async () => {
+test('a revoked key is refused within 5 seconds, also if the store is slow and has just been asked', () => {
+  const { store, clock, known, ask } = fakeRing();
+  expect(ask(known)).toEqual(KNOWN);
+  store.answer = () => {
+    const found = store.rows(); // as of now
+    return new Promise((resolve) => void clock.timer(1900, () => resolve(found)));
+  };
+  clock.advance(2000);
+  store.texts.length = 0;
+  let after_ms = 0;
+  for (; ask(known).code === KNOWN.code && after_ms < 6000; after_ms += 100) clock.advance(100);
+  expect(after_ms).toBeWithin(3800, 5000);
+});
+
+test('another process refuses a revoked key', async () => {
   const ring = ringOf(other);
   const { id, secret } = await create();
   expect((await ring.find(secret))?.name).toBe(`key:${id}`);
   await revoke(id);
-  const revoked_at = performance.now();
-  while ((await ring.find(secret)) && performance.now() - revoked_at < 5000) await Bun.sleep(20);
-  expect(await ring.find(secret)).toBeUndefined();
-  expect(performance.now() - revoked_at).toBeLessThan(5000);
+  await until(async () => (await ring.find(secret)) === undefined, 'the end of the key');
 });
 
 test('a new key works at once in another process, also among a flood of wrong ones', async () => {
@@ -115,74 +143,68 @@ test('two keys live at once while one replaces the other', async () => {
   expect((await ring.find(next.secret))?.name).toBe(`key:${next.id}`);
 });
 
-test('a key ends at its expiry by the clock, also while the store is away', async () => {
-  const ring = ringOf(other);
-  const { secret } = await create({ ttl_s: 3 });
-  expect(await ring.find(secret)).toBeDefined();
-  proxy.away = true;
-  proxy.cutAll();
-  const read_at = performance.now();
-  const gone = async () => !(await ring.find(secret).catch(() => undefined));
-  await until(gone, 'its expiry');
-  expect(performance.now() - read_at).toBeWithin(500, 4000);
-  proxy.away = false;
+test('a key ends at its expiry by the clock, also while the store is away', () => {
+  const { store, clock, known, ask } = fakeRing(3000);
+  expect(ask(known)).toEqual(KNOWN);
+  store.answer = away;
+  clock.advance(2999);
+  expect(ask(known)).toEqual(KNOWN);
+  clock.advance(1);
+  const asked = ask(known);
+  clock.advance(500);
+  expect(asked).toEqual({ code: 'store_unavailable' });
 });
+const away = () => Promise.reject(new Failure('store_unavailable', 'away'));
 
-test('wrong keys cost the store two reads a second at most, and nonsense none', async () => {
-  const store = fakeStore();
-  const known = store.add();
-  const ring = fakeRing(store);
-  expect(await codeFor(ring, known)).toBe('key:key-0');
+test('wrong keys cost the store two reads a second at most, and nonsense none', () => {
+  const { store, clock, known, ask } = fakeRing();
+  expect(ask(known)).toEqual(KNOWN);
   for (const nonsense of ['', 'x', 'kassa_', `${known}x`, known.slice(1), `x${known.slice(1)}`]) {
-    expect(await codeFor(ring, nonsense)).toBe('unknown');
+    expect(ask(nonsense)).toEqual({ code: 'unknown' });
   }
   expect(store.reads).toBe(1);
-  const begun_at = performance.now();
-  let refused = 0;
-  while (performance.now() - begun_at < 1800) {
-    const flood = Array.from({ length: 200 }, () => ring.find(newKeyText().text));
-    expect(await codeFor(ring, known)).toBe('key:key-0'); // holders do not wait
-    refused += (await Promise.all(flood)).length;
+  const flood: { code?: string }[] = [];
+  for (let ms = 0; ms < 1800; ms += 100) {
+    for (let i = 0; i < 20; i++) flood.push(ask(newKeyText().text));
+    expect(ask(known)).toEqual(KNOWN); // holders do not wait
+    clock.advance(100);
   }
-  expect(refused).toBeGreaterThan(500);
-  expect(store.reads).toBeLessThanOrEqual(2 + Math.ceil((performance.now() - begun_at) / 500));
+  expect(store.reads).toBe(1 + 3);
+  clock.advance(500);
+  expect(new Set(flood.map(({ code }) => code))).toEqual(new Set(['unknown']));
 });
 
-test('beyond a thousand that wait, strangers are told at once to come again', async () => {
-  const store = fakeStore();
-  const ring = fakeRing(store);
-  await codeFor(ring, newKeyText().text);
-  const waiting = Array.from({ length: 1000 }, () => ring.find(newKeyText().text));
-  const asked_at = performance.now();
-  expect(await codeFor(ring, newKeyText().text)).toBe('overloaded');
-  expect(performance.now() - asked_at).toBeLessThan(400);
-  await Promise.all(waiting);
+test('beyond a thousand that wait, strangers are told at once to come again', () => {
+  const { clock, ask } = fakeRing();
+  const waiting = Array.from({ length: 1000 }, () => ask(newKeyText().text));
+  expect(ask(newKeyText().text)).toEqual({ code: 'overloaded' });
+  clock.advance(500);
+  expect(new Set(waiting.map(({ code }) => code))).toEqual(new Set(['unknown']));
+  expect(ask(newKeyText().text)).toEqual({}); // it waits
 });
 
 test.each<[string, () => Promise<LiveKey[]>]>([
-  ['is away', () => Promise.reject(new Failure('store_unavailable', 'away'))],
+  ['is away', away],
   ['never answers', () => new Promise(() => {})],
-])('while the store %s, keys go on for the stated time, then all are 503', async (how, answer) => {
-  const store = fakeStore();
-  const known = store.add();
-  const times = { read_every_ms: 50, early_ms: 20, read_ms: 100, trusted_ms: 1000 };
-  const ring = fakeRing(store, times);
-  expect(await codeFor(ring, known)).toBe('key:key-0');
+])('while the store %s, keys go on for 30 seconds, then all are 503', (how, answer) => {
+  const { store, clock, known, ask } = fakeRing();
+  expect(ask(known)).toEqual(KNOWN); // read at 0
   const answering = store.answer;
   store.answer = answer;
-  const from = performance.now();
   const later = store.add();
-  await until(async () => (await codeFor(ring, later)) !== 'unknown', 'the first failure');
-  expect(await codeFor(ring, later)).toBe('store_unavailable'); // it may be valid
-  expect(await codeFor(ring, known)).toBe('key:key-0');
-  const age = () => performance.now() - from;
-  while ((await codeFor(ring, known)) === 'key:key-0' && age() < 1600) await Bun.sleep(10);
-  expect(age()).toBeWithin(800, 1600);
-  expect(await codeFor(ring, known)).toBe('store_unavailable');
+  const stranger = ask(later);
+  clock.advance(2500); // a read begins early, and has its time
+  expect(stranger).toEqual({ code: 'store_unavailable' }); // it may be valid
+  clock.advance(27_500);
+  expect(ask(known)).toEqual(KNOWN);
+  clock.advance(1);
+  const late = ask(known);
+  clock.advance(2500);
+  expect(late).toEqual({ code: 'store_unavailable' });
   store.answer = answering;
   if (how === 'never answers') return;
-  await until(async () => (await codeFor(ring, known)) === 'key:key-0', 'the store');
-  expect(await codeFor(ring, later)).toBe('key:key-1');
+  clock.advance(2000);
+  expect([ask(known), ask(later)]).toEqual([KNOWN, { code: 'key:key-1' }]);
 });
 
 test('before the keys were ever read, nobody is refused as unknown', async () => {
@@ -190,27 +212,31 @@ test('before the keys were ever read, nobody is refused as unknown', async () =>
   const known = store.add();
   const first = Promise.withResolvers<LiveKey[]>();
   store.answer = () => first.promise;
-  const ring = fakeRing(store);
+  const ring = open.closing(new KeyRing(store, silent, new FakeClock()));
   const found = codeFor(ring, known);
   first.resolve(store.rows());
   expect(await found).toBe('key:key-0');
   store.answer = () => Promise.reject(new Failure('not_ready', 'the store lacks a migration'));
-  const unready = fakeRing(store);
-  expect(await codeFor(unready, known)).toBe('not_ready');
+  const clock = new FakeClock();
+  const unready = codeFor(open.closing(new KeyRing(store, silent, clock)), known);
+  clock.advance(500);
+  expect(await unready).toBe('not_ready');
 });
 
 test('uses are noted once a minute, all at once, and the last ones at the end', async () => {
-  const store = fakeStore();
-  const texts = [store.add(), store.add(), store.add()];
-  const ring = new KeyRing(store, silent, { read_every_ms: 20, early_ms: 20 });
-  for (let i = 0; i < 100; i++) await ring.find(texts[0] ?? '');
-  await until(() => store.notes.length > 0, 'the first note');
-  for (const text of texts.slice(1)) await ring.find(text);
-  await Bun.sleep(100);
+  const { store, clock, known, ring, ask } = fakeRing();
+  const more = [store.add(), store.add()];
+  ask(known);
   expect(store.notes).toEqual([['key-0']]);
+  clock.advance(2000);
+  for (let i = 0; i < 100; i++) for (const text of more) ask(text);
+  clock.advance(57_999);
+  expect(store.notes).toEqual([['key-0']]);
+  clock.advance(1);
+  expect(store.notes).toEqual([['key-0'], ['key-1', 'key-2']]);
+  ask(known);
   await ring.close();
-  expect(store.notes).toHaveLength(2);
-  expect(store.notes[1]).toEqual(expect.arrayContaining(['key-1', 'key-2']));
+  expect(store.notes).toEqual([['key-0'], ['key-1', 'key-2'], ['key-0']]);
 });
 
 test('a last use is seen in the list; a process that only reads notes none', async () => {

@@ -7,22 +7,21 @@ export const keyMutants = [
       'keys.ts: this.#known = new Map([-rows.map-]{+[...this.#known, ...rows.map+}((row) => [row.hash, knownOf(row, begun_at)])[--]{+]+});',
     'a revoked key counts as live': 'keys.ts: [-revoked_s is null-]{+true+} and (expires_s',
     'keys are read only once':
-      'keys.ts: this.#wakeAt(this.#begun_at + (this.#next ? early_ms : [-read_every_ms-]{+1e9+}));',
+      'keys.ts: this.#wakeAt(this.#begun_at + (this.#next ? EARLY_MS : [-READ_EVERY_MS-]{+1e9+}));',
     'a key outlives its expiry':
-      'keys.ts: return known && known.expires_at > [-now()-]{+0+} ? known',
+      'keys.ts: return known && known.expires_at > [-this.#clock.now()-]{+0+} ? known',
     'keys are believed for ever while the store is away':
-      'keys.ts: return now() - this.#known_at > [-this.#times.trusted_ms-]{+Infinity+};',
+      'keys.ts: return this.#clock.now() - this.#known_at > [-TRUSTED_MS-]{+Infinity+};',
     'keys are believed for as long as the last read has failed':
       'keys.ts: this.#trouble = error instanceof Failure ? error : noAnswer(error);{+ this.#known_at = begun_at;+}',
     'while the store is away a new key is refused as unknown':
       'keys.ts: if (!known && this.#trouble) [-throw this.#trouble-]{+return undefined+};',
     'a new key is refused until the next read':
       'keys.ts: if (this.#waiting >= [-WAITING_MAX-]{+0+}) throw tooMany();',
-    'each wrong key costs a read':
-      'keys.ts: this.#wakeAt(this.#begun_at + [-this.#times.early_ms-]{+0+});',
+    'each wrong key costs a read': 'keys.ts: this.#wakeAt(this.#begun_at + [-EARLY_MS-]{+0+});',
     'a key of a user may have the scope admin':
       'scopes.ts: (user_id === undefined || [-!NOT_FOR_USERS.includes(scope)-]{+true+}),',
-    'each use is written': 'keys.ts: this.#note_at = now() + [-this.#times.note_every_ms-]{+0+};',
+    'each use is written': 'keys.ts: this.#note_at = this.#clock.now() + [-NOTE_EVERY_MS-]{+0+};',
   }),
   ...killedBy(['keys'], {
     'live keys are found by reading all of them':
