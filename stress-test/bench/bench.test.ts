@@ -297,6 +297,31 @@ test('each way to purchase is measured, and each answer is a paid order', async 
   ]);
 });
 
+test('calls with a key are measured beside those without, and each answer is a paid order', async () => {
+  const settings = {
+    ...{ quick: true, parts: ['auth'] as const, clients: [], repeat: 1, seconds: 0.1 },
+    ...{ warmup_s: 0.05, html: '', json: undefined },
+  };
+  const groups = planRuns(settings, { pgbench: false, connections_max: 1 });
+  for (const run of groups.flatMap(({ runs }) => runs)) {
+    Object.assign(run, { clients: 4, deployment: { ...run.deployment, rows: 100 } });
+  }
+  const outcome: Outcome = { results: [], closings: [], left_out: [] };
+  const quickly = { ...dependencies, warm_up_s: 0 };
+  await runAll({ ...settings, groups }, quickly, { show() {}, end() {} }, outcome);
+  const [table] = tablesOf(outcome.results);
+  expect(table?.rows.map((row) => [row[0], row.at(-1)])).toEqual([
+    ['checkout, without authentication', '0'],
+    ['checkout, with a key', '0'],
+    ['purchase, without authentication', '0'],
+    ['purchase, with a key', '0'],
+  ]);
+  for (const closing of outcome.closings) {
+    expect([closing.paid > 0, agrees(closing)]).toEqual([true, true]);
+  }
+  expect(outcome.closings.map(({ deployment }) => deployment.auth)).toEqual([false, true]);
+});
+
 test('a server that creates orders slowly is measured until they run out', async () => {
   const database = await seeded(50);
   const { from, to } = await database.addOrders(5_000_000, BASKETS.distinct, 0);

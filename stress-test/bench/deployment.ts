@@ -2,6 +2,7 @@
 
 import { Failure } from '../../db/failure.ts';
 import type { Finding } from '../../db/maintenance/audit.ts';
+import { makeKey } from '../../test/support/make-key.ts';
 import type { Stage } from '../../test/support/process.ts';
 import { openBudget, type Paces } from './budget.ts';
 import { type Database, newDatabase, type Orders } from './database.ts';
@@ -86,9 +87,9 @@ export async function probePgbench(
     .finally(side.drop);
 }
 
-const start = ({ side, lanes }: Deployment, stage: Stage, database_url: string) =>
-  side === 'kassa'
-    ? startKassa(stage, database_url, lanes)
+const start = (deployment: Deployment, stage: Stage, database_url: string) =>
+  deployment.side === 'kassa'
+    ? startKassa(stage, database_url, deployment)
     : startOneTransactionEach(stage, database_url);
 
 function sideOf(
@@ -101,6 +102,8 @@ function sideOf(
   let [answered, unanswered] = [0, 0];
   let dropped = false;
   const warm = new Set<Call>();
+  let made: Promise<string> | undefined;
+  const key = () => (made ??= makeKey(database.database_url, 'bench'));
   return { warmUp, measure, close, drop };
 
   async function warmUp(call: Call): Promise<void> {
@@ -154,7 +157,8 @@ function sideOf(
       return runPgbench(stage, { program, database_url, clients, orders, warmup_s, seconds });
     }
     const addresses = services.map((service) => service.address);
-    return runLoad(stage, { run, addresses, orders, rows, rate, warmup_s, seconds });
+    const load = { run, addresses, orders, rows, rate, warmup_s, seconds };
+    return runLoad(stage, load, deployment.auth ? await key() : undefined);
   }
 
   async function close(): Promise<Closing> {

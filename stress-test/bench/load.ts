@@ -19,13 +19,14 @@ export interface LoadRun {
   seconds: number;
 }
 
-/** @throws Failure with the generator's error */
-export async function runLoad(stage: Stage, load: LoadRun): Promise<Sample> {
+/** @param key where AUTH=on @throws Failure with the generator's error */
+export async function runLoad(stage: Stage, load: LoadRun, key?: string): Promise<Sample> {
   const { addresses, orders } = load;
   const cut = (part: number) =>
     orders.from + Math.floor(((orders.to - orders.from) * part) / addresses.length);
+  const env = key === undefined ? {} : { KASSA_KEY: key };
   const children = addresses.map((address, i) =>
-    stage.start(argumentsOf(load, address, `${cut(i)}..${cut(i + 1)}`)),
+    stage.start(argumentsOf(load, address, `${cut(i)}..${cut(i + 1)}`), env),
   );
   await Promise.all(children.map((child) => child.ended));
   return asSample(children.map(resultOf));

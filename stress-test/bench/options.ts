@@ -12,6 +12,7 @@ export const PARTS = [
   'open-loop',
   'start',
   'memory',
+  'auth',
 ] as const;
 export type Part = (typeof PARTS)[number];
 
@@ -32,6 +33,7 @@ const HELP = `Compares Kassa with the usual implementation and with pgbench, on 
 
   --quick          the main figures in under three minutes: fewer clients, no repeats
   --only LIST      only these of ${PARTS.join(', ')}
+  --auth           what a key costs: checkouts and purchases with AUTH=off and AUTH=on in turn
   --clients LIST   concurrent clients (1,16,64,256,1000)
   --repeat N       measurements of each figure (3, quick: 1); tables show median and spread
   --seconds S      of each measurement (4, quick: 1.3), after a warm-up of a third of that
@@ -49,6 +51,7 @@ export function readSettings(): Settings {
   const given = flags(HELP, {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
+    auth: { type: 'boolean', default: false },
     clients: { type: 'string' },
     repeat: { type: 'string' },
     seconds: { type: 'string' },
@@ -59,7 +62,7 @@ export function readSettings(): Settings {
   const seconds = numberFlag('seconds', given.seconds ?? (quick ? '1.3' : '4'), 0.2, 3600);
   return {
     quick,
-    parts: given.only === undefined ? PARTS : partsOf(given.only),
+    parts: partsOf(given.only, given.auth),
     clients: clientsOf(given.clients ?? '1,16,64,256,1000'),
     repeat: whole('repeat', given.repeat ?? (quick ? '1' : '3'), 1, 100),
     seconds,
@@ -69,13 +72,15 @@ export function readSettings(): Settings {
   };
 }
 
-function partsOf(list: string): Part[] {
+/** Without --only all but `auth`, which --auth adds. */
+function partsOf(list: string | undefined, auth: boolean): Part[] {
+  if (list === undefined) return PARTS.filter((part) => auth || part !== 'auth');
   const asked = list.split(',');
   const unknown = asked.find((name) => !PARTS.includes(name as Part));
   if (unknown !== undefined) {
     return usage(`--only takes ${PARTS.join(', ')}, not ${unknown || 'nothing'}`);
   }
-  return PARTS.filter((part) => asked.includes(part));
+  return PARTS.filter((part) => asked.includes(part) || (auth && part === 'auth'));
 }
 
 const clientsOf = (list: string): number[] =>

@@ -12,6 +12,8 @@ export interface Deployment {
   orders: number;
   processes: number;
   lanes: number;
+  /** AUTH=on: callers send a key. */
+  auth?: boolean;
 }
 
 export type Call =
@@ -83,6 +85,7 @@ export function planRuns(settings: Settings, capabilities: Capabilities): Group[
     'open-loop': () => openLoop(settings),
     start: () => [],
     memory: () => memory(settings),
+    auth: authentication,
   };
   return settings.parts.flatMap((part) => groups[part]());
 }
@@ -215,6 +218,18 @@ function memory({ parts, clients }: Settings): Group[] {
   }));
   return [{ part: 'memory', name: '1000 clients', runs }];
 }
+
+/** The same calls without and with a key. */
+const authentication = (): Group[] =>
+  (['checkout', 'purchase'] as const).map((call) => ({
+    part: 'auth',
+    name: call,
+    runs: [false, true].map((auth) => ({
+      ...checkout('kassa', FULL_CLIENTS),
+      call,
+      deployment: { ...deployed('kassa'), auth },
+    })),
+  }));
 
 const has = (list: readonly number[]) => (n: number) => list.includes(n);
 

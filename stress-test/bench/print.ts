@@ -38,6 +38,7 @@ export const tablesOf = (results: Results): Table[] =>
     plainTable(results, 'lanes', 'Lanes: connections that carry transactions'),
     plainTable(results, 'open-loop', 'Open loop: calls begin at a rate, whatever is answered'),
     plainTable(results, 'memory', 'Under full load'),
+    plainTable(results, 'auth', 'What a key costs'),
   ]
     .filter((table) => table.rows.length > 0)
     .map(withoutEmptyColumns);
@@ -125,6 +126,7 @@ const PLAIN: Partial<Record<Results[number]['part'], (result: Result) => string>
   lanes: ({ run, group }) => `${group}: ${run.deployment.lanes}`,
   size: ({ run }) => run.deployment.orders.toLocaleString('en'),
   memory: ({ run }) => `${DEMANDS[run.basket.demand]}, ${run.clients} clients`,
+  auth: ({ run, group }) => `${group}, ${labelOf(run)}`,
   'open-loop': ({ run }) =>
     run.rate_share === undefined ? `closed loop, ${run.clients} clients` : labelOf(run),
 };
@@ -179,12 +181,13 @@ export const closingTable = (closings: readonly Closing[]): Table => ({
   ]),
 });
 
-const deploymentText = ({ side, orders, processes, lanes }: Closing['deployment']): string =>
+const deploymentText = ({ side, orders, processes, lanes, auth }: Closing['deployment']): string =>
   [
     NAMES[side],
     orders > 0 && `${orders.toLocaleString('en')} rows`,
     processes > 1 && `${processes} processes`,
     lanes > 1 && `${lanes} lanes`,
+    auth && 'with a key',
   ]
     .filter(Boolean)
     .join(', ');

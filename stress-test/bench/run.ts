@@ -77,8 +77,8 @@ export async function runAll(
   }
 }
 
-const keyOf = ({ side, rows, orders, processes, lanes }: Deployment): string =>
-  `${side}: ${rows} rows, ${orders} orders, ${processes} processes, ${lanes} lanes`;
+const keyOf = ({ side, rows, orders, processes, lanes, auth }: Deployment): string =>
+  `${side}: ${rows} rows, ${orders} orders, ${processes} processes, ${lanes} lanes${auth ? ', a key' : ''}`;
 
 const unused = (keys: Iterable<string>, groups: readonly Group[]): string[] => {
   const needed = new Set(groups.flatMap((group) => group.runs.map((run) => keyOf(run.deployment))));
@@ -87,8 +87,9 @@ const unused = (keys: Iterable<string>, groups: readonly Group[]): string[] => {
 
 /** The label of a run within its group. */
 export function labelOf({ deployment, rate_share, clients, fewer, label }: Run): string {
-  const { side, orders, processes, lanes } = deployment;
+  const { side, orders, processes, lanes, auth } = deployment;
   if (label !== undefined) return label;
+  if (auth !== undefined) return auth ? 'with a key' : 'without authentication';
   if (rate_share !== undefined) return `${Math.round(rate_share * 100)} % of the most`;
   if (orders > 0) return `${orders.toLocaleString('en')} rows`;
   if (processes > 1) return `${processes} processes`;

@@ -17,10 +17,15 @@ export interface Service {
 }
 
 /** Kassa's three services on one origin, as `bun run dev` starts them. */
-export const startKassa = (stage: Stage, database_url: string, lanes: number): Promise<Service> =>
+export const startKassa = (
+  stage: Stage,
+  database_url: string,
+  { lanes, auth = false }: { lanes: number; auth?: boolean },
+): Promise<Service> =>
   start(stage, ['apps/cli/dev.ts', '--empty'], {
     DATABASE_URL: database_url,
     LANES: String(lanes),
+    AUTH: auth ? 'on' : 'off',
   });
 
 export const startOneTransactionEach = (stage: Stage, database_url: string): Promise<Service> =>

@@ -129,6 +129,7 @@ const isPlain = ({ deployment, basket }: Run): boolean =>
   deployment.processes === 1 &&
   deployment.lanes === 1 &&
   deployment.orders === 0 &&
+  deployment.auth === undefined &&
   basket.lines === (basket.demand === 'hot' ? 1 : 2);
 
 const atLeast = (factor: number, what: string, value?: number, of?: number): Target =>

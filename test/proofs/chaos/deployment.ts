@@ -1,11 +1,9 @@
 /** The deployment under test: a store, a process for each service, and one that serves all. */
 import { existsSync, readFileSync } from 'node:fs';
-import { newKeyText } from '../../../apps/auth/key-text.ts';
-import { wantedOf } from '../../../apps/auth/wanted.ts';
 import type { CredentialFiles } from '../../../db/connection/credentials.ts';
-import { keys } from '../../../db/keys/keys.ts';
 import { startEmbedded } from '../../../db/local/embedded.ts';
 import { migrate, readMigrations } from '../../../db/maintenance/migrate.ts';
+import { makeKey } from '../../support/make-key.ts';
 import { connectStore, newOwnDatabase, storeLine } from '../../support/own-database.ts';
 import {
   answers,
@@ -60,7 +58,7 @@ export async function deploy(
   const application_name = `kassa-chaos-${crypto.randomUUID().slice(0, 8)}`;
   const named = withParameter(store.database_url, 'application_name', application_name);
   const password_file = store.files?.password_file;
-  const key = auth ? await makeKey(store.database_url) : undefined;
+  const key = auth ? await makeKey(store.database_url, 'chaos') : undefined;
   const stage = openStage();
   teardown.add(stage.close);
 
@@ -121,17 +119,6 @@ export async function deploy(
     /** Addresses for openClient: the three services, and the process that serves all. */
     addresses: [`orders=${order},payment=${payment},stock=${stock}`, String(all)],
   };
-}
-
-/** A key for everything, as `bun run keys create --scopes admin` makes it. @returns its text */
-async function makeKey(database_url: string): Promise<string> {
-  const { text, hash } = newKeyText();
-  const { sql, whileAlive, close } = await connectStore(database_url);
-  const read: Parameters<typeof keys>[0]['read'] = async (of) => whileAlive(of(sql));
-  await keys({ read })
-    .create(wantedOf({ id: 'chaos', scopes: ['admin'] }), hash)
-    .finally(close);
-  return text;
 }
 
 async function openEmbedded(teardown: Teardown, report: (line: string) => void): Promise<Store> {
