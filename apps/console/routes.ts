@@ -4,6 +4,7 @@ import charts from 'uplot/dist/uPlot.iife.min.js' with { type: 'text' };
 import chartStyle from 'uplot/dist/uPlot.min.css' with { type: 'text' };
 import { answerText } from '../http/etag.ts';
 import type { Env } from '../http/exchange.ts';
+import { OTHER_KEY } from './login.ts';
 import { livePage } from './page.ts';
 import { SCRIPT } from './script.ts';
 import { ICON } from './shell.ts';
@@ -20,7 +21,7 @@ const FILES: readonly [path: string, type: string, text: string][] = [
 export function pageRoutes(): Hono<Env> {
   const app = new Hono<Env>();
   app.get('/console', () => livePage());
-  app.get('/console/', (c) => c.redirect('/console'));
+  for (const path of ['/console/', OTHER_KEY]) app.get(path, (c) => c.redirect('/console'));
   for (const [path, type, text] of FILES) {
     app.get(path, (c) => {
       c.header('cache-control', 'no-cache'); // kept, but revalidated: a release shows at once

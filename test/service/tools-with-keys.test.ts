@@ -151,9 +151,36 @@ test('a browser asks for a key as the password of the console, and of nothing el
   ]);
   expect(asked.headers.get('www-authenticate')).toStartWith('Basic realm="Kassa');
   expect((await get('/v1/users')).headers.get('www-authenticate')).toBe('Bearer');
-  expect((await get('/console', lame)).status).toBe(403);
+  expect((await get('/console', lame)).headers.get('content-type')).toBe(
+    'application/problem+json',
+  );
   const page = await get('/console', admin);
   expect([page.status, await page.text()]).toEqual([200, expect.stringContaining('<title>')]);
+});
+
+test('a key that lacks the scope gets a page of the console, and the browser may ask again', async () => {
+  const get = (path: string, password: string) =>
+    fetch(origin + path, {
+      headers: { authorization: `Basic ${btoa(`me:${password}`)}`, accept: 'text/html,*/*' },
+      redirect: 'manual',
+    });
+  for (const path of ['/console', '/console/orders/a', '/console/style.css']) {
+    const page = await get(path, lame);
+    expect([page.status, page.headers.get('www-authenticate')]).toEqual([403, null]);
+    const text = await page.text();
+    expect(text).toContain('these credentials lack the scope admin');
+    expect(text).toContain('<a href="/console/other-key">');
+    expect(text).not.toContain(lame);
+    expect(page.headers.get('content-security-policy')).toBe("default-src 'none'");
+  }
+  for (const key of [lame, 'kassa_wrong']) {
+    const again = await get('/console/other-key', key);
+    expect(again.status).toBe(401);
+    expect(again.headers.get('www-authenticate')).toStartWith('Basic realm="Kassa');
+    expect(await again.text()).toContain('<title>No access - Kassa</title>');
+  }
+  const { status, headers } = await get('/console/other-key', admin);
+  expect([status, headers.get('location')]).toEqual([302, '/console']);
 });
 
 test('/metrics needs a key on the port of all paths, and none on a port of its own', async () => {

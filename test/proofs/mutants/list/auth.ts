@@ -29,6 +29,12 @@ export const authMutants = [
     'a key of somebody unknown is refused for other calls too':
       'recorded-answers.ts: ?.fingerprint [-!== fingerprint-]{+=== undefined+}) return undefined;',
   }),
+  ...killedBy(['tools-with-keys'], {
+    'whoever has shown a key without the scope is never asked for another':
+      'login.ts: c.req.path === [-OTHER_KEY-]{+"/"+}',
+    'a page of the console asks again for a key that lacks the scope':
+      "login.ts: const asks = [-code === 'unauthenticated'-]{+true+} ? ASKS",
+  }),
   ...killedBy(['observe'], {
     'a caller is refused though nobody is yet':
       'observer.ts: [-void-]{+await+} this.#look(request, wanted)',
