@@ -1,10 +1,13 @@
 /** The size of batches: which queued commands share the next transaction. */
-import type { FairQueue } from './fair-queue.ts';
+import type { CommandQueue } from './command-queue.ts';
 import type { EngineLimits } from './limits.ts';
 import { type Entry, rowsNeeded } from './work.ts';
 
 /** Takes the next batch from the queue. A command that is too large for any goes alone. */
-export function takeBatch(queue: FairQueue, { batch_max, batch_rows_max }: EngineLimits): Entry[] {
+export function takeBatch(
+  queue: CommandQueue,
+  { batch_max, batch_rows_max }: EngineLimits,
+): Entry[] {
   let first: Entry | undefined;
   let rows = 0;
   const fits = (entry: Entry) => {
@@ -14,14 +17,14 @@ export function takeBatch(queue: FairQueue, { batch_max, batch_rows_max }: Engin
     if (does) rows = sum;
     return does;
   };
-  return queue.take(batch_max, fits, MISFITS_MAX);
+  return queue.take(batch_max, fits, { misfits_max: MISFITS_MAX });
 }
 
 /** A batch that is full of rows must not ask ten thousand principals: that takes 10 ms. */
 const MISFITS_MAX = 1000;
 
 /** Whether enough is read ahead for three batches, of however many principals. */
-export const isFull = (queue: FairQueue, { batch_rows_max }: EngineLimits): boolean =>
+export const isFull = (queue: CommandQueue, { batch_rows_max }: EngineLimits): boolean =>
   queue.prefetched_rows >= 3 * batch_rows_max;
 
 /**
@@ -29,7 +32,7 @@ export const isFull = (queue: FairQueue, { batch_rows_max }: EngineLimits): bool
  * principals there are, no more is read ahead once the queue is full.
  */
 export function hasRoom(
-  queue: FairQueue,
+  queue: CommandQueue,
   principal: string | undefined,
   limits: EngineLimits,
 ): boolean {

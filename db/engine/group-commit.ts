@@ -12,7 +12,7 @@ import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
 import { hasRoom, isFull, takeBatch } from './batch.ts';
-import { FairQueue } from './fair-queue.ts';
+import { CommandQueue } from './command-queue.ts';
 import { HeldRows, rejectHeld } from './held-rows.ts';
 import { Lane } from './lane.ts';
 import { type LaneUse, type LaneUseDependencies, laneUse } from './lane-use.ts';
@@ -67,7 +67,7 @@ export function groupCommit(deps: EngineDependencies, limits: EngineLimits): Eng
 
 class GroupCommit implements Engine {
   /** Commands whose keys are known. */
-  readonly #ready = new FairQueue();
+  readonly #ready = new CommandQueue();
   readonly #prefetch: Prefetch;
   readonly #held: HeldRows;
   readonly #lanes: readonly Lane[];
@@ -138,7 +138,8 @@ class GroupCommit implements Engine {
 
   #whyFull(rows: number, principal: string | undefined): string | undefined {
     const { waiting } = this.#prefetch;
-    const own = waiting.commandsOf(principal) + this.#ready.commandsOf(principal);
+    const going_on = waiting.callsOf(principal) + this.#ready.callsOf(principal);
+    const own = going_on + this.#held.ownOf(principal);
     return this.#room.whyFull(rows, principal, { queued: this.queued(), own });
   }
 
@@ -150,8 +151,9 @@ class GroupCommit implements Engine {
         this.#use.answered();
         resolve(submitted);
       };
+      const { keys, principal } = command;
       this.#enqueue({
-        ...{ command, keys: command.keys, operation, arrived_at, deadline_at },
+        ...{ command, keys, principal, operation, arrived_at, deadline_at },
         ...{ lines: 0, stalls: 0, group: 0, resolve: answer, reject },
       });
     });

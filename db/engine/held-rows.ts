@@ -7,6 +7,7 @@ import type { Connection } from '../connection/connection.ts';
 import { GATED_ROW_MS } from '../connection/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
+import { type Principal, Tally } from '../tally.ts';
 import { heldOf } from './probe.ts';
 import { type RowName, rowNames } from './row-name.ts';
 import { StalledBatches } from './stalled-batches.ts';
@@ -36,6 +37,8 @@ export interface HeldRowsDependencies {
 export class HeldRows {
   /** The held rows, each with the commands that wait for it. */
   readonly #rows = new Map<RowName, Entry[]>();
+  /** The number of commands that wait for held rows, for each principal. */
+  readonly #own = new Tally();
   /**
    * Batches that timed out on a lock, until a probe shows which of their commands need held rows.
    */
@@ -71,6 +74,11 @@ export class HeldRows {
     return size;
   }
 
+  /** Those of this principal that wait for held rows. */
+  ownOf(principal: Principal): number {
+    return this.#own.of(principal);
+  }
+
   /** Sets the command aside if it needs a row that is known to be held. */
   setAsideIfHeld(entry: Entry): boolean {
     if (this.#rows.size === 0) return false;
@@ -81,14 +89,22 @@ export class HeldRows {
 
   /** Sets the command aside; the row is held, and the command needs it. */
   setAside(entry: Entry, row: RowName): void {
-    const { entries_max, reject, log } = this.#deps;
+    const { reject, log } = this.#deps;
     entry.keys = entry.command.keys; // thousands may wait, with thousands of prefetched keys each
-    const waiting = this.#rows.get(row);
-    if (!waiting) log('warn', 'row_held', { row });
-    if (this.size >= entries_max) reject(entry, row);
-    else if (waiting) waiting.push(entry);
-    else this.#rows.set(row, [entry]);
+    const waiting = this.#rows.get(row) ?? [];
+    if (!this.#rows.has(row)) log('warn', 'row_held', { row });
+    this.#rows.set(row, waiting);
+    if (this.#hasPlace(entry.principal)) {
+      waiting.push(entry);
+      this.#own.add(entry.principal, 1);
+    } else reject(entry, row);
     this.#probe();
+  }
+
+  /** A principal with a name leaves as many places free as it takes. */
+  #hasPlace(principal: Principal): boolean {
+    const places = this.#deps.entries_max - this.size;
+    return places > (principal === undefined ? 0 : this.#own.of(principal));
   }
 
   /** Finds out by a probe which commands of a batch that timed out on a lock need held rows. */
@@ -122,7 +138,13 @@ export class HeldRows {
       deadline_at <= now ? 'expired' : 'left',
     );
     if (expired.length > 0) entries.splice(0, entries.length, ...left);
+    if (row) this.#uncount(expired);
     for (const entry of expired) reject(entry, row);
+  }
+
+  /** Of commands that wait for a held row no more. */
+  #uncount(entries: readonly Entry[]): void {
+    for (const { principal } of entries) this.#own.add(principal, -1);
   }
 
   #probe(): void {
@@ -183,6 +205,7 @@ export class HeldRows {
       if (held.has(row)) continue;
       const free = this.#rows.get(row) ?? [];
       this.#rows.delete(row);
+      this.#uncount(free);
       this.#release(free);
     }
     for (const batch of batches) this.#split(batch, held);

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import { joinKeys, type Keys } from '../command.ts';
 import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
-import { FairQueue } from './fair-queue.ts';
+import { CommandQueue } from './command-queue.ts';
 import type { EngineLimits } from './limits.ts';
 import type { Entry } from './work.ts';
 
@@ -33,7 +33,7 @@ export interface PrefetchDependencies {
  * because the keys of large orders take memory.
  */
 export class Prefetch {
-  readonly waiting = new FairQueue();
+  readonly waiting = new CommandQueue();
   /** Those of the read under way. Only what is left here when it ends goes on. */
   readonly #reading: Entry[] = [];
   /** A read is under way. */
@@ -78,7 +78,7 @@ export class Prefetch {
   /** Does not ask every principal where none has room. */
   #hasNext = (): boolean => !this.#deps.isFull() && this.waiting.hasNext(this.#hasRoom);
 
-  readonly #hasRoom = ({ command }: Entry): boolean => this.#deps.hasRoom(command.principal);
+  readonly #hasRoom = ({ principal }: Entry): boolean => this.#deps.hasRoom(principal);
 
   async #run(): Promise<void> {
     this.running = true;

@@ -1,4 +1,5 @@
 /** Who may queue another command, so that one principal leaves room for the others. */
+import { type Principal, Tally } from '../tally.ts';
 import type { EngineLimits } from './limits.ts';
 
 interface Waiting {
@@ -16,8 +17,7 @@ interface Waiting {
 export class Room {
   /** Rows that unanswered commands name themselves. */
   #rows = 0;
-  /** Those of each principal that has a name. */
-  readonly #own_rows = new Map<string, number>();
+  readonly #own_rows = new Tally();
   readonly #limits: EngineLimits;
 
   constructor(limits: EngineLimits) {
@@ -25,7 +25,7 @@ export class Room {
   }
 
   /** Why a command that names this many rows is refused, if it is. */
-  whyFull(rows: number, principal: string | undefined, waiting: Waiting): string | undefined {
+  whyFull(rows: number, principal: Principal, waiting: Waiting): string | undefined {
     const { queue_max, queue_rows_max } = this.#limits;
     const places = queue_max - waiting.queued;
     const free_rows = queue_rows_max - this.#rows;
@@ -37,7 +37,7 @@ export class Room {
     if (waiting.own >= places) {
       return 'your commands fill their share of the queue of this service; nothing was tried';
     }
-    const own_rows = this.#own_rows.get(principal) ?? 0;
+    const own_rows = this.#own_rows.of(principal);
     if (own_rows > 0 && own_rows + rows > free_rows) {
       return 'your commands that wait name too many rows; nothing was tried';
     }
@@ -45,11 +45,8 @@ export class Room {
   }
 
   /** @param rows negative once the command is answered */
-  add(rows: number, principal: string | undefined): void {
+  add(rows: number, principal: Principal): void {
     this.#rows += rows;
-    if (principal === undefined) return;
-    const own = (this.#own_rows.get(principal) ?? 0) + rows;
-    if (own > 0) this.#own_rows.set(principal, own);
-    else this.#own_rows.delete(principal);
+    this.#own_rows.add(principal, rows);
   }
 }

@@ -8,6 +8,7 @@ import {
   type Submitted,
 } from '../command.ts';
 import { Failure } from '../failure.ts';
+import type { Principal } from '../tally.ts';
 import type { TransactionTrace } from '../trace.ts';
 import type { RowName } from './row-name.ts';
 
@@ -22,6 +23,8 @@ export interface Work {
 
 /** A queued command, with its caller's promise. Times are in milliseconds of the engine's clock. */
 export interface Entry extends Work {
+  /** Whose turn it takes. */
+  principal: Principal;
   arrived_at: number;
   deadline_at: number;
   /** Lines of its orders, as far as they are known. */

@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { hasRoom, takeBatch } from '../../db/engine/batch.ts';
-import { FairQueue } from '../../db/engine/fair-queue.ts';
+import { CommandQueue } from '../../db/engine/command-queue.ts';
 import { Room } from '../../db/engine/room.ts';
 import type { Entry } from '../../db/engine/work.ts';
 import { storeUrl } from '../support/databases.ts';
@@ -20,16 +20,16 @@ interface Shape {
 
 function entry({ principal, rows = 1, group = 0, at = 0 }: Shape): Entry {
   const keys = { users: Array.from({ length: rows }, (_, i) => `u${i}`) };
-  const command = { keys, decide, ...(principal && { principal }) };
   const answers = { resolve() {}, reject() {} };
-  return { command, keys, arrived_at: at, deadline_at: at, lines: 0, stalls: 0, group, ...answers };
+  const known = { keys, principal: principal || undefined, arrived_at: at, deadline_at: at };
+  return { command: { keys, decide }, ...known, lines: 0, stalls: 0, group, ...answers };
 }
 
-const principalOf = ({ command }: Entry): string => command.principal ?? '';
+const principalOf = ({ principal = '' }: Entry): string => principal;
 const of = (entries: readonly Entry[], principal: string) =>
   entries.filter((one) => principalOf(one) === principal);
-const filled = (entries: readonly Entry[]): FairQueue => {
-  const queue = new FairQueue();
+const filled = (entries: readonly Entry[]): CommandQueue => {
+  const queue = new CommandQueue();
   for (const one of entries) queue.push(one);
   return queue;
 };
@@ -47,7 +47,7 @@ const step = fc.oneof(
 
 test('no command is lost or doubled, and each principal keeps its order', () => {
   const history = (steps: readonly (typeof step extends fc.Arbitrary<infer S> ? S : never)[]) => {
-    const queue = new FairQueue();
+    const queue = new CommandQueue();
     /** What waits, for each principal in order. */
     const model = new Map<string, Entry[]>(NAMES.map((name) => [name, []]));
     let last: Entry[] = [];
@@ -79,7 +79,7 @@ test('no command is lost or doubled, and each principal keeps its order', () => 
         const own = model.get(name) ?? [];
         const rows = own.reduce((sum, { keys }) => sum + (keys.users?.length ?? 0), 0);
         const known = name === '' ? undefined : name;
-        expect([queue.commandsOf(known), queue.rowsOf(known)]).toEqual([own.length, rows]);
+        expect([queue.callsOf(known), queue.rowsOf(known)]).toEqual([own.length, rows]);
       }
     }
   };
@@ -161,11 +161,11 @@ test('a named principal leaves as many places and rows as it takes; nobody may t
   /** Queues commands of these principals until each is refused. @returns how many each has */
   const fill = (names: readonly (string | undefined)[], rows: number) => {
     const room = new Room({ ...usual, queue_max: 120, queue_rows_max: 1200 });
-    const queue = new FairQueue();
+    const queue = new CommandQueue();
     const refused = new Set<string | undefined>();
     while (refused.size < names.length) {
       for (const name of names) {
-        const waiting = { queued: queue.length, own: queue.commandsOf(name) };
+        const waiting = { queued: queue.length, own: queue.callsOf(name) };
         if (room.whyFull(rows, name, waiting)) refused.add(name);
         else {
           room.add(rows, name);
@@ -173,7 +173,7 @@ test('a named principal leaves as many places and rows as it takes; nobody may t
         }
       }
     }
-    return names.map((name) => queue.commandsOf(name));
+    return names.map((name) => queue.callsOf(name));
   };
   expect(fill(['a'], 1)).toEqual([60]);
   expect(fill(['a', 'b'], 1)).toEqual([40, 40]);
@@ -197,7 +197,7 @@ test('a principal whose commands were answered may queue as many again', () => {
 });
 
 test('however many principals there are, no more is read ahead than three batches need', () => {
-  const queue = new FairQueue();
+  const queue = new CommandQueue();
   const { batch_rows_max } = usual;
   let admitted = 0;
   for (let i = 0; i < 2000; i++) {

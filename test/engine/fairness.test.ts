@@ -8,7 +8,7 @@ import type { EngineLimits } from '../../db/engine/limits.ts';
 import { storeUrl } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { until } from '../support/process.ts';
-import { holdLane } from './hold.ts';
+import { holdLane, holdRows } from './hold.ts';
 
 const kassa = openUntil(afterAll).kassa();
 const open = openUntil(afterEach);
@@ -82,4 +82,23 @@ test('a caller that fills its half of the queue is refused, and others are not',
   };
   expect(await beforeOne(scene, flood, () => scene.submit('one', { keys: {} }))).toBeLessThan(10);
   expect(await Promise.all(refused)).toEqual(many(10, () => 'overloaded'));
+});
+
+test('calls for a held row leave places to other callers, and give them back', async () => {
+  const { engine, submit } = stage({ queue_max: 40, deadline_ms: 60_000 });
+  const user = await kassa.newUser();
+  const call = (principal: string) => submit(principal, { keys: { users: [user] } });
+  for (let round = 0; round < 2; round++) {
+    const { release } = await holdRows('users', [user]);
+    let refused = 0;
+    const flood = many(20, () => call('flood').catch(() => refused++));
+    await until(() => engine.setAside() + refused === 20, 'all to be set aside or refused');
+    expect(refused).toBe(10);
+    const one = call('one');
+    await until(() => engine.setAside() === 11, 'a place for another');
+    await release();
+    expect((await one).answer.status).toBe(200);
+    await Promise.all(flood);
+    expect(refused).toBe(10);
+  }
 });

@@ -144,23 +144,32 @@ export const engineMutants = [
   }),
   ...killedBy(['fair-queue'], {
     'a principal gives all its commands before others give one':
-      'fair-queue.ts: if (line.taken < line.entries.length) this.#turns.[-push-]{+unshift+}(line);',
+      'fair-queue.ts: if (line.taken < each_max) this.#turns.[-push-]{+unshift+}(line);',
     'commands that do not fit into a batch are lost':
-      'fair-queue.ts: [-    this.#turns.unshift(...passed);\n-]',
+      'fair-queue.ts: this.#turns = [[-...passed, -]...this.#turns, ...sated];',
     'a principal whose command does not fit goes to the end':
-      'fair-queue.ts: this.#turns.[-unshift-]{+push+}(...passed);',
+      'fair-queue.ts: this.#turns = [[-...passed, -]...this.#turns, ...sated{+, ...passed+}];',
     'commands that are put back come behind those that arrived later':
-      'fair-queue.ts: line.entries.[-unshift-]{+push+}(...own);',
+      'fair-queue.ts: line.calls.[-unshift-]{+push+}(...own);',
     'commands that are put back wait for the turns of others':
       'fair-queue.ts: [-    this.#turns = [...first.keys(), ...this.#turns.filter((line) => !first.has(line))];\n-]',
     'commands of a stalled batch go with others':
       'batch.ts: sum <= batch_rows_max[- && entry.group === first.group-]',
     "rows of a principal's answered commands count for ever":
-      'room.ts: [-    else this.#own_rows.delete(principal);\n-]',
+      'tally.ts: [-    else this.#of.delete(principal);\n-]',
     'one principal may name all rows':
       'room.ts: own_rows > 0 && [-own_rows + rows-]{+rows+} > free_rows',
   }),
+  ...killedBy(['fair-held'], {
+    "one caller's held rows take all places":
+      'held-rows.ts: places > (principal === undefined ? 0 : [-this.#own.of(principal)-]{+0+});',
+    'expired commands keep their places':
+      'held-rows.ts: [-    if (row) this.#uncount(expired);\n-]',
+    'a held row is forgotten if its command has no place':
+      'held-rows.ts: [-    this.#rows.set(row, waiting);\n-]{+    if (this.#hasPlace(entry.principal)) this.#rows.set(row, waiting);\n+}',
+  }),
   ...killedBy(['fairness'], {
+    'released commands keep their places': 'held-rows.ts: [-      this.#uncount(free);\n-]',
     'one caller may fill the queue': 'room.ts: if ([-waiting.own >= places-]{+false+}) {',
     'the rows of one caller delay the prefetches of another':
       'batch.ts: queue.rowsOf([-principal-]{+"flood"+}) <',
