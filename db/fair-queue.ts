@@ -103,6 +103,18 @@ export class FairQueue<Call extends Waiting> {
     return taken;
   }
 
+  /** Removes this call, wherever it waits. */
+  remove(call: Call): void {
+    const line = this.#lines.get(call.principal);
+    const place = line?.calls.indexOf(call) ?? -1;
+    if (!line || place === -1) return;
+    line.calls.splice(place, 1);
+    this.#count(call, -1);
+    if (line.calls.length > 0) return;
+    this.#lines.delete(line.principal);
+    this.#turns = this.#turns.filter((other) => other !== line);
+  }
+
   /** Removes and returns the calls at the head of each line whose deadline has passed. */
   takeExpired(now: number): Call[] {
     const expired = this.#turns.flatMap((line) => {

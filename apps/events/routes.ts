@@ -23,8 +23,9 @@ export function eventRoutes(store: Store): Hono<Env> {
     if (streams) return streamEvents(c, store, from, matches);
     const gone = new AbortController();
     c.env.whenGone?.(() => gone.abort());
-    const wanted = { limit, matches, wait_ms: 1000 * wait_s, signal: gone.signal };
-    const leave = wait_s > 0 ? store.events.join(c.env.principal?.name) : () => {};
+    const principal = c.env.principal?.name;
+    const wanted = { limit, matches, principal, wait_ms: 1000 * wait_s, signal: gone.signal };
+    const leave = wait_s > 0 ? store.events.join(principal) : () => {};
     const holds = stillHolds(c);
     const read = await store.events.read(from, wanted).finally(leave);
     if (!(await holds())) throw new RequestError('unauthenticated', ENDED);

@@ -35,7 +35,8 @@ export async function streamEvents(
   const gone = new AbortController();
   const encoder = new TextEncoder();
   const { signal } = gone;
-  const wanted = { limit: EVENTS_MAX, bytes_max: PART_MAX_BYTES, matches, signal };
+  const principal = c.env.principal?.name;
+  const wanted = { limit: EVENTS_MAX, bytes_max: PART_MAX_BYTES, matches, principal, signal };
   let cursor = from;
   /** Keeps nothing of what was read but the cursor, however long the client takes. */
   const readOn = async (wait_ms: number): Promise<string> => {
@@ -51,7 +52,7 @@ export async function streamEvents(
       return textOf({ events: [], cursor });
     });
   const holds = stillHolds(c);
-  const leave = events.join(c.env.principal?.name);
+  const leave = events.join(principal);
   signal.addEventListener('abort', leave);
   await myTurn();
   // Before the head is sent, so that an expired cursor is a 410, which ends EventSource.

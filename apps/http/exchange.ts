@@ -59,12 +59,17 @@ export interface Guard {
   /** Whether the credentials of an answer that goes on are still valid, as far as is known. */
   holds(request: Incoming): Promise<boolean>;
   /**
-   * Keeps a call that is no command to one user: what is not theirs is answered as if it were not
+   * Keeps a call that is no command to the user of its principal: what is not theirs is answered as if it were not
    * there. Commands are kept to it where they decide: see `ownedBy`.
    * @returns the query, kept to that user
    * @throws Failure order_not_found, user_not_found; RequestError forbidden
    */
-  keepTo<I>(own: string, call: Call, params: Record<string, unknown>, query: I): Promise<I>;
+  keepTo<I>(
+    principal: Principal,
+    call: Call,
+    params: Record<string, unknown>,
+    query: I,
+  ): Promise<I>;
 }
 
 /** For Hono: the exchange is `c.env`. */

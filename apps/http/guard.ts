@@ -12,7 +12,7 @@ import { RequestError } from './problem.ts';
 export type Authenticate = (request: Incoming) => Principal | Promise<Principal>;
 
 interface Orders {
-  findOrder(id: string): Promise<Order | undefined>;
+  findOrder(id: string, principal: string): Promise<Order | undefined>;
 }
 
 export class ScopeGuard implements Guard {
@@ -43,14 +43,19 @@ export class ScopeGuard implements Guard {
     }
   }
 
-  async keepTo<I>(own: string, call: Call, params: Record<string, unknown>, query: I): Promise<I> {
+  async keepTo<I>(
+    { user_id: own = '', name }: Principal,
+    call: Call,
+    params: Record<string, unknown>,
+    query: I,
+  ): Promise<I> {
     const { user_id, order_id } = params;
     if (user_id !== undefined && user_id !== own) {
       const tells_users = call.refusals.includes('user_not_found');
       throw tells_users ? noUser(String(user_id)) : noOrder(String(order_id));
     }
     if (order_id !== undefined) {
-      const order = await this.#orders.findOrder(String(order_id));
+      const order = await this.#orders.findOrder(String(order_id), name);
       if (order?.user_id !== own) throw noOrder(String(order_id));
     }
     if (call.query && 'user_id' in call.query.shape) {

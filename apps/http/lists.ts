@@ -21,7 +21,8 @@ export async function answerPage<Row, P extends Position>(
   show: (row: Row) => unknown,
 ): Promise<Response> {
   const position = after === undefined ? start : positionIn(after, list, start);
-  const { rows, next } = await read({ limit, after: position });
+  const principal = c.env.principal?.name;
+  const { rows, next } = await read({ limit, after: position, principal });
   return c.json({
     data: rows.map(show),
     has_more: next !== undefined,

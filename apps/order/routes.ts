@@ -26,7 +26,7 @@ export function orderRoutes(store: Store, options: { batch_init: boolean }): Hon
   on(app, calls.createOrder, (c, { user_id }) => submit(c, store, createOrder(newId(), user_id)));
 
   on(app, calls.findOrder, async (c, { order_id }) => {
-    const order = await store.read.findOrder(order_id);
+    const order = await store.read.findOrder(order_id, c.env.principal?.name);
     if (!order) throw new Failure('order_not_found', `no order ${order_id}`);
     const { paid, user_id, total_cost } = order;
     return c.json({ order_id, paid, items: itemsOf(order), user_id, total_cost });

@@ -26,7 +26,7 @@ export function paymentRoutes(store: Store, options: { batch_init: boolean }): H
   on(app, calls.createUser, (c) => submit(c, store, createUser(newId())));
 
   on(app, calls.findUser, async (c, { user_id }) => {
-    const user = await store.read.findUser(user_id);
+    const user = await store.read.findUser(user_id, c.env.principal?.name);
     if (!user) throw new Failure('user_not_found', `no user ${user_id}`);
     return c.json({ user_id, credit: user.credit });
   });
@@ -46,7 +46,7 @@ export function paymentRoutes(store: Store, options: { batch_init: boolean }): H
   );
 
   on(app, calls.status, async (c, { user_id, order_id }) => {
-    const order = await store.read.findOrder(order_id);
+    const order = await store.read.findOrder(order_id, c.env.principal?.name);
     if (order?.user_id !== user_id) {
       throw new Failure('order_not_found', `user ${user_id} has no order ${order_id}`);
     }

@@ -17,7 +17,7 @@ export function stockRoutes(store: Store, options: { batch_init: boolean }): Hon
   on(app, calls.createItem, (c, { price }) => submit(c, store, createItem(newId(), price)));
 
   on(app, calls.findItem, async (c, { item_id }) => {
-    const item = await store.read.findItem(item_id);
+    const item = await store.read.findItem(item_id, c.env.principal?.name);
     if (!item) throw new Failure('item_not_found', `no item ${item_id}`);
     return c.json({ item_id, stock: item.stock, price: item.price });
   });

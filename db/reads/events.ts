@@ -7,9 +7,11 @@ import type { Event } from '../command.ts';
 import { STORE_STREAM } from '../connection/dialect.ts';
 import type { ReadPool } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
+import type { Principal } from '../tally.ts';
 import { behind, type Cursor, formatCursor, inside } from './cursor.ts';
 import { Follower } from './follower.ts';
 import { type Batch, ends, endsIn, merge, nextBatches, type Portion } from './log.ts';
+import { turns } from './turns.ts';
 
 export interface EventLog {
   /**
@@ -42,6 +44,8 @@ export interface WantedEvents {
   matches(event: Event): boolean;
   /** How long to wait for the first one. */
   wait_ms: number;
+  /** Who asks, where that is known. */
+  principal?: Principal;
   /** Ends the wait. */
   signal?: AbortSignal | undefined;
 }
@@ -69,8 +73,8 @@ const LISTENERS_MAX = 2000;
 /** Portions that are kept for the next pages of those who are behind. */
 const PORTIONS_MAX = 4;
 const PORTION_MS = 2000;
-/** Reads of the store at once, by those who are behind: the others wait their turn. */
-const STORE_READS_MAX = 2;
+/** Reads of the store at once, by those who are behind: alone a caller has two. */
+const STORE_READS = { room: 3, waiting: Infinity, refusal: 'too many events are being read' };
 
 const { now } = systemClock;
 
@@ -141,27 +145,31 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
     const recent = wanted.wait_ms > 0 || known?.batches.length ? known : undefined;
     const { batches, cursor: renewed } = recent
       ? { batches: recent.batches, cursor: { ...cursor, given_s: recent.given_s } }
-      : await readStore(cursor, wanted.wait_ms > 0);
+      : await readStore(cursor, wanted);
     return { batches: batches.length, ...take(renewed, batches, wanted) };
   }
 }
 
 /** Reads what follows a cursor from the store. */
 function portions(pool: ReadPool, kept_h: number, latest: () => Promise<Cursor>) {
-  const inTurn = turnsOf(STORE_READS_MAX);
+  const inTurn = turns(STORE_READS);
   const reading = new Map<string, { reads: Promise<Portion>; begun_at: number }>();
   return readStore;
 
-  /** @param shared listeners at the same place share a read, which may have begun a while ago */
-  async function readStore(cursor: Cursor, shared: boolean): Promise<Portion> {
-    if (!shared) {
-      const { cursor: renewed, ...portion } = await inTurn(() => readPortion(cursor));
+  /** Those who wait at the same place share a read, which may have begun a while ago. */
+  async function readStore(
+    cursor: Cursor,
+    { wait_ms, principal }: Pick<WantedEvents, 'wait_ms' | 'principal'>,
+  ): Promise<Portion> {
+    const caller = { principal, deadline_at: Infinity };
+    if (wait_ms === 0) {
+      const { cursor: renewed, ...portion } = await inTurn(caller, () => readPortion(cursor));
       return { ...portion, cursor: { ...renewed, within: cursor.within } };
     }
     const key = formatCursor({ ...cursor, given_s: 0, within: new Map() });
     const known = reading.get(key);
     const is_fresh = known && now() - known.begun_at < PORTION_MS;
-    const reads = is_fresh ? known.reads : inTurn(() => readPortion(cursor));
+    const reads = is_fresh ? known.reads : inTurn(caller, () => readPortion(cursor));
     if (!is_fresh) reading.set(key, { reads, begun_at: now() });
     try {
       const portion = await reads;
@@ -195,23 +203,6 @@ function shared<T>(read: () => Promise<T>): () => Promise<T> {
     if (!running) return run();
     next ??= running.then(run, run);
     return next;
-  };
-}
-
-/** Runs at most so many at once; the others in the order in which they came. */
-function turnsOf(running_max: number) {
-  let running = 0;
-  const waiting: (() => void)[] = [];
-  return async <T>(work: () => Promise<T>): Promise<T> => {
-    if (running < running_max) running++;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else running--;
-    }
   };
 }
 

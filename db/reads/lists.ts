@@ -5,6 +5,7 @@ import { nowIf } from '../connection/dialect.ts';
 import type { ReadPool, Trying } from '../connection/pool.ts';
 import { contraction } from '../connection/session.ts';
 import { Failure, isLockTimeout } from '../failure.ts';
+import type { Principal } from '../tally.ts';
 import { orderHistory } from './history.ts';
 import { listOrders, type OrdersWanted } from './order-lists.ts';
 import { type ById, type ByTime, type Page, pageOf, type Wanted } from './page.ts';
@@ -12,7 +13,7 @@ import { listRefunds, type RefundRecord, readRefund } from './refunds.ts';
 import type { Shown, ShownItem, ShownOrder } from './shown.ts';
 import { creditMovements, type Movement, stockMovements } from './statements.ts';
 import { type FoundTransaction, findTransactions } from './transactions.ts';
-import { turns } from './turns.ts';
+import { oneOfEach, turns } from './turns.ts';
 
 export interface Lists {
   users(wanted: Wanted<ById>): Promise<Page<Shown<User>, ById>>;
@@ -34,30 +35,58 @@ export interface Lists {
   /** The oldest first. @throws Failure order_not_found */
   refunds(order_id: string, wanted: Wanted<ByTime>): Promise<Page<RefundRecord, ByTime>>;
   /** @throws Failure order_not_found, refund_not_found */
-  refund(order_id: string, refund_id: string): Promise<RefundRecord>;
+  refund(order_id: string, refund_id: string, principal?: Principal): Promise<RefundRecord>;
 }
 
-/** Pages, except of statements, that are read at once; further ones are rejected. */
-const PAGES_MAX = 64;
+/**
+ * Room for the pages that are read at once. A caller alone reads two of the largest, or sixteen
+ * small ones. With more of them the process would be slow to read what else arrives.
+ */
+const ROOM = { for_pages: 32, for_rows: 1 / 125 };
+/** Those that wait for their turn. */
+const [PAGES_WAIT, STATEMENTS_WAIT, STATEMENTS_OF_ONE_WAIT] = [128, 64, 4];
 
 /**
  * @param pool its failures and time limits are those of every read
- * @param statements_max statements of account that are read at once, since each may take seconds
+ * @param statements_max statements of account that one caller reads at once, since each may take
+ *   seconds
  */
 export function lists(pool: ReadPool, deadline_ms: number, statements_max: number): Lists {
-  const inTurn = turns(statements_max);
-  let under_way = 0;
+  const pageInTurn = turns({
+    ...{ room: ROOM.for_pages, waiting: PAGES_WAIT },
+    refusal: 'too many lists are being read',
+  });
+  const statementInTurn = turns({
+    ...{ room: 2 * statements_max - 1, waiting: STATEMENTS_WAIT },
+    refusal: 'too many statements are being read',
+  });
+  const ofOneOwner = oneOfEach({
+    waiting: STATEMENTS_OF_ONE_WAIT,
+    refusal: 'too many reads of this statement are waiting',
+  });
   let is_filled = false;
-  /** @throws Failure overloaded */
-  const paging = async <T>(read: (trying: Trying) => Promise<T>): Promise<T> => {
-    if (under_way >= PAGES_MAX) throw new Failure('overloaded', 'too many lists are being read');
-    under_way++;
-    return inTime(read, systemClock.now() + deadline_ms).finally(() => under_way--);
+  const paging = <T>(
+    { principal, limit }: { principal?: Principal; limit: number },
+    read: (trying: Trying) => Promise<T>,
+  ): Promise<T> => {
+    const size = Math.max(1, limit * ROOM.for_rows);
+    return inTime(
+      (trying) => pageInTurn({ principal, size, ...trying }, () => read(trying)),
+      deadline_ms,
+    );
   };
-  const readStatement = <T>(owner: string, read: (trying: Trying) => Promise<T>): Promise<T> =>
+  /** The statements of one user or item one at a time, so that they leave turns to the others. */
+  const readStatement = <T>(
+    owner: string,
+    principal: Principal,
+    read: (trying: Trying) => Promise<T>,
+  ): Promise<T> =>
     inTime(
-      (trying) => inTurn(owner, trying.deadline_at, () => read({ ...trying, takes_long: true })),
-      systemClock.now() + deadline_ms,
+      (trying) =>
+        ofOneOwner(`${owner} ${principal}`, trying.deadline_at, () =>
+          statementInTurn({ principal, ...trying }, () => read({ ...trying, takes_long: true })),
+        ),
+      deadline_ms,
     );
   const filled = async <T>(trying: Trying, read: () => Promise<T>): Promise<T> => {
     is_filled ||= await areFilled(pool, trying);
@@ -65,29 +94,33 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
     return read();
   };
   return {
-    users: (wanted) => paging((trying) => listUsers(pool, wanted, trying)),
-    items: (wanted) => paging((trying) => listItems(pool, wanted, trying)),
-    orders: (wanted) => paging((trying) => listOrders(pool, wanted, trying)),
+    users: (wanted) => paging(wanted, (trying) => listUsers(pool, wanted, trying)),
+    items: (wanted) => paging(wanted, (trying) => listItems(pool, wanted, trying)),
+    orders: (wanted) => paging(wanted, (trying) => listOrders(pool, wanted, trying)),
     ordersOf: (user_id, wanted) =>
-      paging((trying) => filled(trying, () => listOrders(pool, wanted, trying, user_id))),
+      paging(wanted, (trying) => filled(trying, () => listOrders(pool, wanted, trying, user_id))),
     creditMovements: (user_id, wanted) =>
-      readStatement(`user ${user_id}`, (trying) =>
+      readStatement(`user ${user_id}`, wanted.principal, (trying) =>
         filled(trying, () => creditMovements(pool, user_id, wanted, trying)),
       ),
     stockMovements: (item_id, wanted) =>
-      readStatement(`item ${item_id}`, (trying) => stockMovements(pool, item_id, wanted, trying)),
+      readStatement(`item ${item_id}`, wanted.principal, (trying) =>
+        stockMovements(pool, item_id, wanted, trying),
+      ),
     orderHistory: (order_id, wanted) =>
-      paging((trying) => orderHistory(pool, order_id, wanted, trying)),
+      paging(wanted, (trying) => orderHistory(pool, order_id, wanted, trying)),
     transactions: (order_id, times) =>
-      paging((trying) => findTransactions(pool, order_id, times, trying)),
-    refunds: (order_id, wanted) => paging((trying) => listRefunds(pool, order_id, wanted, trying)),
-    refund: (order_id, refund_id) =>
-      paging((trying) => readRefund(pool, order_id, refund_id, trying)),
+      paging({ limit: times.length }, (trying) => findTransactions(pool, order_id, times, trying)),
+    refunds: (order_id, wanted) =>
+      paging(wanted, (trying) => listRefunds(pool, order_id, wanted, trying)),
+    refund: (order_id, refund_id, principal) =>
+      paging({ principal, limit: 1 }, (trying) => readRefund(pool, order_id, refund_id, trying)),
   };
 }
 
 /** Waits for locks until the deadline. A read that takes too long by itself is not tried again. */
-async function inTime<T>(read: (trying: Trying) => Promise<T>, deadline_at: number): Promise<T> {
+async function inTime<T>(read: (trying: Trying) => Promise<T>, deadline_ms: number): Promise<T> {
+  const deadline_at = systemClock.now() + deadline_ms;
   for (let tries = 0; ; tries++) {
     try {
       return await read({ deadline_at, waits_for_locks: false });

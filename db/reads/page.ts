@@ -1,5 +1,7 @@
 /** A part of a list: it begins behind a position, and says behind which one the next begins. */
 
+import type { Principal } from '../tally.ts';
+
 /** What a list is sorted by. */
 export type Position = ById | ByTime;
 export type ById = readonly [id: string];
@@ -9,6 +11,8 @@ export interface Wanted<P extends Position> {
   /** Rows, at most. */
   limit: number;
   after: P;
+  /** Who asks, where that is known. */
+  principal?: Principal;
 }
 
 export interface Page<Row, P extends Position> {

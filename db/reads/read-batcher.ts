@@ -1,7 +1,12 @@
-/** Batches reads: those that wait at the same time share a statement. Each has its own deadline. */
+/**
+ * Batches reads: those that wait at the same time share a statement, of different callers in turn.
+ * Each has its own deadline.
+ */
 import type { Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
+import { FairQueue } from '../fair-queue.ts';
 import type { Meter } from '../meter.ts';
+import { type Principal, Tally } from '../tally.ts';
 import { BlockedReads } from './blocked-reads.ts';
 
 /** Finds rows by their ids, some at a time. An id for which no row arrives does not exist. */
@@ -18,6 +23,7 @@ export interface BatchLimits {
 
 interface PendingRead<Row> {
   id: string;
+  principal: Principal;
   deadline_at: number;
   /** Of its statement, once it has left the queue. */
   trying?: Trying;
@@ -25,8 +31,11 @@ interface PendingRead<Row> {
   reject(error: unknown): void;
 }
 
-/** Statements of one kind under way: while one is answered, the next gathers reads. */
-const UNDER_WAY_MAX = 2;
+/**
+ * Statements of one kind under way. A caller may have reads in as many as are left: alone in two,
+ * so that the next gathers reads while one is answered, and another finds a third.
+ */
+const UNDER_WAY_MAX = 3;
 /**
  * How long a statement for rows that may be held waits for a lock. It is short: many take turns.
  */
@@ -43,9 +52,11 @@ const SWEEP_MS = 100;
 export class ReadBatcher<Row extends { id: string }> {
   /** Reads without an answer, in order of arrival. */
   readonly #pending = new Set<PendingRead<Row>>();
-  #queue: PendingRead<Row>[] = [];
+  readonly #queue = new FairQueue<PendingRead<Row>>();
   readonly #blocked: BlockedReads<PendingRead<Row>>;
   #under_way = 0;
+  /** Of them, those that have reads of each caller. */
+  readonly #own = new Tally();
   /** Why the last statement failed, if none has succeeded since: queued reads wait for that too. */
   #obstacle: unknown;
   #is_sweeping = false;
@@ -64,46 +75,56 @@ export class ReadBatcher<Row extends { id: string }> {
       ask: (reads) => this.#ask(reads, BLOCKED_WAIT_MS),
       isPending: (read) => this.#pending.has(read),
       release: (reads) => {
-        this.#queue.unshift(...reads);
+        this.#queue.putBack(reads);
         this.#depart();
       },
     });
   }
 
   /** @throws Failure overloaded, contention, store_unavailable, not_ready */
-  read(id: string): Promise<Row | undefined> {
+  read(id: string, principal?: Principal): Promise<Row | undefined> {
     return new Promise((resolve, reject) => {
       const { queue_max, deadline_ms } = this.#limits;
-      if (this.#queue.length + this.#blocked.size >= queue_max) {
+      const places = queue_max - this.#queue.length - this.#blocked.size;
+      if (places <= (principal === undefined ? 0 : this.#queue.callsOf(principal))) {
         return reject(new Failure('overloaded', 'too many reads wait; nothing was tried'));
       }
       if (this.#blocked.size >= queue_max / 2 && this.#blocked.has(id)) {
         return reject(new Failure('contention', 'too many reads wait for rows that others hold'));
       }
-      const read = { id, deadline_at: performance.now() + deadline_ms, resolve, reject };
+      const deadline_at = performance.now() + deadline_ms;
+      const read = { id, principal, deadline_at, resolve, reject };
       this.#pending.add(read);
       if (!this.#is_sweeping) setTimeout(() => this.#sweep(), SWEEP_MS);
       this.#is_sweeping = true;
       if (this.#blocked.addIfBlocked(read)) return;
       this.#queue.push(read);
-      const is_first = this.#under_way < UNDER_WAY_MAX && this.#queue.length === 1;
+      const is_first = this.#queue.callsOf(principal) === 1 && this.#mayGo(read);
       if (is_first) setImmediate(() => this.#depart());
     });
   }
 
+  readonly #mayGo = ({ principal }: PendingRead<Row>): boolean =>
+    this.#own.of(principal) < UNDER_WAY_MAX - this.#under_way;
+
   #depart(): void {
-    while (this.#queue.length > 0 && this.#under_way < UNDER_WAY_MAX) {
-      const next = this.#queue.splice(0, this.#limits.ids_max);
+    while (this.#queue.hasNext(this.#mayGo)) {
+      const next = this.#queue.take(this.#limits.ids_max, this.#mayGo);
       const reads = next.filter((read) => !this.#blocked.addIfBlocked(read));
       if (reads.length > 0) void this.#answer(reads);
     }
   }
 
   async #answer(reads: PendingRead<Row>[]): Promise<void> {
-    this.#under_way++;
+    const callers = new Set(reads.map(({ principal }) => principal));
+    const count = (change: 1 | -1) => {
+      this.#under_way += change;
+      for (const principal of callers) this.#own.add(principal, change);
+    };
+    count(1);
     this.#meter.readsBatched(reads.length);
     this.#blocked.add(await this.#ask(reads));
-    this.#under_way--;
+    count(-1);
     this.#depart();
   }
 
@@ -143,17 +164,15 @@ export class ReadBatcher<Row extends { id: string }> {
 
   /** Rejects reads past their deadline; all of them if the store is away. */
   #sweep(): void {
-    const before = this.#pending.size;
     const away = this.#away();
+    const ended = away ? Number.POSITIVE_INFINITY : performance.now();
     for (const read of this.#pending) {
-      if (!away && read.deadline_at > performance.now()) break;
+      if (read.deadline_at > ended) break;
       this.#pending.delete(read);
       this.#obstacle = read.trying?.trouble ?? this.#obstacle;
       read.reject(away ?? this.#obstacle ?? tooSlow(read));
     }
-    if (this.#pending.size < before) {
-      this.#queue = this.#queue.filter((read) => this.#pending.has(read));
-    }
+    this.#queue.takeExpired(ended);
     this.#is_sweeping = this.#pending.size > 0;
     if (this.#is_sweeping) setTimeout(() => this.#sweep(), SWEEP_MS);
   }

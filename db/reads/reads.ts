@@ -6,6 +6,7 @@ import { nowIf } from '../connection/dialect.ts';
 import type { PoolLimits, ReadPool, Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 import { type Meter, silentMeter } from '../meter.ts';
+import type { Principal } from '../tally.ts';
 import { type Lists, lists } from './lists.ts';
 import { findOrders, prefetchOrders, type Seen } from './orders.ts';
 import { type Find, ReadBatcher } from './read-batcher.ts';
@@ -18,14 +19,15 @@ import {
   showUsers,
 } from './shown.ts';
 
+/** Reads of one caller, if its name is known, leave turns to those of others. */
 export interface Reads {
-  findOrder(order_id: string): Promise<Seen<Order> | undefined>;
-  findUser(user_id: string): Promise<User | undefined>;
-  findItem(item_id: string): Promise<Seen<Item> | undefined>;
+  findOrder(order_id: string, principal?: Principal): Promise<Seen<Order> | undefined>;
+  findUser(user_id: string, principal?: Principal): Promise<User | undefined>;
+  findItem(item_id: string, principal?: Principal): Promise<Seen<Item> | undefined>;
   /** As /v1 shows them, with metadata. The path calls do not need these. */
-  showOrder(order_id: string): Promise<ShownOrder | undefined>;
-  showUser(user_id: string): Promise<Shown<User> | undefined>;
-  showItem(item_id: string): Promise<ShownItem | undefined>;
+  showOrder(order_id: string, principal?: Principal): Promise<ShownOrder | undefined>;
+  showUser(user_id: string, principal?: Principal): Promise<Shown<User> | undefined>;
+  showItem(item_id: string, principal?: Principal): Promise<ShownItem | undefined>;
   list: Lists;
   /**
    * The keys of each order, its user and its items; no keys for an order that does not exist.
@@ -46,7 +48,7 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
   const { queue_max, deadline_ms, response_timeout_ms } = limits;
   const batched = <Row extends { id: string }>(find: Find<Row>, ids_max: number) => {
     const batcher = new ReadBatcher(find, { ids_max, queue_max, deadline_ms }, pool.away, meter);
-    return (id: string) => batcher.read(id);
+    return (id: string, principal?: Principal) => batcher.read(id, principal);
   };
   return {
     findOrder: batched((ids, trying) => findOrders(pool, ids, trying), ORDERS_MAX),

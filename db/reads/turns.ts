@@ -1,62 +1,95 @@
-/** Bounds how many long reads run at once, so that the others find a free connection. */
+/** Reads that cost much take turns: a few at once, those of different callers in turn. */
 import { systemClock } from '../clock.ts';
 import { Failure } from '../failure.ts';
+import { FairQueue, type Waiting } from '../fair-queue.ts';
+import { Tally } from '../tally.ts';
 
-const WAITING_MAX = 64;
-/** For one owner, so that many reads of one history leave turns to the others. */
-const WAITING_OF_ONE_MAX = 4;
-const TOO_MANY = 'too many statements are being read';
-const TOO_MANY_OF_ONE = 'too many reads of this statement are waiting';
-
-interface Waiting {
-  owner: string;
-  start(): void;
+interface Caller extends Waiting {
+  /** Of the room for reads; 1 if it is not given. */
+  size?: number;
 }
 
-/** @param running_max reads that run at once, one for each owner; others wait in order of arrival */
-export function turns(running_max: number) {
-  const running = new Set<string>();
-  let waiting: Waiting[] = [];
+interface Most {
+  /** Room for reads that run at once. */
+  room: number;
+  /** Reads that wait for their turn. */
+  waiting: number;
+  /** What a read is told that finds no place, or whose turn does not come by its deadline. */
+  refusal: string;
+}
 
-  const isFree = (owner: string) => running.size < running_max && !running.has(owner);
+/** @throws Failure overloaded */
+export type InTurn = <T>(caller: Caller, read: () => Promise<T>) => Promise<T>;
 
-  /** @throws Failure overloaded if too many wait, or if its turn has not come by the deadline */
-  return async <T>(owner: string, deadline_at: number, read: () => Promise<T>): Promise<T> => {
-    if (isFree(owner)) running.add(owner);
-    else await myTurn(owner, deadline_at - systemClock.now());
+/**
+ * A caller, named or not, begins a read if its reads take less room than is free: alone it takes
+ * half. The last read may take more than what is left, so a large one never waits for small ones.
+ */
+export function turns({ room, waiting: waiting_max, refusal }: Most): InTurn {
+  const taken = new Tally();
+  let free = room;
+  const waiting = new FairQueue<Caller & { start(): void }>();
+
+  return async (caller, read) => {
+    if (mayBegin(caller)) take(caller, 1);
+    else await myTurn(caller);
     try {
       return await read();
     } finally {
-      running.delete(owner);
-      // It takes over this place at once, so nobody who comes later can.
-      const next = waiting.find((one) => isFree(one.owner));
-      if (next) begin(next);
+      take(caller, -1);
+      // They take over this room at once, so nobody who comes later can.
+      for (const next of waiting.take(room, begins)) next.start();
     }
   };
 
-  function begin(one: Waiting): void {
-    waiting = waiting.filter((other) => other !== one);
-    running.add(one.owner);
-    one.start();
+  function mayBegin({ principal }: Caller): boolean {
+    return taken.of(principal) < free;
   }
 
-  function myTurn(owner: string, wait_ms: number): Promise<void> {
-    const of_one = waiting.filter((one) => one.owner === owner).length;
-    if (of_one >= WAITING_OF_ONE_MAX) throw new Failure('overloaded', TOO_MANY_OF_ONE);
-    if (waiting.length >= WAITING_MAX) throw new Failure('overloaded', TOO_MANY);
+  function begins(next: Caller): boolean {
+    const may = mayBegin(next);
+    if (may) take(next, 1);
+    return may;
+  }
+
+  function take({ principal, size = 1 }: Caller, sign: 1 | -1): void {
+    taken.add(principal, sign * size);
+    free -= sign * size;
+  }
+
+  function myTurn(caller: Caller): Promise<void> {
+    const { principal, deadline_at } = caller;
+    const places = waiting_max - waiting.length;
+    const own = principal === undefined ? 0 : waiting.callsOf(principal);
+    if (own >= places) throw new Failure('overloaded', refusal);
     return new Promise((resolve, reject) => {
-      const mine = {
-        owner,
-        start() {
-          cancel();
-          resolve();
-        },
+      const start = () => {
+        cancel();
+        resolve();
       };
-      const cancel = systemClock.after(wait_ms, () => {
-        waiting = waiting.filter((one) => one !== mine);
-        reject(new Failure('overloaded', TOO_MANY));
-      });
+      const mine = { ...caller, start };
+      const tooLate = () => {
+        waiting.remove(mine);
+        reject(new Failure('overloaded', refusal));
+      };
+      const wait_ms = deadline_at - systemClock.now();
+      const cancel = wait_ms < Infinity ? systemClock.after(wait_ms, tooLate) : () => {};
       waiting.push(mine);
     });
   }
+}
+
+/** The reads of each owner one at a time, so that those of one leave turns to the others. */
+export function oneOfEach(most: Omit<Most, 'room'>) {
+  const owners = new Map<string, { inTurn: InTurn; reads: number }>();
+  return async <T>(owner: string, deadline_at: number, read: () => Promise<T>): Promise<T> => {
+    const its = owners.get(owner) ?? { inTurn: turns({ ...most, room: 1 }), reads: 0 };
+    owners.set(owner, its);
+    its.reads++;
+    try {
+      return await its.inTurn({ principal: undefined, deadline_at }, read);
+    } finally {
+      if (--its.reads === 0) owners.delete(owner);
+    }
+  };
 }

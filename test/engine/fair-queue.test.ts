@@ -42,6 +42,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constant('push' as const), principal, rows: fc.integer({ min: 0, max: 9 }) }),
   fc.record({ do: fc.constant('take' as const), max: fc.integer({ min: 1, max: 6 }) }),
   fc.record({ do: fc.constant('putBack' as const), part: fc.nat(3) }),
+  fc.record({ do: fc.constant('remove' as const), principal, place: fc.nat(9) }),
   fc.record({ do: fc.constant('expire' as const), ago: fc.integer({ min: 1, max: 30 }) }),
 );
 
@@ -56,6 +57,10 @@ test('no command is lost or doubled, and each principal keeps its order', () => 
         const added = entry({ ...one, at: now });
         queue.push(added);
         model.get(one.principal)?.push(added);
+      } else if (one.do === 'remove') {
+        const [gone] = model.get(one.principal)?.splice(one.place, 1) ?? [];
+        queue.remove(gone ?? entry({ principal: one.principal }));
+        if (gone) queue.remove(gone);
       } else if (one.do === 'putBack') {
         const back = last.filter((_, i) => i % (one.part + 1) === 0);
         last = [];

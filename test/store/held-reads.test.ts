@@ -63,7 +63,7 @@ test.each([1, 10, 100])('%i held rows delay no other read', async (count) => {
   const waiting = held.map((id) => findUser(id).finally(() => answered++));
   for (let round = 0; round < 5; round++) {
     const free = IDS.filter((id) => !held.includes(id));
-    const found = await Promise.all(free.map(findUser));
+    const found = await Promise.all(free.map((id) => findUser(id)));
     expect(found.map((user) => user?.id)).toEqual(free);
   }
   expect(answered).toBe(0);
@@ -90,7 +90,7 @@ test('a held row is searched for once and then read alone, even after all waitin
   const others = IDS.filter((id) => id !== 'u7');
   for (let round = 0; round < 3; round++) {
     const late = findUser('u7').catch((error: Failure) => error.code);
-    await Promise.all(others.map(findUser));
+    await Promise.all(others.map((id) => findUser(id)));
     expect(await late).toBe('contention');
     expect(timed_out.filter((ids) => ids > 1)).toEqual([512, 64, 8]);
     const last_at = () => timed_out.length;
@@ -117,7 +117,7 @@ test.skipIf(!is_postgresql)('a table lock delays all reads, and no read after it
   const { findUser, timed_out } = openReads();
   await holder.sql`begin`;
   await holder.sql`lock table users_behind in access exclusive mode`;
-  const all = Promise.all(IDS.map(findUser));
+  const all = Promise.all(IDS.map((id) => findUser(id)));
   await until(() => timed_out.length > 1, 'a lock timeout');
   await release();
   expect((await all).map((user) => user?.id)).toEqual(IDS);

@@ -143,7 +143,7 @@ test('long orders are read in portions, and each order is whole, in finds and in
   };
   const { findOrder, prefetchOrders } = reads({ ...pool, read: counted }, options);
   const asked = [...ids, 'nobody', ...ids];
-  const found = await Promise.all(asked.map(findOrder));
+  const found = await Promise.all(asked.map((id) => findOrder(id)));
   expect(found.map((order) => order?.id)).toEqual(
     asked.map((id) => (id === 'nobody' ? undefined : id)),
   );

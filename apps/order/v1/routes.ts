@@ -19,7 +19,7 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
   routeWrites(app, store, orderWrites);
 
   on(app, calls.get, async (c, { order_id }) => {
-    const order = await store.read.showOrder(order_id);
+    const order = await store.read.showOrder(order_id, c.env.principal?.name);
     if (!order) throw new Failure('order_not_found', `no order ${order_id}`);
     return answerTagged(c, shown(order));
   });
@@ -63,7 +63,7 @@ function refundRoutes(app: Hono<Env>, store: Store): void {
   });
 
   on(app, calls.get, async (c, { order_id, refund_id }) =>
-    c.json(shown(order_id)(await refund(order_id, refund_id))),
+    c.json(shown(order_id)(await refund(order_id, refund_id, c.env.principal?.name))),
   );
 }
 

@@ -16,7 +16,7 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
   routeWrites(app, store, userWrites);
 
   on(app, calls.get, async (c, { user_id }) => {
-    const user = await store.read.showUser(user_id);
+    const user = await store.read.showUser(user_id, c.env.principal?.name);
     if (!user) throw new Failure('user_not_found', `no user ${user_id}`);
     return answerTagged(c, shown(user));
   });

@@ -16,7 +16,7 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
   routeWrites(app, store, itemWrites);
 
   on(app, calls.get, async (c, { item_id }) => {
-    const item = await store.read.showItem(item_id);
+    const item = await store.read.showItem(item_id, c.env.principal?.name);
     if (!item) throw new Failure('item_not_found', `no item ${item_id}`);
     return answerTagged(c, shown(item));
   });

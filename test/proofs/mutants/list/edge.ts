@@ -58,9 +58,9 @@ export const edgeMutants = [
       'reads.ts: Math.max(1, [-Math.floor(limits.read_pool_size / 2)-]{+limits.read_pool_size+})',
     'a read waits behind a statement': 'pool.ts: [-this.#long * LONG_LOAD + -](this.alive',
     'the statements of one item take every turn':
-      'turns.ts: running.size < running_max[- && !running.has(owner)-];',
+      'turns.ts: return await [-its.inTurn({ principal: undefined, deadline_at }, read)-]{+read()+};',
     'a statement waits for its turn without end':
-      'turns.ts: const cancel = systemClock.after([-wait_ms-]{+wait_ms + 60_000+}, () => {',
+      'turns.ts: systemClock.after([-wait_ms-]{+wait_ms + 60_000+}, tooLate)',
   }),
   ...killedBy(['foreign-pages'], {
     'a page of another site may call although Sec-Fetch-Site names it':

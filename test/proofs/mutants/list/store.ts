@@ -49,14 +49,35 @@ export const storeMutants = [
       '{+|| isServerError(error)+};',
     'a lock is reported as an unreachable store':
       'pool.ts: [-isConflict(cause) ? heldUp(cause) : -]outOfReach(cause)',
-    'a read has no deadline':
-      'read-batcher.ts: if (!away[- && read.deadline_at > performance.now()-]) break;',
+    'a read has no deadline': 'read-batcher.ts: if ([-read.deadline_at > ended-]{+!away+}) break;',
     'every read tries to connect while the store is away':
       'outage.ts: return [-this.#last_refusal >= since-]{+false+} && ',
     'an order that was cut off is answered without its last lines':
       'orders.ts: rows[-.filter((row) => row.id !== cut_off)-]',
     'orders beyond the first portion are not found':
       'orders.ts: left: [-order_ids.filter((id) => !done.has(id))-]{+[]+}',
+  }),
+  ...killedBy(['fair-reads'], {
+    'the pages of one caller take all room':
+      'turns.ts: return [-taken.of(principal)-]{+0+} < free;',
+    'a large page takes the room of a small one':
+      'turns.ts: take({ principal, size[- = 1-] }: Caller, sign: 1 | -1): void {{+\n    size = 1;+}',
+    'a read that comes later takes the room of one that waits':
+      'turns.ts: [-      for (const next of waiting.take(room, begins)) next.start();\n-]' +
+      '{+      setTimeout(() => waiting.take(room, begins).map((next) => next.start()), 1);\n+}',
+    'a read that was refused begins later': 'turns.ts: [-        waiting.remove(mine);\n-]',
+    'one caller takes all places to wait for a turn':
+      'turns.ts: principal === undefined ? 0 : [-waiting.callsOf(principal)-]{+0+};',
+    'the statements of one caller keep others waiting':
+      'read-batcher.ts: [-this.#own.of(principal)-]{+0+} < UNDER_WAY_MAX - this.#under_way;',
+    'a read waits although its caller may have a statement':
+      'read-batcher.ts: this.#queue.[-callsOf(principal)-]{+length+} === 1 &&',
+    'one caller fills the queue of reads':
+      'read-batcher.ts: principal === undefined ? 0 : [-this.#queue.callsOf(principal)-]{+0+})',
+    'the lists of all callers take one turn':
+      'http/lists.ts: await read({ limit, after: position[-, principal-] });',
+    "reading another's order is nobody's turn":
+      'guard.ts: this.#orders.findOrder(String(order_id)[-, name-])',
   }),
   ...killedBy(['held-reads'], {
     'a held row delays all reads of its statement':
