@@ -3,10 +3,14 @@ import type { CommandQueue } from './command-queue.ts';
 import type { EngineLimits } from './limits.ts';
 import { type Entry, rowsNeeded } from './work.ts';
 
-/** Takes the next batch from the queue. A command that is too large for any goes alone. */
+/**
+ * Takes the next batch from the queue. A command that is too large for any goes alone.
+ * @param each_max commands of one principal
+ */
 export function takeBatch(
   queue: CommandQueue,
   { batch_max, batch_rows_max }: EngineLimits,
+  each_max = Number.POSITIVE_INFINITY,
 ): Entry[] {
   let first: Entry | undefined;
   let rows = 0;
@@ -17,7 +21,7 @@ export function takeBatch(
     if (does) rows = sum;
     return does;
   };
-  return queue.take(batch_max, fits, { misfits_max: MISFITS_MAX });
+  return queue.take(batch_max, fits, { misfits_max: MISFITS_MAX, each_max });
 }
 
 /** A batch that is full of rows must not ask ten thousand principals: that takes 10 ms. */

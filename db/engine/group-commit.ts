@@ -13,6 +13,7 @@ import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
 import { hasRoom, isFull, takeBatch } from './batch.ts';
 import { CommandQueue } from './command-queue.ts';
+import { Company } from './company.ts';
 import { HeldRows, rejectHeld } from './held-rows.ts';
 import { Lane } from './lane.ts';
 import { type LaneUse, type LaneUseDependencies, laneUse } from './lane-use.ts';
@@ -75,6 +76,7 @@ class GroupCommit implements Engine {
   readonly #clock: Clock;
   readonly #limits: EngineLimits;
   readonly #room: Room;
+  readonly #company: Company;
   #closing = false;
   #closed = false;
 
@@ -83,11 +85,11 @@ class GroupCommit implements Engine {
     this.#clock = clock;
     this.#limits = limits;
     this.#room = new Room(limits);
+    this.#company = new Company(limits);
     this.#use = laneUse(() => this.#lanes, limits, deps);
-    const { meter } = this.#use;
     const lane_deps = {
       ...deps,
-      meter,
+      meter: this.#use.meter,
       putBack: (entries: Entry[]) => this.#putBack(entries),
       setAside: (entry: Entry, row: RowName) => this.#held.setAside(entry, row),
       findHeldRows: (batch: Entry[]) => this.#held.inspect(batch),
@@ -99,8 +101,9 @@ class GroupCommit implements Engine {
         prefetch,
         log,
         clock,
-        meter,
+        meter: this.#use.meter,
         onRead: (entries) => this.#onPrefetched(entries),
+        each_max: () => this.#company.each_max(clock.now()),
         hasRoom: (principal) => hasRoom(this.#ready, principal, limits),
         isFull: () => isFull(this.#ready, limits),
         hasIdleLane: () => this.#use.used().some((lane) => lane.idle),
@@ -127,8 +130,7 @@ class GroupCommit implements Engine {
     const full = this.#whyFull(rows, principal);
     if (full) return refuse('overloaded', full);
     this.#room.add(rows, principal);
-    const answered = () => this.#room.add(-rows, principal);
-    return this.#answerTo(command, operation).finally(answered);
+    return this.#answerTo(command, operation).finally(() => this.#room.add(-rows, principal));
   }
 
   assertRoom(rows: number, principal?: string): void {
@@ -146,15 +148,15 @@ class GroupCommit implements Engine {
   #answerTo(command: Command<Answer>, operation: Operation | undefined): Promise<Submitted> {
     return new Promise((resolve, reject) => {
       const arrived_at = this.#clock.now();
+      this.#company.note(command.principal, arrived_at);
       const deadline_at = arrived_at + this.#limits.deadline_ms;
       const answer = (submitted: Submitted) => {
         this.#use.answered();
         resolve(submitted);
       };
-      const { keys, principal } = command;
       this.#enqueue({
-        ...{ command, keys, principal, operation, arrived_at, deadline_at },
-        ...{ lines: 0, stalls: 0, group: 0, resolve: answer, reject },
+        ...{ command, keys: command.keys, principal: command.principal, operation },
+        ...{ arrived_at, deadline_at, lines: 0, stalls: 0, group: 0, resolve: answer, reject },
       });
     });
   }
@@ -177,8 +179,8 @@ class GroupCommit implements Engine {
     for (const lane of this.#use.used()) {
       if (ready.length === 0) return;
       if (!lane.takes(ready.length)) continue;
-      const batch = takeBatch(ready, this.#limits);
       const now = this.#clock.now();
+      const batch = takeBatch(ready, this.#limits, this.#company.each_max(now));
       const first = Math.min(...batch.map(({ arrived_at }) => arrived_at));
       this.#use.meter.batchTaken(batch.length, now - first);
       for (const { command, arrived_at } of batch) command.trace?.taken(now - arrived_at);
@@ -220,8 +222,7 @@ class GroupCommit implements Engine {
 
   oldest_ms(): number {
     const now = this.#clock.now();
-    const first = Math.min(this.#prefetch.waiting.oldest() ?? now, this.#ready.oldest() ?? now);
-    return now - first;
+    return now - Math.min(this.#prefetch.waiting.oldest() ?? now, this.#ready.oldest() ?? now);
   }
 
   setAside(): number {

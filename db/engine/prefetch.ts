@@ -19,6 +19,8 @@ export interface PrefetchDependencies {
   onRead(entries: Entry[]): void;
   /** Whether the queue may take more of this principal: it has less than two batches need. */
   hasRoom(principal: string | undefined): boolean;
+  /** Commands of one principal in a read. */
+  each_max(): number;
   /** Nobody has room. */
   isFull(): boolean;
   hasIdleLane(): boolean;
@@ -83,7 +85,8 @@ export class Prefetch {
   async #run(): Promise<void> {
     this.running = true;
     do {
-      this.#reading.push(...this.waiting.take(this.#limits.batch_max, this.#hasRoom));
+      const each_max = this.#deps.each_max();
+      this.#reading.push(...this.waiting.take(this.#limits.batch_max, this.#hasRoom, { each_max }));
       this.#deps.onRead(await this.#read());
     } while (this.#isDue());
     this.running = false;

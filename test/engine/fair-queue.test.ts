@@ -2,10 +2,14 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
+import { systemClock } from '../../db/clock.ts';
 import { hasRoom, takeBatch } from '../../db/engine/batch.ts';
 import { CommandQueue } from '../../db/engine/command-queue.ts';
+import { Company } from '../../db/engine/company.ts';
+import { Prefetch } from '../../db/engine/prefetch.ts';
 import { Room } from '../../db/engine/room.ts';
 import type { Entry } from '../../db/engine/work.ts';
+import { silentMeter } from '../../db/meter.ts';
 import { storeUrl } from '../support/databases.ts';
 
 const usual = storeOptions(readConfig({}), storeUrl(), 'test');
@@ -36,11 +40,20 @@ const filled = (entries: readonly Entry[]): CommandQueue => {
 const flood = (principal: string, count: number, shape: Shape = {}) =>
   Array.from({ length: count }, () => entry({ principal, ...shape }));
 
+const tally = (names: readonly string[]) =>
+  Object.fromEntries(
+    [...Map.groupBy(names, (name) => name)].map(([name, all]) => [name, all.length]),
+  );
+
 const NAMES = ['', 'a', 'b', 'c'];
 const principal = fc.constantFrom(...NAMES);
 const step = fc.oneof(
   fc.record({ do: fc.constant('push' as const), principal, rows: fc.integer({ min: 0, max: 9 }) }),
-  fc.record({ do: fc.constant('take' as const), max: fc.integer({ min: 1, max: 6 }) }),
+  fc.record({
+    do: fc.constant('take' as const),
+    max: fc.integer({ min: 1, max: 6 }),
+    each: fc.integer({ min: 1, max: 6 }),
+  }),
   fc.record({ do: fc.constant('putBack' as const), part: fc.nat(3) }),
   fc.record({ do: fc.constant('remove' as const), principal, place: fc.nat(9) }),
   fc.record({ do: fc.constant('expire' as const), ago: fc.integer({ min: 1, max: 30 }) }),
@@ -67,9 +80,10 @@ test('no command is lost or doubled, and each principal keeps its order', () => 
         queue.putBack(back);
         for (const name of NAMES) model.get(name)?.unshift(...of(back, name));
       } else {
-        const limits = { ...usual, batch_max: one.do === 'take' ? one.max : 1, batch_rows_max: 12 };
+        const [batch_max, each_max] = one.do === 'take' ? [one.max, one.each] : [1, 1];
+        const limits = { ...usual, batch_max, batch_rows_max: 12 };
         const gone =
-          one.do === 'take' ? takeBatch(queue, limits) : queue.takeExpired(now - one.ago);
+          one.do === 'take' ? takeBatch(queue, limits, each_max) : queue.takeExpired(now - one.ago);
         if (one.do === 'take') last = gone;
         else expect(gone.every(({ deadline_at }) => deadline_at <= now - one.ago)).toBe(true);
         for (const name of NAMES) {
@@ -124,6 +138,32 @@ test('commands of nobody leave in order of arrival, in batches as large as the l
       }
     }),
   );
+});
+
+test('while two principals call, one fills no whole batch; alone, and where nobody has a name, it does', () => {
+  const company = new Company({ pipeline_min: 4 });
+  const batch = (queue: CommandQueue, now: number) =>
+    tally(takeBatch(queue, { ...usual, batch_max: 40 }, company.each_max(now)).map(principalOf));
+  company.note(undefined, 0);
+  expect(batch(filled(flood('', 50)), 1)).toEqual({ '': 40 });
+  for (let now = 100; now < 2000; now += 100) company.note('a', now);
+  const queue = filled(flood('a', 200));
+  expect(batch(queue, 2000)).toEqual({ a: 40 });
+  company.note('b', 2000);
+  queue.push(entry({ principal: 'b' }));
+  expect([batch(queue, 2000), batch(queue, 2999)]).toEqual([{ a: 16, b: 1 }, { a: 16 }]);
+  expect(batch(queue, 3000)).toEqual({ a: 40 });
+  company.note('a', 3500); // after b: b may come again
+  expect(batch(queue, 4499)).toEqual({ a: 16 });
+});
+
+test('a principal that has given its part of a batch comes behind the others', () => {
+  const queue = filled([...flood('a', 9), ...flood('b', 9)]);
+  const take = (each_max: number) => queue.take(6, () => true, { each_max }).map(principalOf);
+  expect(take(2)).toEqual(['a', 'b', 'a', 'b']);
+  queue.push(entry({ principal: 'c' }));
+  expect(take(2)).toEqual(['a', 'b', 'c', 'a', 'b']);
+  expect(queue.length).toBe(10);
 });
 
 test('a command that is too large for a batch delays nobody, and is the first of the next', () => {
@@ -240,4 +280,25 @@ test('principals without room do not hide the one behind them that has some', ()
   ]);
   const taken = waiting.take(512, (one) => principalOf(one) === 'one');
   expect(taken.map(principalOf)).toEqual(['one']);
+});
+
+test('a read ahead takes no more of one principal than a batch, in turn', async () => {
+  const asked: number[] = [];
+  const { promise, resolve } = Promise.withResolvers<Map<string, object>>();
+  const prefetch = new Prefetch(
+    {
+      prefetch(ids) {
+        asked.push(ids.length);
+        return promise;
+      },
+      ...{ onRead() {}, hasRoom: () => true, isFull: () => false, hasIdleLane: () => false },
+      ...{ each_max: () => 16, log() {}, clock: systemClock, meter: silentMeter },
+    },
+    { ...usual, pipeline_min: 1000 },
+  );
+  for (const one of [...flood('a', 50), ...flood('b', 1)]) prefetch.add(one);
+  prefetch.flush();
+  resolve(new Map());
+  await promise;
+  expect(asked).toEqual([17]);
 });

@@ -145,6 +145,15 @@ export const engineMutants = [
   ...killedBy(['fair-queue'], {
     'a principal gives all its commands before others give one':
       'fair-queue.ts: if (line.taken < each_max) this.#turns.[-push-]{+unshift+}(line);',
+    'one principal fills batches although others call':
+      'batch.ts: { misfits_max: MISFITS_MAX[-, each_max-] }',
+    'one principal fills reads ahead although others call':
+      'prefetch.ts: this.#hasRoom[-, { each_max }-])',
+    'a principal alone fills no batch':
+      'company.ts: [-    if (principal === this.#latest) return;\n-]',
+    'batches stay short for ever': 'company.ts: now - this.#met_at < [-LATELY_MS-]{+Infinity+}',
+    'commands beyond the part of their principal are lost':
+      'fair-queue.ts: this.#turns = [...passed, ...this.#turns[-, ...sated-]];',
     'commands that do not fit into a batch are lost':
       'fair-queue.ts: this.#turns = [[-...passed, -]...this.#turns, ...sated];',
     'a principal whose command does not fit goes to the end':
