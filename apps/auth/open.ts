@@ -1,8 +1,10 @@
 /** Authentication as it is configured: API keys from the store, and tokens of one issuer. */
+import { systemClock } from '../../db/clock.ts';
 import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
 import type { Guard } from '../http/exchange.ts';
 import { ScopeGuard } from '../http/guard.ts';
+import { CallLimits } from '../http/limits.ts';
 import type { CredentialsOutcome } from '../http/metrics.ts';
 import { authenticator } from './authenticate.ts';
 import { failureCounter } from './failures.ts';
@@ -19,7 +21,7 @@ export interface Authentication {
 /** @param observed counts what credentials are worth, and nobody is refused */
 export function openAuthentication(
   store: Pick<Store, 'keys' | 'read'>,
-  config: TokenConfig,
+  config: TokenConfig & { AUTH_IN_FLIGHT: number | 'off' },
   log: Log,
   observed?: (outcome: CredentialsOutcome) => void,
 ): Authentication {
@@ -29,8 +31,10 @@ export function openAuthentication(
     readToken: config.AUTH_JWKS === undefined ? undefined : tokenReader(config, log),
     failures: observed ? { note: async () => {} } : failureCounter(log),
   });
+  const { AUTH_IN_FLIGHT } = config;
+  const limits = new CallLimits(systemClock, AUTH_IN_FLIGHT === 'off' ? undefined : AUTH_IN_FLIGHT);
   const guard = observed
     ? new Observer(authenticate, observed, log)
-    : new ScopeGuard(authenticate, store.read);
+    : new ScopeGuard(authenticate, store.read, limits);
   return { guard, close: () => ring.close() };
 }

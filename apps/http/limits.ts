@@ -20,10 +20,13 @@ interface Caller {
 export class CallLimits {
   readonly #callers = new Map<string, Caller>();
   readonly #clock: Pick<Clock, 'now'>;
+  readonly #in_flight: number | undefined;
   #forget_at = 0;
 
-  constructor(clock: Pick<Clock, 'now'> = systemClock) {
+  /** @param in_flight the limit of callers without one of their own, if they have any */
+  constructor(clock: Pick<Clock, 'now'> = systemClock, in_flight?: number) {
     this.#clock = clock;
+    this.#in_flight = in_flight;
   }
 
   /** The number of callers that are known. */
@@ -36,9 +39,10 @@ export class CallLimits {
    * @returns what its answer needs; undefined if the caller has no limits
    * @throws RequestError rate_limited, with the headers that say when to come again
    */
-  admit({ name, limits = {} }: Principal): Limited | undefined {
-    const { per_s, in_flight } = limits;
+  admit({ name, limits: own = {} }: Principal): Limited | undefined {
+    const { per_s, in_flight = this.#in_flight } = own;
     if (per_s === undefined && in_flight === undefined) return undefined;
+    const limits = { per_s, in_flight };
     const now = this.#clock.now();
     if (now >= this.#forget_at) this.#forgetIdle(now);
     const caller = this.#callers.get(name) ?? { in_flight: 0, spread_until: now };

@@ -84,6 +84,14 @@ export const variables = z.object({
     .regex(/^\S+$/, 'must be one word')
     .optional()
     .describe('the `aud` of tokens'),
+  AUTH_IN_FLIGHT: z
+    .string()
+    .regex(/^(?:[1-9][0-9]{0,4}|100000|off)$/, 'must be a whole number from 1 to 100000, or off')
+    .transform((text) => (text === 'off' ? text : Number(text)))
+    .default(2000)
+    .describe(
+      'calls at the same time of a caller without such a limit of its own, in each process',
+    ),
   AUTH_TOKEN_PER_S: whole(1, 1_000_000)
     .optional()
     .describe(
@@ -91,7 +99,9 @@ export const variables = z.object({
     ),
   AUTH_TOKEN_IN_FLIGHT: whole(1, 100_000)
     .optional()
-    .describe('calls at the same time of the bearer of a token, in each process'),
+    .describe(
+      'calls at the same time of the bearer of a token, in each process; AUTH_IN_FLIGHT if it is not set',
+    ),
   AUTH_ALGORITHMS: z
     .string()
     .regex(ALGORITHMS, 'must be some of RS256, PS256, ES256, EdDSA, with commas')

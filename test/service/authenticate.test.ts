@@ -147,9 +147,9 @@ test('a token goes to its reader, and a key never does', async () => {
   expect(seen).toEqual(['a.b.c']);
 });
 
-test('a service with AUTH=on tells in its log and metrics who called, and nobody’s key', async () => {
+test('a service with AUTH=on tells in its log and metrics who called, and nobody’s key, and limits calls in flight', async () => {
   const stage = open.closing(openStage());
-  const env = { DATABASE_URL: database_url, AUTH: 'on', LOG_LEVEL: 'debug' };
+  const env = { DATABASE_URL: database_url, AUTH: 'on', AUTH_IN_FLIGHT: '7', LOG_LEVEL: 'debug' };
   const { child, port } = await startService(stage, 'payment', env);
   const origin = `http://127.0.0.1:${port}`;
   const send = (path: string, credentials: string, init: RequestInit = {}) =>
@@ -160,7 +160,7 @@ test('a service with AUTH=on tells in its log and metrics who called, and nobody
   const own = newKeyText(); // which nobody else has used
   await create('own', own.hash);
   const made = await send('/v1/users', own.text, { method: 'POST', body: '{"credit":1}' });
-  expect(made.status).toBe(201);
+  expect([made.status, made.headers.get('ratelimit')]).toEqual([201, '"in_flight";r=6']);
   const unknown = newKeyText().text;
   expect((await send('/v1/users', unknown)).status).toBe(401);
   expect((await fetch(`${origin}/metrics`)).status).toBe(401);

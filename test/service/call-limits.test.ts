@@ -66,6 +66,22 @@ function tried(limits: CallLimits, principal: Principal) {
   }
 }
 
+test('a caller without a limit of calls in flight has the default, and others have their own', () => {
+  const limits = new CallLimits(clockAt(), 2);
+  /** @returns how many of five calls are admitted */
+  const admitted = (own: Limits, name: string) =>
+    Array.from({ length: 5 }, () => tried(limits, caller(own, name))).filter((one) => one.admitted)
+      .length;
+  expect(admitted(undefined, 'none')).toBe(2);
+  expect(admitted({ per_s: 100 }, 'rate alone')).toBe(2);
+  expect(admitted({ in_flight: 1 }, 'less')).toBe(1);
+  expect(admitted({ in_flight: 4 }, 'more')).toBe(4);
+  expect(tried(limits, caller(undefined, 'other')).headers).toEqual({
+    'ratelimit-policy': '"in_flight";q=2;qu="concurrent-requests"',
+    ratelimit: '"in_flight";r=1',
+  });
+});
+
 test('calls a second are those of a bucket that holds one second, and refused calls cost nothing', () => {
   const rates = fc.constantFrom(0.1, 0.5, 1, 1.25, 2, 2.5, 4, 5, 8, 10, 20, 25, 50, 100, 500);
   const pauses = fc.array(fc.oneof(fc.constant(0), fc.nat(30), fc.nat(3000)), { maxLength: 200 });

@@ -68,6 +68,16 @@ test('LANES is a number from 1 to 64, or auto: up to eight, adjusted every secon
   }
 });
 
+test('AUTH_IN_FLIGHT is a number from 1 to 100000, or off', () => {
+  const read = (AUTH_IN_FLIGHT?: string) =>
+    readConfig({ ...(AUTH_IN_FLIGHT && { AUTH_IN_FLIGHT }) }).AUTH_IN_FLIGHT;
+  expect([read(), read('1'), read('100000'), read('off')]).toEqual([2000, 1, 100_000, 'off']);
+  for (const AUTH_IN_FLIGHT of ['0', '100001', '-1', 'none']) {
+    const said = 'configuration: AUTH_IN_FLIGHT must be a whole number from 1 to 100000, or off';
+    expect(complaintAbout({ AUTH_IN_FLIGHT })).toBe(said);
+  }
+});
+
 test('the environment overrides a default of the service', () => {
   const defaults: Partial<Config> = { PORT: 8001, BATCH_INIT: 'on' };
   expect(readConfig({}, defaults)).toMatchObject(defaults);

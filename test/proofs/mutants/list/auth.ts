@@ -68,6 +68,8 @@ export const authMutants = [
   ...killedBy(['authenticate'], {
     'what comes behind a key does not count':
       'authenticate.ts: ([\\w.~+/=-]+) *[-$-]/.exec(header)',
+    'the limit of AUTH_IN_FLIGHT is for nobody':
+      'open.ts: new ScopeGuard(authenticate, store.read[-, limits-])',
     'a stream outlives its key': "stream.ts: if ([-!(await holds())-]{+false+}) text = '';",
     'a call that waits outlives its key':
       "routes.ts: if ([-!(await holds())-]{+false+}) throw new RequestError('unauthenticated', ENDED);",

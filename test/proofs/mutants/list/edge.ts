@@ -8,6 +8,8 @@ export const edgeMutants = [
       'connection.ts: [-Math.min(this.#until, performance.now() + STOP_MS)-]{+this.#until+}',
   }),
   ...killedBy(['call-limits'], {
+    'callers without limits of their own have none':
+      'limits.ts: const { per_s, in_flight[- = this.#in_flight-] } = own;',
     'a caller saves up calls without end':
       'limits.ts: [-Math.max(now, caller.spread_until)-]{+caller.spread_until+} + ms_each;',
     'a caller may be ahead by a call more': 'limits.ts: (burstOf(per_s)[- - 1-]) * ms_each',
