@@ -71,6 +71,8 @@ export interface Command<A = Outcome> {
   prefetch?: string;
   /** The name of who asks for it, for its events. Batches take from them in turn. */
   principal?: string;
+  /** Its caller is kept to this user: orders of others are missing to it, and cost as little. */
+  only_user?: string | undefined;
   /** The request that asks for it, for its events. */
   request_id?: string;
   /** Of that request, if it is traced. */
@@ -82,6 +84,8 @@ export interface Command<A = Outcome> {
 /** Ids of rows to lock. The engine sorts them and removes duplicates. */
 export interface Keys {
   orders?: readonly string[];
+  /** Ids that callers have chosen for new orders: `isTaken` needs no lines, whoever's they are. */
+  new_orders?: readonly string[];
   users?: readonly string[];
   items?: readonly string[];
 }
@@ -92,6 +96,8 @@ export interface Rows {
   order(id: string): Order | undefined;
   user(id: string): User | undefined;
   item(id: string): Item | undefined;
+  /** Whether there is an order of this id, whoever's it is. */
+  isTaken(id: string): boolean;
   /** True if all of these are locked. */
   hasLocked(keys: Keys): boolean;
   /**
@@ -195,6 +201,7 @@ export const hasRefunds = (order: Order): boolean =>
 /** Merges two sets of keys that have no duplicates; cheaper than `mergeKeys`. */
 export const joinKeys = (a: Keys, b: Keys): Keys => ({
   orders: joinIds(a.orders, b.orders),
+  new_orders: joinIds(a.new_orders, b.new_orders),
   users: joinIds(a.users, b.users),
   items: joinIds(a.items, b.items),
 });
@@ -205,20 +212,18 @@ function joinIds(a: readonly string[] = [], b: readonly string[] = []): readonly
 }
 
 export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
-  const orders = new Set<string>();
-  const users = new Set<string>();
-  const items = new Set<string>();
-  for (const keys of all) {
-    for (const id of keys.orders ?? []) orders.add(id);
-    for (const id of keys.users ?? []) users.add(id);
-    for (const id of keys.items ?? []) items.add(id);
-  }
-  return { orders: [...orders], users: [...users], items: [...items] };
+  const merged = (kind: keyof Keys) => [...new Set(all.flatMap((keys) => keys[kind] ?? []))];
+  return {
+    orders: merged('orders'),
+    new_orders: merged('new_orders'),
+    users: merged('users'),
+    items: merged('items'),
+  };
 }
 
 /** The number of rows that these keys name. */
-export const countKeys = ({ orders, users, items }: Keys): number =>
-  (orders?.length ?? 0) + (users?.length ?? 0) + (items?.length ?? 0);
+export const countKeys = ({ orders, new_orders, users, items }: Keys): number =>
+  [orders, new_orders, users, items].reduce((sum, ids) => sum + (ids?.length ?? 0), 0);
 
 export const refuse = (
   refusal: Refusal,

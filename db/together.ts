@@ -40,6 +40,7 @@ export const together = (
   // Not merged: the engine counts them to estimate what the command keeps in memory.
   keys: {
     orders: commands.flatMap(({ keys }) => keys.orders ?? []),
+    new_orders: commands.flatMap(({ keys }) => keys.new_orders ?? []),
     users: commands.flatMap(({ keys }) => keys.users ?? []),
     items: commands.flatMap(({ keys }) => keys.items ?? []),
   },
@@ -108,6 +109,8 @@ class Overlay implements Rows {
     if (order) this.#count(order);
     return order;
   };
+  isTaken = (id: string): boolean =>
+    this.#orders.has(id) ? this.#orders.get(id) !== undefined : this.locked.isTaken(id);
   user = (id: string): User | undefined => this.#users.get(id) ?? this.locked.user(id);
   item = (id: string): Item | undefined => this.#items.get(id) ?? this.locked.item(id);
 

@@ -59,8 +59,8 @@ export interface Guard {
   /** Whether the credentials of an answer that goes on are still valid, as far as is known. */
   holds(request: Incoming): Promise<boolean>;
   /**
-   * Keeps a call that is no command to the user of its principal: what is not theirs is answered as if it were not
-   * there. Commands are kept to it where they decide: see `ownedBy`.
+   * Keeps a call that is no command to the user of its principal: what is not theirs is answered as
+   * if it were not there. Commands are kept to it by `only_user`.
    * @returns the query, kept to that user
    * @throws Failure order_not_found, user_not_found; RequestError forbidden
    */

@@ -1,6 +1,5 @@
 /** Who calls, and whether they may, where authentication is on. */
 import type { Context } from 'hono';
-import type { Order } from '../../db/command.ts';
 import { Failure } from '../../db/failure.ts';
 import type { Call, scopeOf } from '../contract/call.ts';
 import { allows, NOT_FOR_USERS, type Scope } from '../contract/scopes.ts';
@@ -12,7 +11,7 @@ import { RequestError } from './problem.ts';
 export type Authenticate = (request: Incoming) => Principal | Promise<Principal>;
 
 interface Orders {
-  findOrder(id: string, principal: string): Promise<Order | undefined>;
+  owns(user_id: string, order_id: string, principal: string): Promise<boolean>;
 }
 
 export class ScopeGuard implements Guard {
@@ -54,9 +53,8 @@ export class ScopeGuard implements Guard {
       const tells_users = call.refusals.includes('user_not_found');
       throw tells_users ? noUser(String(user_id)) : noOrder(String(order_id));
     }
-    if (order_id !== undefined) {
-      const order = await this.#orders.findOrder(String(order_id), name);
-      if (order?.user_id !== own) throw noOrder(String(order_id));
+    if (order_id !== undefined && !(await this.#orders.owns(own, String(order_id), name))) {
+      throw noOrder(String(order_id));
     }
     if (call.query && 'user_id' in call.query.shape) {
       const { user_id: asked = own } = query as { user_id?: string };

@@ -109,7 +109,7 @@ function answering(c: Context<Env>, command: Command, form: Form = PATHS): Comma
   const { request_id } = c.env;
   const own = owned(command, c.env);
   return {
-    ...command,
+    ...own,
     ...askedBy(c.env),
     decide(rows): Decision<Answer> {
       const decision = own.decide(rows);

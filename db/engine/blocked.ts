@@ -16,7 +16,8 @@ const tableIn = (error: unknown): string =>
 
 /** Commands with orders write lines; commands with idempotency keys write recorded answers. */
 function mayWaitFor(table: string, { command, operation }: Entry): boolean {
-  if (table === 'order_lines') return command.keys.orders !== undefined;
+  if (table === 'order_lines')
+    return (command.keys.orders ?? command.keys.new_orders) !== undefined;
   const [, service] = /^(\w+)_operations$/.exec(table) ?? [];
   return service === undefined || operation?.service === service;
 }

@@ -1,9 +1,10 @@
 /** Decides the commands of a batch in order, each on the rows as the ones before it left them. */
-import { countKeys, mergeKeys } from '../command.ts';
+import { countKeys, mergeKeys, type Rows } from '../command.ts';
 import { Failure } from '../failure.ts';
 import type { LockedRows } from './locked-rows.ts';
+import { assertOwn, ownRows } from './own-rows.ts';
 import type { RecordedAnswers } from './recorded-answers.ts';
-import { type RowName, rowNames } from './row-name.ts';
+import { type Held, type RowName, rowNames } from './row-name.ts';
 import type { Result, Work } from './work.ts';
 
 /** The rows and recorded answers that a transaction has read under its locks. */
@@ -11,7 +12,7 @@ export interface Locked {
   rows: LockedRows;
   recorded: RecordedAnswers;
   /** Rows of the batch that another session holds. */
-  held: ReadonlySet<RowName>;
+  held: Held;
 }
 
 /** Lines that a single command may read: enough for a chunk of batch_init over large orders. */
@@ -33,9 +34,9 @@ export function decideAll(works: readonly Work[], locked: Locked, rows_max: numb
   return works.map((work) => {
     const answered = work.operation && recorded.find(work.operation);
     if (answered) return answered;
-    const row = held.size > 0 && rowNames(work.keys).find((name) => held.has(name));
+    const row = held.size > 0 && heldOf(work, held);
     if (row) return { held: row };
-    const { lines, whole } = rows.linesOf(work.keys.orders ?? []);
+    const { lines, whole } = rows.linesOf(work.keys.orders ?? [], work.command.only_user);
     if (!whole && works.length === 1) return { failure: tooLarge() };
     const is_full = size > 0 && size + countKeys(work.keys) + lines > rows_max;
     if (!whole || is_full || bytes + rows.events_bytes > TEXTS_MAX_BYTES) return { lines };
@@ -44,6 +45,13 @@ export function decideAll(works: readonly Work[], locked: Locked, rows_max: numb
     if ('answer' in result) bytes += result.answer.body.length;
     return result;
   });
+}
+
+/** A row that the command needs and another session holds. What it may not see it does not need. */
+function heldOf({ keys, command: { only_user } }: Work, held: Held): RowName | undefined {
+  const isSeen = (id: string) => only_user === undefined || held.get(`orders/${id}`) === only_user;
+  const orders = keys.orders?.filter(isSeen) ?? [];
+  return rowNames({ ...keys, orders }).find((name) => held.has(name));
 }
 
 const tooLarge = () =>
@@ -56,9 +64,12 @@ function decide(
 ): Result {
   try {
     rows.principal = command.principal;
-    const decision = command.decide(rows);
+    const { only_user } = command;
+    const seen: Rows = only_user === undefined ? rows : ownRows(rows, only_user);
+    const decision = command.decide(seen);
     if ('lock' in decision) return { lock: mergeKeys(keys, decision.lock) };
     const { outcome: answer, changes } = decision;
+    if (changes && only_user !== undefined) assertOwn(seen, changes, only_user);
     if (changes) rows.apply(changes, command);
     if (operation) recorded.record(operation, answer);
     const wrote = changes !== undefined || operation !== undefined;

@@ -116,6 +116,7 @@ class GroupCommit implements Engine {
       clock,
       release: (entries) => this.#release(entries),
       reject: rejectHeld,
+      isGated: () => this.#lanes.some((lane) => lane.gated),
       entries_max: Math.ceil(limits.queue_max / 2), // the other half is for commands without held rows
       probe_ms: limits.statement_timeout_ms + 1000,
       row_ms: limits.lock_timeout_ms,

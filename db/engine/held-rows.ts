@@ -20,6 +20,8 @@ export interface HeldRowsDependencies {
   release(entries: Entry[]): void;
   /** Takes a command that is past its deadline, or for which there is no room. */
   reject(entry: Entry, row?: RowName): void;
+  /** Whether transactions run behind the gate, as far as is known. */
+  isGated(): boolean;
   log: Log;
   clock: Clock;
   /** Commands that may be set aside. */
@@ -44,7 +46,7 @@ export class HeldRows {
    */
   readonly #blocked: Entry[][] = [];
   readonly #stalled: StalledBatches;
-  #gated = false;
+  #was_gated = false;
   #probing: Promise<void> | undefined;
   #closing = false;
   /** Cuts the pause between two probes short. */
@@ -65,6 +67,12 @@ export class HeldRows {
     });
   }
 
+  /** Whether transactions run behind the gate; their connections come and go. */
+  get #gated(): boolean {
+    this.#was_gated ||= this.#deps.isGated();
+    return this.#was_gated;
+  }
+
   /** The number of commands that are set aside. */
   get size(): number {
     let size = 0;
@@ -82,7 +90,10 @@ export class HeldRows {
   /** Sets the command aside if it needs a row that is known to be held. */
   setAsideIfHeld(entry: Entry): boolean {
     if (this.#rows.size === 0) return false;
-    const row = rowNames(entry.keys).find((name) => this.#rows.has(name));
+    // Behind the gate a transaction finds out at once whether an order is there for the command.
+    const hides = this.#gated && entry.command.only_user !== undefined;
+    const keys = hides ? { ...entry.keys, orders: [] } : entry.keys;
+    const row = rowNames(keys).find((name) => this.#rows.has(name));
     if (row) this.setAside(entry, row);
     return row !== undefined;
   }
@@ -193,7 +204,6 @@ export class HeldRows {
   async #probeOnce(): Promise<void> {
     const { connect, probe_ms, row_ms } = this.#deps;
     if (!this.#connection?.alive) this.#connection = await connect();
-    this.#gated = this.#connection.gated;
     const batches = [...this.#blocked];
     const known = [...this.#rows.keys()];
     const asked = batches.flat().flatMap(({ keys }) => rowNames(keys));

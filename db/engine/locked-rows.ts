@@ -35,7 +35,8 @@ import {
   rowChanges,
   type TrackedRow,
 } from './row-changes.ts';
-import { type RowName, splitRowName, TABLES } from './row-name.ts';
+import { type RowName, splitRowName, TABLES, type Table } from './row-name.ts';
+import type { Named } from './row-statements.ts';
 import {
   type Target,
   writeItems,
@@ -71,28 +72,27 @@ export class LockedRows implements Rows {
   /** The mean number of lines among the orders that were read. */
   #average_lines = 0;
 
-  /** @param found the rows of `lockStatements`, in the order of its statements */
+  /** @param answers the rows of `lockStatements`, in the order of its statements */
   constructor(
-    keys: Required<Keys>,
-    found: readonly (readonly postgres.Row[])[],
+    keys: Named,
+    answers: readonly (readonly postgres.Row[])[],
     now_us: number,
     readonly fenced: boolean,
     lines_max = Number.POSITIVE_INFINITY,
   ) {
     this.now_us = now_us;
-    const left = [...found];
+    const [left, rows] = [[...answers], this.#rows];
     if (keys.orders.length > 0) {
       const orders = take<Dated & Omit<Order, 'lines'>>(left);
-      const read = take<OrderLine>(left);
-      const lines = Map.groupBy(read, (line) => line.order_id);
+      const read = keys.lined.length > 0 ? take<OrderLine>(left) : [];
+      const found = keys.lines_sight ? read.filter((line) => line.item_id !== null) : read;
+      const lines = Map.groupBy(found, (line) => line.order_id);
       if (read.length > lines_max) this.#noteCutOff(lines, read);
       const whole = orders.map((row) => Object.assign(row, { lines: lines.get(row.id) ?? [] }));
-      this.#trackDated(this.#rows.orders, keys.orders, whole);
+      this.#trackDated(rows.orders, keys.orders, whole);
     }
-    if (keys.users.length > 0)
-      this.#trackDated(this.#rows.users, keys.users, take<Dated & User>(left));
-    if (keys.items.length > 0)
-      this.#trackDated(this.#rows.items, keys.items, take<Dated & Item>(left));
+    if (keys.users.length > 0) this.#trackDated(rows.users, keys.users, take<Dated & User>(left));
+    if (keys.items.length > 0) this.#trackDated(rows.items, keys.items, take<Dated & Item>(left));
   }
 
   /** The clocks of the store's nodes differ: nothing happens before what has happened already. */
@@ -115,7 +115,7 @@ export class LockedRows implements Rows {
   }
 
   /** The ids for which no row was found. */
-  missing(): Required<Keys> {
+  missing(): Record<Table, string[]> {
     const absent = <T>(rows: RowMap<T>) =>
       [...rows].flatMap(([id, { before }]) => (before ? [] : [id]));
     const { orders, users, items } = this.#rows;
@@ -131,13 +131,14 @@ export class LockedRows implements Rows {
   }
 
   /** The number of lines of these orders; an estimate unless all of their lines were read. */
-  linesOf(orders: readonly string[]): { lines: number; whole: boolean } {
-    let lines = 0;
-    let whole = true;
+  linesOf(orders: readonly string[], only_user?: string): { lines: number; whole: boolean } {
+    let [lines, whole] = [0, true];
     for (const id of orders) {
+      const order = this.#rows.orders.get(id)?.now;
+      if (!order || (only_user ?? order.user_id) !== order.user_id) continue;
       const is_whole = this.#whole?.has(id) ?? true;
       whole &&= is_whole;
-      lines += is_whole ? (this.order(id)?.lines.length ?? 0) : this.#average_lines;
+      lines += is_whole ? order.lines.length : this.#average_lines;
     }
     return { lines, whole };
   }
@@ -145,6 +146,7 @@ export class LockedRows implements Rows {
   order = (id: string) => locked(this.#rows.orders, 'a locked order', id).now;
   user = (id: string) => locked(this.#rows.users, 'a locked user', id).now;
   item = (id: string) => locked(this.#rows.items, 'a locked item', id).now;
+  isTaken = (id: string) => this.order(id) !== undefined;
   hasLocked = (keys: Keys) =>
     TABLES.every((table) => (keys[table] ?? []).every((id) => this.#rows[table].has(id)));
 

@@ -1,6 +1,7 @@
 /** Prefetch: reads, without locks, which rows the orders of waiting commands refer to. */
 import type { Clock } from '../clock.ts';
 import { joinKeys, type Keys } from '../command.ts';
+import { type Sight, sightOf } from '../connection/sight.ts';
 import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
 import { CommandQueue } from './command-queue.ts';
@@ -9,9 +10,13 @@ import type { Entry } from './work.ts';
 
 /**
  * For each order that the read reaches: the keys of the order, its user and its items. They are not
- * locked, so they may be out of date when the command runs.
+ * locked, so they may be out of date when the command runs. An order that nobody who asks may see
+ * has none, as if it were not there.
  */
-export type PrefetchOrders = (order_ids: readonly string[]) => Promise<Map<string, Keys>>;
+export type PrefetchOrders = (
+  order_ids: readonly string[],
+  sight?: Sight,
+) => Promise<Map<string, Keys>>;
 
 export interface PrefetchDependencies {
   prefetch: PrefetchOrders;
@@ -96,7 +101,8 @@ export class Prefetch {
   async #read(): Promise<Entry[]> {
     const { prefetch, clock, meter, log } = this.#deps;
     const sent_at = clock.now();
-    const found = await prefetch(this.#reading.map(orderOf)).catch((error) => {
+    const sight = sightOf(this.#reading.map(askedBy));
+    const found = await prefetch(this.#reading.map(orderOf), sight).catch((error) => {
       // Without these keys a command locks its order, finds out the rest, and is queued again.
       log('warn', 'read_ahead_failed', { error });
     });
@@ -109,10 +115,20 @@ export class Prefetch {
     );
     this.waiting.putBack(left);
     for (const entry of reached) {
-      entry.keys = joinKeys(entry.keys, found.get(orderOf(entry)) ?? {});
+      const keys = found.get(orderOf(entry)) ?? {};
+      if (isFor(entry, keys)) entry.keys = joinKeys(entry.keys, keys);
     }
     return reached;
   }
 }
 
 const orderOf = (entry: Entry): string => entry.command.prefetch ?? '';
+
+const askedBy = (entry: Entry) => ({
+  orders: [orderOf(entry)],
+  only_user: entry.command.only_user,
+});
+
+/** Another command, which may see more, may have asked for the same order. */
+const isFor = ({ command: { only_user } }: Entry, { users = [] }: Keys): boolean =>
+  only_user === undefined || users.includes(only_user);

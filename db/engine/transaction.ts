@@ -2,7 +2,6 @@
  * One attempt at a transaction for a batch, in two round trips: lock and read; write and commit.
  */
 import { type Place, writeBatch } from '../batches-table.ts';
-import { type Keys, mergeKeys } from '../command.ts';
 import { type Connection, rowsOf, type Settled, type Statement } from '../connection/connection.ts';
 import { askTime, GATED_ROW_MS, limitLockWaits, takeGate } from '../connection/dialect.ts';
 import { lostConnection } from '../connection/link.ts';
@@ -11,8 +10,8 @@ import { decideAll, LINES_ALONE_MAX, type Locked } from './decide.ts';
 import type { EngineLimits } from './limits.ts';
 import { LockedRows } from './locked-rows.ts';
 import { RecordedAnswers, readRecorded } from './recorded-answers.ts';
-import { type RowName, TABLES } from './row-name.ts';
-import { findIds, lockStatements } from './row-statements.ts';
+import { type Held, type RowName, TABLES } from './row-name.ts';
+import { findIds, findOwners, lockStatements, type Named, namedBy } from './row-statements.ts';
 import type { LaneStream } from './stream.ts';
 import type { Result, Work } from './work.ts';
 
@@ -127,7 +126,7 @@ async function lockRows(
   bounds: Bounds,
 ): Promise<(Locked & { position: number | undefined }) | { blocked: unknown }> {
   const { sql, gated } = connection;
-  const keys = mergeKeys(...works.map((work) => work.keys));
+  const keys = namedBy(works);
   const operations = works.flatMap((work) => work.operation ?? []);
   const lines_max = works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max;
   const opening = [sql`begin isolation level serializable`];
@@ -147,8 +146,9 @@ async function lockRows(
   const now_us = Math.max(Number(time?.now_us), after_us + 1);
   const rows = new LockedRows(keys, found, now_us, connection.fenced, lines_max);
   const recorded = new RecordedAnswers(operations, answers.slice(locks.length));
-  const held = gated ? await findHeld(connection, rows.missing(), bounds) : new Set<RowName>();
-  rows.leaveOut(held);
+  const named = { ...keys, ...rows.missing() };
+  const held: Held = gated ? await findHeld(connection, named, bounds) : new Map();
+  rows.leaveOut(held.keys());
   return { rows, recorded, held, position: gated ? Number(time?.position) : undefined };
 }
 
@@ -162,18 +162,19 @@ function isRowTimeout(answer: Settled, gated: boolean): boolean {
  * Behind the gate no other batch holds a row, so a row that exists and was not locked is held by a
  * foreign session.
  */
-async function findHeld(
-  connection: Connection,
-  missing: Required<Keys>,
-  bounds: Bounds,
-): Promise<Set<RowName>> {
+async function findHeld(connection: Connection, missing: Named, bounds: Bounds): Promise<Held> {
+  const { sql } = connection;
   const tables = TABLES.filter((table) => missing[table].length > 0);
-  if (tables.length === 0) return new Set();
-  const finds = tables.map((table) => findIds(connection.sql, table, missing[table]));
-  const found = (await connection.roundTrip(finds, bounds.commit_ms)).map(rowsOf);
-  return new Set(
-    tables.flatMap((table, i) => (found[i] ?? []).map(({ id }): RowName => `${table}/${id}`)),
+  if (tables.length === 0) return new Map();
+  const finds = tables.map((table) =>
+    table === 'orders' && missing.sight
+      ? findOwners(sql, missing.orders, missing.sight)
+      : findIds(sql, table, missing[table]),
   );
+  const found = (await connection.roundTrip(finds, bounds.commit_ms)).map(rowsOf);
+  const named = (table: (typeof tables)[number], i: number) =>
+    (found[i] ?? []).map(({ id, user_id }): [RowName, string] => [`${table}/${id}`, user_id]);
+  return new Map(tables.flatMap(named));
 }
 
 async function rollback(connection: Connection, timeout_ms: number): Promise<void> {

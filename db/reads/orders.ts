@@ -4,6 +4,7 @@ import { textArray } from '../connection/arrays.ts';
 import type { Sql, Statement } from '../connection/connection.ts';
 import { nowIf } from '../connection/dialect.ts';
 import type { ReadPool, Trying } from '../connection/pool.ts';
+import { inSight, type Sight, sightOf } from '../connection/sight.ts';
 import { assert } from '../failure.ts';
 
 /** Lines that one statement returns, however many the orders have: enough for several orders. */
@@ -11,6 +12,29 @@ const LINES_MAX = 5000;
 
 /** With the store's time at the read if the row has a hold, which may have expired; else 0. */
 export type Seen<T> = T & { now_us: number };
+
+/** Names an order as a user's. Ids have no blanks. */
+export const ownershipOf = (user_id: string, order_id: string): string => `${order_id} ${user_id}`;
+
+/** Those that are so. It finds as little of another user's order as of one that is not there. */
+export async function* findOwnerships(
+  pool: ReadPool,
+  ownerships: readonly string[],
+  trying: Trying,
+): AsyncGenerator<{ id: string }[]> {
+  const asked = ownerships.map((one) => {
+    const at = one.indexOf(' ');
+    return { orders: [one.slice(0, at)], only_user: one.slice(at + 1) };
+  });
+  const ids = asked.flatMap(({ orders }) => orders);
+  const rows = await pool.read(
+    (sql) =>
+      sql`select id, user_id from orders
+          where id = any(${textArray(ids)}::text[]) ${inSight(sql, sightOf(asked))}`,
+    trying,
+  );
+  yield rows.map(({ id, user_id }) => ({ id: ownershipOf(String(user_id), String(id)) }));
+}
 
 /** Yields the orders, portion by portion. */
 export async function* findOrders(
@@ -36,11 +60,12 @@ export async function prefetchOrders(
   pool: ReadPool,
   order_ids: readonly string[],
   trying: Trying,
+  sight?: Sight,
 ): Promise<Map<string, Keys>> {
   const select = (sql: Sql, ids: string) =>
     sql`select o.id, o.user_id, l.item_id
         from orders o left join order_lines l on l.order_id = o.id
-        where o.id = any(${ids}::text[]) order by o.id limit ${LINES_MAX + 1}`;
+        where o.id = any(${ids}::text[]) ${inSight(sql, sight)} order by o.id limit ${LINES_MAX + 1}`;
   const { rows, left } = await readPortion<KeyRow>(pool, order_ids, trying, select);
   const unread = new Set(left);
   const found = new Map<string, Keys>();

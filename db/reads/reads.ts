@@ -4,11 +4,12 @@ import type { Item, Keys, Order, User } from '../command.ts';
 import { textArray } from '../connection/arrays.ts';
 import { nowIf } from '../connection/dialect.ts';
 import type { PoolLimits, ReadPool, Trying } from '../connection/pool.ts';
+import type { Sight } from '../connection/sight.ts';
 import { Failure } from '../failure.ts';
 import { type Meter, silentMeter } from '../meter.ts';
 import type { Principal } from '../tally.ts';
 import { type Lists, lists } from './lists.ts';
-import { findOrders, prefetchOrders, type Seen } from './orders.ts';
+import { findOrders, findOwnerships, ownershipOf, prefetchOrders, type Seen } from './orders.ts';
 import { type Find, ReadBatcher } from './read-batcher.ts';
 import {
   type Shown,
@@ -22,6 +23,8 @@ import {
 /** Reads of one caller, if its name is known, leave turns to those of others. */
 export interface Reads {
   findOrder(order_id: string, principal?: Principal): Promise<Seen<Order> | undefined>;
+  /** Whether the order is there and this user's. It reads nothing else of the order. */
+  owns(user_id: string, order_id: string, principal?: Principal): Promise<boolean>;
   findUser(user_id: string, principal?: Principal): Promise<User | undefined>;
   findItem(item_id: string, principal?: Principal): Promise<Seen<Item> | undefined>;
   /** As /v1 shows them, with metadata. The path calls do not need these. */
@@ -33,9 +36,10 @@ export interface Reads {
    * The keys of each order, its user and its items; no keys for an order that does not exist.
    * Orders whose lines exceed one statement are left out: ask for them again. The result is only a
    * hint, so it does not wait for locks.
+   * @param sight who may see the orders, if not everybody who asks
    * @throws Failure at the first lock timeout, and after `response_timeout_ms`
    */
-  prefetchOrders(order_ids: readonly string[]): Promise<Map<string, Keys>>;
+  prefetchOrders(order_ids: readonly string[], sight?: Sight): Promise<Map<string, Keys>>;
   close(): Promise<void>;
 }
 
@@ -50,7 +54,10 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
     const batcher = new ReadBatcher(find, { ids_max, queue_max, deadline_ms }, pool.away, meter);
     return (id: string, principal?: Principal) => batcher.read(id, principal);
   };
+  const findOwnership = batched((ids, trying) => findOwnerships(pool, ids, trying), ROWS_MAX);
   return {
+    owns: async (user_id, order_id, principal) =>
+      (await findOwnership(ownershipOf(user_id, order_id), principal)) !== undefined,
     findOrder: batched((ids, trying) => findOrders(pool, ids, trying), ORDERS_MAX),
     findUser: batched((ids, trying) => findUsers(pool, ids, trying), ROWS_MAX),
     findItem: batched((ids, trying) => findItems(pool, ids, trying), ROWS_MAX),
@@ -58,8 +65,8 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
     showUser: batched((ids, trying) => showUsers(pool, ids, trying), ROWS_MAX),
     showItem: batched((ids, trying) => showItems(pool, ids, trying), ROWS_MAX),
     list: lists(pool, deadline_ms, Math.max(1, Math.floor(limits.read_pool_size / 2))),
-    prefetchOrders: (ids) =>
-      within(response_timeout_ms, (trying) => prefetchOrders(pool, ids, trying)),
+    prefetchOrders: (ids, sight) =>
+      within(response_timeout_ms, (trying) => prefetchOrders(pool, ids, trying, sight)),
     close: pool.close,
   };
 }

@@ -66,6 +66,7 @@ class Tables {
       user: (id) => see(this.users, keys.users, id),
       item: (id) => see(this.items, keys.items, id),
       order: (id) => see(this.orders, keys.orders, id),
+      isTaken: (id) => see(this.orders, keys.new_orders, id) !== undefined,
       now_us: ++this.now_us,
       fenced: true,
       hasLocked: (asked) =>

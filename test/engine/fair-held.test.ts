@@ -19,6 +19,7 @@ function stage(entries_max: number) {
   const rejected: Entry[] = [];
   const held = new HeldRows({
     ...{ clock, log() {}, connect: forever, release() {}, entries_max, probe_ms: 1, row_ms: 1 },
+    isGated: () => true,
     reject: (one) => rejected.push(one),
   });
   /** Sets commands of this principal aside. @returns how many found a place */

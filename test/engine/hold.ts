@@ -13,8 +13,12 @@ export async function openTransaction(database_url?: string) {
   return { sql, gated, release };
 }
 
-export async function holdRows(table: 'users' | 'orders' | 'items', ids: readonly string[]) {
-  const holder = await openTransaction();
+export async function holdRows(
+  table: 'users' | 'orders' | 'items',
+  ids: readonly string[],
+  database_url?: string,
+) {
+  const holder = await openTransaction(database_url);
   const list = ids.map((id) => `'${id}'`).join();
   await holder.sql.unsafe(`select id from ${table} where id in (${list}) order by id for update`);
   return holder;

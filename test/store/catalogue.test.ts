@@ -148,6 +148,26 @@ const drives: Record<string, () => Promise<unknown>> = {
       expect(answer).toEqual({ status: 200, body: '' });
     }
   },
+  async 'calls of somebody who is kept to one user'() {
+    const user_id = await kassa.newUser(9);
+    const order_id = await kassa.newOrder(user_id, [[await kassa.newItem(1, 1), 1]]);
+    const { read, write } = kassa.store;
+    expect(await read.owns(user_id, order_id)).toBe(true);
+    const { decide, ...command } = checkout(order_id);
+    for (const only_user of [user_id, 'another']) {
+      const found: unknown[] = [];
+      await write({
+        ...{ ...command, only_user },
+        decide(rows) {
+          const decision = decide(rows);
+          if ('lock' in decision) return decision;
+          found.push(rows.order(order_id)?.lines.length);
+          return { outcome: { status: 200, body: '' } };
+        },
+      });
+      expect(found).toEqual([only_user === user_id ? 1 : undefined]);
+    }
+  },
   async 'a conflict, and a lost commit'() {
     const path = `/payment/add_funds/${await kassa.newUser()}/1`;
     disturbOnce('select id, credit from users', { error: '40001' });

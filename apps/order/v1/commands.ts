@@ -46,12 +46,12 @@ export const createOrder = ({
   metadata,
 }: Purchase): Command => ({
   keys: {
-    orders: chosen ? [id] : [],
+    new_orders: chosen ? [id] : [],
     users: [user_id],
     items: lines.map((line) => line.item_id),
   },
   decide(rows) {
-    if (chosen && rows.order(id)) return refuse('already_exists', `order ${id} exists`);
+    if (chosen && rows.isTaken(id)) return refuse('already_exists', `order ${id} exists`);
     if (!rows.user(user_id)) return refuse('user_not_found', `no user ${user_id}`);
     const basket = fill(rows, emptyOrder(id, user_id, rows.now_us), lines);
     if ('refusal' in basket) return chosen ? basket.refusal : withoutId(basket.refusal, id);

@@ -10,11 +10,11 @@ export const authMutants = [
       "call.ts: return `${RESOURCES[tag]}:${[-writes ? 'write' : 'read'-]{+'read'+}}`;",
     'credentials of one user may be for everything':
       'guard.ts: scopes.has(wanted) && [-!NOT_FOR_USERS.includes(wanted)-]{+true+};',
-    "commands change another user's orders":
-      'owned.ts: if (!order || [-order.user_id === user_id-]{+true+} || isTaken(decision)) continue;',
-    "commands change another user's wallet": 'owned.ts: if ([-id !== user_id-]{+false+}) {',
+    'commands are kept to no user': 'owned.ts: only_user: [-principal.user_id-]{+undefined+} }),',
+    "commands change another user's wallet":
+      'owned.ts: command.keys.users?.find((id) => [-id !== own-]{+false+});',
     "another user's orders can be read":
-      'guard.ts: if ([-order?.user_id !== own-]{+false+}) throw noOrder(',
+      'guard.ts: if (order_id !== undefined && [-!(await this.#orders.owns(own, String(order_id)))-]{+false+}) {',
     "another user's wallet can be read":
       'guard.ts: if (user_id !== undefined && [-user_id !== own-]{+false+}) {',
     'lists are those of everybody': 'guard.ts: return { ...query[-, user_id: own-] };',
@@ -64,6 +64,30 @@ export const authMutants = [
       'row-changes.ts: [-(before?.paid_by ?? null)-]{+null+} !== (now?.paid_by',
     'an order whose checkout is cancelled names who had made it':
       'payment/commands.ts: paid_at: null[-, paid_by: null-] }',
+  }),
+  ...killedBy(['foreign-orders'], {
+    'foreign orders are locked, and their lines read':
+      'sight.ts: if ([-!sight-]{+true+}) return sql``;',
+    'lines of foreign orders are read':
+      'row-statements.ts: lines_sight: [-sightOf(asked)-]{+undefined+},',
+    'an order without lines has one that is nothing':
+      'locked-rows.ts: read.filter((line) => [-line.item_id !== null-]{+true+})',
+    'the lines of a taken id are read':
+      'row-statements.ts: lined: [-orders-]{+[...orders, ...new_orders]+},',
+    'a foreign order shows if somebody else locks it':
+      'own-rows.ts: return [-order?.user_id === user_id-]{+true+} ? order : undefined;',
+    'a foreign order is waited for':
+      'held-rows.ts: const hides = [-this.#gated && entry.command.only_user !== undefined-]{+false+};',
+    'a foreign order that another command waits for is waited for':
+      'decide.ts: only_user === undefined || [-held.get(`orders/${id}`) === only_user-]{+true+};',
+    'the lines of a foreign order fill the batch':
+      'locked-rows.ts: if (!order || [-(only_user ?? order.user_id) !== order.user_id-]{+false+}) continue;',
+    "a foreign order's keys are locked":
+      'prefetch.ts: only_user === undefined || [-users.includes(only_user)-]{+true+};',
+    'the wallet of another user is locked':
+      'owned.ts: return { keys: [-{}-]{+command.keys+}, decide: () => refuse(',
+    'nothing stands behind the rules of one user':
+      'decide.ts: if ([-changes && only_user !== undefined-]{+false+}) assertOwn(',
   }),
   ...killedBy(['authenticate'], {
     'what comes behind a key does not count':

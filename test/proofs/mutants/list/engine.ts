@@ -5,7 +5,8 @@ const engine = ['transaction', 'faults', 'engine', 'checkout'];
 
 export const engineMutants = [
   ...killedBy(engine, {
-    'orders are not locked': 'row-statements.ts: any(${ids}::text[]) order by id[- ${how}-]',
+    'orders are not locked':
+      'row-statements.ts: (sql, keys.sight)}\n          order by id[- ${how}-]',
     'users are not locked': 'row-statements.ts: (keys.users)}::text[]) order by id[- ${how}-]',
     'items are not locked': 'row-statements.ts: (keys.items)}::text[]) order by id[- ${how}-]',
     'rows are locked in no particular order':
@@ -74,11 +75,11 @@ export const engineMutants = [
     'a batch reads all lines of its orders':
       'transaction.ts: [-works.length === 1 ? LINES_ALONE_MAX : bounds.rows_max-]{+10_000_000+}',
     'a held row looks missing to commands that did not name it':
-      'transaction.ts: [-  rows.leaveOut(held);\n-]',
+      'transaction.ts: [-  rows.leaveOut(held.keys());\n-]',
     'an order is decided although some of its lines were not read':
       'decide.ts: if ([-!whole || -]is_full || bytes + rows.events_bytes > TEXTS_MAX_BYTES)',
     "prefetched keys replace the command's own":
-      'prefetch.ts: joinKeys([-entry.keys, -]found.get(orderOf(entry)) ?? [-{}-]{+entry.keys+})',
+      'prefetch.ts: if (isFor(entry, keys)) entry.keys = [-joinKeys(entry.keys, keys)-]{+keys+};',
   }),
   ...killedBy(['faults'], {
     'a lost connection is not retried':
@@ -93,8 +94,7 @@ export const engineMutants = [
     'a transaction behind the gate waits for a held row':
       'row-statements.ts: [-options.skip_held ? sql`for update skip locked` : -]sql`for update`',
     'a held row counts as missing':
-      'transaction.ts: const held = ' +
-      '[-gated ? await findHeld(connection, rows.missing(), bounds) : -]new Set<',
+      'transaction.ts: const held: Held = [-gated ? await findHeld(connection, named, bounds) : -]new Map();',
     'the commands of a row that is free again stay set aside':
       'held-rows.ts: [-if (held.has(row)) -]continue;',
   }),

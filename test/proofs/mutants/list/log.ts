@@ -13,7 +13,7 @@ export const logMutants = [
     'streams are read one after the other':
       'log.ts: if (at !== undefined && (least === undefined[- || at < least-])) first = i;',
     'orders have no time of their last change':
-      'locked-rows.ts: this.#trackDated(this.#rows.orders, keys.orders, [-whole-]{+whole.map((order) => ({ ...order, changed_at: null }))+});',
+      'locked-rows.ts: this.#trackDated(rows.orders, keys.orders, [-whole-]{+whole.map((order) => ({ ...order, changed_at: null }))+});',
     'the decisions of a transaction tell nothing':
       'locked-rows.ts: return [-this.#events.length === 0-]{+true+} ? null',
     'a checkout that takes in a payment does not say so':

@@ -89,7 +89,7 @@ export const rulesMutants = [
   }),
   ...killedBy(['v1'], {
     'a purchase under a taken id replaces the order':
-      'order/v1/commands.ts: if (chosen && [-rows.order(id)-]{+false+})',
+      'order/v1/commands.ts: if (chosen && [-rows.isTaken(id)-]{+false+})',
     'a new price is that of old lines': 'order/v1/commands.ts: [-old.get(item_id) ?? -]item.price;',
     'a user is created in the place of another':
       'payment/v1/commands.ts: if (chosen && [-rows.user(id)-]{+false+})',
