@@ -1,10 +1,11 @@
 /** One connection: its requests in order, each answered before the next is read. */
 import { Buffer } from 'node:buffer';
 import { Failure } from '../../db/failure.ts';
-import type { Outgoing, Peer, Responder } from './exchange.ts';
-import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS } from './message.ts';
+import type { Incoming, Outgoing, Responder } from './exchange.ts';
+import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS, type RequestHead } from './message.ts';
 import { RequestReader, type WholeRequest } from './request-reader.ts';
 import { responseText, STREAM_TYPE, streamHead } from './response-text.ts';
+import type { Socket } from './socket.ts';
 import { takeTurn } from './turns.ts';
 
 /**
@@ -23,22 +24,8 @@ const AHEAD_MAX_BYTES = HEAD_MAX_BYTES;
 const EMPTY = Buffer.alloc(0);
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 
-/** The part of a socket of `Bun.listen` that is used. */
-export interface Socket extends Peer {
-  /** @returns how many bytes were taken; the rest can be sent after `drain` */
-  write(data: string | Uint8Array): number;
-  /** Sends no more, but still receives. */
-  shutdown(): void;
-  /** Closes after what was written. */
-  end(): void;
-  /** Closes at once. */
-  terminate(): void;
-  pause(): void;
-  resume(): void;
-}
-
 export class Connection {
-  readonly #reader = new RequestReader();
+  readonly #reader: RequestReader;
   #state: 'reading' | 'answering' | 'ended' = 'reading';
   /** When the present state has lasted too long. */
   #until = performance.now() + RECEIVE_MS;
@@ -57,7 +44,16 @@ export class Connection {
   constructor(
     readonly socket: Socket,
     readonly responder: Responder,
-  ) {}
+  ) {
+    const { identify } = responder;
+    this.#reader = new RequestReader({
+      identify: identify && ((head) => identify(this.#requestOf(head))),
+      identified: (failure) => {
+        if (failure && this.#state === 'reading') this.#refuse(failure.error);
+        else this.#serveInTurn();
+      },
+    });
+  }
 
   /** Bytes have arrived. */
   receive(bytes: Buffer): void {
@@ -90,7 +86,8 @@ export class Connection {
   finish(): void {
     this.#finished = true;
     this.#giveUp();
-    if (this.#waits_its_turn && this.#state === 'reading') return; // it may be a complete request
+    const may_be_whole = this.#waits_its_turn || this.#reader.identifying;
+    if (may_be_whole && this.#state === 'reading') return;
     if (this.#state === 'ended' || (this.#state === 'reading' && !this.#reader.begun)) this.#end();
     else if (this.#state === 'reading') this.#refuse(malformed('the request ends too early'));
   }
@@ -143,22 +140,25 @@ export class Connection {
     try {
       const whole = this.#reader.next(() => this.#send(CONTINUE));
       if (whole) return await this.#answer(whole);
-      this.#pause(false);
+      this.#pause(this.#reader.identifying);
       if (this.#finished) this.finish();
     } catch (error) {
       this.#refuse(error);
     }
   }
 
-  async #answer({ head, body }: WholeRequest): Promise<void> {
+  /** The path is taken from the request line alone, so the host is always the same. */
+  #requestOf({ method, target, headers }: RequestHead): Incoming {
+    return { method, url: `http://kassa${target}`, headers, peer: this.socket };
+  }
+
+  async #answer({ head, body, sender }: WholeRequest): Promise<void> {
     this.#state = 'answering';
     this.#until = Number.POSITIVE_INFINITY;
-    const { method, target, headers, last } = head;
-    // The path is taken from the request line alone, so the host is always the same.
-    const request = { method, url: `http://kassa${target}`, headers, peer: this.socket };
     this.#giveUp = () => {};
-    const answer = await this.responder.answer(request, body, this.#whenGone);
-    await this.#write(answer, last || this.#stopping);
+    const request = this.#requestOf(head);
+    const answer = await this.responder.answer(request, body, this.#whenGone, sender);
+    await this.#write(answer, head.last || this.#stopping);
     if (this.#ended) return;
     this.#state = 'reading';
     this.#idle = !this.#reader.begun;

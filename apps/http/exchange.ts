@@ -41,6 +41,9 @@ export interface Principal {
   limits?: { per_s?: number | undefined; in_flight?: number | undefined };
 }
 
+/** Who sends a large body, known from the head alone. The call is in flight already. */
+export type Sender = Pick<Exchange, 'principal' | 'limited'>;
+
 /** A call of a principal that has limits. */
 export interface Limited {
   /** For its answer. */
@@ -52,7 +55,7 @@ export interface Limited {
 /** Where authentication is on. */
 export interface Guard {
   /**
-   * Notes the principal of a request in its exchange.
+   * Notes the principal of a request in its exchange, and counts the call, unless that was done.
    * @throws RequestError unauthenticated, rate_limited, forbidden
    */
   admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>): Promise<void>;
@@ -107,11 +110,17 @@ export interface Unreadable {
 
 /** Answers the requests of one port. */
 export interface Responder {
+  /**
+   * Says who sends a large body, before it is read; not there if everybody may.
+   * @throws RequestError if the sender may not
+   */
+  identify?: ((request: Incoming) => Promise<Sender>) | undefined;
   /** Answers a complete request. It never rejects: errors are answers too. */
   answer(
     request: Incoming,
     body: Uint8Array | undefined,
     whenGone?: Exchange['whenGone'],
+    sender?: Sender,
   ): Promise<Outgoing>;
   /** The answer to bytes that are not a request, or to a request that never became complete. */
   refuse(error: unknown, seen: Partial<Unreadable>): Outgoing;

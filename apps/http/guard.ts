@@ -29,7 +29,7 @@ export class ScopeGuard implements Guard {
     if (wanted === undefined) return;
     const principal = await this.#authenticate(request);
     exchange.principal = principal;
-    exchange.limited = this.#limits.admit(principal); // calls without the scope count too
+    exchange.limited ??= this.#limits.admit(principal); // calls without the scope count too
     if (wanted !== 'each') assertScope(principal, wanted);
   }
 

@@ -1,7 +1,8 @@
 /** A port and its connections. ARCHITECTURE.md says why it is not the runtime's HTTP server. */
 import type { Buffer } from 'node:buffer';
-import { Connection, type Socket } from './connection.ts';
+import { Connection } from './connection.ts';
 import type { Responder } from './exchange.ts';
+import type { Socket } from './socket.ts';
 
 /** The part of `Bun.listen` that is used. Each socket carries its connection. */
 export type Listen = (options: {

@@ -1,7 +1,11 @@
 /** Requests from a platform's own HTTP server, such as Deno's, held to the limits of ours. */
 import { Buffer } from 'node:buffer';
+import { CodedError } from '../../db/failure.ts';
+import type { Outgoing, Responder } from './exchange.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
+import { LargeBody } from './large-bodies.ts';
 import {
+  BODY_MAX_BYTES,
   bodyMaxBytes,
   checkPlainHost,
   HEAD_MAX_BYTES,
@@ -11,21 +15,56 @@ import {
   tooLarge,
 } from './message.ts';
 import { RequestError } from './problem.ts';
+import { FIXED_HEADERS } from './response-text.ts';
+
+/** Answers a platform's requests. */
+export const platformFetch = (responder: Responder) => async (request: Request) => {
+  const { body, room, failure } = await read(request, responder.identify);
+  if (failure) {
+    const target = request.url.replace(/^\w+:\/\/[^/]*/, '');
+    const { method, headers } = request;
+    return withHeaders(responder.refuse(failure, { method, target, headers }));
+  }
+  const whenGone = (call: () => void) => request.signal.addEventListener('abort', call);
+  const answering = responder.answer(request, body, whenGone, room?.takeSender());
+  return withHeaders(await answering.finally(() => room?.free()));
+};
+
+/** The answer as one object, for platforms. */
+function withHeaders({ response, request_id, last }: Outgoing): Response {
+  for (const [name, value] of FIXED_HEADERS) {
+    if (!response.headers.has(name)) response.headers.set(name, value);
+  }
+  response.headers.set('x-request-id', request_id);
+  if (last) response.headers.set('connection', 'close');
+  return response;
+}
+
+interface Received {
+  body?: Uint8Array | undefined;
+  /** Of a large body, until it is answered. */
+  room?: LargeBody | undefined;
+  /** Why it is refused. */
+  failure?: unknown;
+}
 
 /**
- * The request's whole body, or why it is refused. Platforms call as soon as the headers are there,
- * and build the URL from the Host header, so a malformed host would become part of the path.
+ * Reads the whole body. Platforms call as soon as the headers are there, and build the URL from the
+ * Host header, so a malformed host would become part of the path.
  */
-export async function readPlatformRequest(
-  request: Request,
-): Promise<{ body?: Uint8Array | undefined; failure?: unknown }> {
+async function read(request: Request, identify: Responder['identify']): Promise<Received> {
+  let room: LargeBody | undefined;
   try {
     checkHead(request);
-    return { body: request.body ? await readBody(request.body, maxOf(request)) : undefined };
+    if (!request.body) return {};
+    const most = maxOf(request);
+    const body = await readBody(request.body, most, async () => {
+      room = new LargeBody(most, await identify?.(request));
+    });
+    return { body, room };
   } catch (error) {
-    return {
-      failure: error instanceof RequestError ? error : malformed('the body ends too early'),
-    };
+    room?.free();
+    return { failure: error instanceof CodedError ? error : malformed('the body ends too early') };
   }
 }
 
@@ -48,9 +87,11 @@ const TWO_KEYS = 'send one Idempotency-Key, without a comma followed by a space'
 
 const maxOf = ({ url }: Request): number => bodyMaxBytes(new URL(url).pathname);
 
+/** @param takeRoom is called before the body becomes a large one */
 async function readBody(
   stream: ReadableStream<Uint8Array>,
   max_bytes: number,
+  takeRoom: () => Promise<void>,
 ): Promise<Uint8Array | undefined> {
   const body = new GrowingBuffer();
   const reader = stream.getReader();
@@ -61,7 +102,9 @@ async function readBody(
   }, RECEIVE_MS);
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      if (body.bytes.length + next.value.length > max_bytes) throw tooLarge(max_bytes);
+      const [before, after] = [body.bytes.length, body.bytes.length + next.value.length];
+      if (after > max_bytes) throw tooLarge(max_bytes);
+      if (after > BODY_MAX_BYTES && before <= BODY_MAX_BYTES) await takeRoom();
       body.append(Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length));
     }
   } finally {

@@ -1,9 +1,9 @@
 /** Takes requests from the bytes of a connection, in order, each with its whole body. */
 import { Buffer } from 'node:buffer';
 import { ChunkedBody } from './chunked-body.ts';
-import type { Unreadable } from './exchange.ts';
+import type { Sender, Unreadable } from './exchange.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
-import { freeRoom, reserveRoom } from './large-bodies.ts';
+import { LargeBody } from './large-bodies.ts';
 import { BODY_MAX_BYTES, bodyMaxBytes, type RequestHead, readHead } from './message.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -12,6 +12,15 @@ const [CR, LF] = [13, 10];
 export interface WholeRequest {
   head: RequestHead;
   body: Buffer | undefined;
+  /** Of a large body, where callers must be known. */
+  sender?: Sender | undefined;
+}
+
+export interface Senders {
+  /** Says who sends a request; not there if everybody may. */
+  identify?: ((head: RequestHead) => Promise<Sender>) | undefined;
+  /** It is known who sends the request that has begun, and its body has room, unless it failed. */
+  identified(failure?: { error: unknown }): void;
 }
 
 export class RequestReader {
@@ -19,8 +28,15 @@ export class RequestReader {
   readonly #received = new GrowingBuffer();
   #head: RequestHead | undefined;
   #chunks: ChunkedBody | undefined;
-  /** Bytes reserved for the body of the request that is read or answered, if it may be large. */
-  #room = 0;
+  /** For the body of the request that is read or answered, if it may be large. */
+  #room: LargeBody | undefined;
+  /** It is being found out who sends a large body, which has no room before. */
+  identifying = false;
+  readonly #senders: Senders;
+
+  constructor(senders: Senders) {
+    this.#senders = senders;
+  }
 
   append(bytes: Buffer): void {
     this.#received.append(bytes);
@@ -38,6 +54,7 @@ export class RequestReader {
 
   clear(): void {
     this.#received.clear();
+    this.#head = this.#chunks = undefined;
     this.#freeRoom();
   }
 
@@ -48,7 +65,7 @@ export class RequestReader {
    */
   next(sendContinue: () => void): WholeRequest | undefined {
     const head = this.takeHead();
-    if (!head) return undefined;
+    if (!head || this.identifying) return undefined;
     const body = this.#readBody(head);
     if (!body) {
       if (head.expects_continue) sendContinue();
@@ -56,7 +73,8 @@ export class RequestReader {
       return undefined;
     }
     this.#head = this.#chunks = undefined;
-    return { head, body: body.length > 0 ? body : undefined };
+    const sender = this.#room?.takeSender();
+    return { head, body: body.length > 0 ? body : undefined, sender };
   }
 
   /**
@@ -82,18 +100,33 @@ export class RequestReader {
     return head;
   }
 
-  #expectBody({ length, target }: RequestHead): void {
+  #expectBody(head: RequestHead): void {
+    const { length, target } = head;
     const chunked_max = length === 'chunked' ? bodyMaxBytes(target) : undefined;
     if (chunked_max !== undefined) this.#chunks = new ChunkedBody(chunked_max);
     const most = chunked_max ?? Number(length);
     if (most <= BODY_MAX_BYTES) return;
-    reserveRoom(most);
-    this.#room = most;
+    if (this.#senders.identify) void this.#identify(head, most);
+    else this.#room = new LargeBody(most);
+  }
+
+  async #identify(head: RequestHead, bytes: number): Promise<void> {
+    this.identifying = true;
+    try {
+      const sender = await this.#senders.identify?.(head);
+      if (this.#head !== head) return sender?.limited?.release(); // its client has left
+      this.#room = new LargeBody(bytes, sender);
+      this.identifying = false;
+      this.#senders.identified();
+    } catch (error) {
+      if (this.#head === head) this.#senders.identified({ error });
+    }
   }
 
   #freeRoom(): void {
-    freeRoom(this.#room);
-    this.#room = 0;
+    this.#room?.free();
+    this.#room = undefined;
+    this.identifying = false;
   }
 
   /** @returns undefined if the body is not complete yet */

@@ -10,15 +10,15 @@ import type { ProblemCode } from '../contract/problems.ts';
 import { type Admission, admission } from './admission.ts';
 import { type Cors, cors, isPreflight, UNLISTED } from './cors.ts';
 import { serveDocuments } from './documents.ts';
-import type { Env, Exchange, Guard, Incoming, Outgoing, Responder, Server } from './exchange.ts';
+import type { Env, Exchange, Guard, Incoming, Responder, Server } from './exchange.ts';
 import { asksForPage, FOR_PROGRAMS, frontPage } from './front-page.ts';
 import { only } from './guard.ts';
 import { answerWithin } from './limits.ts';
 import { collectable, type Metrics } from './metrics.ts';
-import { readPlatformRequest } from './platform.ts';
+import { platformFetch } from './platform.ts';
 import { problem, RequestError } from './problem.ts';
 import { codeOf, logRequests } from './request-log.ts';
-import { FIXED_HEADERS, STREAM_TYPE } from './response-text.ts';
+import { STREAM_TYPE } from './response-text.ts';
 import { on, routeName, withoutId } from './route.ts';
 import type { traceRequest } from './tracing.ts';
 
@@ -73,14 +73,7 @@ export function serveRoutes(
   return {
     responder,
     ...(options.separate_metrics && { metrics_responder: responderFor(scrapes) }),
-    async fetch(request) {
-      const { body, failure } = await readPlatformRequest(request);
-      const whenGone = (call: () => void) => request.signal.addEventListener('abort', call);
-      if (!failure) return withHeaders(await responder.answer(request, body, whenGone));
-      const target = request.url.replace(/^\w+:\/\/[^/]*/, '');
-      const { method, headers } = request;
-      return withHeaders(responder.refuse(failure, { method, target, headers }));
-    },
+    fetch: platformFetch(responder),
     startDraining() {
       draining = true;
       store.events.release();
@@ -104,13 +97,15 @@ export function serveRoutes(
       logRequest(request, response, exchange, route, ms);
       return { response, request_id: exchange.request_id, last: draining };
     };
+    const { guard } = options;
     return {
-      async answer(request, body, whenGone) {
+      identify: guard && identifier(guard, admit),
+      async answer(request, body, whenGone, sender) {
         in_flight++;
         const begun_at = performance.now();
         const trace = options.tracing?.(request);
         const request_id = requestIdOf(request.headers);
-        const exchange: Exchange = { request_id, body, whenGone, trace, guard: options.guard };
+        const exchange: Exchange = { request_id, body, whenGone, trace, guard, ...sender };
         try {
           const made = await route(router, request, exchange, admit);
           const response = answerWithin(exchange.limited, made);
@@ -165,15 +160,14 @@ const METHODS_OF_V1 = 'paths under /v1 take GET, HEAD, POST, PUT, PATCH or DELET
 /** The methods of RFC 9110 and RFC 5789. */
 const KNOWN = new Set([...METHODS, 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT']);
 
-/** The answer as one object, for platforms. */
-function withHeaders({ response, request_id, last }: Outgoing): Response {
-  for (const [name, value] of FIXED_HEADERS) {
-    if (!response.headers.has(name)) response.headers.set(name, value);
-  }
-  response.headers.set('x-request-id', request_id);
-  if (last) response.headers.set('connection', 'close');
-  return response;
-}
+/** The steps before the route, for a request of which only the head is there. */
+const identifier = (guard: Guard, admit: Admission) => async (request: Incoming) => {
+  admit(request);
+  const exchange: Exchange = { request_id: '' };
+  await guard.admit(request, exchange, 'each');
+  const { principal, limited } = exchange;
+  return { ...(principal && { principal }), limited };
+};
 
 /** Calls the router, and answers its own errors as problems. */
 async function route(

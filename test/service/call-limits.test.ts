@@ -2,10 +2,11 @@
 import { afterAll, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { Hono } from 'hono';
-import type { Env, Principal } from '../../apps/http/exchange.ts';
+import type { Env, Principal, Sender } from '../../apps/http/exchange.ts';
 import { only, ScopeGuard } from '../../apps/http/guard.ts';
 import { CallLimits } from '../../apps/http/limits.ts';
 import { collectMetrics } from '../../apps/http/metrics.ts';
+import { RequestError } from '../../apps/http/problem.ts';
 import { serveRoutes } from '../../apps/http/server.ts';
 import { storeUrl } from '../support/databases.ts';
 import { openUntil } from '../support/open.ts';
@@ -238,4 +239,60 @@ test('thousands of callers are forgotten once nothing limits them', () => {
   busy?.release();
   expect(tried(limits, caller({ in_flight: 1 }, 'busy')).admitted).toBe(true);
   expect(tried(limits, caller({ in_flight: 1 }, 'busy')).admitted).toBe(false);
+});
+
+/** A server of /v1/bulk whose caller may have one call at a time, and may lose the credentials. */
+function bulkServer() {
+  const state = { known: true };
+  const authenticate = () => {
+    if (!state.known) throw new RequestError('unauthenticated', 'revoked');
+    return caller({ in_flight: 1 });
+  };
+  const app = new Hono<Env>();
+  app.post('/v1/bulk', only('orders:read'), (c) => c.text(`${c.env.body?.length}`));
+  const guard = new ScopeGuard(authenticate, store.read);
+  const options = { guard, hosts: ['shop.example'] };
+  const metrics = collectMetrics('test', '');
+  return { state, ...serveRoutes([app], store, metrics, () => {}, options) };
+}
+const bulk = (host = 'shop.example') => ({
+  ...{ method: 'POST', url: 'http://kassa/v1/bulk', headers: new Headers({ host }) },
+});
+
+test('a large body is counted once, by its head, and its sender is looked at again at its end', async () => {
+  const { state, responder } = bulkServer();
+  const identify = async (host?: string) => responder.identify?.(bulk(host));
+  const answer = async (sender: Sender | undefined) => {
+    const { response } = await responder.answer(bulk(), new Uint8Array(5), undefined, sender);
+    return [response.status, response.headers.get('ratelimit')];
+  };
+  await expect(identify('page.example')).rejects.toThrow('host_not_allowed');
+  const sender = await identify();
+  await expect(identify()).rejects.toThrow('rate_limited');
+  expect(await answer(sender)).toEqual([200, '"in_flight";r=0']);
+  const revoked = await identify();
+  state.known = false;
+  expect(await answer(revoked)).toEqual([401, '"in_flight";r=0']);
+  await expect(identify()).rejects.toThrow('unauthenticated');
+  state.known = true;
+  await identify();
+});
+
+test('on a platform too a stranger is refused when a body becomes large', async () => {
+  const { state, fetch } = bulkServer();
+  let read = 0;
+  const send = (pieces: number) => {
+    read = 0;
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+      if (read++ === pieces) controller.close();
+      else controller.enqueue(new Uint8Array(2 ** 15));
+    };
+    const body = new ReadableStream({ pull }, { highWaterMark: 0 });
+    return fetch(
+      new Request('http://kassa/v1/bulk', { method: 'POST', body, headers: bulk().headers }),
+    );
+  };
+  for (let i = 0; i < 40; i++) expect(await (await send(10)).text()).toBe(`${10 * 2 ** 15}`);
+  state.known = false;
+  expect([(await send(10)).status, read]).toEqual([401, 3]);
 });

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import type { Responder } from '../../apps/http/exchange.ts';
 import { LARGE_BODIES_MAX_BYTES } from '../../apps/http/large-bodies.ts';
 import { type Listening, listenAt } from '../../apps/http/listen.ts';
-import { problem } from '../../apps/http/problem.ts';
+import { problem, RequestError } from '../../apps/http/problem.ts';
 import { CodedError } from '../../db/failure.ts';
 import { freePort, until } from '../support/process.ts';
 import { sendRaw } from '../support/raw.ts';
@@ -13,9 +13,23 @@ const MIB = 2 ** 20;
 const SMALL = 2 ** 16;
 const NONE = new Uint8Array();
 
+/** Who sends: the header `from`. Others must not. */
+const identify: Responder['identify'] = async ({ headers }) => {
+  const name = headers.get('from');
+  if (name === null) throw new RequestError('unauthenticated', 'no credentials');
+  await asked?.(name);
+  return { principal: { name, scopes: new Set() }, limited: { headers: {}, release } };
+};
+/** Calls that are in flight no more although no answer was made for them. */
+let released = 0;
+const release = () => void released++;
+let asked: ((name: string) => Promise<void>) | undefined;
+const senders: unknown[] = [];
+
 /** Answers with the size of the body. */
 const responder: Responder = {
-  async answer(_, body = NONE) {
+  async answer(_, body = NONE, _gone, sender) {
+    if (sender) senders.push(sender.principal?.name);
     const response = new Response(String(body.length), { status: 200 });
     return { response, request_id: 'a', last: false };
   },
@@ -25,13 +39,14 @@ const responder: Responder = {
     return { response: new Response(body, { status }), request_id: 'a', last: true };
   },
 };
-let port = 0;
-let listening: Listening;
+let [port, guarded_port] = [0, 0];
+const listening: Listening[] = [];
 beforeAll(async () => {
-  port = await freePort();
-  listening = listenAt(Bun.listen, '127.0.0.1', port, responder);
+  [port, guarded_port] = [await freePort(), await freePort()];
+  listening.push(listenAt(Bun.listen, '127.0.0.1', port, responder));
+  listening.push(listenAt(Bun.listen, '127.0.0.1', guarded_port, { ...responder, identify }));
 });
-afterAll(() => listening.stop());
+afterAll(() => Promise.all(listening.map((one) => one.stop())));
 
 const head = (path: string, more: string) =>
   `POST ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${more}\r\n`;
@@ -39,8 +54,8 @@ const sized = (path: string, size: number) =>
   head(path, `Content-Length: ${size}\r\n`) + 'x'.repeat(size);
 const chunked = (path: string, size: number) =>
   `${head(path, 'Transfer-Encoding: chunked\r\n')}${size.toString(16)}\r\n${'x'.repeat(size)}\r\n0\r\n\r\n`;
-const answerTo = async (bytes: string) => {
-  const { answers } = await sendRaw(port, [bytes]);
+const answerTo = async (bytes: string, to = port) => {
+  const { answers } = await sendRaw(to, [bytes]);
   return [answers[0]?.status, answers[0]?.body];
 };
 
@@ -62,8 +77,8 @@ test.each([
 });
 
 /** Sends the head of the largest body, and no more of it. @returns when that has been read */
-async function begin(how: string): Promise<Socket> {
-  const socket = connect(port, '127.0.0.1');
+async function begin(how: string, to = port): Promise<Socket> {
+  const socket = connect(to, '127.0.0.1');
   const waiting = head('/v1/bulk', `${how}\r\nExpect: 100-continue\r\n`);
   await new Promise<void>((resolve) => {
     socket.once('data', () => resolve());
@@ -90,4 +105,74 @@ test('large bodies that do not fit are refused as overloaded until others end', 
   last.write('0\r\n\r\n');
   await until(async () => (await answerTo(chunked('/v1/bulk', MIB)))[0] === 200, 'room');
   for (const socket of sockets) socket.destroy();
+});
+
+const from = (name: string) => `Content-Length: ${MIB}\r\nFrom: ${name}`;
+const sentBy = (name: string, size: number) =>
+  head('/v1/bulk', `Content-Length: ${size}\r\nFrom: ${name}\r\n`) + 'x'.repeat(size);
+const whole = (name: string) => answerTo(sentBy(name, MIB), guarded_port);
+
+test('strangers take no room, and are refused before their body is read', async () => {
+  for (let i = 0; i < 40; i++) {
+    const bytes = head('/v1/bulk', `Content-Length: ${MIB}\r\n`);
+    expect((await answerTo(bytes, guarded_port))[0]).toBe(401);
+    const piece = chunked('/v1/bulk', MIB).slice(0, 1000);
+    expect((await answerTo(piece, guarded_port))[0]).toBe(401);
+  }
+  const waiting = Promise.withResolvers<void>();
+  let waits = 0;
+  asked = (name) => (++waits && name === 'slow' ? waiting.promise : Promise.resolve());
+  const slow = Array.from({ length: 40 }, () => whole('slow'));
+  await until(() => waits === 40, 'forty senders who are not known yet');
+  expect(await whole('ann')).toEqual([200, `${MIB}`]);
+  waiting.resolve();
+  const statuses = (await Promise.all(slow)).map(([status]) => status);
+  expect(new Set(statuses)).toEqual(new Set([200, 429]));
+  asked = undefined;
+});
+
+test('one sender takes half of the room, and the next finds half of the rest', async () => {
+  const sockets: Socket[] = [];
+  const most = async (name: string, count: number) => {
+    for (let i = 0; i < count; i++) sockets.push(await begin(from(name), guarded_port));
+    const before = released;
+    const [status, body] = await whole(name);
+    expect([status, body]).toEqual([429, expect.stringContaining('your large bodies')]);
+    expect(released).toBe(before + 1);
+  };
+  await most('ann', 8);
+  await most('bob', 4);
+  expect(await whole('cyd')).toEqual([200, `${MIB}`]);
+  expect(await answerTo(sentBy('ann', SMALL), guarded_port)).toEqual([200, `${SMALL}`]);
+  const before = released;
+  for (const socket of sockets) socket.destroy();
+  await until(() => released === before + sockets.length, 'the ends of their calls');
+  await until(async () => (await whole('ann'))[0] === 200, 'room');
+});
+
+test('who was let in by the head is handed over with the body, once', async () => {
+  senders.length = 0;
+  const before = released;
+  expect(await whole('dan')).toEqual([200, `${MIB}`]);
+  expect([senders, released]).toEqual([['dan'], before]);
+});
+
+test('a client that leaves before it is known takes no room, and its call ends', async () => {
+  const known = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  asked = () => {
+    begun.resolve();
+    return known.promise;
+  };
+  const before = released;
+  const socket = connect(guarded_port, '127.0.0.1');
+  socket.write(head('/v1/bulk', `${from('eve')}\r\n`));
+  await begun.promise;
+  socket.destroy();
+  const other = listening[1]?.stop(); // it ends when the connection has
+  await other;
+  known.resolve();
+  await until(() => released > before, 'the end of its call');
+  expect(released).toBe(before + 1);
+  asked = undefined;
 });

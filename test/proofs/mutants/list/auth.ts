@@ -89,6 +89,27 @@ export const authMutants = [
     'nothing stands behind the rules of one user':
       'decide.ts: if ([-changes && only_user !== undefined-]{+false+}) assertOwn(',
   }),
+  ...killedBy(['large-bodies'], {
+    'strangers take room for large bodies':
+      'request-reader.ts: if ([-this.#senders.identify-]{+false+}) void this.#identify(',
+    'one sender takes all the room for large bodies':
+      'large-bodies.ts: if ([-before > 0 && before + bytes > free-]{+false+})',
+    'a call stays in flight whose body finds no room':
+      'large-bodies.ts: catch (error) {[-\n      this.free();-]',
+    'a call stays in flight whose client leaves while it is identified':
+      'request-reader.ts: if (this.#head !== head) return [-sender?.limited?.release()-]{+undefined+};',
+    'a call ends before the answer to its large body':
+      'request-reader.ts: const sender = this.#room?.[-takeSender()-]{+free()+};',
+  }),
+  ...killedBy(['call-limits'], {
+    'a large body counts twice': 'guard.ts: exchange.limited [-??=-]{+=+} this.#limits',
+    'who was let in by the head needs no credentials any more':
+      'guard.ts: const principal = [-await-]{+exchange.principal ?? await+} this.#authenticate(request);',
+    'strangers send large bodies on a platform':
+      'platform.ts: new LargeBody(most, [-await identify?.(request)-]{+undefined+});',
+    'pages of other hosts send large bodies':
+      'server.ts: [-  admit(request);\n-]  const exchange: Exchange = { request_id',
+  }),
   ...killedBy(['authenticate'], {
     'what comes behind a key does not count':
       'authenticate.ts: ([\\w.~+/=-]+) *[-$-]/.exec(header)',

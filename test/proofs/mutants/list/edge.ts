@@ -105,15 +105,15 @@ export const edgeMutants = [
     "on a platform's server the host is part of the path":
       'platform.ts: [-if (host !== null) checkPlainHost(host);-]',
     "on a platform's server a body has no limit":
-      'platform.ts: ' +
-      '[-if (body.bytes.length + next.value.length > max_bytes) throw tooLarge(max_bytes);-]',
+      'platform.ts: if ([-after > max_bytes-]{+false+}) throw tooLarge(max_bytes);',
   }),
   ...killedBy(['large-bodies'], {
     'any path takes a large body':
       "message.ts: [-LARGER.get(target.split('?', 1)[0] ?? '') ?? BODY_MAX_BYTES-]{+1024 * 1024+};",
     'large bodies have no bound together':
-      'large-bodies.ts: if ([-taken + bytes > LARGE_BODIES_MAX_BYTES-]{+false+}) {',
-    'the room of a large body is never given back': 'large-bodies.ts: [-taken -= bytes;-]',
+      'large-bodies.ts: if ([-bytes > free-]{+false+}) throw full(',
+    'the room of a large body is never given back':
+      'large-bodies.ts: [-this.#count(-this.#bytes);-]',
   }),
   ...killedBy(['bulk-requests'], {
     'every wrong field of a bulk is described':
@@ -136,7 +136,7 @@ export const edgeMutants = [
     'requests behind each other on a connection take no turns':
       'connection.ts: if (!this.#idle) return [-this.#serveInTurn()-]{+this.#serve()+};',
     'the end of a client overtakes its request':
-      "connection.ts: [-if (this.#waits_its_turn && this.#state === 'reading') return;-]",
+      "connection.ts: if ([-may_be_whole && this.#state === 'reading'-]{+false+}) return;",
     'connections have no limit':
       'listen.ts: [-if (connections.size >= connections_max) return socket.terminate();-]',
     'a slow request has no time limit':
