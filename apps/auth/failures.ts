@@ -1,6 +1,8 @@
 /** Failed authentications: counted by address, answered with growing delays, and logged once a second. */
 import type { Log } from '../../db/log.ts';
+import { clientAddress } from '../http/client-address.ts';
 import type { Incoming } from '../http/exchange.ts';
+import type { Networks } from '../http/networks.ts';
 import { pause } from '../http/pause.ts';
 
 export interface Failures {
@@ -30,9 +32,11 @@ interface Seen {
 /**
  * Keys cannot be guessed, so this only keeps whoever tries from filling logs and wasting work. Valid
  * credentials are never slowed, also where many callers share the address of a gateway.
+ * @param trusted networks of gateways that say where a request comes from
  */
 export function failureCounter(
   log: Log,
+  trusted: Networks = [],
   now = () => performance.now(),
   wait = (ms: number) => pause(ms, NEVER),
 ): Failures {
@@ -55,7 +59,7 @@ export function failureCounter(
 
   return {
     async note(request, why) {
-      const address = request.peer?.remoteAddress ?? 'unknown';
+      const address = clientAddress(request, trusted);
       const seen = seenAt(address);
       seen.failures++;
       seen.unlogged++;

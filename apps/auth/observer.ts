@@ -4,12 +4,14 @@ import type { scopeOf } from '../contract/call.ts';
 import type { Exchange, Guard, Incoming } from '../http/exchange.ts';
 import { type Authenticate, assertScope } from '../http/guard.ts';
 import type { CredentialsOutcome as Outcome } from '../http/metrics.ts';
+import type { Networks } from '../http/networks.ts';
 import { RequestError } from '../http/problem.ts';
 import { isOfConsole } from './authenticate.ts';
 import { failureCounter } from './failures.ts';
 
 /** Callers stay unknown: they do not wait for this, and have no name, limits or keys of their own. */
 export class Observer implements Guard {
+  readonly admits_senders = false;
   readonly #authenticate: Authenticate;
   readonly #count: (outcome: Outcome) => void;
   readonly #note: (request: Incoming, why: string) => Promise<void>;
@@ -18,12 +20,13 @@ export class Observer implements Guard {
     authenticate: Authenticate,
     count: (outcome: Outcome) => void,
     log: Log,
+    trusted: Networks = [],
     now?: () => number,
   ) {
     this.#authenticate = authenticate;
     this.#count = count;
     const observed: Log = (level, _, fields) => log(level, 'call_would_be_refused', fields);
-    this.#note = failureCounter(observed, now, async () => {}).note;
+    this.#note = failureCounter(observed, trusted, now, async () => {}).note;
   }
 
   async admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>) {

@@ -54,6 +54,8 @@ export interface Limited {
 
 /** Where authentication is on. */
 export interface Guard {
+  /** A large body has no room before its sender is admitted. */
+  readonly admits_senders: boolean;
   /**
    * Notes the principal of a request in its exchange, and counts the call, unless that was done.
    * @throws RequestError unauthenticated, rate_limited, forbidden

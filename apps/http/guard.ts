@@ -15,6 +15,7 @@ interface Orders {
 }
 
 export class ScopeGuard implements Guard {
+  readonly admits_senders = true;
   readonly #authenticate: Authenticate;
   readonly #orders: Orders;
   readonly #limits: CallLimits;

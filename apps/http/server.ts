@@ -99,7 +99,7 @@ export function serveRoutes(
     };
     const { guard } = options;
     return {
-      identify: guard && identifier(guard, admit),
+      identify: guard?.admits_senders ? identifier(guard, admit) : undefined,
       async answer(request, body, whenGone, sender) {
         in_flight++;
         const begun_at = performance.now();

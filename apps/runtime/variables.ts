@@ -108,6 +108,9 @@ export const variables = z.object({
     .default('RS256,PS256,ES256,EdDSA')
     .transform((text) => text.split(','))
     .describe('algorithms by which tokens may be signed'),
+  TRUSTED_PROXIES: networks
+    .default('')
+    .describe('networks of gateways whose X-Forwarded-For says where calls come from'),
   WEBHOOK_NETWORKS: networks
     .default('')
     .describe('networks beside the public internet to which webhooks may be sent, also by http'),

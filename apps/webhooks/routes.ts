@@ -1,4 +1,5 @@
 /** The paths under /v1/webhooks: endpoints that events are sent to. */
+
 import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
@@ -9,9 +10,10 @@ import { webhookCalls as calls, wrongCursor } from '../contract/v1/webhooks.ts';
 import { invalidBody } from '../http/bodies.ts';
 import type { Env } from '../http/exchange.ts';
 import { answerPage, BY_ID } from '../http/lists.ts';
+import { networksIn } from '../http/networks.ts';
 import { on } from '../http/route.ts';
 import { deliveryOf, endpointOf, secretsOf } from './show.ts';
-import { networksIn, refusalOf } from './target.ts';
+import { refusalOf } from './target.ts';
 
 const SECRET_BYTES = 32;
 

@@ -4,9 +4,10 @@ import https from 'node:https';
 import { Webhook } from 'standardwebhooks';
 import type { Secret } from '../../db/webhooks/endpoints.ts';
 import manifest from '../../package.json' with { type: 'json' };
+import type { Networks } from '../http/networks.ts';
 import { traceSending } from '../http/tracing.ts';
 import { CLOSED, reasonOf } from './reason.ts';
-import { lookupFor, type Networks, refusalOf } from './target.ts';
+import { lookupFor, refusalOf } from './target.ts';
 
 interface Message {
   /** The id of the event: the same whenever it is sent. */

@@ -1,9 +1,10 @@
 /** What the service of webhooks does beside its calls. */
+
 import type { Registry } from 'prom-client';
 import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';
+import { networksIn } from '../http/networks.ts';
 import { countRequests, watchWorker } from './metrics.ts';
-import { networksIn } from './target.ts';
 import { startWorker } from './worker.ts';
 
 /** Starts the worker of a process, with its metrics. */

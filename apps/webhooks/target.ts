@@ -3,15 +3,12 @@
 import { lookup as lookUp } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { isIn, type Networks } from '../http/networks.ts';
 
-/** Networks that are allowed beside the public internet. `http` is allowed to these only. */
-export type Networks = readonly [ipaddr.IPv4 | ipaddr.IPv6, number][];
-
-/** @throws Error if it is not a list of networks such as `10.0.0.0/8`, with commas */
-export const networksIn = (text: string): Networks =>
-  text === '' ? [] : text.split(',').map((one) => ipaddr.parseCIDR(one));
-
-/** Why nothing may be sent to this URL, as far as it says; undefined if something may. */
+/**
+ * Why nothing may be sent to this URL, as far as it says; undefined if something may.
+ * @param networks allowed beside the public internet; `http` is allowed to these only
+ */
 export function refusalOf(text: string, networks: Networks): string | undefined {
   if (!URL.canParse(text)) return 'is not a URL';
   const url = new URL(text);
@@ -29,10 +26,7 @@ function refusalOfAddress(
   networks: Networks,
 ): string | undefined {
   const parsed = ipaddr.process(address);
-  const is_allowed = networks.some(
-    ([network, bits]) => network.kind() === parsed.kind() && parsed.match(network, bits),
-  );
-  if (is_allowed) return undefined;
+  if (isIn(parsed, networks)) return undefined;
   const range = rangeOf(parsed);
   if (range !== 'unicast')
     return `must not lead to the ${range} address ${parsed}, unless WEBHOOK_NETWORKS lists it`;

@@ -4,12 +4,12 @@ import type { Log } from '../../db/log.ts';
 import { type Cursor, parseCursor } from '../../db/reads/cursor.ts';
 import type { Store } from '../../db/store.ts';
 import type { Summary } from '../../db/webhooks/leases.ts';
+import type { Networks } from '../http/networks.ts';
 import { pause } from '../http/pause.ts';
 import { Courier } from './courier.ts';
 import { Hold, LEASE_MS, now, renewing } from './hold.ts';
 import { senderTo } from './send.ts';
 import { CONNECTIONS, type Report } from './sendings.ts';
-import type { Networks } from './target.ts';
 
 /** How often a worker looks for endpoints without one. */
 const LOOK_EVERY_MS = 1000;

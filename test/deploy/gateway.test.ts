@@ -280,6 +280,33 @@ check('headers of an answer come once, whoever gave it', async () => {
   }
 });
 
+check('strangers cannot choose the address by which their failures are counted', async () => {
+  const more = { AUTH: 'on', TRUSTED_PROXIES: '127.0.0.1/32', LOG_LEVEL: 'info' };
+  const env = { DATABASE_URL: database.database_url, ...more };
+  const { child, port } = await startService(stage, 'order', env);
+  const at = [`127.0.0.1:${port}`];
+  const guarded = await openGateway(stage, { order: at, payment: at, stock: at, webhooks: at });
+  const ask = (origin: string, address: string, init: RequestInit = {}) =>
+    fetch(`${origin}${init.body ? '/v1/bulk' : '/v1/orders'}`, {
+      ...init,
+      headers: { 'X-Forwarded-For': address },
+    });
+  const direct = `http://127.0.0.1:${port}`;
+  expect((await ask(direct, '203.0.113.1')).status).toBe(401); // its peer is trusted
+  for (const address of ['203.0.113.2', '203.0.113.3, 203.0.113.4', 'nonsense']) {
+    expect((await ask(guarded.origin, address)).status).toBe(401);
+  }
+  // A large body is refused by its head, and the refusal passes the gateway.
+  const init = { method: 'POST', body: new Uint8Array(2 ** 20) };
+  for (let i = 0; i < 5; i++)
+    expect((await ask(guarded.origin, '203.0.113.5', init)).status).toBe(401);
+  await guarded.close();
+  child.signal('SIGTERM');
+  await child.ended;
+  const addresses = [...child.err.matchAll(/"address":"([^"]*)"/g)].map(([, address]) => address);
+  expect(new Set(addresses)).toEqual(new Set(['203.0.113.1', '127.0.0.1']));
+});
+
 check('a service that is stopped is not ready, and works again once it is back', async () => {
   const user_id = await newUser();
   const { child, port } = running.payment ?? {};

@@ -73,6 +73,9 @@ test('services and console let everybody in unless AUTH is set, which warns of n
     const { environment } = compose.services[name] ?? {};
     expect([name, environment.AUTH]).toEqual([name, `\${AUTH:-off}`]);
     expect(configOf(environmentOf(name)).AUTH).toBe('off');
+    // The services are behind the gateway, which says who calls. The console is not.
+    const trusted = configOf(environmentOf(name)).TRUSTED_PROXIES;
+    expect([name, trusted === '']).toEqual([name, name === 'console']);
     for (const variable of ['AUTH_JWKS', 'AUTH_ISSUER', 'AUTH_AUDIENCE']) {
       expect([variable, environment[variable]]).toEqual([variable, `\${${variable}:-}`]);
     }

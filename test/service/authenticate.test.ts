@@ -5,7 +5,9 @@ import { authenticator } from '../../apps/auth/authenticate.ts';
 import { type Failures, failureCounter } from '../../apps/auth/failures.ts';
 import { hashOf, newKeyText } from '../../apps/auth/key-text.ts';
 import { KeyRing } from '../../apps/auth/keys.ts';
+import { clientAddress } from '../../apps/http/client-address.ts';
 import type { Principal } from '../../apps/http/exchange.ts';
+import { networksIn } from '../../apps/http/networks.ts';
 import { expectProblem, tally } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
 import { openStage, until } from '../support/process.ts';
@@ -109,6 +111,7 @@ test('an address that fails again and again waits for its answers, and a valid k
   const waits: number[] = [];
   const counter = failureCounter(
     () => {},
+    [],
     () => now,
     async (ms) => void waits.push(ms),
   );
@@ -130,6 +133,33 @@ test('an address that fails again and again waits for its answers, and a valid k
   const started_at = performance.now();
   expect((await ask(`Bearer ${key}`)).status).toBe(200);
   expect(performance.now() - started_at).toBeLessThan(2000);
+});
+
+const TRUSTED = networksIn('10.0.0.0/8,2001:db8::/32');
+test.each([
+  ['no gateway is trusted', '192.0.2.1', '198.51.100.7', '192.0.2.1'],
+  ['a trusted gateway', '10.0.0.1', '198.51.100.7', '198.51.100.7'],
+  ['a trusted gateway that says nothing', '10.0.0.1', null, '10.0.0.1'],
+  ['a client that sends some too', '10.0.0.1', '203.0.113.9, 198.51.100.7', '198.51.100.7'],
+  ['a client that sends nonsense too', '10.0.0.1', 'x, 198.51.100.7', '198.51.100.7'],
+  ['two gateways', '10.0.0.1', '203.0.113.9,198.51.100.7 , 10.9.9.9', '198.51.100.7'],
+  ['a caller within the network', '10.0.0.1', '10.1.1.1, 10.2.2.2', '10.1.1.1'],
+  ['IPv6', '2001:db8::1', '2001:DB9:0:0::7', '2001:db9::7'],
+  ['IPv4 within IPv6', '::ffff:10.0.0.1', '::ffff:198.51.100.7', '198.51.100.7'],
+  ['nothing', '10.0.0.1', '', '10.0.0.1'],
+  ['a word', '10.0.0.1', 'unknown', '10.0.0.1'],
+  ['an address with a port', '10.0.0.1', '198.51.100.7:80', '10.0.0.1'],
+  ['an address with a zone', '10.0.0.1', 'fe80::1%eth0', '10.0.0.1'],
+  ['octal digits', '10.0.0.1', '0306.51.100.7', '10.0.0.1'],
+  ['a number', '10.0.0.1', '3325256711', '10.0.0.1'],
+  ['an address behind a malformed one', '10.0.0.1', '198.51.100.7, 10.1, 10.0.0.2', '10.0.0.1'],
+])('an address is counted by: %s', (_, remoteAddress, forwarded, expected) => {
+  const headers = new Headers(forwarded === null ? {} : { 'x-forwarded-for': forwarded });
+  const request = { method: '', url: '', headers, peer: { remoteAddress } };
+  expect(clientAddress(request, TRUSTED)).toBe(expected);
+  const untrusted = { ...request, peer: { remoteAddress: '192.0.2.1' } };
+  expect(clientAddress(untrusted, TRUSTED)).toBe('192.0.2.1');
+  expect(clientAddress({ method: '', url: '', headers }, TRUSTED)).toBe('unknown');
 });
 
 test('a token goes to its reader, and a key never does', async () => {

@@ -192,11 +192,11 @@ const wrong: [environment: Record<string, string>, said: string][] = [
   [{ DATABASE_CERT_FILE: '/nowhere' }, 'DATABASE_CERT_FILE is set without DATABASE_KEY_FILE'],
   [{ DATABASE_PASSWORD_FILE: '/nowhere' }, 'DATABASE_PASSWORD_FILE /nowhere cannot be read'],
   [{ HOST: 'a host' }, 'HOST must be a host name'],
-  ...['10.0.0.1', '10.0.0.0/33', '10.0.0.0/8, ::1/128', 'private', '10.0.0.0/8,'].map(
-    (text): [Record<string, string>, string] => [
-      { WEBHOOK_NETWORKS: text },
-      'WEBHOOK_NETWORKS must be networks with commas, such as 10.1.0.0/16,fd00::/8',
-    ],
+  ...['10.0.0.1', '10.0.0.0/33', '10.0.0.0/8, ::1/128', 'private', '10.0.0.0/8,'].flatMap((text) =>
+    ['WEBHOOK_NETWORKS', 'TRUSTED_PROXIES'].map((name): [Record<string, string>, string] => [
+      { [name]: text },
+      `${name} must be networks with commas, such as 10.1.0.0/16,fd00::/8`,
+    ]),
   ),
   ...['collector:4318', 'grpc://collector:4317', '/v1/traces'].map(
     (text): [Record<string, string>, string] => [

@@ -28,7 +28,7 @@ function watching() {
   };
   let now = 0;
   const log = (...line: unknown[]) => void lines.push(line);
-  const observer = new Observer(authenticate, credentialsCounter(registry), log, () => now);
+  const observer = new Observer(authenticate, credentialsCounter(registry), log, [], () => now);
   const exchange: Exchange = { request_id: 'r', route: '/v1/orders' };
   const admit = (given?: string, scope: Scope | 'each' | 'none' = 'orders:read') => {
     const wanted = scope === 'none' ? undefined : scope;

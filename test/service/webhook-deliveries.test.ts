@@ -1,6 +1,6 @@
 /** The worker of webhooks: signatures, order, completeness, retries, and who may deliver. */
 import { afterAll, afterEach, expect, test } from 'bun:test';
-import { networksIn } from '../../apps/webhooks/target.ts';
+import { networksIn } from '../../apps/http/networks.ts';
 import { startWorker } from '../../apps/webhooks/worker.ts';
 import { withConnection } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';

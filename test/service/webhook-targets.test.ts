@@ -3,8 +3,8 @@ import { afterEach, expect, test } from 'bun:test';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { networksIn } from '../../apps/http/networks.ts';
 import { senderTo } from '../../apps/webhooks/send.ts';
-import { networksIn } from '../../apps/webhooks/target.ts';
 import { newAuthority } from '../support/certificates.ts';
 import { openUntil } from '../support/open.ts';
 import { freePort, listen, openStage } from '../support/process.ts';
@@ -76,7 +76,7 @@ test('a redirect is a failure, and nobody follows it', async () => {
 async function sendFromChild(url: string, variables: Record<string, string>): Promise<string> {
   const code = `
     import { senderTo } from './apps/webhooks/send.ts';
-    import { networksIn } from './apps/webhooks/target.ts';
+    import { networksIn } from './apps/http/networks.ts';
     const sender = senderTo('${url}', ${JSON.stringify(SECRETS)}, networksIn('${LOOPBACK}'), 1);
     const sent = await sender.send(${JSON.stringify(MESSAGE)}, new AbortController().signal);
     console.log(sent.error ?? sent);

@@ -1,7 +1,7 @@
 /** A receiver of webhooks, which notes what comes, and answers as a test wants. */
 import { Webhook } from 'standardwebhooks';
 import type { KassaEvent } from '../../apps/client/client.ts';
-import { networksIn } from '../../apps/webhooks/target.ts';
+import { networksIn } from '../../apps/http/networks.ts';
 
 export interface Taken {
   /** The id of the event. */

@@ -116,8 +116,8 @@ export default {
     sees(
       'http',
       '^apps/http/',
-      ['^apps/(http|contract)/', '^db/', '^package\\.json$', '^(node:)?(buffer|crypto|http)$'],
-      '@opentelemetry/api|hono|prom-client|zod',
+      ['^apps/(http|contract)/', '^db/', '^package\\.json$', '^(node:)?(buffer|crypto|http|net)$'],
+      '@opentelemetry/api|hono|ipaddr\\.js|prom-client|zod',
     ),
     never('runtime-below-services', '^apps/(runtime|http)/', `^apps/(cli|${SERVICE})/`),
     never('http-below-runtime', '^apps/http/', '^apps/runtime/'),

@@ -127,6 +127,11 @@ export const authMutants = [
       'events.ts: const most = principal === undefined ? LISTENERS_MAX : LISTENERS_MAX[- - listeners-];',
     'an idempotency key belongs to everybody':
       'submit.ts: const owned = `${[-principal.name-]{+1+}}\\u0002${principal.user_id',
+    'whoever calls says where from':
+      'client-address.ts: while (address && [-isIn(address, trusted)-]{+true+}) {',
+    'the first address counts, which anybody may have sent':
+      'client-address.ts: const hop = hops.[-pop-]{+shift+}();',
+    'an address may be anything': "networks.ts: isIP(text) > 0 [-&& !text.includes('%') -]? ipaddr",
     'each failure makes a line':
       'failures.ts: if ([-now() - seen.logged_at >= LOG_EVERY_MS-]{+true+}) {',
     'failures are told at once': 'failures.ts: if ([-delay_ms <= 0-]{+true+} || waiting',
