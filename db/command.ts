@@ -198,33 +198,6 @@ export const keysOf = (order: Order): Keys => ({
 export const hasRefunds = (order: Order): boolean =>
   order.lines.some((line) => line.refunded !== null);
 
-/** Merges two sets of keys that have no duplicates; cheaper than `mergeKeys`. */
-export const joinKeys = (a: Keys, b: Keys): Keys => ({
-  orders: joinIds(a.orders, b.orders),
-  new_orders: joinIds(a.new_orders, b.new_orders),
-  users: joinIds(a.users, b.users),
-  items: joinIds(a.items, b.items),
-});
-
-function joinIds(a: readonly string[] = [], b: readonly string[] = []): readonly string[] {
-  if (a.length === 0) return b;
-  return b.length === 0 ? a : [...new Set([...a, ...b])];
-}
-
-export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
-  const merged = (kind: keyof Keys) => [...new Set(all.flatMap((keys) => keys[kind] ?? []))];
-  return {
-    orders: merged('orders'),
-    new_orders: merged('new_orders'),
-    users: merged('users'),
-    items: merged('items'),
-  };
-}
-
-/** The number of rows that these keys name. */
-export const countKeys = ({ orders, new_orders, users, items }: Keys): number =>
-  [orders, new_orders, users, items].reduce((sum, ids) => sum + (ids?.length ?? 0), 0);
-
 export const refuse = (
   refusal: Refusal,
   detail: string,

@@ -10,7 +10,6 @@ import {
   type Keys,
   keptMetadata,
   type Metadata,
-  mergeKeys,
   type Order,
   type OrderEvent,
   type Outcome,
@@ -19,6 +18,7 @@ import {
   type User,
 } from './command.ts';
 import { eventsOf } from './events.ts';
+import { mergeKeys } from './row-keys.ts';
 import { stamp } from './stamp.ts';
 
 /** Lines of orders that they read or write together: with more, a transaction takes too long. */

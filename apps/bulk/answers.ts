@@ -1,12 +1,7 @@
 /** The answers within the answer of a bulk: a status and a body each. */
-import {
-  type Answer,
-  type Command,
-  countKeys,
-  type Decision,
-  type Outcome,
-} from '../../db/command.ts';
+import type { Answer, Command, Decision, Outcome } from '../../db/command.ts';
 import { Failure } from '../../db/failure.ts';
+import { countKeys } from '../../db/row-keys.ts';
 import {
   ANSWERS_TOGETHER_MAX_BYTES,
   ROWS_TOGETHER_MAX,

@@ -3,12 +3,12 @@ import {
   type Decision,
   type Item,
   type Keys,
-  mergeKeys,
   type Order,
   type Rows,
   refuse,
 } from '../../db/command.ts';
 import { isHeld, release } from '../../db/holds.ts';
+import { mergeKeys } from '../../db/row-keys.ts';
 
 interface Unheld {
   order: Order;

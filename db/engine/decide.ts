@@ -1,6 +1,7 @@
 /** Decides the commands of a batch in order, each on the rows as the ones before it left them. */
-import { countKeys, mergeKeys, type Rows } from '../command.ts';
+import type { Rows } from '../command.ts';
 import { Failure } from '../failure.ts';
+import { countKeys, mergeKeys } from '../row-keys.ts';
 import type { LockedRows } from './locked-rows.ts';
 import { assertOwn, ownRows } from './own-rows.ts';
 import type { RecordedAnswers } from './recorded-answers.ts';

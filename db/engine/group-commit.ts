@@ -1,16 +1,11 @@
 /** Group commit: commands that wait at the same time share one transaction. */
 import { type Clock, systemClock } from '../clock.ts';
-import {
-  type Answer,
-  type Command,
-  countKeys,
-  type Operation,
-  type Submitted,
-} from '../command.ts';
+import type { Answer, Command, Operation, Submitted } from '../command.ts';
 import type { Connection } from '../connection/connection.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
+import { countKeys } from '../row-keys.ts';
 import { hasRoom, isFull, takeBatch } from './batch.ts';
 import { CommandQueue } from './command-queue.ts';
 import { Company } from './company.ts';
@@ -182,8 +177,8 @@ class GroupCommit implements Engine {
       if (!lane.takes(ready.length)) continue;
       const now = this.#clock.now();
       const batch = takeBatch(ready, this.#limits, this.#company.each_max(now));
-      const first = Math.min(...batch.map(({ arrived_at }) => arrived_at));
-      this.#use.meter.batchTaken(batch.length, now - first);
+      const waited_ms = Math.max(...batch.map(({ arrived_at }) => now - arrived_at));
+      this.#use.meter.batchTaken(batch.length, waited_ms);
       for (const { command, arrived_at } of batch) command.trace?.taken(now - arrived_at);
       void lane.run(batch);
     }

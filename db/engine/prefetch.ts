@@ -1,9 +1,10 @@
 /** Prefetch: reads, without locks, which rows the orders of waiting commands refer to. */
 import type { Clock } from '../clock.ts';
-import { joinKeys, type Keys } from '../command.ts';
+import type { Keys } from '../command.ts';
 import { type Sight, sightOf } from '../connection/sight.ts';
 import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
+import { joinKeys } from '../row-keys.ts';
 import { CommandQueue } from './command-queue.ts';
 import type { EngineLimits } from './limits.ts';
 import type { Entry } from './work.ts';

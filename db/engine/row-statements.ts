@@ -1,9 +1,9 @@
 /** The statements that lock rows, and those that find out which rows are there or free. */
 
-import { mergeKeys } from '../command.ts';
 import { textArray } from '../connection/arrays.ts';
 import type { Sql, Statement } from '../connection/connection.ts';
 import { inSight, type Sight, sightOf } from '../connection/sight.ts';
+import { mergeKeys } from '../row-keys.ts';
 import { type RowName, splitRowName, type Table } from './row-name.ts';
 import type { Work } from './work.ts';
 

@@ -1,13 +1,7 @@
 /** A command on its way through the engine, and the result that a transaction gives it. */
-import {
-  type Answer,
-  type Command,
-  countKeys,
-  type Keys,
-  type Operation,
-  type Submitted,
-} from '../command.ts';
+import type { Answer, Command, Keys, Operation, Submitted } from '../command.ts';
 import { Failure } from '../failure.ts';
+import { countKeys } from '../row-keys.ts';
 import type { Principal } from '../tally.ts';
 import type { TransactionTrace } from '../trace.ts';
 import type { RowName } from './row-name.ts';

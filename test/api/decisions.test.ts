@@ -1,18 +1,9 @@
 /** Compares the commands with the sequential model over thousands of random histories. */
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import {
-  type Changes,
-  type Command,
-  type Item,
-  type Keys,
-  mergeKeys,
-  type Order,
-  type Outcome,
-  type Rows,
-  type User,
-} from '../../db/command.ts';
+import type { Changes, Command, Item, Keys, Order, Outcome, Rows, User } from '../../db/command.ts';
 import { heldOf } from '../../db/holds.ts';
+import { mergeKeys } from '../../db/row-keys.ts';
 import type { Together } from '../../db/together.ts';
 import { commandFor, commandForAll } from '../support/command-for.ts';
 import {

@@ -237,7 +237,12 @@ test('what is read ahead of an order is for those who may see it', async () => {
     {
       prefetch: async () => new Map([[own, found]]),
       onRead: (entries) => read.push(...entries),
-      ...{ hasRoom: () => true, isFull: () => false, hasIdleLane: () => true, each_max: () => 1000 },
+      ...{
+        hasRoom: () => true,
+        isFull: () => false,
+        hasIdleLane: () => true,
+        each_max: () => 1000,
+      },
       ...{ log: () => {}, clock: systemClock, meter: silentMeter },
     },
     storeOptions(readConfig({}), database_url, 'test'),
