@@ -92,8 +92,8 @@ function storyOf(
   happened: readonly Happening[],
   transactions: ReadonlyMap<number, FoundTransaction>,
 ): Html {
-  const rows = happened.map(({ at, type, data }) => [
-    ...[time(at), type, details(JSON.parse(data))],
+  const rows = happened.map(({ at, type, data, principal }) => [
+    ...[time(at), type, details({ ...JSON.parse(data), ...(principal !== null && { principal }) })],
     at > 0 ? transactionOf(transactions.get(at)) : html`<span class="muted">time unknown</span>`,
   ]);
   const caption = 'What has happened, the oldest first, with the transactions in the log';

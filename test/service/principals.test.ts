@@ -124,6 +124,15 @@ test('holds, payments towards an order and refunds say who asked for them', asyn
   expect(refund.amount).toBe(5);
 });
 
+test('the console shows who has made a checkout, also once the log no longer has it', async () => {
+  const { order } = await newBuyer();
+  const id = await order(b, { checkout: true });
+  const { sql } = await open.connection(database_url);
+  await sql`update batches set events = null where events like ${`%${id}%`}`;
+  const page = await anonymous.fetch(new Request(`http://kassa/console/orders/${id}`));
+  expect(await page.text()).toContain('<div>principal <code>key:b</code></div>');
+});
+
 test('a name with quotes stands as it is', async () => {
   const { order } = await newBuyer();
   const odd = calls('o"\\d');
