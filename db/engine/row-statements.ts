@@ -1,5 +1,4 @@
 /** The statements that lock rows, and those that find out which rows are there or free. */
-
 import { textArray } from '../connection/arrays.ts';
 import type { Sql, Statement } from '../connection/connection.ts';
 import { inSight, type Sight, sightOf } from '../connection/sight.ts';
