@@ -28,7 +28,7 @@ export default {
 
     // The services.
     sees('decisions-are-pure', `^apps/${SERVICE}/(v1/)?(?!routes|writes|main)[^/]+\\.ts$`, [
-      '^db/(command|failure|holds)\\.ts$',
+      '^db/(command|row-keys|failure|holds)\\.ts$',
       '^apps/$1/(v1/)?(?!routes|writes|main)[^/]+\\.ts$',
     ]),
     sees(
