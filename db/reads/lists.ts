@@ -39,10 +39,11 @@ export interface Lists {
 }
 
 /**
- * Room for the pages that are read at once. A caller alone reads two of the largest, or sixteen
- * small ones. With more of them the process would be slow to read what else arrives.
+ * Room for the pages that are read at once, and the rows for which a page takes one part of it. A
+ * caller alone reads two of the largest pages, or sixteen small ones. With more of them the process
+ * would be slow to read what else arrives.
  */
-const ROOM = { for_pages: 32, for_rows: 1 / 125 };
+const [PAGES_ROOM, ROWS_A_PART] = [32, 125];
 /** Those that wait for their turn. */
 const [PAGES_WAIT, STATEMENTS_WAIT, STATEMENTS_OF_ONE_WAIT] = [128, 64, 4];
 
@@ -53,7 +54,7 @@ const [PAGES_WAIT, STATEMENTS_WAIT, STATEMENTS_OF_ONE_WAIT] = [128, 64, 4];
  */
 export function lists(pool: ReadPool, deadline_ms: number, statements_max: number): Lists {
   const pageInTurn = turns({
-    ...{ room: ROOM.for_pages, waiting: PAGES_WAIT },
+    ...{ room: PAGES_ROOM, waiting: PAGES_WAIT },
     refusal: 'too many lists are being read',
   });
   const statementInTurn = turns({
@@ -69,7 +70,7 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
     { principal, limit }: { principal?: Principal; limit: number },
     read: (trying: Trying) => Promise<T>,
   ): Promise<T> => {
-    const size = Math.max(1, limit * ROOM.for_rows);
+    const size = Math.max(1, Math.ceil(limit / ROWS_A_PART));
     return inTime(
       (trying) => pageInTurn({ principal, size, ...trying }, () => read(trying)),
       deadline_ms,

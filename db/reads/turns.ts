@@ -5,7 +5,7 @@ import { FairQueue, type Waiting } from '../fair-queue.ts';
 import { Tally } from '../tally.ts';
 
 interface Caller extends Waiting {
-  /** Of the room for reads; 1 if it is not given. */
+  /** Parts of the room for reads, a whole number; 1 if it is not given. */
   size?: number;
 }
 

@@ -9,9 +9,12 @@ import { serveRoutes } from '../../apps/http/server.ts';
 import { orderRoutes } from '../../apps/order/routes.ts';
 import { paymentRoutes } from '../../apps/payment/routes.ts';
 import { stockRoutes } from '../../apps/stock/routes.ts';
+import type { ReadPool } from '../../db/connection/pool.ts';
 import { Failure } from '../../db/failure.ts';
 import { silentMeter } from '../../db/meter.ts';
 import type { WantedEvents } from '../../db/reads/events.ts';
+import { type Lists, lists } from '../../db/reads/lists.ts';
+import type { ByTime } from '../../db/reads/page.ts';
 import { ReadBatcher } from '../../db/reads/read-batcher.ts';
 import { oneOfEach, turns } from '../../db/reads/turns.ts';
 import type { Store } from '../../db/store.ts';
@@ -122,6 +125,24 @@ test('reads of one owner run one at a time, and those of others beside them', as
   ends.get('ada1')?.();
   await settled();
   expect(begun).toEqual(['ada1', 'bob1', 'ada2']);
+});
+
+test('a caller alone reads two pages of 1,000 or sixteen small ones, and half of all statements', () => {
+  /** @returns how many of a hundred are read at once */
+  const begun = (read: (list: Lists, i: number) => Promise<unknown>): number => {
+    let count = 0;
+    const pool = { read: () => new Promise(() => count++) } as unknown as ReadPool;
+    const list = lists(pool, 60_000, 2);
+    for (let i = 0; i < 100; i++) read(list, i).catch(() => {});
+    return count;
+  };
+  const users = (limit: number) => (list: Lists) => list.users({ limit, after: [''] });
+  expect([begun(users(1000)), begun(users(500)), begun(users(125))]).toEqual([2, 4, 16]);
+  expect(begun(users(1))).toBe(16);
+  const newest: ByTime = [1, ''];
+  const page = { limit: 1, after: newest };
+  expect(begun((list, i) => list.stockMovements(`item-${i}`, page))).toBe(2);
+  expect(begun((list) => list.stockMovements('item', page))).toBe(1);
 });
 
 /** A batcher whose statements are answered when they are told to. */

@@ -63,7 +63,7 @@ export const engineMutants = [
     'commands that wait name any number of rows':
       'room.ts: this.#rows > 0 && [-rows > free_rows-]{+false+}',
     'rows of answered commands count for ever':
-      'group-commit.ts: const answered = () => [-this.#room.add(-rows, principal)-]{+{}+};',
+      'group-commit.ts: this.#answerTo(command, operation)[-.finally(() => this.#room.add(-rows, principal))-];',
     'a batch does not see its own effects':
       'decide.ts: if (changes) {+queueMicrotask(() => +}rows.apply(changes, command){+)+};',
     'a lost commit is settled at another place':

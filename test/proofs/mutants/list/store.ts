@@ -60,6 +60,8 @@ export const storeMutants = [
   ...killedBy(['fair-reads'], {
     'the pages of one caller take all room':
       'turns.ts: return [-taken.of(principal)-]{+0+} < free;',
+    'pages of any size take the same room':
+      'reads/lists.ts: const size = [-Math.max(1, Math.ceil(limit / ROWS_A_PART))-]{+1+};',
     'a large page takes the room of a small one':
       'turns.ts: take({ principal, size[- = 1-] }: Caller, sign: 1 | -1): void {{+\n    size = 1;+}',
     'a read that comes later takes the room of one that waits':
