@@ -45,7 +45,7 @@ onPostgresql('reads find a free connection while statements are slow', async () 
 });
 
 onPostgresql('a statement whose turn does not come by the deadline is 429', async () => {
-  const { done } = await beside({ DEADLINE_MS: 300 }, async (kassa) => {
+  const { done } = await beside({ DEADLINE_MS: 2000 }, async (kassa) => {
     const { body, headers } = await kassa.get('/v1/items/nothing/movements');
     return [body.code, headers.get('retry-after')];
   });

@@ -14,7 +14,7 @@ export const authMutants = [
     "commands change another user's wallet":
       'owned.ts: command.keys.users?.find((id) => [-id !== own-]{+false+});',
     "another user's orders can be read":
-      'guard.ts: if (order_id !== undefined && [-!(await this.#orders.owns(own, String(order_id)))-]{+false+}) {',
+      'guard.ts: if (order_id !== undefined && [-!(await this.#orders.owns(own, String(order_id), name))-]{+false+}) {',
     "another user's wallet can be read":
       'guard.ts: if (user_id !== undefined && [-user_id !== own-]{+false+}) {',
     'lists are those of everybody': 'guard.ts: return { ...query[-, user_id: own-] };',

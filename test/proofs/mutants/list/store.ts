@@ -79,7 +79,7 @@ export const storeMutants = [
     'the lists of all callers take one turn':
       'http/lists.ts: await read({ limit, after: position[-, principal-] });',
     "reading another's order is nobody's turn":
-      'guard.ts: this.#orders.findOrder(String(order_id)[-, name-])',
+      'guard.ts: this.#orders.owns(own, String(order_id)[-, name-])',
   }),
   ...killedBy(['held-reads'], {
     'a held row delays all reads of its statement':
