@@ -106,7 +106,7 @@ export interface Rows {
    */
   readonly now_us: number;
   /** Who asks for this decision, where that is known. */
-  readonly principal?: string | undefined;
+  readonly principal: string | undefined;
   /** Services of versions without holds and refunds can no longer write: see session.ts. */
   readonly fenced: boolean;
 }

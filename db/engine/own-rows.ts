@@ -18,6 +18,9 @@ export const ownRows = (rows: Rows, user_id: string): Rows => ({
   get now_us() {
     return rows.now_us;
   },
+  get principal() {
+    return rows.principal;
+  },
   get fenced() {
     return rows.fenced;
   },

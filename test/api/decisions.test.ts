@@ -59,6 +59,7 @@ class Tables {
       order: (id) => see(this.orders, keys.orders, id),
       isTaken: (id) => see(this.orders, keys.new_orders, id) !== undefined,
       now_us: ++this.now_us,
+      principal: undefined,
       fenced: true,
       hasLocked: (asked) =>
         (['users', 'items', 'orders'] as const).every((kind) =>

@@ -8,10 +8,10 @@ import { callsOfV1, lineOf } from '../support/v1.ts';
 
 const open = openUntil(afterAll);
 const database_url = await open.database();
-/** `Bearer a` is the principal `key:a`. */
+/** `Bearer a` is the principal `key:a`, and `Bearer a/u` the same for the user `u`. */
 const authenticate: Authenticate = ({ headers }) => {
-  const name = `key:${headers.get('authorization')?.slice('Bearer '.length)}`;
-  return { name, scopes: new Set(SCOPES) };
+  const [name, user_id] = headers.get('authorization')?.slice('Bearer '.length).split('/') ?? [];
+  return { name: `key:${name}`, scopes: new Set(SCOPES), user_id };
 };
 const kassa = open.kassa({ DATABASE_URL: database_url }, undefined, authenticate);
 const anonymous = open.kassa({ DATABASE_URL: database_url });
@@ -54,6 +54,18 @@ test('a checkout names who made it: in statements of the user and of the item, a
   expect(await statement(`users/${user_id}`)).toEqual(['deposit key:b', ...checkouts]);
   expect(await statement(`items/${item_id}`)).toEqual(checkouts);
   for (const id of [at_once, later]) expect(await story(id)).toEqual(['created -', 'paid key:b']);
+});
+
+test('credentials of one user are named too, by path, in /v1 and in a bulk', async () => {
+  const { user_id, order } = await newBuyer();
+  const own = calls(`own/${user_id}`);
+  const ids = [await order(own, { checkout: true }), await order(own), await order(own)];
+  await own.call(`/orders/checkout/${ids[1]}`);
+  const path = `/v1/orders/${ids[2]}/checkout`;
+  await own.post('/v1/bulk', { mode: 'all', calls: [{ method: 'POST', path }] });
+  const checkouts = ids.map(() => 'checkout key:own');
+  expect(await statement(`users/${user_id}`)).toEqual([...checkouts, 'opening key:a']);
+  for (const id of ids) expect(await story(id)).toEqual(['created -', 'paid key:own']);
 });
 
 test('a checkout that is cancelled keeps its name, and the cancel has its own', async () => {

@@ -52,6 +52,8 @@ export const authMutants = [
       "payment/commands.ts: { user_id, amount: -total_cost, reason: 'checkout', order_id, at[-, principal-] },",
     'a cancelled checkout of nobody is that of whoever cancels it':
       'stamp.ts: ...by, // a movement of an earlier change says whose that was\n    ...one,{+ ...("principal" in one && one.principal === null ? by : {}),+}',
+    'a checkout by credentials of one user names nobody':
+      'own-rows.ts: return [-rows.principal-]{+undefined+};',
     'in a bulk of all or nothing nobody is named':
       'together.ts: return [-this.locked.principal-]{+undefined+};',
     'the history of an order does not say who did it':
