@@ -27,6 +27,8 @@ export function sightOf(asked: readonly Asked[]): Sight | undefined {
 /**
  * A condition for a statement on `orders`. An order that nobody who asks may see is as one that is
  * not there: it is neither locked nor returned, and its lines are not read. So no time tells of it.
+ * But CockroachDB locks what it scans before it looks at the condition:
+ * https://github.com/cockroachdb/cockroach/issues/75457
  */
 export function inSight(sql: Sql, sight: Sight | undefined): Statement {
   if (!sight) return sql``;
