@@ -1,5 +1,4 @@
 /** The paths of the order service, under /orders: baskets and checkout. */
-
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import { newId } from '../../db/new-id.ts';

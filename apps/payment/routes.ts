@@ -1,5 +1,4 @@
 /** The paths of the payment service, under /payment: users, credit, and payments for orders. */
-
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import { newId } from '../../db/new-id.ts';

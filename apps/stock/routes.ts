@@ -1,5 +1,4 @@
 /** The paths of the stock service, under /stock: items, their price and stock. */
-
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import { newId } from '../../db/new-id.ts';

@@ -1,5 +1,4 @@
 /** The paths under /v1/webhooks: endpoints that events are sent to. */
-
 import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
 import { Failure } from '../../db/failure.ts';

@@ -1,5 +1,4 @@
 /** What the service of webhooks does beside its calls. */
-
 import type { Registry } from 'prom-client';
 import type { Log } from '../../db/log.ts';
 import type { Store } from '../../db/store.ts';

@@ -23,8 +23,9 @@ export interface Engine {
    * Resolves once the command's transaction has committed: with its answer, or with the recorded
    * answer of an earlier call with this operation key.
    * @throws Failure overloaded, contention, store_unavailable, outcome_unknown,
-   * idempotency_key_reused, idempotency_key_unowned, internal. Only after `outcome_unknown`, and after a bug that broke the
-   * batch behind its commit (`internal`), may the command have had an effect.
+   * idempotency_key_reused, idempotency_key_unowned, internal. Only after `outcome_unknown`, and
+   * after a bug that broke the batch behind its commit (`internal`), may the command have had an
+   * effect.
    */
   submit(command: Command<Answer>, operation?: Operation): Promise<Submitted>;
   /**
