@@ -21,8 +21,8 @@ export async function answerPage<Row, P extends Position>(
   show: (row: Row) => unknown,
 ): Promise<Response> {
   const position = after === undefined ? start : positionIn(after, list, start);
-  const principal = c.env.principal?.name;
-  const { rows, next } = await read({ limit, after: position, principal });
+  const { name: principal, user_id: only_user } = c.env.principal ?? {};
+  const { rows, next } = await read({ limit, after: position, principal, only_user });
   return c.json({
     data: rows.map(show),
     has_more: next !== undefined,

@@ -13,6 +13,10 @@ export function owned(command: Command, { principal }: Exchange): Command {
   return { keys: {}, decide: () => refuse('user_not_found', `no user ${foreign}`) };
 }
 
+/** Whether the caller may see the order: it may have changed hands since its owner was asked. */
+export const isOwn = ({ user_id }: { user_id: string }, { principal }: Exchange): boolean =>
+  principal?.user_id === undefined || principal.user_id === user_id;
+
 /** What a command carries of its request. */
 export const askedBy = ({ request_id, trace, principal }: Exchange) => ({
   ...{ request_id, trace },

@@ -5,6 +5,7 @@ import { newId } from '../../db/new-id.ts';
 import type { Store } from '../../db/store.ts';
 import { orderPaths as calls } from '../contract/paths/order.ts';
 import type { Env } from '../http/exchange.ts';
+import { isOwn } from '../http/owned.ts';
 import { on } from '../http/route.ts';
 import { assertBatchInit, submit, submitInChunks } from '../http/submit.ts';
 import {
@@ -26,7 +27,9 @@ export function orderRoutes(store: Store, options: { batch_init: boolean }): Hon
 
   on(app, calls.findOrder, async (c, { order_id }) => {
     const order = await store.read.findOrder(order_id, c.env.principal?.name);
-    if (!order) throw new Failure('order_not_found', `no order ${order_id}`);
+    if (!order || !isOwn(order, c.env)) {
+      throw new Failure('order_not_found', `no order ${order_id}`);
+    }
     const { paid, user_id, total_cost } = order;
     return c.json({ order_id, paid, items: itemsOf(order), user_id, total_cost });
   });

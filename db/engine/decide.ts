@@ -58,6 +58,11 @@ function heldOf({ keys, command: { only_user } }: Work, held: Held): RowName | u
 const tooLarge = () =>
   new Failure('limit_exceeded', `it concerns more than ${LINES_ALONE_MAX} lines of orders`);
 
+/** Whether its caller may know of all that the command names, and so of earlier calls for it. */
+const seesAll = (seen: Rows, { keys, only_user }: Work['command']): boolean =>
+  only_user === undefined ||
+  (countKeys(keys) > 0 && (keys.orders ?? []).every((id) => seen.order(id) !== undefined));
+
 function decide(
   { command, keys, operation }: Work,
   rows: LockedRows,
@@ -67,6 +72,8 @@ function decide(
     rows.principal = command.principal;
     const { only_user } = command;
     const seen: Rows = only_user === undefined ? rows : ownRows(rows, only_user);
+    const unowned = operation && recorded.findUnowned(operation);
+    if (unowned && seesAll(seen, command)) return unowned;
     const decision = command.decide(seen);
     if ('lock' in decision) return { lock: mergeKeys(keys, decision.lock) };
     const { outcome: answer, changes } = decision;

@@ -45,6 +45,11 @@ export class RecordedAnswers {
     return this.#of(operation).find(operation);
   }
 
+  /** The refusal of a call that was answered under its key while nobody was known. */
+  findUnowned(operation: Operation): Result | undefined {
+    return this.#of(operation).findUnowned(operation);
+  }
+
   record(operation: Operation, answer: Answer): void {
     this.#of(operation).record(operation, answer);
   }
@@ -91,9 +96,9 @@ class ServiceAnswers {
     }
   }
 
-  find({ key, fingerprint, unowned_key }: Operation): Result | undefined {
+  find({ key, fingerprint }: Operation): Result | undefined {
     const row = this.#live.get(operationKey(key));
-    if (!row) return this.#refuse(unowned_key, fingerprint);
+    if (!row) return undefined;
     if (row.fingerprint !== fingerprint) {
       const what = callOf(row.fingerprint) === callOf(fingerprint) ? 'body' : 'method or path';
       const detail = `this idempotency key was used for another ${what}`;
@@ -103,10 +108,14 @@ class ServiceAnswers {
     return { answer: { status: row.status, body: row.answer }, replayed: true, wrote };
   }
 
-  /** Another call under that key is no repeat of this one: owners have keys of their own. */
-  #refuse(unowned_key: string | undefined, fingerprint: string): Result | undefined {
+  /**
+   * A call of another path under that key is no repeat of this one: owners have keys of their own.
+   * One with another body may be, since clients write the same body in several ways.
+   */
+  findUnowned({ fingerprint, unowned_key }: Operation): Result | undefined {
     if (unowned_key === undefined) return undefined;
-    if (this.#live.get(operationKey(unowned_key))?.fingerprint !== fingerprint) return undefined;
+    const row = this.#live.get(operationKey(unowned_key));
+    if (!row || callOf(row.fingerprint) !== callOf(fingerprint)) return undefined;
     return { failure: new Failure('idempotency_key_unowned', UNOWNED) };
   }
 

@@ -1,6 +1,7 @@
 /** The history of an order, from its own row, its events and the payments towards it. */
 import type { ReadPool, Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
+import { ofUser } from './orders.ts';
 import { type ByTime, PAGE_MAX_BYTES, type Page, pageOf, type Wanted } from './page.ts';
 import { timeOfMovement } from './statements.ts';
 
@@ -23,7 +24,7 @@ export interface Happening {
 export async function orderHistory(
   pool: ReadPool,
   order_id: string,
-  { limit, after: [at, id] }: Wanted<ByTime>,
+  { limit, after: [at, id], only_user }: Wanted<ByTime>,
   trying: Trying,
 ): Promise<Page<Happening, ByTime>> {
   const rows = await pool.read(
@@ -31,7 +32,7 @@ export async function orderHistory(
       with own as (
         select id, user_id, paid, total_cost, paid_at, paid_by,
                coalesce(created_at, 0) as made_at
-        from orders where id = ${order_id}
+        from orders where id = ${order_id} ${ofUser(sql, only_user)}
       ), happened as (
         select o.made_at as at, ''::text as id, 'created'::text as type, '{}'::text as data,
                null::text as principal

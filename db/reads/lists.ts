@@ -8,7 +8,7 @@ import { Failure, isLockTimeout } from '../failure.ts';
 import type { Principal } from '../tally.ts';
 import { orderHistory } from './history.ts';
 import { listOrders, type OrdersWanted } from './order-lists.ts';
-import { type ById, type ByTime, type Page, pageOf, type Wanted } from './page.ts';
+import { type Asking, type ById, type ByTime, type Page, pageOf, type Wanted } from './page.ts';
 import { listRefunds, type RefundRecord, readRefund } from './refunds.ts';
 import type { Shown, ShownItem, ShownOrder } from './shown.ts';
 import { creditMovements, type Movement, stockMovements } from './statements.ts';
@@ -35,7 +35,7 @@ export interface Lists {
   /** The oldest first. @throws Failure order_not_found */
   refunds(order_id: string, wanted: Wanted<ByTime>): Promise<Page<RefundRecord, ByTime>>;
   /** @throws Failure order_not_found, refund_not_found */
-  refund(order_id: string, refund_id: string, principal?: Principal): Promise<RefundRecord>;
+  refund(order_id: string, refund_id: string, by?: Asking): Promise<RefundRecord>;
 }
 
 /**
@@ -114,8 +114,10 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
       paging({ limit: times.length }, (trying) => findTransactions(pool, order_id, times, trying)),
     refunds: (order_id, wanted) =>
       paging(wanted, (trying) => listRefunds(pool, order_id, wanted, trying)),
-    refund: (order_id, refund_id, principal) =>
-      paging({ principal, limit: 1 }, (trying) => readRefund(pool, order_id, refund_id, trying)),
+    refund: (order_id, refund_id, { principal, only_user } = {}) =>
+      paging({ principal, limit: 1 }, (trying) =>
+        readRefund(pool, order_id, refund_id, only_user, trying),
+      ),
   };
 }
 

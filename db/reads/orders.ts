@@ -36,6 +36,13 @@ export async function* findOwnerships(
   yield rows.map(({ id, user_id }) => ({ id: ownershipOf(String(user_id), String(id)) }));
 }
 
+/**
+ * A condition on `user_id`, where whoever asks is kept to one user. It stands in the statement that
+ * answers: the order may have been removed, and made again for another, since its owner was asked.
+ */
+export const ofUser = (sql: Sql, only_user: string | undefined): Statement =>
+  only_user === undefined ? sql`` : sql`and user_id = ${only_user}`;
+
 /** Yields the orders, portion by portion. */
 export async function* findOrders(
   pool: ReadPool,

@@ -7,12 +7,17 @@ export type Position = ById | ByTime;
 export type ById = readonly [id: string];
 export type ByTime = readonly [at_us: number, id: string];
 
-export interface Wanted<P extends Position> {
+/** Who asks, where that is known. */
+export interface Asking {
+  principal?: Principal;
+  /** The only user whose orders they may read. */
+  only_user?: string | undefined;
+}
+
+export interface Wanted<P extends Position> extends Asking {
   /** Rows, at most. */
   limit: number;
   after: P;
-  /** Who asks, where that is known. */
-  principal?: Principal;
 }
 
 export interface Page<Row, P extends Position> {

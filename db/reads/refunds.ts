@@ -2,6 +2,7 @@
 import type { Sql, Statement } from '../connection/connection.ts';
 import type { ReadPool, Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
+import { ofUser } from './orders.ts';
 import { type ByTime, PAGE_MAX_BYTES, type Page, pageOf, type Wanted } from './page.ts';
 
 export interface RefundRecord {
@@ -15,7 +16,7 @@ export interface RefundRecord {
 export async function listRefunds(
   pool: ReadPool,
   order_id: string,
-  { limit, after: [at] }: Wanted<ByTime>,
+  { limit, after: [at], only_user }: Wanted<ByTime>,
   trying: Trying,
 ): Promise<Page<RefundRecord, ByTime>> {
   const rows = await pool.read(
@@ -29,7 +30,7 @@ export async function listRefunds(
                              where ${ofRefunds(sql, order_id)} and e.at > ${at}::int8
                              order by e.at limit ${limit + 1}) wanted) sized
                  where bytes_before < ${PAGE_MAX_BYTES}::int8) e on true
-      where o.id = ${order_id} order by e.at`,
+      where o.id = ${order_id} ${ofUser(sql, only_user)} order by e.at`,
     trying,
   );
   if (rows.length === 0) throw new Failure('order_not_found', `no order ${order_id}`);
@@ -44,6 +45,7 @@ export async function readRefund(
   pool: ReadPool,
   order_id: string,
   refund_id: string,
+  only_user: string | undefined,
   trying: Trying,
 ): Promise<RefundRecord> {
   const begins = `{"id":"${refund_id}"`;
@@ -54,7 +56,7 @@ export async function readRefund(
       left join (select e.at, e.data from order_events e
                  where ${ofRefunds(sql, order_id)}
                    and left(e.data, ${begins.length}::int4) = ${begins}::text) e on true
-      where o.id = ${order_id}`,
+      where o.id = ${order_id} ${ofUser(sql, only_user)}`,
     trying,
   );
   if (!row) throw new Failure('order_not_found', `no order ${order_id}`);

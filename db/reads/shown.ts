@@ -34,7 +34,10 @@ export async function* showItems(pool: ReadPool, ids: readonly string[], trying:
   yield rows as unknown as ShownItem[];
 }
 
-/** Yields the orders, portion by portion. Metadata never change, so they are read beside them. */
+/**
+ * Yields the orders, portion by portion. Metadata never change, so they are read beside them. An
+ * order that was made or replaced in between is read again: it must not show those of another.
+ */
 export async function* showOrders(
   pool: ReadPool,
   order_ids: readonly string[],
@@ -42,12 +45,24 @@ export async function* showOrders(
 ): AsyncGenerator<ShownOrder[]> {
   const reading = pool.read(
     (sql) =>
-      sql`select id, data from order_metadata where id = any(${textArray(order_ids)}::text[])`,
+      sql`select o.id, o.user_id, o.created_at, m.data
+          from orders o left join order_metadata m on m.id = o.id
+          where o.id = any(${textArray(order_ids)}::text[])`,
     trying,
   );
   reading.catch(() => {}); // it is awaited below
   for await (const orders of findOrders(pool, order_ids, trying)) {
-    const metadata = new Map((await reading).map(({ id, data }) => [id, String(data)]));
-    yield orders.map((order) => ({ ...order, metadata: metadata.get(order.id) ?? null }));
+    const owners = new Map(((await reading) as unknown as Told[]).map((row) => [row.id, row]));
+    const again: string[] = [];
+    yield orders.flatMap((order) => {
+      const told = owners.get(order.id);
+      const is_same = told?.user_id === order.user_id && told.created_at === order.created_at;
+      if (is_same) return { ...order, metadata: told.data };
+      again.push(order.id);
+      return [];
+    });
+    if (again.length > 0) yield* showOrders(pool, again, trying);
   }
 }
+
+type Told = Pick<Order, 'id' | 'user_id' | 'created_at'> & { data: string | null };

@@ -66,10 +66,30 @@ test('credentials of one user are refused in the same way', async () => {
 test('another call under the key is no repeat, and has its effect', async () => {
   const [user_id, key] = [await off.newUser(0), newId()];
   await send(fund(user_id, 1), key);
-  expect((await send(fund(user_id, 2), key, 'a')).status).toBe(200);
   const path = `/payment/add_funds/${user_id}/4`;
   expect((await send({ path }, key, 'b')).status).toBe(200);
-  expect(await off.creditOf(user_id)).toBe(7);
+  expect(await off.creditOf(user_id)).toBe(5);
+});
+
+test('a call of the same path may be a repeat, however its body is written', async () => {
+  const [user_id, key] = [await off.newUser(0), newId()];
+  const path = `/v1/users/${user_id}/deposits`;
+  await send({ path, body: { amount: 1, reason: 'gift' } }, key);
+  const again = await send({ path, body: { reason: 'gift', amount: 1 } }, key, 'a');
+  expectProblem(again, 422, 'idempotency_key_unowned');
+  expect(await off.creditOf(user_id)).toBe(1);
+});
+
+test("an earlier call for another user's order does not show", async () => {
+  const [user_id, other, key] = [await off.newUser(9), await off.newUser(0), newId()];
+  const order_id = await off.newOrder(user_id, [[await off.newItem(1, 9), 1]]);
+  const pay = { path: `/v1/orders/${order_id}/checkout` };
+  expect((await send(pay, key)).status).toBe(200);
+  expectProblem(await send(pay, key, `a/${other}`), 404, 'order_not_found');
+  expectProblem(await send(pay, key, `a/${user_id}`), 422, 'idempotency_key_unowned');
+  const made = { path: '/v1/orders', body: { user_id } };
+  await send(made, key);
+  expectProblem(await send(made, key, `a/${other}`), 404, 'user_not_found');
 });
 
 test('whoever has a record of their own gets that', async () => {

@@ -90,9 +90,12 @@ async function traffic(ask: () => Promise<{ status: number; text: string }>) {
   );
 }
 
+const ids: Record<string, string> = { user_id: ADA, item_id: items[0] ?? '' };
+const pathTo = (call: Call, order_id: string) =>
+  call.path.replace(/\{(\w+)\}/g, (_, name) => (name === 'order_id' ? order_id : ids[name]) ?? '1');
+
 function ask(call: Call, order_id: string) {
-  const ids: Record<string, string> = { order_id, user_id: ADA, item_id: items[0] ?? '' };
-  const path = call.path.replace(/\{(\w+)\}/g, (_, name) => ids[name] ?? '1');
+  const path = pathTo(call, order_id);
   const [method = 'GET'] = call.methods;
   if (!call.body) return asAda(method, path);
   const text = JSON.stringify(call.examples?.[0]?.body ?? {});
@@ -109,6 +112,27 @@ const ways = [
   ['a bulk of all', bulk('all')] as const,
   ['a bulk of each', bulk('each')] as const,
 ];
+
+/** What is asked here has changed hands since its owner was asked. */
+const later = open.kassa({ DATABASE_URL: database_url }, undefined, authenticate, {
+  owns: async () => true,
+});
+const read_calls = named.filter(({ writes }) => writes !== true);
+
+test.each(read_calls.map((call) => [`${call.tag}.${call.name}`, call] as const))(
+  '%s of an order that changes hands while it is read is 404',
+  async (_, call) => {
+    const [method = 'GET'] = call.methods;
+    const pathOf = (order_id: string) => pathTo(call, order_id);
+    for (const id of Object.values(foreign)) {
+      expectProblem(await later.call(method, pathOf(id)), 404, 'order_not_found');
+    }
+    const { status, body } = await later.call(method, pathOf(own));
+    expect([status, body.code]).toEqual(
+      call.name === 'get' && call.tag === 'refunds' ? [404, 'refund_not_found'] : [200, undefined],
+    );
+  },
+);
 
 test.each(ways)('%s: the same statements, and the same number of rows', async (_, asking) => {
   await asking(none); // prepares the statements

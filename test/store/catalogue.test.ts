@@ -153,6 +153,11 @@ const drives: Record<string, () => Promise<unknown>> = {
     const order_id = await kassa.newOrder(user_id, [[await kassa.newItem(1, 1), 1]]);
     const { read, write } = kassa.store;
     expect(await read.owns(user_id, order_id)).toBe(true);
+    const asking = { only_user: user_id };
+    const wanted = { ...asking, limit: 9, after: [0, ''] as const };
+    expect((await read.list.orderHistory(order_id, wanted)).rows.length).toBe(1);
+    expect((await read.list.refunds(order_id, wanted)).rows).toEqual([]);
+    await expect(read.list.refund(order_id, 'none', asking)).rejects.toThrow('has no refund');
     const { decide, ...command } = checkout(order_id);
     for (const only_user of [user_id, 'another']) {
       const found: unknown[] = [];

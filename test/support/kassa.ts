@@ -16,7 +16,7 @@ import { webhookRoutes } from '../../apps/webhooks/routes.ts';
 import type { Connection } from '../../db/connection/connection.ts';
 import { audit } from '../../db/maintenance/audit.ts';
 import type { Role } from '../../db/service.ts';
-import { openStore } from '../../db/store.ts';
+import { openStore, type Store } from '../../db/store.ts';
 import { assertContract } from './contract.ts';
 import { newDatabase, RUN, storeUrl, withConnection } from './databases.ts';
 import { fitting } from './fitting.ts';
@@ -36,11 +36,13 @@ export type Kassa = ReturnType<typeof openKassa>;
  * The three services on one store, without a port. Close it in afterAll.
  * @param services readiness needs the privileges of these
  * @param authenticate says who calls; everybody may, if it is not given
+ * @param owners says whose an order is, instead of the store
  */
 export function openKassa(
   settings: Partial<Config> = {},
   services: readonly Role[] = ['order', 'payment', 'stock', 'webhooks'],
   authenticate?: Authenticate,
+  owners?: Pick<Store['read'], 'owns'>,
 ) {
   const config = readConfig({}, fitting({ BATCH_INIT: 'on', PIPELINE_MIN: 1, ...settings }));
   const database_url = settings.DATABASE_URL ?? storeUrl();
@@ -61,7 +63,7 @@ export function openKassa(
     ...[orderRoutes, bulkRoutes, eventRoutes, paymentRoutes, stockRoutes, webhookRoutes],
     ...[keyRoutes, consoleRoutes],
   ].map((make) => make(store, options));
-  const guard = authenticate && new ScopeGuard(authenticate, store.read);
+  const guard = authenticate && new ScopeGuard(authenticate, owners ?? store.read);
   const { fetch } = serveRoutes(routes, store, metrics, log, { guard });
   return {
     store,

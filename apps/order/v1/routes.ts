@@ -9,6 +9,7 @@ import { refundCalls } from '../../contract/v1/refunds.ts';
 import { answerTagged } from '../../http/etag.ts';
 import type { Env } from '../../http/exchange.ts';
 import { answerPage, BY_ID, metadataIn, NEWEST_FIRST, OLDEST_FIRST } from '../../http/lists.ts';
+import { isOwn } from '../../http/owned.ts';
 import { on } from '../../http/route.ts';
 import { routeWrites } from '../../http/writes.ts';
 import { refundOf } from './refunds.ts';
@@ -20,7 +21,8 @@ export function v1Routes(app: Hono<Env>, store: Store): void {
 
   on(app, calls.get, async (c, { order_id }) => {
     const order = await store.read.showOrder(order_id, c.env.principal?.name);
-    if (!order) throw new Failure('order_not_found', `no order ${order_id}`);
+    if (!order || !isOwn(order, c.env))
+      throw new Failure('order_not_found', `no order ${order_id}`);
     return answerTagged(c, shown(order));
   });
 
@@ -62,9 +64,10 @@ function refundRoutes(app: Hono<Env>, store: Store): void {
     return answerPage(c, page, list, (wanted) => refunds(order_id, wanted), shown(order_id));
   });
 
-  on(app, calls.get, async (c, { order_id, refund_id }) =>
-    c.json(shown(order_id)(await refund(order_id, refund_id, c.env.principal?.name))),
-  );
+  on(app, calls.get, async (c, { order_id, refund_id }) => {
+    const { name: principal, user_id: only_user } = c.env.principal ?? {};
+    return c.json(shown(order_id)(await refund(order_id, refund_id, { principal, only_user })));
+  });
 }
 
 const shown = (order: Order & { metadata: string | null; now_us: number }) =>

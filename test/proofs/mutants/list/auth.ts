@@ -23,11 +23,25 @@ export const authMutants = [
       'routes.ts: if (c.env.principal[-)-]{+ && !c.env.principal)+} assertScopes(c.env.principal, ready);',
     'the console is open': "login.ts: const asAdmin = only([-'admin'-]{+'metrics:read'+});",
   }),
+  ...killedBy(['foreign-orders'], {
+    'an order that changes hands while it is read is shown':
+      'owned.ts: undefined || [-principal.user_id === user_id-]{+true+};',
+    'an order that changes hands shows its history and its refunds':
+      'orders.ts: only_user === undefined ? sql`` : sql`[-and user_id = ${only_user}-]`;',
+  }),
+  ...killedBy(['shown-orders'], {
+    'an order that is replaced while it is read has the metadata of the other':
+      'shown.ts: const is_same = [-told?.user_id === order.user_id &&-]{+told !== undefined ||+}',
+  }),
   ...killedBy(['authentication-switch'], {
     'what was done before authentication was switched on is done again':
-      'recorded-answers.ts: if (!row) return [-this.#refuse(unowned_key, fingerprint)-]{+undefined+};',
+      'decide.ts: const unowned = [-operation && recorded.findUnowned(operation)-]{+undefined+};',
     'a key of somebody unknown is refused for other calls too':
-      'recorded-answers.ts: ?.fingerprint [-!== fingerprint-]{+=== undefined+}) return undefined;',
+      'recorded-answers.ts: if (!row [-|| callOf(row.fingerprint) !== callOf(fingerprint)-]) return undefined;',
+    'a body that is written in another way is done again':
+      'recorded-answers.ts: if (!row || [-callOf(row.fingerprint) !== callOf(fingerprint)-]{+row.fingerprint !== fingerprint+}) return undefined;',
+    "an earlier call for another user's order shows":
+      'decide.ts: if (unowned[- && seesAll(seen, command)-]) return unowned;',
   }),
   ...killedBy(['tools-with-keys'], {
     'whoever has shown a key without the scope is never asked for another':

@@ -77,7 +77,7 @@ export const storeMutants = [
     'one caller fills the queue of reads':
       'read-batcher.ts: principal === undefined ? 0 : [-this.#queue.callsOf(principal)-]{+0+})',
     'the lists of all callers take one turn':
-      'http/lists.ts: await read({ limit, after: position[-, principal-] });',
+      'http/lists.ts: await read({ limit, after: position[-, principal-], only_user });',
     "reading another's order is nobody's turn":
       'guard.ts: this.#orders.owns(own, String(order_id)[-, name-])',
   }),
@@ -91,7 +91,7 @@ export const storeMutants = [
   }),
   ...killedBy(['idempotency'], {
     'recorded answers are not found':
-      'recorded-answers.ts: [-if (!row) -]return this.#refuse(unowned_key, fingerprint);',
+      'recorded-answers.ts: const row = [-this.#live.get(operationKey(key))-]{+undefined as RecordedRow | undefined+};',
     'answers are not recorded': 'decide.ts: [-if (operation) recorded.record(operation, answer);-]',
     'the fingerprint is not compared':
       'recorded-answers.ts: if ([-row.fingerprint !== fingerprint-]{+false+}) {',
