@@ -4,17 +4,19 @@ import type { Log } from '../../db/log.ts';
 
 type Fields = Record<string, unknown>;
 
-/** The warnings of one event, route and code in this second that have not been written. */
+/** Equal warnings of this second that have not been written. */
 interface Withheld {
   count: number;
   last: Fields;
 }
 
 const EVERY_MS = 1000;
+/** Warnings are equal if they agree in the event and in these. Refused callers have the last two. */
+const EQUAL = ['route', 'code', 'address', 'why'] as const;
 
 /**
- * Writes the first warning of an event, route and code at once, and after that the last of each
- * second, with the number of the others as `suppressed`. Errors are always written, and so is
+ * Writes the first of equal warnings at once, and after that the last of each second, with the
+ * number of the others as `suppressed`. Errors are always written, and so is
  * `outcome_unknown`: its call may have taken effect, so an operator may have to look for it.
  * @param later runs a function after so many milliseconds
  * @param atExit runs a function when the process ends, to write what is still withheld
@@ -26,7 +28,7 @@ export function oneASecond(log: Log, later = setTimer, atExit = onExit): Log {
   });
   return (level, event, fields) => {
     if (level !== 'warn' || fields.code === 'outcome_unknown') return log(level, event, fields);
-    const key = [event, fields.route ?? '', fields.code ?? ''].join(' ');
+    const key = [event, ...EQUAL.map((name) => fields[name] ?? '')].join(' ');
     if (held.has(key)) {
       held.set(key, { count: (held.get(key)?.count ?? 0) + 1, last: fields });
       return;

@@ -135,6 +135,30 @@ test('an address that fails again and again waits for its answers, and a valid k
   expect(performance.now() - started_at).toBeLessThan(2000);
 });
 
+test('each address and reason has a line a second, and a flood from many addresses fills no log', async () => {
+  let now = 0;
+  const told: unknown[] = [];
+  const counter = failureCounter(
+    (_, __, { address, why, failures }) => told.push(`${address} ${why} ${failures}`),
+    [],
+    () => now,
+    async () => {},
+  );
+  const fail = (remoteAddress: string, why = 'x') =>
+    counter.note({ method: '', url: '', headers: new Headers(), peer: { remoteAddress } }, why);
+  for (const why of ['x', 'x', 'y', 'x']) await fail('a', why);
+  await fail('b');
+  expect(told.splice(0)).toEqual(['a x 1', 'a y 1', 'b x 1']);
+  now += 1000;
+  await fail('a');
+  expect(told.splice(0)).toEqual(['a x 3']);
+  for (let i = 0; i < 20_000; i++) await fail(`n${i}`);
+  expect(told.splice(0).length).toBe(19);
+  now += 1000;
+  for (const address of ['a', 'c']) await fail(address); // forgotten, and new
+  expect(told).toEqual(['a x 1', 'c x 1']);
+});
+
 const TRUSTED = networksIn('10.0.0.0/8,2001:db8::/32');
 test.each([
   ['no gateway is trusted', '192.0.2.1', '198.51.100.7', '192.0.2.1'],

@@ -139,6 +139,15 @@ test('the first of equal warnings is written at once, and then one a second', ()
   expectWritten({ n: 5, suppressed: 2 });
 });
 
+test('a refused caller does not hide another, nor a reason another one', () => {
+  const { log, written } = rated();
+  const callers = ['192.0.2.1', '192.0.2.2'].flatMap((address) =>
+    ['no key was sent', 'not valid'].map((why) => ({ address, why })),
+  );
+  for (const caller of [...callers, ...callers]) log('warn', 'authentication_failed', caller);
+  expect(written.map(([, fields]) => fields)).toEqual(callers);
+});
+
 test('every 500, and every call with an unknown outcome, has its line', () => {
   const { log, written } = rated();
   for (let n = 0; n < 50; n++) {

@@ -58,6 +58,8 @@ export const authMutants = [
       "observer.ts: return [[-is_missing ? 'missing' : 'wrong'-]{+'wrong'+}, detail];",
     'a store that is away looks like a wrong key':
       "observer.ts: return [[-'unknown'-]{+'wrong'+}]; // the store",
+    'the logger hides who would be refused':
+      "log-rate.ts: const EQUAL = ['route', 'code', 'address'[-, 'why'-]] as const;",
   }),
   ...killedBy(['principals'], {
     'a checkout does not say who made it':
@@ -149,7 +151,13 @@ export const authMutants = [
       'client-address.ts: const hop = hops.[-pop-]{+shift+}();',
     'an address may be anything': "networks.ts: isIP(text) > 0 [-&& !text.includes('%') -]? ipaddr",
     'each failure makes a line':
-      'failures.ts: if ([-now() - seen.logged_at >= LOG_EVERY_MS-]{+true+}) {',
+      'failures.ts: if ([-now() - seen.logged_at < LOG_EVERY_MS-]{+false+}) return;',
+    'a reason hides the others of its address':
+      'failures.ts: const pair = `${address}[- ${why}-]`;',
+    'a flood from many addresses fills the log':
+      'failures.ts: if ([-interval.lines >= LINES_MAX-]{+false+}) return;',
+    'addresses are remembered for ever':
+      'failures.ts: if (map.size [-<-]{+>+} REMEMBERED_MAX) break;',
     'failures are told at once': 'failures.ts: if ([-delay_ms <= 0-]{+true+} || waiting',
     'nobody is told that everybody may call':
       'service.ts: if ([-config.AUTH === undefined-]{+false+} && !isLoopback',
