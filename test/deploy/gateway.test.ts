@@ -173,12 +173,22 @@ check('large answers of /v1 are compressed on demand, those of the paths never',
   expect(user.told).toEqual([200, 'application/json', null]);
 });
 
-/** The service of a call: its tag, or that of /v1. */
+/** The service of a call: its tag, or that of /v1. No gateway leads to keys. */
 const SERVICE: Partial<Record<Call['tag'], ServiceName>> = {
   ...{ path_orders: 'order', path_payment: 'payment', path_stock: 'stock' },
   ...{ orders: 'order', bulk: 'order', events: 'order', users: 'payment', items: 'stock' },
-  ...{ webhooks: 'webhooks', keys: 'webhooks' },
+  webhooks: 'webhooks',
 };
+
+check('no way leads to the calls that make keys', async () => {
+  for (const { methods, path } of CALLS.filter(({ tag }) => tag === 'keys')) {
+    for (const method of methods) {
+      const asked = request(method, path.replace('{key_id}', 'ops'));
+      const { status, body } = await exchange(gateway.port, asked);
+      expect([status, JSON.parse(body).code]).toEqual([404, 'route_not_found']);
+    }
+  }
+});
 
 check('every call of the contract reaches its service and is answered what that says', async () => {
   const calls = CALLS.flatMap(({ tag, methods, path }) => {
