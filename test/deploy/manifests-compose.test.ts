@@ -76,7 +76,7 @@ test('services and console let everybody in unless AUTH is set, which warns of n
     // The services are behind the gateway, which says who calls. The console is not.
     const trusted = configOf(environmentOf(name)).TRUSTED_PROXIES;
     expect([name, trusted === '']).toEqual([name, name === 'console']);
-    for (const variable of ['AUTH_JWKS', 'AUTH_ISSUER', 'AUTH_AUDIENCE']) {
+    for (const variable of ['AUTH_JWKS', 'AUTH_ISSUER', 'AUTH_AUDIENCE', 'AUTH_ALGORITHMS']) {
       expect([variable, environment[variable]]).toEqual([variable, `\${${variable}:-}`]);
     }
   }
