@@ -50,14 +50,30 @@ function parse(environment: Environment, defaults: Partial<Config>) {
   }
   const config = valid as Partial<Config>;
   const is_set = (name: keyof Config) => Boolean(environment[name] || defaults[name]);
-  return { config, errors: [...errors, ...misfits(config), ...missingForTokens(is_set)] };
+  const is_off = config.AUTH === 'off';
+  return { config, errors: [...errors, ...misfits(config), ...tokenErrors(is_set, is_off)] };
 }
 
-/** Without them any token of that issuer would count, whoever it was meant for. */
-const missingForTokens = (is_set: (name: keyof Config) => boolean): string[] =>
-  (['AUTH_ISSUER', 'AUTH_AUDIENCE'] as const)
-    .filter((name) => is_set('AUTH_JWKS') && !is_set(name))
-    .map((name) => `AUTH_JWKS needs ${name}`);
+const OF_JWKS = ['AUTH_ISSUER', 'AUTH_AUDIENCE'] as const;
+const OF_TOKENS = [
+  ...OF_JWKS,
+  ...(['AUTH_ALGORITHMS', 'AUTH_TOKEN_PER_S', 'AUTH_TOKEN_IN_FLIGHT'] as const),
+];
+
+/**
+ * Without issuer and audience any token of that issuer would count, whoever it was meant for. And
+ * whoever sets up tokens believes that they count; `AUTH=off` says that they do not.
+ */
+function tokenErrors(is_set: (name: keyof Config) => boolean, is_off: boolean): string[] {
+  const has_keys = is_set('AUTH_JWKS');
+  const lacking = OF_JWKS.filter((name) => has_keys && !is_set(name));
+  const idle = OF_TOKENS.filter((name) => !has_keys && !is_off && is_set(name));
+  return [
+    ...lacking.map((name) => `AUTH_JWKS needs ${name}`),
+    ...idle.map((name) => `${name} needs AUTH_JWKS`),
+    ...(has_keys && !is_set('AUTH') ? ['AUTH_JWKS needs AUTH: on, observe or off'] : []),
+  ];
+}
 
 function assertNone(errors: readonly string[]): void {
   if (errors.length === 0) return;

@@ -121,21 +121,40 @@ test.each(choices)('$name is one of its words', ({ name, values, otherwise }) =>
 
 test('the keys of an issuer need its name and an audience, or any token of it would count', () => {
   const [AUTH_JWKS, AUTH_ISSUER, AUTH_AUDIENCE] = ['/keys.json', 'https://id.example', 'kassa'];
-  const complaint = complaintAbout({ AUTH_JWKS, PORT: '0' });
+  const AUTH = 'on';
+  const complaint = complaintAbout({ AUTH, AUTH_JWKS, PORT: '0' });
   expect(complaint).toContain('PORT must be');
   expect(complaint).toEndWith('AUTH_JWKS needs AUTH_ISSUER; AUTH_JWKS needs AUTH_AUDIENCE');
-  const without_audience = { AUTH_JWKS, AUTH_ISSUER, AUTH_AUDIENCE: '' };
+  const without_audience = { AUTH, AUTH_JWKS, AUTH_ISSUER, AUTH_AUDIENCE: '' };
   expect(complaintAbout(without_audience)).toBe('configuration: AUTH_JWKS needs AUTH_AUDIENCE');
-  const wrong = { AUTH_JWKS, AUTH_ISSUER: 'two words', AUTH_AUDIENCE };
+  const wrong = { AUTH, AUTH_JWKS, AUTH_ISSUER: 'two words', AUTH_AUDIENCE };
   expect(complaintAbout(wrong)).toBe('configuration: AUTH_ISSUER must be one word');
-  expect(readConfig({ AUTH_JWKS, AUTH_ISSUER, AUTH_AUDIENCE })).toMatchObject({ AUTH_JWKS });
+  const complete = { AUTH_JWKS, AUTH_ISSUER, AUTH_AUDIENCE };
+  for (const AUTH of ['on', 'observe', 'off']) {
+    expect(readConfig({ AUTH, ...complete })).toMatchObject({ AUTH_JWKS });
+  }
+  const unset = 'configuration: AUTH_JWKS needs AUTH: on, observe or off';
+  expect(complaintAbout(complete)).toBe(unset);
 });
+
+test.each(['ISSUER', 'AUDIENCE', 'ALGORITHMS', 'TOKEN_PER_S', 'TOKEN_IN_FLIGHT'])(
+  'AUTH_%s means nothing without the keys of an issuer, and is refused, unless AUTH is off',
+  (name) => {
+    const set = { [`AUTH_${name}`]: name === 'ALGORITHMS' ? 'ES256' : '7' };
+    for (const AUTH of ['on', 'observe', '']) {
+      const complaint = complaintAbout({ AUTH, ...set });
+      expect(complaint).toBe(`configuration: AUTH_${name} needs AUTH_JWKS`);
+    }
+    expect(complaintAbout({ AUTH: 'off', ...set })).toBe('');
+  },
+);
 
 test('tokens are never signed by a shared secret, or not at all', () => {
   for (const AUTH_ALGORITHMS of ['none', 'HS256', 'RS256,HS256', 'RS256,none', 'RS256,', 'rs256']) {
     expect(complaintAbout({ AUTH_ALGORITHMS })).toStartWith('configuration: AUTH_ALGORITHMS must');
   }
-  expect(readConfig({ AUTH_ALGORITHMS: 'ES256' }).AUTH_ALGORITHMS).toEqual(['ES256']);
+  const config = readConfig({ AUTH: 'off', AUTH_ALGORITHMS: 'ES256' });
+  expect(config.AUTH_ALGORITHMS).toEqual(['ES256']);
 });
 
 test.each([
@@ -192,10 +211,24 @@ const wrong: [environment: Record<string, string>, said: string][] = [
   [{ DATABASE_CERT_FILE: '/nowhere' }, 'DATABASE_CERT_FILE is set without DATABASE_KEY_FILE'],
   [{ DATABASE_PASSWORD_FILE: '/nowhere' }, 'DATABASE_PASSWORD_FILE /nowhere cannot be read'],
   [{ HOST: 'a host' }, 'HOST must be a host name'],
-  ...['10.0.0.1', '10.0.0.0/33', '10.0.0.0/8, ::1/128', 'private', '10.0.0.0/8,'].flatMap((text) =>
+  ...Object.entries({
+    '10.0.0.1': ': 10.0.0.1 is an address; write 10.0.0.1/32',
+    '10.0.0.0/8,fd00::1': ': fd00::1 is an address; write fd00::1/128',
+    '10.0.0.0/33': ': 10.0.0.0/33 is none',
+    '10.0.0.0/8/8': ': 10.0.0.0/8/8 is none',
+    '10.0.0.0/': ': 10.0.0.0/ is none',
+    '10/8': ': 10/8 is none',
+    'fe80::%eth0/64': ': fe80::%eth0/64 is none',
+    private: ': private is none',
+    '10.0.0.0/8,': '',
+    '10.0.0.5/8': ': 10.0.0.5/8 begins at 10.0.0.0; write 10.0.0.0/8',
+    'fd00::1/8': ': fd00::1/8 begins at fd00::; write fd00::/8',
+    '0.0.0.0/0': ': 0.0.0.0/0 is every address',
+    '::/0': ': ::/0 is every address',
+  }).flatMap(([text, why]) =>
     ['WEBHOOK_NETWORKS', 'TRUSTED_PROXIES'].map((name): [Record<string, string>, string] => [
       { [name]: text },
-      `${name} must be networks with commas, such as 10.1.0.0/16,fd00::/8`,
+      `${name} must be networks with commas, such as 10.1.0.0/16,fd00::/8${why}`,
     ]),
   ),
   ...['collector:4318', 'grpc://collector:4317', '/v1/traces'].map(
@@ -210,6 +243,11 @@ test.each(wrong)('%j is refused with one sentence, without the password', (envir
   const complaint = complaintAbout({ DATABASE_URL, ...environment }, loadConfig);
   expect(complaint).toContain(said);
   expect(complaint).not.toContain('secret');
+});
+
+test('networks may have blanks around their commas', () => {
+  const read = (TRUSTED_PROXIES: string) => readConfig({ TRUSTED_PROXIES }).TRUSTED_PROXIES;
+  expect(read('10.0.0.0/8 , ::1/128,10.0.0.1/32')).toBe('10.0.0.0/8,::1/128,10.0.0.1/32');
 });
 
 test('an empty variable counts as unset, and unrelated variables are ignored', () => {

@@ -126,13 +126,18 @@ test('all that is wrong with the configuration is named in one sentence', async 
 });
 
 test.each(SERVICES)('%s names a misspelt variable, and the one that it may mean', async (name) => {
-  const env = { DATABSE_URL: 'postgres://a', DATABASE_CA: 'a', DEADLINES_MS: '5', HOSTS: 'a' };
+  const env = {
+    ...{ DATABSE_URL: 'postgres://a', DATABASE_CA: 'a', DEADLINES_MS: '5', HOSTS: 'a' },
+    ...{ AUTH_MODE: 'on', TRUSTED_GATEWAYS: '10.0.0.0/8' },
+  };
   const child = await stage.run([`apps/${name}/main.ts`], env);
   expect(child.code).toBe(2);
   expect(child.err.trim().split('\n')).toEqual([
     'kassa: unknown variable DATABSE_URL; did you mean DATABASE_URL?',
     'kassa: unknown variable DATABASE_CA; did you mean DATABASE_CA_FILE?',
     'kassa: unknown variable DEADLINES_MS; did you mean DEADLINE_MS?',
+    expect.stringMatching(/^kassa: unknown variable AUTH_MODE; known are AUTH, AUTH_JWKS, .*$/),
+    'kassa: unknown variable TRUSTED_GATEWAYS; known are TRUSTED_PROXIES',
     'kassa: configuration: set DATABASE_URL',
   ]);
 });

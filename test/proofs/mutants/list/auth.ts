@@ -61,6 +61,16 @@ export const authMutants = [
     'the logger hides who would be refused':
       "log-rate.ts: const EQUAL = ['route', 'code', 'address'[-, 'why'-]] as const;",
   }),
+  ...killedBy(['config'], {
+    'tokens are set up, and anybody may call':
+      "config.ts: ...([-has_keys && !is_set('AUTH')-]{+false+} ? ['AUTH_JWKS needs AUTH",
+    'who may call with tokens is set, and no tokens count':
+      'config.ts: const idle = OF_TOKENS.filter((name) => [-!has_keys-]{+false+} && !is_off',
+    'every address is that of a gateway':
+      'networks.ts: if ([-Number(bits) === 0-]{+false+}) return `: ${one} is every address`;',
+    'a network has bits of a host':
+      'networks.ts: if ([-first.toString() === network.parse(address).toString()-]{+true+}) return',
+  }),
   ...killedBy(['principals'], {
     'a checkout does not say who made it':
       'order/commands.ts: const { now_us, principal: paid_by = null } = [-rows-]{+{ now_us: rows.now_us, principal: undefined }+};',
