@@ -17,14 +17,15 @@ const HELP = `Makes API keys, lists them, and revokes them. The store keeps thei
   bun run keys list
   bun run keys revoke ID
 
-  --scopes A,B       what the key permits; without a value, lists all scopes
+  --scopes A,B       what the key permits; as the last argument, without a value: lists all scopes
   --id ID            its public id (default: random)
   --principal ID     who calls with it, as records and logs name them; a key that replaces another
                      has the same (default: the id)
-  --name TEXT        for people
+  --name TEXT        a description
   --user ID          restrict the key to this user's wallet and orders
   --per-second N     the most calls in a second, in each process (default: no limit)
-  --in-flight N      the most calls at the same time, in each process (default: no limit)
+  --in-flight N      the most calls at the same time, in each process (default: AUTH_IN_FLIGHT of
+                     the services, which is 2000 unless it is set)
   --expires-in TIME  such as 90s, 15m, 12h or 30d (default: never)
   --quiet            print the key and nothing else
   --data DIR         the running dev store, if DATABASE_URL is not set (.data)

@@ -39,18 +39,19 @@ async function refuse(c: Context<Env>, error: RequestError) {
     c.body(text, status as ContentfulStatusCode, { ...headers, ...asks, ...more });
   if (!asksForPage(c.req.header('accept'))) return answer(body, {});
   const page = { 'content-type': 'text/html; charset=utf-8', [POLICY]: "default-src 'none'" };
-  return answer(String(await refusal(detail)), page);
+  const is_missing = c.req.header('authorization') === undefined; // say, after Cancel
+  return answer(String(await refusal(is_missing ? 'no key was given' : detail)), page);
 }
 
 /** Without the frame of other pages, whose files are for admins too. */
-const refusal = (detail: string) => html`<!doctype html>
+const refusal = (why: string) => html`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
 <title>No access - Kassa</title>
 <h1>The console is for keys with the scope admin</h1>
-<p>The answer was: ${detail}.</p>
+<p>The reason: ${why}.</p>
 <p>An operator makes such a key with <code>bun run keys create --scopes admin</code>. The browser asks for a name, which may be
 anything, and a password, which is the key.</p>
 <p><a href="${OTHER_KEY}">Use another key</a></p>

@@ -102,12 +102,12 @@ const ADVICE_OF: Record<ProblemCode, readonly [meaning: string, action: string]>
   ],
   host_not_allowed: ['The service does not answer for this Host.', 'Check ALLOWED_HOSTS.'],
   idempotency_key_reused: [
-    'The key was used before with a different method, path or body.',
-    'Use a new key for a new call. To repeat a call, send exactly the same bytes.',
+    'The idempotency key was used before with a different method, path or body.',
+    'Use a new idempotency key for a new call. To repeat a call, send exactly the same bytes.',
   ],
   idempotency_key_unowned: [
-    'The same call was answered under this key before authentication was switched on. Nobody can tell whether it was yours, so nothing was done now.',
-    'Look whether it took effect then. If not, send it with a new key.',
+    'The same call was answered under this idempotency key before authentication was switched on. Nobody can tell whether it was yours, so nothing was done now.',
+    "Look whether it took effect then: list the user's orders, read the statement, or read `/v1/events`. If not, send it with a new idempotency key.",
   ],
   contention: ['The call conflicted with others until its deadline.', LATER],
   overloaded: ['The service is overloaded.', LATER],

@@ -64,7 +64,7 @@ export const PARAMETERS: Json = {
     name: 'Idempotency-Key',
     in: 'header',
     description:
-      'Makes a write safe to repeat. The first answer to a key is recorded together with its effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once the cause is gone, use a new key. The same key with a different body is refused with 422: every byte of the body counts. Keys are kept separately for users, for items, and for orders with bulk (path calls included): the same text used for a user and for an order is two keys.',
+      'Makes a write safe to repeat. The first answer to an idempotency key is recorded together with its effect, and repeated for 24 hours. Refusals (404, 409) are recorded too: once the cause is gone, use a new one. The same one with a different body is refused with 422: every byte of the body counts. They are kept separately for users, for items, and for orders with bulk (path calls included): the same text used for a user and for an order is two of them.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x20-\\x7e]+$' },
   },
   'If-None-Match': {
@@ -84,8 +84,19 @@ export const HEADERS: Json = {
     schema: { type: 'string', pattern: '^[\\w=-]{1,128}$' },
   },
   'Idempotency-Replayed': {
-    description: '`true` if this is the recorded answer of an earlier call with the same key.',
+    description:
+      '`true` if this is the recorded answer of an earlier call with the same idempotency key.',
     schema: { const: 'true' },
+  },
+  'RateLimit-Policy': {
+    description:
+      'The limits of the caller, where authentication is on: `q` calls in `w` seconds, or at the same time. It is missing if there are none.',
+    schema: { type: 'string' },
+  },
+  RateLimit: {
+    description:
+      'What is left of these limits: `r` calls now, and all of them again after `t` seconds without a call.',
+    schema: { type: 'string' },
   },
   'Retry-After': {
     description: 'How many seconds to wait before sending the call again.',

@@ -130,7 +130,8 @@ export function openApi(version: string): Json {
 
 const ABOUT = `Amounts are whole numbers of the smallest unit, such as cents. After a 4xx, or a 503 other than
 \`outcome_unknown\`, nothing has changed. If an answer has \`Retry-After\`, wait that many seconds, then send the call
-again. A call with an \`Idempotency-Key\` may always be sent again: it takes effect once.`;
+again. A call with an \`Idempotency-Key\` may always be sent again: it takes effect once. Where authentication is on, all
+answers to a caller with limits, good or bad, have \`RateLimit-Policy\` and \`RateLimit\`.`;
 
 function operation(call: Call, method: Method): Json {
   const { name, tag, summary, description, params, body, query, status = 200, answer } = call;
@@ -167,6 +168,7 @@ function operation(call: Call, method: Method): Json {
           ...(takes_key ? ['Idempotency-Replayed'] : []),
           ...(status === 201 ? ['Location'] : []),
           ...(tagged ? ['ETag'] : []),
+          ...(scope ? LIMITS : []),
         ),
         content: { 'application/json': { schema: schemaOf(answer) } },
       },
@@ -203,9 +205,10 @@ function problemsOf(call: Call): Record<string, Json> {
 
 function problem(codes: readonly ProblemCode[]): Json {
   const later = codes.some((code) => RETRY_LATER.has(code)) ? ['Retry-After'] : [];
+  const limits = codes.includes('rate_limited') ? LIMITS : [];
   return {
     description: codes.map((code) => `\`${code}\`: ${adviceOn(code).meaning}`).join(' '),
-    headers: headersOf('X-Request-Id', ...later),
+    headers: headersOf('X-Request-Id', ...later, ...limits),
     content: {
       [PROBLEM_TYPE]: {
         schema: {
@@ -217,6 +220,7 @@ function problem(codes: readonly ProblemCode[]): Json {
   };
 }
 
+const LIMITS = ['RateLimit-Policy', 'RateLimit'];
 const headersOf = (...names: string[]): Json =>
   Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
 

@@ -2,7 +2,8 @@
 
 export const INTRO = `<p>This page has every call, with its fields, its refusals, and a form that sends it to this server.
 Send the forms from top to bottom, and all of them succeed, even on an empty store: the ids in each
-answer are filled into the forms below. The forms of <code>batch_init</code>, where it is switched on, replace the
+answer are filled into the forms below. Two things may be otherwise: POST /v1/keys and DELETE are refused
+(403) where authentication is off, and a gateway may lead to no path of keys or webhooks (404). The forms of <code>batch_init</code>, where it is switched on, replace the
 users, items and orders 0 to 9 of this store. The same for programs is
 <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
 `;
@@ -44,10 +45,13 @@ answer 200.</li>
 <li>Send every write with an <code>Idempotency-Key</code> of your own (1 to 255 printable characters). Then you
 may send it again whenever you are not sure that it arrived: it takes effect once, and the recorded
 answer is repeated for 24 hours, with <code>Idempotency-Replayed: true</code>. Refusals (404, 409) are recorded
-too: once the cause is gone, use a new key. A different body with the same key is refused with 422:
-every byte counts. Calls of webhooks take no key, and may simply be repeated.</li>
-<li>Keys are kept separately for users, for items, and for orders with bulk (path calls included): the
-same text used for a user and for an order is two keys.</li>
+too: once the cause is gone, use a new idempotency key. A different body with the same one is refused with
+422: every byte counts. Calls of webhooks and API keys take none. Those of webhooks may simply be repeated;
+POST /v1/keys, repeated, makes another API key.</li>
+<li>Idempotency keys are kept separately for users, for items, and for orders with bulk (path calls included):
+the same text used for a user and for an order is two of them.</li>
+<li>Where authentication is on, answers have <code>RateLimit-Policy</code> and <code>RateLimit</code> if the caller
+has limits: what they are, and what is left of them.</li>
 <li>The answer to reading one user, item or order has an <code>ETag</code>. Send it as
 <code>If-None-Match</code>, and the answer is 304 if nothing has changed.</li>
 <li>Every answer has an <code>X-Request-Id</code>: yours, if you sent one. It is in the log of the service.</li>

@@ -52,6 +52,7 @@ test.skipIf(!opened)(
       expect(user?.[2]).toContain('\n200\n{\n  "id": "'); // pretty-printed
     }
     expect(faults).toEqual([]);
+    expect(await page?.textContent('#start ~ pre')).toStartWith(`kassa=${server.url.origin}\n`);
     const program = await page?.textContent('#client ~ pre');
     expect(program).toContain(`openClient('${server.url.origin}')`);
   },

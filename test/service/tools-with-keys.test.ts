@@ -179,6 +179,11 @@ test('a key that lacks the scope gets a page of the console, and the browser may
     expect(again.headers.get('www-authenticate')).toStartWith('Basic realm="Kassa');
     expect(await again.text()).toContain('<title>No access - Kassa</title>');
   }
+  const cancelled = await fetch(`${origin}/console`, { headers: { accept: 'text/html,*/*' } });
+  expect([cancelled.status, await cancelled.text()]).toEqual([
+    401,
+    expect.stringContaining('The reason: no key was given.'),
+  ]);
   const { status, headers } = await get('/console/other-key', admin);
   expect([status, headers.get('location')]).toEqual([302, '/console']);
 });

@@ -13,7 +13,7 @@ const NAME = 'must be 1-200 characters, without control characters';
 const name = z
   .string(NAME)
   .regex(/^[^\p{C}]{1,200}$/u, NAME)
-  .describe('For people.');
+  .describe('A description.');
 const scope = z.enum(SCOPES, { error: `must be one of ${SCOPES.join(', ')}` });
 const scopes = z
   .array(scope, present('must be a list of scopes'))
@@ -24,9 +24,11 @@ const OWNER = 'The only user whose wallet and orders it may see and change.';
 const owner = user_id.describe(
   `${OWNER} Such a key cannot have the scopes ${NOT_FOR_USERS.join(', ')}.`,
 );
-const per_s = wholeNumber(1, PER_S_MAX).describe('The most calls in a second, in each process.');
+const per_s = wholeNumber(1, PER_S_MAX).describe(
+  'The most calls in a second, in each process. Without it: no limit.',
+);
 const in_flight = wholeNumber(1, IN_FLIGHT_MAX).describe(
-  'The most calls at the same time, in each process.',
+  'The most calls at the same time, in each process. Without it: AUTH_IN_FLIGHT of the service, 2,000 by default.',
 );
 
 const principal = id.meta({ examples: ['shop'] });
