@@ -87,10 +87,12 @@ const noUser = (id: string) => new Failure('user_not_found', `no user ${id}`);
 const noOrder = (id: string) => new Failure('order_not_found', `no order ${id}`);
 
 /** For what is no call of the contract, by its route: a path can be spelt in several ways. */
-export const only = (scope: Scope) => async (c: Context<Env>, next: () => Promise<void>) => {
-  await c.env.guard?.admit(c.req.raw, c.env, scope);
-  await next();
-};
+export const only =
+  (scope: Scope, route?: string) => async (c: Context<Env>, next: () => Promise<void>) => {
+    if (route !== undefined) c.env.route = route;
+    await c.env.guard?.admit(c.req.raw, c.env, scope);
+    await next();
+  };
 
 /** How long an answer may go on before its credentials are looked at again. */
 const LOOK_EVERY_MS = 2000;

@@ -62,7 +62,7 @@ export function serveRoutes(
   });
   const scrape = (c: Context<Env>) => metrics.scrape(c, store.gauges);
   if (options.separate_metrics) scrapes.get('/metrics', scrape);
-  else app.get('/metrics', only('metrics:read'), scrape);
+  else app.get('/metrics', only('metrics:read', '/metrics'), scrape);
   for (const part of routes) app.route('/', part);
   serveDocuments(app);
   const logRequest = logRequests(log, options.log_requests === true);

@@ -94,13 +94,11 @@ export const variables = z.object({
     ),
   AUTH_TOKEN_PER_S: whole(1, 1_000_000)
     .optional()
-    .describe(
-      'calls a second of the bearer of a token, in each process; no limit if it is not set',
-    ),
+    .describe("calls a second for each token's `sub`, in each process; no limit if it is not set"),
   AUTH_TOKEN_IN_FLIGHT: whole(1, 100_000)
     .optional()
     .describe(
-      'calls at the same time of the bearer of a token, in each process; AUTH_IN_FLIGHT if it is not set',
+      "calls at the same time for each token's `sub`, in each process; AUTH_IN_FLIGHT if it is not set",
     ),
   AUTH_ALGORITHMS: z
     .string()

@@ -125,10 +125,11 @@ test('a service with AUTH=observe does what it did, and tells who still sends no
   const said = await metrics();
   for (const outcome of ['missing', 'lacks_scope']) expect(said).toContain(`${count(outcome)} 1`);
   expect(said).toContain(`${count('unknown')} 0`);
+  await call('/metrics');
   child.signal('SIGTERM');
   await child.ended;
   const refused = child.err.split('\n').filter((line) => line.includes('call_would_be_refused'));
-  for (const why of ['send Authorization', 'is not valid', 'lack the scope']) {
+  for (const why of ['GET /metrics: send', 'create_user: send', 'is not valid', 'lack the scope']) {
     expect(refused.join('\n')).toContain(why); // of one address, and within a second
   }
   for (const { text, hash } of [own, reader]) {
