@@ -77,7 +77,7 @@ interface RecordedRow {
 }
 
 const UNOWNED =
-  'this call was answered under this key before authentication was switched on, perhaps to you; nothing was done now';
+  'this call was answered under this idempotency key before authentication was switched on, perhaps to you; nothing was done now';
 
 /** Method and path, without the digest of a body. */
 const callOf = (fingerprint: string): string => fingerprint.split(' ', 2).join(' ');

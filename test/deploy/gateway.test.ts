@@ -190,6 +190,24 @@ check('no way leads to the calls that make keys', async () => {
   }
 });
 
+check('what the file says to delete closes the way to webhooks, and no other', async () => {
+  const at = (name: ServiceName) => [addressOf(name)];
+  const servers = {
+    ...{ order: at('order'), payment: at('payment') },
+    ...{ stock: at('stock'), webhooks: at('webhooks') },
+  };
+  const own = await openGateway(stage, servers, (whole) =>
+    whole
+      .replace(/^.* webhooks;$/m, '')
+      .replace(/^ {2}upstream webhooks \{[^}]+\}$/m, '')
+      .replace('|webhooks)', ')'),
+  );
+  const statusOf = async (path: string) => (await exchange(own.port, request('GET', path))).status;
+  expect([await statusOf('/v1/webhooks'), await statusOf('/v1/webhooks/a')]).toEqual([404, 404]);
+  expect([await statusOf('/v1/events'), await statusOf('/v1/users')]).toEqual([200, 200]);
+  await own.close();
+});
+
 check('every call of the contract reaches its service and is answered what that says', async () => {
   const calls = CALLS.flatMap(({ tag, methods, path }) => {
     const name = SERVICE[tag];
