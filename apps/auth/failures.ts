@@ -2,7 +2,7 @@
 import type { Log } from '../../db/log.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { Incoming } from '../http/exchange.ts';
-import type { Networks } from '../http/networks.ts';
+import { type Networks, subscriberOf } from '../http/networks.ts';
 import { pause } from '../http/pause.ts';
 
 export interface Failures {
@@ -51,7 +51,7 @@ export function failureCounter(
   return {
     async note(request, why) {
       const address = clientAddress(request, trusted);
-      const seen = seenAt(address);
+      const seen = seenAt(subscriberOf(address));
       seen.failures++;
       tell(address, why);
       const delay_ms = Math.min(DELAY_MAX_MS, SLOWER_MS * (seen.failures - AT_ONCE));

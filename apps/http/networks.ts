@@ -14,6 +14,12 @@ export const isIn = (address: Address, networks: Networks): boolean =>
     ([network, bits]) => network.kind() === address.kind() && address.match(network, bits),
   );
 
+/** Who has an IPv6 address has all of its /64, so whoever counts by address counts these as one. */
+export const subscriberOf = (address: string): string =>
+  isIP(address) === 6
+    ? ipaddr.IPv6.networkAddressFromCIDR(`${address.replace(/%.*/, '')}/64`).toString()
+    : address;
+
 /** An address alone, in decimal or as IPv6; else undefined. IPv4 within IPv6 is IPv4. */
 export const addressIn = (text: string): Address | undefined =>
   isIP(text) > 0 && !text.includes('%') ? ipaddr.process(text) : undefined;

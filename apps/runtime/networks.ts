@@ -27,6 +27,9 @@ function wrongIn(one: string): string | undefined {
   const has_bits = /^\d{1,3}$/.test(bits) && Number(bits) <= width && more.length === 0;
   if (kind === 0 || address.includes('%') || !has_bits) return `: ${one} is none`;
   if (Number(bits) === 0) return `: ${one} is every address`;
+  if (kind === 6 && ipaddr.IPv6.parse(address).isIPv4MappedAddress()) {
+    return `: ${one} is IPv4; write it so`;
+  }
   const network = kind === 6 ? ipaddr.IPv6 : ipaddr.IPv4;
   const first = network.networkAddressFromCIDR(one);
   if (first.toString() === network.parse(address).toString()) return undefined;

@@ -135,6 +135,24 @@ test('an address that fails again and again waits for its answers, and a valid k
   expect(performance.now() - started_at).toBeLessThan(2000);
 });
 
+test('whoever takes another address of an IPv6 network of its own is slowed all the same', async () => {
+  const waits: number[] = [];
+  const counter = failureCounter(
+    () => {},
+    [],
+    () => 0,
+    async (ms) => void waits.push(ms),
+  );
+  const fail = (remoteAddress: string) =>
+    counter.note({ method: '', url: '', headers: new Headers(), peer: { remoteAddress } }, 'x');
+  for (let i = 0; i < 10; i++) await fail(`2001:db8:0:1::${i}`);
+  expect(waits).toEqual([]);
+  await fail('2001:db8:0:1:ffff::1');
+  await fail('2001:db8:0:2::1');
+  await fail('fe80::1%eth0');
+  expect(waits).toEqual([100]);
+});
+
 test('each address and reason has a line a second, and a flood from many addresses fills no log', async () => {
   let now = 0;
   const told: unknown[] = [];

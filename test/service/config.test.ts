@@ -225,6 +225,8 @@ const wrong: [environment: Record<string, string>, said: string][] = [
     'fd00::1/8': ': fd00::1/8 begins at fd00::; write fd00::/8',
     '0.0.0.0/0': ': 0.0.0.0/0 is every address',
     '::/0': ': ::/0 is every address',
+    '::ffff:10.0.0.0/104': ': ::ffff:10.0.0.0/104 is IPv4; write it so',
+    '012.0.0.0/8': ': 012.0.0.0/8 is none',
   }).flatMap(([text, why]) =>
     ['WEBHOOK_NETWORKS', 'TRUSTED_PROXIES'].map((name): [Record<string, string>, string] => [
       { [name]: text },

@@ -160,6 +160,8 @@ export const authMutants = [
     'the first address counts, which anybody may have sent':
       'client-address.ts: const hop = hops.[-pop-]{+shift+}();',
     'an address may be anything': "networks.ts: isIP(text) > 0 [-&& !text.includes('%') -]? ipaddr",
+    'another address of the same IPv6 network is another caller':
+      'failures.ts: const seen = seenAt([-subscriberOf(address)-]{+address+});',
     'each failure makes a line':
       'failures.ts: if ([-now() - seen.logged_at < LOG_EVERY_MS-]{+false+}) return;',
     'a reason hides the others of its address':
