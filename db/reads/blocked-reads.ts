@@ -2,6 +2,7 @@
  * Reads of rows that others hold, in statements of their own: on CockroachDB reads wait for
  * writers.
  */
+import { type Principal, Tally } from '../tally.ts';
 
 export interface BlockedReadsDependencies<Read> {
   /** Sends one statement for all of them. @returns the reads for which it timed out on a lock */
@@ -26,7 +27,7 @@ const IDLE_MAX = 1000;
  * asked for again in ever smaller groups. In the end each held row has a group of its own, which it
  * keeps until it is answered.
  */
-export class BlockedReads<Read extends { id: string }> {
+export class BlockedReads<Read extends { id: string; principal: Principal }> {
   /** Every blocked id with the reads that wait for it, except those in a statement under way. */
   readonly #reads = new Map<string, Read[]>();
   /** Groups of ids that were not read one by one yet, so some of the rows may be free. */
@@ -37,15 +38,22 @@ export class BlockedReads<Read extends { id: string }> {
   readonly #idle = new Set<string>();
   #under_way = 0;
   #size = 0;
+  /** Of them, those of each caller. */
+  readonly #own = new Tally();
   readonly #deps: BlockedReadsDependencies<Read>;
 
   constructor(deps: BlockedReadsDependencies<Read>) {
     this.#deps = deps;
   }
 
-  /** The number of reads that wait here. */
+  /** The number of reads that wait here, or in a statement for rows that may be held. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Those of this principal. */
+  ownOf(principal: Principal): number {
+    return this.#own.of(principal);
   }
 
   /** Whether the row is held, or may be. */
@@ -58,7 +66,7 @@ export class BlockedReads<Read extends { id: string }> {
     const others = this.#reads.get(read.id);
     if (!others) return false;
     others.push(read);
-    this.#size++;
+    this.#count([read], 1);
     if (this.#idle.delete(read.id)) {
       this.#held.push(read.id);
       this.#start();
@@ -71,7 +79,7 @@ export class BlockedReads<Read extends { id: string }> {
     const unknown = reads.filter((read) => !this.addIfBlocked(read));
     const by_id = Map.groupBy(unknown, ({ id }) => id);
     for (const [id, same] of by_id) this.#reads.set(id, same);
-    this.#size += unknown.length;
+    this.#count(unknown, 1);
     this.#divide([...by_id.keys()]);
   }
 
@@ -100,16 +108,21 @@ export class BlockedReads<Read extends { id: string }> {
 
   async #ask(ids: readonly string[]): Promise<void> {
     const { ask, isPending, release } = this.#deps;
-    const reads = ids.flatMap((id) => this.#take(id)).filter(isPending);
+    const taken = ids.flatMap((id) => this.#take(id));
+    const reads = taken.filter(isPending);
     const asked = new Set(reads.map(({ id }) => id));
     for (const id of ids) if (!asked.has(id)) this.#noteIdle(id);
     const blocked = Map.groupBy(reads.length > 0 ? await ask(reads) : [], ({ id }) => id);
-    for (const [id, same] of blocked) this.#reads.get(id)?.unshift(...same);
-    for (const same of blocked.values()) this.#size += same.length;
+    this.#count(taken, -1);
+    for (const [id, same] of blocked) {
+      this.#reads.get(id)?.unshift(...same);
+      this.#count(same, 1);
+    }
     for (const id of asked) {
       if (blocked.has(id)) continue;
       const arrived = this.#take(id); // while the statement was under way
       this.#reads.delete(id);
+      this.#count(arrived, -1);
       if (arrived.length > 0) release(arrived);
     }
     if (ids.length > 1) this.#divide([...blocked.keys()]);
@@ -117,9 +130,12 @@ export class BlockedReads<Read extends { id: string }> {
   }
 
   #take(id: string): Read[] {
-    const reads = this.#reads.get(id)?.splice(0) ?? [];
-    this.#size -= reads.length;
-    return reads;
+    return this.#reads.get(id)?.splice(0) ?? [];
+  }
+
+  #count(reads: readonly Read[], sign: 1 | -1): void {
+    this.#size += sign * reads.length;
+    for (const { principal } of reads) this.#own.add(principal, sign);
   }
 
   #noteIdle(id: string): void {

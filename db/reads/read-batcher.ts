@@ -86,7 +86,7 @@ export class ReadBatcher<Row extends { id: string }> {
     return new Promise((resolve, reject) => {
       const { queue_max, deadline_ms } = this.#limits;
       const places = queue_max - this.#queue.length - this.#blocked.size;
-      if (places <= (principal === undefined ? 0 : this.#queue.callsOf(principal))) {
+      if (places <= (principal === undefined ? 0 : this.#waitingOf(principal))) {
         return reject(new Failure('overloaded', 'too many reads wait; nothing was tried'));
       }
       if (this.#blocked.size >= queue_max / 2 && this.#blocked.has(id)) {
@@ -102,6 +102,10 @@ export class ReadBatcher<Row extends { id: string }> {
       const is_first = this.#queue.callsOf(principal) === 1 && this.#mayGo(read);
       if (is_first) setImmediate(() => this.#depart());
     });
+  }
+
+  #waitingOf(principal: Principal): number {
+    return this.#queue.callsOf(principal) + this.#blocked.ownOf(principal);
   }
 
   readonly #mayGo = ({ principal }: PendingRead<Row>): boolean =>

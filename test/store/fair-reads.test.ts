@@ -145,16 +145,20 @@ test('a caller alone reads two pages of 1,000 or sixteen small ones, and half of
   expect(begun((list) => list.stockMovements('item', page))).toBe(1);
 });
 
-/** A batcher whose statements are answered when they are told to. */
+/** A batcher whose statements are answered, or time out on a lock, when they are told to. */
 function batcher(limits: { ids_max?: number; queue_max?: number } = {}) {
-  const statements: { ids: string; answer(): Promise<void> }[] = [];
+  const statements: { ids: string; answer(): Promise<void>; block(): Promise<void> }[] = [];
   async function* find(ids: readonly string[]) {
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
     const answer = () => {
       resolve();
       return settled();
     };
-    statements.push({ ids: ids.join(' '), answer });
+    const block = () => {
+      reject(new Failure('contention', 'held'));
+      return settled();
+    };
+    statements.push({ ids: ids.join(' '), answer, block });
     await promise;
     yield ids.map((id) => ({ id }));
   }
@@ -202,12 +206,28 @@ test('a caller with a name may fill half of the queue, and nobody all of it', as
     const { read } = batcher({ queue_max: 10 });
     let refused = 0;
     for (let i = 0; i < 50; i++) void read(`r${i}`, principal).catch(() => refused++);
-    await Promise.resolve();
-    await Promise.resolve();
-    await Promise.resolve();
+    await settled();
     return 50 - refused;
   };
   expect([await waiting('a'), await waiting(undefined)]).toEqual([5, 10]);
+});
+
+test("a caller's reads of held rows count in its half of the queue until they are answered", async () => {
+  const { read, statements } = batcher({ queue_max: 10 });
+  const refused = new Set<string>();
+  const ask = async (ids: string, principal: string) => {
+    for (const id of ids.split(' ')) void read(id, principal).catch(() => refused.add(id));
+    await settled();
+  };
+  await ask('a1 a2 a3 a4', 'a');
+  await statements[0]?.block();
+  await ask('a5 a6 a7', 'a');
+  expect([...refused]).toEqual(['a6', 'a7']);
+  await ask('b1 b2 b3', 'b');
+  expect([...refused]).toEqual(['a6', 'a7']);
+  for (let i = 1; i < statements.length; i++) await statements[i]?.answer();
+  await ask('a8 a9 a10 a11 a12', 'a');
+  expect([...refused]).toEqual(['a6', 'a7']);
 });
 
 /** A store whose reads only note who asks. */

@@ -75,7 +75,10 @@ export const storeMutants = [
     'a read waits although its caller may have a statement':
       'read-batcher.ts: this.#queue.[-callsOf(principal)-]{+length+} === 1 &&',
     'one caller fills the queue of reads':
-      'read-batcher.ts: principal === undefined ? 0 : [-this.#queue.callsOf(principal)-]{+0+})',
+      'read-batcher.ts: principal === undefined ? 0 : [-this.#waitingOf(principal)-]{+0+})',
+    'reads of held rows are beyond the share of their caller':
+      'read-batcher.ts: this.#queue.callsOf(principal)[- + this.#blocked.ownOf(principal)-];',
+    'reads of held rows count for ever': 'blocked-reads.ts: [-    this.#count(taken, -1);\n-]',
     'the lists of all callers take one turn':
       'http/lists.ts: await read({ limit, after: position[-, principal-], only_user });',
     "reading another's order is nobody's turn":
