@@ -9,14 +9,14 @@ import { countKeys } from '../row-keys.ts';
 import { hasRoom, isFull, takeBatch } from './batch.ts';
 import { CommandQueue } from './command-queue.ts';
 import { Company } from './company.ts';
-import { HeldRows, rejectHeld } from './held-rows.ts';
+import { HeldRows } from './held-rows.ts';
 import { Lane } from './lane.ts';
 import { type LaneUse, type LaneUseDependencies, laneUse } from './lane-use.ts';
 import type { EngineLimits } from './limits.ts';
 import { Prefetch, type PrefetchOrders } from './prefetch.ts';
 import { Room } from './room.ts';
 import type { RowName } from './row-name.ts';
-import { type Entry, expire } from './work.ts';
+import { type Entry, expire, rejectHeld } from './work.ts';
 
 export interface Engine {
   /**

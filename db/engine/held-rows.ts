@@ -5,7 +5,6 @@
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { GATED_ROW_MS } from '../connection/dialect.ts';
-import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type Principal, Tally } from '../tally.ts';
 import { heldOf } from './probe.ts';
@@ -39,7 +38,7 @@ export interface HeldRowsDependencies {
 export class HeldRows {
   /** The held rows, each with the commands that wait for it. */
   readonly #rows = new Map<RowName, Entry[]>();
-  /** The number of commands that wait for held rows, for each principal. */
+  /** The number of commands that are set aside, for each principal. */
   readonly #own = new Tally();
   /**
    * Batches that timed out on a lock, until a probe shows which of their commands need held rows.
@@ -62,7 +61,7 @@ export class HeldRows {
     const { clock, row_ms } = deps;
     this.#stalled = new StalledBatches({
       clock,
-      retry: (batch) => this.#release(batch),
+      retry: (batch) => this.#letGo(batch),
       rowWait_ms: () => (this.#gated ? Math.min(row_ms, GATED_ROW_MS) : row_ms),
     });
   }
@@ -82,7 +81,7 @@ export class HeldRows {
     return size;
   }
 
-  /** Those of this principal that wait for held rows. */
+  /** Those of this principal. */
   ownOf(principal: Principal): number {
     return this.#own.of(principal);
   }
@@ -107,7 +106,7 @@ export class HeldRows {
     this.#rows.set(row, waiting);
     if (this.#hasPlace(entry.principal)) {
       waiting.push(entry);
-      this.#own.add(entry.principal, 1);
+      this.#count([entry], 1);
     } else reject(entry, row);
     this.#probe();
   }
@@ -121,6 +120,7 @@ export class HeldRows {
   /** Finds out by a probe which commands of a batch that timed out on a lock need held rows. */
   inspect(batch: Entry[]): void {
     this.#blocked.push(batch);
+    this.#count(batch, 1);
     this.#probe();
   }
 
@@ -134,28 +134,30 @@ export class HeldRows {
 
   /** Rejects commands past their deadline, however long a probe takes. */
   rejectExpired(): void {
-    for (const [row, entries] of this.#rows) this.#dropExpired(entries, row);
-    for (const entries of [...this.#blocked, ...this.#stalled.batches]) this.#dropExpired(entries);
+    for (const [row, entries] of this.#rows) this.#count(this.#dropExpired(entries, row), -1);
+    for (const entries of [...this.#blocked, ...this.#stalled.batches]) {
+      this.#count(this.#dropExpired(entries), -1);
+    }
     for (const [row, entries] of this.#rows) {
       if (this.#rows.size <= IDLE_ROWS_MAX) break;
       if (entries.length === 0) this.#rows.delete(row);
     }
   }
 
-  #dropExpired(entries: Entry[], row?: RowName): void {
+  /** @returns what was rejected */
+  #dropExpired(entries: Entry[], row?: RowName): Entry[] {
     const { clock, reject } = this.#deps;
     const now = clock.now();
     const { expired = [], left = [] } = Object.groupBy(entries, ({ deadline_at }) =>
       deadline_at <= now ? 'expired' : 'left',
     );
     if (expired.length > 0) entries.splice(0, entries.length, ...left);
-    if (row) this.#uncount(expired);
     for (const entry of expired) reject(entry, row);
+    return expired;
   }
 
-  /** Of commands that wait for a held row no more. */
-  #uncount(entries: readonly Entry[]): void {
-    for (const { principal } of entries) this.#own.add(principal, -1);
+  #count(entries: readonly Entry[], sign: 1 | -1): void {
+    for (const { principal } of entries) this.#own.add(principal, sign);
   }
 
   #probe(): void {
@@ -176,7 +178,7 @@ export class HeldRows {
       await this.#probeOnce().catch((error) => {
         log('debug', 'probe_failed', { error });
         this.#connection?.destroy();
-        for (const batch of this.#blocked.splice(0)) this.#release(batch);
+        for (const batch of this.#blocked.splice(0)) this.#letGo(batch);
       });
       if (this.#rows.size !== before) idle = 0;
     }
@@ -210,13 +212,12 @@ export class HeldRows {
     const rows = [...new Set([...known, ...asked])];
     const patience = { row: known[this.#rounds++ % known.length], ms: row_ms };
     const held = await heldOf(this.#connection, rows, probe_ms, patience);
-    this.#blocked.splice(0, batches.length);
+    for (const batch of this.#blocked.splice(0, batches.length)) this.#count(batch, -1);
     for (const row of known) {
       if (held.has(row)) continue;
       const free = this.#rows.get(row) ?? [];
       this.#rows.delete(row);
-      this.#uncount(free);
-      this.#release(free);
+      this.#letGo(free);
     }
     for (const batch of batches) this.#split(batch, held);
   }
@@ -231,8 +232,16 @@ export class HeldRows {
       if (row) this.setAside(entry, row);
       else free.push(entry);
     }
-    if (free.length === batch.length) this.#stalled.add(free);
-    else this.#release(free);
+    if (free.length === batch.length) {
+      this.#count(free, 1);
+      this.#stalled.add(free);
+    } else this.#release(free);
+  }
+
+  /** Commands that were set aside. */
+  #letGo(entries: Entry[]): void {
+    this.#count(entries, -1);
+    this.#release(entries);
   }
 
   #release(entries: Entry[]): void {
@@ -247,11 +256,3 @@ const PAUSE_MAX_MS = 250;
 
 /** Held rows that are remembered although no command waits for them. */
 const IDLE_ROWS_MAX = 1000;
-
-/** @param row that it waits for, if it is known */
-export function rejectHeld(entry: Entry, row?: RowName): void {
-  const detail = row
-    ? `another session of the store holds ${row}; nothing changed`
-    : 'it waited for locks of other sessions for too long; nothing changed';
-  entry.reject(new Failure('contention', detail));
-}

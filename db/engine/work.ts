@@ -52,6 +52,17 @@ export function expire(entry: Entry, trouble: Failure | undefined): void {
   entry.reject(trouble ?? new Failure('overloaded', untried));
 }
 
+/**
+ * Rejects a command that waits for a row of another session.
+ * @param row if it is known
+ */
+export function rejectHeld(entry: Entry, row?: RowName): void {
+  const detail = row
+    ? `another session of the store holds ${row}; nothing changed`
+    : 'it waited for locks of other sessions for too long; nothing changed';
+  entry.reject(new Failure('contention', detail));
+}
+
 /** Begins the span of an attempt, if a request of these commands is traced. */
 export function traceOf(entries: readonly Entry[], attempt: number): TransactionTrace | undefined {
   const first = entries.find(({ command }) => command.trace)?.command.trace;

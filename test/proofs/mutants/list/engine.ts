@@ -173,12 +173,18 @@ export const engineMutants = [
     "one caller's held rows take all places":
       'held-rows.ts: places > (principal === undefined ? 0 : [-this.#own.of(principal)-]{+0+});',
     'expired commands keep their places':
-      'held-rows.ts: [-    if (row) this.#uncount(expired);\n-]',
+      'held-rows.ts: [-this.#count(this.#dropExpired(entries, row), -1)-]{+this.#dropExpired(entries, row)+};',
+    'commands that are being probed are beyond the share of their principal':
+      'held-rows.ts: [-    this.#count(batch, 1);\n-]',
+    'commands that were probed keep their places':
+      'held-rows.ts: splice(0, batches.length)) [-this.#count(batch, -1)-]{+void batch+};',
+    'stalled commands are beyond the share of their principal':
+      'held-rows.ts: [-      this.#count(free, 1);\n-]',
+    'released commands keep their places': 'held-rows.ts: [-    this.#count(entries, -1);\n-]',
     'a held row is forgotten if its command has no place':
       'held-rows.ts: [-    this.#rows.set(row, waiting);\n-]{+    if (this.#hasPlace(entry.principal)) this.#rows.set(row, waiting);\n+}',
   }),
   ...killedBy(['fairness'], {
-    'released commands keep their places': 'held-rows.ts: [-      this.#uncount(free);\n-]',
     'one caller may fill the queue': 'room.ts: if ([-waiting.own >= places-]{+false+}) {',
     'the rows of one caller delay the prefetches of another':
       'batch.ts: queue.rowsOf([-principal-]{+"flood"+}) <',
