@@ -61,5 +61,5 @@ export class Observer implements Guard {
 
   holds = async (): Promise<boolean> => true;
 
-  keepTo: Guard['keepTo'] = async (_own, _call, _params, query) => query;
+  keepTo: Guard['keepTo'] = async (_own, _name, _call, _params, query) => query;
 }

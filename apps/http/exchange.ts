@@ -64,13 +64,16 @@ export interface Guard {
   /** Whether the credentials of an answer that goes on are still valid, as far as is known. */
   holds(request: Incoming): Promise<boolean>;
   /**
-   * Keeps a call that is no command to the user of its principal: what is not theirs is answered as
+   * Keeps a call that is no command to the one user of its principal: what is not theirs is answered as
    * if it were not there. Commands are kept to it by `only_user`.
+   * @param own the user
+   * @param name of the principal
    * @returns the query, kept to that user
    * @throws Failure order_not_found, user_not_found; RequestError forbidden
    */
   keepTo<I>(
-    principal: Principal,
+    own: string,
+    name: string,
     call: Call,
     params: Record<string, unknown>,
     query: I,

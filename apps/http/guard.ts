@@ -44,7 +44,8 @@ export class ScopeGuard implements Guard {
   }
 
   async keepTo<I>(
-    { user_id: own = '', name }: Principal,
+    own: string,
+    name: string,
     call: Call,
     params: Record<string, unknown>,
     query: I,

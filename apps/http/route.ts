@@ -39,7 +39,7 @@ export function on<C extends Call>(
       return answer(c, parsed, input as Input<C>);
     }
     return guard
-      .keepTo(principal, call, parsed, input as Input<C>)
+      .keepTo(principal.user_id, principal.name, call, parsed, input as Input<C>)
       .then((kept) => answer(c, parsed, kept));
   };
   app.on([...call.methods], path, (c: Context<Env>): Response | Promise<Response> => {
