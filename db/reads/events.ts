@@ -73,7 +73,7 @@ const LISTENERS_MAX = 2000;
 /** Portions that are kept for the next pages of those who are behind. */
 const PORTIONS_MAX = 4;
 const PORTION_MS = 2000;
-/** Reads of the store at once, by those who are behind: alone a caller has two. */
+/** Reads of the store at once, by those who are behind: alone a caller with a name has two. */
 const STORE_READS = { room: 3, waiting: Infinity, refusal: 'too many events are being read' };
 
 const { now } = systemClock;

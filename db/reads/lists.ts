@@ -40,7 +40,7 @@ export interface Lists {
 
 /**
  * Room for the pages that are read at once, and the rows for which a page takes one part of it. A
- * caller alone reads two of the largest pages, or sixteen small ones. With more of them the process
+ * caller alone reads two of the largest pages, or sixteen small ones (nobody twice that). With more of them the process
  * would be slow to read what else arrives.
  */
 const [PAGES_ROOM, ROWS_A_PART] = [32, 125];
@@ -58,7 +58,7 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
     refusal: 'too many lists are being read',
   });
   const statementInTurn = turns({
-    ...{ room: 2 * statements_max - 1, waiting: STATEMENTS_WAIT },
+    ...{ room: 2 * statements_max - 1, nobody_max: statements_max, waiting: STATEMENTS_WAIT },
     refusal: 'too many statements are being read',
   });
   const ofOneOwner = oneOfEach({

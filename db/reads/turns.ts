@@ -1,5 +1,5 @@
 /** Reads that cost much take turns: a few at once, those of different callers in turn. */
-import { systemClock } from '../clock.ts';
+import { type Clock, systemClock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import { FairQueue, type Waiting } from '../fair-queue.ts';
 import { Tally } from '../tally.ts';
@@ -12,6 +12,8 @@ interface Caller extends Waiting {
 interface Most {
   /** Room for reads that run at once. */
   room: number;
+  /** Of it, the part of those without a name together; all of it if it is not given. */
+  nobody_max?: number;
   /** Reads that wait for their turn. */
   waiting: number;
   /** What a read is told that finds no place, or whose turn does not come by its deadline. */
@@ -22,10 +24,14 @@ interface Most {
 export type InTurn = <T>(caller: Caller, read: () => Promise<T>) => Promise<T>;
 
 /**
- * A caller, named or not, begins a read if its reads take less room than is free: alone it takes
- * half. The last read may take more than what is left, so a large one never waits for small ones.
+ * A caller with a name begins a read if its reads take less room than is free: alone it takes half.
+ * Where authentication is off there are no others to leave room to. The last read may take more
+ * than what is left, so a large one never waits for small ones.
  */
-export function turns({ room, waiting: waiting_max, refusal }: Most): InTurn {
+export function turns(
+  { room, nobody_max = room, waiting: waiting_max, refusal }: Most,
+  clock: Pick<Clock, 'now' | 'after'> = systemClock,
+): InTurn {
   const taken = new Tally();
   let free = room;
   const waiting = new FairQueue<Caller & { start(): void }>();
@@ -43,7 +49,8 @@ export function turns({ room, waiting: waiting_max, refusal }: Most): InTurn {
   };
 
   function mayBegin({ principal }: Caller): boolean {
-    return taken.of(principal) < free;
+    const own = taken.of(principal);
+    return principal === undefined ? free > 0 && own < nobody_max : own < free;
   }
 
   function begins(next: Caller): boolean {
@@ -72,8 +79,8 @@ export function turns({ room, waiting: waiting_max, refusal }: Most): InTurn {
         waiting.remove(mine);
         reject(new Failure('overloaded', refusal));
       };
-      const wait_ms = deadline_at - systemClock.now();
-      const cancel = wait_ms < Infinity ? systemClock.after(wait_ms, tooLate) : () => {};
+      const wait_ms = deadline_at - clock.now();
+      const cancel = wait_ms < Infinity ? clock.after(wait_ms, tooLate) : () => {};
       waiting.push(mine);
     });
   }

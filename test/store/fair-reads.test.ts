@@ -19,17 +19,19 @@ import { ReadBatcher } from '../../db/reads/read-batcher.ts';
 import { oneOfEach, turns } from '../../db/reads/turns.ts';
 import type { Store } from '../../db/store.ts';
 import type { Principal } from '../../db/tally.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
-const far = () => performance.now() + 60_000;
+const FAR = 60_000;
 /** After everything that waits for nothing but its turn. */
 const settled = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
 
 /** Reads that take turns, and end when they are told to. */
-function stage(most: { room: number; waiting?: number }) {
-  const inTurn = turns({ waiting: 100, refusal: 'too many', ...most });
+function stage(most: { room: number; nobody_max?: number; waiting?: number }) {
+  const clock = new FakeClock();
+  const inTurn = turns({ waiting: 100, refusal: 'too many', ...most }, clock);
   const running: { name: string; end(): void }[] = [];
   let begun = 0;
-  const read = (name: string, principal: Principal, size = 1, deadline_at = far()) =>
+  const read = (name: string, principal: Principal, size = 1, deadline_at = FAR) =>
     inTurn({ principal, size, deadline_at }, () => {
       begun++;
       return new Promise<void>((resolve) => {
@@ -42,7 +44,7 @@ function stage(most: { room: number; waiting?: number }) {
     running.find((one) => one.name === name)?.end();
     return settled();
   };
-  return { read, names, end, begun: () => begun };
+  return { read, names, end, begun: () => begun, advance: (ms: number) => clock.advance(ms) };
 }
 
 test('a caller alone has half of the room, others find some of the rest, and none takes all', () => {
@@ -52,9 +54,16 @@ test('a caller alone has half of the room, others find some of the rest, and non
   for (let i = 0; i < 9; i++) void read('b', 'b');
   void read('c', 'c');
   expect(names()).toBe('a a a a b b c');
-  const off = stage({ room: 8 });
-  for (let i = 0; i < 9; i++) void off.read('-', undefined);
-  expect(off.names()).toBe('- - - -');
+});
+
+test('nobody has all of the room, where no part of it is set', () => {
+  const begun = (nobody_max?: number) => {
+    const { read, names } = stage({ room: 8, ...(nobody_max && { nobody_max }) });
+    for (let i = 0; i < 2; i++) void read('a', 'a');
+    for (let i = 0; i < 9; i++) void read('-', undefined);
+    return names();
+  };
+  expect([begun(), begun(3)]).toEqual(['a a - - - - - -', 'a a - - -']);
 });
 
 test('a large read takes the room of several, and does not wait for all of it', () => {
@@ -79,12 +88,15 @@ test('room that is left goes to callers in turn, and to the reads of each in ord
 
 test('a read that fails leaves its room, and one whose turn does not come by its deadline is refused', async () => {
   const inTurn = turns({ room: 1, waiting: 9, refusal: 'too many' });
-  const caller = { principal: 'a', deadline_at: far() };
+  const caller = { principal: 'a', deadline_at: Infinity };
   await expect(inTurn(caller, () => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
-  const { read, names, end, begun } = stage({ room: 1 });
+  const { read, names, end, begun, advance } = stage({ room: 1 });
   void read('a', 'a');
-  const late = await read('late', 'b', 1, performance.now() + 5);
-  expect(late).toBe('overloaded: too many');
+  const late = read('late', 'b', 1, 5);
+  advance(4);
+  expect(Bun.peek.status(late)).toBe('pending');
+  advance(1);
+  expect(await late).toBe('overloaded: too many');
   void read('b', 'b');
   await end('a');
   expect([names(), begun()]).toEqual(['b', 2]);
@@ -115,7 +127,7 @@ test('reads of one owner run one at a time, and those of others beside them', as
   const begun: string[] = [];
   const ends = new Map<string, () => void>();
   const read = (owner: string, name: string) =>
-    ofOne(owner, far(), () => {
+    ofOne(owner, Infinity, () => {
       begun.push(name);
       return new Promise<void>((resolve) => ends.set(name, resolve));
     });
@@ -127,23 +139,30 @@ test('reads of one owner run one at a time, and those of others beside them', as
   expect(begun).toEqual(['ada1', 'bob1', 'ada2']);
 });
 
-test('a caller alone reads two pages of 1,000 or sixteen small ones, and half of all statements', () => {
-  /** @returns how many of a hundred are read at once */
-  const begun = (read: (list: Lists, i: number) => Promise<unknown>): number => {
-    let count = 0;
-    const pool = { read: () => new Promise(() => count++) } as unknown as ReadPool;
-    const list = lists(pool, 60_000, 2);
-    for (let i = 0; i < 100; i++) read(list, i).catch(() => {});
-    return count;
-  };
-  const users = (limit: number) => (list: Lists) => list.users({ limit, after: [''] });
-  expect([begun(users(1000)), begun(users(500)), begun(users(125))]).toEqual([2, 4, 16]);
-  expect(begun(users(1))).toBe(16);
-  const newest: ByTime = [1, ''];
-  const page = { limit: 1, after: newest };
-  expect(begun((list, i) => list.stockMovements(`item-${i}`, page))).toBe(2);
-  expect(begun((list) => list.stockMovements('item', page))).toBe(1);
-});
+test.each([
+  ['a caller', 'a', [2, 4, 16]],
+  ['nobody', undefined, [4, 8, 32]],
+] as const)(
+  '%s alone reads at once so many pages, and half of all statements',
+  (_, principal, pages) => {
+    /** @returns how many of a hundred are read at once */
+    const begun = (read: (list: Lists, i: number) => Promise<unknown>): number => {
+      let count = 0;
+      const pool = { read: () => new Promise(() => count++) } as unknown as ReadPool;
+      const list = lists(pool, 60_000, 2);
+      for (let i = 0; i < 100; i++) read(list, i).catch(() => {});
+      return count;
+    };
+    const by = principal === undefined ? {} : { principal };
+    const users = (limit: number) => (list: Lists) => list.users({ limit, after: [''], ...by });
+    expect([begun(users(1000)), begun(users(500)), begun(users(125))]).toEqual([...pages]);
+    expect(begun(users(1))).toBe(pages[2]);
+    const newest: ByTime = [1, ''];
+    const page = { limit: 1, after: newest, ...by };
+    expect(begun((list, i) => list.stockMovements(`item-${i}`, page))).toBe(2);
+    expect(begun((list) => list.stockMovements('item', page))).toBe(1);
+  },
+);
 
 /** A batcher whose statements are answered, or time out on a lock, when they are told to. */
 function batcher(limits: { ids_max?: number; queue_max?: number } = {}) {

@@ -62,7 +62,7 @@ export const edgeMutants = [
     'the statements of one item take every turn':
       'turns.ts: return await [-its.inTurn({ principal: undefined, deadline_at }, read)-]{+read()+};',
     'a statement waits for its turn without end':
-      'turns.ts: systemClock.after([-wait_ms-]{+wait_ms + 60_000+}, tooLate)',
+      'turns.ts: clock.after([-wait_ms-]{+wait_ms + 60_000+}, tooLate)',
   }),
   ...killedBy(['foreign-pages'], {
     'a page of another site may call although Sec-Fetch-Site names it':

@@ -59,7 +59,13 @@ export const storeMutants = [
   }),
   ...killedBy(['fair-reads'], {
     'the pages of one caller take all room':
-      'turns.ts: return [-taken.of(principal)-]{+0+} < free;',
+      'turns.ts: free > 0 && own < nobody_max : [-own-]{+0+} < free;',
+    'callers without a name take room that others have':
+      'turns.ts: [-free > 0 && -]own < nobody_max',
+    'where authentication is off, pages have half of the room':
+      'turns.ts: nobody_max = [-room-]{+room / 2+},',
+    'where authentication is off, statements take all connections but one':
+      'reads/lists.ts: [-nobody_max: statements_max, -]waiting: STATEMENTS_WAIT',
     'pages of any size take the same room':
       'reads/lists.ts: const size = [-Math.max(1, Math.ceil(limit / ROWS_A_PART))-]{+1+};',
     'a large page takes the room of a small one':
