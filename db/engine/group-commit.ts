@@ -7,8 +7,8 @@ import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
 import { countKeys } from '../row-keys.ts';
 import { hasRoom, isFull, takeBatch } from './batch.ts';
+import { BatchShare } from './batch-share.ts';
 import { CommandQueue } from './command-queue.ts';
-import { Company } from './company.ts';
 import { HeldRows } from './held-rows.ts';
 import { Lane } from './lane.ts';
 import { type LaneUse, type LaneUseDependencies, laneUse } from './lane-use.ts';
@@ -72,7 +72,7 @@ class GroupCommit implements Engine {
   readonly #clock: Clock;
   readonly #limits: EngineLimits;
   readonly #room: Room;
-  readonly #company: Company;
+  readonly #share: BatchShare;
   #closing = false;
   #closed = false;
 
@@ -81,7 +81,7 @@ class GroupCommit implements Engine {
     this.#clock = clock;
     this.#limits = limits;
     this.#room = new Room(limits);
-    this.#company = new Company(limits);
+    this.#share = new BatchShare(limits);
     this.#use = laneUse(() => this.#lanes, limits, deps);
     const lane_deps = {
       ...deps,
@@ -99,7 +99,7 @@ class GroupCommit implements Engine {
         clock,
         meter: this.#use.meter,
         onRead: (entries) => this.#onPrefetched(entries),
-        each_max: () => this.#company.each_max(clock.now()),
+        each_max: () => this.#share.each_max(clock.now()),
         hasRoom: (principal) => hasRoom(this.#ready, principal, limits),
         isFull: () => isFull(this.#ready, limits),
         hasIdleLane: () => this.#use.used().some((lane) => lane.idle),
@@ -145,7 +145,7 @@ class GroupCommit implements Engine {
   #answerTo(command: Command<Answer>, operation: Operation | undefined): Promise<Submitted> {
     return new Promise((resolve, reject) => {
       const arrived_at = this.#clock.now();
-      this.#company.note(command.principal, arrived_at);
+      this.#share.note(command.principal, arrived_at);
       const deadline_at = arrived_at + this.#limits.deadline_ms;
       const answer = (submitted: Submitted) => {
         this.#use.answered();
@@ -177,7 +177,7 @@ class GroupCommit implements Engine {
       if (ready.length === 0) return;
       if (!lane.takes(ready.length)) continue;
       const now = this.#clock.now();
-      const batch = takeBatch(ready, this.#limits, this.#company.each_max(now));
+      const batch = takeBatch(ready, this.#limits, this.#share.each_max(now));
       const waited_ms = Math.max(...batch.map(({ arrived_at }) => now - arrived_at));
       this.#use.meter.batchTaken(batch.length, waited_ms);
       for (const { command, arrived_at } of batch) command.trace?.taken(now - arrived_at);

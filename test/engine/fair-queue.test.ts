@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { readConfig, storeOptions } from '../../apps/runtime/config.ts';
 import { systemClock } from '../../db/clock.ts';
 import { hasRoom, takeBatch } from '../../db/engine/batch.ts';
+import { BatchShare } from '../../db/engine/batch-share.ts';
 import { CommandQueue } from '../../db/engine/command-queue.ts';
-import { Company } from '../../db/engine/company.ts';
 import { Prefetch } from '../../db/engine/prefetch.ts';
 import { Room } from '../../db/engine/room.ts';
 import type { Entry } from '../../db/engine/work.ts';
@@ -141,19 +141,19 @@ test('commands of nobody leave in order of arrival, in batches as large as the l
 });
 
 test('while two principals call, one fills no whole batch; alone, and where nobody has a name, it does', () => {
-  const company = new Company({ pipeline_min: 4 });
+  const share = new BatchShare({ pipeline_min: 4 });
   const batch = (queue: CommandQueue, now: number) =>
-    tally(takeBatch(queue, { ...usual, batch_max: 40 }, company.each_max(now)).map(principalOf));
-  company.note(undefined, 0);
+    tally(takeBatch(queue, { ...usual, batch_max: 40 }, share.each_max(now)).map(principalOf));
+  share.note(undefined, 0);
   expect(batch(filled(flood('', 50)), 1)).toEqual({ '': 40 });
-  for (let now = 100; now < 2000; now += 100) company.note('a', now);
+  for (let now = 100; now < 2000; now += 100) share.note('a', now);
   const queue = filled(flood('a', 200));
   expect(batch(queue, 2000)).toEqual({ a: 40 });
-  company.note('b', 2000);
+  share.note('b', 2000);
   queue.push(entry({ principal: 'b' }));
   expect([batch(queue, 2000), batch(queue, 2999)]).toEqual([{ a: 16, b: 1 }, { a: 16 }]);
   expect(batch(queue, 3000)).toEqual({ a: 40 });
-  company.note('a', 3500); // after b: b may come again
+  share.note('a', 3500); // after b: b may come again
   expect(batch(queue, 4499)).toEqual({ a: 16 });
 });
 

@@ -150,8 +150,8 @@ export const engineMutants = [
     'one principal fills reads ahead although others call':
       'prefetch.ts: this.#hasRoom[-, { each_max }-])',
     'a principal alone fills no batch':
-      'company.ts: [-    if (principal === this.#latest) return;\n-]',
-    'batches stay short for ever': 'company.ts: now - this.#met_at < [-LATELY_MS-]{+Infinity+}',
+      'batch-share.ts: [-    if (principal === this.#latest) return;\n-]',
+    'batches stay short for ever': 'batch-share.ts: now - this.#met_at < [-LATELY_MS-]{+Infinity+}',
     'commands beyond the part of their principal are lost':
       'fair-queue.ts: this.#turns = [...passed, ...this.#turns[-, ...sated-]];',
     'commands that do not fit into a batch are lost':

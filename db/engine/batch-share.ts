@@ -1,4 +1,4 @@
-/** Whether several principals call, so that the commands of one should not make batches long. */
+/** How much of a batch one principal may fill: not all of it while others call too. */
 import type { Principal } from '../tally.ts';
 import type { EngineLimits } from './limits.ts';
 
@@ -7,7 +7,7 @@ import type { EngineLimits } from './limits.ts';
  * it, and for its own. So while somebody else calls too, one principal fills no whole batch. Alone
  * it does, and where authentication is off everybody is one principal.
  */
-export class Company {
+export class BatchShare {
   #latest: Principal;
   /** When somebody else than the caller before has called. */
   #met_at = Number.NEGATIVE_INFINITY;
