@@ -1,14 +1,14 @@
 /** Calls that wait: those of one principal in order, those of different principals in turn. */
-import type { Principal } from './tally.ts';
+import type { PrincipalName } from './tally.ts';
 
 export interface Waiting {
-  readonly principal: Principal;
+  readonly principal: PrincipalName;
   readonly deadline_at: number;
 }
 
 /** The calls of one principal that wait. */
 interface Line<Call> {
-  principal: Principal;
+  principal: PrincipalName;
   calls: Call[];
   /** The number of those that are being taken. */
   taken: number;
@@ -20,7 +20,7 @@ interface Line<Call> {
  * line and leave in order of arrival.
  */
 export class FairQueue<Call extends Waiting> {
-  readonly #lines = new Map<Principal, Line<Call>>();
+  readonly #lines = new Map<PrincipalName, Line<Call>>();
   /** All lines, in the order in which they give calls. None is empty. */
   #turns: Line<Call>[] = [];
   #length = 0;
@@ -35,7 +35,7 @@ export class FairQueue<Call extends Waiting> {
   }
 
   /** The number of calls of this principal. */
-  callsOf(principal: Principal): number {
+  callsOf(principal: PrincipalName): number {
     return this.#lines.get(principal)?.calls.length ?? 0;
   }
 

@@ -1,18 +1,18 @@
 /** How much each caller has of something. */
 
 /** The name of who asks; undefined where authentication is off. */
-export type Principal = string | undefined;
+export type PrincipalName = string | undefined;
 
 /** Only callers that have something are kept. */
 export class Tally {
-  readonly #of = new Map<Principal, number>();
+  readonly #of = new Map<PrincipalName, number>();
 
-  of(principal: Principal): number {
+  of(principal: PrincipalName): number {
     return this.#of.get(principal) ?? 0;
   }
 
   /** @param amount negative for what the caller has no more */
-  add(principal: Principal, amount: number): void {
+  add(principal: PrincipalName, amount: number): void {
     const sum = this.of(principal) + amount;
     if (sum > 0) this.#of.set(principal, sum);
     else this.#of.delete(principal);

@@ -1,5 +1,5 @@
 /** How much of a batch one principal may fill: not all of it while others call too. */
-import type { Principal } from '../tally.ts';
+import type { PrincipalName } from '../tally.ts';
 import type { EngineLimits } from './limits.ts';
 
 /**
@@ -8,7 +8,7 @@ import type { EngineLimits } from './limits.ts';
  * it does, and where authentication is off everybody is one principal.
  */
 export class BatchShare {
-  #latest: Principal;
+  #latest: PrincipalName;
   /** When somebody else than the caller before has called. */
   #met_at = Number.NEGATIVE_INFINITY;
   readonly #each_max: number;
@@ -18,7 +18,7 @@ export class BatchShare {
   }
 
   /** A command of this principal has arrived. */
-  note(principal: Principal, now: number): void {
+  note(principal: PrincipalName, now: number): void {
     if (principal === this.#latest) return;
     this.#latest = principal;
     this.#met_at = now;

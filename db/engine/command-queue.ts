@@ -1,6 +1,6 @@
 /** Commands that wait, with the rows that they need. */
 import { FairQueue } from '../fair-queue.ts';
-import { type Principal, Tally } from '../tally.ts';
+import { type PrincipalName, Tally } from '../tally.ts';
 import { type Entry, rowsNeeded } from './work.ts';
 
 export class CommandQueue extends FairQueue<Entry> {
@@ -8,7 +8,7 @@ export class CommandQueue extends FairQueue<Entry> {
   #prefetched_rows = 0;
 
   /** Rows and lines that those of this principal need, as far as they are known. */
-  rowsOf(principal: Principal): number {
+  rowsOf(principal: PrincipalName): number {
     return this.#rows.of(principal);
   }
 

@@ -6,7 +6,7 @@ import type { Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { GATED_ROW_MS } from '../connection/dialect.ts';
 import type { Log } from '../log.ts';
-import { type Principal, Tally } from '../tally.ts';
+import { type PrincipalName, Tally } from '../tally.ts';
 import { heldOf } from './probe.ts';
 import { type RowName, rowNames } from './row-name.ts';
 import { StalledBatches } from './stalled-batches.ts';
@@ -82,7 +82,7 @@ export class HeldRows {
   }
 
   /** Those of this principal. */
-  ownOf(principal: Principal): number {
+  ownOf(principal: PrincipalName): number {
     return this.#own.of(principal);
   }
 
@@ -112,7 +112,7 @@ export class HeldRows {
   }
 
   /** A principal with a name leaves as many places free as it takes. */
-  #hasPlace(principal: Principal): boolean {
+  #hasPlace(principal: PrincipalName): boolean {
     const places = this.#deps.entries_max - this.size;
     return places > (principal === undefined ? 0 : this.#own.of(principal));
   }

@@ -1,5 +1,5 @@
 /** Who may queue another command, so that one principal leaves room for the others. */
-import { type Principal, Tally } from '../tally.ts';
+import { type PrincipalName, Tally } from '../tally.ts';
 import type { EngineLimits } from './limits.ts';
 
 interface Waiting {
@@ -25,7 +25,7 @@ export class Room {
   }
 
   /** Why a command that names this many rows is refused, if it is. */
-  whyFull(rows: number, principal: Principal, waiting: Waiting): string | undefined {
+  whyFull(rows: number, principal: PrincipalName, waiting: Waiting): string | undefined {
     const { queue_max, queue_rows_max } = this.#limits;
     const places = queue_max - waiting.queued;
     const free_rows = queue_rows_max - this.#rows;
@@ -45,7 +45,7 @@ export class Room {
   }
 
   /** @param rows negative once the command is answered */
-  add(rows: number, principal: Principal): void {
+  add(rows: number, principal: PrincipalName): void {
     this.#rows += rows;
     this.#own_rows.add(principal, rows);
   }

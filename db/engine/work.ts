@@ -2,7 +2,7 @@
 import type { Answer, Command, Keys, Operation, Submitted } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { countKeys } from '../row-keys.ts';
-import type { Principal } from '../tally.ts';
+import type { PrincipalName } from '../tally.ts';
 import type { TransactionTrace } from '../trace.ts';
 import type { RowName } from './row-name.ts';
 
@@ -18,7 +18,7 @@ export interface Work {
 /** A queued command, with its caller's promise. Times are in milliseconds of the engine's clock. */
 export interface Entry extends Work {
   /** Whose turn it takes. */
-  principal: Principal;
+  principal: PrincipalName;
   arrived_at: number;
   deadline_at: number;
   /** Lines of its orders, as far as they are known. */

@@ -2,7 +2,7 @@
  * Reads of rows that others hold, in statements of their own: on CockroachDB reads wait for
  * writers.
  */
-import { type Principal, Tally } from '../tally.ts';
+import { type PrincipalName, Tally } from '../tally.ts';
 
 export interface BlockedReadsDependencies<Read> {
   /** Sends one statement for all of them. @returns the reads for which it timed out on a lock */
@@ -27,7 +27,7 @@ const IDLE_MAX = 1000;
  * asked for again in ever smaller groups. In the end each held row has a group of its own, which it
  * keeps until it is answered.
  */
-export class BlockedReads<Read extends { id: string; principal: Principal }> {
+export class BlockedReads<Read extends { id: string; principal: PrincipalName }> {
   /** Every blocked id with the reads that wait for it, except those in a statement under way. */
   readonly #reads = new Map<string, Read[]>();
   /** Groups of ids that were not read one by one yet, so some of the rows may be free. */
@@ -52,7 +52,7 @@ export class BlockedReads<Read extends { id: string; principal: Principal }> {
   }
 
   /** Those of this principal. */
-  ownOf(principal: Principal): number {
+  ownOf(principal: PrincipalName): number {
     return this.#own.of(principal);
   }
 

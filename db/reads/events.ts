@@ -7,7 +7,7 @@ import type { Event } from '../command.ts';
 import { STORE_STREAM } from '../connection/dialect.ts';
 import type { ReadPool } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
-import type { Principal } from '../tally.ts';
+import type { PrincipalName } from '../tally.ts';
 import { behind, type Cursor, formatCursor, inside } from './cursor.ts';
 import { Follower } from './follower.ts';
 import { type Batch, ends, endsIn, merge, nextBatches, type Portion } from './log.ts';
@@ -45,7 +45,7 @@ export interface WantedEvents {
   /** How long to wait for the first one. */
   wait_ms: number;
   /** Who asks, where that is known. */
-  principal?: Principal;
+  principal?: PrincipalName;
   /** Ends the wait. */
   signal?: AbortSignal | undefined;
 }

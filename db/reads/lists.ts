@@ -5,7 +5,7 @@ import { nowIf } from '../connection/dialect.ts';
 import type { ReadPool, Trying } from '../connection/pool.ts';
 import { contraction } from '../connection/session.ts';
 import { Failure, isLockTimeout } from '../failure.ts';
-import type { Principal } from '../tally.ts';
+import type { PrincipalName } from '../tally.ts';
 import { orderHistory } from './history.ts';
 import { listOrders, type OrdersWanted } from './order-lists.ts';
 import { type Asking, type ById, type ByTime, type Page, pageOf, type Wanted } from './page.ts';
@@ -67,7 +67,7 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
   });
   let is_filled = false;
   const paging = <T>(
-    { principal, limit }: { principal?: Principal; limit: number },
+    { principal, limit }: { principal?: PrincipalName; limit: number },
     read: (trying: Trying) => Promise<T>,
   ): Promise<T> => {
     const size = Math.max(1, Math.ceil(limit / ROWS_A_PART));
@@ -79,7 +79,7 @@ export function lists(pool: ReadPool, deadline_ms: number, statements_max: numbe
   /** The statements of one user or item one at a time, so that they leave turns to the others. */
   const readStatement = <T>(
     owner: string,
-    principal: Principal,
+    principal: PrincipalName,
     read: (trying: Trying) => Promise<T>,
   ): Promise<T> =>
     inTime(

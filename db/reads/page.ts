@@ -1,6 +1,6 @@
 /** A part of a list: it begins behind a position, and says behind which one the next begins. */
 
-import type { Principal } from '../tally.ts';
+import type { PrincipalName } from '../tally.ts';
 
 /** What a list is sorted by. */
 export type Position = ById | ByTime;
@@ -9,7 +9,7 @@ export type ByTime = readonly [at_us: number, id: string];
 
 /** Who asks, where that is known. */
 export interface Asking {
-  principal?: Principal;
+  principal?: PrincipalName;
   /** The only user whose orders they may read. */
   only_user?: string | undefined;
 }

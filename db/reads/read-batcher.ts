@@ -6,7 +6,7 @@ import type { Trying } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 import { FairQueue } from '../fair-queue.ts';
 import type { Meter } from '../meter.ts';
-import { type Principal, Tally } from '../tally.ts';
+import { type PrincipalName, Tally } from '../tally.ts';
 import { BlockedReads } from './blocked-reads.ts';
 
 /** Finds rows by their ids, some at a time. An id for which no row arrives does not exist. */
@@ -23,7 +23,7 @@ export interface BatchLimits {
 
 interface PendingRead<Row> {
   id: string;
-  principal: Principal;
+  principal: PrincipalName;
   deadline_at: number;
   /** Of its statement, once it has left the queue. */
   trying?: Trying;
@@ -82,7 +82,7 @@ export class ReadBatcher<Row extends { id: string }> {
   }
 
   /** @throws Failure overloaded, contention, store_unavailable, not_ready */
-  read(id: string, principal?: Principal): Promise<Row | undefined> {
+  read(id: string, principal?: PrincipalName): Promise<Row | undefined> {
     return new Promise((resolve, reject) => {
       const { queue_max, deadline_ms } = this.#limits;
       const places = queue_max - this.#queue.length - this.#blocked.size;
@@ -104,7 +104,7 @@ export class ReadBatcher<Row extends { id: string }> {
     });
   }
 
-  #waitingOf(principal: Principal): number {
+  #waitingOf(principal: PrincipalName): number {
     return this.#queue.callsOf(principal) + this.#blocked.ownOf(principal);
   }
 

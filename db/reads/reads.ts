@@ -7,7 +7,7 @@ import type { PoolLimits, ReadPool, Trying } from '../connection/pool.ts';
 import type { Sight } from '../connection/sight.ts';
 import { Failure } from '../failure.ts';
 import { type Meter, silentMeter } from '../meter.ts';
-import type { Principal } from '../tally.ts';
+import type { PrincipalName } from '../tally.ts';
 import { type Lists, lists } from './lists.ts';
 import { findOrders, findOwnerships, ownershipOf, prefetchOrders, type Seen } from './orders.ts';
 import { type Find, ReadBatcher } from './read-batcher.ts';
@@ -22,15 +22,15 @@ import {
 
 /** Reads of one caller, if its name is known, leave turns to those of others. */
 export interface Reads {
-  findOrder(order_id: string, principal?: Principal): Promise<Seen<Order> | undefined>;
+  findOrder(order_id: string, principal?: PrincipalName): Promise<Seen<Order> | undefined>;
   /** Whether the order is there and this user's. It reads nothing else of the order. */
-  owns(user_id: string, order_id: string, principal?: Principal): Promise<boolean>;
-  findUser(user_id: string, principal?: Principal): Promise<User | undefined>;
-  findItem(item_id: string, principal?: Principal): Promise<Seen<Item> | undefined>;
+  owns(user_id: string, order_id: string, principal?: PrincipalName): Promise<boolean>;
+  findUser(user_id: string, principal?: PrincipalName): Promise<User | undefined>;
+  findItem(item_id: string, principal?: PrincipalName): Promise<Seen<Item> | undefined>;
   /** As /v1 shows them, with metadata. The path calls do not need these. */
-  showOrder(order_id: string, principal?: Principal): Promise<ShownOrder | undefined>;
-  showUser(user_id: string, principal?: Principal): Promise<Shown<User> | undefined>;
-  showItem(item_id: string, principal?: Principal): Promise<ShownItem | undefined>;
+  showOrder(order_id: string, principal?: PrincipalName): Promise<ShownOrder | undefined>;
+  showUser(user_id: string, principal?: PrincipalName): Promise<Shown<User> | undefined>;
+  showItem(item_id: string, principal?: PrincipalName): Promise<ShownItem | undefined>;
   list: Lists;
   /**
    * The keys of each order, its user and its items; no keys for an order that does not exist.
@@ -52,7 +52,7 @@ export function reads(pool: ReadPool, limits: ReadLimits, meter: Meter = silentM
   const { queue_max, deadline_ms, response_timeout_ms } = limits;
   const batched = <Row extends { id: string }>(find: Find<Row>, ids_max: number) => {
     const batcher = new ReadBatcher(find, { ids_max, queue_max, deadline_ms }, pool.away, meter);
-    return (id: string, principal?: Principal) => batcher.read(id, principal);
+    return (id: string, principal?: PrincipalName) => batcher.read(id, principal);
   };
   const findOwnership = batched((ids, trying) => findOwnerships(pool, ids, trying), ROWS_MAX);
   return {

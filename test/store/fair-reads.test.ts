@@ -18,7 +18,7 @@ import type { ByTime } from '../../db/reads/page.ts';
 import { ReadBatcher } from '../../db/reads/read-batcher.ts';
 import { oneOfEach, turns } from '../../db/reads/turns.ts';
 import type { Store } from '../../db/store.ts';
-import type { Principal } from '../../db/tally.ts';
+import type { PrincipalName } from '../../db/tally.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const FAR = 60_000;
@@ -31,7 +31,7 @@ function stage(most: { room: number; nobody_max?: number; waiting?: number }) {
   const inTurn = turns({ waiting: 100, refusal: 'too many', ...most }, clock);
   const running: { name: string; end(): void }[] = [];
   let begun = 0;
-  const read = (name: string, principal: Principal, size = 1, deadline_at = FAR) =>
+  const read = (name: string, principal: PrincipalName, size = 1, deadline_at = FAR) =>
     inTurn({ principal, size, deadline_at }, () => {
       begun++;
       return new Promise<void>((resolve) => {
@@ -104,10 +104,10 @@ test('a read that fails leaves its room, and one whose turn does not come by its
 
 test('a caller with a name leaves as many places to wait as it takes; nobody may take all', async () => {
   /** @returns how many of so many reads were refused at once */
-  const refused = async (principals: readonly Principal[]) => {
+  const refused = async (principals: readonly PrincipalName[]) => {
     const { read } = stage({ room: 1, waiting: 8 });
     void read('first', 'first');
-    const counts = new Map<Principal, number>();
+    const counts = new Map<PrincipalName, number>();
     for (const principal of principals) {
       for (let i = 0; i < 20; i++) {
         void read('-', principal).then(() =>
@@ -184,7 +184,7 @@ function batcher(limits: { ids_max?: number; queue_max?: number } = {}) {
   const all = { ids_max: 4, queue_max: 100, deadline_ms: 60_000, ...limits };
   const reads = new ReadBatcher(find, all, () => undefined, silentMeter);
   const asked = () => statements.map(({ ids }) => ids);
-  const read = (ids: string, principal: Principal) =>
+  const read = (ids: string, principal: PrincipalName) =>
     Promise.all(ids.split(' ').map((id) => reads.read(id, principal)));
   return { read, asked, statements };
 }
@@ -221,7 +221,7 @@ test('a statement takes the reads of callers in turn, and those of each in order
 });
 
 test('a caller with a name may fill half of the queue, and nobody all of it', async () => {
-  const waiting = async (principal: Principal) => {
+  const waiting = async (principal: PrincipalName) => {
     const { read } = batcher({ queue_max: 10 });
     let refused = 0;
     for (let i = 0; i < 50; i++) void read(`r${i}`, principal).catch(() => refused++);
