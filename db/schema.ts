@@ -58,7 +58,9 @@ export const items = pgTable(
  * `refunded` is the amount that was given back after the checkout, null for none. `created_at` is
  * in microseconds too, and null in orders from before there was this column. `changed_at` is that
  * of `users`; it is null in orders that have not changed since there is this column. `paid_by` names
- * who made the checkout; it is null where that is not known, and while the order is not paid.
+ * who made the checkout; it is null where that is not known, and while the order is not paid. But
+ * services from before there was this column leave it as it is: if they cancel a checkout and make
+ * another, it names who made the first.
  */
 export const orders = pgTable(
   'orders',
