@@ -1,9 +1,9 @@
 /** One connection: its requests in order, each answered before the next is read. */
 import { Buffer } from 'node:buffer';
 import { Failure } from '../../db/failure.ts';
-import type { Incoming, Outgoing, Responder } from './exchange.ts';
-import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS, type RequestHead } from './message.ts';
-import { RequestReader, type WholeRequest } from './request-reader.ts';
+import type { Outgoing, Responder } from './exchange.ts';
+import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS } from './message.ts';
+import { answerWhole, RequestReader, requestOf, type WholeRequest } from './request-reader.ts';
 import { responseText, STREAM_TYPE, streamHead } from './response-text.ts';
 import type { Socket } from './socket.ts';
 import { takeTurn } from './turns.ts';
@@ -47,7 +47,7 @@ export class Connection {
   ) {
     const { identify } = responder;
     this.#reader = new RequestReader({
-      identify: identify && ((head) => identify(this.#requestOf(head))),
+      identify: identify && ((head) => identify(requestOf(head, socket))),
       identified: (failure) => {
         if (failure && this.#state === 'reading') this.#refuse(failure.error);
         else this.#serveInTurn();
@@ -147,18 +147,15 @@ export class Connection {
     }
   }
 
-  /** The path is taken from the request line alone, so the host is always the same. */
-  #requestOf({ method, target, headers }: RequestHead): Incoming {
-    return { method, url: `http://kassa${target}`, headers, peer: this.socket };
-  }
-
-  async #answer({ head, body, sender }: WholeRequest): Promise<void> {
+  async #answer(whole: WholeRequest): Promise<void> {
     this.#state = 'answering';
     this.#until = Number.POSITIVE_INFINITY;
     this.#giveUp = () => {};
-    const request = this.#requestOf(head);
-    const answer = await this.responder.answer(request, body, this.#whenGone, sender);
-    await this.#write(answer, head.last || this.#stopping);
+    const request = requestOf(whole.head, this.socket);
+    const answer = await answerWhole(whole, (body, sender) =>
+      this.responder.answer(request, body, this.#whenGone, sender),
+    );
+    await this.#write(answer, whole.head.last || this.#stopping);
     if (this.#ended) return;
     this.#state = 'reading';
     this.#idle = !this.#reader.begun;

@@ -28,6 +28,13 @@ export class GrowingBuffer {
     this.bytes = this.#memory.subarray(start, start + length + piece.length);
   }
 
+  /** Copies the content, and leaves the memory to what was taken from it. */
+  renew(): void {
+    const rest = this.bytes;
+    this.clear();
+    if (rest.length > 0) this.bytes = Buffer.from(rest);
+  }
+
   /** Drops the content and its memory. */
   clear(): void {
     this.bytes = this.#memory = EMPTY;

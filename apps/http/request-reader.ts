@@ -1,7 +1,7 @@
 /** Takes requests from the bytes of a connection, in order, each with its whole body. */
 import { Buffer } from 'node:buffer';
 import { ChunkedBody } from './chunked-body.ts';
-import type { Sender, Unreadable } from './exchange.ts';
+import type { Incoming, Outgoing, Peer, Sender, Unreadable } from './exchange.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
 import { LargeBody } from './large-bodies.ts';
 import { BODY_MAX_BYTES, bodyMaxBytes, type RequestHead, readHead } from './message.ts';
@@ -12,8 +12,32 @@ const [CR, LF] = [13, 10];
 export interface WholeRequest {
   head: RequestHead;
   body: Buffer | undefined;
-  /** Of a large body, where callers must be known. */
-  sender?: Sender | undefined;
+  /** Of a large body. See `answerWhole`. */
+  room?: LargeBody | undefined;
+}
+
+/** The path is taken from the request line alone, so the host is always the same. */
+export const requestOf = ({ method, target, headers }: RequestHead, peer: Peer): Incoming => ({
+  method,
+  url: `http://kassa${target}`,
+  headers,
+  peer,
+});
+
+/**
+ * Keeps the body and its room until the answer is made: no less if the client leaves before, and no
+ * longer if it does not take the answer.
+ */
+export async function answerWhole(
+  whole: WholeRequest,
+  answer: (body: Buffer | undefined, sender: Sender | undefined) => Promise<Outgoing>,
+): Promise<Outgoing> {
+  try {
+    return await answer(whole.body, whole.room?.takeSender());
+  } finally {
+    whole.body = undefined;
+    whole.room?.free();
+  }
 }
 
 export interface Senders {
@@ -28,7 +52,7 @@ export class RequestReader {
   readonly #received = new GrowingBuffer();
   #head: RequestHead | undefined;
   #chunks: ChunkedBody | undefined;
-  /** For the body of the request that is read or answered, if it may be large. */
+  /** For the body of the request that is read, if it may be large. */
   #room: LargeBody | undefined;
   /** It is being found out who sends a large body, which has no room before. */
   identifying = false;
@@ -73,8 +97,10 @@ export class RequestReader {
       return undefined;
     }
     this.#head = this.#chunks = undefined;
-    const sender = this.#room?.takeSender();
-    return { head, body: body.length > 0 ? body : undefined, sender };
+    const room = this.#room;
+    this.#room = undefined;
+    if (room) this.#received.renew(); // the memory of the body is its own from now on
+    return { head, body: body.length > 0 ? body : undefined, room };
   }
 
   /**
@@ -83,7 +109,6 @@ export class RequestReader {
    */
   takeHead(): RequestHead | undefined {
     if (this.#head) return this.#head;
-    this.#freeRoom(); // the request before is answered
     const received = this.#received;
     let empty = 0; // old clients send an empty line behind a body
     while (received.bytes[empty] === CR && received.bytes[empty + 1] === LF) empty += 2;

@@ -1,10 +1,12 @@
 /** Bodies of /v1/bulk on the wire: up to 1 MiB each, with a bound on all of them together. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { connect, type Socket } from 'node:net';
-import type { Responder } from '../../apps/http/exchange.ts';
+import { Connection } from '../../apps/http/connection.ts';
+import type { Outgoing, Responder } from '../../apps/http/exchange.ts';
 import { LARGE_BODIES_MAX_BYTES } from '../../apps/http/large-bodies.ts';
 import { type Listening, listenAt } from '../../apps/http/listen.ts';
 import { problem, RequestError } from '../../apps/http/problem.ts';
+import { RequestReader } from '../../apps/http/request-reader.ts';
 import { CodedError } from '../../db/failure.ts';
 import { freePort, until } from '../support/process.ts';
 import { sendRaw } from '../support/raw.ts';
@@ -175,4 +177,69 @@ test('a client that leaves before it is known takes no room, and its call ends',
   await until(() => released > before, 'the end of its call');
   expect(released).toBe(before + 1);
   asked = undefined;
+});
+
+const nothing = () => {};
+/** A client that takes nothing of its answer. */
+const DEAF = {
+  ...{ write: () => 0, shutdown: nothing, end: nothing },
+  ...{ terminate: nothing, pause: nothing, resume: nothing },
+};
+const WHOLE = Buffer.from(sized('/v1/bulk', MIB).replace('Connection: close\r\n', ''));
+const ALL = LARGE_BODIES_MAX_BYTES / MIB;
+
+/** Sends bodies that take all room, each on a connection of its own. */
+function fill(answer: Responder['answer']): Connection[] {
+  return Array.from({ length: ALL }, () => {
+    const connection = new Connection(DEAF, { ...responder, answer });
+    connection.receive(Buffer.from(WHOLE));
+    return connection;
+  });
+}
+
+test('a client that does not take its answer keeps neither the room nor the body', async () => {
+  const bodies: WeakRef<object>[] = [];
+  const connections = fill((request, body = NONE) => {
+    bodies.push(new WeakRef(body));
+    return responder.answer(request, body);
+  });
+  try {
+    await until(() => bodies.length === ALL, 'their answers');
+    expect((await answerTo(sized('/v1/bulk', MIB)))[0]).toBe(200);
+    const kept = () => bodies.filter((body) => body.deref() !== undefined).length;
+    for (let tries = 0; tries < 50 && kept() > 1; tries++) {
+      await Bun.sleep(0);
+      Bun.gc(true);
+    }
+    expect(kept()).toBeLessThanOrEqual(1); // one may stand on the stack
+  } finally {
+    for (const connection of connections) connection.closed();
+  }
+});
+
+test('the memory of a large body holds nothing that came behind it', () => {
+  const reader = new RequestReader({ identified: nothing });
+  reader.append(Buffer.from(WHOLE));
+  reader.append(Buffer.from('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi'));
+  const [large, small] = [reader.next(nothing), reader.next(nothing)];
+  large?.room?.free();
+  expect([large?.body?.length, String(small?.body)]).toEqual([MIB, 'hi']);
+  expect(small?.body?.buffer).not.toBe(large?.body?.buffer);
+});
+
+test('a call whose client has hung up keeps the room until it ends', async () => {
+  const answers: (() => void)[] = [];
+  const connections = fill(
+    (request, body) =>
+      new Promise<Outgoing>((resolve) =>
+        answers.push(() => resolve(responder.answer(request, body))),
+      ),
+  );
+  await until(() => answers.length === ALL, 'their calls');
+  for (const connection of connections) connection.closed();
+  expect((await answerTo(sized('/v1/bulk', MIB)))[0]).toBe(429);
+  answers[0]?.();
+  await until(async () => (await answerTo(sized('/v1/bulk', MIB)))[0] === 200, 'room');
+  for (const answer of answers) answer();
+  await until(async () => (await answerTo(sized('/v1/bulk', MIB)))[0] === 200, 'room');
 });

@@ -127,7 +127,14 @@ export const authMutants = [
     'a call stays in flight whose client leaves while it is identified':
       'request-reader.ts: if (this.#head !== head) return [-sender?.limited?.release()-]{+undefined+};',
     'a call ends before the answer to its large body':
-      'request-reader.ts: const sender = this.#room?.[-takeSender()-]{+free()+};',
+      'request-reader.ts: await answer(whole.body, whole.room?.[-takeSender-]{+free+}());',
+    'whoever does not take its answer keeps the room': 'request-reader.ts: [-whole.room?.free();-]',
+    'whoever does not take its answer keeps the body':
+      'request-reader.ts: [-whole.body = undefined;-]',
+    'a connection keeps the memory of a body that was answered':
+      'request-reader.ts: [-if (room) this.#received.renew();-]',
+    'whoever hangs up has its room at once, whatever its call does':
+      'request-reader.ts: const room = this.#room;[-\n    this.#room = undefined;-]',
   }),
   ...killedBy(['call-limits'], {
     'a large body counts twice': 'guard.ts: exchange.limited [-??=-]{+=+} this.#limits',
