@@ -61,7 +61,7 @@ export function openStore(options: StoreOptions): Store {
   const writing = services.filter(isService);
   const pool = readPool(() => openConnection(options, 'reads'), options, log);
   const read = reads(pool, options, meter);
-  const events = eventLog(pool, options.log_kept_h);
+  const events = eventLog(pool, options.log_kept_h, options.deadline_ms);
   const engine = groupCommit(
     {
       connect: () => openConnection(options, 'transactions'),

@@ -16,13 +16,13 @@ export function eventRoutes(store: Store): Hono<Env> {
   const app = new Hono<Env>();
 
   on(app, calls.list, async (c, _, { after, limit, wait_s, ...filter }) => {
+    const gone = new AbortController();
+    c.env.whenGone?.(() => gone.abort());
     const matches = matching(filter);
     const streams = acceptsStream(c.req.header('accept') ?? '');
     const resumed = streams ? c.req.header('last-event-id') : undefined;
     const from = await cursorIn(store, resumed || after);
-    if (streams) return streamEvents(c, store, from, matches);
-    const gone = new AbortController();
-    c.env.whenGone?.(() => gone.abort());
+    if (streams) return streamEvents(c, store, from, matches, gone);
     const principal = c.env.principal?.name;
     const wanted = { limit, matches, principal, wait_ms: 1000 * wait_s, signal: gone.signal };
     const leave = wait_s > 0 ? store.events.join(principal) : () => {};

@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers';
 import type { Context } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import { type Cursor, formatCursor } from '../../db/reads/cursor.ts';
-import type { ReadEvents, WantedEvents } from '../../db/reads/events.ts';
+import { isBusy, type ReadEvents, type WantedEvents } from '../../db/reads/events.ts';
 import type { Store } from '../../db/store.ts';
 import type { Env } from '../http/exchange.ts';
 import { stillHolds } from '../http/guard.ts';
@@ -25,14 +25,15 @@ const RETRY_MS = 1000;
 /**
  * The stream ends when the service stops, and when the credentials are no longer valid. The client
  * then connects again, and resumes if it may.
+ * @param gone aborted when the client leaves, before the stream or during it
  */
 export async function streamEvents(
   c: Context<Env>,
   { events }: Pick<Store, 'events'>,
   from: Cursor,
   matches: WantedEvents['matches'],
+  gone: AbortController,
 ): Promise<Response> {
-  const gone = new AbortController();
   const encoder = new TextEncoder();
   const { signal } = gone;
   const principal = c.env.principal?.name;
@@ -55,8 +56,10 @@ export async function streamEvents(
   const leave = events.join(principal);
   signal.addEventListener('abort', leave);
   await myTurn();
-  // Before the head is sent, so that an expired cursor is a 410, which ends EventSource.
+  // Before the head is sent, so that an expired cursor is a 410, which ends EventSource. A busy
+  // moment would end it too, so the stream begins without events then.
   let text = await readOn(0).catch((error) => {
+    if (isBusy(error)) return textOf({ events: [], cursor });
     leave();
     throw error;
   });
@@ -74,7 +77,10 @@ export async function streamEvents(
         }
         text = '';
       },
-      cancel: () => gone.abort(),
+      cancel() {
+        gone.abort();
+        leave(); // it may have been aborted before it was listened to
+      },
     },
     { highWaterMark: 0 }, // nothing is read ahead of the client
   );

@@ -170,6 +170,7 @@ export class Connection {
 
   readonly #whenGone = (call: () => void): void => {
     this.#giveUp = call;
+    if (this.#ended) call(); // before the route asked to be told
   };
 
   get #ended(): boolean {

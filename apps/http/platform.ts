@@ -25,7 +25,10 @@ export const platformFetch = (responder: Responder) => async (request: Request) 
     const { method, headers } = request;
     return withHeaders(responder.refuse(failure, { method, target, headers }));
   }
-  const whenGone = (call: () => void) => request.signal.addEventListener('abort', call);
+  const whenGone = (call: () => void) => {
+    if (request.signal.aborted) call();
+    else request.signal.addEventListener('abort', call);
+  };
   const answering = responder.answer(request, body, whenGone, room?.takeSender());
   return withHeaders(await answering.finally(() => room?.free()));
 };

@@ -11,6 +11,7 @@ import type { Lease, Waiting } from '../../db/webhooks/rounds.ts';
 import { pause } from '../http/pause.ts';
 import type { Hold } from './hold.ts';
 import { due, isTimeToProbe, keyOf, nextDue, probe } from './plan.ts';
+import { readLog } from './read-log.ts';
 import { roundOf, type Sending, waitingAfter } from './round.ts';
 import type { Sender, Sent } from './send.ts';
 import { type Report, Sendings } from './sendings.ts';
@@ -165,13 +166,11 @@ export class Courier {
       if (!busy) await pause(FULL_MS, this.#ended);
       return { fresh: [], cursor: await this.#peek() };
     }
-    const { events, cursor } = await this.#store.events.read(this.#cursor, {
-      limit: PAGE,
-      bytes_max: PAGE_MAX_BYTES,
-      matches: this.#matches,
-      wait_ms: busy || probes ? 0 : this.#patience_ms,
-      signal: this.#ended,
-    });
+    const wait_ms = busy || probes ? 0 : this.#patience_ms;
+    const wanted = { limit: PAGE, bytes_max: PAGE_MAX_BYTES, matches: this.#matches, wait_ms };
+    const read = await readLog(this.#store.events, this.#cursor, wanted, this.#ended);
+    if (!read) return { fresh: [], cursor: this.#cursor };
+    const { events, cursor } = read;
     this.moved = true;
     this.oldest_us = events[0]?.event.at;
     if (!busy && probes && events.length === 0) await pause(FULL_MS, this.#ended);
@@ -199,9 +198,10 @@ export class Courier {
     if (this.#clock() < this.#peeked_s + PEEK_EVERY_S) return this.#cursor;
     this.#peeked_s = this.#clock();
     const wanted = { limit: 1, matches: this.#matches, wait_ms: 1 };
-    const { events, cursor } = await this.#store.events.read(this.#cursor, wanted);
-    this.oldest_us = events[0]?.event.at;
-    return events.length === 0 ? cursor : this.#cursor;
+    const read = await readLog(this.#store.events, this.#cursor, wanted, this.#ended);
+    if (!read) return this.#cursor;
+    this.oldest_us = read.events[0]?.event.at;
+    return read.events.length === 0 ? read.cursor : this.#cursor;
   }
 
   /** Without those that wait already, which come again after a replay. */

@@ -4,19 +4,18 @@
  */
 import { systemClock } from '../clock.ts';
 import type { Event } from '../command.ts';
-import { STORE_STREAM } from '../connection/dialect.ts';
 import type { ReadPool } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
 import type { PrincipalName } from '../tally.ts';
-import { behind, type Cursor, formatCursor, inside } from './cursor.ts';
+import { behind, type Cursor, inside } from './cursor.ts';
 import { Follower } from './follower.ts';
-import { type Batch, ends, endsIn, merge, nextBatches, type Portion } from './log.ts';
-import { turns } from './turns.ts';
+import { type Batch, ends, endsIn } from './log.ts';
+import { portions } from './portions.ts';
 
 export interface EventLog {
   /**
    * The next events behind the cursor. Where there are none, it waits for the first.
-   * @throws Failure cursor_expired, store_unavailable, not_ready
+   * @throws Failure overloaded, cursor_expired, store_unavailable, not_ready
    */
   read(cursor: Cursor, wanted: WantedEvents): Promise<ReadEvents>;
   /** The cursor behind the last event. */
@@ -46,7 +45,7 @@ export interface WantedEvents {
   wait_ms: number;
   /** Who asks, where that is known. */
   principal?: PrincipalName;
-  /** Ends the wait. */
+  /** Ends the wait, and gives up a turn that has not come. */
   signal?: AbortSignal | undefined;
 }
 
@@ -70,20 +69,20 @@ const SEARCH_MS = 1000;
 const BYTES_MAX = 1024 * 1024;
 /** Calls that wait, and streams, in one process. */
 const LISTENERS_MAX = 2000;
-/** Portions that are kept for the next pages of those who are behind. */
-const PORTIONS_MAX = 4;
-const PORTION_MS = 2000;
-/** Reads of the store at once, by those who are behind: alone a caller with a name has two. */
-const STORE_READS = { room: 3, waiting: Infinity, refusal: 'too many events are being read' };
+/** While too many others read the store: at most so long before whoever waits tries again. */
+const AGAIN_MS = 500;
 
-const { now } = systemClock;
+const { now, pause, random } = systemClock;
 
-/** @param kept_h how long events are kept */
-export function eventLog(pool: ReadPool, kept_h: number): EventLog {
+/**
+ * @param kept_h how long events are kept
+ * @param deadline_ms for reads of the store, from the arrival of a call, unless that waits for longer
+ */
+export function eventLog(pool: ReadPool, kept_h: number, deadline_ms: number): EventLog {
   const readEnds = shared(async () => endsIn(await pool.read(ends)));
   const latest = async () => (await readEnds()).latest;
   const follower = new Follower(pool, kept_h, latest);
-  const readStore = portions(pool, kept_h, latest);
+  const store = portions(pool, kept_h, latest);
   let listeners = 0;
   /** By the name of who listens: a named one has at most as many places as are free. */
   const of_principals = new Map<string | undefined, number>();
@@ -93,7 +92,7 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
       if (follower.released && wanted.wait_ms > 0) {
         throw new Failure('not_ready', 'the service is stopping');
       }
-      return await readFrom(from, wanted, now() + wanted.wait_ms);
+      return await readFrom(from, wanted);
     },
     join(principal) {
       const own = of_principals.get(principal) ?? 0;
@@ -123,72 +122,52 @@ export function eventLog(pool: ReadPool, kept_h: number): EventLog {
     },
   };
 
-  async function readFrom(
-    from: Cursor,
-    wanted: WantedEvents,
-    ends_at: number,
-  ): Promise<ReadEvents> {
-    const searched_until = now() + SEARCH_MS;
+  async function readFrom(from: Cursor, wanted: WantedEvents): Promise<ReadEvents> {
+    const begun_at = now();
+    const ends_at = begun_at + wanted.wait_ms;
+    const deadline_at = Math.max(ends_at, begun_at + deadline_ms);
+    const searched_until = begun_at + SEARCH_MS;
+    const waits = () => now() < ends_at && !follower.released && !wanted.signal?.aborted;
+    let moved = false;
     for (let cursor = from; ; ) {
-      const { batches, ...read } = await readOnce(cursor, wanted);
-      const waits = now() < ends_at && !follower.released && !wanted.signal?.aborted;
+      const once = await readOnce(cursor, wanted, deadline_at).catch(unlessBusy);
+      if (once instanceof Failure) {
+        if (!waits() && !moved) throw once;
+        if (!waits()) return { events: [], cursor }; // what was looked at is not lost
+        await pause(random() * AGAIN_MS);
+        continue;
+      }
+      const { batches, ...read } = once;
       const searches = batches > 0 && now() < searched_until && !wanted.signal?.aborted;
-      if (read.events.length > 0 || !(waits || searches)) return read;
+      if (read.events.length > 0 || !(waits() || searches)) return read;
       cursor = read.cursor;
+      moved ||= batches > 0;
       if (batches === 0) await follower.wait(cursor, ends_at - now(), wanted.signal);
     }
   }
 
-  async function readOnce(cursor: Cursor, wanted: WantedEvents) {
+  async function readOnce(cursor: Cursor, wanted: WantedEvents, deadline_at: number) {
+    const { wait_ms, principal, signal } = wanted;
     // Who does not wait must see what was committed before, which the follower may not have read.
     const known = follower.behind(cursor);
-    const recent = wanted.wait_ms > 0 || known?.batches.length ? known : undefined;
+    const recent = wait_ms > 0 || known?.batches.length ? known : undefined;
+    const read = wait_ms > 0 ? store.share : store.read;
     const { batches, cursor: renewed } = recent
       ? { batches: recent.batches, cursor: { ...cursor, given_s: recent.given_s } }
-      : await readStore(cursor, wanted);
+      : await read(cursor, { principal, deadline_at, signal });
     return { batches: batches.length, ...take(renewed, batches, wanted) };
   }
 }
 
-/** Reads what follows a cursor from the store. */
-function portions(pool: ReadPool, kept_h: number, latest: () => Promise<Cursor>) {
-  const inTurn = turns(STORE_READS);
-  const reading = new Map<string, { reads: Promise<Portion>; begun_at: number }>();
-  return readStore;
-
-  /** Those who wait at the same place share a read, which may have begun a while ago. */
-  async function readStore(
-    cursor: Cursor,
-    { wait_ms, principal }: Pick<WantedEvents, 'wait_ms' | 'principal'>,
-  ): Promise<Portion> {
-    const caller = { principal, deadline_at: Infinity };
-    if (wait_ms === 0) {
-      const { cursor: renewed, ...portion } = await inTurn(caller, () => readPortion(cursor));
-      return { ...portion, cursor: { ...renewed, within: cursor.within } };
-    }
-    const key = formatCursor({ ...cursor, given_s: 0, within: new Map() });
-    const known = reading.get(key);
-    const is_fresh = known && now() - known.begun_at < PORTION_MS;
-    const reads = is_fresh ? known.reads : inTurn(caller, () => readPortion(cursor));
-    if (!is_fresh) reading.set(key, { reads, begun_at: now() });
-    try {
-      const portion = await reads;
-      // What follows stays the same, unless there is nothing yet.
-      if (portion.batches.length === 0) reading.delete(key);
-      else if (reading.size > PORTIONS_MAX) reading.delete([...reading.keys()][0] ?? '');
-      return { ...portion, cursor: { ...portion.cursor, within: cursor.within } };
-    } catch (error) {
-      reading.delete(key);
-      throw error;
-    }
-  }
-
-  async function readPortion(cursor: Cursor): Promise<Portion> {
-    const portion = merge(cursor, await pool.read((sql) => nextBatches(sql, cursor)), kept_h);
-    if (portion.batches.length === 0) assertNotAhead(cursor, await latest());
-    return portion;
-  }
+/** @throws any other error than `overloaded` */
+function unlessBusy(error: unknown): Failure {
+  if (isBusy(error)) return error;
+  throw error;
 }
+
+/** The store was not read because too many others read it: nothing is wrong with the log. */
+export const isBusy = (error: unknown): error is Failure =>
+  error instanceof Failure && error.code === 'overloaded';
 
 /** All who ask while one read is under way share the next. */
 function shared<T>(read: () => Promise<T>): () => Promise<T> {
@@ -204,16 +183,6 @@ function shared<T>(read: () => Promise<T>): () => Promise<T> {
     next ??= running.then(run, run);
     return next;
   };
-}
-
-/** A cursor of another store, or of this one before a restore lost its end. */
-function assertNotAhead({ positions }: Cursor, latest: Cursor): void {
-  for (const [stream, position] of positions) {
-    // On CockroachDB all rows of an idle stream may have expired.
-    const last = latest.positions.get(stream) ?? (stream === STORE_STREAM ? 0 : position);
-    if (position <= last) continue;
-    throw new Failure('cursor_expired', 'this cursor is ahead of the log: start anew');
-  }
 }
 
 /** The events behind the cursor that are wanted. */

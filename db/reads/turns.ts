@@ -4,9 +4,11 @@ import { Failure } from '../failure.ts';
 import { FairQueue, type Waiting } from '../fair-queue.ts';
 import { Tally } from '../tally.ts';
 
-interface Caller extends Waiting {
+export interface Caller extends Waiting {
   /** Parts of the room for reads, a whole number; 1 if it is not given. */
   size?: number;
+  /** Aborted when nobody waits for the read any more: it gives up its place. */
+  signal?: AbortSignal | undefined;
 }
 
 interface Most {
@@ -65,22 +67,28 @@ export function turns(
   }
 
   function myTurn(caller: Caller): Promise<void> {
-    const { principal, deadline_at } = caller;
+    const { principal, deadline_at, signal } = caller;
     const places = waiting_max - waiting.length;
     const own = principal === undefined ? 0 : waiting.callsOf(principal);
-    if (own >= places) throw new Failure('overloaded', refusal);
+    if (own >= places || signal?.aborted) throw new Failure('overloaded', refusal);
     return new Promise((resolve, reject) => {
       const start = () => {
-        cancel();
+        end();
         resolve();
       };
       const mine = { ...caller, start };
       const tooLate = () => {
+        end();
         waiting.remove(mine);
         reject(new Failure('overloaded', refusal));
       };
       const wait_ms = deadline_at - clock.now();
-      const cancel = wait_ms < Infinity ? clock.after(wait_ms, tooLate) : () => {};
+      const cancel = clock.after(wait_ms, tooLate);
+      signal?.addEventListener('abort', tooLate);
+      const end = () => {
+        cancel();
+        signal?.removeEventListener('abort', tooLate);
+      };
       waiting.push(mine);
     });
   }

@@ -254,7 +254,7 @@ test('streams that are gone leave the cursor', () => {
 
 test('a batch that was read in part does not come twice when another stream has an earlier one', async () => {
   const rows: object[] = [row(1, 1, 100, 'a', 'b', 'c')];
-  const open = () => eventLog({ read: async () => rows } as unknown as ReadPool, 72);
+  const open = () => eventLog({ read: async () => rows } as unknown as ReadPool, 72, 60_000);
   const wanted = { matches: () => true, wait_ms: 0 };
   const usersIn = ({ events }: ReadEvents) => events.map(({ event }) => event.user_id);
   const first = await open().read({ ...NOWHERE, given_s: 1000 }, { ...wanted, limit: 2 });
@@ -313,7 +313,7 @@ test.each([
 test('a page ends with the event that passes 1 MiB, whatever its limit', async () => {
   const large = (position: number) => row(1, position, position, 'x'.repeat(400_000));
   const rows = [1, 2, 3, 4].map(large);
-  const log = eventLog({ read: async () => rows } as unknown as ReadPool, 72);
+  const log = eventLog({ read: async () => rows } as unknown as ReadPool, 72, 60_000);
   const wanted = { limit: 100, matches: () => true, wait_ms: 0 };
   const { events, cursor } = await log.read({ ...NOWHERE, given_s: 1000 }, wanted);
   expect([events.length, cursor.positions.get(1)]).toEqual([3, 3]);
@@ -334,7 +334,7 @@ test('what comes while a listener reads the store does not wait for the next eve
     await promise;
     return seen;
   };
-  const log = eventLog({ read } as unknown as ReadPool, 72);
+  const log = eventLog({ read } as unknown as ReadPool, 72, 60_000);
   const wanted = { limit: 9, matches: () => true };
   const from = { ...NOWHERE, given_s: 1000 };
   const first = log.read(from, { ...wanted, wait_ms: 15_000 });

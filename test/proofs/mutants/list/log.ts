@@ -23,14 +23,14 @@ export const logMutants = [
     'a listener behind what is in memory is served from memory':
       'follower.ts: if ((positions.get(stream) ?? 0) < position) return [-undefined-]{+[]+};',
     'a cursor ahead of the log waits for ever':
-      "events.ts: [-throw new Failure('cursor_expired', 'this cursor is ahead of the log: start anew');-]",
+      "portions.ts: [-throw new Failure('cursor_expired', 'this cursor is ahead of the log: start anew');-]",
     'events of a batch that were read before come again':
       'events.ts: if ([-i < first || -]!matches(event)) continue;',
     'the cursor of a filtered read stays where it was': 'events.ts: [-cursor = whole;-]',
     'HEAD waits for the end of a stream':
       "http/server.ts: if (full.headers.get('content-type') [-===-]{+!==+} STREAM_TYPE) {",
     'a caller that hangs up keeps its place':
-      'events/routes.ts: [-c.env.whenGone?.(() => gone.abort());-]',
+      'events/routes.ts: c.env.whenGone?.(() => [-gone.abort()-]{+{}+});',
     'a stream whose connection is gone keeps its place':
       'http/connection.ts: this.#stopping[- || this.#ended-]) this.#giveUp();',
     'what comes during a read of the store waits for the next event':
@@ -45,6 +45,44 @@ export const logMutants = [
       'log.ts: Number(position) !== after + 1 + i[-)-]{+ && false)+}) throw expired()',
     'the last row of a stream is swept':
       'sweep-log.ts: (await nextRows(stream, after, ROWS_MAX + 1)).slice(0[-, -1-]);',
+  }),
+  ...killedBy(['event-turns'], {
+    'any number of reads of the log wait': 'portions.ts: waiting: [-128-]{+Infinity+},',
+    'a client that has left keeps its turn':
+      "turns.ts: [-      signal?.addEventListener('abort', tooLate);\n-]",
+    'a client that left before it would wait gets a turn':
+      'turns.ts: if (own >= places[- || signal?.aborted-])',
+    'a read of the log has no deadline':
+      'reads/events.ts: await read(cursor, { principal, deadline_at[-, signal-]{+: now() + 60_000, signal+} });',
+    'the store may take its own time for the log':
+      'portions.ts: nextBatches(sql, cursor)[-, { deadline_at }-]);',
+    'a call waits in the line of another caller':
+      'portions.ts: const own = [-`${caller.principal} ${place}`-]{+place+};',
+    'each call that waits at a place takes a turn':
+      'portions.ts: const turn = [-asked.get(own) ?? -]takeTurn(',
+    'who had to wait for its turn reads what was read meanwhile':
+      'portions.ts: () => [-fresh(place) ?? -]begin(place, cursor, caller),',
+    'a call that leaves takes the turn of those who share it':
+      'portions.ts: if ([---turn.sharers === 0-]{+true+}) turn.left.abort();',
+    'a call waits for those who share its turn':
+      'portions.ts: await Promise.race([turn.portion[-, gone-]]);',
+    'a busy moment ends a call that waits':
+      'reads/events.ts: if ([-!waits() && -]!moved) throw once;',
+    'a search that was not finished begins anew':
+      'reads/events.ts: if (!waits()[- && !moved-]) throw once;',
+    'a busy moment ends EventSource':
+      'events/stream.ts: [-if (isBusy(error)) return textOf({ events: [], cursor });-]',
+    'a busy moment ends the lease of an endpoint':
+      'read-log.ts: if ([-!isBusy(error)-]{+true+}) throw error;',
+    'a caller that hangs up before its read keeps its place':
+      'events/routes.ts: const gone = new AbortController();[-\n    c.env.whenGone?.(() => gone.abort());-]',
+    'a stream is read although its client has left':
+      'stream.ts: const { signal } = [-gone-]{+new AbortController()+};',
+    'a stream that was left before it began keeps its place':
+      'stream.ts: [-leave(); // it may have been aborted before it was listened to-]',
+    'whoever left early is waited for': 'connection.ts: [-if (this.#ended) call();-]',
+    'whoever left a platform early is waited for':
+      'platform.ts: if ([-request.signal.aborted-]{+false+}) call();',
   }),
   ...killedBy(['event-log'], {
     'a transaction takes its place before the one before has ended':
