@@ -88,8 +88,9 @@ test("an earlier call for another user's order does not show", async () => {
   expectProblem(await send(pay, key, `a/${other}`), 404, 'order_not_found');
   expectProblem(await send(pay, key, `a/${user_id}`), 422, 'idempotency_key_unowned');
   const made = { path: '/v1/orders', body: { user_id } };
-  await send(made, key);
-  expectProblem(await send(made, key, `a/${other}`), 404, 'user_not_found');
+  const another = newId();
+  expect((await send(made, another)).status).toBe(201);
+  expectProblem(await send(made, another, `a/${other}`), 404, 'user_not_found');
 });
 
 test('whoever has a record of their own gets that', async () => {

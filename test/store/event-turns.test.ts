@@ -117,11 +117,12 @@ test('calls of one caller that wait at one place share a turn, until the last of
   const left = Array.from({ length: 2 * PLACES }, () => wait(gone.signal, 1));
   const stays = wait(others_gone.signal, 1);
   const all_left = [wait(gone.signal, 2), wait(gone.signal, 2)];
+  await settled();
   gone.abort();
   expect(new Set(await nowOf(...left, ...all_left))).toEqual(new Set(['overloaded']));
   expect(await nowOf(stays)).toEqual(['waits']);
   await endAll();
-  expect([await stays, ...(await Promise.all(pages))]).toEqual([1, 1, 1, 1]);
+  expect(await nowOf(stays, ...pages)).toEqual([1, 1, 1, 1]);
   expect(begun()).toBe(AT_ONCE + 1);
 });
 
