@@ -1,7 +1,7 @@
 /** One connection: its requests in order, each answered before the next is read. */
 import { Buffer } from 'node:buffer';
 import { Failure } from '../../db/failure.ts';
-import type { Outgoing, Responder } from './exchange.ts';
+import type { Outgoing, Peer, Responder } from './exchange.ts';
 import { HEAD_MAX_BYTES, malformed, notComplete, RECEIVE_MS } from './message.ts';
 import { answerWhole, RequestReader, requestOf, type WholeRequest } from './request-reader.ts';
 import { responseText, STREAM_TYPE, streamHead } from './response-text.ts';
@@ -44,10 +44,12 @@ export class Connection {
   constructor(
     readonly socket: Socket,
     readonly responder: Responder,
+    /** As it was at first: a closed socket forgets its address. */
+    readonly peer: Peer = { remoteAddress: socket.remoteAddress },
   ) {
     const { identify } = responder;
     this.#reader = new RequestReader({
-      identify: identify && ((head) => identify(requestOf(head, socket))),
+      identify: identify && ((head) => identify(requestOf(head, peer))),
       identified: (failure) => {
         if (failure && this.#state === 'reading') this.#refuse(failure.error);
         else this.#serveInTurn();
@@ -151,7 +153,7 @@ export class Connection {
     this.#state = 'answering';
     this.#until = Number.POSITIVE_INFINITY;
     this.#giveUp = () => {};
-    const request = requestOf(whole.head, this.socket);
+    const request = requestOf(whole.head, this.peer);
     const answer = await answerWhole(whole, (body, sender) =>
       this.responder.answer(request, body, this.#whenGone, sender),
     );

@@ -95,7 +95,7 @@ export interface Incoming {
 
 /** Who sends requests: a gateway, if there is one. */
 export interface Peer {
-  readonly remoteAddress?: string;
+  readonly remoteAddress?: string | undefined;
 }
 
 /** An answer. It is sent with the headers of `FIXED_HEADERS` in addition. */
@@ -139,8 +139,11 @@ export interface Server {
    * client that reaches one port cannot reach the other's paths, however it spells them.
    */
   metrics_responder?: Responder;
-  /** The same as `responder`, for a platform that has an HTTP server, and for tests. */
-  fetch(request: Request): Promise<Response>;
+  /**
+   * The same as `responder`, for a platform that has an HTTP server, and for tests.
+   * @param info what the platform passes beside it: from Deno the address of the caller
+   */
+  fetch(request: Request, info?: unknown): Promise<Response>;
   /**
    * From now on `GET /health/ready` answers 503 and every answer closes its connection, so that
    * load balancers send requests elsewhere. Requests that still come are answered.

@@ -1,7 +1,7 @@
 /** Requests from a platform's own HTTP server, such as Deno's, held to the limits of ours. */
 import { Buffer } from 'node:buffer';
 import { CodedError } from '../../db/failure.ts';
-import type { Outgoing, Responder } from './exchange.ts';
+import type { Incoming, Outgoing, Peer, Responder, Sender } from './exchange.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
 import { LargeBody } from './large-bodies.ts';
 import {
@@ -18,20 +18,29 @@ import { RequestError } from './problem.ts';
 import { FIXED_HEADERS } from './response-text.ts';
 
 /** Answers a platform's requests. */
-export const platformFetch = (responder: Responder) => async (request: Request) => {
-  const { body, room, failure } = await read(request, responder.identify);
+export const platformFetch = (responder: Responder) => async (request: Request, info?: unknown) => {
+  const { method, url, headers } = request;
+  const asked: Incoming = { method, url, headers, peer: peerIn(info) };
+  const { identify } = responder;
+  const { body, room, failure } = await read(request, identify && (() => identify(asked)));
   if (failure) {
-    const target = request.url.replace(/^\w+:\/\/[^/]*/, '');
-    const { method, headers } = request;
+    const target = url.replace(/^\w+:\/\/[^/]*/, '');
     return withHeaders(responder.refuse(failure, { method, target, headers }));
   }
   const whenGone = (call: () => void) => {
     if (request.signal.aborted) call();
     else request.signal.addEventListener('abort', call);
   };
-  const answering = responder.answer(request, body, whenGone, room?.takeSender());
+  const answering = responder.answer(asked, body, whenGone, room?.takeSender());
   return withHeaders(await answering.finally(() => room?.free()));
 };
+
+/** Deno passes it like this; other platforms pass something else, or nothing. */
+function peerIn(info: unknown): Peer {
+  const { remoteAddr } = (info ?? {}) as { remoteAddr?: { hostname?: unknown } };
+  const remoteAddress = remoteAddr?.hostname;
+  return typeof remoteAddress === 'string' ? { remoteAddress } : {};
+}
 
 /** The answer as one object, for platforms. */
 function withHeaders({ response, request_id, last }: Outgoing): Response {
@@ -55,14 +64,14 @@ interface Received {
  * Reads the whole body. Platforms call as soon as the headers are there, and build the URL from the
  * Host header, so a malformed host would become part of the path.
  */
-async function read(request: Request, identify: Responder['identify']): Promise<Received> {
+async function read(request: Request, identify?: () => Promise<Sender>): Promise<Received> {
   let room: LargeBody | undefined;
   try {
     checkHead(request);
     if (!request.body) return {};
     const most = maxOf(request);
     const body = await readBody(request.body, most, async () => {
-      room = new LargeBody(most, await identify?.(request));
+      room = new LargeBody(most, await identify?.());
     });
     return { body, room };
   } catch (error) {

@@ -257,7 +257,7 @@ test('HEAD is counted with the address that it comes from', async () => {
   const own = open.kassa({ DATABASE_URL: database_url }, undefined, noting);
   for (const method of ['GET', 'HEAD']) {
     const request = new Request('http://kassa/v1/users', { method });
-    await own.fetch(Object.assign(request, { peer: { remoteAddress: '192.0.2.1' } }));
+    await own.fetch(request, { remoteAddr: { hostname: '192.0.2.1' } });
   }
   expect(seen).toEqual(['192.0.2.1', '192.0.2.1']);
 });

@@ -141,9 +141,15 @@ export const authMutants = [
     'who was let in by the head needs no credentials any more':
       'guard.ts: const principal = [-await-]{+exchange.principal ?? await+} this.#authenticate(request);',
     'strangers send large bodies on a platform':
-      'platform.ts: new LargeBody(most, [-await identify?.(request)-]{+undefined+});',
+      'platform.ts: new LargeBody(most, [-await identify?.()-]{+undefined+});',
     'pages of other hosts send large bodies':
       'server.ts: [-  admit(request);\n-]  const exchange: Exchange = { request_id',
+  }),
+  ...killedBy(['peers'], {
+    'whoever leaves before the answer has no address':
+      'connection.ts: peer: Peer = [-{ remoteAddress: socket.remoteAddress }-]{+socket+},',
+    'on a platform no caller has an address':
+      'platform.ts: const asked: Incoming = { method, url, headers[-, peer: peerIn(info)-] };',
   }),
   ...killedBy(['authenticate'], {
     'what comes behind a key does not count':
