@@ -15,13 +15,15 @@ function joinIds(a: readonly string[] = [], b: readonly string[] = []): readonly
 }
 
 export function mergeKeys(...all: readonly Keys[]): Required<Keys> {
-  const merged = (kind: keyof Keys) => [...new Set(all.flatMap((keys) => keys[kind] ?? []))];
-  return {
-    orders: merged('orders'),
-    new_orders: merged('new_orders'),
-    users: merged('users'),
-    items: merged('items'),
-  };
+  const [orders, new_orders] = [new Set<string>(), new Set<string>()];
+  const [users, items] = [new Set<string>(), new Set<string>()];
+  for (const keys of all) {
+    for (const id of keys.orders ?? []) orders.add(id);
+    for (const id of keys.new_orders ?? []) new_orders.add(id);
+    for (const id of keys.users ?? []) users.add(id);
+    for (const id of keys.items ?? []) items.add(id);
+  }
+  return { orders: [...orders], new_orders: [...new_orders], users: [...users], items: [...items] };
 }
 
 /** The number of rows that these keys name. */

@@ -20,17 +20,17 @@ export interface Named {
 
 export function namedBy(works: readonly Work[]): Named {
   const { orders, new_orders, users, items } = mergeKeys(...works.map(({ keys }) => keys));
+  const to_lock = new_orders.length > 0 ? [...new Set([...orders, ...new_orders])] : orders;
+  const named = { orders: to_lock, lined: orders, users, items };
+  if (works.every(({ command }) => command.only_user === undefined)) {
+    return { ...named, sight: undefined, lines_sight: undefined };
+  }
   const asked = works.map(({ keys, command: { only_user } }) => ({
     orders: keys.orders ?? [],
     only_user,
   }));
-  return {
-    orders: new_orders.length > 0 ? [...new Set([...orders, ...new_orders])] : orders,
-    sight: sightOf([...asked, { orders: new_orders, only_user: undefined }]),
-    lined: orders,
-    lines_sight: sightOf(asked),
-    ...{ users, items },
-  };
+  const sight = sightOf([...asked, { orders: new_orders, only_user: undefined }]);
+  return { ...named, sight, lines_sight: sightOf(asked) };
 }
 
 export interface LockOptions {

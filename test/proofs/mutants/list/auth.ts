@@ -97,11 +97,11 @@ export const authMutants = [
     'foreign orders are locked, and their lines read':
       'sight.ts: if ([-!sight-]{+true+}) return sql``;',
     'lines of foreign orders are read':
-      'row-statements.ts: lines_sight: [-sightOf(asked)-]{+undefined+},',
+      'row-statements.ts: lines_sight: [-sightOf(asked)-]{+undefined+} };',
     'an order without lines has one that is nothing':
       'locked-rows.ts: read.filter((line) => [-line.item_id !== null-]{+true+})',
     'the lines of a taken id are read':
-      'row-statements.ts: lined: [-orders-]{+[...orders, ...new_orders]+},',
+      'row-statements.ts: lined: [-orders-]{+[...orders, ...new_orders]+}, users,',
     'a foreign order shows if somebody else locks it':
       'own-rows.ts: return [-order?.user_id === user_id-]{+true+} ? order : undefined;',
     'a foreign order is waited for':
