@@ -272,9 +272,10 @@ test('a server without answers and a suddenly fast server can be measured', asyn
   expect([agrees(closing), closing.paid >= slow.done + fast.done]).toEqual([true, true]);
 });
 
-test('each way to purchase is measured, and each answer is a paid order', async () => {
+/** Runs one part of the bench for a moment, on few rows. */
+async function runQuickly(part: (typeof PARTS)[number]) {
   const settings = {
-    ...{ quick: true, parts: ['purchase'] as const, clients: [], repeat: 1, seconds: 0.1 },
+    ...{ quick: true, parts: [part], clients: [], repeat: 1, seconds: 0.1 },
     ...{ warmup_s: 0.05, html: '', json: undefined },
   };
   const groups = planRuns(settings, { pgbench: false, connections_max: 1 });
@@ -285,41 +286,35 @@ test('each way to purchase is measured, and each answer is a paid order', async 
   const quickly = { ...dependencies, warm_up_s: 0 };
   await runAll({ ...settings, groups }, quickly, { show() {}, end() {} }, outcome);
   const [table] = tablesOf(outcome.results);
+  return { table, closings: outcome.closings };
+}
+
+test('each way to purchase is measured, and each answer is a paid order', async () => {
+  const { table, closings } = await runQuickly('purchase');
   expect(table?.rows.map((row) => [row[1], row.at(-1)])).toEqual([
     ['Kassa, one call', '0'],
     ['Kassa, four calls', '0'],
     ['Kassa, only the checkout', '0'],
     ['one transaction each', '0'],
   ]);
-  expect(outcome.closings.map((closing) => [closing.paid > 0, agrees(closing)])).toEqual([
+  expect(closings.map((closing) => [closing.paid > 0, agrees(closing)])).toEqual([
     [true, true],
     [true, true],
   ]);
 });
 
 test('calls with a key are measured beside those without, and each answer is a paid order', async () => {
-  const settings = {
-    ...{ quick: true, parts: ['auth'] as const, clients: [], repeat: 1, seconds: 0.1 },
-    ...{ warmup_s: 0.05, html: '', json: undefined },
-  };
-  const groups = planRuns(settings, { pgbench: false, connections_max: 1 });
-  for (const run of groups.flatMap(({ runs }) => runs)) {
-    Object.assign(run, { clients: 4, deployment: { ...run.deployment, rows: 100 } });
-  }
-  const outcome: Outcome = { results: [], closings: [], left_out: [] };
-  const quickly = { ...dependencies, warm_up_s: 0 };
-  await runAll({ ...settings, groups }, quickly, { show() {}, end() {} }, outcome);
-  const [table] = tablesOf(outcome.results);
+  const { table, closings } = await runQuickly('auth');
   expect(table?.rows.map((row) => [row[0], row.at(-1)])).toEqual([
     ['checkout, without authentication', '0'],
     ['checkout, with a key', '0'],
     ['purchase, without authentication', '0'],
     ['purchase, with a key', '0'],
   ]);
-  for (const closing of outcome.closings) {
+  for (const closing of closings) {
     expect([closing.paid > 0, agrees(closing)]).toEqual([true, true]);
   }
-  expect(outcome.closings.map(({ deployment }) => deployment.auth)).toEqual([false, true]);
+  expect(closings.map(({ deployment }) => deployment.auth)).toEqual([false, true]);
 });
 
 test('a server that creates orders slowly is measured until they run out', async () => {
