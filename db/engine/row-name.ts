@@ -4,7 +4,7 @@ import type { Keys } from '../command.ts';
 /** A table and an id, such as `users/7`. */
 export type RowName = `${Table}/${string}`;
 export type Table = 'orders' | 'users' | 'items';
-/** Rows that other sessions hold; of an order, with the user whose it is. */
+/** Rows that other sessions hold; of an order, with its user. */
 export type Held = ReadonlyMap<RowName, string | undefined>;
 export const TABLES = ['orders', 'users', 'items'] as const satisfies readonly Table[];
 

@@ -40,8 +40,8 @@ export interface Lists {
 
 /**
  * Room for the pages that are read at once, and the rows for which a page takes one part of it. A
- * caller alone reads two of the largest pages, or sixteen small ones (nobody twice that). With more of them the process
- * would be slow to read what else arrives.
+ * caller alone reads two of the largest pages, or sixteen small ones; where authentication is off,
+ * all together read twice as many. With more the process would be slow to read what else arrives.
  */
 const [PAGES_ROOM, ROWS_A_PART] = [32, 125];
 /** Those that wait for their turn. */
