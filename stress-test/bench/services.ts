@@ -20,11 +20,11 @@ export interface Service {
 export const startKassa = (
   stage: Stage,
   database_url: string,
-  { lanes, auth = false }: { lanes: number; auth?: boolean },
+  { lanes, auth = false }: { lanes?: number; auth?: boolean },
 ): Promise<Service> =>
   start(stage, ['apps/cli/dev.ts', '--empty'], {
     DATABASE_URL: database_url,
-    LANES: String(lanes),
+    ...(lanes !== undefined && { LANES: String(lanes) }),
     AUTH: auth ? 'on' : 'off',
   });
 
