@@ -1,5 +1,5 @@
 /**
- * `bun run mutants`: breaks the safety code in some 510 ways, one at a time, in a copy of the
+ * `bun run mutants`: breaks the safety code in more than 500 ways, one at a time, in a copy of the
  * project, and shows which test fails. A mutant that survives reveals a gap in the tests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -14,12 +14,13 @@ import { openTeardown } from '../../support/teardown.ts';
 import { mutants } from './list.ts';
 import { fileOf, type Mutant, testFileOf } from './mutant.ts';
 
-const HELP = `Breaks the safety code in some 510 ways, one at a time, and shows which test fails.
+const HELP = `Breaks the safety code in more than 500 ways, one at a time, and shows which test fails.
 Exit code 1: a mutant survived; 2: a mutant's text was not found, or the store is not available.
 
-  bun run mutants [--only TEXT] [--jobs N]
+  bun run mutants [--only TEXT] [--from N] [--jobs N]
 
   --only TEXT   only mutants whose name contains this
+  --from N      begin with the N-th, where an earlier run was interrupted (1)
   --jobs N      mutants at the same time (2)
   --help        this text
 
@@ -41,15 +42,19 @@ const TEST_SEEDS = '3000';
 
 const values = flags(HELP, {
   only: { type: 'string', default: '' },
+  from: { type: 'string', default: '1' },
   jobs: { type: 'string', default: '2' },
 });
 const jobs = wholeFlag('jobs', values.jobs, 1, 16);
+const skipped = wholeFlag('from', values.from, 1, mutants.length) - 1;
 
 const root = join(import.meta.dir, '../../..');
-const chosen = mutants.filter((mutant) => mutant.name.includes(values.only));
+const named = mutants.filter((mutant) => mutant.name.includes(values.only));
+const chosen = named.slice(skipped);
 const lost: string[] = [];
 for (const mutant of chosen) await fileOf(mutant, root).catch((error) => lost.push(error.message));
-if (chosen.length === 0) usage(`no mutant's name contains "${values.only}"`);
+if (named.length === 0) usage(`no mutant's name contains "${values.only}"`);
+if (chosen.length === 0) usage(`--from must be at most ${named.length}`);
 if (lost.length > 0) {
   for (const line of lost) console.error(line);
   process.exit(2);
@@ -62,7 +67,7 @@ const teardown = openTeardown();
 const running = new Set<ChildProcess>();
 /** On a foreign server: its address, and the prefix of the names of the tests' databases. */
 let databases: { server_url: string; name: string } | undefined;
-let done = 0;
+let done = skipped;
 
 try {
   databases = await openDatabases();
@@ -109,7 +114,7 @@ async function work(): Promise<void> {
     if (!killer) survivors.push(mutant.name);
     const verdict = killer ? `killed by "${killer}"` : 'SURVIVED';
     if (killer?.endsWith(BY_TIME)) by_time.push(mutant.name);
-    console.log(`${String(++done).padStart(3)}/${chosen.length}  ${mutant.name}: ${verdict}`);
+    console.log(`${String(++done).padStart(3)}/${named.length}  ${mutant.name}: ${verdict}`);
   }
 }
 
