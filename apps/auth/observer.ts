@@ -11,7 +11,6 @@ import { failureCounter } from './failures.ts';
 
 /** Callers stay unknown: they do not wait for this, and have no name, limits or keys of their own. */
 export class Observer implements Guard {
-  readonly admits_senders = false;
   readonly #authenticate: Authenticate;
   readonly #count: (outcome: Outcome) => void;
   readonly #note: (request: Incoming, why: string) => Promise<void>;

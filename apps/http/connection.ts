@@ -44,7 +44,7 @@ export class Connection {
   constructor(
     readonly socket: Socket,
     readonly responder: Responder,
-    /** As it was at first: a closed socket forgets its address. */
+    /** Read when the connection opens: a closed socket has no address. */
     readonly peer: Peer = { remoteAddress: socket.remoteAddress },
   ) {
     const { identify } = responder;
@@ -133,7 +133,7 @@ export class Connection {
     takeTurn(() => {
       this.#waits_its_turn = false;
       void this.#serve();
-    });
+    }, this.responder.takesTurns?.());
   }
 
   /** Answers the next request, if it is complete. Those behind it take turns of their own. */

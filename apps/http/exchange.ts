@@ -54,10 +54,16 @@ export interface Limited {
 
 /** Where authentication is on. */
 export interface Guard {
-  /** A large body has no room before its sender is admitted. */
-  readonly admits_senders: boolean;
   /**
-   * Notes the principal of a request in its exchange, and counts the call, unless that was done.
+   * Notes the principal in the exchange, and counts the call (once). If it is there, a large body has
+   * no room before.
+   * @throws RequestError unauthenticated, rate_limited
+   */
+  identify?(request: Incoming, exchange: Exchange): Promise<unknown>;
+  /** Whether `admit` makes calls wait for their caller's turn. */
+  takesTurns?(): boolean;
+  /**
+   * Identifies the caller, and waits for its turn.
    * @throws RequestError unauthenticated, rate_limited, forbidden
    */
   admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>): Promise<void>;
@@ -120,6 +126,8 @@ export interface Responder {
    * @throws RequestError if the sender may not
    */
   identify?: ((request: Incoming) => Promise<Sender>) | undefined;
+  /** Whether requests wait again, for the turn of their caller, once it is known. */
+  takesTurns?: (() => boolean) | undefined;
   /** Answers a complete request. It never rejects: errors are answers too. */
   answer(
     request: Incoming,

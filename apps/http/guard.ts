@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import { Failure } from '../../db/failure.ts';
 import type { Call, scopeOf } from '../contract/call.ts';
 import { allows, NOT_FOR_USERS, type Scope } from '../contract/scopes.ts';
+import { CallTurns } from './call-turns.ts';
 import type { Env, Exchange, Guard, Incoming, Principal } from './exchange.ts';
 import { CallLimits } from './limits.ts';
 import { RequestError } from './problem.ts';
@@ -15,10 +16,10 @@ interface Orders {
 }
 
 export class ScopeGuard implements Guard {
-  readonly admits_senders = true;
   readonly #authenticate: Authenticate;
   readonly #orders: Orders;
   readonly #limits: CallLimits;
+  readonly #turns = new CallTurns();
 
   constructor(authenticate: Authenticate, orders: Orders, limits = new CallLimits()) {
     this.#authenticate = authenticate;
@@ -26,12 +27,24 @@ export class ScopeGuard implements Guard {
     this.#limits = limits;
   }
 
-  async admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>) {
-    if (wanted === undefined) return;
+  takesTurns = (): boolean => this.#turns.taken;
+
+  async identify(request: Incoming, exchange: Exchange) {
     const principal = await this.#authenticate(request);
     exchange.principal = principal;
     exchange.limited ??= this.#limits.admit(principal); // calls without the scope count too
-    if (wanted !== 'each') assertScope(principal, wanted);
+    return principal;
+  }
+
+  async admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>) {
+    if (wanted === undefined) return;
+    try {
+      const principal = await this.identify(request, exchange);
+      if (wanted !== 'each') assertScope(principal, wanted);
+    } finally {
+      const { principal } = exchange;
+      if (principal) await this.#turns.take(principal.name); // refusals take turns too
+    }
   }
 
   async holds(request: Incoming): Promise<boolean> {

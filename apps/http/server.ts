@@ -99,7 +99,8 @@ export function serveRoutes(
     };
     const { guard } = options;
     return {
-      identify: guard?.admits_senders ? identifier(guard, admit) : undefined,
+      identify: guard?.identify && identifier(guard, admit),
+      takesTurns: guard?.takesTurns,
       async answer(request, body, whenGone, sender) {
         in_flight++;
         const begun_at = performance.now();
@@ -164,7 +165,7 @@ const KNOWN = new Set([...METHODS, 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT']);
 const identifier = (guard: Guard, admit: Admission) => async (request: Incoming) => {
   admit(request);
   const exchange: Exchange = { request_id: '' };
-  await guard.admit(request, exchange, 'each');
+  await guard.identify?.(request, exchange);
   const { principal, limited } = exchange;
   return { ...(principal && { principal }), limited };
 };

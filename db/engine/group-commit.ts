@@ -81,7 +81,8 @@ class GroupCommit implements Engine {
     this.#clock = clock;
     this.#limits = limits;
     this.#room = new Room(limits);
-    this.#share = new BatchShare(limits);
+    const isGated = () => this.#lanes.some((lane) => lane.gated);
+    this.#share = new BatchShare(limits, isGated);
     this.#use = laneUse(() => this.#lanes, limits, deps);
     const lane_deps = {
       ...deps,
@@ -112,7 +113,7 @@ class GroupCommit implements Engine {
       clock,
       release: (entries) => this.#release(entries),
       reject: rejectHeld,
-      isGated: () => this.#lanes.some((lane) => lane.gated),
+      isGated,
       entries_max: Math.ceil(limits.queue_max / 2), // the other half is for commands without held rows
       probe_ms: limits.statement_timeout_ms + 1000,
       row_ms: limits.lock_timeout_ms,

@@ -141,20 +141,26 @@ test('commands of nobody leave in order of arrival, in batches as large as the l
 });
 
 test('while two principals call, one fills no whole batch; alone, and where nobody has a name, it does', () => {
-  const share = new BatchShare({ pipeline_min: 4 });
+  let is_gated = true;
+  const share = new BatchShare({ pipeline_min: 4 }, () => is_gated);
   const batch = (queue: CommandQueue, now: number) =>
     tally(takeBatch(queue, { ...usual, batch_max: 40 }, share.each_max(now)).map(principalOf));
   share.note(undefined, 0);
   expect(batch(filled(flood('', 50)), 1)).toEqual({ '': 40 });
-  for (let now = 100; now < 2000; now += 100) share.note('a', now);
   const queue = filled(flood('a', 200));
-  expect(batch(queue, 2000)).toEqual({ a: 40 });
+  const batchAt = (now: number) => {
+    share.note('a', now);
+    return batch(queue, now);
+  };
+  expect([batchAt(1500), batchAt(2000)]).toEqual([{ a: 40 }, { a: 40 }]);
   share.note('b', 2000);
   queue.push(entry({ principal: 'b' }));
-  expect([batch(queue, 2000), batch(queue, 2999)]).toEqual([{ a: 16, b: 1 }, { a: 16 }]);
-  expect(batch(queue, 3000)).toEqual({ a: 40 });
-  share.note('a', 3500); // after b: b may come again
-  expect(batch(queue, 4499)).toEqual({ a: 16 });
+  expect([batch(queue, 2000), batchAt(2099)]).toEqual([{ a: 4, b: 1 }, { a: 4 }]);
+  expect([batchAt(2100), batchAt(2999)]).toEqual([{ a: 16 }, { a: 16 }]);
+  expect(batchAt(3000)).toEqual({ a: 40 });
+  is_gated = false;
+  share.note('b', 4000);
+  expect(batchAt(4000)).toEqual({ a: 16 });
 });
 
 test('a principal that has given its part of a batch comes behind the others', () => {

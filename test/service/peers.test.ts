@@ -13,7 +13,7 @@ const stage = openStage();
 afterAll(stage.clear);
 const { text: unknown } = newKeyText();
 
-/** A port whose keys are looked up until their caller has left; then they are nobody's. */
+/** A port where looking up a key lasts until the caller has left, and then finds nothing. */
 async function openSlow() {
   const [asked, left] = [Promise.withResolvers<void>(), Promise.withResolvers<undefined>()];
   const logged: unknown[] = [];

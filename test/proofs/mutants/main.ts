@@ -1,5 +1,5 @@
 /**
- * `bun run mutants`: breaks the safety code in more than 500 ways, one at a time, in a copy of the
+ * `bun run mutants`: breaks the safety code in some 530 ways, one at a time, in a copy of the
  * project, and shows which test fails. A mutant that survives reveals a gap in the tests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -14,7 +14,7 @@ import { openTeardown } from '../../support/teardown.ts';
 import { mutants } from './list.ts';
 import { fileOf, type Mutant, testFileOf } from './mutant.ts';
 
-const HELP = `Breaks the safety code in more than 500 ways, one at a time, and shows which test fails.
+const HELP = `Breaks the safety code in some 530 ways, one at a time, and shows which test fails.
 Exit code 1: a mutant survived; 2: a mutant's text was not found, or the store is not available.
 
   bun run mutants [--only TEXT] [--from N] [--jobs N]

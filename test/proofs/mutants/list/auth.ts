@@ -4,7 +4,7 @@ import { killedBy } from '../mutant.ts';
 export const authMutants = [
   ...killedBy(['scopes'], {
     'a call needs no credentials':
-      'guard.ts: if ([-wanted === undefined-]{+true+}) return;\n    const principal',
+      'guard.ts: if ([-wanted === undefined-]{+true+}) return;\n    try',
     'any scope will do': 'guard.ts: if ([-!granted-]{+false+}) throw forbidden(',
     'reading is allowed to whoever writes, and writing to whoever reads':
       "call.ts: return `${RESOURCES[tag]}:${[-writes ? 'write' : 'read'-]{+'read'+}}`;",
@@ -135,6 +135,29 @@ export const authMutants = [
       'request-reader.ts: [-if (room) this.#received.renew();-]',
     'whoever hangs up has its room at once, whatever its call does':
       'request-reader.ts: const room = this.#room;[-\n    this.#room = undefined;-]',
+  }),
+  ...killedBy(['call-turns'], {
+    'a call waits behind all calls of another caller':
+      'guard.ts: [-      if (principal) await this.#turns.take(principal.name); // refusals take turns too\n-]',
+    'refusals take no turns':
+      'guard.ts: } [-finally-]{+catch (error) {\n      throw error;\n    }+} {\n      const',
+    'a large body waits for a turn before it is read':
+      "server.ts: await guard.[-identify?.(request, exchange)-]{+admit(request, exchange, 'each')+};",
+    'calls begin in the order in which they come':
+      'call-turns.ts: push({ principal[-, deadline-]{+: undefined, deadline+}_at',
+    'as many calls begin at once as wait': 'call-turns.ts: take([-AT_ONCE-]{+4000+}, ',
+    'a caller who is alone takes turns':
+      'call-turns.ts: [-    if (!this.taken) return undefined;\n-]',
+    'one call of another is remembered for ever': 'call-turns.ts: < [-ALONE_MS-]{+Infinity+};',
+    'who calls behind those that wait overtakes them':
+      'call-turns.ts: return [-this.#waiting.length > 0 || -]this.#others',
+    'requests wait in sockets although callers take turns':
+      'server.ts: [-      takesTurns: guard?.takesTurns,\n-]',
+    'no more requests are read than calls begin': 'turns.ts: READ_AT_ONCE = [-4-]{+1+} * AT_ONCE;',
+    'who comes while others wait begins before them':
+      'call-turns.ts: this.#left = AT_ONCE[- - calls.length-];',
+    'calls wait until another comes':
+      'call-turns.ts: [-      if (calls.length > 0) this.#schedule();\n-]',
   }),
   ...killedBy(['call-limits'], {
     'a large body counts twice': 'guard.ts: exchange.limited [-??=-]{+=+} this.#limits',

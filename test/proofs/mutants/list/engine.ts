@@ -150,8 +150,12 @@ export const engineMutants = [
     'one principal fills reads ahead although others call':
       'prefetch.ts: this.#hasRoom[-, { each_max }-])',
     'a principal alone fills no batch':
-      'batch-share.ts: [-    if (principal === this.#latest) return;\n-]',
-    'batches stay short for ever': 'batch-share.ts: now - this.#met_at < [-LATELY_MS-]{+Infinity+}',
+      'other-callers.ts: [-if (principal !== this.#latest) -]this.#other_at',
+    'batches stay short for ever': 'batch-share.ts: ago_ms < [-LATELY_MS-]{+Infinity+}',
+    'one principal fills as much beside one that has just called as later':
+      'batch-share.ts: ago_ms < [-JUST_NOW_MS-]{+0+}',
+    'one principal fills little although small transactions are no faster':
+      'batch-share.ts: JUST_NOW_MS[- && this.#isGated()-])',
     'commands beyond the part of their principal are lost':
       'fair-queue.ts: this.#turns = [...passed, ...this.#turns[-, ...sated-]];',
     'commands that do not fit into a batch are lost':
