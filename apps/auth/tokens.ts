@@ -1,5 +1,5 @@
 /** Reads tokens (JWT): who calls, by the word of the issuer that the configuration names. */
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import { assert, Failure } from '../../db/failure.ts';
 import type { Log } from '../../db/log.ts';
@@ -46,7 +46,7 @@ export function tokenReader(
 
   async function read(token: string): Promise<Principal> {
     assertShape(token);
-    const hash = createHash('sha256').update(token).digest('base64');
+    const hash = digest('sha256', token, 'base64');
     const { generation } = keys;
     const known = recent.find(hash, generation);
     if (known) return known;
