@@ -26,8 +26,7 @@ export const keyMutants = [
   ...killedBy(['keys'], {
     'live keys are found by reading all of them':
       'keys.ts: [-revoked_s is null-]{+coalesce(revoked_s, 0) = 0+} and (expires_s',
-    'the key itself is stored':
-      "key-text.ts: [-digest('sha256', text, 'base64url')-]{+text+};",
+    'the key itself is stored': "key-text.ts: [-digest('sha256', text, 'base64url')-]{+text+};",
     'a creation that is tried again finds its own key taken':
       'keys.ts: sql`k.id = ${id} and k.hash [-=-]{+<>+} ${hash}`, 1);',
     'a second key takes the id of the first':
