@@ -107,12 +107,14 @@ test('nonsense, silence, a closed port and an end without an answer are failures
   const ports = [
     await openRaw('SSH-2.0-x\r\n'),
     await openRaw('HTTP/1.1 999 OK\r\n\r\n'),
-    await openRaw('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'),
     await freePort(),
   ];
   for (const port of ports) {
     expect(await sendTo(`http://127.0.0.1:${port}/`)).toMatchObject({ error: expect.any(String) });
   }
+  const upgrade = 'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n';
+  const error = 'the receiver answered 101';
+  expect(await sendTo(`http://127.0.0.1:${await openRaw(upgrade)}/`)).toEqual({ error });
   const silent = await openRaw('');
   const began_at = performance.now();
   const reply = await sendTo(`http://127.0.0.1:${silent}/`);
