@@ -13,8 +13,6 @@ export const authMutants = [
     'commands are kept to no user': 'owned.ts: only_user: [-principal.user_id-]{+undefined+} }),',
     "commands change another user's wallet":
       'owned.ts: command.keys.users?.find((id) => [-id !== own-]{+false+});',
-    "another user's orders can be read":
-      'guard.ts: if (order_id !== undefined && [-!(await this.#orders.owns(own, String(order_id), name))-]{+false+}) {',
     "another user's wallet can be read":
       'guard.ts: if (user_id !== undefined && [-user_id !== own-]{+false+}) {',
     'lists are those of everybody': 'guard.ts: return { ...query[-, user_id: own-] };',
@@ -24,6 +22,8 @@ export const authMutants = [
     'the console is open': "login.ts: const asAdmin = only([-'admin'-]{+'metrics:read'+});",
   }),
   ...killedBy(['foreign-orders'], {
+    "another user's orders are read, and then not shown":
+      'guard.ts: if (order_id !== undefined && [-!(await this.#orders.owns(own, String(order_id), name))-]{+false+}) {',
     'an order that changes hands while it is read is shown':
       'owned.ts: undefined || [-principal.user_id === user_id-]{+true+};',
     'an order that changes hands shows its history and its refunds':
