@@ -55,8 +55,8 @@ export interface Limited {
 /** Where authentication is on. */
 export interface Guard {
   /**
-   * Notes the principal in the exchange, and counts the call (once). If it is there, a large body has
-   * no room before.
+   * Notes the principal in the exchange, and counts the call (once). Large bodies get no room before
+   * it has ended; not there if everybody's are read.
    * @throws RequestError unauthenticated, rate_limited
    */
   identify?(request: Incoming, exchange: Exchange): Promise<unknown>;
