@@ -150,15 +150,20 @@ export function pidOf(cluster: Cluster, node: Node): number | undefined {
   return `${command} `.includes(`${markOf(cluster, node)} `) ? node.pid : undefined;
 }
 
-/** Whether the node reports that it takes SQL. */
-export const isReady = (node: Node): Promise<boolean> =>
-  fetch(`${consoleOf(node)}/health?ready=1`, { signal: AbortSignal.timeout(1000) }).then(
-    async (response) => {
-      await response.body?.cancel();
-      return response.ok;
-    },
-    () => false,
-  );
+/** On a busy machine a healthy node may take seconds. */
+const READY_ANSWER_MS = 5000;
+
+/** Whether the node reports that it takes SQL. On a connection of its own: it may have restarted. */
+export async function isReady(node: Node): Promise<boolean> {
+  const signal = AbortSignal.timeout(READY_ANSWER_MS);
+  try {
+    const answer = await fetch(`${consoleOf(node)}/health?ready=1`, { signal, keepalive: false });
+    await answer.arrayBuffer();
+    return answer.ok;
+  } catch {
+    return false;
+  }
+}
 
 /** Whether a process listens on this port of this machine. */
 export const isTaken = (port: number): Promise<boolean> =>

@@ -170,10 +170,10 @@ test.skipIf(!(await isPostgresql()))(
     await add('ending-', 20, null, 2 ** 40);
     const { store } = open.kassa({ DATABASE_URL: alone });
     expect(await store.keys.live(soon())).toHaveLength(40);
-    // The plan of a service's session, without statistics and with them.
+    // The plans of a service's session, without statistics and with twenty samples.
     const options = storeOptions(readConfig({}), alone, 'test');
     const session = open.closing(await openConnection(options, 'reads'));
-    for (const analyze of ['select 1', 'analyze api_keys']) {
+    for (const analyze of ['select 1', ...Array(20).fill('analyze api_keys')]) {
       await sql.unsafe(analyze);
       const explained = keysOf({
         read: async (statement) => session.sql`
