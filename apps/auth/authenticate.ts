@@ -1,15 +1,18 @@
 /** Reads the credentials of a request, and finds whose they are. */
 import { Buffer } from 'node:buffer';
-import type { Incoming, Principal } from '../http/exchange.ts';
+import type { Principal } from '../http/exchange.ts';
+import type { Authenticate } from '../http/guard.ts';
 import { RequestError } from '../http/problem.ts';
 import type { Failures } from './failures.ts';
+
+type Found = Principal | undefined;
 
 /** API keys begin so, and tokens never do. */
 const KEY_PREFIX = 'kassa_';
 
 export interface Sources {
   /** @returns whose key it is, or undefined if it is nobody's (any more) */
-  findKey(key: string): Principal | undefined | Promise<Principal | undefined>;
+  findKey: (key: string) => Found | Promise<Found>;
   /** @throws RequestError unauthenticated; undefined where no issuer is configured */
   readToken?: ((token: string) => Promise<Principal>) | undefined;
   failures: Failures;
@@ -20,26 +23,35 @@ export interface Sources {
  * `Basic`, whose password is the key.
  * @throws RequestError unauthenticated
  */
-export function authenticator(sources: Sources): (request: Incoming) => Promise<Principal> {
-  return async (request) => {
-    try {
-      const header = request.headers.get('authorization');
-      return await principalOf(sources, credentialsIn(header, request.url));
-    } catch (error) {
+export function authenticator(sources: Sources): Authenticate {
+  return (request) => {
+    const refuse = async (error: unknown): Promise<never> => {
       if (error instanceof RequestError) await sources.failures.note(request, error.detail);
       throw error;
+    };
+    try {
+      const header = request.headers.get('authorization');
+      const principal = principalOf(sources, credentialsIn(header, request.url));
+      return principal instanceof Promise ? principal.catch(refuse) : principal;
+    } catch (error) {
+      return refuse(error);
     }
   };
 }
 
-async function principalOf({ findKey, readToken }: Sources, given: string): Promise<Principal> {
+/** A key that is known costs no turn of the event loop. */
+function principalOf({ findKey, readToken }: Sources, given: string) {
   if (given.startsWith(KEY_PREFIX)) {
-    const found = await findKey(given);
-    if (found) return found;
-    throw unauthenticated('the API key is not valid');
+    const found = findKey(given);
+    return found instanceof Promise ? found.then(assertFound) : assertFound(found);
   }
   if (!readToken) throw unauthenticated('not an API key');
   return readToken(given);
+}
+
+function assertFound(found: Found): Principal {
+  if (found) return found;
+  throw unauthenticated('the API key is not valid');
 }
 
 /** One scheme and one word: two headers, which are joined by a comma, are refused. */

@@ -86,12 +86,22 @@ export class KeyRing {
   /**
    * Who holds this key. The lookup is by the hash of a text that nobody can choose towards a stored
    * hash, so how long it takes tells nothing of use about the keys that there are.
-   * @returns undefined for what is no live key
+   * @returns at once for a key that is known; undefined for what is no live key
    * @throws Failure store_unavailable, not_ready, overloaded while that cannot be known
    */
-  async find(token: string): Promise<Principal | undefined> {
+  find(token: string): Principal | undefined | Promise<Principal | undefined> {
     if (!isKeyText(token)) return undefined;
     const hash = hashOf(token);
+    const known = this.#liveKey(hash);
+    return known && !this.#isOld() ? this.#use(known) : this.#findLater(hash);
+  }
+
+  #use({ id, principal }: Known): Principal {
+    this.#used.add(id);
+    return principal;
+  }
+
+  async #findLater(hash: string): Promise<Principal | undefined> {
     await this.#first;
     if (!this.#liveKey(hash) || this.#isOld()) {
       // It may be a new key: nobody can tell that many at once.
@@ -104,8 +114,7 @@ export class KeyRing {
     const known = this.#liveKey(hash);
     // It may be a new key, which nobody can tell now.
     if (!known && this.#trouble) throw this.#trouble;
-    if (known) this.#used.add(known.id);
-    return known?.principal;
+    return known && this.#use(known);
   }
 
   /** Stops reading, and notes the last uses. The store must still be open. */

@@ -28,7 +28,7 @@ export class Observer implements Guard {
     this.#note = failureCounter(observed, trusted, now, async () => {}).note;
   }
 
-  async admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>) {
+  admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>): undefined {
     // A browser that shows the console sends a key only if it is asked for one.
     if (wanted === undefined || isOfConsole(request.url)) return;
     void this.#look(request, wanted).then(async ([outcome, why]) => {

@@ -64,9 +64,14 @@ export interface Guard {
   takesTurns?(): boolean;
   /**
    * Identifies the caller, and waits for its turn.
+   * @returns undefined if the call may go on at once
    * @throws RequestError unauthenticated, rate_limited, forbidden
    */
-  admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>): Promise<void>;
+  admit(
+    request: Incoming,
+    exchange: Exchange,
+    wanted: ReturnType<typeof scopeOf>,
+  ): Promise<void> | undefined;
   /** Whether the credentials of an answer that goes on are still valid, as far as is known. */
   holds(request: Incoming): Promise<boolean>;
   /**
@@ -104,10 +109,12 @@ export interface Peer {
   readonly remoteAddress?: string | undefined;
 }
 
-/** An answer. It is sent with the headers of `FIXED_HEADERS` in addition. */
+/** An answer. It is sent with the headers of `FIXED_HEADERS` and of `limits` in addition. */
 export interface Outgoing {
   response: Response;
   request_id: string;
+  /** Headers of its own, if the caller has limits. */
+  limits?: Limited['headers'] | undefined;
   /** The connection closes after it. */
   last: boolean;
 }

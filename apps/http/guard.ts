@@ -8,7 +8,7 @@ import type { Env, Exchange, Guard, Incoming, Principal } from './exchange.ts';
 import { CallLimits } from './limits.ts';
 import { RequestError } from './problem.ts';
 
-/** @throws RequestError unauthenticated */
+/** Most callers are known at once. @throws RequestError unauthenticated, if it returns no promise */
 export type Authenticate = (request: Incoming) => Principal | Promise<Principal>;
 
 interface Orders {
@@ -30,21 +30,32 @@ export class ScopeGuard implements Guard {
   takesTurns = (): boolean => this.#turns.taken;
 
   async identify(request: Incoming, exchange: Exchange) {
-    const principal = await this.#authenticate(request);
-    exchange.principal = principal;
-    exchange.limited ??= this.#limits.admit(principal); // calls without the scope count too
-    return principal;
+    this.#count(await this.#authenticate(request), exchange);
   }
 
-  async admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>) {
+  admit(request: Incoming, exchange: Exchange, wanted: ReturnType<typeof scopeOf>) {
     if (wanted === undefined) return;
+    const principal = this.#authenticate(request);
+    return principal instanceof Promise
+      ? principal.then((known) => this.#begin(known, exchange, wanted))
+      : this.#begin(principal, exchange, wanted);
+  }
+
+  #begin(principal: Principal, exchange: Exchange, wanted: Scope | 'each') {
+    const turn = this.#turns.take(principal.name);
     try {
-      const principal = await this.identify(request, exchange);
+      this.#count(principal, exchange); // calls without the scope count too
       if (wanted !== 'each') assertScope(principal, wanted);
-    } finally {
-      const { principal } = exchange;
-      if (principal) await this.#turns.take(principal.name); // refusals take turns too
+    } catch (error) {
+      if (!turn) throw error;
+      return turn.then(() => Promise.reject(error)); // refusals take turns too
     }
+    return turn;
+  }
+
+  #count(principal: Principal, exchange: Exchange): void {
+    exchange.principal = principal;
+    exchange.limited ??= this.#limits.admit(principal);
   }
 
   async holds(request: Incoming): Promise<boolean> {

@@ -97,33 +97,29 @@ function refusal(why: string, wait_s: number, limits: Limits, caller: Caller, no
  * https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-11
  */
 function headersOf({ per_s, in_flight }: Limits, caller: Caller, now: number) {
-  const policies: string[] = [];
-  const left: string[] = [];
+  let [policy, left] = ['', ''];
   if (per_s !== undefined) {
     const burst = burstOf(per_s);
     const ahead_ms = Math.max(0, caller.spread_until - now);
     const calls = Math.max(0, Math.floor(burst - (ahead_ms * per_s) / 1000 + ROUNDING));
-    policies.push(`"per_s";q=${burst};w=${Math.ceil(burst / per_s)}`);
-    left.push(`"per_s";r=${calls};t=${Math.ceil(ahead_ms / 1000)}`);
+    policy = `"per_s";q=${burst};w=${Math.ceil(burst / per_s)}`;
+    left = `"per_s";r=${calls};t=${Math.ceil(ahead_ms / 1000)}`;
   }
   if (in_flight !== undefined) {
-    policies.push(`"in_flight";q=${in_flight};qu="concurrent-requests"`);
-    left.push(`"in_flight";r=${Math.max(0, in_flight - caller.in_flight)}`);
+    const comma = policy && ', ';
+    policy += `${comma}"in_flight";q=${in_flight};qu="concurrent-requests"`;
+    left += `${comma}"in_flight";r=${Math.max(0, in_flight - caller.in_flight)}`;
   }
-  return { 'ratelimit-policy': policies.join(', '), ratelimit: left.join(', ') };
+  return { 'ratelimit-policy': policy, ratelimit: left };
 }
 
 /** Of a call: times are no whole numbers. */
 const ROUNDING = 1e-6;
 
-/**
- * The answer with the headers of the limits. From now on its call is no longer in flight, or, if
- * it is a stream, from its end on.
- */
-export function answerWithin(limited: Limited | undefined, response: Response): Response {
+/** The answer. From now on its call is no longer in flight, or, if it is a stream, from its end on. */
+export function releasing(limited: Limited | undefined, response: Response): Response {
   if (!limited) return response;
-  const { headers, release } = limited;
-  for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
+  const { release } = limited;
   const streams = response.headers.get('content-type') === STREAM_TYPE;
   if (streams && response.body) return new Response(untilEnd(response.body, release), response);
   release();

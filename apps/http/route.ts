@@ -44,8 +44,8 @@ export function on<C extends Call>(
   };
   app.on([...call.methods], path, (c: Context<Env>): Response | Promise<Response> => {
     c.env.route = route;
-    const { guard } = c.env;
-    return guard ? guard.admit(c.req.raw, c.env, scope).then(() => work(c)) : work(c);
+    const turn = c.env.guard?.admit(c.req.raw, c.env, scope);
+    return turn ? turn.then(() => work(c)) : work(c);
   });
 }
 

@@ -13,7 +13,7 @@ import { serveDocuments } from './documents.ts';
 import type { Env, Exchange, Guard, Incoming, Responder, Server } from './exchange.ts';
 import { asksForPage, FOR_PROGRAMS, frontPage } from './front-page.ts';
 import { only } from './guard.ts';
-import { answerWithin } from './limits.ts';
+import { releasing } from './limits.ts';
 import { collectable, type Metrics } from './metrics.ts';
 import { platformFetch } from './platform.ts';
 import { problem, RequestError } from './problem.ts';
@@ -95,7 +95,8 @@ export function serveRoutes(
       metrics.requested(collectable(request.method), route, status, ms, code, trace?.trace_id);
       trace?.end(request.method, route, status, exchange.request_id, code);
       logRequest(request, response, exchange, route, ms);
-      return { response, request_id: exchange.request_id, last: draining };
+      const limits = exchange.limited?.headers;
+      return { response, request_id: exchange.request_id, limits, last: draining };
     };
     const { guard } = options;
     return {
@@ -109,7 +110,7 @@ export function serveRoutes(
         const exchange: Exchange = { request_id, body, whenGone, trace, guard, ...sender };
         try {
           const made = await route(router, request, exchange, admit);
-          const response = answerWithin(exchange.limited, made);
+          const response = releasing(exchange.limited, made);
           pages.share(request, response);
           return finish(request, response, exchange, performance.now() - begun_at);
         } finally {

@@ -263,8 +263,8 @@ test('a large body is counted once, by its head, and its sender is looked at aga
   const { state, responder } = bulkServer();
   const identify = async (host?: string) => responder.identify?.(bulk(host));
   const answer = async (sender: Sender | undefined) => {
-    const { response } = await responder.answer(bulk(), new Uint8Array(5), undefined, sender);
-    return [response.status, response.headers.get('ratelimit')];
+    const answer = await responder.answer(bulk(), new Uint8Array(5), undefined, sender);
+    return [answer.response.status, answer.limits?.ratelimit];
   };
   await expect(identify('page.example')).rejects.toThrow('host_not_allowed');
   const sender = await identify();

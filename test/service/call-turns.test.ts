@@ -109,7 +109,9 @@ test('a large body is read without waiting for a turn', async () => {
     new Request('http://kassa/v1/bulk', { headers: { authorization } });
   const ended: string[] = [];
   const admit = (name: string) =>
-    guard.admit(requestOf(name), { request_id: '' }, 'each').then(() => ended.push('admitted'));
+    Promise.resolve(guard.admit(requestOf(name), { request_id: '' }, 'each')).then(() =>
+      ended.push('admitted'),
+    );
   const all = [admit('other'), ...Array.from({ length: 100 }, () => admit('own'))];
   await responder.identify?.(requestOf('own'));
   ended.push('identified');

@@ -71,11 +71,13 @@ function fakeRing(left_ms?: number) {
   };
   return { store, clock, known, ring, ask };
 }
-const codeFor = (ring: KeyRing, text: string): Promise<string> =>
-  ring.find(text).then(
-    (found) => found?.name ?? 'unknown',
-    ({ code }) => code,
-  );
+async function codeFor(ring: KeyRing, text: string): Promise<string> {
+  try {
+    return (await ring.find(text))?.name ?? 'unknown';
+  } catch (error) {
+    return (error as Failure).code;
+  }
+}
 const KNOWN = { code: 'key:key-0' };
 
 test('a holder has the scopes, the user and the limits of the key', async () => {

@@ -72,17 +72,24 @@ test('a creation whose answer is lost succeeds, and has made one key', async () 
   expect((await keys.live(soon())).filter((key) => key.id === id)).toHaveLength(1);
 });
 
-test('a revocation may be repeated and is never undone; the id stays taken', async () => {
-  const { id } = await make();
-  const first = await keys.revoke(id);
-  expect([first?.state, (first?.revoked_s ?? 0) > 0]).toEqual(['revoked', true]);
-  await sql`update api_keys set revoked_s = revoked_s - 100 where id = ${id}`;
-  const again = await keys.revoke(id);
-  expect(again?.revoked_s).toBe((first?.revoked_s ?? 0) - 100);
-  expect((await make({ id }).catch(({ code }) => code)) as unknown).toBe('already_exists');
-  expect((await keys.live(soon())).some((key) => key.id === id)).toBe(false);
-  expect(await keys.revoke(newId())).toBeUndefined();
-});
+test.each([
+  ['without an end', null],
+  ['that would live on', 100],
+])(
+  'of a key %s a revocation may be repeated and is never undone; the id stays taken',
+  async (_, ttl_s) => {
+    const { id } = await make({ ttl_s });
+    expect((await keys.live(soon())).some((key) => key.id === id)).toBe(true);
+    const first = await keys.revoke(id);
+    expect([first?.state, (first?.revoked_s ?? 0) > 0]).toEqual(['revoked', true]);
+    await sql`update api_keys set revoked_s = revoked_s - 100 where id = ${id}`;
+    const again = await keys.revoke(id);
+    expect(again?.revoked_s).toBe((first?.revoked_s ?? 0) - 100);
+    expect((await make({ id }).catch(({ code }) => code)) as unknown).toBe('already_exists');
+    expect((await keys.live(soon())).some((key) => key.id === id)).toBe(false);
+    expect(await keys.revoke(newId())).toBeUndefined();
+  },
+);
 
 test('an expired key is not live, and says so', async () => {
   const { id, expires_s, created_s } = await make({ ttl_s: 100 });

@@ -4,7 +4,7 @@ import { killedBy } from '../mutant.ts';
 export const authMutants = [
   ...killedBy(['scopes'], {
     'a call needs no credentials':
-      'guard.ts: if ([-wanted === undefined-]{+true+}) return;\n    try',
+      'guard.ts: if ([-wanted === undefined-]{+true+}) return;\n    const',
     'any scope will do': 'guard.ts: if ([-!granted-]{+false+}) throw forbidden(',
     'reading is allowed to whoever writes, and writing to whoever reads':
       "call.ts: return `${RESOURCES[tag]}:${[-writes ? 'write' : 'read'-]{+'read'+}}`;",
@@ -138,9 +138,8 @@ export const authMutants = [
   }),
   ...killedBy(['call-turns'], {
     'a call waits behind all calls of another caller':
-      'guard.ts: [-      if (principal) await this.#turns.take(principal.name); // refusals take turns too\n-]',
-    'refusals take no turns':
-      'guard.ts: } [-finally-]{+catch (error) {\n      throw error;\n    }+} {\n      const',
+      'guard.ts: const turn = [-this.#turns.take(principal.name)-]{+undefined as Promise<void> | undefined+};',
+    'refusals take no turns': 'guard.ts: if ([-!turn-]{+true+}) throw error;',
     'a large body waits for a turn before it is read':
       "server.ts: await guard.[-identify?.(request, exchange)-]{+admit(request, exchange, 'each')+};",
     'calls begin in the order in which they come':
@@ -162,7 +161,9 @@ export const authMutants = [
   ...killedBy(['call-limits'], {
     'a large body counts twice': 'guard.ts: exchange.limited [-??=-]{+=+} this.#limits',
     'who was let in by the head needs no credentials any more':
-      'guard.ts: const principal = [-await-]{+exchange.principal ?? await+} this.#authenticate(request);',
+      'guard.ts: const principal = {+exchange.principal ?? +}this.#authenticate(request);\n    return principal',
+    'answers of a platform do not tell what is left of the limits':
+      'platform.ts: of [-Object.entries(limits)-]{+[] as string[][]+}) response.headers.set(name',
     'strangers send large bodies on a platform':
       'platform.ts: new LargeBody(most, [-await identify?.()-]{+undefined+});',
     'pages of other hosts send large bodies':
@@ -175,6 +176,8 @@ export const authMutants = [
       'platform.ts: const asked: Incoming = { method, url, headers[-, peer: peerIn(info)-] };',
   }),
   ...killedBy(['authenticate'], {
+    'answers do not tell what is left of the limits':
+      'response-text.ts: if ([-limits-]{+false+}) for (const',
     'what comes behind a key does not count':
       'authenticate.ts: ([\\w.~+/=-]+) *[-$-]/.exec(header)',
     'the limit of AUTH_IN_FLIGHT is for nobody':

@@ -5,7 +5,6 @@ export const keyMutants = [
   ...killedBy(['keys-ring'], {
     'a key that is revoked stays known':
       'keys.ts: this.#known = new Map([-rows.map-]{+[...this.#known, ...rows.map+}((row) => [row.hash, knownOf(row, begun_at)])[--]{+]+});',
-    'a revoked key counts as live': 'keys.ts: [-revoked_s is null-]{+true+} and (expires_s',
     'keys are read only once':
       'keys.ts: this.#wakeAt(this.#begun_at + (this.#next ? EARLY_MS : [-READ_EVERY_MS-]{+1e9+}));',
     'a key outlives its expiry':
@@ -24,8 +23,11 @@ export const keyMutants = [
     'each use is written': 'keys.ts: this.#note_at = this.#clock.now() + [-NOTE_EVERY_MS-]{+0+};',
   }),
   ...killedBy(['keys'], {
+    'a revoked key counts as live': 'keys.ts: where [-revoked_s is null-]{+true+} and expires_s is',
+    'a revoked key counts as live until it expires':
+      'keys.ts: where [-revoked_s is null-]{+true+} and expires_s >',
     'live keys are found by reading all of them':
-      'keys.ts: [-revoked_s is null-]{+coalesce(revoked_s, 0) = 0+} and (expires_s',
+      'keys.ts: where [-revoked_s is null-]{+coalesce(revoked_s, 0) = 0+} and expires_s is',
     'the key itself is stored': "key-text.ts: [-digest('sha256', text, 'base64url')-]{+text+};",
     'a creation that is tried again finds its own key taken':
       'keys.ts: sql`k.id = ${id} and k.hash [-=-]{+<>+} ${hash}`, 1);',
