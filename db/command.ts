@@ -70,7 +70,7 @@ export interface Command<A = Outcome> {
    */
   prefetch?: string;
   /** The name of who asks for it, for its events. Batches take from them in turn. */
-  principal?: string;
+  principal?: string | undefined;
   /** Its caller is kept to this user: orders of others are missing to it, and cost as little. */
   only_user?: string | undefined;
   /** The request that asks for it, for its events. */

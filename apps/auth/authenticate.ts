@@ -4,11 +4,14 @@ import type { Principal } from '../http/exchange.ts';
 import type { Authenticate } from '../http/guard.ts';
 import { RequestError } from '../http/problem.ts';
 import type { Failures } from './failures.ts';
+import { isKeyText } from './key-text.ts';
 
 type Found = Principal | undefined;
 
 /** API keys begin so, and tokens never do. */
 const KEY_PREFIX = 'kassa_';
+/** How almost all callers send a key. */
+const USUAL = 'Bearer ';
 
 export interface Sources {
   /** @returns whose key it is, or undefined if it is nobody's (any more) */
@@ -58,6 +61,9 @@ function assertFound(found: Found): Principal {
 function credentialsIn(header: string | null, url: string): string {
   if (header === null) {
     throw unauthenticated('send Authorization: Bearer with an API key or a token');
+  }
+  if (header.startsWith(USUAL) && isKeyText(header.slice(USUAL.length))) {
+    return header.slice(USUAL.length);
   }
   const [, scheme = '', word = ''] = /^(\w+) +([\w.~+/=-]+) *$/.exec(header) ?? [];
   switch (scheme.toLowerCase()) {

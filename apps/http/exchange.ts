@@ -46,8 +46,10 @@ export type Sender = Pick<Exchange, 'principal' | 'limited'>;
 
 /** A call of a principal that has limits. */
 export interface Limited {
-  /** For its answer. */
-  headers: Readonly<Record<string, string>>;
+  /** For its answer: the value of `RateLimit-Policy`. */
+  policy: string;
+  /** The value of `RateLimit`: what is left. */
+  left: string;
   /** The call is no longer in flight. */
   release(): void;
 }
@@ -109,12 +111,12 @@ export interface Peer {
   readonly remoteAddress?: string | undefined;
 }
 
-/** An answer. It is sent with the headers of `FIXED_HEADERS` and of `limits` in addition. */
+/** An answer. It is sent with the headers of `FIXED_HEADERS` and of `limited` in addition. */
 export interface Outgoing {
   response: Response;
   request_id: string;
-  /** Headers of its own, if the caller has limits. */
-  limits?: Limited['headers'] | undefined;
+  /** If the caller has limits. */
+  limited?: Limited | undefined;
   /** The connection closes after it. */
   last: boolean;
 }

@@ -60,7 +60,7 @@ export class CallLimits {
       if (held) caller.in_flight--;
       held = false;
     };
-    return { headers: headersOf(limits, caller, now), release };
+    return { ...told(limits, caller, now), release };
   }
 
   /** Forgets those whom nothing limits now. */
@@ -88,7 +88,9 @@ function takeTurn(caller: Caller, per_s: number, now: number): number {
 
 function refusal(why: string, wait_s: number, limits: Limits, caller: Caller, now: number) {
   const error = new RequestError('rate_limited', `${why}; nothing was done`);
-  error.headers = { 'retry-after': `${Math.ceil(wait_s)}`, ...headersOf(limits, caller, now) };
+  const { policy, left } = told(limits, caller, now);
+  const wait = `${Math.ceil(wait_s)}`;
+  error.headers = { 'retry-after': wait, 'ratelimit-policy': policy, ratelimit: left };
   return error;
 }
 
@@ -96,7 +98,7 @@ function refusal(why: string, wait_s: number, limits: Limits, caller: Caller, no
  * The policies, and what is left of each.
  * https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-11
  */
-function headersOf({ per_s, in_flight }: Limits, caller: Caller, now: number) {
+function told({ per_s, in_flight }: Limits, caller: Caller, now: number) {
   let [policy, left] = ['', ''];
   if (per_s !== undefined) {
     const burst = burstOf(per_s);
@@ -110,7 +112,7 @@ function headersOf({ per_s, in_flight }: Limits, caller: Caller, now: number) {
     policy += `${comma}"in_flight";q=${in_flight};qu="concurrent-requests"`;
     left += `${comma}"in_flight";r=${Math.max(0, in_flight - caller.in_flight)}`;
   }
-  return { 'ratelimit-policy': policy, ratelimit: left };
+  return { policy, left };
 }
 
 /** Of a call: times are no whole numbers. */

@@ -43,11 +43,14 @@ function peerIn(info: unknown): Peer {
 }
 
 /** The answer as one object, for platforms. */
-function withHeaders({ response, request_id, limits = {}, last }: Outgoing): Response {
+function withHeaders({ response, request_id, limited, last }: Outgoing): Response {
   for (const [name, value] of FIXED_HEADERS) {
     if (!response.headers.has(name)) response.headers.set(name, value);
   }
-  for (const [name, value] of Object.entries(limits)) response.headers.set(name, value);
+  if (limited) {
+    response.headers.set('ratelimit-policy', limited.policy);
+    response.headers.set('ratelimit', limited.left);
+  }
   response.headers.set('x-request-id', request_id);
   if (last) response.headers.set('connection', 'close');
   return response;

@@ -31,13 +31,13 @@ export async function responseText(answer: Outgoing, closes: boolean): Promise<s
 export const streamHead = (answer: Outgoing): string => `${headText(answer, true)}\r\n`;
 
 /** Without the empty line at its end. */
-function headText({ response, request_id, limits }: Outgoing, closes: boolean): string {
+function headText({ response, request_id, limited }: Outgoing, closes: boolean): string {
   const { status, headers } = response;
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
   text += dateLine(Date.now());
   text += isOrdinary(headers) ? FIXED : fixedBeside(headers);
   text += `x-request-id: ${request_id}\r\n`;
-  if (limits) for (const field of Object.entries(limits)) text += lineOf(field);
+  if (limited) text += `ratelimit-policy: ${limited.policy}\r\nratelimit: ${limited.left}\r\n`;
   headers.forEach((value, name) => {
     text += `${name}: ${value}\r\n`;
   });

@@ -95,8 +95,8 @@ export function serveRoutes(
       metrics.requested(collectable(request.method), route, status, ms, code, trace?.trace_id);
       trace?.end(request.method, route, status, exchange.request_id, code);
       logRequest(request, response, exchange, route, ms);
-      const limits = exchange.limited?.headers;
-      return { response, request_id: exchange.request_id, limits, last: draining };
+      const { request_id, limited } = exchange;
+      return { response, request_id, limited, last: draining };
     };
     const { guard } = options;
     return {

@@ -57,13 +57,16 @@ function serverFor(limits: Limits) {
   return { call, statusOf, clock, waiting, streams, cancelled };
 }
 
-/** Of `admit`: its headers, or those of the refusal. */
+type Headers = Record<string, string | undefined>;
+
+/** Of `admit`: the headers of the answer, or those of the refusal. */
 function tried(limits: CallLimits, principal: Principal) {
   try {
-    const { headers, release } = limits.admit(principal) ?? {};
+    const { policy, left, release } = limits.admit(principal) ?? {};
+    const headers: Headers = { 'ratelimit-policy': policy, ratelimit: left };
     return { admitted: true, headers, release };
   } catch (error) {
-    return { admitted: false, headers: (error as { headers: Record<string, string> }).headers };
+    return { admitted: false, headers: (error as { headers: Headers }).headers };
   }
 }
 
@@ -264,7 +267,7 @@ test('a large body is counted once, by its head, and its sender is looked at aga
   const identify = async (host?: string) => responder.identify?.(bulk(host));
   const answer = async (sender: Sender | undefined) => {
     const answer = await responder.answer(bulk(), new Uint8Array(5), undefined, sender);
-    return [answer.response.status, answer.limits?.ratelimit];
+    return [answer.response.status, answer.limited?.left];
   };
   await expect(identify('page.example')).rejects.toThrow('host_not_allowed');
   const sender = await identify();

@@ -10,7 +10,7 @@ export const authMutants = [
       "call.ts: return `${RESOURCES[tag]}:${[-writes ? 'write' : 'read'-]{+'read'+}}`;",
     'credentials of one user may be for everything':
       'guard.ts: scopes.has(wanted) && [-!NOT_FOR_USERS.includes(wanted)-]{+true+};',
-    'commands are kept to no user': 'owned.ts: only_user: [-principal.user_id-]{+undefined+} }),',
+    'commands are kept to no user': 'owned.ts: only_user: [-principal?.user_id-]{+undefined+} },',
     "commands change another user's wallet":
       'owned.ts: command.keys.users?.find((id) => [-id !== own-]{+false+});',
     "another user's wallet can be read":
@@ -163,7 +163,7 @@ export const authMutants = [
     'who was let in by the head needs no credentials any more':
       'guard.ts: const principal = {+exchange.principal ?? +}this.#authenticate(request);\n    return principal',
     'answers of a platform do not tell what is left of the limits':
-      'platform.ts: of [-Object.entries(limits)-]{+[] as string[][]+}) response.headers.set(name',
+      'platform.ts: if ([-limited-]{+false+}) {',
     'strangers send large bodies on a platform':
       'platform.ts: new LargeBody(most, [-await identify?.()-]{+undefined+});',
     'pages of other hosts send large bodies':
@@ -177,7 +177,7 @@ export const authMutants = [
   }),
   ...killedBy(['authenticate'], {
     'answers do not tell what is left of the limits':
-      'response-text.ts: if ([-limits-]{+false+}) for (const',
+      'response-text.ts: if ([-limited-]{+false+}) text +=',
     'what comes behind a key does not count':
       'authenticate.ts: ([\\w.~+/=-]+) *[-$-]/.exec(header)',
     'the limit of AUTH_IN_FLIGHT is for nobody':
