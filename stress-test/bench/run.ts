@@ -32,7 +32,8 @@ export async function runAll(
       const samples = new Map<Run, Sample[]>(group.runs.map((run) => [run, []]));
       try {
         for (let turn = 1; turn <= work.repeat; turn++) {
-          for (const run of group.runs) {
+          // Back and forth, so that none is always measured behind the same other one.
+          for (const run of turn % 2 === 1 ? group.runs : group.runs.toReversed()) {
             progress.show(`${group.name}, ${labelOf(run)}`, turn);
             const sample = await measure(run);
             if (sample) samples.get(run)?.push(sample);
