@@ -10,11 +10,14 @@ type Found = Principal | undefined;
 
 /** API keys begin so, and tokens never do. */
 const KEY_PREFIX = 'kassa_';
-/** How almost all callers send a key. */
-const USUAL = 'Bearer ';
+/** Almost all callers send a key behind this. Such a header need not be taken apart. */
+const BEARER = 'Bearer ';
 
 export interface Sources {
-  /** @returns whose key it is, or undefined if it is nobody's (any more) */
+  /**
+   * @returns whose key it is, or undefined if it is nobody's (any more)
+   * @throws Failure store_unavailable, not_ready, overloaded; or the promise rejects with it
+   */
   findKey: (key: string) => Found | Promise<Found>;
   /** @throws RequestError unauthenticated; undefined where no issuer is configured */
   readToken?: ((token: string) => Promise<Principal>) | undefined;
@@ -23,8 +26,8 @@ export interface Sources {
 
 /**
  * Takes `Authorization: Bearer` with an API key or a token. Browsers that show the console send
- * `Basic`, whose password is the key.
- * @throws RequestError unauthenticated
+ * `Basic`, whose password is the key. A refusal is a promise that rejects, with RequestError
+ * unauthenticated.
  */
 export function authenticator(sources: Sources): Authenticate {
   return (request) => {
@@ -42,7 +45,7 @@ export function authenticator(sources: Sources): Authenticate {
   };
 }
 
-/** A key that is known costs no turn of the event loop. */
+/** Makes no promise for a key that is known. */
 function principalOf({ findKey, readToken }: Sources, given: string) {
   if (given.startsWith(KEY_PREFIX)) {
     const found = findKey(given);
@@ -62,9 +65,8 @@ function credentialsIn(header: string | null, url: string): string {
   if (header === null) {
     throw unauthenticated('send Authorization: Bearer with an API key or a token');
   }
-  if (header.startsWith(USUAL) && isKeyText(header.slice(USUAL.length))) {
-    return header.slice(USUAL.length);
-  }
+  const key = header.startsWith(BEARER) ? header.slice(BEARER.length) : '';
+  if (isKeyText(key)) return key;
   const [, scheme = '', word = ''] = /^(\w+) +([\w.~+/=-]+) *$/.exec(header) ?? [];
   switch (scheme.toLowerCase()) {
     case 'bearer':

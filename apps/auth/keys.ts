@@ -92,8 +92,8 @@ export class KeyRing {
   find(token: string): Principal | undefined | Promise<Principal | undefined> {
     if (!isKeyText(token)) return undefined;
     const hash = hashOf(token);
-    const known = this.#liveKey(hash);
-    return known && !this.#isOld() ? this.#use(known) : this.#findLater(hash);
+    const known = this.#trusted(hash);
+    return known ? this.#use(known) : this.#findAfterRead(hash);
   }
 
   #use({ id, principal }: Known): Principal {
@@ -101,9 +101,9 @@ export class KeyRing {
     return principal;
   }
 
-  async #findLater(hash: string): Promise<Principal | undefined> {
+  async #findAfterRead(hash: string): Promise<Principal | undefined> {
     await this.#first;
-    if (!this.#liveKey(hash) || this.#isOld()) {
+    if (!this.#trusted(hash)) {
       // It may be a new key: nobody can tell that many at once.
       if (this.#waiting >= WAITING_MAX) throw tooMany();
       this.#waiting++;
@@ -127,6 +127,10 @@ export class KeyRing {
     this.#note_at = Number.NEGATIVE_INFINITY;
     this.#noteUses(LAST_NOTE_MS);
     await this.#noting;
+  }
+
+  #trusted(hash: string): Known | undefined {
+    return this.#isOld() ? undefined : this.#liveKey(hash);
   }
 
   #liveKey(hash: string): Known | undefined {

@@ -46,10 +46,8 @@ export type Sender = Pick<Exchange, 'principal' | 'limited'>;
 
 /** A call of a principal that has limits. */
 export interface Limited {
-  /** For its answer: the value of `RateLimit-Policy`. */
-  policy: string;
-  /** The value of `RateLimit`: what is left. */
-  left: string;
+  /** Of its answer: `RateLimit-Policy`, and `RateLimit`, which says what remains. */
+  headers: readonly (readonly [name: string, value: string])[];
   /** The call is no longer in flight. */
   release(): void;
 }
@@ -61,13 +59,13 @@ export interface Guard {
    * it has ended; not there if everybody's are read.
    * @throws RequestError unauthenticated, rate_limited
    */
-  identify?(request: Incoming, exchange: Exchange): Promise<unknown>;
+  identify?(request: Incoming, exchange: Exchange): Promise<void>;
   /** Whether `admit` makes calls wait for their caller's turn. */
   takesTurns?(): boolean;
   /**
    * Identifies the caller, and waits for its turn.
-   * @returns undefined if the call may go on at once
-   * @throws RequestError unauthenticated, rate_limited, forbidden
+   * @returns undefined if the call may go on at once, else a promise of its turn
+   * @throws RequestError unauthenticated, rate_limited, forbidden; or the promise rejects with it
    */
   admit(
     request: Incoming,
@@ -111,12 +109,12 @@ export interface Peer {
   readonly remoteAddress?: string | undefined;
 }
 
-/** An answer. It is sent with the headers of `FIXED_HEADERS` and of `limited` in addition. */
+/** An answer. The headers of `FIXED_HEADERS` and of `limited` are added when it is sent. */
 export interface Outgoing {
   response: Response;
   request_id: string;
   /** If the caller has limits. */
-  limited?: Limited | undefined;
+  limited?: Pick<Limited, 'headers'> | undefined;
   /** The connection closes after it. */
   last: boolean;
 }

@@ -8,7 +8,10 @@ import type { Env, Exchange, Guard, Incoming, Principal } from './exchange.ts';
 import { CallLimits } from './limits.ts';
 import { RequestError } from './problem.ts';
 
-/** Most callers are known at once. @throws RequestError unauthenticated, if it returns no promise */
+/**
+ * Whose request it is: at once if that is known.
+ * @throws RequestError unauthenticated, Failure while nobody can tell; or the promise rejects with it
+ */
 export type Authenticate = (request: Incoming) => Principal | Promise<Principal>;
 
 interface Orders {

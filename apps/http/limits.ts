@@ -60,7 +60,7 @@ export class CallLimits {
       if (held) caller.in_flight--;
       held = false;
     };
-    return { ...told(limits, caller, now), release };
+    return { headers: rateLimitHeaders(limits, caller, now), release };
   }
 
   /** Forgets those whom nothing limits now. */
@@ -88,9 +88,8 @@ function takeTurn(caller: Caller, per_s: number, now: number): number {
 
 function refusal(why: string, wait_s: number, limits: Limits, caller: Caller, now: number) {
   const error = new RequestError('rate_limited', `${why}; nothing was done`);
-  const { policy, left } = told(limits, caller, now);
-  const wait = `${Math.ceil(wait_s)}`;
-  error.headers = { 'retry-after': wait, 'ratelimit-policy': policy, ratelimit: left };
+  const headers = Object.fromEntries(rateLimitHeaders(limits, caller, now));
+  error.headers = { 'retry-after': `${Math.ceil(wait_s)}`, ...headers };
   return error;
 }
 
@@ -98,28 +97,36 @@ function refusal(why: string, wait_s: number, limits: Limits, caller: Caller, no
  * The policies, and what is left of each.
  * https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-11
  */
-function told({ per_s, in_flight }: Limits, caller: Caller, now: number) {
-  let [policy, left] = ['', ''];
+function rateLimitHeaders(
+  { per_s, in_flight }: Limits,
+  caller: Caller,
+  now: number,
+): Limited['headers'] {
+  let policy = '';
+  let remaining = '';
   if (per_s !== undefined) {
     const burst = burstOf(per_s);
     const ahead_ms = Math.max(0, caller.spread_until - now);
     const calls = Math.max(0, Math.floor(burst - (ahead_ms * per_s) / 1000 + ROUNDING));
     policy = `"per_s";q=${burst};w=${Math.ceil(burst / per_s)}`;
-    left = `"per_s";r=${calls};t=${Math.ceil(ahead_ms / 1000)}`;
+    remaining = `"per_s";r=${calls};t=${Math.ceil(ahead_ms / 1000)}`;
   }
   if (in_flight !== undefined) {
     const comma = policy && ', ';
     policy += `${comma}"in_flight";q=${in_flight};qu="concurrent-requests"`;
-    left += `${comma}"in_flight";r=${Math.max(0, in_flight - caller.in_flight)}`;
+    remaining += `${comma}"in_flight";r=${Math.max(0, in_flight - caller.in_flight)}`;
   }
-  return { policy, left };
+  return [
+    ['ratelimit-policy', policy],
+    ['ratelimit', remaining],
+  ];
 }
 
 /** Of a call: times are no whole numbers. */
 const ROUNDING = 1e-6;
 
-/** The answer. From now on its call is no longer in flight, or, if it is a stream, from its end on. */
-export function releasing(limited: Limited | undefined, response: Response): Response {
+/** The answer. Its call leaves flight now or, if the answer is a stream, when that ends. */
+export function releaseAfter(limited: Limited | undefined, response: Response): Response {
   if (!limited) return response;
   const { release } = limited;
   const streams = response.headers.get('content-type') === STREAM_TYPE;

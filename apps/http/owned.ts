@@ -19,5 +19,8 @@ export const isOwn = ({ user_id }: { user_id: string }, { principal }: Exchange)
 
 /** What a command carries of its request. */
 export const askedBy = ({ request_id, trace, principal }: Exchange) => ({
-  ...{ request_id, trace, principal: principal?.name, only_user: principal?.user_id },
+  request_id,
+  trace,
+  principal: principal?.name,
+  only_user: principal?.user_id,
 });

@@ -48,8 +48,7 @@ function withHeaders({ response, request_id, limited, last }: Outgoing): Respons
     if (!response.headers.has(name)) response.headers.set(name, value);
   }
   if (limited) {
-    response.headers.set('ratelimit-policy', limited.policy);
-    response.headers.set('ratelimit', limited.left);
+    for (const [name, value] of limited.headers) response.headers.set(name, value);
   }
   response.headers.set('x-request-id', request_id);
   if (last) response.headers.set('connection', 'close');

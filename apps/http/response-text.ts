@@ -37,7 +37,7 @@ function headText({ response, request_id, limited }: Outgoing, closes: boolean):
   text += dateLine(Date.now());
   text += isOrdinary(headers) ? FIXED : fixedBeside(headers);
   text += `x-request-id: ${request_id}\r\n`;
-  if (limited) text += `ratelimit-policy: ${limited.policy}\r\nratelimit: ${limited.left}\r\n`;
+  if (limited) text += limited.headers.map(lineOf).join('');
   headers.forEach((value, name) => {
     text += `${name}: ${value}\r\n`;
   });

@@ -13,7 +13,7 @@ import { serveDocuments } from './documents.ts';
 import type { Env, Exchange, Guard, Incoming, Responder, Server } from './exchange.ts';
 import { asksForPage, FOR_PROGRAMS, frontPage } from './front-page.ts';
 import { only } from './guard.ts';
-import { releasing } from './limits.ts';
+import { releaseAfter } from './limits.ts';
 import { collectable, type Metrics } from './metrics.ts';
 import { platformFetch } from './platform.ts';
 import { problem, RequestError } from './problem.ts';
@@ -110,7 +110,7 @@ export function serveRoutes(
         const exchange: Exchange = { request_id, body, whenGone, trace, guard, ...sender };
         try {
           const made = await route(router, request, exchange, admit);
-          const response = releasing(exchange.limited, made);
+          const response = releaseAfter(exchange.limited, made);
           pages.share(request, response);
           return finish(request, response, exchange, performance.now() - begun_at);
         } finally {

@@ -41,12 +41,13 @@ export async function waitUntilReady(
   const deadline_at = performance.now() + READY_MS;
   const waiting = new Set(nodes);
   for (;;) {
-    for (const node of waiting) {
-      if (await isReady(node)) {
+    await Promise.all(
+      [...waiting].map(async (node) => {
+        if (!(await isReady(node))) return assertLiving(cluster, node);
         waiting.delete(node);
         report(`node ${node.number} ready, ${nodes.length - waiting.size} of ${nodes.length}`);
-      } else await assertLiving(cluster, node);
-    }
+      }),
+    );
     const [node] = waiting;
     if (!node) return;
     if (performance.now() > deadline_at) {

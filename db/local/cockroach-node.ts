@@ -150,10 +150,10 @@ export function pidOf(cluster: Cluster, node: Node): number | undefined {
   return `${command} `.includes(`${markOf(cluster, node)} `) ? node.pid : undefined;
 }
 
-/** On a busy machine a healthy node may take seconds. */
+/** A healthy node may take seconds to answer on a busy machine. */
 const READY_ANSWER_MS = 5000;
 
-/** Whether the node reports that it takes SQL. On a connection of its own: it may have restarted. */
+/** Whether the node reports that it takes SQL. A kept connection may be to its last process. */
 export async function isReady(node: Node): Promise<boolean> {
   const signal = AbortSignal.timeout(READY_ANSWER_MS);
   try {

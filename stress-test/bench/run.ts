@@ -32,7 +32,7 @@ export async function runAll(
       const samples = new Map<Run, Sample[]>(group.runs.map((run) => [run, []]));
       try {
         for (let turn = 1; turn <= work.repeat; turn++) {
-          // Back and forth, so that none is always measured behind the same other one.
+          // Every second round runs backwards, so that no run always follows the same one.
           for (const run of turn % 2 === 1 ? group.runs : group.runs.toReversed()) {
             progress.show(`${group.name}, ${labelOf(run)}`, turn);
             const sample = await measure(run);

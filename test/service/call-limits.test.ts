@@ -62,9 +62,8 @@ type Headers = Record<string, string | undefined>;
 /** Of `admit`: the headers of the answer, or those of the refusal. */
 function tried(limits: CallLimits, principal: Principal) {
   try {
-    const { policy, left, release } = limits.admit(principal) ?? {};
-    const headers: Headers = { 'ratelimit-policy': policy, ratelimit: left };
-    return { admitted: true, headers, release };
+    const { headers = [], release } = limits.admit(principal) ?? {};
+    return { admitted: true, headers: Object.fromEntries(headers) as Headers, release };
   } catch (error) {
     return { admitted: false, headers: (error as { headers: Headers }).headers };
   }
@@ -266,8 +265,8 @@ test('a large body is counted once, by its head, and its sender is looked at aga
   const { state, responder } = bulkServer();
   const identify = async (host?: string) => responder.identify?.(bulk(host));
   const answer = async (sender: Sender | undefined) => {
-    const answer = await responder.answer(bulk(), new Uint8Array(5), undefined, sender);
-    return [answer.response.status, answer.limited?.left];
+    const made = await responder.answer(bulk(), new Uint8Array(5), undefined, sender);
+    return [made.response.status, Object.fromEntries(made.limited?.headers ?? []).ratelimit];
   };
   await expect(identify('page.example')).rejects.toThrow('host_not_allowed');
   const sender = await identify();

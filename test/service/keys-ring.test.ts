@@ -159,8 +159,9 @@ test('a key ends at its expiry by the clock, also while the store is away', () =
 const away = () => Promise.reject(new Failure('store_unavailable', 'away'));
 
 test('wrong keys cost the store two reads a second at most, and nonsense none', () => {
-  const { store, clock, known, ask } = fakeRing();
+  const { store, clock, known, ring, ask } = fakeRing();
   expect(ask(known)).toEqual(KNOWN);
+  expect(ring.find(known)).toMatchObject({ name: KNOWN.code }); // no promise
   for (const nonsense of ['', 'x', 'kassa_', `${known}x`, known.slice(1), `x${known.slice(1)}`]) {
     expect(ask(nonsense)).toEqual({ code: 'unknown' });
   }

@@ -20,7 +20,7 @@ const identify: Responder['identify'] = async ({ headers }) => {
   const name = headers.get('from');
   if (name === null) throw new RequestError('unauthenticated', 'no credentials');
   await asked?.(name);
-  return { principal: { name, scopes: new Set() }, limited: { policy: '', left: '', release } };
+  return { principal: { name, scopes: new Set() }, limited: { headers: [], release } };
 };
 /** Calls that are in flight no more although no answer was made for them. */
 let released = 0;

@@ -73,10 +73,10 @@ test('a creation whose answer is lost succeeds, and has made one key', async () 
 });
 
 test.each([
-  ['without an end', null],
-  ['that would live on', 100],
+  ['does not expire', null],
+  ['has not expired yet', 100],
 ])(
-  'of a key %s a revocation may be repeated and is never undone; the id stays taken',
+  'the revocation of a key that %s may be repeated and is never undone; the id stays taken',
   async (_, ttl_s) => {
     const { id } = await make({ ttl_s });
     expect((await keys.live(soon())).some((key) => key.id === id)).toBe(true);
@@ -177,10 +177,10 @@ test.skipIf(!(await isPostgresql()))(
     await add('ending-', 20, null, 2 ** 40);
     const { store } = open.kassa({ DATABASE_URL: alone });
     expect(await store.keys.live(soon())).toHaveLength(40);
-    // The plans of a service's session, without statistics and with twenty samples.
+    // The plans in a service's session: before any statistics, then after each of fifty samples.
     const options = storeOptions(readConfig({}), alone, 'test');
     const session = open.closing(await openConnection(options, 'reads'));
-    for (const analyze of ['select 1', ...Array(20).fill('analyze api_keys')]) {
+    for (const analyze of ['select 1', ...Array(50).fill('analyze api_keys')]) {
       await sql.unsafe(analyze);
       const explained = keysOf({
         read: async (statement) => session.sql`

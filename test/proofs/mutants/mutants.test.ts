@@ -1,5 +1,7 @@
-/** `bun run mutants`: every mutant's text occurs once; it cleans up on a foreign server. */
+/** `bun run mutants`: each mutant finds its code, and loads; it cleans up on a foreign server. */
 import { afterAll, expect, test } from 'bun:test';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { hasDatabase, storeUrl } from '../../support/kassa.ts';
 import { openStage, TOP } from '../../support/process.ts';
 import { mutants } from './list.ts';
@@ -18,6 +20,22 @@ test('every mutant still finds the code that it breaks', async () => {
     for (const name of mutant.tests) testFileOf(name, TOP);
   }
   expect(lost).toEqual([]);
+});
+
+test('every mutant is code that loads', async () => {
+  const parser = new Bun.Transpiler({ loader: 'ts' });
+  const broken: string[] = [];
+  for (const mutant of mutants) {
+    const path = await fileOf(mutant, TOP);
+    if (!path.endsWith('.ts')) continue;
+    const text = (await readFile(join(TOP, path), 'utf8')).replace(mutant.from, () => mutant.to);
+    try {
+      parser.transformSync(text);
+    } catch {
+      broken.push(mutant.name);
+    }
+  }
+  expect(broken).toEqual([]);
 });
 
 test('on a foreign server a mutant is killed, and a run that bailed out leaves no database', async () => {

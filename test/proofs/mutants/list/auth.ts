@@ -10,7 +10,7 @@ export const authMutants = [
       "call.ts: return `${RESOURCES[tag]}:${[-writes ? 'write' : 'read'-]{+'read'+}}`;",
     'credentials of one user may be for everything':
       'guard.ts: scopes.has(wanted) && [-!NOT_FOR_USERS.includes(wanted)-]{+true+};',
-    'commands are kept to no user': 'owned.ts: only_user: [-principal?.user_id-]{+undefined+} },',
+    'commands are kept to no user': 'owned.ts: only_user: [-principal?.user_id-]{+undefined+},',
     "commands change another user's wallet":
       'owned.ts: command.keys.users?.find((id) => [-id !== own-]{+false+});',
     "another user's wallet can be read":
@@ -51,7 +51,7 @@ export const authMutants = [
   }),
   ...killedBy(['observe'], {
     'a caller is refused though nobody is yet':
-      'observer.ts: [-void-]{+await+} this.#look(request, wanted)',
+      'observer.ts: [-void-]{+return+} this.#look(request, wanted)',
     'a caller without the scope counts as valid':
       "observer.ts: if ([-wanted !== 'each'-]{+false+}) assertScope(principal, wanted);",
     'whoever sends no credentials counts as wrong':

@@ -126,7 +126,7 @@ export const engineMutants = [
       'transaction.ts: opening.push([-takeGate(sql), -]limitLockWaits(sql, row_ms)' +
       '{+, takeGate(sql)+});',
     'no transaction takes the gate':
-      'transaction.ts: [-if (gated) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));-]',
+      'transaction.ts: if ([-gated-]{+false+}) opening.push(takeGate(sql), limitLockWaits(sql, row_ms));',
   }),
   ...killedBy(['lane-connection'], {
     'a stale connection is replaced under a commit':

@@ -17,6 +17,7 @@ export const keyMutants = [
       'keys.ts: if (!known && this.#trouble) [-throw this.#trouble-]{+return undefined+};',
     'a new key is refused until the next read':
       'keys.ts: if (this.#waiting >= [-WAITING_MAX-]{+0+}) throw tooMany();',
+    'a known key is not found at once': 'keys.ts: return [-known-]{+false+} ? this.#use(known) :',
     'each wrong key costs a read': 'keys.ts: this.#wakeAt(this.#begun_at + [-EARLY_MS-]{+0+});',
     'a key of a user may have the scope admin':
       'scopes.ts: (user_id === undefined || [-!NOT_FOR_USERS.includes(scope)-]{+true+}),',
