@@ -10,6 +10,7 @@ from urllib.request import HTTPErrorProcessor, Request, build_opener
 from uuid import uuid4
 
 ADDRESS = (sys.argv[1:] or [os.getenv("KASSA_URL", "http://127.0.0.1:8000")])[0].rstrip("/")
+KEY = os.getenv("KASSA_KEY")  # where AUTH=on
 
 
 class Plain(HTTPErrorProcessor):  # every status is an answer, and redirects are not followed
@@ -23,6 +24,7 @@ class Refused(Exception):
 def call(method, path, body=None, key=None):
     """Repeats the call until it is answered, for 10 s. Its key makes it take effect only once."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": key or str(uuid4())}
+    headers |= {"Authorization": f"Bearer {KEY}"} if KEY else {}
     request = Request(ADDRESS + path, body and json.dumps(body).encode(), headers, method=method)
     began_at = time.monotonic()
     while True:

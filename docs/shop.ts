@@ -2,7 +2,8 @@
 import { type KassaError, openClient } from 'kassa/client';
 
 const address = process.argv[2] ?? process.env.KASSA_URL ?? 'http://127.0.0.1:8000';
-const kassa = openClient(address, { deadline_ms: 10_000 });
+const key = process.env.KASSA_KEY; // where AUTH=on
+const kassa = openClient(address, { deadline_ms: 10_000, ...(key && { key }) });
 
 type Lines = { item_id: string; quantity: number }[];
 

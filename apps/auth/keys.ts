@@ -70,8 +70,8 @@ export class KeyRing {
   #wake = (): void => {};
   #cancelTimer = (): void => {};
   #closed = false;
-  /** Ids that were used since the last note. */
-  #used = new Set<string>();
+  /** When keys were used since the last note, by id. */
+  #used = new Map<string, number>();
   #note_at = Number.NEGATIVE_INFINITY;
   #noting: Promise<void> = Promise.resolve();
 
@@ -97,7 +97,7 @@ export class KeyRing {
   }
 
   #use({ id, principal }: Known): Principal {
-    this.#used.add(id);
+    this.#used.set(id, this.#clock.now());
     return principal;
   }
 
@@ -200,11 +200,13 @@ export class KeyRing {
 
   #noteUses(within_ms: number): void {
     if (this.#used.size === 0 || this.#clock.now() < this.#note_at) return;
-    const ids = [...this.#used];
-    this.#used = new Set();
-    this.#note_at = this.#clock.now() + NOTE_EVERY_MS;
-    this.#noting = this.#keys.noteUses(ids, this.#clock.now() + within_ms).catch((error) => {
-      for (const id of ids) this.#used.add(id);
+    const now = this.#clock.now();
+    const used = this.#used;
+    const ago_s = new Map([...used].map(([id, at]) => [id, (now - at) / 1000]));
+    this.#used = new Map();
+    this.#note_at = now + NOTE_EVERY_MS;
+    this.#noting = this.#keys.noteUses(ago_s, now + within_ms).catch((error) => {
+      this.#used = new Map([...used, ...this.#used]); // later uses count
       this.#log('warn', 'key_uses_not_noted', { error });
     });
   }

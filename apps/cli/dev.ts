@@ -48,7 +48,8 @@ const HELP = `Starts order, payment, stock and webhooks on one port, on an embed
   --empty       no demo data in a fresh store
   --help        this text
 
-With DATABASE_URL set, that server is the store, and nothing is embedded.`;
+With DATABASE_URL set, that server is the store, and nothing is embedded. With AUTH=on callers need
+a key: \`bun run keys create --scopes admin\` makes the first.`;
 
 /**
  * A page in a browser on this machine must not reach dev under the page's own name (DNS rebinding),

@@ -1,5 +1,5 @@
 /** API keys in the store: calls and tools make and revoke them, and every process reads them. */
-import { textArray } from '../connection/arrays.ts';
+import { int8Array, textArray } from '../connection/arrays.ts';
 import type { Sql, Statement } from '../connection/connection.ts';
 import type { ReadPool } from '../connection/pool.ts';
 import { Failure } from '../failure.ts';
@@ -51,8 +51,12 @@ export interface Keys {
   revoke(id: string): Promise<Key | undefined>;
   /** Those that are neither revoked nor expired. @throws Failure at the deadline */
   live(deadline_at: number): Promise<LiveKey[]>;
-  /** Notes that they were used now. @throws Failure at the deadline */
-  noteUses(ids: readonly string[], deadline_at: number): Promise<void>;
+  /**
+   * Notes their last uses.
+   * @param ago_s by id of the key: how many seconds ago it was used
+   * @throws Failure at the deadline
+   */
+  noteUses(ago_s: ReadonlyMap<string, number>, deadline_at: number): Promise<void>;
 }
 
 /** Every process has them all in memory. */
@@ -96,13 +100,15 @@ export function keys(pool: Pick<ReadPool, 'read'>): Keys {
       );
       return rows as unknown as LiveKey[];
     },
-    async noteUses(ids, deadline_at) {
+    async noteUses(ago_s, deadline_at) {
       // In one order everywhere: two processes that note the same keys do not wait in a circle.
-      const sorted = textArray([...ids].sort());
+      const ids = [...ago_s.keys()].sort();
+      const ages = int8Array(ids.map((id) => Math.round(ago_s.get(id) ?? 0)));
       await pool.read(
         (sql) => sql`
           insert into api_key_uses (key_id, used_s)
-          select id, extract(epoch from now())::int8 from unnest(${sorted}::text[]) as u(id)
+          select id, extract(epoch from now())::int8 - ago_s
+          from unnest(${textArray(ids)}::text[], ${ages}::int8[]) as u(id, ago_s)
           on conflict (key_id)
           do update set used_s = greatest(api_key_uses.used_s, excluded.used_s)`,
         { deadline_at },

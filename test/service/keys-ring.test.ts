@@ -33,14 +33,14 @@ function fakeStore(left_ms: number | null = null) {
   const store = {
     texts,
     reads: 0,
-    notes: [] as string[][],
+    notes: [] as [id: string, ago_s: number][][],
     answer: (): Promise<LiveKey[]> => Promise.resolve(rows()),
     live: () => {
       store.reads++;
       return store.answer();
     },
-    noteUses: async (ids: readonly string[]) => {
-      store.notes.push([...ids]);
+    noteUses: async (ago_s: ReadonlyMap<string, number>) => {
+      store.notes.push([...ago_s]);
     },
   };
   const row = { scopes: 'orders:read', user_id: null, per_s: null, in_flight: null };
@@ -229,17 +229,25 @@ test('before the keys were ever read, nobody is refused as unknown', async () =>
 test('uses are noted once a minute, all at once, and the last ones at the end', async () => {
   const { store, clock, known, ring, ask } = fakeRing();
   const more = [store.add(), store.add()];
+  const first: [string, number][] = [['key-0', 0]];
   ask(known);
-  expect(store.notes).toEqual([['key-0']]);
+  expect(store.notes).toEqual([first]);
   clock.advance(2000);
   for (let i = 0; i < 100; i++) for (const text of more) ask(text);
-  clock.advance(57_999);
-  expect(store.notes).toEqual([['key-0']]);
+  clock.advance(20_000);
+  ask(more[0] ?? '');
+  clock.advance(37_999);
+  expect(store.notes).toEqual([first]);
   clock.advance(1);
-  expect(store.notes).toEqual([['key-0'], ['key-1', 'key-2']]);
+  // Each as long ago as it was: a key was not used after it was revoked.
+  const second: [string, number][] = [
+    ['key-1', 38],
+    ['key-2', 58],
+  ];
+  expect(store.notes).toEqual([first, second]);
   ask(known);
   await ring.close();
-  expect(store.notes).toEqual([['key-0'], ['key-1', 'key-2'], ['key-0']]);
+  expect(store.notes).toEqual([first, second, first]);
 });
 
 test('a last use is seen in the list; a process that only reads notes none', async () => {

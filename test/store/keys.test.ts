@@ -104,12 +104,17 @@ test('an expired key is not live, and says so', async () => {
 test('the last use only grows, whichever process notes it', async () => {
   const { id } = await make();
   expect((await keys.find(id))?.used_s).toBeNull();
-  await keys.noteUses([id], soon());
+  await keys.noteUses(new Map([[id, 30]]), soon());
+  const noted_s = (await keys.find(id))?.used_s ?? 0;
+  expect(noted_s * 1000).toBeWithin(Date.now() - 40_000, Date.now() - 29_000);
+  await keys.noteUses(new Map([[id, 0]]), soon());
   const used_s = (await keys.find(id))?.used_s ?? 0;
   expect(used_s * 1000).toBeWithin(Date.now() - 10_000, Date.now() + 10_000);
   await sql`update api_key_uses set used_s = used_s + 1000 where key_id = ${id}`;
   const ids = [id, newId(), newId()];
-  await times(8, (i) => keys.noteUses(i % 2 ? ids : ids.toReversed(), soon()));
+  await times(8, (i) =>
+    keys.noteUses(new Map((i % 2 ? ids : ids.toReversed()).map((one) => [one, 0])), soon()),
+  );
   expect((await keys.find(id))?.used_s).toBe(used_s + 1000);
 });
 

@@ -141,7 +141,7 @@ export const ROUND = {
 async function checkKeys({ store }: Kassa): Promise<void> {
   const deadline_at = performance.now() + 5000;
   await store.keys.live(deadline_at);
-  await store.keys.noteUses(['walk'], deadline_at);
+  await store.keys.noteUses(new Map([['walk', 0]]), deadline_at);
 }
 
 /** What the worker of webhooks does, for an endpoint that there is not. */

@@ -21,7 +21,8 @@ export const keyMutants = [
     'each wrong key costs a read': 'keys.ts: this.#wakeAt(this.#begun_at + [-EARLY_MS-]{+0+});',
     'a key of a user may have the scope admin':
       'scopes.ts: (user_id === undefined || [-!NOT_FOR_USERS.includes(scope)-]{+true+}),',
-    'each use is written': 'keys.ts: this.#note_at = this.#clock.now() + [-NOTE_EVERY_MS-]{+0+};',
+    'a key was used when that is noted': 'keys.ts: [id, [-(now - at) / 1000-]{+0+}]',
+    'each use is written': 'keys.ts: this.#note_at = now + [-NOTE_EVERY_MS-]{+0+};',
   }),
   ...killedBy(['keys'], {
     'a revoked key counts as live': 'keys.ts: where [-revoked_s is null-]{+true+} and expires_s is',
