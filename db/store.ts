@@ -4,6 +4,7 @@ import { systemClock } from './clock.ts';
 import type { StoreAddress } from './connection/address.ts';
 import { openConnection } from './connection/connect.ts';
 import { assertPatched } from './connection/driver.ts';
+import { Reach } from './connection/outage.ts';
 import { readPool } from './connection/pool.ts';
 import { type Engine, groupCommit } from './engine/group-commit.ts';
 import type { EngineLimits } from './engine/limits.ts';
@@ -59,7 +60,8 @@ export function openStore(options: StoreOptions): Store {
   assertPatched();
   const { services, log, meter = silentMeter } = options;
   const writing = services.filter(isService);
-  const pool = readPool(() => openConnection(options, 'reads'), options, log);
+  const reach = new Reach();
+  const pool = readPool(() => openConnection(options, 'reads'), options, log, reach);
   const read = reads(pool, options, meter);
   const events = eventLog(pool, options.log_kept_h, options.deadline_ms);
   const engine = groupCommit(
@@ -68,6 +70,7 @@ export function openStore(options: StoreOptions): Store {
       prefetch: read.prefetchOrders,
       log,
       meter,
+      reach,
     },
     options,
   );

@@ -1,25 +1,36 @@
 /** Tracks whether the store has been out of reach for so long that calls should fail at once. */
 import type { Clock } from '../clock.ts';
 
+/** Shared by all who connect to a store: when one of them succeeds, no other's outage goes on. */
+export class Reach {
+  opened_at = Number.NEGATIVE_INFINITY;
+}
+
 export class Outage {
-  /** Since when every attempt to connect has failed. */
+  /** Since when every attempt to connect has failed, unless another connection was opened since. */
   #since = Number.POSITIVE_INFINITY;
   #last_refusal = Number.NEGATIVE_INFINITY;
+  /** Until then an attempt under way is waited for: what is known is older than `away_ms`. */
+  #unknown_until = Number.NEGATIVE_INFINITY;
   /** Why the last attempt failed. */
   refusal: unknown;
   readonly #clock: Clock;
   readonly #away_ms: number;
+  readonly #reach: Reach;
 
   /** @param away_ms how long the store may be out of reach before it counts as away */
-  constructor(clock: Clock, away_ms: number) {
+  constructor(clock: Clock, away_ms: number, reach: Reach) {
     this.#clock = clock;
     this.#away_ms = away_ms;
+    this.#reach = reach;
   }
 
   /** An attempt has failed, and none has succeeded for `away_ms`. */
   get away(): boolean {
-    const since = this.#since;
-    return this.#last_refusal >= since && this.#clock.now() >= since + this.#away_ms;
+    const now = this.#clock.now();
+    const since = this.#since > this.#reach.opened_at ? this.#since : Number.POSITIVE_INFINITY;
+    const is_long = this.#last_refusal >= since && now >= since + this.#away_ms;
+    return is_long && now >= this.#unknown_until;
   }
 
   /** It is too soon for another attempt: while the store is away, most calls make none. */
@@ -29,13 +40,18 @@ export class Outage {
 
   /** Tries to connect. @throws what `open` throws */
   async connect<T>(open: () => Promise<T>): Promise<T> {
-    this.#since = Math.min(this.#since, this.#clock.now());
+    const now = this.#clock.now();
+    if (this.#since <= this.#reach.opened_at) this.isOver();
+    this.#since = Math.min(this.#since, now);
+    if (now > this.#last_refusal + this.#away_ms) this.#unknown_until = now + this.#away_ms;
     try {
       const opened = await open();
+      this.#reach.opened_at = this.#clock.now();
       this.isOver();
       return opened;
     } catch (error) {
       this.#last_refusal = this.#clock.now();
+      this.#unknown_until = Number.NEGATIVE_INFINITY;
       this.refusal = error;
       throw error;
     }

@@ -13,7 +13,7 @@ import {
 import type { Log } from '../log.ts';
 import type { Connection, Sql, Statement } from './connection.ts';
 import { setLockWait } from './dialect.ts';
-import { Outage } from './outage.ts';
+import { Outage, Reach } from './outage.ts';
 import { renew } from './renew.ts';
 
 export interface ReadPool {
@@ -66,8 +66,9 @@ export function readPool(
   open: () => Promise<Connection>,
   limits: PoolLimits,
   log: Log = () => {},
+  reach = new Reach(),
 ): ReadPool {
-  const outage = new Outage(systemClock, limits.away_ms);
+  const outage = new Outage(systemClock, limits.away_ms, reach);
   const slots = Array.from(
     { length: limits.read_pool_size },
     () => new Slot(open, limits, outage, log),

@@ -2,6 +2,7 @@
 import { type Clock, systemClock } from '../clock.ts';
 import type { Answer, Command, Operation, Submitted } from '../command.ts';
 import type { Connection } from '../connection/connection.ts';
+import { Reach } from '../connection/outage.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type Meter, silentMeter } from '../meter.ts';
@@ -11,6 +12,7 @@ import { BatchShare } from './batch-share.ts';
 import { CommandQueue } from './command-queue.ts';
 import { HeldRows } from './held-rows.ts';
 import { Lane } from './lane.ts';
+import type { LaneConnectionDependencies } from './lane-connection.ts';
 import { type LaneUse, type LaneUseDependencies, laneUse } from './lane-use.ts';
 import type { EngineLimits } from './limits.ts';
 import { Prefetch, type PrefetchOrders } from './prefetch.ts';
@@ -52,14 +54,15 @@ export interface EngineDependencies {
   log: Log;
   clock?: Clock;
   meter?: Meter;
+  reach?: Reach;
   countLanes?: LaneUseDependencies['countLanes'] | undefined;
   /** See stream.ts; for tests. */
   stream_idle_ms?: number;
 }
 
 export function groupCommit(deps: EngineDependencies, limits: EngineLimits): Engine {
-  const { clock = systemClock, meter = silentMeter } = deps;
-  return new GroupCommit({ ...deps, clock, meter }, limits);
+  const { clock = systemClock, meter = silentMeter, reach = new Reach() } = deps;
+  return new GroupCommit({ ...deps, clock, meter, reach }, limits);
 }
 
 class GroupCommit implements Engine {
@@ -76,7 +79,7 @@ class GroupCommit implements Engine {
   #closing = false;
   #closed = false;
 
-  constructor(deps: EngineDependencies & { clock: Clock; meter: Meter }, limits: EngineLimits) {
+  constructor(deps: EngineDependencies & LaneConnectionDependencies, limits: EngineLimits) {
     const { connect, prefetch, log, clock } = deps;
     this.#clock = clock;
     this.#limits = limits;

@@ -1,7 +1,7 @@
 /** The connection of a lane: opened on demand, replaced when it is lost or stale. */
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../connection/connection.ts';
-import { Outage } from '../connection/outage.ts';
+import { Outage, type Reach } from '../connection/outage.ts';
 import { renew } from '../connection/renew.ts';
 import type { Log } from '../log.ts';
 import type { Meter } from '../meter.ts';
@@ -11,6 +11,7 @@ export interface LaneConnectionDependencies {
   log: Log;
   clock: Clock;
   meter: Meter;
+  reach: Reach;
 }
 
 export class LaneConnection {
@@ -31,7 +32,7 @@ export class LaneConnection {
     onFailure: (error: unknown) => void,
   ) {
     this.#deps = deps;
-    this.#outage = new Outage(deps.clock, away_ms);
+    this.#outage = new Outage(deps.clock, away_ms, deps.reach);
     this.#onFailure = onFailure;
   }
 

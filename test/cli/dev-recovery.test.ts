@@ -217,5 +217,15 @@ async function payingUser({ post }: Dev, credit: number): Promise<string> {
   return user_id;
 }
 
-const creditAt = async ({ get }: Dev, user_id: string): Promise<number> =>
-  (await get(`/payment/find_user/${user_id}`)).body.credit;
+/** The credit, as soon as the store answers. */
+async function creditAt({ get }: Dev, user_id: string): Promise<number> {
+  let credit: number | undefined;
+  const read = async () => {
+    const { status, body } = await get(`/payment/find_user/${user_id}`);
+    if (status !== 503) expect([status, body.user_id]).toEqual([200, user_id]);
+    credit = body.credit;
+    return status === 200;
+  };
+  await until(read, 'the credit');
+  return credit ?? Number.NaN;
+}

@@ -12,6 +12,7 @@ const kassa = open.kassa({ DATABASE_URL: proxy.database_url, DEADLINE_MS: 3000 }
 afterEach(async () => {
   proxy.disturb = () => 'pass';
   proxy.away = false;
+  proxy.slow_ms = 0;
   await expectCleanAudit();
 });
 
@@ -156,6 +157,33 @@ test.each([
     await patient.close();
   },
 );
+
+test('calls that wait for the store are told nothing that another call knows better', async () => {
+  const limits = { DEADLINE_MS: 3000, AWAY_MS: 1000 };
+  const patient = open.kassa({ DATABASE_URL: proxy.database_url, ...limits });
+  const user = await patient.newUser(5);
+  const write = () => patient.post(`/payment/add_funds/${user}/1`);
+  const read = () => patient.get(`/payment/find_user/${user}`);
+  const untilAway = async (call: typeof read) =>
+    times(4, async () => expectProblem(await call(), 503, 'store_unavailable'));
+  expect((await read()).body.credit).toBe(5);
+  proxy.away = true;
+  proxy.cutAll();
+  await untilAway(write);
+  await Bun.sleep(300); // a write may try again, a read has just failed
+  await untilAway(read);
+  proxy.away = false;
+  expect((await write()).body.credit).toBe(6);
+  expect((await read()).body.credit).toBe(6);
+
+  proxy.away = true;
+  proxy.cutAll();
+  await untilAway(read);
+  await Bun.sleep(1100); // what is known is old
+  proxy.away = false;
+  proxy.slow_ms = 30; // more than one look at what waits, before a connection is open
+  expect((await read()).body.credit).toBe(6);
+});
 
 test.concurrent.each(['stall', 'stall_within'] as const)(
   'a connection that falls silent (%s) is replaced, and the call happens once',

@@ -2,6 +2,7 @@
 import { expect, test } from 'bun:test';
 import { systemClock } from '../../db/clock.ts';
 import type { Connection } from '../../db/connection/connection.ts';
+import { Reach } from '../../db/connection/outage.ts';
 import { LaneConnection } from '../../db/engine/lane-connection.ts';
 import { silentMeter } from '../../db/meter.ts';
 
@@ -12,7 +13,13 @@ test('a stale connection serves on while a transaction uses it, and is replaced 
     opened.push(connection as Connection);
     return connection as Connection;
   };
-  const deps = { connect, log: () => {}, clock: systemClock, meter: silentMeter };
+  const deps = {
+    connect,
+    log: () => {},
+    clock: systemClock,
+    meter: silentMeter,
+    reach: new Reach(),
+  };
   const lane = new LaneConnection(deps, 1000, () => {});
   const same = async (connection: Connection) => connection;
   await lane.use(async (first) => {

@@ -84,6 +84,10 @@ export const engineMutants = [
   ...killedBy(['faults'], {
     'a lost connection is not retried':
       'failure.ts: [-store_unavailable$|CONN|E[A-Z]+$-]{+nothing$+}',
+    'a store that another call has reached is away':
+      'outage.ts: const since = [-this.#since > this.#reach.opened_at-]{+true+}',
+    'a refusal is believed however old it is':
+      'outage.ts: return is_long[- && now >= this.#unknown_until-]{++};',
   }),
   ...killedBy(['order'], {
     'a removed line stays':

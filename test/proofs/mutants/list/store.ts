@@ -51,7 +51,7 @@ export const storeMutants = [
       'pool.ts: [-isConflict(cause) ? heldUp(cause) : -]outOfReach(cause)',
     'a read has no deadline': 'read-batcher.ts: if ([-read.deadline_at > ended-]{+!away+}) break;',
     'every read tries to connect while the store is away':
-      'outage.ts: return [-this.#last_refusal >= since-]{+false+} && ',
+      'outage.ts: const is_long = [-this.#last_refusal >= since-]{+false+} && ',
     'an order that was cut off is answered without its last lines':
       'orders.ts: rows[-.filter((row) => row.id !== cut_off)-]',
     'orders beyond the first portion are not found':
