@@ -30,9 +30,11 @@ export interface Sources {
  * unauthenticated.
  */
 export function authenticator(sources: Sources): Authenticate {
-  return (request) => {
+  return (request, slows = true) => {
     const refuse = async (error: unknown): Promise<never> => {
-      if (error instanceof RequestError) await sources.failures.note(request, error.detail);
+      if (!(error instanceof RequestError)) throw error;
+      const told = sources.failures.note(request, error.detail);
+      if (slows) await told;
       throw error;
     };
     try {

@@ -10,9 +10,10 @@ import { RequestError } from './problem.ts';
 
 /**
  * Whose request it is: at once if that is known.
+ * @param slows false: a refusal is not delayed, however often its address has failed
  * @throws RequestError unauthenticated, Failure while nobody can tell; or the promise rejects with it
  */
-export type Authenticate = (request: Incoming) => Principal | Promise<Principal>;
+export type Authenticate = (request: Incoming, slows?: boolean) => Principal | Promise<Principal>;
 
 interface Orders {
   owns(user_id: string, order_id: string, principal: string): Promise<boolean>;
@@ -63,7 +64,7 @@ export class ScopeGuard implements Guard {
 
   async holds(request: Incoming): Promise<boolean> {
     try {
-      await this.#authenticate(request);
+      await this.#authenticate(request, false);
       return true;
     } catch (error) {
       return !(error instanceof RequestError);

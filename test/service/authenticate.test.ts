@@ -7,6 +7,7 @@ import { hashOf, newKeyText } from '../../apps/auth/key-text.ts';
 import { KeyRing } from '../../apps/auth/keys.ts';
 import { clientAddress } from '../../apps/http/client-address.ts';
 import type { Principal } from '../../apps/http/exchange.ts';
+import { ScopeGuard } from '../../apps/http/guard.ts';
 import { networksIn } from '../../apps/http/networks.ts';
 import { expectProblem, tally } from '../support/kassa.ts';
 import { openUntil } from '../support/open.ts';
@@ -303,6 +304,31 @@ test('what goes on ends soon after its key is revoked: a stream of events, and a
     told += new TextDecoder().decode(value);
   }
   expect(told).not.toContain('user.created');
+});
+
+test('a refusal waits for its turn, and the end of an answer that goes on does not', async () => {
+  const turns: PromiseWithResolvers<void>[] = [];
+  const note = async () => {
+    const turn = Promise.withResolvers<void>();
+    turns.push(turn);
+    await turn.promise;
+  };
+  const authenticate = authenticator({ findKey, failures: { note } });
+  const headers = new Headers({ authorization: `Bearer ${newKeyText().text}` });
+  const request = { method: 'GET', url: 'http://kassa/v1/events', headers };
+  const holds = new ScopeGuard(authenticate, store.read).holds(request);
+  expect(await Promise.race([holds, Bun.sleep(1000)])).toBe(false);
+
+  let refused = false;
+  const refusal = Promise.resolve(authenticate(request)).catch(() => {
+    refused = true;
+  });
+  await until(() => turns.length === 2, 'both turns');
+  await Bun.sleep(10);
+  expect(refused).toBe(false);
+  turns[1]?.resolve();
+  await refusal;
+  expect(refused).toBe(true);
 });
 
 test('where authentication is off, no call makes a key for later, or revokes one', async () => {

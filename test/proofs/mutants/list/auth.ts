@@ -182,6 +182,9 @@ export const authMutants = [
       'authenticate.ts: ([\\w.~+/=-]+) *[-$-]/.exec(header)',
     'the limit of AUTH_IN_FLIGHT is for nobody':
       'open.ts: new ScopeGuard(authenticate, store.read[-, limits-])',
+    'the end of a stream waits as a refusal does':
+      'authenticate.ts: if ([-slows-]{+true+}) await told;',
+    'a refusal is told at once': 'authenticate.ts: if ([-slows-]{+false+}) await told;',
     'a stream outlives its key': "stream.ts: if ([-!(await holds())-]{+false+}) text = '';",
     'a call that waits outlives its key':
       "routes.ts: if ([-!(await holds())-]{+false+}) throw new RequestError('unauthenticated', ENDED);",
