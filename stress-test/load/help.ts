@@ -53,7 +53,8 @@ Output
   --json            the result as one JSON object (stress-test/load/result.ts) on standard output
   --html FILE       a report with charts
   --key KEY         an API key or a token, where AUTH=on; better in the variable KASSA_KEY, which other
-                    users of the machine do not see. --prepare batch needs one with the scope admin
+                    users of the machine do not see, or in the file KASSA_KEY_FILE. It needs the
+                    scopes to read and write orders, wallets and stock; --prepare batch: admin
   --insecure        accept any certificate (https)
   --self-test       measure the generator itself, against an empty handler
   --help            this text

@@ -25,7 +25,9 @@ unknown outcome is one or the other. Every kind of kill comes first, however sho
   --address A       test this deployment instead: load and journal, without faults of its own
                     (http://host:port, or orders=http://…,payment=http://…,stock=http://…)
   --key KEY         an API key or a token for --address, where it has AUTH=on; better in the variable
-                    KASSA_KEY, which other users of the machine do not see
+                    KASSA_KEY, which other users of the machine do not see, or in the file
+                    KASSA_KEY_FILE. It needs the scope admin, or those to read and write orders,
+                    wallets and stock
   --auth            run its own services with AUTH=on, and send a key with every call
   --help            this text
 

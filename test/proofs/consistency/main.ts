@@ -29,7 +29,9 @@ const HELP = `Sends many concurrent checkouts, then compares the answers with th
                    (without it, the test starts its own services on an embedded store or, with
                    DATABASE_URL set, on a new database of that server; both are removed afterwards)
   --key KEY        an API key or a token, where the deployment has AUTH=on; better in the variable
-                   KASSA_KEY, which other users of the machine do not see
+                   KASSA_KEY, which other users of the machine do not see, or in the file
+                   KASSA_KEY_FILE. It needs the scope admin, or those to read and write orders,
+                   wallets and stock
   --hot            every order wants the same item, with a stock of 100
   --items N        items (100)            --stock N      of each item (1)
   --price N        of each item (1)       --users N      users (1000)
