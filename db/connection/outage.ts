@@ -1,7 +1,10 @@
 /** Tracks whether the store has been out of reach for so long that calls should fail at once. */
 import type { Clock } from '../clock.ts';
 
-/** Shared by all who connect to a store: when one of them succeeds, no other's outage goes on. */
+/**
+ * Shared by all who connect to a store: a connection that one of them opens ends the outage of all.
+ * Answers on older connections do not: others may still be refused.
+ */
 export class Reach {
   opened_at = Number.NEGATIVE_INFINITY;
 }
@@ -10,7 +13,9 @@ export class Outage {
   /** Since when every attempt to connect has failed, unless another connection was opened since. */
   #since = Number.POSITIVE_INFINITY;
   #last_refusal = Number.NEGATIVE_INFINITY;
-  /** Until then an attempt under way is waited for: what is known is older than `away_ms`. */
+  /** Attempts that have not ended. */
+  #under_way = 0;
+  /** Until then calls wait for the attempt under way: the last refusal is older than `away_ms`. */
   #unknown_until = Number.NEGATIVE_INFINITY;
   /** Why the last attempt failed. */
   refusal: unknown;
@@ -25,7 +30,10 @@ export class Outage {
     this.#reach = reach;
   }
 
-  /** An attempt has failed, and none has succeeded for `away_ms`. */
+  /**
+   * An attempt has failed, none has succeeded for `away_ms`, and none is under way that calls should
+   * wait for.
+   */
   get away(): boolean {
     const now = this.#clock.now();
     const since = this.#since > this.#reach.opened_at ? this.#since : Number.POSITIVE_INFINITY;
@@ -43,7 +51,9 @@ export class Outage {
     const now = this.#clock.now();
     if (this.#since <= this.#reach.opened_at) this.isOver();
     this.#since = Math.min(this.#since, now);
-    if (now > this.#last_refusal + this.#away_ms) this.#unknown_until = now + this.#away_ms;
+    const is_old = this.#under_way === 0 && now > this.#last_refusal + this.#away_ms;
+    if (is_old) this.#unknown_until = now + this.#away_ms;
+    this.#under_way++;
     try {
       const opened = await open();
       this.#reach.opened_at = this.#clock.now();
@@ -54,6 +64,8 @@ export class Outage {
       this.#unknown_until = Number.NEGATIVE_INFINITY;
       this.refusal = error;
       throw error;
+    } finally {
+      this.#under_way--;
     }
   }
 

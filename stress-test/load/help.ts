@@ -54,7 +54,8 @@ Output
   --html FILE       a report with charts
   --key KEY         an API key or a token, where AUTH=on; better in the variable KASSA_KEY, which other
                     users of the machine do not see, or in the file KASSA_KEY_FILE. It needs the
-                    scopes to read and write orders, wallets and stock; --prepare batch: admin
+                    scopes to read and write orders, wallets and stock; with
+                    --prepare batch, the scope admin
   --insecure        accept any certificate (https)
   --self-test       measure the generator itself, against an empty handler
   --help            this text

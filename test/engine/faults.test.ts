@@ -170,8 +170,7 @@ test('calls that wait for the store are told nothing that another call knows bet
   proxy.away = true;
   proxy.cutAll();
   await untilAway(write);
-  await Bun.sleep(300); // a write may try again, a read has just failed
-  await untilAway(read);
+  await untilAway(read); // has just failed; a write may try again
   proxy.away = false;
   expect((await write()).body.credit).toBe(6);
   expect((await read()).body.credit).toBe(6);
@@ -181,7 +180,7 @@ test('calls that wait for the store are told nothing that another call knows bet
   await untilAway(read);
   await Bun.sleep(1100); // what is known is old
   proxy.away = false;
-  proxy.slow_ms = 30; // more than one look at what waits, before a connection is open
+  proxy.slow_ms = 10; // more than one look at what waits, before a connection is open
   expect((await read()).body.credit).toBe(6);
 });
 

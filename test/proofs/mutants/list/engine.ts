@@ -84,10 +84,18 @@ export const engineMutants = [
   ...killedBy(['faults'], {
     'a lost connection is not retried':
       'failure.ts: [-store_unavailable$|CONN|E[A-Z]+$-]{+nothing$+}',
+  }),
+  ...killedBy(['outage'], {
     'a store that another call has reached is away':
       'outage.ts: const since = [-this.#since > this.#reach.opened_at-]{+true+}',
+    'an outage that another call has ended is the last':
+      'outage.ts: if ([-this.#since <= this.#reach.opened_at-]{+false+}) this.isOver();',
     'a refusal is believed however old it is':
       'outage.ts: return is_long[- && now >= this.#unknown_until-]{++};',
+    'each attempt beside another is waited for':
+      'outage.ts: const is_old = [-this.#under_way === 0 && -]now >',
+    'the first attempt after a silence is waited for when it has failed':
+      'outage.ts: [-this.#unknown_until = Number.NEGATIVE_INFINITY-]{+void 0+};\n      this.refusal',
   }),
   ...killedBy(['order'], {
     'a removed line stays':
