@@ -30,11 +30,11 @@ export interface Sources {
  * unauthenticated.
  */
 export function authenticator(sources: Sources): Authenticate {
-  return (request, slows = true) => {
+  return (request, slows) => {
     const refuse = async (error: unknown): Promise<never> => {
-      if (!(error instanceof RequestError)) throw error;
-      const told = sources.failures.note(request, error.detail);
-      if (slows) await told;
+      if (error instanceof RequestError) {
+        await sources.failures.note(request, error.detail, slows);
+      }
       throw error;
     };
     try {

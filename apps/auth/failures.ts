@@ -6,8 +6,11 @@ import { type Networks, subscriberOf } from '../http/networks.ts';
 import { pause } from '../http/pause.ts';
 
 export interface Failures {
-  /** Resolves when the caller may be told. */
-  note(request: Incoming, why: string): Promise<void>;
+  /**
+   * Resolves when the caller may be told.
+   * @param slows false: at once, however often its address has failed
+   */
+  note(request: Incoming, why: string, slows?: boolean): Promise<void>;
 }
 
 /** Failures of an address in a minute that are told at once. */
@@ -49,13 +52,13 @@ export function failureCounter(
   }
 
   return {
-    async note(request, why) {
+    async note(request, why, slows = true) {
       const address = clientAddress(request, trusted);
       const seen = seenAt(subscriberOf(address));
       seen.failures++;
       tell(address, why);
       const delay_ms = Math.min(DELAY_MAX_MS, SLOWER_MS * (seen.failures - AT_ONCE));
-      if (delay_ms <= 0 || waiting >= WAITING_MAX) return;
+      if (!slows || delay_ms <= 0 || waiting >= WAITING_MAX) return;
       waiting++;
       await wait(delay_ms).finally(() => waiting--);
     },

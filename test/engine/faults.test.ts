@@ -158,7 +158,7 @@ test.each([
   },
 );
 
-test('calls that wait for the store are told nothing that another call knows better', async () => {
+test('after an outage a read finds the store as soon as a write has; after a silence it waits for its connection', async () => {
   const limits = { DEADLINE_MS: 3000, AWAY_MS: 1000 };
   const patient = open.kassa({ DATABASE_URL: proxy.database_url, ...limits });
   const user = await patient.newUser(5);
@@ -170,7 +170,7 @@ test('calls that wait for the store are told nothing that another call knows bet
   proxy.away = true;
   proxy.cutAll();
   await untilAway(write);
-  await untilAway(read); // has just failed; a write may try again
+  await untilAway(read); // a write may try again now, a read may not
   proxy.away = false;
   expect((await write()).body.credit).toBe(6);
   expect((await read()).body.credit).toBe(6);

@@ -183,8 +183,7 @@ export const authMutants = [
     'the limit of AUTH_IN_FLIGHT is for nobody':
       'open.ts: new ScopeGuard(authenticate, store.read[-, limits-])',
     'the end of a stream waits as a refusal does':
-      'authenticate.ts: if ([-slows-]{+true+}) await told;',
-    'a refusal is told at once': 'authenticate.ts: if ([-slows-]{+false+}) await told;',
+      'guard.ts: await this.#authenticate(request[-, false-]);',
     'a stream outlives its key': "stream.ts: if ([-!(await holds())-]{+false+}) text = '';",
     'a call that waits outlives its key':
       "routes.ts: if ([-!(await holds())-]{+false+}) throw new RequestError('unauthenticated', ENDED);",
@@ -212,7 +211,7 @@ export const authMutants = [
       'failures.ts: if ([-interval.lines >= LINES_MAX-]{+false+}) return;',
     'addresses are remembered for ever':
       'failures.ts: if (map.size [-<-]{+>+} REMEMBERED_MAX) break;',
-    'failures are told at once': 'failures.ts: if ([-delay_ms <= 0-]{+true+} || waiting',
+    'failures are told at once': 'failures.ts: if (!slows || [-delay_ms <= 0-]{+true+} || waiting',
     'nobody is told that everybody may call':
       'service.ts: if ([-config.AUTH === undefined-]{+false+} && !isLoopback',
   }),
